@@ -1,0 +1,143 @@
+"""Training batches: what is masked, what each position sees, and how much each prediction counts.
+
+Three ways of decoding are trained into the same weights. *full*: one canvas, everything sees everything. *block*: absolute
+blocks of B positions, causal between blocks and bidirectional inside, the prompt included (SDAR). *answer*: a causal prompt,
+then blocks of B counted from the start of the answer. Blocks of one are autoregression. The block modes run the two streams of
+BD3-LM (2503.09573) side by side: the clean text, and a noisy copy of it from the first answer block on, in which a position
+sees the clean text of earlier blocks and the noisy text of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from decoders_bench.tasks import TASKS, stream
+
+MODES = ("full", "block", "answer")
+PAD_WEIGHT = 0.15  # stop tokens after the first are easy and many
+
+
+class Example(NamedTuple):
+    prompt: list[int]
+    answer: list[int]  # with its stop token
+    size: int  # canvas positions after the prompt, at least len(answer)
+
+
+class Mode(NamedTuple):
+    kind: Literal["full", "block", "answer"]
+    block: int = 0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`tokens (N, T)`, `position (N, T)`, `sees (N, T, T)`; `target (N, T)` counts with `weight (N, T)`, zero where not masked."""
+
+    tokens: Tensor
+    position: Tensor
+    sees: Tensor
+    target: Tensor
+    weight: Tensor
+
+
+class Mixture:
+    """Endless examples of the training split, by weights `{"task/rung": weight}`."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, mix: dict[str, float], rng: Random) -> None:
+        self.names, self.weights, self.rng = list(mix), list(mix.values()), rng
+        self.streams = {}
+        for name in self.names:
+            task, rung = name.split("/")
+            self.streams[name] = stream(TASKS[task], rung, "train", rng)
+        self.encode = lambda text: tokenizer(text, add_special_tokens=False).input_ids
+        self.end = tokenizer.eos_token_id
+
+    def __iter__(self) -> Iterator[Example]:
+        while True:
+            item = next(self.streams[self.rng.choices(self.names, self.weights)[0]])
+            answer = [*self.encode(item.answer), self.end]
+            size = -(-len(answer) // 8) * 8
+            if self.rng.random() < 0.35:
+                size += self.rng.choice([8, 8, 16, 32])
+            yield Example(self.encode(item.prompt), answer, size)
+
+
+def one(example: Example, mode: Mode, rng: Random, phase: float, end: int, mask: int) -> dict[str, Tensor]:
+    """The rows of one example, as 1-D tensors: token, position, `low` and `high`, target, weight.
+
+    Columns of the clean stream below `low` are seen, and columns of one's own stream in [low, high).
+    """
+    P, g = len(example.prompt), example.size
+    clean = torch.tensor(example.prompt + example.answer + [end] * (g - len(example.answer)))
+    column = torch.arange(P + g)
+    if mode.kind == "full":
+        begin, high = torch.zeros_like(column), torch.full_like(column, P + g)
+    else:
+        origin = 0 if mode.kind == "block" else P
+        block = (column - origin).div(mode.block, rounding_mode="floor")
+        begin = (origin + block * mode.block).clamp(min=0)
+        high = (origin + (block + 1) * mode.block).clamp(max=P + g)
+        if mode.kind == "answer":
+            begin, high = torch.where(column < P, column, begin), torch.where(column < P, column + 1, high)
+    index = begin.unique(return_inverse=True)[1]
+    made = column >= P
+    count = torch.zeros_like(index).scatter_add_(0, index, made.long())[index]  # answer positions in one's block
+    share = (phase + torch.tensor([rng.random() for _ in range(int(index.max()) + 1)])[index]) % 1
+    wanted = (share * count).long() + 1
+    noise = torch.where(made, torch.tensor([rng.random() for _ in range(P + g)]), 2.0)
+    order = (index.double() * 4 + noise).argsort()
+    first = torch.zeros_like(index).scatter_reduce_(0, index, column, "amin", include_self=False)[index]
+    rank = torch.empty_like(order).scatter_(0, order, column) - first
+    hidden = made & (rank < wanted)
+    blocks = int(index[-1] - index[P]) + 1
+    weight = torch.where(hidden, g**0.5 / (wanted * blocks), 0.0)
+    weight = torch.where(column >= P + len(example.answer), weight * PAD_WEIGHT, weight)
+    noisy = torch.where(hidden, mask, clean)
+    if mode.kind == "full":
+        return {"token": noisy, "position": column, "low": begin, "high": high, "stream": torch.zeros_like(column), "target": clean, "weight": weight}
+    tail = column >= first[P]  # the noisy stream starts with the block that holds the first answer position
+    two = lambda a, b: torch.cat([a, b[tail]])
+    return {
+        "token": two(clean, noisy), "position": two(column, column), "low": two(high, begin), "high": two(high, high),
+        "stream": two(torch.zeros_like(column), torch.ones_like(column)), "target": two(clean, clean), "weight": two(torch.zeros_like(weight), weight),
+    }
+
+
+def collate(examples: list[Example], mode: Mode, rng: Random, end: int, mask: int) -> Batch:
+    """Pad to the longest; a padding position sees only itself and nobody sees it."""
+    start = rng.random()
+    rows = [one(e, mode, rng, start + i / len(examples), end, mask) for i, e in enumerate(examples)]
+    T = max(len(r["token"]) for r in rows)
+    fill = {"token": end, "position": 0, "low": 0, "high": 0, "stream": 2, "target": 0, "weight": 0.0}
+    r = {k: torch.stack([torch.nn.functional.pad(row[k], (0, T - len(row[k])), value=v) for row in rows]) for k, v in fill.items()}
+    key = r["position"][:, None]
+    low, high, own = r["low"][..., None], r["high"][..., None], r["stream"][:, None] == r["stream"][..., None]
+    clean = r["stream"][:, None] == 0
+    sees = clean & (key < low) | own & (key >= low) & (key < high) | torch.eye(T, dtype=torch.bool)
+    return Batch(r["token"], r["position"], sees, r["target"], r["weight"])
+
+
+def size_of(example: Example, mode: Mode) -> int:
+    return len(example.prompt) + example.size * (1 if mode.kind == "full" else 2)
+
+
+def batches(examples: Iterator[Example], mode: Mode, rng: Random, positions: int, widest: int, end: int, mask: int) -> Iterator[Batch]:
+    """Batches of one step: about `positions` in all, of similar lengths, at most `widest` positions each."""
+    drawn, total = [], 0
+    while total < positions:
+        drawn.append(next(examples))
+        total += size_of(drawn[-1], mode)
+    drawn.sort(key=lambda e: size_of(e, mode))
+    group: list[Example] = []
+    for e in drawn:
+        if group and size_of(e, mode) * (len(group) + 1) > widest:
+            yield collate(group, mode, rng, end, mask)
+            group = []
+        group.append(e)
+    yield collate(group, mode, rng, end, mask)

@@ -1,0 +1,46 @@
+"""Muon: momentum whose every update is orthogonalised (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon).
+
+`torch.optim.Muon` computes the orthogonalisation in bfloat16, one matrix at a time; on a CPU without bfloat16 arithmetic
+that is slow, so this one stays in float32 and takes all matrices of one shape in a single batch.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def orthogonalise(g: Tensor, steps: int = 5) -> Tensor:
+    """(N, R, C) -> (N, R, C): all singular values near one, by a quintic Newton-Schulz iteration."""
+    x = g / (g.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    tall = x.shape[-2] > x.shape[-1]
+    x = x.mT if tall else x
+    for _ in range(steps):
+        a = x @ x.mT
+        x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+    return x.mT if tall else x
+
+
+class Muon(torch.optim.Optimizer):
+    """For matrices only. The update has the size that AdamW's would have: 0.2 * sqrt(max(R, C)) (Moonlight, 2502.16982)."""
+
+    def __init__(self, params: list[torch.nn.Parameter], lr: float, momentum: float = 0.95, weight_decay: float = 0.03) -> None:
+        shapes: dict[torch.Size, list[torch.nn.Parameter]] = {}
+        for p in params:
+            shapes.setdefault(p.shape, []).append(p)
+        groups = [{"params": ps} for ps in shapes.values()]
+        super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            params, lr, beta = group["params"], group["lr"], group["momentum"]
+            grads = torch.stack([p.grad for p in params])
+            for p in params:
+                self.state[p].setdefault("momentum", torch.zeros_like(p))
+            old = torch.stack([self.state[p]["momentum"] for p in params])
+            new = old.lerp(grads, 1 - beta)
+            update = orthogonalise(grads.lerp(new, beta)) * (0.2 * max(params[0].shape) ** 0.5)
+            for p, m, u in zip(params, new, update, strict=True):
+                self.state[p]["momentum"] = m
+                p.mul_(1 - lr * group["weight_decay"]).sub_(u, alpha=lr)

@@ -1,0 +1,207 @@
+"""Train the embedded model on the generated tasks: seeded, resumable, on as many CPU processes as there are cores.
+
+Every step's batches come from a random generator seeded with (seed, worker, step), so a run that is interrupted and resumed
+sees the data that an uninterrupted one would have seen. Gradients of the workers are averaged over gloo; one thread a worker,
+because intra-operator threads are slow for matrices this small.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from decoders_bench.nano.batches import Batch, Mixture, Mode, batches
+from decoders_bench.nano.muon import Muon
+from decoders_bench.nano.tokenizer import build
+
+MIX = {
+    "chain/easy": 1.5, "chain/hard": 3.0, "answer_first/easy": 1.5, "answer_first/hard": 2.5, "extract/easy": 0.4, "extract/hard": 1.2,
+    "sudoku/easy": 1.5, "sudoku/hard": 2.5, "list/easy": 1.2, "list/hard": 2.0, "shuffle/easy": 0.7, "shuffle/hard": 1.0,
+    "ledger/easy": 1.0, "ledger/hard": 0.25,
+}
+"""Examples drawn per task and rung, relative to each other."""
+
+MODES = {
+    Mode("full"): 0.5, Mode("block", 1): 0.22, Mode("answer", 4): 0.04, Mode("answer", 8): 0.06, Mode("answer", 16): 0.04,
+    Mode("answer", 32): 0.02, Mode("block", 4): 0.03, Mode("block", 8): 0.05, Mode("block", 16): 0.04,
+}
+"""How often each way of decoding is trained. A block of one is the same in both block modes."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a run depends on. `positions` is per worker and step; `decay` the share of the steps in which the rate falls to 0."""
+
+    out: str
+    steps: int = 7000
+    workers: int = 2
+    seed: int = 0
+    positions: int = 4000
+    widest: int = 3000
+    rate: float = 5e-3
+    decay: float = 0.4
+    warmup: int = 30
+    save_every: int = 250
+    hidden: int = 128
+    layers: int = 6
+    heads: int = 4
+    inner: int = 352
+    mix: dict[str, float] = field(default_factory=lambda: dict(MIX))
+
+
+def create(plan: Plan, tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
+    """A Qwen3 with unit-variance activations at the start and small residual branches."""
+    torch.manual_seed(plan.seed)
+    d = plan.hidden
+    model = Qwen3ForCausalLM(Qwen3Config(
+        vocab_size=len(tokenizer), hidden_size=d, intermediate_size=plan.inner, num_hidden_layers=plan.layers, num_attention_heads=plan.heads,
+        num_key_value_heads=plan.heads, head_dim=d // plan.heads, max_position_embeddings=1024, rope_theta=10000.0, tie_word_embeddings=False,
+        bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, attn_implementation="sdpa",
+    ))
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if p.dim() == 2:
+                residual = name.endswith(("o_proj.weight", "down_proj.weight"))
+                std = 0.5 if "embed" in name else 0.02 if "lm_head" in name else d**-0.5 / ((2 * plan.layers) ** 0.5 if residual else 1)
+                p.normal_(std=std)
+    return model
+
+
+def loss_of(model: Qwen3ForCausalLM, b: Batch) -> torch.Tensor:
+    """Sum over examples of the weighted cross-entropy at masked positions."""
+    bias = torch.zeros(b.sees.shape).masked_fill(~b.sees, torch.finfo(torch.float32).min)[:, None]
+    hidden = model.model(input_ids=b.tokens, attention_mask=bias, position_ids=b.position, use_cache=False).last_hidden_state
+    here = b.weight > 0
+    ce = torch.nn.functional.cross_entropy(model.lm_head(hidden[here]), b.target[here], reduction="none")
+    return (ce * b.weight[here]).sum()
+
+
+def rate_at(plan: Plan, step: int) -> float:
+    """Relative learning rate: linear warm-up, constant, then linear to zero."""
+    return min(1.0, (step + 1) / plan.warmup, (plan.steps - step) / max(plan.decay * plan.steps, 1))
+
+
+class Run:
+    """One worker's model, optimisers and checkpoint."""
+
+    def __init__(self, plan: Plan, rank: int) -> None:
+        self.plan, self.rank, self.out = plan, rank, Path(plan.out)
+        self.tokenizer = build()
+        self.model = create(plan, self.tokenizer)
+        matrices = [p for layer in self.model.model.layers for p in layer.parameters() if p.dim() == 2]
+        ids = {id(p) for p in matrices}
+        self.rest = [p for p in self.model.parameters() if id(p) not in ids]
+        self.optimisers = [Muon(matrices, plan.rate), torch.optim.AdamW(self.rest, plan.rate * 0.6, betas=(0.9, 0.95), weight_decay=0.0)]
+        self.base = [[g["lr"] for g in o.param_groups] for o in self.optimisers]
+        self.step, self.log = 0, {"minutes": 0.0, "examples": 0, "positions": 0}
+        if (self.out / "checkpoint.json").exists():
+            self.load()
+
+    def load(self) -> None:
+        meta = json.loads((self.out / "checkpoint.json").read_text())
+        tensors = load_file(self.out / meta["file"])
+        self.model.load_state_dict({k.removeprefix("model/"): v for k, v in tensors.items() if k.startswith("model/")})
+        for i, o in enumerate(self.optimisers):
+            for j, p in enumerate(p for g in o.param_groups for p in g["params"]):
+                o.state[p] = {k.rpartition("/")[2]: v for k, v in tensors.items() if k.startswith(f"optimiser/{i}/{j}/")}
+        self.step, self.log = meta["step"], meta["log"]
+
+    def save(self) -> None:
+        """The new file is whole before the pointer to it moves, so an interrupted save loses nothing."""
+        tensors = {f"model/{k}": v for k, v in self.model.state_dict().items()}
+        for i, o in enumerate(self.optimisers):
+            for j, p in enumerate(p for g in o.param_groups for p in g["params"]):
+                tensors |= {f"optimiser/{i}/{j}/{k}": v for k, v in o.state[p].items()}
+        file = f"checkpoint-{self.step % (2 * self.plan.save_every)}.safetensors"
+        save_file(tensors, self.out / file)
+        meta = {"step": self.step, "file": file, "log": self.log, "plan": asdict(self.plan)}
+        (self.out / "checkpoint.tmp").write_text(json.dumps(meta))
+        os.replace(self.out / "checkpoint.tmp", self.out / "checkpoint.json")
+
+    def one_step(self) -> tuple[str, float]:
+        shared, own = Random(f"{self.plan.seed}/{self.step}"), Random(f"{self.plan.seed}/{self.rank}/{self.step}")
+        mode = shared.choices(list(MODES), list(MODES.values()))[0]
+        mixture = Mixture(self.tokenizer, self.plan.mix, own)
+        total, n, positions = 0.0, 0, 0
+        for b in batches(iter(mixture), mode, own, self.plan.positions, self.plan.widest, mixture.end, self.tokenizer.mask_token_id):
+            loss = loss_of(self.model, b)
+            loss.backward()
+            total, n, positions = total + float(loss.detach()), n + len(b.tokens), positions + b.tokens.numel()
+        grads = torch.cat([p.grad.flatten() for p in self.model.parameters()] + [torch.tensor([total, float(n), float(positions)])])
+        if self.plan.workers > 1:
+            dist.all_reduce(grads)
+        total, n, positions = grads[-3].item(), int(grads[-2]), int(grads[-1])
+        for p, g in zip(self.model.parameters(), grads[:-3].split([p.numel() for p in self.model.parameters()]), strict=True):
+            p.grad.copy_(g.view_as(p) / n)
+        torch.nn.utils.clip_grad_norm_(self.rest, 1.0)
+        for o, base in zip(self.optimisers, self.base, strict=True):
+            for g, lr in zip(o.param_groups, base, strict=True):
+                g["lr"] = lr * rate_at(self.plan, self.step)
+            o.step()
+        self.model.zero_grad()
+        self.step += 1
+        self.log["examples"] += n
+        self.log["positions"] += positions
+        return f"{mode.kind}{mode.block or ''}", total / n
+
+
+def work(rank: int, plan: Plan, port: int, notify: Callable[[dict[str, Any]], None] | None) -> None:
+    torch.set_num_threads(1)
+    if plan.workers > 1:
+        dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=plan.workers)
+    run = Run(plan, rank)
+    began, before = time.time(), run.log["minutes"]
+    smooth: dict[str, float] = {}
+    while run.step < plan.steps:
+        mode, loss = run.one_step()
+        smooth[mode] = 0.97 * smooth.get(mode, loss) + 0.03 * loss
+        run.log["minutes"] = before + (time.time() - began) / 60
+        if rank == 0:
+            if notify:
+                notify({"step": run.step, "mode": mode, "loss": smooth, **run.log})
+            if run.step % plan.save_every == 0 or run.step == plan.steps:
+                run.save()
+    if rank == 0:
+        export(run)
+    if plan.workers > 1:
+        dist.destroy_process_group()
+
+
+def export(run: Run) -> None:
+    """Write `config.json`, `model.safetensors` in bfloat16 and the tokenizer to `OUT/model`."""
+    where = run.out / "model"
+    run.model.to(torch.bfloat16).save_pretrained(where)
+    run.tokenizer.save_pretrained(where)
+
+
+def log_line(row: dict[str, Any]) -> None:
+    if row["step"] % 25 == 0:
+        print(json.dumps({k: {m: round(x, 3) for m, x in sorted(v.items())} if isinstance(v, dict) else round(v, 2) if isinstance(v, float) else v for k, v in row.items()}), flush=True)
+
+
+def train(plan: Plan, notify: Callable[[dict[str, Any]], None] = log_line) -> None:
+    """Train, or go on from the checkpoint in `plan.out`. Raises `ValueError` if that was made by another plan."""
+    Path(plan.out).mkdir(parents=True, exist_ok=True)
+    os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "GLOO_SOCKET_IFNAME": "lo"}
+    port = 20000 + os.getpid() % 20000
+    others = [mp.get_context("spawn").Process(target=work, args=(r, plan, port, None), daemon=True) for r in range(1, plan.workers)]
+    for p in others:
+        p.start()
+    try:
+        work(0, plan, port, notify)
+    finally:
+        for p in others:
+            p.join(5)
+            p.kill()

@@ -1,0 +1,18 @@
+"""What a user can mend: one clear line that says what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UsageError(ValueError):
+    """A mistake of the caller's: an unknown name, a value out of range, an impossible combination. The command line prints
+    the message as it is and exits with 2."""
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean x?` for the nearest known name, else the list of what there is."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, 1)
+    return f"; did you mean {near[0]!r}?" if near else f"; there is {', '.join(known) or 'nothing'}"

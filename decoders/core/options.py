@@ -1,0 +1,102 @@
+"""Options of plugs: the fields of a frozen dataclass, with ranges, checked wherever an object is made."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from decoders.core.errors import UsageError, suggest
+
+
+def option(default: Any, help: str = "", *, min: float | None = None, max: float | None = None) -> Any:
+    """A dataclass field with a one-line description and an inclusive range."""
+    return field(default=default, metadata={"help": help, "min": min, "max": max})
+
+
+@dataclass(frozen=True)
+class Option:
+    """What is known of one option."""
+
+    name: str
+    types: tuple[type, ...]
+    choices: tuple[Any, ...]
+    default: Any
+    min: float | None
+    max: float | None
+    help: str
+
+    @property
+    def type(self) -> str:
+        """In words: `int`, `float or none`, `origin|entropy`."""
+        if self.choices:
+            return "|".join(map(str, self.choices))
+        return " or ".join("none" if t is NoneType else t.__name__ for t in self.types)
+
+    def check(self, owner: str, value: Any) -> None:
+        """Raises `UsageError` unless the value has the right type and is in range."""
+        if self.choices:
+            if value not in self.choices:
+                raise UsageError(f"{owner}: {self.name} must be one of {', '.join(map(str, self.choices))}, not {value!r}")
+            return
+        allowed = (*self.types, int) if float in self.types else self.types
+        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in self.types):
+            raise UsageError(f"{owner}: {self.name} must be {self.type}, not {value!r}")
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            low = self.min is not None and not value >= self.min
+            high = self.max is not None and not value <= self.max
+            if low or high or value != value:
+                bounds = f"at least {self.min}" if self.max is None else f"at most {self.max}"
+                bounds = bounds if self.min is None or self.max is None else f"between {self.min} and {self.max}"
+                raise UsageError(f"{owner}: {self.name} must be {bounds}, not {value}")
+
+    def parse(self, owner: str, text: str) -> Any:
+        """The value that a spec string writes as `text`."""
+        if NoneType in self.types and text.lower() == "none":
+            return None
+        if self.choices:
+            return next((c for c in self.choices if str(c) == text), text)
+        for t, convert in ((bool, _bool), (int, int), (float, float), (str, str)):
+            if t in self.types:
+                try:
+                    return convert(text)
+                except ValueError:
+                    continue
+        return text
+
+
+def _bool(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError(text)
+    return text.lower() == "true"
+
+
+@cache
+def options(cls: type) -> dict[str, Option]:
+    """The options of a dataclass, in order."""
+    hints = get_type_hints(cls)
+    out = {}
+    for f in fields(cls):
+        hint = hints[f.name]
+        parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+        choices = tuple(x for p in parts if get_origin(p) is Literal for x in get_args(p))
+        types = tuple(p for p in parts if isinstance(p, type))
+        default = None if f.default is MISSING else f.default
+        meta = f.metadata
+        out[f.name] = Option(f.name, types, choices, default, meta.get("min"), meta.get("max"), meta.get("help", ""))
+    return out
+
+
+def validate(plug: Any) -> None:
+    """Raises `UsageError` for the first field whose value has the wrong type or is out of range."""
+    for name, o in options(type(plug)).items():
+        o.check(type(plug).__name__, getattr(plug, name))
+
+
+def option_named(cls: type, owner: str, name: str) -> Option:
+    """The option of that name. Raises `UsageError` with the nearest known name."""
+    known = options(cls)
+    if name not in known:
+        raise UsageError(f"{owner} has no option {name!r}{suggest(name, known)}" if known else f"{owner} has no options, so {name!r} is not one")
+    return known[name]

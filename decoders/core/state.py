@@ -1,0 +1,105 @@
+"""State: what stands on the row's window now. It knows of no model, no cache and no strategy.
+
+Shapes, here and everywhere: B rows, W positions of a window, L columns of the whole canvas, V tokens of the vocabulary,
+N rows of logits. Everything is pure and row-wise: no value is read on the host, no row looks at another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from decoders.core.random import scramble, unit
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class State:
+    """What stands on the window now. Tensors only, never changed in place.
+
+    `open` is a mask of its own, never `tokens == mask_id`: prompts may hold the mask token, models of uniform noise have none,
+    and revision reopens what was decided. W is only a shape; a row's own window is its first `size` positions.
+    """
+
+    tokens: Tensor  # (B, W) long   a blank where open
+    open: Tensor  # (B, W) bool   still to be decided
+    editable: Tensor  # (B, W) bool   may change at all; open implies editable
+    confidence: Tensor  # (B, W) float  probability at commitment
+    committed_at: Tensor  # (B, W) long   `clock` at commitment, -1 if given or open
+    position: Tensor  # (B, W) long   place in the text
+    size: Tensor  # (B,)   long   the row's own window length, at most W
+    opened: Tensor  # (B,)   long   positions that were open when the window was entered
+    windows: Tensor  # (B,)   long   how many windows the row has in all
+    step: Tensor  # (B,)   long   forwards spent on this window
+    clock: Tensor  # (B,)   long   forwards spent on this row
+    key: Tensor  # (B,)   long   the row's random key
+    mask_id: int | None  # None: a blank is uniform noise
+    vocab: int
+    stop_ids: tuple[int, ...] = ()
+    memo: Any = None  # a decoder's own tensors, leading dimension B; structure never changes
+
+    def hash(self, salt: int, timeless: bool = False) -> Tensor:
+        """(B, W) int64: 64 random bits of key, step, position and salt. Timeless: the clock is left out, so the bits stay the
+        same from forward to forward."""
+        h = scramble(scramble(self.key) + salt)[:, None]
+        if not timeless:
+            h = scramble(h + self.clock[:, None])
+        return scramble(h ^ (self.position * 0x2545F4914F6CDD1D))
+
+    def uniform(self, salt: int, timeless: bool = False) -> Tensor:
+        """(B, W) float64 in [0, 1)."""
+        return unit(self.hash(salt, timeless))
+
+    def blank(self) -> Tensor:
+        """(B, W) what stands where nothing is decided: the mask token, or uniform noise for models without one."""
+        if self.mask_id is not None:
+            return torch.full_like(self.tokens, self.mask_id)
+        return (self.uniform(_BLANK) * self.vocab).long()
+
+    def commit(self, where: Tensor, tokens: Tensor, confidence: Tensor) -> State:
+        """Decide open positions; `where` elsewhere is ignored."""
+        return self._put(where & self.open, tokens, confidence)
+
+    def edit(self, where: Tensor, tokens: Tensor, confidence: Tensor) -> State:
+        """Change decided, editable positions; `where` elsewhere is ignored."""
+        return self._put(where & self.editable & ~self.open, tokens, confidence)
+
+    def reopen(self, where: Tensor) -> State:
+        """Take back decided, editable positions: masked again, or noise again where there is no mask token."""
+        where = where & self.editable & ~self.open
+        return replace(
+            self,
+            tokens=torch.where(where, self.blank(), self.tokens),
+            open=self.open | where,
+            committed_at=torch.where(where, -1, self.committed_at),
+        )
+
+    def _put(self, where: Tensor, tokens: Tensor, confidence: Tensor) -> State:
+        return replace(
+            self,
+            tokens=torch.where(where, tokens, self.tokens),
+            open=self.open & ~where,
+            confidence=torch.where(where, confidence.to(self.confidence.dtype), self.confidence),
+            committed_at=torch.where(where, self.clock[:, None], self.committed_at),
+        )
+
+
+_BLANK = 0x0B
+
+
+def choose(rows: Tensor, a: T, b: T) -> T:
+    """Row by row: `a` where `rows (B,)`, else `b`. For tensors with leading dimension B, and for anything made of them: states,
+    queries, memos, canvases. What is not a tensor is taken from `a`."""
+    if is_dataclass(a) and not isinstance(a, type):
+        changed = {f.name: choose(rows, getattr(a, f.name), getattr(b, f.name)) for f in fields(a)}
+        return cast(T, replace(a, **changed))
+
+    def pick(x: Any, y: Any) -> Any:
+        return torch.where(rows.view(-1, *[1] * (x.dim() - 1)), x, y) if isinstance(x, Tensor) else x
+
+    return cast(T, tree_map(pick, a, b))

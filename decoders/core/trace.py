@@ -1,0 +1,30 @@
+"""Trace: every forward of a run and what was predicted, so that a run can be replayed without the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from decoders.core.canvas import Canvas
+from decoders.core.forward import Forward, Plan, ask, tell
+from decoders.core.pred import Pred
+
+
+@dataclass
+class Trace:
+    """An observer for `decode(watch=trace)`: keeps the forwards, the predictions and the canvases after them."""
+
+    forwards: list[Forward] = field(default_factory=list)
+    preds: list[Pred] = field(default_factory=list)
+    canvases: list[Canvas] = field(default_factory=list)
+
+    def __call__(self, f: Forward, p: Pred, c: Canvas) -> None:
+        self.forwards.append(f)
+        self.preds.append(p)
+        self.canvases.append(c)
+
+
+def replay(plan: Plan, c: Canvas, preds: list[Pred]) -> Canvas:
+    """The canvas after the predictions of a trace, from its first canvas; no model runs."""
+    for p in preds:
+        c = tell(plan, c, ask(plan, c), p)
+    return c

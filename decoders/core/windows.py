@@ -1,0 +1,52 @@
+"""Windows: which stretch of the canvas a row works on next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor
+
+from decoders.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from decoders.core.canvas import Canvas
+
+
+class Windows(Protocol):
+    """Where rows begin, how large the next window is, and how many there will be."""
+
+    @property
+    def size(self) -> int:
+        """W: no window is larger. In block-causal models also the block of the prompt's attention."""
+
+    def first(self, c: Canvas) -> Tensor:
+        """(B,) the column where each row's first window starts, from `c.start`, its first open column."""
+
+    def next(self, c: Canvas) -> Tensor:
+        """(B,) the size of the window that starts at `c.start`, before it is cut at the row's end."""
+
+    def count(self, c: Canvas) -> Tensor:
+        """(B,) how many windows each row will have, from its first one at `c.start`."""
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Windows of one size. In block-causal models they are cut at absolute multiples of it, so that the tail of a prompt joins
+    the first one (SDAR, 2510.06303); elsewhere they are counted from the first open column (LLaDA, 2502.09992)."""
+
+    size: int
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise UsageError(f"a block needs at least one position, not {self.size}")
+
+    def first(self, c: Canvas) -> Tensor:
+        return c.start // self.size * self.size if c.block_causal else c.start
+
+    def next(self, c: Canvas) -> Tensor:
+        return torch.full_like(c.start, self.size)
+
+    def count(self, c: Canvas) -> Tensor:
+        return (c.limit - c.start + self.size - 1) // self.size

@@ -1,0 +1,59 @@
+"""Classifier-free guidance as a wrapper around any model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from decoders.core.errors import UsageError
+from decoders.core.forward import Forward, Model, Session
+from decoders.core.pred import Pred
+
+
+@dataclass(frozen=True)
+class Guided:
+    """Every forward also runs with what was given masked, and the logits are `u + (scale + 1) * (c - u)` (Nie et al. 2025,
+    2502.09992, appendix A; Ho and Salimans 2022, 2207.12598). The doubled batch counts as one forward pass.
+
+    Raises `UsageError` for a model without a mask token."""
+
+    model: Model
+    scale: float
+
+    def __post_init__(self) -> None:
+        if self.model.mask_id is None:
+            raise UsageError("guidance masks the prompt, and this model has no mask token")
+
+    @property
+    def mask_id(self) -> int | None:
+        return self.model.mask_id
+
+    @property
+    def vocab(self) -> int:
+        return self.model.vocab
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        return self.model.stop_ids
+
+    @property
+    def block_causal(self) -> bool:
+        return self.model.block_causal
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    def session(self, rows: int, columns: int, width: int, causal: bool) -> Session:
+        inner = self.model.session(2 * rows, columns, width, causal)
+
+        def forward(f: Forward) -> Pred:
+            blank = replace(f, tokens=torch.where(f.given, self.mask_id or 0, f.tokens))
+            p = inner(Forward(**{x.name: torch.cat([getattr(f, x.name), getattr(blank, x.name)]) for x in fields(Forward)}))
+            conditional, unconditional = p.logits.chunk(2)
+            guided: Tensor = unconditional + (self.scale + 1) * (conditional - unconditional)
+            return Pred(guided, p.at[:rows], p.width)
+
+        return forward

@@ -1,0 +1,38 @@
+"""Keys and values by column, for transformers' own attention layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache
+
+
+class ScatterCache(Cache):
+    """A store of `columns` keys and values a row and layer; fresh ones are written to the columns in `index (B, M)`, and every
+    layer attends to the whole store under the mask that it is given."""
+
+    is_compileable = False
+
+    def __init__(self, columns: int) -> None:
+        self.columns = columns
+        self.index: Tensor | None = None
+        self.stored: dict[int, tuple[Tensor, Tensor]] = {}
+        self.layers = []
+
+    def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        if self.index is None:
+            raise RuntimeError("set index before the forward")
+        if layer_idx not in self.stored:
+            shape = (*key_states.shape[:2], self.columns)
+            self.stored[layer_idx] = (key_states.new_zeros(*shape, key_states.shape[3]), value_states.new_zeros(*shape, value_states.shape[3]))
+        for store, fresh in zip(self.stored[layer_idx], (key_states, value_states), strict=True):
+            store.scatter_(2, self.index[:, None, :, None].expand_as(fresh), fresh)
+        return self.stored[layer_idx]
+
+    def get_seq_length(self, *args: Any, **kwargs: Any) -> int:
+        return 0
+
+    def get_mask_sizes(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
+        return self.columns, 0

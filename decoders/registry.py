@@ -1,0 +1,192 @@
+"""One door for built-ins and plugins: entry points, spec strings, and what is known of each plug.
+
+A spec string is `name` or `name:key=value,key=value`; a value that is itself a spec stands in parentheses. `module:Class` and
+`module:Class:key=value` work with nothing installed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points, packages_distributions
+from typing import Any
+
+from decoders.core.decoder import Decoder
+from decoders.core.errors import UsageError, suggest
+from decoders.core.forward import Cache
+from decoders.core.options import Option, option_named, options
+
+DISTRIBUTION = "dllm-decoders"
+KINDS = {"strategies": "strategy", "caches": "cache", "models": "model", "commands": "command"}
+
+
+@cache
+def table(kind: str) -> dict[str, tuple[EntryPoint, ...]]:
+    """Name to entry points of the group `decoders.KIND`; more than one where several distributions own a name."""
+    out: dict[str, dict[tuple[str, str], EntryPoint]] = {}
+    for e in entry_points(group=f"decoders.{kind}"):
+        out.setdefault(e.name, {})[owner(e), e.value] = e
+    return {name: tuple(found.values()) for name, found in sorted(out.items())}
+
+
+def owner(e: EntryPoint) -> str:
+    """The distribution that an entry point comes from."""
+    return e.dist.name if e.dist else "unknown"
+
+
+def load(kind: str, name: str) -> Any:
+    """The object behind a name, or behind `module:Class`. Raises `UsageError` if it is unknown, has two owners or is broken."""
+    word = KINDS[kind]
+    if ":" in name:
+        return load_path(word, name)
+    found = table(kind).get(name)
+    if not found:
+        raise UsageError(f"unknown {word} {name!r}{suggest(name, table(kind))}")
+    if len(found) > 1:
+        raise UsageError(f"{word} {name!r} is defined by {' and by '.join(owner(e) for e in found)}; uninstall one of them")
+    try:
+        return found[0].load()
+    except Exception as e:  # whatever a plugin raises on import is its own; name it and go on
+        raise UsageError(f"{word} {name!r} of {owner(found[0])} cannot be loaded: {type(e).__name__}: {e}") from e
+
+
+def load_path(word: str, path: str) -> Any:
+    """`module:Class`, with the working directory on the path, as `python -m` has it."""
+    module, _, attribute = path.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        found = getattr(importlib.import_module(module), attribute, None)
+    except Exception as e:
+        raise UsageError(f"{word} {path!r} cannot be loaded: {type(e).__name__}: {e}") from e
+    if found is None:
+        raise UsageError(f"{word} {path!r}: the module {module} has no {attribute!r}")
+    return found
+
+
+_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(?=:|$)")
+
+
+def split(spec: str) -> tuple[str, dict[str, str]]:
+    """`name` and the written options of a spec string. Raises `UsageError` if it is malformed."""
+    m = _PATH.match(spec)
+    name, rest = (m[0], spec[m.end() :]) if m else (re.split("[:]", spec, maxsplit=1)[0], spec[len(spec.split(":")[0]) :])
+    given: dict[str, str] = {}
+    for part in pieces(rest[1:]) if rest else ():
+        key, equals, value = part.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(f"cannot read {part!r} in {spec!r}; write name:key=value,key=value")
+        if key.strip() in given:
+            raise UsageError(f"option {key.strip()!r} stands twice in {spec!r}")
+        given[key.strip()] = value.strip()
+    if not name:
+        raise UsageError(f"{spec!r} names nothing; write name or name:key=value")
+    return name, given
+
+
+def pieces(text: str) -> Iterator[str]:
+    """The text between commas that stand in no parentheses."""
+    depth, begin = 0, 0
+    for i, ch in enumerate(text):
+        depth += (ch == "(") - (ch == ")")
+        if depth < 0:
+            break
+        if ch == "," and depth == 0:
+            yield text[begin:i]
+            begin = i + 1
+    if depth:
+        raise UsageError(f"parentheses do not match in {text!r}")
+    yield text[begin:]
+
+
+def make(kind: str, spec: str, extra: dict[str, Any] | None = None) -> Any:
+    """The plug that a spec describes; `extra` gives further options as Python values, and those of the spec win."""
+    name, given = split(spec)
+    cls = load(kind, name)
+    if not (isinstance(cls, type) and hasattr(cls, "__dataclass_fields__")):
+        raise UsageError(f"{KINDS[kind]} {name!r} is not a dataclass, so it is no {KINDS[kind]}")
+    values: dict[str, Any] = dict(extra or {})
+    for key in values:
+        option_named(cls, name, key)
+    for key, text in given.items():
+        o = option_named(cls, name, key)
+        nested = text.startswith("(") and text.endswith(")")
+        values[key] = make(kind, text[1:-1]) if nested else o.parse(name, text)
+        if not nested:
+            o.check(name, values[key])
+    return cls(**values)
+
+
+def get(spec: str, **options: Any) -> Decoder:
+    """A strategy: `get("threshold:tau=0.9")` or `get("threshold", tau=0.9)`. Raises `UsageError`."""
+    made = make("strategies", spec, options)
+    if not isinstance(made, Decoder):
+        raise UsageError(f"{spec!r} is not a Decoder")
+    return made
+
+
+def get_cache(spec: str, **options: Any) -> Cache:
+    """A cache policy, by the same grammar. Raises `UsageError`."""
+    made = make("caches", spec, options)
+    if not isinstance(made, Cache):
+        raise UsageError(f"{spec!r} is not a Cache")
+    return made
+
+
+def spec_of(plug: Any, kind: str = "strategies") -> str:
+    """The spec string that makes an equal plug: its name and the options that differ from their defaults."""
+    path = f"{type(plug).__module__}:{type(plug).__qualname__}"
+    name = next((n for n, found in table(kind).items() if found[0].value == path), path)
+    written = []
+    for f in fields(plug):
+        value = getattr(plug, f.name)
+        if value != f.default:
+            nested = hasattr(value, "__dataclass_fields__")
+            text = f"({spec_of(value, kind)})" if nested else "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+            written.append(f"{f.name}={text}")
+    return f"{name}:{','.join(written)}" if written else name
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of `decoders list`."""
+
+    name: str
+    options: tuple[Option, ...]
+    summary: str
+    source: str
+    capabilities: tuple[str, ...]
+    distribution: str
+    problem: str = ""
+    """Why it cannot be used; empty if it can."""
+
+
+FLAGS = ("needs_mask", "needs_causal", "revises", "exact", "row_budget")
+
+
+def entries(kind: str) -> list[Entry]:
+    """All plugs of a kind; one that is broken or has two owners is listed with its problem, and the others are unaffected."""
+    out = []
+    for name, found in table(kind).items():
+        owners = " and ".join(owner(e) for e in found)
+        try:
+            cls = load(kind, name)
+            known = tuple(options(cls).values())
+        except Exception as e:
+            problem = str(e) if isinstance(e, UsageError) else f"{type(e).__name__}: {e}"
+            out.append(Entry(name, (), "", "", (), owners, problem))
+            continue
+        flags = tuple(x for x in FLAGS if getattr(cls, x, False))
+        summary = " ".join((cls.__doc__ or "").split("\n\n")[0].split())
+        out.append(Entry(name, known, summary, getattr(cls, "source", ""), flags, owners))
+    return out
+
+
+def other_owner() -> str | None:
+    """Another installed distribution that also writes to the import name `decoders`, if there is one."""
+    owners = {d.lower() for d in packages_distributions().get("decoders", ())} - {DISTRIBUTION}
+    return min(owners, default=None)

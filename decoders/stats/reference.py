@@ -1,0 +1,133 @@
+"""Row statistics in plain torch: the reference for every faster form.
+
+All functions take `logits (R, V)` of any floating dtype, accumulate in float32 (float64 for float64 logits) and break ties to
+the left. On a CPU they go through memory once, in blocks that stay in its cache, and find the maximum in two levels, because
+`torch.max(-1)` and `torch.logsumexp` over a long row are several times slower than memory. A row of only -inf has probability 0
+everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from decoders.core.random import gumbel, scramble, unit
+
+BLOCK = 1 << 18  # elements of logits that are worked on at a time, on a CPU
+CHUNK = 512  # columns of one chunk of the two-level searches
+
+
+def accumulator(logits: Tensor) -> torch.dtype:
+    return torch.float64 if logits.dtype == torch.float64 else torch.float32
+
+
+def blocked(f: Callable[..., Tensor], logits: Tensor, *rows: Tensor) -> Tensor:
+    """`f(logits, *rows)`, on a CPU a few rows at a time so that temporaries stay in cache. The split depends on shapes only."""
+    n = max(BLOCK // logits.shape[-1], 1)
+    if logits.device.type != "cpu" or logits.shape[0] <= n:
+        return f(logits, *rows)
+    return torch.cat([f(*part) for part in zip(*(x.split(n) for x in (logits, *rows)), strict=True)])
+
+
+def chunks(x: Tensor, fill: float) -> Tensor:
+    """(R, C, CHUNK): columns in chunks, the last one padded."""
+    pad = -x.shape[-1] % CHUNK
+    return (torch.nn.functional.pad(x, (0, pad), value=fill) if pad else x).unflatten(-1, (-1, CHUNK))
+
+
+def first(where: Tensor) -> Tensor:
+    """(...,) index of the first true entry of the last dimension; 0 if there is none."""
+    return where.to(torch.uint8).argmax(-1)
+
+
+def argmax(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """(R,) long and (R,): the likeliest token and its logit."""
+    if logits.shape[-1] <= 4 * CHUNK or logits.device.type != "cpu":
+        top, token = logits.max(-1)
+        return token, top
+    whole = logits.shape[-1] // CHUNK * CHUNK
+    body = logits[:, :whole].unflatten(-1, (-1, CHUNK))
+    best = body.amax(-1)  # (R, C)
+    rest = logits[:, whole:]
+    if rest.shape[-1]:
+        best = torch.cat([best, rest.amax(-1, keepdim=True)], -1)
+    top = best.amax(-1)
+    chunk = first(best == top[:, None])
+    inside = chunk[:, None] * CHUNK + torch.arange(CHUNK, device=logits.device)
+    value = logits.gather(1, inside.clamp(max=logits.shape[-1] - 1))
+    return (chunk * CHUNK + first(value == top[:, None])).clamp(max=logits.shape[-1] - 1), top
+
+
+def normaliser(logits: Tensor, temperature: float = 1.0) -> Tensor:
+    """(R,): the log of the sum of exponentials of `logits / temperature`."""
+
+    def part(x: Tensor) -> Tensor:
+        x = x.to(accumulator(x)) / temperature if temperature != 1 else x.to(accumulator(x))
+        return x.logsumexp(-1)
+
+    return blocked(part, logits)
+
+
+def probability(logit: Tensor, log_z: Tensor) -> Tensor:
+    """exp(logit - log_z); 0 where that is undefined, in a row of -inf or NaN, so that no selection ever stalls on it."""
+    return (logit.to(log_z.dtype) - log_z).exp().nan_to_num(0.0)
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """(R,): Shannon entropy in nats."""
+    return blocked(lambda x: torch.special.entr(x.to(accumulator(x)).softmax(-1)).sum(-1).nan_to_num(0.0), logits)
+
+
+def margin(logits: Tensor) -> Tensor:
+    """(R,): probability of the likeliest token less that of the second."""
+    log_z = normaliser(logits)
+    two = logits.topk(min(2, logits.shape[-1]), -1).values
+    p = probability(two, log_z[:, None])
+    return p[:, 0] - p[:, 1] if p.shape[1] > 1 else p[:, 0]
+
+
+def sample(logits: Tensor, u: Tensor, temperature: float) -> Tensor:
+    """(R,) long: the token in whose share of the distribution the uniform number `u (R,)` falls. One number a row draws from
+    softmax(logits / temperature) exactly as Gumbel noise on every logit would."""
+
+    def part(x: Tensor, u: Tensor) -> Tensor:
+        x = x.to(accumulator(x)) / temperature
+        weight = chunks((x - x.amax(-1, keepdim=True)).exp().nan_to_num(0.0), 0.0)
+        mass = weight.sum(-1, dtype=torch.float64).cumsum(-1)
+        goal = (u * mass[:, -1])[:, None]
+        chunk = (mass <= goal).sum(-1, keepdim=True).clamp(max=mass.shape[-1] - 1)
+        before = torch.where(chunk > 0, mass.gather(1, (chunk - 1).clamp(min=0)), 0.0)
+        own = weight.gather(1, chunk[..., None].expand(-1, -1, CHUNK))[:, 0].double()
+        inside = before + own.cumsum(-1)
+        # of the tokens in this chunk, the first that reaches the goal; rounding must never end on one of weight zero
+        hit = (inside > goal) & (own > 0)
+        last = CHUNK - 1 - first((own > 0).flip(-1))
+        return chunk[:, 0] * CHUNK + torch.where(hit.any(-1), first(hit), last)
+
+    return blocked(part, logits, u)
+
+
+def race(logits: Tensor, h: Tensor, temperature: float = 1.0) -> Tensor:
+    """(R,) long: a sample by the Gumbel race. The noise of token v is a hash of `h (R,)` int64 and v, so two distributions that
+    race with the same `h` agree as often as any coupling of their kind lets them."""
+
+    def part(x: Tensor, h: Tensor) -> Tensor:
+        noise = gumbel(unit(scramble(h[:, None] + torch.arange(x.shape[-1], device=x.device))))
+        return (x.double() / temperature + noise).argmax(-1)
+
+    return blocked(part, logits, h)
+
+
+def filtered(logits: Tensor, top_k: int | None, top_p: float | None) -> Tensor:
+    """(R, V): -inf outside the `top_k` likeliest tokens, then outside the smallest set of likeliest tokens whose probability
+    reaches `top_p` (the token that crosses the bound stays)."""
+    if top_k is not None and top_k < logits.shape[-1]:
+        logits = logits.masked_fill(logits < logits.topk(top_k, -1).values[:, -1:], -torch.inf)
+    if top_p is not None and top_p < 1:
+        ordered, index = logits.sort(dim=-1, descending=True, stable=True)
+        p = ordered.to(accumulator(ordered)).softmax(-1)
+        out = p.cumsum(-1) - p > top_p
+        logits = logits.masked_fill(torch.zeros_like(out).scatter(1, index, out), -torch.inf)
+    return logits

@@ -1,0 +1,50 @@
+"""Fast-dLLM's two rules for committing several tokens at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from decoders.core.decoder import Decoder
+from decoders.core.options import option
+from decoders.core.pred import Pred
+from decoders.core.select import above, only, top
+from decoders.core.state import State
+
+
+@dataclass(frozen=True)
+class Threshold(Decoder):
+    """Commit every prediction at or above `tau`, and always the best one. Wu et al. 2025, 2505.22618, Algorithm 1."""
+
+    source: ClassVar[str] = "Wu et al. 2025, arXiv 2505.22618"
+    tau: float = option(0.9, "confidence from which a token is committed", min=0, max=1)
+    temperature: float = option(0.0, "0 takes the likeliest token", min=0)
+
+    def step(self, s: State, p: Pred) -> State:
+        tokens, confidence = p.draw(s, self.temperature)
+        return s.commit(above(only(s.open, confidence), confidence >= self.tau, torch.ones_like(s.step)), tokens, confidence)
+
+
+@dataclass(frozen=True)
+class Factor(Decoder):
+    """Commit the n most confident predictions for the largest n whose n-th confidence c allows it: c >= 1 - f / (n + 1), and so do
+    all before it; always the best one. Wu et al. 2025, 2505.22618, section 3.3 (Theorem 1: greedy parallel decoding is right while
+    (n + 1)(1 - c) < f).
+
+    The code in circulation commits every candidate when only the last one fails its bound; this one does not.
+    """
+
+    source: ClassVar[str] = "Wu et al. 2025, arXiv 2505.22618"
+    f: float = option(1.0, "larger commits more", min=0)
+    temperature: float = option(0.0, "0 takes the likeliest token", min=0)
+
+    def step(self, s: State, p: Pred) -> State:
+        tokens, confidence = p.draw(s, self.temperature)
+        score = only(s.open, confidence)
+        ordered = score.sort(dim=-1, descending=True, stable=True).values
+        n = torch.arange(1, score.shape[-1] + 1, device=score.device)
+        passes = (ordered >= 1 - self.f / (n + 1)) & (ordered > -torch.inf)
+        count = passes.long().cumprod(-1).sum(-1).clamp(min=1)
+        return s.commit(top(score, count), tokens, confidence)

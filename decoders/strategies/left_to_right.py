@@ -1,0 +1,36 @@
+"""Autoregression as a decoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from decoders.core.decoder import Decoder, Query
+from decoders.core.options import option
+from decoders.core.pred import Pred
+from decoders.core.select import leftmost
+from decoders.core.state import State
+
+
+@dataclass(frozen=True)
+class LeftToRight(Decoder):
+    """The first open position from what stands left of it, one a forward: block diffusion with blocks of one (Arriola et al. 2025,
+    2503.09573, section 3.1). The model sees no later column, so its keys and values are reused exactly."""
+
+    source: ClassVar[str] = "Arriola et al. 2025, arXiv 2503.09573"
+    needs_mask: ClassVar[bool] = False
+    needs_causal: ClassVar[bool] = True
+    exact: ClassVar[bool] = True
+    temperature: float = option(0.0, "0 takes the likeliest token", min=0)
+    top_p: float | None = option(None, "keep the smallest set of tokens with this probability", min=0, max=1)
+    top_k: int | None = option(None, "keep this many tokens", min=1)
+
+    def query(self, s: State) -> Query:
+        return Query(s.tokens, leftmost(s.open), torch.ones_like(s.key, dtype=torch.bool))
+
+    def step(self, s: State, p: Pred) -> State:
+        p = p.filtered(self.temperature, self.top_k, self.top_p)
+        tokens, confidence = p.draw(s, 1.0 if self.temperature > 0 else 0.0)
+        return s.commit(leftmost(s.open), tokens, confidence)
