@@ -14,10 +14,11 @@ from decoders.core.rules import Suppress
 from decoders.core.select import above, first_run, leftmost, only, rank, share, top, until_first
 from decoders.core.state import State, choose
 from decoders.core.windows import Blocks
+from decoders.generator import Generation, Generator
 from decoders.registry import get, get_cache, spec_of
 
 __all__ = [
-    "Blocks", "Cache", "Decoder", "Forward", "Model", "Plan", "Pred", "Query", "Row", "State", "Suppress", "UsageError",
+    "Blocks", "Cache", "Decoder", "Forward", "Generation", "Generator", "Model", "Plan", "Pred", "Query", "Row", "State", "Suppress", "UsageError",
     "above", "ask", "choose", "decode", "first_run", "get", "get_cache", "leftmost", "only", "option", "rank", "share",
     "spec_of", "tell", "top", "until_first",
 ]

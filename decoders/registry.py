@@ -71,10 +71,12 @@ def load_path(word: str, path: str) -> Any:
 _PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(?=:|$)")
 
 
-def split(spec: str) -> tuple[str, dict[str, str]]:
+def split(kind: str, spec: str) -> tuple[str, dict[str, str]]:
     """`name` and the written options of a spec string. Raises `UsageError` if it is malformed."""
-    m = _PATH.match(spec)
-    name, rest = (m[0], spec[m.end() :]) if m else (re.split("[:]", spec, maxsplit=1)[0], spec[len(spec.split(":")[0]) :])
+    head = spec.partition(":")[0]
+    path = None if head in table(kind) else _PATH.match(spec)
+    name = path[0] if path else head
+    rest = spec[len(name) :]
     given: dict[str, str] = {}
     for part in pieces(rest[1:]) if rest else ():
         key, equals, value = part.partition("=")
@@ -105,7 +107,7 @@ def pieces(text: str) -> Iterator[str]:
 
 def make(kind: str, spec: str, extra: dict[str, Any] | None = None) -> Any:
     """The plug that a spec describes; `extra` gives further options as Python values, and those of the spec win."""
-    name, given = split(spec)
+    name, given = split(kind, spec)
     cls = load(kind, name)
     if not (isinstance(cls, type) and hasattr(cls, "__dataclass_fields__")):
         raise UsageError(f"{KINDS[kind]} {name!r} is not a dataclass, so it is no {KINDS[kind]}")
@@ -145,10 +147,15 @@ def spec_of(plug: Any, kind: str = "strategies") -> str:
     for f in fields(plug):
         value = getattr(plug, f.name)
         if value != f.default:
-            nested = hasattr(value, "__dataclass_fields__")
-            text = f"({spec_of(value, kind)})" if nested else "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-            written.append(f"{f.name}={text}")
+            written.append(f"{f.name}={spelled(value, kind)}")
     return f"{name}:{','.join(written)}" if written else name
+
+
+def spelled(value: Any, kind: str) -> str:
+    """An option's value as a spec string writes it."""
+    if hasattr(value, "__dataclass_fields__"):
+        return f"({spec_of(value, kind)})"
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 @dataclass(frozen=True)

@@ -100,12 +100,14 @@ def one(example: Example, mode: Mode, rng: Random, phase: float, end: int, mask:
     weight = torch.where(column >= P + len(example.answer), weight * PAD_WEIGHT, weight)
     noisy = torch.where(hidden, mask, clean)
     if mode.kind == "full":
-        return {"token": noisy, "position": column, "low": begin, "high": high, "stream": torch.zeros_like(column), "target": clean, "weight": weight}
+        alone = torch.zeros_like(column)
+        return {"token": noisy, "position": column, "low": begin, "high": high, "stream": alone, "target": clean, "weight": weight}
     tail = column >= first[P]  # the noisy stream starts with the block that holds the first answer position
     two = lambda a, b: torch.cat([a, b[tail]])
     return {
         "token": two(clean, noisy), "position": two(column, column), "low": two(high, begin), "high": two(high, high),
-        "stream": two(torch.zeros_like(column), torch.ones_like(column)), "target": two(clean, clean), "weight": two(torch.zeros_like(weight), weight),
+        "stream": two(torch.zeros_like(column), torch.ones_like(column)), "target": two(clean, clean),
+        "weight": two(torch.zeros_like(weight), weight),
     }
 
 

@@ -68,8 +68,8 @@ def agrees(work: str, final: str) -> bool:
 
 def told(problem: Problem) -> list[str]:
     """Each step as a clause: `buys 7`, `doubles`."""
-    verbs = problem["verbs"]
-    return ["doubles" if op == "*" else "halves" if op == "/" else f"{verb} {x}" for (op, x), verb in zip(problem["steps"], verbs, strict=True)]
+    scale = {"*": "doubles", "/": "halves"}
+    return [scale.get(op) or f"{verb} {x}" for (op, x), verb in zip(problem["steps"], problem["verbs"], strict=True)]
 
 
 def draw_story(rng: Random, n: int, scale: bool) -> Problem:

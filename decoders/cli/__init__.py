@@ -1,0 +1,7 @@
+"""The command line: `decoders`."""
+
+from __future__ import annotations
+
+from decoders.cli.app import main
+
+__all__ = ["main"]

@@ -127,17 +127,21 @@ class Shape:
 
 def layout(
     shape: Shape, decoder: Decoder, prompts: Sequence[Sequence[int]], *, length: int, keys: Sequence[int], windows: Windows,
-    infill: bool = False, columns: int | None = None, device: torch.device | str = "cpu",
+    infill: bool = False, columns: int | None = None, width: int | None = None, device: torch.device | str = "cpu",
 ) -> Canvas:
     """Prompts at column 0, then `length` blanks, the first window entered and the decoder's memo made.
 
     `infill`: mask tokens inside a prompt are holes to fill; otherwise they are data like any other token. `columns` fixes L for
-    an engine whose rows come and go. Raises `UsageError` for impossible sizes, and where a whole-row budget of steps cannot be
-    split evenly over the row's windows.
+    an engine whose rows come and go, and `width` W for one whose rows have windows of several sizes; both only pad. Raises
+    `UsageError` for impossible sizes, and where a whole-row budget of steps cannot be split evenly over the row's windows.
     """
     check_prompts(shape, prompts, length, infill)
     B, P = len(prompts), torch.tensor([len(p) for p in prompts])
-    L = columns or int(P.max()) + length + 1
+    needed = int(P.max()) + length + 1
+    L = columns or needed
+    W = width or min(windows.size, L - 1)
+    if L < needed or W < min(windows.size, L - 1):
+        raise UsageError(f"{L} columns and windows of {W} are too few for rows of {needed - 1} and windows of {windows.size}")
     tokens = torch.zeros(B, L, dtype=torch.long)
     for b, prompt in enumerate(prompts):
         tokens[b, : len(prompt)] = torch.tensor(prompt, dtype=torch.long)
@@ -150,13 +154,14 @@ def layout(
         tokens=tokens, open=editable, editable=editable, confidence=torch.zeros(B, L), committed_at=none, until=none,
         kv_tokens=none, kv_until=none, stale=torch.ones_like(editable), start=editable.long().argmax(1), size=zero, limit=limit,
         opened=zero, windows=zero, step=zero, clock=zero, key=torch.tensor(list(keys), dtype=torch.long), reason=zero,
-        width=min(windows.size, L - 1), mask_id=shape.mask_id, vocab=shape.vocab, stop_ids=shape.stop_ids,
+        width=W, mask_id=shape.mask_id, vocab=shape.vocab, stop_ids=shape.stop_ids,
         block_causal=shape.block_causal,
     )
     c = replace(c, start=windows.first(c))
     c = replace(c, windows=windows.count(c))
     check_budget(decoder, c)
-    c = replace(c, **{f.name: x.to(device) for f in fields(c) if isinstance(x := getattr(c, f.name), Tensor)})
+    moved: dict[str, Any] = {f.name: x.to(device) for f in fields(c) if isinstance(x := getattr(c, f.name), Tensor)}
+    c = replace(c, **moved)
     column = c.column
     until = c.limit[:, None].expand(B, L)
     if c.block_causal:  # whole blocks of the prompt see themselves; what is left of it is causal until the first window takes it

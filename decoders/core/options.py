@@ -73,8 +73,8 @@ def _bool(text: str) -> bool:
 
 
 @cache
-def options(cls: type) -> dict[str, Option]:
-    """The options of a dataclass, in order."""
+def options(cls: Any) -> dict[str, Option]:
+    """The options of a dataclass type, in order."""
     hints = get_type_hints(cls)
     out = {}
     for f in fields(cls):
@@ -90,7 +90,8 @@ def options(cls: type) -> dict[str, Option]:
 
 def validate(plug: Any) -> None:
     """Raises `UsageError` for the first field whose value has the wrong type or is out of range."""
-    for name, o in options(type(plug)).items():
+    cls: object = type(plug)
+    for name, o in options(cls).items():
         o.check(type(plug).__name__, getattr(plug, name))
 
 
@@ -98,5 +99,6 @@ def option_named(cls: type, owner: str, name: str) -> Option:
     """The option of that name. Raises `UsageError` with the nearest known name."""
     known = options(cls)
     if name not in known:
-        raise UsageError(f"{owner} has no option {name!r}{suggest(name, known)}" if known else f"{owner} has no options, so {name!r} is not one")
+        hint = suggest(name, known) if known else "; it has none"
+        raise UsageError(f"{owner} has no option {name!r}{hint}")
     return known[name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ class Pred:
     logits: Tensor  # (B, N, V)    N is at most W
     at: Tensor  # (B, N) long  the window position of each logit row; W where the row is padding
     width: int  # W
-    _once: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    _once: dict[str, tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict, repr=False, compare=False)
 
     def spread(self, x: Tensor) -> Tensor:
         """(B * N, ...) -> (B, W, ...): one answer per logit row, at its window position."""
@@ -44,21 +44,21 @@ class Pred:
         """(B * N, V)"""
         return self.logits.flatten(0, 1)
 
-    def log_z(self) -> Tensor:
-        """(B * N,): the normaliser of each row, computed once."""
-        if "log_z" not in self._once:
-            self._once["log_z"] = stats.normaliser(self.rows)
-        return self._once["log_z"]  # type: ignore[no-any-return]
+    def _best(self) -> tuple[Tensor, Tensor, Tensor]:
+        """(B * N,) each: the likeliest token, its logit and the normaliser of its row, computed once."""
+        if "best" not in self._once:
+            self._once["best"] = stats.best(self.rows)
+        return self._once["best"]
 
     def best(self) -> tuple[Tensor, Tensor]:
         """(B, W) long and (B, W): the likeliest token and its probability."""
-        token, logit = stats.argmax(self.rows)
-        return self.spread(token), self.spread(stats.probability(logit, self.log_z()))
+        token, logit, log_z = self._best()
+        return self.spread(token), self.spread(stats.probability(logit, log_z))
 
     def prob(self, tokens: Tensor) -> Tensor:
         """(B, W): the probability of given `tokens (B, W)`."""
         logit = self.rows.gather(1, self.gather(tokens)[:, None])[:, 0]
-        return self.spread(stats.probability(logit, self.log_z()))
+        return self.spread(stats.probability(logit, self._best()[2]))
 
     def entropy(self) -> Tensor:
         """(B, W): Shannon entropy in nats."""

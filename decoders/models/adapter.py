@@ -32,7 +32,8 @@ class TransformersModel:
     """
 
     def __init__(
-        self, model: PreTrainedModel, *, mask_id: int | None, stop_ids: tuple[int, ...] = (), shifted: bool = False, block_causal: bool = False
+        self, model: PreTrainedModel, *, mask_id: int | None, stop_ids: tuple[int, ...] = (), shifted: bool = False,
+        block_causal: bool = False,
     ) -> None:
         self.model = model.eval()
         self.mask_id, self.stop_ids, self.shifted, self.block_causal = mask_id, stop_ids, shifted, block_causal
@@ -40,7 +41,7 @@ class TransformersModel:
 
     @property
     def device(self) -> torch.device:
-        return self.model.device
+        return torch.device(self.model.device)
 
     def session(self, rows: int, columns: int, width: int, causal: bool) -> Session:
         return TransformersSession(self, columns, width if causal and not self.shifted else 0)
@@ -57,7 +58,7 @@ class TransformersModel:
 
     def head(self, hidden: Tensor) -> Tensor:
         """(..., V) logits of hidden states."""
-        return self.model.get_output_embeddings()(hidden)  # type: ignore[no-any-return, operator]
+        return self.model.get_output_embeddings()(hidden)  # type: ignore[no-any-return]
 
 
 class TransformersSession:
@@ -94,6 +95,7 @@ class TransformersSession:
         hidden = self.owner.hidden(tokens.gather(1, index), position.gather(1, index), sees, self.cache)
 
         at = compact(f.want, W)
-        slot = torch.zeros_like(compute, dtype=torch.long).scatter(1, index, torch.arange(index.shape[1], device=index.device).expand_as(index))
+        order = torch.arange(index.shape[1], device=index.device).expand_as(index)
+        slot = torch.zeros_like(compute, dtype=torch.long).scatter(1, index, order)
         wanted = slot.gather(1, source.gather(1, at.clamp(max=W - 1)))
         return Pred(self.owner.head(hidden.gather(1, wanted[..., None].expand(-1, -1, hidden.shape[-1]))), at, W)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 from transformers.cache_utils import Cache
 
@@ -25,8 +24,9 @@ class ScatterCache(Cache):
         if self.index is None:
             raise RuntimeError("set index before the forward")
         if layer_idx not in self.stored:
-            shape = (*key_states.shape[:2], self.columns)
-            self.stored[layer_idx] = (key_states.new_zeros(*shape, key_states.shape[3]), value_states.new_zeros(*shape, value_states.shape[3]))
+            B, H, _, D = key_states.shape
+            E = value_states.shape[3]
+            self.stored[layer_idx] = (key_states.new_zeros(B, H, self.columns, D), value_states.new_zeros(B, H, self.columns, E))
         for store, fresh in zip(self.stored[layer_idx], (key_states, value_states), strict=True):
             store.scatter_(2, self.index[:, None, :, None].expand_as(fresh), fresh)
         return self.stored[layer_idx]

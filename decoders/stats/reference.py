@@ -23,18 +23,20 @@ def accumulator(logits: Tensor) -> torch.dtype:
     return torch.float64 if logits.dtype == torch.float64 else torch.float32
 
 
-def blocked(f: Callable[..., Tensor], logits: Tensor, *rows: Tensor) -> Tensor:
+def blocked(f: Callable[..., tuple[Tensor, ...]], logits: Tensor, *rows: Tensor) -> tuple[Tensor, ...]:
     """`f(logits, *rows)`, on a CPU a few rows at a time so that temporaries stay in cache. The split depends on shapes only."""
     n = max(BLOCK // logits.shape[-1], 1)
     if logits.device.type != "cpu" or logits.shape[0] <= n:
         return f(logits, *rows)
-    return torch.cat([f(*part) for part in zip(*(x.split(n) for x in (logits, *rows)), strict=True)])
+    parts = [f(*part) for part in zip(*(x.split(n) for x in (logits, *rows)), strict=True)]
+    return tuple(torch.cat(columns) for columns in zip(*parts, strict=True))
 
 
 def chunks(x: Tensor, fill: float) -> Tensor:
     """(R, C, CHUNK): columns in chunks, the last one padded."""
     pad = -x.shape[-1] % CHUNK
-    return (torch.nn.functional.pad(x, (0, pad), value=fill) if pad else x).unflatten(-1, (-1, CHUNK))
+    padded = torch.nn.functional.pad(x, (0, pad), value=fill) if pad else x
+    return padded.view(x.shape[0], -1, CHUNK)
 
 
 def first(where: Tensor) -> Tensor:
@@ -60,14 +62,19 @@ def argmax(logits: Tensor) -> tuple[Tensor, Tensor]:
     return (chunk * CHUNK + first(value == top[:, None])).clamp(max=logits.shape[-1] - 1), top
 
 
-def normaliser(logits: Tensor, temperature: float = 1.0) -> Tensor:
-    """(R,): the log of the sum of exponentials of `logits / temperature`."""
+def best(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(R,) long, (R,) and (R,): the likeliest token, its logit, and the log of the sum of exponentials.
 
-    def part(x: Tensor) -> Tensor:
-        x = x.to(accumulator(x)) / temperature if temperature != 1 else x.to(accumulator(x))
-        return x.logsumexp(-1)
+    The normaliser comes out of `log_softmax`, whose kernel sums exponentials as it reads and is faster than `logsumexp`.
+    """
 
-    return blocked(part, logits)
+    def part(x: Tensor) -> tuple[Tensor, ...]:
+        token, top = argmax(x)
+        log_p = x.log_softmax(-1, dtype=accumulator(x)).gather(1, token[:, None])[:, 0]
+        return token, top, top.to(log_p.dtype) - log_p
+
+    token, top, log_z = blocked(part, logits)
+    return token, top, log_z
 
 
 def probability(logit: Tensor, log_z: Tensor) -> Tensor:
@@ -77,24 +84,30 @@ def probability(logit: Tensor, log_z: Tensor) -> Tensor:
 
 def entropy(logits: Tensor) -> Tensor:
     """(R,): Shannon entropy in nats."""
-    return blocked(lambda x: torch.special.entr(x.to(accumulator(x)).softmax(-1)).sum(-1).nan_to_num(0.0), logits)
+
+    def part(x: Tensor) -> tuple[Tensor, ...]:
+        return (torch.special.entr(x.softmax(-1, dtype=accumulator(x))).sum(-1).nan_to_num(0.0),)
+
+    return blocked(part, logits)[0]
 
 
 def margin(logits: Tensor) -> Tensor:
     """(R,): probability of the likeliest token less that of the second."""
-    log_z = normaliser(logits)
-    two = logits.topk(min(2, logits.shape[-1]), -1).values
-    p = probability(two, log_z[:, None])
-    return p[:, 0] - p[:, 1] if p.shape[1] > 1 else p[:, 0]
+
+    def part(x: Tensor) -> tuple[Tensor, ...]:
+        two = x.softmax(-1, dtype=accumulator(x)).nan_to_num(0.0).topk(min(2, x.shape[-1]), -1).values
+        return (two[:, 0] - two[:, 1] if two.shape[-1] > 1 else two[:, 0],)
+
+    return blocked(part, logits)[0]
 
 
 def sample(logits: Tensor, u: Tensor, temperature: float) -> Tensor:
     """(R,) long: the token in whose share of the distribution the uniform number `u (R,)` falls. One number a row draws from
     softmax(logits / temperature) exactly as Gumbel noise on every logit would."""
 
-    def part(x: Tensor, u: Tensor) -> Tensor:
-        x = x.to(accumulator(x)) / temperature
-        weight = chunks((x - x.amax(-1, keepdim=True)).exp().nan_to_num(0.0), 0.0)
+    def part(x: Tensor, u: Tensor) -> tuple[Tensor, ...]:
+        x = x.to(accumulator(x))
+        weight = chunks((x if temperature == 1 else x / temperature).softmax(-1).nan_to_num(0.0), 0.0)
         mass = weight.sum(-1, dtype=torch.float64).cumsum(-1)
         goal = (u * mass[:, -1])[:, None]
         chunk = (mass <= goal).sum(-1, keepdim=True).clamp(max=mass.shape[-1] - 1)
@@ -104,20 +117,20 @@ def sample(logits: Tensor, u: Tensor, temperature: float) -> Tensor:
         # of the tokens in this chunk, the first that reaches the goal; rounding must never end on one of weight zero
         hit = (inside > goal) & (own > 0)
         last = CHUNK - 1 - first((own > 0).flip(-1))
-        return chunk[:, 0] * CHUNK + torch.where(hit.any(-1), first(hit), last)
+        return (chunk[:, 0] * CHUNK + torch.where(hit.any(-1), first(hit), last),)
 
-    return blocked(part, logits, u)
+    return blocked(part, logits, u)[0]
 
 
 def race(logits: Tensor, h: Tensor, temperature: float = 1.0) -> Tensor:
     """(R,) long: a sample by the Gumbel race. The noise of token v is a hash of `h (R,)` int64 and v, so two distributions that
     race with the same `h` agree as often as any coupling of their kind lets them."""
 
-    def part(x: Tensor, h: Tensor) -> Tensor:
+    def part(x: Tensor, h: Tensor) -> tuple[Tensor, ...]:
         noise = gumbel(unit(scramble(h[:, None] + torch.arange(x.shape[-1], device=x.device))))
-        return (x.double() / temperature + noise).argmax(-1)
+        return ((x.double() / temperature + noise).argmax(-1),)
 
-    return blocked(part, logits, h)
+    return blocked(part, logits, h)[0]
 
 
 def filtered(logits: Tensor, top_k: int | None, top_p: float | None) -> Tensor:

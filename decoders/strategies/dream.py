@@ -44,7 +44,7 @@ class Dream(Decoder):
     tau: float = option(0.9, "confidence_threshold only", min=0, max=1)
 
     def step(self, s: State, p: Pred) -> State:
-        p = p.filtered(self.temperature, self.top_k, self.top_p)
+        p = p.filtered(self.temperature, top_p=self.top_p).filtered(top_k=self.top_k)  # the nucleus first, as in the reference
         tokens, confidence = p.draw(s, 1.0 if self.temperature > 0 else 0.0)
         return s.commit(self.chosen(s, p, confidence), tokens, confidence)
 

@@ -1,0 +1,23 @@
+"""The embedded model: small enough to ship, trained on the generated tasks of `decoders bench`, loaded like any checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from decoders.core.options import option
+from decoders.models.source import Loaded, Source
+
+
+@dataclass(frozen=True)
+class Nano(Source):
+    """The embedded masked diffusion model; it needs no download and no accelerator."""
+
+    attention: Literal["bidirectional", "block"] = option("bidirectional", "what each position sees; block: no later block")
+    device: str = option("cpu", "where it runs: cpu, cuda, cuda:1")
+
+    def load(self) -> Loaded:
+        from decoders.models.checkpoint import load_checkpoint
+
+        return load_checkpoint(Path(__file__).parent, "nano", self.attention, self.device)

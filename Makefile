@@ -1,0 +1,36 @@
+# Set-up in one word: `make demo` runs the main job on the embedded model, `make test` runs the default tests.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test slow lint docs clean
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench,dev]'
+	touch $@
+
+demo: $(VENV)/installed
+	$(BIN)/decoders bench demo
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest
+
+slow: $(VENV)/installed
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m cogapp --check README.md
+
+docs: $(VENV)/installed
+	$(BIN)/python -m cogapp -r README.md
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
+
+results: $(VENV)/installed
+	$(BIN)/decoders bench tasks -n 100 -t chain -t answer_first -t extract -t sudoku -t list -t shuffle -t ledger/easy \
+		-o bench/results/nano-tasks.json
+	$(BIN)/decoders bench step-time -o bench/results/step-time.json

@@ -1,0 +1,150 @@
+"""`decoders bench`: the commands that measure."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from decoders_bench.golden.cli import golden
+
+SIX = ("llada", "dream:by=entropy", "threshold:tau=0.9", "factor:f=1.0", "ancestral:temperature=0.0", "left_to_right")
+
+STATISTICS = ("threshold", "factor", "llada", "llada:temperature=1.0", "dream:by=entropy", "dream:by=topk_margin", "left_to_right")
+FLOATS = ("float32", "bfloat16")
+SHOWN = ("left_to_right", "llada", "threshold:tau=0.9", "factor:f=1.0")
+SHOWN_ON = ("chain/hard", "answer_first/hard", "extract/hard", "sudoku/easy", "shuffle/hard")
+
+
+def progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=_stderr(), disable=not sys.stderr.isatty())
+
+
+def _stderr() -> Any:
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+@click.group()
+def bench() -> None:
+    """Measure decoders: golden replay, accuracy on tasks, step time; and train the embedded model."""
+
+
+bench.add_command(golden)
+
+
+@bench.command("tasks")
+@click.option("-m", "--model", default="nano", show_default=True, help="model to decode with")
+@click.option("-d", "--decoder", "decoders", multiple=True, default=SIX, show_default=True, help="decoder spec; repeat for more")
+@click.option("-t", "--task", "tasks", multiple=True, help="task or task/rung; repeat for more  [default: all]")
+@click.option("-n", "--items", "n", default=100, show_default=True, type=click.IntRange(1), help="test items per cell")
+@click.option("--split", default="test", show_default=True, type=click.Choice(["train", "validation", "test"]))
+@click.option("--seed", default=0, show_default=True)
+@click.option("--block", type=click.IntRange(1), help="decode in blocks of this many positions")
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="processes")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="write the results here as JSON")
+def tasks_command(model: str, decoders: tuple[str, ...], tasks: tuple[str, ...], n: int, split: Any, seed: int, block: int | None,
+                  workers: int, output: Path | None) -> None:
+    """Accuracy of decoders on the generated tasks: a table of exact answers in percent with the 95 % Wilson interval, right and
+    agreeing written work where there is some, forward passes, and tokens per forward."""
+    from decoders.registry import make
+    from decoders_bench.evaluate import Job, run_all
+    from decoders_bench.results import save, task_table
+
+    for spec in decoders:
+        make("strategies", spec)
+    jobs = [Job(task, rung, spec, model, n, split, seed, block=block) for task, rung in chosen(tasks) for spec in decoders]
+    with progress() as bar:
+        line = bar.add_task("cells", total=len(jobs))
+        cells = run_all(jobs, workers, lambda _: bar.advance(line))
+    if output:
+        save(output, cells)
+    click.echo(task_table(cells))
+
+
+def chosen(names: tuple[str, ...]) -> list[tuple[str, str]]:
+    """(task, rung) pairs that names like `sudoku` and `list/hard` stand for; all if there are none."""
+    from decoders import UsageError
+    from decoders.core.errors import suggest
+    from decoders_bench.tasks import TASKS
+
+    out = []
+    for name in names or tuple(TASKS):
+        task, _, rung = name.partition("/")
+        if task not in TASKS:
+            raise UsageError(f"unknown task {task!r}{suggest(task, TASKS)}")
+        if rung and rung not in TASKS[task].rungs:
+            raise UsageError(f"task {task} has no rung {rung!r}{suggest(rung, TASKS[task].rungs)}")
+        out += [(task, r) for r in ([rung] if rung else TASKS[task].rungs)]
+    return out
+
+
+@bench.command("step-time")
+@click.option("-d", "--decoder", "decoders", multiple=True, default=STATISTICS, show_default=True, help="decoder spec; repeat for more")
+@click.option("--batch", "batches", multiple=True, default=(1, 8), show_default=True, type=click.IntRange(1))
+@click.option("--dtype", "dtypes", multiple=True, default=FLOATS, show_default=True, type=click.Choice(FLOATS))
+@click.option("--block", default=32, show_default=True, type=click.IntRange(1))
+@click.option("--vocab", default=126_464, show_default=True, type=click.IntRange(2))
+@click.option("--repeats", default=21, show_default=True, type=click.IntRange(1))
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="write the results here as JSON")
+def step_time(decoders: tuple[str, ...], batches: tuple[int, ...], dtypes: tuple[str, ...], block: int, vocab: int, repeats: int,
+              threads: int, output: Path | None) -> None:
+    """The time of everything in a step that is not the model's forward, beside that of a bare `logits.max(-1)`."""
+    import torch
+
+    from decoders_bench.results import hardware, save, timing_table
+    from decoders_bench.step_time import time_step
+
+    torch.set_num_threads(threads)
+    jobs = [(spec, getattr(torch, dtype), batch) for spec in decoders for dtype in dtypes for batch in batches]
+    timings = []
+    with progress() as bar:
+        for job in bar.track(jobs, description="timing"):
+            timings.append(time_step(*job, block, vocab, repeats))
+    if output:
+        save(output, timings)
+    click.echo(f"{hardware()}; block {block}, vocabulary {vocab}, medians of {repeats}\n\n{timing_table(timings)}")
+
+
+@bench.command("train-nano")
+@click.option("-o", "--out", required=True, type=click.Path(file_okay=False), help="directory of the run, and of its checkpoint")
+@click.option("--steps", default=4600, show_default=True, type=click.IntRange(1), help="optimiser steps")
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="processes of one thread")
+@click.option("--seed", default=0, show_default=True)
+def train_nano(out: str, steps: int, workers: int, seed: int) -> None:
+    """Train the embedded model; the directory for `-m` is OUT/model. About 1.6 s a step on two cores. An interrupted run goes on
+    from its last checkpoint when the same command is given again."""
+    from decoders_bench.nano.train import Plan, train
+
+    plan = Plan(out, workers=workers, seed=seed)
+    with progress() as bar:
+        line = bar.add_task("training", total=steps)
+
+        def notify(row: dict[str, Any]) -> None:
+            loss = ", ".join(f"{mode} {x:.2f}" for mode, x in sorted(row["loss"].items()))
+            bar.update(line, completed=row["step"])
+            if row["step"] % 25 == 0:
+                click.echo(f"step {row['step']}, {row['minutes']:.1f} min, {row['examples']} examples, loss: {loss}")
+
+        train(replace(plan, steps=steps), notify)
+    click.echo(f"wrote {out}/model")
+
+
+@bench.command("demo")
+@click.option("-d", "--decoder", "decoders", multiple=True, default=SHOWN, show_default=True, help="decoder spec; repeat for more")
+@click.option("-t", "--task", "tasks", multiple=True, default=SHOWN_ON, show_default=True, help="task or task/rung; repeat for more")
+@click.option("-m", "--model", default="nano", show_default=True)
+@click.option("--seed", default=0, show_default=True, help="another seed takes other test prompts")
+def demo(decoders: tuple[str, ...], tasks: tuple[str, ...], model: str, seed: int) -> None:
+    """One test prompt of each task under several decoders: the answers, whether they are right, and the forward passes."""
+    from decoders_bench.demo import show
+
+    for task, rung in chosen(tasks):
+        show(task, rung, decoders, model, seed)

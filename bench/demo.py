@@ -1,0 +1,31 @@
+"""One test prompt of a task under several decoders, and which answers are right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from decoders import Generator
+from decoders_bench.tasks import TASKS, items
+
+
+def show(task_name: str, rung: str, decoders: Sequence[str], model: str, seed: int) -> None:
+    """Print the prompt, then a table: decoder, answer, right or wrong, forward passes, tokens per forward, seconds."""
+    task = TASKS[task_name]
+    (item,) = items(task, rung, "test", 1, seed)
+    console = Console(highlight=False)
+    console = console if console.is_terminal else Console(highlight=False, width=120)
+    console.print(Text(f"{task_name}/{rung}: ", style="bold") + Text(item.prompt))
+    table = Table(Column("decoder", no_wrap=True), Column("answer", ratio=1), "right", "NFE", "tokens/NFE", "seconds", expand=True)
+    for spec in decoders:
+        (g,) = Generator(model, spec)([item.prompt], length=task.length[rung], seed=seed)
+        grade = task.grade(item.problem, g.text)
+        verdict = "yes" if grade.exact and grade.work is not False else "answer only" if grade.exact else "no"
+        table.add_row(
+            Text(g.decoder), Text(g.text), Text(verdict, style="green" if verdict == "yes" else "red"),
+            str(g.nfe), f"{g.tokens_per_forward:.1f}", f"{g.seconds:.2f}",
+        )
+    console.print(table)

@@ -1,0 +1,41 @@
+"""The generated parts of the README; cog calls these, and a test checks that the text is what they say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from decoders.core.options import Option
+from decoders.registry import DISTRIBUTION, Entry, entries
+from decoders_bench.results import load_cells, load_timings, markdown, recorded_on, task_table, timing_table
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def written(o: Option) -> str:
+    return f"`{o.name}={'none' if o.default is None else o.default}`"
+
+
+def plug_table(kind: str) -> str:
+    """All built-in plugs of a kind: name, options with defaults, what is declared, source."""
+    own: list[Entry] = [e for e in entries(kind) if e.distribution == DISTRIBUTION and not e.problem]
+    rows = [[f"`{e.name}`", e.summary.replace("|", "\\|"), " ".join(map(written, e.options)), ", ".join(e.capabilities)] for e in own]
+    return markdown(["name", "what it does", "options and defaults", "declares"], rows)
+
+
+def help_of(*command: str) -> str:
+    """What `decoders COMMAND --help` prints, in a fence."""
+    done = subprocess.run(
+        [sys.executable, "-m", "decoders.cli", *command, "--help"], capture_output=True, text=True, check=True, env={"COLUMNS": "110"}
+    )
+    return f"```text\n{done.stdout.rstrip()}\n```"
+
+
+def tasks_section() -> str:
+    return task_table(load_cells(RESULTS / "nano-tasks.json"))
+
+
+def timing_section() -> str:
+    path = RESULTS / "step-time.json"
+    return f"{recorded_on(path)}\n\n{timing_table(load_timings(path))}"

@@ -1,0 +1,71 @@
+"""The tiny checkpoints of the data, in float64."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AttentionInterface, AutoModelForCausalLM, PreTrainedModel
+from transformers.utils import logging
+
+from decoders.models.adapter import TransformersModel
+from decoders_bench.golden.cases import MismatchError
+
+
+class Models:
+    """Loads each checkpoint once. What is not in its config is in its name: `*-shift` predicts the next position, `*-block` is
+    block-causal."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.loaded: dict[tuple[str, bool], PreTrainedModel] = {}
+
+    def get(self, name: str, mask_id: int, pure: bool = False) -> TransformersModel:
+        """`pure`: without the float32 parts, see `purify`. Raises `MismatchError` if there is no such checkpoint."""
+        if (name, pure) not in self.loaded:
+            path = self.folder / name
+            if not (path / "config.json").is_file():
+                raise MismatchError(f"there is no model {name!r} under {self.folder}")
+            self.loaded[name, pure] = purify(load(path)) if pure else load(path)
+        model = self.loaded[name, pure]
+        return TransformersModel(model, mask_id=mask_id, shifted=name.endswith("-shift"), block_causal=name.endswith("-block"))
+
+
+def load(path: Path) -> PreTrainedModel:
+    """As the references were run."""
+    talks = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation="eager").double()
+    finally:
+        if talks:
+            logging.enable_progress_bar()
+
+
+def purify(model: PreTrainedModel) -> PreTrainedModel:
+    """transformers takes the softmax of the attention and the rotary angles in float32 even in a float64 model, which rounds
+    differently where the same columns stand in other places: by 1e-5 in the logits here. This does both in float64, so that the
+    same forward in two layouts has to agree to the last digits."""
+    rotary = model.base_model.rotary_emb
+
+    def angles(x: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:
+        half = position_ids[..., None].double() * rotary.inv_freq.double()
+        whole = torch.cat([half, half], -1)
+        return whole.cos() * rotary.attention_scaling, whole.sin() * rotary.attention_scaling
+
+    rotary.forward = angles
+    AttentionInterface.register("golden_float64", attention)
+    model.set_attn_implementation("golden_float64")
+    return model
+
+
+def attention(
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor, scaling: float, **kwargs: Any
+) -> tuple[Tensor, None]:
+    """(B, H, M, D) queries and (B, G, K, D) keys and values under an additive mask -> (B, M, H, D)."""
+    each = query.shape[1] // key.shape[1]
+    key, value = key.repeat_interleave(each, 1), value.repeat_interleave(each, 1)
+    weight = (query @ key.transpose(2, 3) * scaling + attention_mask).softmax(-1)
+    return (weight @ value).transpose(1, 2).contiguous(), None

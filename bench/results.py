@@ -1,0 +1,77 @@
+"""Results on disk, and the tables that the README shows of them."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from decoders_bench.evaluate import Cell, Job
+from decoders_bench.step_time import Timing
+
+
+def hardware() -> str:
+    """The processor and what ran on it, for the record."""
+    try:
+        names = {line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")}
+    except OSError:
+        names = {platform.processor() or platform.machine()}
+    return f"{', '.join(sorted(names))}, {torch.get_num_threads()} thread(s), torch {torch.__version__}"
+
+
+def save(path: Path, rows: Sequence[Cell | Timing], **about: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"hardware": hardware(), **about, "rows": [asdict(r) for r in rows]}, indent=1) + "\n")
+
+
+def load_cells(path: Path) -> list[Cell]:
+    return [Cell(**{**row, "job": Job(**row["job"])}) for row in json.loads(path.read_text())["rows"]]
+
+
+def load_timings(path: Path) -> list[Timing]:
+    return [Timing(**row) for row in json.loads(path.read_text())["rows"]]
+
+
+def recorded_on(path: Path) -> str:
+    """The hardware that a result file was measured on."""
+    return str(json.loads(path.read_text())["hardware"])
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(cells) + " |" for cells in (header, ["---"] * len(header), *rows)]
+    return "\n".join(lines)
+
+
+def percent(x: float) -> str:
+    return f"{100 * x:.0f}"
+
+
+def task_table(cells: Sequence[Cell]) -> str:
+    """One row per task and rung, one column per decoder: accuracy with its interval, forward passes, tokens per forward."""
+    decoders = list(dict.fromkeys(c.job.decoder for c in cells))
+    places = list(dict.fromkeys((c.job.task, c.job.rung) for c in cells))
+    found = {(c.job.task, c.job.rung, c.job.decoder): c for c in cells}
+
+    def show(c: Cell | None) -> str:
+        if c is None:
+            return ""
+        low, high = c.interval
+        work = "" if c.work is None else f", work {percent(c.work / c.job.n)}"
+        return f"**{percent(c.accuracy)}** ({percent(low)}-{percent(high)}){work}<br>{c.nfe:.1f} / {c.tokens_per_forward:.1f}"
+
+    sizes = {(c.job.task, c.job.rung): c.job.n for c in cells}
+    rows = [[f"{task}/{rung} (n={sizes[task, rung]})", *(show(found.get((task, rung, d))) for d in decoders)] for task, rung in places]
+    return markdown(["task", *(f"`{d}`" for d in decoders)], rows)
+
+
+def timing_table(timings: Sequence[Timing]) -> str:
+    rows = [
+        [f"`{t.decoder}`", t.dtype, str(t.batch), f"{t.step_ms:.1f}", f"{t.bare_max_ms:.1f}", f"{t.ratio:.2f}"]
+        for t in sorted(timings, key=lambda t: (t.decoder, t.dtype, t.batch))
+    ]
+    return markdown(["decoder", "logits", "batch", "step, ms", "bare max, ms", "ratio"], rows)

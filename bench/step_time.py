@@ -1,0 +1,60 @@
+"""What a step costs beside the model's forward: everything that `ask`, the statistics, `step` and `tell` do, in milliseconds, and as a
+multiple of a bare `logits.max(-1)` on the same logits, measured in turn in one run."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+
+from decoders import Blocks, Plan, Pred, ask, get, tell
+from decoders.caches.exact import Exact
+from decoders.core.canvas import Shape, layout
+
+
+@dataclass(frozen=True)
+class Timing:
+    decoder: str
+    dtype: str
+    batch: int
+    block: int
+    vocab: int
+    step_ms: float
+    bare_max_ms: float
+
+    @property
+    def ratio(self) -> float:
+        return self.step_ms / self.bare_max_ms
+
+
+def milliseconds(f: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    f()
+    return (time.perf_counter() - began) * 1e3
+
+
+@torch.inference_mode()
+def time_step(spec: str, dtype: torch.dtype, batch: int, block: int = 32, vocab: int = 126_464, repeats: int = 21) -> Timing:
+    """The median over `repeats` steps of a window that is all open, after one warm-up; step and bare maximum take turns."""
+    decoder = get(spec)
+    plan = Plan(decoder, Blocks(block), Exact())
+    shape = Shape(mask_id=vocab - 1, vocab=vocab, stop_ids=(vocab - 2,))
+    c = layout(shape, decoder, [[1, 2, 3]] * batch, length=block, keys=range(batch), windows=plan.windows)
+    logits = (3 * torch.randn(batch, block, vocab, generator=torch.Generator().manual_seed(0))).to(dtype)
+    f = ask(plan, c)
+    n = int(f.want.sum(-1).max())
+    at = f.want.to(torch.uint8).argsort(dim=-1, descending=True, stable=True)[:, :n]
+    pred = Pred(logits[:, :n].contiguous(), at, c.width)
+
+    def step() -> object:
+        return tell(plan, c, ask(plan, c), replace(pred, _once={}))
+
+    step(), logits.max(-1)
+    ours, bare = [], []
+    for _ in range(repeats):
+        ours.append(milliseconds(step))
+        bare.append(milliseconds(lambda: logits.max(-1)))
+    return Timing(spec, str(dtype).removeprefix("torch."), batch, block, vocab, statistics.median(ours), statistics.median(bare))

@@ -1,0 +1,92 @@
+"""The group of commands, where plugins' commands join it, and how mistakes are told."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from io import TextIOWrapper
+from typing import Any, NoReturn
+
+import click
+
+from decoders import registry
+from decoders.cli.compare import compare
+from decoders.cli.generate import generate
+from decoders.cli.listing import list_
+from decoders.core.errors import UsageError
+
+INTERRUPTED = 130
+
+
+class Commands(click.Group):
+    """Built-in commands and those of the entry points `decoders.commands`, which are imported when they are needed; one that is
+    broken says so when it is called, and the others go on working. Every mistake is one line on stderr."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *registry.table("commands")})
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        own = super().get_command(ctx, name)
+        if own or name not in registry.table("commands"):
+            return own
+        try:
+            found = registry.load("commands", name)
+        except UsageError as e:
+            return broken(name, str(e))
+        return found if isinstance(found, click.Command) else broken(name, f"command {name!r} is not a click command")
+
+    def invoke(self, ctx: click.Context) -> None:
+        try:
+            super().invoke(ctx)
+        except UsageError as e:
+            raise Mistake(str(e)) from e
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **more: Any) -> NoReturn:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character still gets the rest
+        try:
+            code = super().main(args, *rest, **{**more, "standalone_mode": False})
+        except click.exceptions.NoArgsIsHelpError as e:
+            click.echo(e.format_message())
+            code = 2
+        except click.ClickException as e:
+            click.echo(f"Error: {' '.join(e.format_message().split())}", err=True)
+            code = 2 if isinstance(e, click.UsageError) else e.exit_code
+        except click.Abort:
+            click.echo("Interrupted.", err=True)
+            code = INTERRUPTED
+        sys.exit(code)
+
+
+class Mistake(click.ClickException):
+    """A `UsageError` of the library's."""
+
+    exit_code = 2
+
+
+def broken(name: str, problem: str) -> click.Command:
+    """A command that can only say why it does not work."""
+
+    def say() -> NoReturn:
+        raise Mistake(problem)
+
+    settings = {"ignore_unknown_options": True, "allow_extra_args": True, "allow_interspersed_args": False}
+    return click.Command(name, callback=say, help=f"(cannot be loaded) {problem}", context_settings=settings, add_help_option=False)
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Exit codes: 0 all is well; 1 some rows failed, or a check did; 2 bad usage, told in one line on stderr; 130 interrupted.",
+)
+@click.version_option(package_name=registry.DISTRIBUTION, prog_name="decoders")
+def main() -> None:
+    """Decode with diffusion language models.
+
+    A decoder, a cache or a model is written as a spec: name, or name:key=value,key=value. `decoders list` shows them all.
+    """
+
+
+for command in (list_, generate, compare):
+    main.add_command(command)

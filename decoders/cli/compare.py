@@ -1,0 +1,44 @@
+"""`decoders compare`: one prompt under several decoders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from decoders.cli.options import shared
+from decoders.cli.show import table
+from decoders.core.errors import UsageError
+
+
+@click.command()
+@click.argument("prompt")
+@click.option("-d", "--decoder", "specs", multiple=True, metavar="SPEC", help="A decoder; repeat for each that is to be compared.")
+@shared
+def compare(prompt: str, specs: tuple[str, ...], model: str, cache: str, guidance: float, **how: Any) -> None:
+    """Decode PROMPT with several decoders: text, forward passes (NFE), tokens per forward, seconds, and agreement with the first,
+    which is the share of equal generated tokens, place by place."""
+    from decoders.generator import Generator
+    from decoders.models.source import load_model
+
+    if not specs:
+        raise UsageError("name the decoders to compare: -d threshold -d left_to_right")
+    loaded = load_model(model)
+    generators = [Generator(loaded, spec, cache, guidance=guidance) for spec in specs]
+    generators[0](prompt, **{**how, "max_steps": 1})  # the first forward of a process is slow, and would be charged to the first decoder
+    made = [g(prompt, **how)[0] for g in generators]
+    given = set()  # places whose token nobody generated
+    if how["infill"]:
+        given = {i for i, t in enumerate(generators[0].encode(prompt, how["length"], infill=True)) if t != loaded.model.mask_id}
+    tokens = [[t for i, t in enumerate(g.tokens) if i not in given] for g in made]
+    rows = [
+        (g.decoder, g.text, str(g.nfe), f"{g.tokens_per_forward:.2f}", f"{g.seconds:.3f}", f"{agreement(own, tokens[0]):.0%}")
+        for g, own in zip(made, tokens, strict=True)
+    ]
+    table(("decoder", "text", "NFE", "tokens/forward", "seconds", "agreement"), rows)
+
+
+def agreement(a: Sequence[int], b: Sequence[int]) -> float:
+    """The share of places that hold the same token, of the longer text; 1 if both are empty."""
+    return sum(x == y for x, y in zip(a, b, strict=False)) / max(len(a), len(b)) if a or b else 1.0

@@ -1,0 +1,128 @@
+"""`decoders generate`: text from prompts, from the command line or from a file."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from decoders.cli.options import shared, with_options
+from decoders.core.errors import UsageError
+from decoders.core.forward import Forward
+from decoders.core.pred import Pred
+
+if TYPE_CHECKING:
+    from decoders.core.canvas import Canvas
+    from decoders.generator import Generation, Generator, Watch
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("prompts", metavar="[PROMPT]...", nargs=-1)
+@click.option("-d", "--decoder", "spec", default="threshold", show_default=True, metavar="SPEC", help="How to decode; see `decoders list`.")
+@click.option("--temperature", type=float, metavar="T", help="The decoder's option of that name.")
+@click.option("--top-p", type=float, metavar="P", help="The decoder's option of that name.")
+@click.option("--top-k", type=int, metavar="K", help="The decoder's option of that name.")
+@shared
+@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, metavar="N", help="Prompts that are decoded together.")
+@click.option("--stream", is_flag=True, help="Print the text as it settles.")
+@click.option("--watch", "watching", is_flag=True, help="Show the canvas as it denoises, slowed down on a terminal.")
+@click.option("--json", "as_json", is_flag=True, help="One line of JSON per prompt.")
+@click.option("--trace", type=FILE, metavar="FILE", help="Write what every forward changed, as JSON lines.")
+@click.option("--input", "source", type=FILE, metavar="FILE.jsonl", help="Take prompts from here; see below.")
+@click.option("--output", "target", type=FILE, metavar="FILE.jsonl", help="Append results here.")
+def generate(
+    prompts: tuple[str, ...], spec: str, temperature: float | None, top_p: float | None, top_k: int | None, model: str, cache: str,
+    guidance: float, batch: int, stream: bool, watching: bool, as_json: bool, trace: Path | None, source: Path | None, target: Path | None,
+    **how: Any,
+) -> None:
+    """Decode each PROMPT.
+
+    The text goes to stdout, what it took to stderr. The mask token and the unknown token are never generated.
+
+    --json prints text, tokens (ids), nfe (forward passes), generated_tokens, tokens_per_forward, seconds (wall time of the batch
+    that the prompt was in), finish_reason (stop, length or max_steps), decoder, cache, seed.
+
+    --input: every line is an object {"prompt": ...}, and may have an "id", which is handed on, and a "seed". Each result is
+    appended to --output at once, with its "index" in the input, counted from 0. The same command again goes on where the last
+    one stopped. Lines that cannot be decoded are reported and left out, and the exit code is then 1.
+    """
+    if source or target:
+        if not (source and target):
+            raise UsageError("--input and --output go together")
+        if prompts or stream or watching or trace:
+            raise UsageError("--input takes no PROMPT, --stream, --watch or --trace")
+    elif not prompts:
+        raise UsageError("give a PROMPT, or --input and --output")
+    if stream + watching + as_json > 1:
+        raise UsageError("--stream, --watch and --json exclude each other")
+    if stream and how["infill"]:
+        raise UsageError("holes do not settle from left to right, so --infill cannot --stream; try --watch")
+
+    from decoders.generator import Generator
+
+    decoder = with_options(spec, temperature=temperature, top_p=top_p, top_k=top_k)
+    make = lambda: Generator(model, decoder, cache, guidance=guidance)
+    if source and target:
+        from decoders.cli.batch import run
+
+        if run(source, target, make, {"model": model, "guidance": guidance, **how}, how, batch):
+            raise click.exceptions.Exit(1)
+        return
+    generator = make()
+    for prompt in prompts:  # before anything is decoded
+        generator.encode(prompt, how["length"], how["infill"])
+    size = 1 if stream or watching else batch
+    with ExitStack() as open_files:
+        file = open_files.enter_context(opened(trace)) if trace else None
+        for i in range(0, len(prompts), size):
+            for made in decode(generator, prompts[i : i + size], i, how, stream, watching, file):
+                tell(made, as_json, printed=stream)
+
+
+def decode(
+    generator: Generator, prompts: tuple[str, ...], first: int, how: dict[str, Any], stream: bool, watching: bool, file: TextIO | None
+) -> list[Generation]:
+    """One batch, shown while it is decoded if that was asked for."""
+    from decoders.cli.show import Streaming, Watching
+    from decoders.cli.trace import TraceFile
+
+    with ExitStack() as shown:
+        watches: list[Watch] = [TraceFile(file, first)] if file else []
+        if watching:
+            watches.append(shown.enter_context(Watching(generator, how["infill"])))
+        streaming = Streaming(generator, how["stop"]) if stream else None
+
+        def watch(f: Forward, p: Pred, c: Canvas) -> None:
+            for w in watches:
+                w(f, p, c)
+
+        made = generator(prompts, **how, on_event=streaming, watch=watch if watches else None)
+    if streaming:
+        streaming.finish(made[0].text)
+    return made
+
+
+def tell(made: Generation, as_json: bool, printed: bool) -> None:
+    """The result of one prompt."""
+    if as_json:
+        click.echo(json.dumps(made.record(), ensure_ascii=False))
+        return
+    if not printed:
+        click.echo(made.text)
+    click.echo(
+        f"[{made.decoder}: {made.nfe} forwards, {made.generated_tokens} tokens, {made.tokens_per_forward:.2f} tokens per forward, "
+        f"{made.seconds:.2f} s, {made.finish_reason}]",
+        err=True,
+    )
+
+
+def opened(path: Path) -> TextIO:
+    try:
+        return path.open("w", encoding="utf-8")
+    except OSError as e:
+        raise UsageError(f"{path} cannot be written: {e.strerror}") from e

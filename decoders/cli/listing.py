@@ -1,0 +1,60 @@
+"""`decoders list`: what there is, with options, source and owner."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from decoders import registry
+from decoders.cli.show import is_terminal
+from decoders.registry import Entry
+
+KINDS = ("strategies", "caches", "models")
+
+
+@click.command("list")
+@click.argument("kind", type=click.Choice(KINDS), required=False)
+@click.option("--json", "as_json", is_flag=True, help="A list of objects for one kind, an object of the three lists without.")
+def list_(kind: str | None, as_json: bool) -> None:
+    """List strategies, caches and models."""
+    other = registry.other_owner()
+    if other:
+        click.echo(f"Warning: the distribution {other!r} also installs a package called decoders; uninstall one of the two", err=True)
+    kinds = (kind,) if kind else KINDS
+    found = {k: registry.entries(k) for k in kinds}
+    for e in (e for k in kinds for e in found[k] if e.problem):
+        click.echo(f"Warning: left out: {e.problem}", err=True)
+    usable = {k: [e for e in found[k] if not e.problem] for k in kinds}
+    if as_json:
+        described = {k: [described_as(e) for e in usable[k]] for k in kinds}
+        click.echo(json.dumps(described[kind] if kind else described))
+        return
+    for k in kinds:
+        for text in (f"{k}:", *map(written, usable[k])):
+            click.echo(text)
+
+
+def described_as(e: Entry) -> dict[str, Any]:
+    keys = ("name", "type", "default", "min", "max")
+    return {
+        "name": e.name,
+        "options": [{key: getattr(o, key) for key in keys} for o in e.options],
+        "source": e.source,
+        "capabilities": list(e.capabilities),
+        "distribution": e.distribution,
+    }
+
+
+def written(e: Entry) -> str:
+    """A paragraph about a plug."""
+    head = click.style(e.name, bold=True) if is_terminal() else e.name
+    facts = (e.source, ", ".join(x.replace("_", " ") for x in e.capabilities), f"from {e.distribution}")
+    lines = [f"  {head}  ({'; '.join(f for f in facts if f)})", f"      {e.summary}"]
+    for o in e.options:
+        default = "none" if o.default is None else str(o.default).lower() if isinstance(o.default, bool) else str(o.default)
+        low, high = o.min is not None, o.max is not None
+        bounds = f", {o.min} to {o.max}" if low and high else f", at least {o.min}" if low else f", at most {o.max}" if high else ""
+        lines.append(f"      {o.name}={default}  {o.type}{bounds}{': ' if o.help else ''}{o.help}")
+    return "\n".join(lines)

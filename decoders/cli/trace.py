@@ -1,0 +1,51 @@
+"""`--trace`: which positions every forward changed, as JSON lines."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TextIO
+
+from torch import Tensor
+
+from decoders.core.canvas import Canvas
+from decoders.core.forward import Forward
+from decoders.core.pred import Pred
+
+
+class TraceFile:
+    """A `watch` that writes one line a forward:
+
+    `{"forward": n, "rows": [{"prompt": i, "committed": [...], "edited": [...], "reopened": [...]}]}`
+
+    with `{"position", "token", "confidence"}` for each change; `position` counts from the start of the prompt, and of a reopened
+    position the token and confidence are those it had. `rows` holds the prompts that took part, `forward` counts from 1 in every
+    batch, and `first` is the index of the batch's first prompt.
+    """
+
+    def __init__(self, file: TextIO, first: int) -> None:
+        self.file, self.first = file, first
+        self.forwards = 0
+        self.before: Canvas | None = None
+
+    def __call__(self, f: Forward, p: Pred, c: Canvas) -> None:
+        self.forwards += 1
+        old = self.before
+        was = c.editable if old is None else old.open  # at the start all that is editable is open
+        changed = {
+            "committed": (was & ~c.open, c),
+            "edited": (~was & ~c.open & c.editable & (c.tokens != (c if old is None else old).tokens), c),
+            "reopened": (~was & c.open & c.editable, c if old is None else old),
+        }
+        took_part = c.clock > (0 if old is None else old.clock)
+        rows = [
+            {"prompt": self.first + b} | {kind: changes(where[b], source, b) for kind, (where, source) in changed.items()}
+            for b in took_part.nonzero().flatten().tolist()
+        ]
+        self.file.write(json.dumps({"forward": self.forwards, "rows": rows}) + "\n")
+        self.before = c
+
+
+def changes(where: Tensor, source: Canvas, row: int) -> list[dict[str, Any]]:
+    at = where.nonzero().flatten()
+    columns = zip(at.tolist(), source.tokens[row, at].tolist(), source.confidence[row, at].tolist(), strict=True)
+    return [{"position": i, "token": token, "confidence": confidence} for i, token, confidence in columns]

@@ -1,0 +1,222 @@
+"""Text in, text out: a model, a decoder and a cache behind one call."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from decoders.core.canvas import Canvas
+from decoders.core.decoder import Decoder
+from decoders.core.errors import UsageError
+from decoders.core.events import Event, generated
+from decoders.core.forward import Cache, Forward, Model, Rule
+from decoders.core.loop import check, decode
+from decoders.core.pred import Pred
+from decoders.core.rules import Suppress
+from decoders.core.state import State
+from decoders.core.windows import Blocks
+from decoders.models.guidance import Guided
+from decoders.models.source import Loaded, load_model
+from decoders.registry import get, get_cache, spec_of
+
+Watch = Callable[[Forward, Pred, Canvas], None]
+KEYS = ("text", "tokens", "nfe", "generated_tokens", "tokens_per_forward", "seconds", "finish_reason", "decoder", "cache", "seed")
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What became of one prompt."""
+
+    text: str
+    """The generated text; with `infill` the whole prompt with its holes filled, and what follows it."""
+    tokens: tuple[int, ...]
+    """Its token ids. Neither a stop token nor what follows one is among them."""
+    nfe: int
+    """Forward passes that this prompt took part in."""
+    generated_tokens: int
+    """How many of `tokens` were generated: filled holes count, the prompt and the first stop token do not."""
+    seconds: float
+    """Wall time of the whole batch that the prompt was in, without loading the model."""
+    finish_reason: str
+    """`stop` (a stop token, or a stop string), `length` or `max_steps`. With `ignore_eos` a text that ends before its length
+    because of a stop token still says `length`, since all its positions were decoded."""
+    decoder: str
+    cache: str
+    seed: int
+
+    @property
+    def tokens_per_forward(self) -> float:
+        return self.generated_tokens / self.nfe
+
+    def record(self) -> dict[str, Any]:
+        """Everything, under `KEYS`, as JSON can hold it."""
+        return {key: getattr(self, key) for key in KEYS} | {"tokens": list(self.tokens)}
+
+
+@dataclass(frozen=True, eq=False)
+class NoStopInHoles:
+    """Stop tokens are impossible inside a prompt with holes: text stands right of them."""
+
+    lengths: Tensor  # (B,) long, of the prompts
+    stop_ids: tuple[int, ...]
+
+    def __call__(self, s: State, p: Pred) -> Pred:
+        inside = (s.position < self.lengths[:, None]).gather(1, p.at.clamp(max=p.width - 1))
+        return replace(p, logits=torch.where(inside[..., None], p.without(self.stop_ids).logits, p.logits), _once={})
+
+
+class Generator:
+    """A model with a way of decoding it: `Generator("nano", "threshold:tau=0.9")(["Reverse: a b c"])`.
+
+    `model`, `decoder` and `cache` are spec strings or objects; `guidance` above 0 is the scale of classifier-free guidance. The
+    mask token and the unknown token are never generated, whatever the decoder (`Suppress`). Raises `UsageError`.
+    """
+
+    def __init__(
+        self, model: str | Loaded = "nano", decoder: str | Decoder = "threshold", cache: str | Cache = "exact", *, guidance: float = 0.0
+    ) -> None:
+        self.decoder = get(decoder) if isinstance(decoder, str) else decoder
+        self.decoder_spec = decoder if isinstance(decoder, str) else spec_of(decoder)
+        self.cache = get_cache(cache) if isinstance(cache, str) else cache
+        self.cache_spec = cache if isinstance(cache, str) else spec_of(cache, "caches")
+        if not (math.isfinite(guidance) and guidance >= 0):
+            raise UsageError(f"guidance must be at least 0, not {guidance}")
+        self.loaded = load_model(model) if isinstance(model, str) else model
+        self.model: Model = Guided(self.loaded.model, guidance) if guidance else self.loaded.model
+        check(self.model, self.decoder)
+
+    @property
+    def mask(self) -> str:
+        """How a hole is written in a prompt; empty if the model has no mask token."""
+        return "" if self.model.mask_id is None else self.loaded.tokenizer.decode([self.model.mask_id])
+
+    def length(self, length: int | None, infill: bool) -> int:
+        """Positions after the prompt: as asked, else none after an infilled prompt and the model's default after others."""
+        return length if length is not None else 0 if infill else self.loaded.length
+
+    def encode(self, prompt: str, length: int | None = None, infill: bool = False) -> list[int]:
+        """The token ids of a prompt. Raises `UsageError` if it cannot be decoded: empty, too long, or without a hole to fill."""
+        try:
+            prompt.encode("utf-8")
+        except UnicodeEncodeError as e:
+            raise UsageError(f"the prompt is not valid Unicode text: {e.reason} at character {e.start}") from None
+        tokens, length = self.loaded.tokenizer.encode(prompt), self.length(length, infill)
+        if not tokens:
+            raise UsageError("the prompt is empty")
+        if infill and length == 0 and self.model.mask_id not in tokens:
+            raise UsageError(f"the prompt has no hole to fill: write {self.mask} where one is, or give a length")
+        most = self.loaded.positions
+        if most is not None and len(tokens) + length > most:
+            raise UsageError(f"the prompt has {len(tokens)} tokens, and with {length} more the row exceeds the {most} positions of {self.loaded.name}")
+        return tokens
+
+    def __call__(
+        self, prompts: str | Sequence[str], *, length: int | None = None, block: int | None = None, stop: str | Sequence[str] = (),
+        ignore_eos: bool = False, infill: bool = False, seed: int = 0, seeds: Sequence[int] | None = None, max_steps: int | None = None,
+        on_event: Callable[[Event], None] | None = None, watch: Watch | None = None,
+    ) -> list[Generation]:
+        """Decode prompts in one batch; a text depends on its own prompt and seed alone.
+
+        `length`: positions after each prompt; by default the model's, with `infill` none. `block`: size of the windows; by default
+        the model's, which may be one window over the whole row. `stop`: strings that end a text; it is cut before the first.
+        `ignore_eos`: decode all positions even after a stop token; the text still ends before it. `infill`: mask tokens in a prompt
+        are holes to fill; otherwise they are data. `seed` is every prompt's unless `seeds` gives each its own. `max_steps`, `on_event`
+        and `watch` are those of `decode`.
+        """
+        prompts = [prompts] if isinstance(prompts, str) else list(prompts)
+        ends = [stop] if isinstance(stop, str) else list(stop)
+        if not all(ends):
+            raise UsageError("a stop string is empty")
+        if ends and infill:
+            raise UsageError("stop strings end a text from left to right, so they cannot be used with infill")
+        keys = [seed] * len(prompts) if seeds is None else list(seeds)
+        if any(not -(2**63) <= k < 2**63 for k in keys):
+            raise UsageError("a seed must fit into 64 bits")
+        size = self.length(length, infill)
+        rows = [self.encode(p, size, infill) for p in prompts]
+        window = block if block is not None else self.loaded.block
+        rules: list[Rule] = [Suppress(self.loaded.never)]
+        if infill and self.model.stop_ids:
+            rules.append(NoStopInHoles(torch.tensor([len(r) for r in rows], device=self.model.device), self.model.stop_ids))
+        seen, halt = Last(watch), Enough(self, ends)
+        began = time.perf_counter()
+        done = decode(
+            self.model, self.decoder, rows, length=size, windows=None if window is None else Blocks(window), cache=self.cache, rules=rules,
+            stop=not ignore_eos, infill=infill, seeds=keys, max_steps=max_steps, on_event=on_event, watch=seen, halt=halt if ends else None,
+        )
+        seconds = time.perf_counter() - began
+        out = []
+        for b, (row, key) in enumerate(zip(done, keys, strict=True)):
+            text = self.filled(seen.canvas, b, len(rows[b])) if infill else self.written(seen.canvas, b, halt)
+            reason = "stop" if text.cut else row.finish_reason
+            out.append(Generation(text.text, text.tokens, row.nfe, text.made, seconds, reason, self.decoder_spec, self.cache_spec, key))
+        return out
+
+    def written(self, c: Canvas, row: int, halt: Enough) -> Text:
+        """What follows the prompt, cut before a stop string; only settled text can hold one."""
+        tokens, settled = generated(c, row, self.decoder.revises)
+        kept = [t for t in tokens if t is not None]
+        sure = halt.ended.get(row) or [t for t in tokens[:settled] if t is not None]
+        decoded = self.loaded.tokenizer.decode
+        cut = halt.find(sure)
+        if cut is None:
+            return Text(tuple(kept), decoded(kept), len(kept))
+        text = decoded(sure)[:cut]
+        count = next(n for n in range(len(sure) + 1) if decoded(sure[:n]).startswith(text))
+        return Text(tuple(sure[:count]), text, count, cut=True)
+
+    def filled(self, c: Canvas, row: int, prompt: int) -> Text:
+        """The prompt with its holes filled and what follows it; an undecided hole is still a mask token."""
+        tokens, _ = generated(c, row, self.decoder.revises)
+        holes = int(c.editable[row, :prompt].sum())
+        whole = [*c.tokens[row, :prompt].tolist(), *(t for t in tokens[holes:] if t is not None)]
+        return Text(tuple(whole), self.loaded.tokenizer.decode(whole), sum(t is not None for t in tokens))
+
+
+class Text(NamedTuple):
+    """The text of a row: `made` of its tokens were generated; `cut`: a stop string ended it."""
+
+    tokens: tuple[int, ...]
+    text: str
+    made: int
+    cut: bool = False
+
+
+class Last:
+    """Remembers the newest canvas of a run, and passes on what it hears."""
+
+    canvas: Canvas
+
+    def __init__(self, watch: Watch | None) -> None:
+        self.watch = watch
+
+    def __call__(self, f: Forward, p: Pred, c: Canvas) -> None:
+        self.canvas = c
+        if self.watch:
+            self.watch(f, p, c)
+
+
+class Enough:
+    """A `halt` for `decode`: true once the settled text of a row holds a stop string. `ended` keeps the tokens that did."""
+
+    def __init__(self, generator: Generator, ends: Sequence[str]) -> None:
+        self.generator, self.ends = generator, ends
+        self.seen: dict[int, int] = {}
+        self.ended: dict[int, list[int]] = {}
+
+    def __call__(self, row: int, tokens: Sequence[int]) -> bool:
+        if self.seen.get(row) != len(tokens) and self.find(tokens) is not None:
+            self.ended[row] = list(tokens)
+        self.seen[row] = len(tokens)
+        return row in self.ended
+
+    def find(self, tokens: Sequence[int]) -> int | None:
+        """Where the first of the stop strings begins in the text of `tokens`."""
+        text = self.generator.loaded.tokenizer.decode(tokens) if self.ends else ""
+        return min((i for end in self.ends if (i := text.find(end)) >= 0), default=None)

@@ -1,0 +1,80 @@
+"""A host that owns the loop: slots, rows that come and go, several plans in one batch, one forward a step.
+
+It is what an inference server does with `ask` and `tell`, in as few lines as show it: each plan has a canvas over all slots, in
+which only its own rows are live; the forwards of all plans are merged row by row, and every plan reads its rows of the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from decoders.core.canvas import FILLED, Canvas, Shape, layout
+from decoders.core.forward import Model, Plan, ask, tell
+from decoders.core.loop import Row, row_of
+from decoders.core.state import choose
+
+
+@dataclass(frozen=True)
+class Request:
+    """A row to decode: `length` positions after a prompt, under a plan of its own."""
+
+    prompt: tuple[int, ...]
+    length: int
+    plan: Plan
+    key: int = 0
+    infill: bool = False
+
+
+class Engine:
+    """Decodes requests on one session of `slots` rows and `columns` columns; no window may be wider than `width`."""
+
+    def __init__(self, model: Model, slots: int, columns: int, width: int, causal: bool = True) -> None:
+        self.model, self.slots, self.columns, self.width = model, slots, columns, width
+        self.shape = Shape(model.mask_id, model.vocab, model.stop_ids, model.block_causal)
+        self.forward = model.session(slots, columns, width, causal)
+        self.canvases: dict[Plan, Canvas] = {}
+        self.running: dict[int, tuple[int, Request]] = {}
+        """Slot to the request in it and that request's place among all."""
+        self.forwards = 0
+
+    def admit(self, slot: int, number: int, r: Request) -> None:
+        """Lay a request out in a free slot of its plan's canvas. Raises `UsageError` if it does not fit."""
+        row = layout(
+            self.shape, r.plan.decoder, [r.prompt], length=r.length, keys=[r.key], windows=r.plan.windows, infill=r.infill,
+            columns=self.columns, width=self.width, device=self.model.device,
+        )
+        here = torch.arange(self.slots, device=self.model.device) == slot
+        vacant = replace(row, reason=torch.full_like(row.reason, FILLED))
+        self.canvases[r.plan] = choose(here, row, self.canvases.get(r.plan) or choose(~here, vacant, row))
+        self.running[slot] = number, r
+
+    @torch.inference_mode()
+    def step(self) -> dict[int, Row]:
+        """One forward for all slots; the requests that it finished come back under their number."""
+        asked = {plan: ask(plan, c) for plan, c in self.canvases.items()}
+        merged, *_ = asked.values()
+        for plan, f in asked.items():
+            merged = choose(self.canvases[plan].live, f, merged)
+        p = self.forward(merged)
+        self.forwards += 1
+        for plan, f in asked.items():
+            self.canvases[plan] = tell(plan, self.canvases[plan], f, p)
+        done = {}
+        for slot, (number, r) in list(self.running.items()):
+            if not bool(self.canvases[r.plan].live[slot]):
+                done[number] = row_of(self.canvases[r.plan], slot, r.plan.decoder)
+                del self.running[slot]
+        return done
+
+    def run(self, requests: Sequence[Request]) -> list[Row]:
+        """All requests, in their order; each joins as soon as a slot is free."""
+        waiting, done = list(enumerate(requests)), dict[int, Row]()
+        while waiting or self.running:
+            for slot in range(self.slots):
+                if waiting and slot not in self.running:
+                    self.admit(slot, *waiting.pop(0))
+            done |= self.step()
+        return [done[i] for i in range(len(requests))]

@@ -1,0 +1,407 @@
+"""The laws that every strategy keeps. Each is a function of a decoder that raises `AssertionError`, with what went wrong.
+
+They run the decoder on toy models in exact arithmetic, so "the same" means the same bits. A strategy whose budget of steps cannot
+be split over the blocks of a room is not led into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_map
+
+from decoders.caches.exact import Exact
+from decoders.core.canvas import Canvas, Shape, layout, view
+from decoders.core.decoder import Decoder, Query
+from decoders.core.errors import UsageError
+from decoders.core.forward import Forward, Plan, Session, ask, tell
+from decoders.core.loop import Row, decode
+from decoders.core.pred import Pred
+from decoders.core.state import State
+from decoders.core.trace import Trace, replay
+from decoders.core.windows import Blocks, Windows
+from decoders.registry import get, spec_of
+from decoders.strategies.left_to_right import LeftToRight
+from decoders.testing.engine import Engine, Request
+from decoders.testing.toy import ToyModel
+
+Law = Callable[[Decoder], None]
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a decoder is tried on: a model and some rows."""
+
+    name: str
+    model: ToyModel
+    prompts: tuple[tuple[int, ...], ...]
+    length: int
+    block: int | None = None
+    infill: bool = False
+
+    def windows(self, prompts: tuple[tuple[int, ...], ...]) -> Windows:
+        return Blocks(self.block or max(map(len, prompts)) + self.length)
+
+    def plan(self, decoder: Decoder) -> Plan:
+        return Plan(decoder, self.windows(self.prompts), Exact(), max_steps=patience(decoder, self.length))
+
+    def layout(self, decoder: Decoder, device: torch.device | str = "cpu") -> Canvas:
+        m = self.model
+        return layout(
+            Shape(m.mask_id, m.vocab, m.stop_ids, m.block_causal), decoder, self.prompts, length=self.length,
+            keys=seeds(self.prompts), windows=self.windows(self.prompts), infill=self.infill, device=device,
+        )
+
+    def session(self, decoder: Decoder, c: Canvas) -> Session:
+        model = replace(self.model, device=c.tokens.device)
+        return model.session(*c.tokens.shape, c.width, decoder.needs_causal)
+
+    def decode(
+        self, decoder: Decoder, prompts: tuple[tuple[int, ...], ...], watch: Callable[[Forward, Pred, Canvas], None] | None = None
+    ) -> list[Row]:
+        return decode(
+            self.model, decoder, prompts, length=self.length, windows=self.windows(prompts), infill=self.infill, seeds=seeds(prompts),
+            max_steps=patience(decoder, self.length), watch=watch,
+        )
+
+
+MASK = 10
+ROOMS = (
+    Room("one window", ToyModel(mask_id=MASK), ((1, 2, 3), (), (4, MASK, 5, 6, 7, 8)), 9),
+    Room("causal blocks", ToyModel(mask_id=MASK, stop_ids=(9,), block_causal=True), ((1, 2, 3), (4, MASK, 5, 6, 7, 8), (2, 0, 1, 7)), 12, 4),
+    Room("infilling", ToyModel(mask_id=MASK, seed=1), ((1, MASK, 2, MASK, 3), (MASK, 5), (4, 4, MASK, MASK, 6, 7)), 6, 4, infill=True),
+)
+NO_MASK = Room("no mask token", ToyModel(mask_id=None, stop_ids=(9,)), ((1, 2, 3), (4, 5, 6, 7, 8)), 8, 4)
+"""For strategies that say they need no mask token."""
+
+
+def rooms(decoder: Decoder) -> Iterator[Room]:
+    """The rooms that suit the decoder; the first one suits all."""
+    for room in (*ROOMS, *(() if decoder.needs_mask else (NO_MASK,))):
+        try:
+            room.layout(decoder)
+        except UsageError:
+            if room is ROOMS[0]:
+                raise
+            continue
+        yield room
+
+
+def seeds(prompts: tuple[tuple[int, ...], ...]) -> list[int]:
+    """A seed for every row that goes with its prompt and not with its place."""
+    return [sum(prompt) * 31 + len(prompt) for prompt in prompts]
+
+
+def patience(decoder: Decoder, length: int) -> int:
+    """More forwards than any reasonable strategy needs for a row: several a position, and as many as its largest option."""
+    values = (getattr(decoder, f.name) for f in fields(decoder))
+    return length * (8 + max((v for v in values if isinstance(v, int) and not isinstance(v, bool)), default=0))
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One forward of a run, before and after."""
+
+    before: Canvas
+    query: Query
+    forward: Forward
+    pred: Pred
+    state: State
+    """After `Decoder.step`, before the canvas takes it over."""
+    after: Canvas
+
+    @property
+    def live(self) -> Tensor:
+        """(B,) bool: rows that take part."""
+        return self.before.live
+
+
+def run(room: Room, decoder: Decoder, at_most: int | None = None) -> Iterator[Moment]:
+    """The forwards of a room's rows until all have ended, or the first `at_most`."""
+    plan, c = room.plan(decoder), room.layout(decoder)
+    forward = room.session(decoder, c)
+    while bool(c.live.any()) and at_most != 0:
+        f = ask(plan, c)
+        p = forward(f)
+        after = tell(plan, c, f, p)
+        yield Moment(c, decoder.query(view(c)), f, p, decoder.step(view(c), p), after)
+        c, at_most = after, None if at_most is None else at_most - 1
+
+
+def leaves(x: Any) -> dict[str, Any]:
+    """Path to leaf of anything made of dataclasses and of what pytrees know."""
+    if is_dataclass(x) and not isinstance(x, type):
+        return {f"{f.name}{path}": leaf for f in fields(x) if f.name != "_once" for path, leaf in leaves(getattr(x, f.name)).items()}
+    flat, _ = tree_flatten(x)
+    if len(flat) == 1 and flat[0] is x:
+        return {"": x}
+    return {f"[{i}]{path}": leaf for i, part in enumerate(flat) for path, leaf in leaves(part).items()}
+
+
+def difference(a: Any, b: Any) -> str | None:
+    """The path of the first leaf that differs, NaN being equal to itself; none if all are the same."""
+    first, second = leaves(a), leaves(b)
+    if first.keys() != second.keys():
+        return min(first.keys() ^ second.keys())
+    for path, x in first.items():
+        y = second[path]
+        if isinstance(x, Tensor) and isinstance(y, Tensor):
+            if x.shape != y.shape or x.dtype != y.dtype or not torch.allclose(x, y, rtol=0, atol=0, equal_nan=True):
+                return path
+        elif x != y:
+            return path
+    return None
+
+
+def copied(x: Any) -> Any:
+    """The same with tensors of its own."""
+    if is_dataclass(x) and not isinstance(x, type):
+        return replace(x, **{f.name: copied(getattr(x, f.name)) for f in fields(x) if f.name != "_once"})
+    return tree_map(lambda t: t.clone() if isinstance(t, Tensor) else t, x)
+
+
+def expect(holds: bool | Tensor, message: str) -> None:
+    if not bool(holds):
+        raise AssertionError(message)
+
+
+def given_stays_given(decoder: Decoder) -> None:
+    """What the prompt gives is there at the end, unchanged; a literal mask token is data unless holes are asked for."""
+    for room in rooms(decoder):
+        for prompt, row in zip(room.prompts, room.decode(decoder, room.prompts), strict=True):
+            kept = [room.infill and given == MASK or given == now for given, now in zip(prompt, row.canvas, strict=False)]
+            expect(all(kept), f"{room.name}: the given tokens {prompt} became {row.canvas[: len(prompt)]}")
+            expect(len(row.canvas) == len(prompt) + room.length, f"{room.name}: the row changed its length")
+
+
+def terminates(decoder: Decoder) -> None:
+    """Every row ends, by a stop token or with nothing left open, in a reasonable number of forwards."""
+    for room in rooms(decoder):
+        for row in room.decode(decoder, room.prompts):
+            expect(row.finish_reason != "max_steps", f"{room.name}: not finished after {row.nfe} forwards for {room.length} positions")
+            holes = room.length + (sum(p.count(MASK) for p in room.prompts) if room.infill else 0)
+            expect(len(row.tokens) <= holes, f"{room.name}: more tokens than positions")
+
+
+def asks_what_it_may(decoder: Decoder) -> None:
+    """Queries have the shapes and types that `Query` says, and causal ones are declared."""
+    for room in rooms(decoder):
+        for m in run(room, decoder):
+            q, (B, W) = m.query, (len(m.before.tokens), m.before.width)
+            expect(q.tokens.shape == (B, W) and q.tokens.dtype == torch.long, f"{room.name}: Query.tokens is not (B, W) long")
+            expect(q.want.shape == (B, W) and q.want.dtype == torch.bool, f"{room.name}: Query.want is not (B, W) bool")
+            expect(q.causal.shape == (B,) and q.causal.dtype == torch.bool, f"{room.name}: Query.causal is not (B,) bool")
+            expect(decoder.needs_causal or not q.causal.any(), f"{room.name}: a causal query, but needs_causal is not declared")
+
+
+def moves_are_legal(decoder: Decoder) -> None:
+    """A step changes editable positions of its own window alone, only opens or changes what is decided if it `revises`, fills
+    with tokens of the vocabulary, keeps types and shapes, and leaves blanks where it decides nothing."""
+    for room in rooms(decoder):
+        for m in run(room, decoder):
+            s, t, live = view(m.before), m.state, m.live[:, None]
+            for f in fields(State):
+                old, new = getattr(s, f.name), getattr(t, f.name)
+                if isinstance(old, Tensor):
+                    same = isinstance(new, Tensor) and new.shape == old.shape and new.dtype == old.dtype
+                    expect(same, f"{room.name}: State.{f.name} changed its shape or type")
+            form = [(path, x.shape, x.dtype) if isinstance(x, Tensor) else (path, x) for path, x in leaves(s.memo).items()]
+            expect(
+                form == [(path, x.shape, x.dtype) if isinstance(x, Tensor) else (path, x) for path, x in leaves(t.memo).items()],
+                f"{room.name}: the memo changed its structure",
+            )
+            for name in ("editable", "position", "size", "opened", "windows", "key"):
+                expect((getattr(s, name) == getattr(t, name))[m.live].all(), f"{room.name}: a step changed State.{name}")
+            changed = (s.tokens != t.tokens) | (s.open != t.open)
+            expect(not (changed & ~s.editable & live).any(), f"{room.name}: a step changed a position that is not editable")
+            if not decoder.revises:
+                expect(not (changed & ~s.open & live).any(), f"{room.name}: what was decided changed, but revises is not declared")
+            decided = (s.open & ~t.open).sum(-1)
+            expect((decided <= s.open.sum(-1))[m.live].all(), f"{room.name}: more was decided than was open")
+            if s.mask_id is not None:
+                blank = t.tokens == s.mask_id
+                expect((blank | ~t.open | ~live).all(), f"{room.name}: an open position shows something other than the mask token")
+            fits = (t.tokens >= 0) & (t.tokens < s.vocab)
+            expect((fits | ~s.editable | ~live).all(), f"{room.name}: a token outside the vocabulary")
+
+
+def batch_invariant(decoder: Decoder) -> None:
+    """A row alone, in a batch, in another order, and padded beside a longer row: the same tokens and forwards."""
+    for room in rooms(decoder):
+        together = room.decode(decoder, room.prompts)
+        alone = [room.decode(decoder, (prompt,))[0] for prompt in room.prompts]
+        expect(together == alone, f"{room.name}: alone {alone} and in a batch {together}")
+        backwards = room.decode(decoder, room.prompts[::-1])[::-1]
+        expect(together == backwards, f"{room.name}: {together}, and in another order {backwards}")
+        longer = (*room.prompts, room.prompts[-1] + (1, 2, 3, 4) * 2)
+        beside = room.decode(decoder, longer)[:-1]
+        expect(together == beside, f"{room.name}: {together}, and beside a longer row {beside}")
+
+
+def meta_safe(decoder: Decoder) -> None:
+    """It runs on meta tensors, which have shapes and no data: nothing is read on the host and no shape depends on a value."""
+    for room in rooms(decoder):
+        plan = room.plan(decoder)
+        try:
+            c = room.layout(decoder, "meta")
+            forward = room.session(decoder, c)
+            for _ in range(2):
+                f = ask(plan, c)
+                c = tell(plan, c, f, forward(f))
+        except Exception as e:
+            raise AssertionError(f"{room.name}: a value is read on the host, or a tensor is on another device: {e}") from e
+        expect(all(x.is_meta for x in leaves(c).values() if isinstance(x, Tensor)), f"{room.name}: a tensor has left its device")
+
+
+class Count(TorchDispatchMode):
+    """How many tensor operations are called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.calls += 1
+        return func(*args, **(kwargs or {}))
+
+
+def no_loops(decoder: Decoder) -> None:
+    """The number of tensor operations does not grow with rows or positions: no Python loop runs over them."""
+
+    def operations(rows: int, length: int) -> int:
+        room = replace(ROOMS[0], prompts=((1, 2),) * rows, length=length)
+        c = room.layout(decoder)
+        s, f = view(c), ask(room.plan(decoder), c)
+        p = room.session(decoder, c)(f)
+        with Count() as count:
+            decoder.query(s)
+            decoder.begin(decoder.step(s, p))
+        return count.calls
+
+    small, tall, wide = operations(2, 6), operations(4, 6), operations(2, 12)
+    expect(small == tall, f"{small} tensor operations for 2 rows and {tall} for 4: a Python loop over rows")
+    expect(small == wide, f"{small} tensor operations for 6 positions and {wide} for 12: a Python loop over positions")
+
+
+def pure(decoder: Decoder) -> None:
+    """`query` and `step` leave their arguments and torch's random state alone and give the same answer twice."""
+    for room in rooms(decoder):
+        for m in run(room, decoder):
+            s, p, rng = view(m.before), copied(m.pred), torch.get_rng_state()
+            kept = copied(s), copied(p)
+            first = decoder.query(s), decoder.step(s, p)
+            again = decoder.query(view(m.before)), decoder.step(view(m.before), copied(m.pred))
+            path = difference(kept, (s, p))
+            expect(path is None, f"{room.name}: the argument {path} was changed in place")
+            expect(torch.equal(rng, torch.get_rng_state()), f"{room.name}: torch's random state was used; take State.uniform")
+            path = difference(first, again)
+            expect(path is None, f"{room.name}: two calls with the same arguments differ in {path}")
+
+
+def packing(decoder: Decoder) -> None:
+    """The order of the logit rows and their padding mean nothing."""
+    for room in rooms(decoder):
+        for m in run(room, decoder):
+            p = m.pred
+            order = p.at.argsort(dim=-1, descending=True)
+            mixed = Pred(p.logits.gather(1, order[..., None].expand_as(p.logits)), p.at.gather(1, order), p.width)
+            path = difference(m.state, decoder.step(view(m.before), mixed))
+            expect(path is None, f"{room.name}: {path} depends on the order of the logit rows; use the methods of Pred")
+
+
+def rests(decoder: Decoder) -> None:
+    """A row that has ended asks for nothing and stays as it is, however often it is stepped."""
+    for room in rooms(decoder):
+        plan, last = room.plan(decoder), room.layout(decoder)
+        for m in run(room, decoder):
+            check_rest(room, m.before, m.forward, m.after)
+            last = m.after
+        forward = room.session(decoder, last)
+        for _ in range(2):
+            f = ask(plan, last)
+            after = tell(plan, last, f, forward(f))
+            check_rest(room, last, f, after)
+            last = after
+
+
+def check_rest(room: Room, before: Canvas, f: Forward, after: Canvas) -> None:
+    ended = ~before.live
+    expect(not (f.compute[ended].any() or f.want[ended].any()), f"{room.name}: a row that has ended asks for a forward")
+    for (path, old), new in zip(leaves(before).items(), leaves(after).values(), strict=True):
+        if isinstance(old, Tensor) and path != "stale":
+            expect(torch.equal(old[ended], new[ended]), f"{room.name}: {path} of a row that has ended has changed")
+
+
+def engine_agrees(decoder: Decoder) -> None:
+    """In an engine whose rows join and leave, beside rows of another plan, a row becomes what it becomes alone."""
+    for room in rooms(decoder):
+        plan = room.plan(decoder)
+        other = Plan(LeftToRight(temperature=1.0), Blocks(8), Exact())
+        work = [(prompt, p) for prompt in room.prompts for p in (plan, other, plan)]
+        columns = max(map(len, room.prompts)) + room.length + 2
+        width = min(max(plan.windows.size, other.windows.size), columns - 1)
+        requests = [
+            Request(prompt, room.length, p, key, room.infill) for key, (prompt, p) in enumerate(work)
+        ]
+        engine = Engine(room.model, 3, columns, width)
+        for r, row in zip(requests, engine.run(requests), strict=True):
+            alone = decode(
+                room.model, r.plan.decoder, [r.prompt], length=r.length, windows=r.plan.windows, infill=r.infill, seed=r.key,
+                max_steps=r.plan.max_steps,
+            )[0]
+            expect(row == alone, f"{room.name}: alone {alone} and in an engine {row} ({spec_of(r.plan.decoder)})")
+
+
+def compiles(decoder: Decoder) -> None:
+    """`query` and `step` compile into one graph each, and say the same as uncompiled."""
+    torch._dynamo.reset()
+    query = torch.compile(decoder.query, fullgraph=True, backend="eager")
+    step = torch.compile(decoder.step, fullgraph=True, backend="eager")
+    for m in run(ROOMS[0], decoder, 2):
+        try:
+            found = query(view(m.before)), step(view(m.before), copied(m.pred))
+        except Exception as e:
+            raise AssertionError(f"it does not compile into one graph: {e}") from e
+        path = difference((m.query, m.state), found)
+        expect(path is None, f"compiled, {path} is another")
+
+
+def replays(decoder: Decoder) -> None:
+    """The predictions of a run alone reproduce it: there is no other source of chance or state."""
+    for room in rooms(decoder):
+        trace = Trace()
+        for m in run(room, decoder):
+            trace(m.forward, m.pred, m.after)
+        path = difference(replay(room.plan(decoder), room.layout(decoder), trace.preds), trace.canvases[-1])
+        expect(path is None, f"{room.name}: {path} of the replayed run differs")
+
+
+def spec_round_trip(decoder: Decoder) -> None:
+    """Its spec string makes an equal decoder, with an equal hash."""
+    spec = spec_of(decoder)
+    try:
+        made = get(spec)
+        same = made == decoder and hash(made) == hash(decoder)
+    except (UsageError, TypeError) as e:
+        raise AssertionError(f"{spec!r} does not make it: {e}") from e
+    expect(same, f"{spec!r} makes {made!r}, not {decoder!r}")
+
+
+def nfe_is_forwards(decoder: Decoder) -> None:
+    """The forwards that a row reports are those that were run: alone all of them, in a batch those until it ended."""
+    for room in rooms(decoder):
+        for prompts in (*((p,) for p in room.prompts), room.prompts):
+            seen = Trace()
+            reported = max(row.nfe for row in room.decode(decoder, prompts, seen))
+            expect(reported == len(seen.forwards), f"{room.name}: {reported} forwards reported and {len(seen.forwards)} run")
+
+
+LAWS: tuple[Law, ...] = (
+    given_stays_given, terminates, asks_what_it_may, moves_are_legal, batch_invariant, meta_safe, no_loops, pure, packing, rests,
+    engine_agrees, compiles, replays, spec_round_trip, nfe_is_forwards,
+)

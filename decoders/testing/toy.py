@@ -1,0 +1,70 @@
+"""A small deterministic model in exact integer arithmetic, with the attention, cache and causality of a real one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from decoders.core.forward import Forward, Session
+from decoders.core.pred import Pred
+from decoders.core.random import scramble, unit
+
+
+@dataclass(frozen=True)
+class ToyModel:
+    """Two layers of hashes in place of two layers of attention; a `decoders.core.forward.Model`.
+
+    The state of a column in each layer is an int64 hash of its own input and of the sum of what it sees. Integer sums are exact
+    and know no order, so nothing that a row does not see, neither padding nor its batch, can change a bit of its logits. States
+    are stored by column and only those of `Forward.compute` are renewed, so a cache that trusts a stale column is found out.
+
+    Logits are float32, uniform in [0, sharp), and those of the mask token are like any other: a model may predict it. It runs on
+    any device, meta included.
+    """
+
+    vocab: int = 11
+    mask_id: int | None = 10
+    stop_ids: tuple[int, ...] = ()
+    block_causal: bool = False
+    sharp: float = 8.0
+    seed: int = 0
+    device: torch.device = torch.device("cpu")
+
+    def session(self, rows: int, columns: int, width: int, causal: bool) -> Session:
+        return ToySession(self, rows, columns)
+
+
+class ToySession:
+    """The stored states of one canvas, and how many forwards it has run."""
+
+    def __init__(self, model: ToyModel, rows: int, columns: int) -> None:
+        self.model = model
+        self.layers = [torch.zeros(rows, columns, dtype=torch.long, device=model.device) for _ in range(2)]
+        self.forwards = 0
+        self.computed: list[Tensor] = []
+        """(B,) long, the columns that each forward ran."""
+
+    def __call__(self, f: Forward) -> Pred:
+        self.forwards += 1
+        self.computed.append(f.compute.sum(-1))
+        column = torch.arange(f.tokens.shape[1], device=f.tokens.device)
+        state = scramble(f.tokens + (column << 20) + (self.model.seed << 40))
+        for i, stored in enumerate(self.layers):
+            self.layers[i] = torch.where(f.compute, state, stored)
+            state = scramble(self.layers[i] ^ seen(self.layers[i], f.until))
+        # a causal row predicts from what is left of the position, any other from what the position sees
+        bound = torch.where(f.causal[:, None], f.at, f.until.gather(1, f.at))
+        here = seen(self.layers[1], bound) + scramble(f.at)
+        vocab = torch.arange(self.model.vocab, device=f.tokens.device)
+        logits = unit(scramble(scramble(here)[..., None] + vocab)).float() * self.model.sharp
+        width = f.at.shape[1]
+        at = torch.where(f.want, torch.arange(width, device=f.at.device), width)
+        return Pred(logits, at, width)
+
+
+def seen(state: Tensor, until: Tensor) -> Tensor:
+    """(B, K) long: the sum of `state (B, L)` over the columns left of `until (B, K)`."""
+    total = torch.nn.functional.pad(state.cumsum(-1), (1, 0))
+    return total.gather(1, until.clamp(min=0))

@@ -1,0 +1,104 @@
+"""The embedded model: its files, its tokenizer, and the batches that it was trained on."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+import torch
+
+from decoders_bench.nano.batches import Example, Mode, collate
+from decoders_bench.nano.muon import Muon, orthogonalise
+from decoders_bench.nano.tokenizer import build
+from decoders_bench.nano.train import Plan, rate_at
+from decoders_bench.tasks import TASKS, items
+
+TOKENIZER = build()
+EXAMPLE = Example([10, 11, 12, 13, 14], [20, 21, 22, 23, 24, 0], 8)
+
+
+@pytest.mark.parametrize("text", ["plain", "héllo 世界 😀", "<b>\t x 12345\n", "  two  spaces ", "", "\x00\x7f"])
+def test_any_text_comes_back(text):
+    assert TOKENIZER.decode(TOKENIZER(text, add_special_tokens=False).input_ids) == text
+
+
+def test_prompts_and_answers_come_back_and_fit_their_canvas():
+    for task in TASKS.values():
+        for rung in task.rungs:
+            for item in items(task, rung, "train", 30):
+                ids = TOKENIZER(item.answer, add_special_tokens=False).input_ids
+                assert TOKENIZER.decode(ids) == item.answer
+                assert len(ids) + 1 <= task.length[rung]
+                assert TOKENIZER.decode(TOKENIZER(item.prompt, add_special_tokens=False).input_ids) == item.prompt
+
+
+def rows(mode):
+    b = collate([EXAMPLE], mode, Random(0), end=0, mask=1)
+    return b, b.tokens[0].tolist(), b.position[0].tolist(), b.sees[0]
+
+
+def test_full_mode_sees_everything_and_masks_only_the_answer():
+    b, tokens, position, sees = rows(Mode("full"))
+    assert position == list(range(13))
+    assert tokens[:5] == EXAMPLE.prompt
+    assert bool(sees.all())
+    assert bool((b.weight[0] > 0).eq(b.tokens[0] == 1).all())
+    assert b.weight[0, :5].sum() == 0
+
+
+@pytest.mark.parametrize("mode", [Mode("block", 1), Mode("block", 4), Mode("answer", 1), Mode("answer", 4)], ids=str)
+def test_block_modes_see_only_what_decoding_would_show(mode):
+    """A noisy position sees the clean text of earlier blocks and its own block's noisy text, never its own answer."""
+    b, tokens, position, sees = rows(mode)
+    origin = 0 if mode.kind == "block" else 5
+    clean = 13
+    assert tokens[:clean] == EXAMPLE.prompt + EXAMPLE.answer + [0, 0]
+    for q in range(clean, len(tokens)):
+        block = (position[q] - origin) // mode.block
+        for k in range(len(tokens)):
+            other = (position[k] - origin) // mode.block
+            assert bool(sees[q, k]) == ((other < block) if k < clean else (other == block))
+    for q in range(clean):
+        for k in range(len(tokens)):
+            causal = mode.kind == "answer" and position[q] < 5
+            limit = position[q] + 1 if causal else origin + ((position[q] - origin) // mode.block + 1) * mode.block
+            assert bool(sees[q, k]) == (k < clean and position[k] < limit)
+    assert {tokens[q] for q in range(clean, len(tokens)) if b.weight[0, q] > 0} == {1}
+
+
+def test_each_block_weighs_the_same_however_much_is_masked():
+    for seed in range(20):
+        b = collate([Example([9], [20, 21, 22, 23], 4)], Mode("answer", 2), Random(seed), end=0, mask=1)
+        assert b.weight.sum().item() == pytest.approx(2.0)  # the square root of the answer's length
+
+
+def test_padding_is_seen_by_nobody():
+    b = collate([EXAMPLE, Example([9], [20, 0], 2)], Mode("full"), Random(0), end=0, mask=1)
+    assert not b.sees[1, :3, 3:].any()
+    assert b.weight[1, 3:].sum() == 0
+
+
+def test_muon_steps_have_equal_singular_values():
+    g = torch.randn(2, 6, 4, generator=torch.Generator().manual_seed(0))
+    s = torch.linalg.svdvals(orthogonalise(g))
+    assert bool(((s > 0.6) & (s < 1.3)).all())
+
+
+def test_muon_finds_the_minimum():
+    target = torch.randn(5, 3, generator=torch.Generator().manual_seed(1))
+    w = torch.nn.Parameter(torch.zeros(5, 3))
+    optimiser = Muon([w], lr=0.05, weight_decay=0.0)
+    for i in range(300):
+        optimiser.param_groups[0]["lr"] = 0.05 * (1 - i / 300)
+        optimiser.zero_grad()
+        (w - target).square().sum().backward()
+        optimiser.step()
+    assert (w - target).abs().max().item() < 0.05
+
+
+def test_the_rate_warms_up_and_decays_to_zero():
+    plan = Plan("x", steps=100, warmup=10, decay=0.4)
+    rates = [rate_at(plan, i) for i in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[50] == 1
+    assert rates[99] == pytest.approx(1 / 40)

@@ -1,0 +1,154 @@
+"""Spec strings and the registry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint
+from types import SimpleNamespace
+
+import pytest
+
+from decoders import Decoder, Pred, State, UsageError, get, get_cache, option, registry, spec_of
+from decoders.strategies.dream import Dream
+from decoders.strategies.fast_dllm import Threshold
+from decoders.strategies.llada import LLaDA
+
+
+@dataclass(frozen=True)
+class Nested(Decoder):
+    """A strategy inside a strategy."""
+
+    answer: Decoder = option(Threshold())
+    flag: bool = option(False)
+    word: str = option("x")
+
+    def step(self, s: State, p: Pred) -> State:
+        return self.answer.step(s, p)
+
+
+HERE = f"{__name__}:Nested"
+
+
+def test_a_spec_makes_what_it_says():
+    assert get("threshold") == Threshold()
+    assert get("threshold:tau=0.5") == Threshold(tau=0.5)
+    assert get("threshold", tau=0.5) == Threshold(tau=0.5)
+    assert get("llada:steps=8,remasking=random,temperature=1") == LLaDA(steps=8, remasking="random", temperature=1.0)
+    assert get("llada:steps=none") == LLaDA()
+    assert get("dream: by = origin , top_p=0.9") == Dream(by="origin", top_p=0.9)
+
+
+def test_options_of_the_spec_win_over_those_given():
+    assert get("threshold:tau=0.5", tau=0.7, temperature=1.0) == Threshold(tau=0.5, temperature=1.0)
+
+
+def test_a_class_path_needs_nothing_installed():
+    assert get(HERE) == Nested()
+    assert get(f"{HERE}:flag=true,word=y") == Nested(flag=True, word="y")
+
+
+def test_a_spec_inside_a_spec_stands_in_parentheses():
+    made = get(f"{HERE}:answer=(llada:steps=8,remasking=random),flag=true")
+    assert made == Nested(answer=LLaDA(steps=8, remasking="random"), flag=True)
+
+
+@pytest.mark.parametrize(
+    "decoder",
+    [Threshold(), Threshold(tau=0.25), LLaDA(steps=3, eos="last"), Dream(by="origin", top_p=0.5, top_k=3), Nested(answer=Dream(steps=4), flag=True)],
+    ids=str,
+)
+def test_a_decoder_comes_back_from_its_spec(decoder):
+    assert get(spec_of(decoder)) == decoder
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("treshold", "unknown strategy 'treshold'; did you mean 'threshold'?"),
+        ("qqq", "unknown strategy 'qqq'; there is "),
+        ("threshold:tua=1", "threshold has no option 'tua'; did you mean 'tau'?"),
+        ("threshold:tau=high", "threshold: tau must be float, not 'high'"),
+        ("threshold:tau=1.5", "threshold: tau must be between 0 and 1, not 1.5"),
+        ("threshold:tau=nan", "threshold: tau must be between 0 and 1, not nan"),
+        ("llada:steps=0", "llada: steps must be at least 1, not 0"),
+        ("llada:steps=2.5", "llada: steps must be int or none, not '2.5'"),
+        ("llada:remasking=best", "llada: remasking must be one of low_confidence, random, not 'best'"),
+        ("threshold:tau", "cannot read 'tau'"),
+        ("threshold:tau=0.5,tau=0.6", "option 'tau' stands twice"),
+        (f"{HERE}:answer=(llada", "parentheses do not match"),
+        (f"{HERE}:answer=llada", "answer must be Decoder, not 'llada'"),
+        ("", "names nothing"),
+        ("no_such_module:Class", "cannot be loaded: ModuleNotFoundError"),
+        ("decoders.strategies.llada:Lama", "has no 'Lama'"),
+        ("decoders.strategies.llada:per_window", "is not a dataclass"),
+        ("decoders.caches.exact:Exact", "is not a Decoder"),
+    ],
+)
+def test_a_mistake_gets_one_clear_line(spec, message):
+    with pytest.raises(UsageError) as e:
+        get(spec)
+    assert message in str(e.value)
+    assert "\n" not in str(e.value)
+
+
+def test_python_values_are_checked_too():
+    with pytest.raises(UsageError, match="Threshold: tau must be between 0 and 1"):
+        Threshold(tau=2.0)
+    with pytest.raises(UsageError, match="LLaDA: steps must be int or none, not True"):
+        LLaDA(steps=True)
+
+
+def test_caches_come_through_the_same_door():
+    assert type(get_cache("none")).__name__ == "NoCache"
+    with pytest.raises(UsageError, match="unknown cache 'exakt'; did you mean 'exact'"):
+        get_cache("exakt")
+
+
+def fake(name, value, owner):
+    e = EntryPoint(name, value, "decoders.strategies")
+    vars(e)["dist"] = SimpleNamespace(name=owner)
+    return e
+
+
+@pytest.fixture
+def plugins(monkeypatch):
+    def install(*found):
+        def entry_points(group):
+            return found if group == "decoders.strategies" else ()
+
+        monkeypatch.setattr(registry, "entry_points", entry_points)
+        registry.table.cache_clear()
+
+    yield install
+    registry.table.cache_clear()
+
+
+def test_two_owners_of_a_name_are_both_named(plugins):
+    plugins(fake("mine", HERE, "first-plugin"), fake("mine", "decoders.strategies.llada:LLaDA", "second-plugin"))
+    with pytest.raises(UsageError, match="'mine' is defined by first-plugin and by second-plugin"):
+        get("mine")
+    (entry,) = registry.entries("strategies")
+    assert "first-plugin and by second-plugin" in entry.problem
+
+
+def test_the_same_entry_point_found_twice_is_one(plugins):
+    plugins(fake("mine", HERE, "one"), fake("mine", HERE, "one"))
+    assert get("mine") == Nested()
+
+
+def test_a_broken_plugin_is_named_and_the_others_work(plugins):
+    plugins(fake("broken", "no_such_module_anywhere:X", "bad-plugin"), fake("mine", HERE, "good-plugin"))
+    assert get("mine") == Nested()
+    broken, mine = registry.entries("strategies")
+    assert "bad-plugin" in broken.problem
+    assert not mine.problem
+    with pytest.raises(UsageError, match="'broken' of bad-plugin cannot be loaded"):
+        get("broken")
+
+
+def test_every_built_in_names_its_source_and_describes_itself():
+    for entry in registry.entries("strategies"):
+        if entry.distribution == registry.DISTRIBUTION:
+            assert entry.source, entry.name
+            assert entry.summary, entry.name
+            assert all(o.help for o in entry.options), entry.name
