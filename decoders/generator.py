@@ -113,7 +113,7 @@ class Generator:
             raise UsageError(f"the prompt has no hole to fill: write {self.mask} where one is, or give a length")
         most = self.loaded.positions
         if most is not None and len(tokens) + length > most:
-            raise UsageError(f"the prompt has {len(tokens)} tokens, and with {length} more the row exceeds the {most} positions of {self.loaded.name}")
+            raise UsageError(f"the prompt has {len(tokens)} tokens; with {length} more that is beyond the {most} of {self.loaded.name}")
         return tokens
 
     def __call__(

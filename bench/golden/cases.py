@@ -10,7 +10,7 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor
 
-from decoders import UsageError
+from decoders.core.errors import UsageError, suggest
 
 MASK = 63  # of every model in the data; cases with parameters repeat it
 
@@ -97,5 +97,5 @@ def find(folder: Path, reference: str | None = None) -> dict[str, list[Path]]:
     if not found:
         raise UsageError(f"{folder / 'cases'} holds no case; cases are cases/<reference>/*.json")
     if reference is not None and reference not in found:
-        raise UsageError(f"there are no cases of {reference!r} in {folder}; there is {', '.join(found)}")
+        raise UsageError(f"there are no cases of {reference!r} in {folder}{suggest(reference, found)}")
     return found if reference is None else {reference: found[reference]}

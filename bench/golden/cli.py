@@ -22,6 +22,9 @@ def golden(directory: Path, reference: str | None, as_json: bool) -> None:
 
     import torch
 
+    from decoders_bench.golden.cases import find
+
+    find(directory, reference)  # what is wrong with it is said at once, before the models' library is imported
     from decoders_bench.golden.runner import replay, summary, table
 
     torch.set_num_threads(1)  # the models are so small that threads only wait for one another

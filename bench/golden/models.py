@@ -48,7 +48,7 @@ def purify(model: PreTrainedModel) -> PreTrainedModel:
     """transformers takes the softmax of the attention and the rotary angles in float32 even in a float64 model, which rounds
     differently where the same columns stand in other places: by 1e-5 in the logits here. This does both in float64, so that the
     same forward in two layouts has to agree to the last digits."""
-    rotary = model.base_model.rotary_emb
+    rotary: Any = model.base_model.rotary_emb
 
     def angles(x: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:
         half = position_ids[..., None].double() * rotary.inv_freq.double()

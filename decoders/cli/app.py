@@ -35,6 +35,13 @@ class Commands(click.Group):
             return broken(name, str(e))
         return found if isinstance(found, click.Command) else broken(name, f"command {name!r} is not a click command")
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Help must not import plugins: of their commands it only says whose they are."""
+        own = [(name, command.get_short_help_str(80)) for name, command in sorted(self.commands.items())]
+        others = [(name, f"From {' and '.join(map(registry.owner, found))}.") for name, found in registry.table("commands").items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(own + [x for x in others if x[0] not in self.commands])
+
     def invoke(self, ctx: click.Context) -> None:
         try:
             super().invoke(ctx)

@@ -13,8 +13,9 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import RawIOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -49,48 +50,48 @@ def run(source: Path, target: Path, make: Callable[[], Generator], settings: dic
 
     Raises `UsageError` for files that cannot be used, and leaves with 130 on Ctrl-C."""
     try:
-        items, failed = read(source, how["seed"])
-        malformed = len(failed)
+        items, malformed = read(source, how["seed"])
         with locked(target, source) as file:
             generator = make()
-            asked = digest({**settings, "model": generator.loaded.name, "decoder": spec_of(generator.decoder), "cache": spec_of(generator.cache, "caches")})
+            plugs = {"decoder": spec_of(generator.decoder), "cache": spec_of(generator.cache, "caches")}
+            asked = digest({**settings, "model": generator.loaded.name, **plugs})
             done = finished(file, target, items, asked)
-            todo = []
-            for item in items.values():
-                try:
-                    generator.encode(item.prompt, how["length"], how["infill"])
-                except UsageError as e:
-                    failed.append(report(source, item.index, str(e)))
+            failed = malformed
+            for item, made in decoded(generator, [x for x in items.values() if x.index not in done], how, size, len(items)):
+                if isinstance(made, UsageError):
+                    failed += report(source, item.index, str(made))
                 else:
-                    todo += [] if item.index in done else [item]
-            failed += work(file, target, generator, todo, how, size, asked, len(done), source)
+                    row = {"index": item.index, **item.extra, **made.record(), "settings": asked, "input": item.digest}
+                    append(file, target, row)
     except KeyboardInterrupt:
         click.echo(f"Interrupted; what is finished is in {target}: run the same command again to go on", err=True)
         raise click.exceptions.Exit(130) from None
-    rows, problem = len(items) + malformed - len(failed), f"; {len(failed)} lines could not be decoded" if failed else ""
-    click.echo(f"{rows} rows are in {target}{problem}", err=True)
-    return len(failed)
+    left_out = f"; {failed} lines could not be decoded" if failed else ""
+    click.echo(f"{len(items) + malformed - failed} rows are in {target}{left_out}", err=True)
+    return failed
 
 
 def report(source: Path, index: int, problem: str) -> int:
+    """One more line that could not be decoded."""
     click.echo(f"Error: {source} line {index + 1}: {problem}", err=True)
-    return index
+    return 1
 
 
-def read(source: Path, seed: int) -> tuple[dict[int, Item], list[int]]:
-    """The items by index, and the indices of malformed lines, which are reported. Blank lines are passed over."""
+def read(source: Path, seed: int) -> tuple[dict[int, Item], int]:
+    """The items by index, and the number of malformed lines, which are reported. Blank lines are passed over."""
     try:
         lines = source.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
     except OSError as e:
         raise UsageError(f"{source} cannot be read: {e.strerror}") from e
-    items, failed = {}, []
+    items: dict[int, Item] = {}
+    malformed = 0
     for index, line in enumerate(lines):
         if line.strip():
             try:
                 items[index] = parsed(index, line, seed)
             except (ValueError, RecursionError) as e:
-                failed.append(report(source, index, str(e)))
-    return items, failed
+                malformed += report(source, index, str(e))
+    return items, malformed
 
 
 def parsed(index: int, line: bytes, seed: int) -> Item:
@@ -108,12 +109,14 @@ def parsed(index: int, line: bytes, seed: int) -> Item:
 
 
 @contextmanager
-def locked(target: Path, source: Path) -> Iterator[BinaryIO]:
+def locked(target: Path, source: Path) -> Iterator[RawIOBase]:
     """The output, open for reading and appending, and no other run's as long as it is open."""
+    if target.exists() and not target.is_file():
+        raise UsageError(f"{target} is not a regular file, so results cannot be appended to it")
     try:
-        file = target.open("a+b")
+        file = target.open("a+b", buffering=0)
     except OSError as e:
-        raise UsageError(f"{target} cannot be written: {e.strerror}") from e
+        raise UsageError(f"{target} cannot be written: {e.strerror or e}") from e
     with file:
         if os.path.samefile(source, target):
             raise UsageError("--input and --output are the same file")
@@ -129,7 +132,7 @@ def locked(target: Path, source: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def finished(file: BinaryIO, target: Path, items: dict[int, Item], asked: str) -> set[int]:
+def finished(file: RawIOBase, target: Path, items: dict[int, Item], asked: str) -> set[int]:
     """The indices that the output already holds; half a line at its end is cut off. Raises `UsageError` if other work made it."""
     file.seek(0)
     content = file.read()
@@ -153,33 +156,29 @@ def finished(file: BinaryIO, target: Path, items: dict[int, Item], asked: str) -
     return done
 
 
-def work(
-    file: BinaryIO, target: Path, generator: Generator, todo: list[Item], how: dict[str, Any], size: int, asked: str, done: int, source: Path
-) -> list[int]:
-    """Decode and append; returns the indices that could not be decoded."""
+def decoded(
+    generator: Generator, todo: list[Item], how: dict[str, Any], size: int, total: int
+) -> Iterator[tuple[Item, Generation | UsageError]]:
+    """Each item with what became of it, behind a progress bar."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    failed: list[int] = []
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("decoding", total=len(todo) + done, completed=done)
+        bar = progress.add_task("decoding", total=total, completed=total - len(todo))
         for i in range(0, len(todo), size):
             for item, made in batch(generator, todo[i : i + size], how):
-                if isinstance(made, UsageError):
-                    failed.append(report(source, item.index, str(made)))
-                else:
-                    append(file, target, {"index": item.index, **item.extra, **made.record(), "settings": asked, "input": item.digest})
+                yield item, made
                 progress.advance(bar)
-    return failed
 
 
-def append(file: BinaryIO, target: Path, row: dict[str, Any]) -> None:
-    """One whole line, on its way to the disk when this returns."""
+def append(file: RawIOBase, target: Path, row: dict[str, Any]) -> None:
+    """One whole line, handed to the system when this returns. The file has no buffer of its own that could be lost."""
+    line = json.dumps(row).encode() + b"\n"
     try:
-        file.write(json.dumps(row).encode() + b"\n")
-        file.flush()
+        while line:
+            line = line[file.write(line) :]
     except OSError as e:
         raise UsageError(f"{target} cannot be written: {e.strerror}; what is in it stays, run the same command again to go on") from e
 

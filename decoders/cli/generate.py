@@ -66,14 +66,14 @@ def generate(
     from decoders.generator import Generator
 
     decoder = with_options(spec, temperature=temperature, top_p=top_p, top_k=top_k)
-    make = lambda: Generator(model, decoder, cache, guidance=guidance)
     if source and target:
         from decoders.cli.batch import run
 
-        if run(source, target, make, {"model": model, "guidance": guidance, **how}, how, batch):
+        settings = {"guidance": guidance, **how}
+        if run(source, target, lambda: Generator(model, decoder, cache, guidance=guidance), settings, how, batch):
             raise click.exceptions.Exit(1)
         return
-    generator = make()
+    generator = Generator(model, decoder, cache, guidance=guidance)
     for prompt in prompts:  # before anything is decoded
         generator.encode(prompt, how["length"], how["infill"])
     size = 1 if stream or watching else batch

@@ -37,14 +37,18 @@ def list_(kind: str | None, as_json: bool) -> None:
 
 
 def described_as(e: Entry) -> dict[str, Any]:
-    keys = ("name", "type", "default", "min", "max")
     return {
         "name": e.name,
-        "options": [{key: getattr(o, key) for key in keys} for o in e.options],
+        "options": [{"name": o.name, "type": o.type, "default": plain(o.default), "min": o.min, "max": o.max} for o in e.options],
         "source": e.source,
         "capabilities": list(e.capabilities),
         "distribution": e.distribution,
     }
+
+
+def plain(default: Any) -> Any:
+    """A default as JSON can hold it; a plug becomes its spec."""
+    return default if default is None or isinstance(default, bool | int | float | str) else registry.spelled(default, "strategies")
 
 
 def written(e: Entry) -> str:
@@ -53,8 +57,7 @@ def written(e: Entry) -> str:
     facts = (e.source, ", ".join(x.replace("_", " ") for x in e.capabilities), f"from {e.distribution}")
     lines = [f"  {head}  ({'; '.join(f for f in facts if f)})", f"      {e.summary}"]
     for o in e.options:
-        default = "none" if o.default is None else str(o.default).lower() if isinstance(o.default, bool) else str(o.default)
         low, high = o.min is not None, o.max is not None
         bounds = f", {o.min} to {o.max}" if low and high else f", at least {o.min}" if low else f", at most {o.max}" if high else ""
-        lines.append(f"      {o.name}={default}  {o.type}{bounds}{': ' if o.help else ''}{o.help}")
+        lines.append(f"      {o.name}={registry.spelled(o.default, 'strategies')}  {o.type}{bounds}{': ' if o.help else ''}{o.help}")
     return "\n".join(lines)

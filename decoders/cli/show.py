@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FRAME = 0.05  # seconds that a frame stands on a terminal, so that an eye can follow
 STYLES = {"given": "dim", "committed": "bold green", "provisional": "italic yellow", "masked": "dim blue"}
-MASKED = "·"
+MASKED, PROVISIONAL = "\u00b7", ("\u2039", "\u203a")
 
 
 def is_terminal() -> bool:
@@ -53,7 +53,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 class Watching:
     """A `watch` that shows one prompt's canvas after every forward: animated on a terminal, elsewhere a plain line a forward, in
-    which every masked position is a dot and provisional text stands in ‹›."""
+    which every masked position is a dot and provisional text stands in single angle quotes. Stop tokens in a run are counted."""
 
     def __init__(self, generator: Generator, infill: bool) -> None:
         self.generator, self.infill, self.forwards = generator, infill, 0
@@ -80,7 +80,7 @@ class Watching:
             self.live.update(self.drawn(runs), refresh=True)
             time.sleep(FRAME)
         else:
-            marked = (f"‹{text}›" if state == "provisional" else text for state, text in runs)
+            marked = (text.join(PROVISIONAL) if state == "provisional" else text for state, text in runs)
             click.echo(f"{self.forwards:>4}  {one_line(''.join(marked))}")
 
     def runs(self, c: Canvas) -> Iterator[tuple[str, str]]:
@@ -94,9 +94,11 @@ class Watching:
                 states.append(("committed" if at < settled else "masked" if tokens[at] is None else "provisional", token))
                 at += 1
         shown = states[: int(c.limit[0])] if self.infill else [x for x in states if x[0] != "given"]
-        for state, group in groupby(shown, key=lambda x: x[0]):
+        decode, stop_ids = self.generator.loaded.tokenizer.decode, self.generator.model.stop_ids
+        for (state, stop), group in groupby(shown, key=lambda x: (x[0], x[1] in stop_ids)):
             ids = [token for _, token in group]
-            yield state, MASKED * len(ids) if state == "masked" else self.generator.loaded.tokenizer.decode(ids)
+            text = f"{decode(ids[:1])}*{len(ids)}" if stop and len(ids) > 1 else decode(ids)
+            yield state, MASKED * len(ids) if state == "masked" else text
 
     def drawn(self, runs: list[tuple[str, str]]) -> Text:
         from rich.text import Text

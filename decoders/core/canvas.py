@@ -140,7 +140,7 @@ def layout(
     needed = int(P.max()) + length + 1
     L = columns or needed
     W = width or min(windows.size, L - 1)
-    if L < needed or W < min(windows.size, L - 1):
+    if needed > L or min(windows.size, L - 1) > W:
         raise UsageError(f"{L} columns and windows of {W} are too few for rows of {needed - 1} and windows of {windows.size}")
     tokens = torch.zeros(B, L, dtype=torch.long)
     for b, prompt in enumerate(prompts):

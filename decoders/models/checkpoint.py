@@ -53,7 +53,9 @@ def load_checkpoint(directory: Path, name: str, attention: str = "auto", device:
 
     eos = config.get("eos_token_id")
     stop_ids = () if eos is None else (eos,) if isinstance(eos, int) else tuple(eos)
-    adapted = TransformersModel(model, mask_id=config["mask_token_id"], stop_ids=stop_ids, shifted=family.shifted, block_causal=block_causal)
+    adapted = TransformersModel(
+        model, mask_id=config["mask_token_id"], stop_ids=stop_ids, shifted=family.shifted, block_causal=block_causal
+    )
     block, positions = family.block if block_causal else None, config.get("max_position_embeddings")
     return Loaded(adapted, tokenizer, name, family.length, block, positions, tuple(t for t in never if t not in stop_ids))
 
@@ -106,7 +108,7 @@ def load_weights(directory: Path, family: Family, device: torch.device) -> PreTr
             raise UsageError(f"the weights in {directory} cannot be read: {line(e)}") from e
     wrong = sorted(map(str, [*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]]))
     if wrong:
-        raise UsageError(f"the weights in {directory} do not fit {family.architecture}: {len(wrong)} names are wrong, the first is {wrong[0]}")
+        raise UsageError(f"the weights in {directory} do not fit {family.architecture}: {len(wrong)} are wrong, the first is {wrong[0]}")
     return model.to(device)  # type: ignore[no-any-return]
 
 

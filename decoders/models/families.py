@@ -41,7 +41,7 @@ def family_of(config: Mapping[str, Any], where: str) -> Family:
     """The family that a config names. Raises `UsageError` if it names none or one that is not in the table."""
     name = config.get("diffusion_family")
     if not isinstance(name, str):
-        raise UsageError(f"{where} is no checkpoint of a known family: its config.json has no diffusion_family; there is {', '.join(FAMILIES)}")
+        raise UsageError(f"the config.json of {where} names no diffusion_family; known is {', '.join(FAMILIES)}")
     if name not in FAMILIES:
         raise UsageError(f"{where} is of the unknown family {name!r}{suggest(name, FAMILIES)}")
     return FAMILIES[name]

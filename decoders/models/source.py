@@ -72,7 +72,7 @@ def source_of(spec: str) -> Source:
     if Path(spec).expanduser().is_dir() and spec not in registry.table("models"):
         return Checkpoint(path=spec)
     if path and Path(path).expanduser().is_dir() and path not in registry.table("models"):
-        _, given = registry.split(f"checkpoint:{written}")
+        _, given = registry.split("models", f"checkpoint:{written}")
         values = {key: option_named(Checkpoint, "a checkpoint", key).parse("a checkpoint", text) for key, text in given.items()}
         return Checkpoint(**{**values, "path": path})
     if spec.startswith((".", "~")) or os.sep in spec:

@@ -14,6 +14,7 @@ from decoders.core.errors import UsageError
 from decoders.core.forward import Forward, Plan, Session, ask, tell
 from decoders.core.pred import Pred
 from decoders.core.windows import Blocks
+from decoders.testing.toy import CPU
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Oracle:
     sharp: float = 4.0
     stop_ids: tuple[int, ...] = ()
     block_causal: bool = False
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
 
     @property
     def mask_id(self) -> int:

@@ -11,6 +11,8 @@ from decoders.core.forward import Forward, Session
 from decoders.core.pred import Pred
 from decoders.core.random import scramble, unit
 
+CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True)
 class ToyModel:
@@ -30,7 +32,7 @@ class ToyModel:
     block_causal: bool = False
     sharp: float = 8.0
     seed: int = 0
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
 
     def session(self, rows: int, columns: int, width: int, causal: bool) -> Session:
         return ToySession(self, rows, columns)

@@ -1,0 +1,212 @@
+"""Every registered strategy against every law, the control set against its laws, and identities between strategies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+import torch
+from transformers import Qwen3Config, Qwen3ForCausalLM
+
+from decoders import Blocks, Decoder, Pred, State, UsageError, decode, first_run, get, get_cache
+from decoders.core.forward import Plan
+from decoders.caches.exact import Exact
+from decoders.models.adapter import TransformersModel
+from decoders.registry import entries
+from decoders.testing import LAWS, check
+from decoders.testing.bad import CONTROLS, Fair
+from decoders.testing.engine import Engine, Request
+from decoders.testing.toy import ToyModel
+
+STRATEGIES = [e.name for e in entries("strategies")]
+OPTIONS = [
+    "llada:steps=12,remasking=random,temperature=1.0",
+    "llada:eos=last,temperature=0.5",
+    "dream:by=origin,temperature=1.0,top_p=0.9,steps=36",
+    "dream:by=topk_margin,alg_temp=0.3,steps=12,top_k=5",
+    "dream:by=confidence_threshold,tau=0.3,steps=12",
+    "threshold:tau=0.3,temperature=1.0",
+    "factor:f=4.0",
+    "ancestral:steps=12",
+    "first_hitting:temperature=0.7,top_p=0.8",
+    "left_to_right:temperature=1.0,top_k=4,top_p=0.9",
+]
+ROWS = [[1, 2, 3], [4], [5, 6, 7, 8, 9, 0, 1]]
+TOYS = {"whole": ToyModel(stop_ids=(9,)), "blocks": ToyModel(stop_ids=(9,), block_causal=True, seed=2)}
+toys = pytest.mark.parametrize("toy", TOYS)
+by_name = {law.__name__: law for law in LAWS}
+
+
+def test_every_strategy_can_be_loaded():
+    assert len(STRATEGIES) >= 7
+    assert [e.problem for e in entries("strategies") if e.problem] == []
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+@pytest.mark.parametrize("spec", [*STRATEGIES, *OPTIONS])
+def test_law(spec, law):
+    law(get(spec))
+
+
+@pytest.mark.parametrize("bad", CONTROLS, ids=lambda bad: bad.__name__)
+def test_the_law_that_is_meant_for_it_catches_a_bad_decoder(bad):
+    with pytest.raises(AssertionError):
+        by_name[CONTROLS[bad]](bad())
+
+
+@pytest.mark.parametrize("law", set(by_name) - {"rests", "replays", "engine_agrees", "nfe_is_forwards"})
+def test_a_law_about_the_decoder_has_a_control(law):
+    """The other four are of the library's making: a decoder cannot break them without breaking one of these."""
+    assert law in CONTROLS.values()
+
+
+def test_check_takes_a_spec_and_names_every_broken_law():
+    check("decoders.testing.bad:Fair")
+    with pytest.raises(AssertionError, match=r"breaks 2 of 15 laws\n\ngiven_stays_given: causal blocks: .*\n\nmoves_are_legal: "):
+        check("decoders.testing.bad:Overwrites")
+    with pytest.raises(UsageError, match="did you mean 'threshold'"):
+        check("treshold")
+
+
+def test_check_reports_what_a_decoder_raises():
+    @dataclass(frozen=True)
+    class Broken(Fair):
+        def step(self, s: State, p: Pred) -> State:
+            raise KeyError("lost")
+
+    with pytest.raises(AssertionError, match="terminates: KeyError: 'lost'"):
+        check(Broken())
+
+
+# --- the same tokens by another name --------------------------------------------------------------------
+
+
+@toys
+@pytest.mark.parametrize("windows", [None, Blocks(4)])
+def test_threshold_one_and_factor_zero_and_llada_commit_one_a_step(toy, windows):
+    results = [decode(TOYS[toy], get(spec), ROWS, length=12, windows=windows) for spec in ("threshold:tau=1.0", "factor:f=0.0", "llada")]
+    assert results[0] == results[1] == results[2]
+    assert max(row.nfe for row in results[0]) > 1
+
+
+@toys
+@pytest.mark.parametrize("windows", [None, Blocks(4)])
+def test_ancestral_sampling_in_very_many_steps_is_first_hitting(toy, windows):
+    many, one = (decode(TOYS[toy], get(spec), ROWS, length=12, windows=windows, seed=3) for spec in ("ancestral:steps=12000000", "first_hitting"))
+    assert many == one
+
+
+@toys
+@pytest.mark.parametrize("spec", STRATEGIES)
+def test_one_block_over_everything_is_no_block(toy, spec):
+    plain = decode(TOYS[toy], get(spec), ROWS, length=12)
+    assert decode(TOYS[toy], get(spec), ROWS, length=12, windows=Blocks(64)) == plain
+
+
+@pytest.mark.parametrize("spec", STRATEGIES)
+def test_a_block_as_long_as_the_answer_is_no_block_where_blocks_start_at_the_prompt(spec):
+    plain = decode(TOYS["whole"], get(spec), ROWS, length=12)
+    assert decode(TOYS["whole"], get(spec), ROWS, length=12, windows=Blocks(12)) == plain
+
+
+@toys
+@pytest.mark.parametrize("spec", ["threshold:tau=0.3", "left_to_right", "ancestral:steps=12"])
+def test_the_exact_cache_changes_nothing_and_spares_columns(toy, spec):
+    """The toy keeps what it computed by column, so a column that is wrongly trusted changes tokens."""
+    ran: dict[str, int] = {}
+    rows = {}
+    for cache in ("exact", "none"):
+        ran[cache] = 0
+
+        def count(f, p, c, cache=cache):
+            ran[cache] += int(f.compute.sum())
+
+        rows[cache] = decode(TOYS[toy], get(spec), ROWS, length=24, windows=Blocks(4), cache=get_cache(cache), watch=count)
+    assert rows["exact"] == rows["none"]
+    assert ran["exact"] <= ran["none"]
+    if toy == "blocks" or spec == "left_to_right":
+        assert ran["exact"] < 0.7 * ran["none"]
+
+
+def test_two_plans_of_one_engine_share_every_forward():
+    toy = TOYS["blocks"]
+    plans = [Plan(get("threshold"), Blocks(4), Exact()), Plan(get("left_to_right"), Blocks(8), Exact())]
+    requests = [Request((1, 2, 3), 12, plans[i % 2], key=i) for i in range(6)]
+    engine = Engine(toy, slots=3, columns=20, width=8)
+    rows = engine.run(requests)
+    for r, row in zip(requests, rows, strict=True):
+        assert row == decode(toy, r.plan.decoder, [r.prompt], length=12, windows=r.plan.windows, seed=r.key)[0]
+    assert engine.forwards < sum(row.nfe for row in rows) / 2
+
+
+# --- a transformer ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    config = Qwen3Config(
+        vocab_size=24, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, head_dim=8,
+        max_position_embeddings=64, initializer_range=0.5,
+    )
+    return Qwen3ForCausalLM(config).double().eval()
+
+
+@pytest.mark.parametrize("block_causal", [False, True])
+@pytest.mark.parametrize("shifted", [False, True])
+@pytest.mark.parametrize("spec", ["threshold:tau=0.4", "left_to_right", "first_hitting"])
+def test_a_transformer_says_the_same_with_and_without_the_exact_cache(net, block_causal, shifted, spec):
+    model = TransformersModel(net, mask_id=23, block_causal=block_causal, shifted=shifted)
+    exact, none = (
+        decode(model, get(spec), ROWS, length=12, windows=Blocks(4), cache=get_cache(name), seed=1) for name in ("exact", "none")
+    )
+    assert exact == none
+
+
+@torch.no_grad()
+def plainly_left_to_right(net, prompt, length, block, shifted):
+    """One uncached forward a token, over all that stands left of it. Blocks that are finished see themselves whole; the one that
+    is being written is causal, and where there are no blocks everything is."""
+    tokens = list(prompt)
+    for i in range(len(prompt), len(prompt) + length):
+        shown = torch.tensor([tokens if shifted else [*tokens, 23]])
+        column = torch.arange(shown.shape[1])
+        until = torch.where(column // block < i // block, (column // block + 1) * block, column + 1) if block else column + 1
+        bias = torch.zeros(1, 1, len(column), len(column), dtype=torch.double)
+        bias.masked_fill_(column[None, :] >= until[:, None], torch.finfo(torch.double).min)
+        logits = net(input_ids=shown, attention_mask=bias, position_ids=column[None]).logits[0, -1]
+        tokens.append(int(logits.argmax()))
+    return tuple(tokens)
+
+
+@pytest.mark.parametrize("block", [None, 4])
+@pytest.mark.parametrize("shifted", [False, True])
+def test_left_to_right_is_plain_autoregression(net, block, shifted):
+    model = TransformersModel(net, mask_id=23, block_causal=block is not None, shifted=shifted)
+    rows = decode(model, get("left_to_right"), ROWS, length=10, windows=Blocks(4))
+    assert [row.canvas for row in rows] == [plainly_left_to_right(net, prompt, 10, block, shifted) for prompt in ROWS]
+    assert len({token for row in rows for token in row.tokens}) > 3
+
+
+# --- revision --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SecondThoughts(Decoder):
+    """Decides the first run, takes it back once, decides it again: a strategy that revises, for the laws about revision."""
+
+    revises: ClassVar[bool] = True
+
+    def step(self, s: State, p: Pred) -> State:
+        again = (s.step == 1)[:, None]
+        s = s.reopen(again & s.editable)
+        return s.commit(first_run(s.open) & ~again, *p.draw(s))
+
+    def done(self, s: State) -> torch.Tensor:
+        return ~s.open.any(-1) & (s.step > 2)
+
+
+@pytest.mark.parametrize("law", [law for law in LAWS if law.__name__ != "spec_round_trip"], ids=lambda law: law.__name__)
+def test_a_strategy_that_revises_can_keep_the_laws(law):
+    law(SecondThoughts())
