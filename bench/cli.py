@@ -115,7 +115,7 @@ def step_time(decoders: tuple[str, ...], batches: tuple[int, ...], dtypes: tuple
 
 @bench.command("train-nano")
 @click.option("-o", "--out", required=True, type=click.Path(file_okay=False), help="directory of the run, and of its checkpoint")
-@click.option("--steps", default=4600, show_default=True, type=click.IntRange(1), help="optimiser steps")
+@click.option("--steps", default=3500, show_default=True, type=click.IntRange(1), help="optimiser steps")
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="processes of one thread")
 @click.option("--seed", default=0, show_default=True)
 def train_nano(out: str, steps: int, workers: int, seed: int) -> None:

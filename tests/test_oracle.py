@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 
 from decoders import Blocks, UsageError, decode, get
 from decoders.testing.oracle import Oracle, distance, floor, sampled
 
-ROWS = 3000
+ROWS = 1500
 ORACLE = Oracle()
 
 
@@ -31,7 +33,11 @@ def test_the_tables_are_conditionals_of_the_joint():
             assert o.table[row, i, 2] == -torch.inf
 
 
-@pytest.mark.parametrize("spec", ["left_to_right:temperature=1.0", "first_hitting", "ancestral:steps=4096", "llada:temperature=1.0,remasking=random"])
+EXACT = ["left_to_right:temperature=1.0", "first_hitting", "ancestral:steps=4096", "llada:temperature=1.0,remasking=random"]
+INEXACT = ["llada:temperature=1.0", "threshold:temperature=1.0,tau=1.0", "left_to_right", "left_to_right:temperature=0.5"]
+
+
+@pytest.mark.parametrize("spec", EXACT)
 def test_one_token_a_forward_in_an_order_that_ignores_the_tokens_is_exact(spec, noise):
     mean, deviation = noise
     tv, nfe = distance(get(spec), ORACLE, ROWS)
@@ -39,18 +45,18 @@ def test_one_token_a_forward_in_an_order_that_ignores_the_tokens_is_exact(spec, 
     assert ORACLE.length - 0.01 < nfe <= ORACLE.length
 
 
-@pytest.mark.parametrize("spec", ["llada:temperature=1.0", "threshold:temperature=1.0,tau=1.0", "left_to_right", "left_to_right:temperature=0.5"])
+@pytest.mark.parametrize("spec", INEXACT)
 def test_choosing_by_confidence_or_sharpening_is_not_exact(spec, noise):
     mean, deviation = noise
     tv, _ = distance(get(spec), ORACLE, ROWS)
-    assert tv > mean + 20 * deviation
+    assert tv > mean + 10 * deviation
 
 
 def test_ancestral_sampling_comes_nearer_with_more_steps(noise):
     found = [distance(get("ancestral", steps=steps), ORACLE, ROWS) for steps in (1, 2, 4, 16)]
     tv, nfe = zip(*found, strict=True)
-    assert all(a > b + 5 * noise[1] for a, b in zip(tv, tv[1:], strict=False))
-    assert all(a < b for a, b in zip(nfe, nfe[1:], strict=False))
+    assert all(a > b + 5 * noise[1] for a, b in pairwise(tv))
+    assert all(a < b for a, b in pairwise(nfe))
     assert nfe[0] == 1
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from types import SimpleNamespace
+from typing import Literal
 
 import pytest
 
@@ -96,6 +97,21 @@ def test_python_values_are_checked_too():
         Threshold(tau=2.0)
     with pytest.raises(UsageError, match="LLaDA: steps must be int or none, not True"):
         LLaDA(steps=True)
+
+
+@dataclass(frozen=True)
+class Choosy(Decoder):
+    """An option of few words, or none."""
+
+    word: Literal["a", "b"] | None = option(None)
+
+
+def test_a_choice_may_be_none():
+    here = f"{__name__}:Choosy"
+    assert get(f"{here}:word=none") == Choosy(None)
+    assert get(f"{here}:word=b") == Choosy("b")
+    with pytest.raises(UsageError, match="word must be one of a, b, not 'c'"):
+        get(f"{here}:word=c")
 
 
 def test_caches_come_through_the_same_door():

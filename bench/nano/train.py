@@ -38,9 +38,15 @@ COPYING = {
     "sudoku/easy": 1.0, "sudoku/hard": 1.5, "list/easy": 4.0, "list/hard": 3.0, "shuffle/easy": 0.5, "shuffle/hard": 0.5,
     "ledger/easy": 1.5, "ledger/hard": 0.2,
 }
-STAGES = ((0, FIRST), (1500, COPYING))
-"""From which step on, how many examples of each task and rung are drawn, relative to each other. The second stage was put in when
-validation showed that by step 1250 sums and sudoku were being learnt and copying from the prompt was not."""
+SUMS = {
+    "chain/easy": 2.0, "chain/hard": 4.0, "answer_first/easy": 1.5, "answer_first/hard": 2.0, "extract/easy": 0.3, "extract/hard": 0.8,
+    "sudoku/easy": 1.0, "sudoku/hard": 1.5, "list/easy": 4.0, "list/hard": 3.0, "shuffle/easy": 0.4, "shuffle/hard": 0.5,
+    "ledger/easy": 3.0, "ledger/hard": 0.25,
+}
+STAGES = ((0, FIRST), (1500, COPYING), (2250, SUMS))
+"""From which step on, how many examples of each task and rung are drawn, relative to each other. The later stages follow what
+validation items showed: by step 1250 sums and sudoku were being learnt and copying was not; by step 2000 copying was, and sums
+were off by one or two."""
 
 MODES = {
     Mode("full"): 0.5, Mode("block", 1): 0.22, Mode("answer", 4): 0.04, Mode("answer", 8): 0.06, Mode("answer", 16): 0.04,
@@ -58,7 +64,7 @@ class Plan:
     """All that a run depends on. `positions` is per worker and step; `decay` the share of the steps in which the rate falls to 0."""
 
     out: str
-    steps: int = 4600
+    steps: int = 3500
     workers: int = 2
     seed: int = 0
     positions: int = 4000

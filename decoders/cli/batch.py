@@ -51,8 +51,8 @@ def run(source: Path, target: Path, make: Callable[[], Generator], settings: dic
     Raises `UsageError` for files that cannot be used, and leaves with 130 on Ctrl-C."""
     try:
         items, malformed = read(source, how["seed"])
+        generator = make()
         with locked(target, source) as file:
-            generator = make()
             plugs = {"decoder": spec_of(generator.decoder), "cache": spec_of(generator.cache, "caches")}
             asked = digest({**settings, "model": generator.loaded.name, **plugs})
             done = finished(file, target, items, asked)

@@ -58,8 +58,9 @@ def decode(
     from decoders.caches.exact import Exact  # the default policy is a plug like any other
 
     check(model, decoder)
-    if poll < 1 or (max_steps is not None and max_steps < 1):
-        raise UsageError("poll and max_steps must be at least 1")
+    for name, value in (("poll", poll), ("max_steps", max_steps)):
+        if value is not None and value < 1:
+            raise UsageError(f"{name} must be at least 1, not {value}")
     longest = max((len(p) for p in prompts), default=0) + length
     plan = Plan(decoder, windows or Blocks(max(longest, 1)), cache or Exact(), tuple(rules), stop, max_steps)
     shape = Shape(model.mask_id, model.vocab, model.stop_ids, model.block_causal)

@@ -31,11 +31,13 @@ class Option:
     def type(self) -> str:
         """In words: `int`, `float or none`, `origin|entropy`."""
         if self.choices:
-            return "|".join(map(str, self.choices))
+            return "|".join((*map(str, self.choices), *(["none"] if NoneType in self.types else [])))
         return " or ".join("none" if t is NoneType else t.__name__ for t in self.types)
 
     def check(self, owner: str, value: Any) -> None:
         """Raises `UsageError` unless the value has the right type and is in range."""
+        if value is None and NoneType in self.types:
+            return
         if self.choices:
             if value not in self.choices:
                 raise UsageError(f"{owner}: {self.name} must be one of {', '.join(map(str, self.choices))}, not {value!r}")

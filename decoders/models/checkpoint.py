@@ -85,8 +85,7 @@ def load_tokenizer(directory: Path, config: dict[str, Any]) -> tuple[JsonTokeniz
         raise UsageError(f"{path} cannot be read: {line(e)}") from e
     if not isinstance(mask, int):
         raise UsageError(f"{directory / 'config.json'} has no mask_token_id")
-    text = core.id_to_token(mask)
-    if text is None or list(core.encode(text, add_special_tokens=False).ids) != [mask]:
+    if mask not in core.get_added_tokens_decoder():
         raise UsageError(f"the tokenizer of {directory} has no mask token with the id {mask} that config.json gives")
     described = directory / "tokenizer_config.json"
     unknown = read_json(described).get("unk_token") if described.is_file() else None
