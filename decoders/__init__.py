@@ -18,7 +18,7 @@ from decoders.generator import Generation, Generator
 from decoders.registry import get, get_cache, spec_of
 
 __all__ = [
-    "Blocks", "Cache", "Decoder", "Forward", "Generation", "Generator", "Model", "Plan", "Pred", "Query", "Row", "State", "Suppress", "UsageError",
-    "above", "ask", "choose", "decode", "first_run", "get", "get_cache", "leftmost", "only", "option", "rank", "share",
+    "Blocks", "Cache", "Decoder", "Forward", "Generation", "Generator", "Model", "Plan", "Pred", "Query", "Row", "State", "Suppress",
+    "UsageError", "above", "ask", "choose", "decode", "first_run", "get", "get_cache", "leftmost", "only", "option", "rank", "share",
     "spec_of", "tell", "top", "until_first",
 ]

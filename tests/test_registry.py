@@ -14,12 +14,14 @@ from decoders.strategies.dream import Dream
 from decoders.strategies.fast_dllm import Threshold
 from decoders.strategies.llada import LLaDA
 
+THRESHOLD = Threshold()
+
 
 @dataclass(frozen=True)
 class Nested(Decoder):
     """A strategy inside a strategy."""
 
-    answer: Decoder = option(Threshold())
+    answer: Decoder = option(THRESHOLD)
     flag: bool = option(False)
     word: str = option("x")
 
@@ -55,7 +57,10 @@ def test_a_spec_inside_a_spec_stands_in_parentheses():
 
 @pytest.mark.parametrize(
     "decoder",
-    [Threshold(), Threshold(tau=0.25), LLaDA(steps=3, eos="last"), Dream(by="origin", top_p=0.5, top_k=3), Nested(answer=Dream(steps=4), flag=True)],
+    [
+        Threshold(), Threshold(tau=0.25), LLaDA(steps=3, eos="last"), Dream(by="origin", top_p=0.5, top_k=3),
+        Nested(answer=Dream(steps=4), flag=True),
+    ],
     ids=str,
 )
 def test_a_decoder_comes_back_from_its_spec(decoder):

@@ -1,5 +1,6 @@
-from decoders.testing import check
 from decoders_zigzag import ZigZag
+
+from decoders.testing import check
 
 
 def test_every_law() -> None:
