@@ -33,4 +33,5 @@ clean:
 results: $(VENV)/installed
 	$(BIN)/decoders bench tasks -n 100 -t chain -t answer_first -t extract -t sudoku -t list -t shuffle -t ledger/easy \
 		-o bench/results/nano-tasks.json
+	$(BIN)/decoders bench tasks -n 10 -t ledger/hard -o bench/results/nano-ledger.json
 	$(BIN)/decoders bench step-time -o bench/results/step-time.json

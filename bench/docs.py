@@ -33,7 +33,7 @@ def help_of(*command: str) -> str:
 
 
 def tasks_section() -> str:
-    return task_table(load_cells(RESULTS / "nano-tasks.json"))
+    return task_table([*load_cells(RESULTS / "nano-tasks.json"), *load_cells(RESULTS / "nano-ledger.json")])
 
 
 def timing_section() -> str:

@@ -183,7 +183,8 @@ logits = grid(st.sampled_from([-INF, -3.5, 0.0, 0.0, 1.25, 2.0]), 4, 9)
 def naive_softmax(row):
     if max(row) == -INF:
         return [0.0] * len(row)
-    weight = [math.exp(x - max(row)) for x in row]
+    top = max(row)
+    weight = [math.exp(x - top) for x in row]
     total = sum(weight)
     return [w / total for w in weight]
 
@@ -237,6 +238,10 @@ def test_a_sample_is_where_the_number_falls_in_the_sum(v, temperature):
         below = sum(p[:token])
         assert p[token] > 0
         assert below - 1e-12 <= goal <= below + p[token] + 1e-12
+
+
+def test_a_number_on_the_border_belongs_to_the_right_token():
+    assert stats.sample(torch.zeros(4, 4), torch.tensor([0.0, 0.25, 0.5, 0.75], dtype=torch.float64), 1.0).tolist() == [0, 1, 2, 3]
 
 
 def test_the_race_samples_the_distribution():
@@ -459,6 +464,8 @@ def test_every_forward_shows_the_text_and_the_cache_never_lies(block_causal, blo
         assert torch.equal(f.given, ~c.editable & (c.column < c.limit[:, None]))
         before, c = c, tell(plan, c, f, p)
         assert torch.equal(c.clock, before.clock + before.live)
+        assert torch.equal(c.kv_tokens, torch.where(f.compute, f.tokens, before.kv_tokens))
+        assert torch.equal(c.kv_until, torch.where(f.compute, f.until, before.kv_until))
         decided = before.open & ~c.open
         assert torch.equal(c.committed_at[decided], before.clock[:, None].expand_as(decided)[decided])
         forwards += 1
@@ -517,7 +524,11 @@ def test_a_given_number_of_forwards_ends_a_row(spec):
 @pytest.mark.parametrize("spec", STRATEGIES)
 @pytest.mark.parametrize("poll", [3, 50])
 def test_looking_less_often_changes_nothing(spec, poll):
-    assert decode(TOY, get(spec), PROMPTS, length=12, poll=poll) == decode(TOY, get(spec), PROMPTS, length=12)
+    forwards = []
+    rows = decode(TOY, get(spec), PROMPTS, length=12, poll=poll, watch=lambda f, p, c: forwards.append(f))
+    assert rows == decode(TOY, get(spec), PROMPTS, length=12)
+    longest = max(row.nfe for row in rows)
+    assert len(forwards) == math.ceil(longest / poll) * poll
 
 
 @pytest.mark.parametrize("spec", ["first_hitting", "ancestral", "left_to_right:temperature=1.0", "llada:remasking=random"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import pytest
@@ -139,6 +139,14 @@ def test_two_plans_of_one_engine_share_every_forward():
     for r, row in zip(requests, rows, strict=True):
         assert row == decode(toy, r.plan.decoder, [r.prompt], length=12, windows=r.plan.windows, seed=r.key)[0]
     assert engine.forwards < sum(row.nfe for row in rows) / 2
+
+
+@pytest.mark.parametrize("spec", ["ancestral", "first_hitting"])
+def test_the_absorbing_samplers_never_predict_the_mask_token(spec):
+    """The toy gives it as much as any other token, and `llada` takes it."""
+    toy = replace(TOYS["whole"], stop_ids=())
+    assert 10 in {t for row in decode(toy, get("llada"), ROWS, length=40) for t in row.tokens}
+    assert 10 not in {t for seed in range(3) for row in decode(toy, get(spec), ROWS, length=40, seed=seed) for t in row.tokens}
 
 
 # --- a transformer ------------------------------------------------------------------------------------------

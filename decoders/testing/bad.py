@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 
 from decoders.core.decoder import Decoder, Query
 from decoders.core.pred import Pred
@@ -261,9 +260,6 @@ class Fair(Decoder):
 
     def step(self, s: State, p: Pred) -> State:
         return fair(s, p)
-
-    def done(self, s: State) -> Tensor:
-        return ~s.open.any(-1)
 
 
 CONTROLS: dict[type[Decoder], str] = {
