@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -184,25 +185,39 @@ class Run:
 
 
 def work(rank: int, plan: Plan, port: int, notify: Callable[[dict[str, Any]], None] | None) -> None:
+    """One worker's whole run; the first one tells, saves and exports."""
     torch.set_num_threads(1)
     if plan.workers > 1:
         dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=plan.workers)
-    run = Run(plan, rank)
+    try:
+        run = Run(plan, rank)
+        steps(run, notify)
+        if rank == 0:
+            export(run)
+    finally:
+        if plan.workers > 1:
+            dist.destroy_process_group()
+
+
+def steps(run: Run, notify: Callable[[dict[str, Any]], None] | None) -> None:
+    """All steps that the plan has left."""
     began, before = time.time(), run.log["minutes"]
     smooth: dict[str, float] = {}
-    while run.step < plan.steps:
+    while run.step < run.plan.steps:
         mode, loss = run.one_step()
         smooth[mode] = 0.97 * smooth.get(mode, loss) + 0.03 * loss
         run.log["minutes"] = before + (time.time() - began) / 60
-        if rank == 0:
+        if run.rank == 0:
             if notify:
                 notify({"step": run.step, "mode": mode, "loss": smooth, **run.log})
-            if run.step % plan.save_every == 0 or run.step == plan.steps:
+            if run.step % run.plan.save_every == 0 or run.step == run.plan.steps:
                 run.save()
-    if rank == 0:
-        export(run)
-    if plan.workers > 1:
-        dist.destroy_process_group()
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
 
 
 def export(run: Run) -> None:
@@ -222,7 +237,7 @@ def train(plan: Plan, notify: Callable[[dict[str, Any]], None]) -> None:
     Path(plan.out).mkdir(parents=True, exist_ok=True)
     disable_progress_bar()
     os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "GLOO_SOCKET_IFNAME": "lo"}
-    port = 20000 + os.getpid() % 20000
+    port = free_port()
     others = [mp.get_context("spawn").Process(target=work, args=(r, plan, port, None), daemon=True) for r in range(1, plan.workers)]
     for p in others:
         p.start()
