@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from decoders_bench.golden.cli import golden
@@ -22,13 +23,7 @@ SHOWN_ON = ("chain/hard", "answer_first/hard", "extract/hard", "sudoku/easy", "s
 
 def progress() -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=_stderr(), disable=not sys.stderr.isatty())
-
-
-def _stderr() -> Any:
-    from rich.console import Console
-
-    return Console(stderr=True)
+    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
 
 
 @click.group()
@@ -144,7 +139,9 @@ def train_nano(out: str, steps: int, workers: int, seed: int) -> None:
 @click.option("--seed", default=0, show_default=True, help="another seed takes other test prompts")
 def demo(decoders: tuple[str, ...], tasks: tuple[str, ...], model: str, seed: int) -> None:
     """One test prompt of each task under several decoders: the answers, whether they are right, and the forward passes."""
+    from decoders.models.source import load_model
     from decoders_bench.demo import show
 
+    loaded = load_model(model)
     for task, rung in chosen(tasks):
-        show(task, rung, decoders, model, seed)
+        show(task, rung, decoders, loaded, seed)

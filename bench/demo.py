@@ -9,10 +9,11 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from decoders import Generator
+from decoders.models.source import Loaded
 from decoders_bench.tasks import TASKS, items
 
 
-def show(task_name: str, rung: str, decoders: Sequence[str], model: str, seed: int) -> None:
+def show(task_name: str, rung: str, decoders: Sequence[str], model: Loaded, seed: int) -> None:
     """Print the prompt, then a table: decoder, answer, right or wrong, forward passes, tokens per forward, seconds."""
     task = TASKS[task_name]
     (item,) = items(task, rung, "test", 1, seed)

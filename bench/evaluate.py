@@ -12,6 +12,7 @@ from multiprocessing import get_context
 import torch
 
 from decoders import Generator
+from decoders.models.source import load_model
 from decoders_bench.statistics import wilson
 from decoders_bench.tasks import TASKS, Split, items
 
@@ -56,16 +57,14 @@ class Cell:
         return self.tokens / self.nfe
 
 
-@cache
-def generator(model: str, decoder: str) -> Generator:
-    return Generator(model, decoder)
+loaded = cache(load_model)  # once in a process, whatever the decoders
 
 
 def evaluate(job: Job) -> Cell:
     """Decode the first `n` items of a split, templates mixed, and grade them."""
     task = TASKS[job.task]
     chosen = items(task, job.rung, job.split, job.n, job.seed)
-    run = generator(job.model, job.decoder)
+    run = Generator(loaded(job.model), job.decoder)
     began, made = time.perf_counter(), []
     for i in range(0, len(chosen), job.batch):
         made += run([x.prompt for x in chosen[i : i + job.batch]], length=task.length[job.rung], block=job.block, seed=job.seed)

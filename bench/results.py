@@ -7,7 +7,6 @@ import platform
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -24,9 +23,9 @@ def hardware() -> str:
     return f"{', '.join(sorted(names))}, {torch.get_num_threads()} thread(s), torch {torch.__version__}"
 
 
-def save(path: Path, rows: Sequence[Cell | Timing], **about: Any) -> None:
+def save(path: Path, rows: Sequence[Cell | Timing]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"hardware": hardware(), **about, "rows": [asdict(r) for r in rows]}, indent=1) + "\n")
+    path.write_text(json.dumps({"hardware": hardware(), "rows": [asdict(r) for r in rows]}, indent=1) + "\n")
 
 
 def load_cells(path: Path) -> list[Cell]:

@@ -34,14 +34,6 @@ PROMPT = items(TASKS["chain"], "easy", "test", 1)[0].prompt
 SPECS = ("llada:steps=32", "dream:by=entropy,steps=16", "threshold:tau=0.9", "factor:f=1.0", "ancestral:steps=64", "left_to_right")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def call(*args: str):
     """Run in this process; a traceback is a failure, whatever was expected."""
     done = CliRunner().invoke(main, [str(a) for a in args])

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
 
 import decoders
 from decoders import Decoder, Generator, UsageError
@@ -21,14 +20,6 @@ NANO = Path(decoders.__file__).parent / "models" / "nano"
 PROMPTS = [items(TASKS[name], "easy", "test", 1)[0].prompt for name in ("chain", "list", "extract", "shuffle")]
 GREEDY = ("llada:steps=32", "dream:by=entropy,steps=16", "threshold:tau=0.9", "factor:f=1.0", "left_to_right")
 SAMPLED = ("ancestral:steps=64", "first_hitting", "threshold:temperature=1.0", "left_to_right:temperature=1.0")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,14 +39,6 @@ REPOSITORY = Path(__file__).parent.parent
 HERE = Path(__file__).parent / "data" / "golden"
 SHARED = Path(os.environ.get("DECODERS_GOLDEN", REPOSITORY.parent / "shared" / "golden"))
 COUNTS = {"passed": 9, "failed": 0, "skipped": 2, "reference_bug": 1}  # of the cases in HERE
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,6 @@ from transformers import PreTrainedTokenizerFast
 
 from decoders_bench.tasks import TASKS, stream
 
-MODES = ("full", "block", "answer")
 PAD_WEIGHT = 0.15  # stop tokens after the first are easy and many
 
 
