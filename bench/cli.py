@@ -48,12 +48,12 @@ def tasks_command(model: str, decoders: tuple[str, ...], tasks: tuple[str, ...],
                   workers: int, output: Path | None) -> None:
     """Accuracy of decoders on the generated tasks: a table of exact answers in percent with the 95 % Wilson interval, right and
     agreeing written work where there is some, forward passes, and tokens per forward."""
-    from decoders.registry import make
+    from decoders import get
     from decoders_bench.evaluate import Job, run_all
     from decoders_bench.results import save, task_table
 
     for spec in decoders:
-        make("strategies", spec)
+        get(spec)
     jobs = [Job(task, rung, spec, model, n, split, seed, block=block) for task, rung in chosen(tasks) for spec in decoders]
     with progress() as bar:
         line = bar.add_task("cells", total=len(jobs))

@@ -19,9 +19,10 @@ from decoders.core.decoder import Decoder
 from decoders.core.errors import UsageError, suggest
 from decoders.core.forward import Cache
 from decoders.core.options import Option, option_named, options
+from decoders.presets import Preset
 
 DISTRIBUTION = "dllm-decoders"
-KINDS = {"strategies": "strategy", "caches": "cache", "models": "model", "commands": "command"}
+KINDS = {"strategies": "strategy", "caches": "cache", "presets": "preset", "models": "model", "commands": "command"}
 
 
 @cache
@@ -45,7 +46,8 @@ def load(kind: str, name: str) -> Any:
         return load_path(word, name)
     found = table(kind).get(name)
     if not found:
-        raise UsageError(f"unknown {word} {name!r}{suggest(name, table(kind))}")
+        known = {*table(kind), *(table("presets") if kind == "strategies" else ())}
+        raise UsageError(f"unknown {word} {name!r}{suggest(name, known)}")
     if len(found) > 1:
         raise UsageError(f"{word} {name!r} is defined by {' and by '.join(owner(e) for e in found)}; uninstall one of them")
     try:
@@ -124,8 +126,8 @@ def make(kind: str, spec: str, extra: dict[str, Any] | None = None) -> Any:
 
 
 def get(spec: str, **options: Any) -> Decoder:
-    """A strategy: `get("threshold:tau=0.9")` or `get("threshold", tau=0.9)`. Raises `UsageError`."""
-    made = make("strategies", spec, options)
+    """A strategy: `get("threshold:tau=0.9")` or `get("threshold", tau=0.9)`; of a preset, its decoder. Raises `UsageError`."""
+    made = make("strategies", unfolded(spec)[0], options)
     if not isinstance(made, Decoder):
         raise UsageError(f"{spec!r} is not a Decoder")
     return made
@@ -139,16 +141,32 @@ def get_cache(spec: str, **options: Any) -> Cache:
     return made
 
 
+def unfolded(spec: str) -> tuple[str, str | None]:
+    """The specs of the decoder and of the cache that a preset stands for; any other spec as it is, with no cache. Options of a
+    preset are its decoder's. Raises `UsageError`."""
+    name, given = split("strategies", spec)
+    found = table("presets").get(name)
+    if not found:
+        return spec, None
+    if clash := table("strategies").get(name):
+        raise UsageError(f"{name!r} is a preset of {owner(found[0])} and a strategy of {owner(clash[0])}; uninstall one of them")
+    preset = load("presets", name)
+    if not isinstance(preset, Preset):
+        raise UsageError(f"preset {name!r} of {owner(found[0])} is not a Preset")
+    inner, own = split("strategies", preset.decoder)
+    return joined(inner, {**own, **given}), preset.cache
+
+
+def joined(name: str, options: dict[str, str]) -> str:
+    """The spec string with these written options."""
+    return f"{name}:{','.join(f'{k}={v}' for k, v in options.items())}" if options else name
+
+
 def spec_of(plug: Any, kind: str = "strategies") -> str:
     """The spec string that makes an equal plug: its name and the options that differ from their defaults."""
     path = f"{type(plug).__module__}:{type(plug).__qualname__}"
     name = next((n for n, found in table(kind).items() if found[0].value == path), path)
-    written = []
-    for f in fields(plug):
-        value = getattr(plug, f.name)
-        if value != f.default:
-            written.append(f"{f.name}={spelled(value, kind)}")
-    return f"{name}:{','.join(written)}" if written else name
+    return joined(name, {f.name: spelled(x, kind) for f in fields(plug) if (x := getattr(plug, f.name)) != f.default})
 
 
 def spelled(value: Any, kind: str) -> str:
@@ -172,7 +190,7 @@ class Entry:
     """Why it cannot be used; empty if it can."""
 
 
-FLAGS = ("needs_mask", "needs_causal", "revises", "exact", "row_budget")
+FLAGS = ("needs_mask", "needs_causal", "needs_store", "needs_blocks", "needs_attention", "revises", "exact", "row_budget")
 
 
 def entries(kind: str) -> list[Entry]:
@@ -182,13 +200,14 @@ def entries(kind: str) -> list[Entry]:
         owners = " and ".join(owner(e) for e in found)
         try:
             cls = load(kind, name)
-            known = tuple(options(cls).values())
+            known = () if kind == "presets" else tuple(options(cls).values())
         except Exception as e:
             problem = str(e) if isinstance(e, UsageError) else f"{type(e).__name__}: {e}"
             out.append(Entry(name, (), "", "", (), owners, problem))
             continue
         flags = tuple(x for x in FLAGS if getattr(cls, x, False))
-        summary = " ".join((cls.__doc__ or "").split("\n\n")[0].split())
+        preset = f"{cls.decoder} with the cache {cls.cache}: {cls.summary}" if isinstance(cls, Preset) else ""
+        summary = preset or " ".join((cls.__doc__ or "").split("\n\n")[0].split())
         out.append(Entry(name, known, summary, getattr(cls, "source", ""), flags, owners))
     return out
 

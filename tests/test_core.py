@@ -15,7 +15,7 @@ from decoders.caches.exact import Exact
 from decoders.core import select
 from decoders.core.canvas import EXHAUSTED, FILLED, LIVE, STOPPED, Canvas, Shape, enter, layout, view, write
 from decoders.core.events import generated
-from decoders.core.forward import Plan, ask, must_recompute, next_start, stopped, tell
+from decoders.core.forward import Need, Plan, ask, must_recompute, next_start, stopped, tell
 from decoders.core.loop import REASONS
 from decoders.core.state import choose
 from decoders.registry import entries
@@ -452,11 +452,11 @@ def test_every_forward_shows_the_text_and_the_cache_never_lies(block_causal, blo
     toy = ToyModel(block_causal=block_causal)
     plan = Plan(Confused(), Blocks(block), Exact())
     c = layout(Shape(MASK, 11, (), block_causal), plan.decoder, [[1, 2, 3], [4]], length=9, keys=[1, 2], windows=plan.windows)
-    cached, forwards = toy.session(2, c.tokens.shape[1], c.width, False), 0
+    cached, forwards = toy.session(Need.of(plan, c)), 0
     while bool(c.live.any()):
         f = ask(plan, c)
         p = cached(f)
-        fresh = toy.session(2, c.tokens.shape[1], c.width, False)(replace(f, compute=torch.ones_like(f.compute)))
+        fresh = toy.session(Need.of(plan, c))(replace(f, compute=torch.ones_like(f.compute)))
         assert torch.equal(p.logits[f.want], fresh.logits[f.want])
         assert torch.equal(f.tokens, c.tokens)
         assert torch.equal(f.want, view(c).open & c.live[:, None])
@@ -597,15 +597,15 @@ def test_a_host_may_end_a_row():
         ({"poll": 0}, "at least 1"),
         ({"max_steps": 0}, "at least 1"),
         ({"seeds": [1]}, "3 prompts need as many seeds, not 1"),
-        ({"model": ToyModel(mask_id=None)}, "Threshold needs a model with a mask token"),
+        ({"model": ToyModel(mask_id=None), "decoder": get("ancestral")}, "Ancestral needs a model with a mask token"),
         ({"length": 0}, "length must be at least 1"),
         ({"prompts": []}, "there is no prompt"),
     ],
 )
 def test_decode_refuses(arguments, says):
-    values = {"model": TOY, "prompts": PROMPTS, "length": 8} | arguments
+    values = {"model": TOY, "decoder": get("threshold"), "prompts": PROMPTS, "length": 8} | arguments
     with pytest.raises(UsageError, match=says):
-        decode(values.pop("model"), get("threshold"), values.pop("prompts"), **values)
+        decode(values.pop("model"), values.pop("decoder"), values.pop("prompts"), **values)
 
 
 def test_a_block_needs_a_position():

@@ -20,13 +20,15 @@ import torch
 from click.testing import CliRunner
 
 from decoders import Pred, State, UsageError, decode, get, only, top
+from decoders.caches.fast_dllm import Dual, Prefix
 from decoders.cli import main
+from decoders.core.forward import Cache
 from decoders.core.trace import Trace
 from decoders.strategies import dream as dream_module
 from decoders.strategies.dream import Dream
 from decoders.strategies.fast_dllm import Factor
 from decoders.strategies.llada import LLaDA
-from decoders_bench.golden.cases import Case, MismatchError, SkipError, read
+from decoders_bench.golden.cases import Case, MismatchError, read
 from decoders_bench.golden.cli import golden
 from decoders_bench.golden.forwards import session_check
 from decoders_bench.golden.models import Models
@@ -38,7 +40,7 @@ from decoders_bench.golden.trajectory import Job, Setup, follow, prepare, refere
 REPOSITORY = Path(__file__).parent.parent
 HERE = Path(__file__).parent / "data" / "golden"
 SHARED = Path(os.environ.get("DECODERS_GOLDEN", REPOSITORY.parent / "shared" / "golden"))
-COUNTS = {"passed": 9, "failed": 0, "skipped": 2, "reference_bug": 1}  # of the cases in HERE
+COUNTS = {"passed": 12, "failed": 0, "skipped": 1, "reference_bug": 1}  # of the cases in HERE
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +79,7 @@ def test_the_small_set_passes_everywhere() -> None:
     total = summary(replay(HERE))
     assert {k: total[k] for k in COUNTS} == COUNTS
     assert {name: own["passed"] for name, own in total["references"].items()} == {
-        "fast_dllm": 4, "llada": 3, "mdlm": 1, "model_check": 1, "wino": 0,
+        "fast_dllm": 7, "llada": 3, "mdlm": 1, "model_check": 1, "wino": 0,
     }
 
 
@@ -91,14 +93,12 @@ def shared() -> dict[str, Any]:
 @pytest.mark.parametrize("reference", REFERENCES)
 def test_every_case_of_the_whole_set(shared: dict[str, Any], reference: str) -> None:
     names = {p.stem: json.loads(p.read_text()) for p in (SHARED / "cases" / reference).glob("*.json")}
-    cached = {name for name in names if reference == "fast_dllm" and ("_prefix_" in name or "_dual_" in name)}
-    flagged = {name for name, data in names.items() if data.get("reference_bug")} - cached
+    flagged = {name for name, data in names.items() if data.get("reference_bug") and not data.get("wasted_forwards")}
     own = shared["references"][reference]
     assert own["failures"] == []
-    counts = {"passed": len(names) - len(cached) - len(flagged), "failed": 0, "skipped": len(cached), "reference_bug": len(flagged)}
+    counts = {"passed": len(names) - len(flagged), "failed": 0, "skipped": 0, "reference_bug": len(flagged)}
     assert {k: own[k] for k in counts} == counts
     assert own["passed"] > 0
-    assert {skip["case"] for skip in own["skips"]} == cached
 
 
 def test_other_references_are_skipped_and_nothing_fails(shared: dict[str, Any]) -> None:
@@ -301,7 +301,23 @@ def test_a_wrong_decoder_fails_from_the_forward_where_it_is_wrong(monkeypatch: p
 def test_wrong_steps_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Factor, "step", lambda self, s, p: s.commit(s.open, *p.best()))
     total = summary(replay(HERE, "fast_dllm"))
-    assert {failure["case"] for failure in total["references"]["fast_dllm"]["failures"]} == {"later_plain_g24_b24_fac1_p2"}
+    assert {failure["case"] for failure in total["references"]["fast_dllm"]["failures"]} == {
+        "later_plain_g24_b24_fac1_p2", "later_dual_g24_b24_fac1_p2", "later_prefix_g32_b8_fac2_p0",
+    }
+
+
+@pytest.mark.parametrize("cache", [Dual, Prefix])
+def test_a_cache_that_computes_more_than_the_reference_fails(monkeypatch: pytest.MonkeyPatch, cache: type[Cache]) -> None:
+    monkeypatch.setattr(cache, "stale", lambda self, after, before, p: torch.ones_like(after.open))
+    failures = {f["case"]: f["reason"] for f in summary(replay(HERE, "fast_dllm"))["references"]["fast_dllm"]["failures"]}
+    assert failures
+    assert all("_dual_" in case if cache is Dual else "_prefix_" in case for case in failures)
+
+
+def test_wasted_forwards_have_to_be_wasted(folder: Path) -> None:
+    data = data_of("fast_dllm/nv_prefix_g32_b8_thr0.5_p0")
+    write(folder, "fast_dllm", "nv_prefix_changed", {**data, "wasted_forwards": 2})
+    assert one(folder, "fast_dllm").reason == "2 wasted forwards are announced, and 1 canvases repeat the one before"
 
 
 @pytest.mark.parametrize("part", ["tokens", "nfe", "canvases", "last canvas"])
@@ -336,7 +352,7 @@ def test_a_session_with_another_mask_fails(models: Models) -> None:
     tokens, position = torch.arange(8), torch.arange(8)
     with torch.inference_mode():
         causal, full = torch.ones(8, 8).tril().bool(), torch.ones(8, 8).bool()
-        logits = {name: model.head(model.hidden(tokens[None], position[None], sees[None]))[0] for name, sees in
+        logits = {name: model.head(model.hidden(tokens[None], position[None], sees[None])[0])[0] for name, sees in
                   (("causal", causal), ("full", full))}
         assert session_check(model, tokens, position, causal, logits["causal"])
         assert session_check(model, tokens, position, full, logits["full"])
@@ -419,8 +435,8 @@ def test_a_malformed_case_fails_alone(folder: Path) -> None:
 def test_read_raises_what_the_runner_expects(tmp_path: Path) -> None:
     with pytest.raises(MismatchError, match="cannot be read"):
         read(tmp_path / "none.json")
-    with pytest.raises(SkipError):
-        fast_dllm_setup(Case(Path("x.json"), {"reference": {"function": "generate_with_dual_cache"}}))
+    setup = fast_dllm_setup(Case(Path("x.json"), {"reference": {"function": "generate_with_dual_cache"}}))
+    assert setup.cache == Dual()
 
 
 # the command

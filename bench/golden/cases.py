@@ -40,8 +40,13 @@ class Case:
 
     @property
     def flagged(self) -> bool:
-        """The reference is wrong here."""
-        return bool(self.data.get("reference_bug"))
+        """The reference is wrong here, and not only by forwards that it wasted."""
+        return bool(self.data.get("reference_bug")) and not self.wasted
+
+    @property
+    def wasted(self) -> int:
+        """Forwards of the reference that decide nothing."""
+        return int(self.data.get("wasted_forwards") or 0)
 
     @property
     def params(self) -> dict[str, Any]:

@@ -6,11 +6,12 @@ An adapter replays one case; it returns a note, or nothing, if ours agrees, and 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import get_args, get_type_hints
 
 from torch import Tensor
 
-from decoders import Pred, get
+from decoders import Pred, get, get_cache
 from decoders.strategies.dream import Dream
 from decoders_bench.golden.cases import Case, SkipError
 from decoders_bench.golden.forwards import model_check
@@ -73,13 +74,11 @@ def fast_dllm(case: Case, models: Models) -> str:
 
 def fast_dllm_setup(case: Case) -> Setup:
     said = f"{case.name} {(case.data.get('reference') or {}).get('function')}"
-    cache = next((x for x in ("prefix", "dual") if f"_{x}_" in said), None)
-    if cache is not None:
-        raise SkipError(f"the {cache} cache does not exist yet")
+    cache = get_cache(next((x for x in ("prefix", "dual") if f"_{x}_" in said), "exact"))
     q = case.params
     if "factor" not in q and "threshold" not in q:
-        return llada_setup(case)
-    return Setup(get(rule(case)), Pred.best, q.get("block_length"))
+        return replace(llada_setup(case), cache=cache)
+    return Setup(get(rule(case)), Pred.best, q.get("block_length"), cache=cache)
 
 
 def rule(case: Case) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from decoders import Blocks, Decoder, Plan, Pred, State, ask, choose, decode, tell
 from decoders.caches.exact import Exact
 from decoders.core.canvas import Canvas, Shape, layout, view
-from decoders.core.forward import Model
+from decoders.core.forward import Cache, Model, Need
 from decoders.core.trace import Trace
 from decoders.models.adapter import TransformersModel
 from decoders.models.guidance import Guided
@@ -31,6 +31,7 @@ class Setup:
     score: Score
     block: int | None = None
     guidance: float = 0.0
+    cache: Cache = field(default_factory=Exact)
     padding: Literal["keys", "both"] = "keys"
     """What the reference hides of left padding: only the padded keys, or also whatever a padded query would see."""
 
@@ -48,6 +49,7 @@ class Job:
     tokens: list[list[int]]  # what the reference ended with, without the padding
     nfe: int
     canvases: list[list[list[int]]]
+    widths: list[int]  # positions that the reference ran in each forward, where the data says
     nan: list[bool]  # rows in which the reference computed only NaN
 
     @property
@@ -73,7 +75,14 @@ def prepare(case: Case, models: Models, setup: Setup) -> Job:
     nan = reference_nan(model, prompts, masks, length, setup.padding) if any(pads) else [False] * len(prompts)
     if all(nan):
         raise SkipError("the reference computed only NaN in every row")
-    canvases = [rows(canvas) for canvas in case.need("expected").get("canvases") or []]
+    expected = case.need("expected")
+    canvases = [rows(canvas) for canvas in expected.get("canvases") or []]
+    shapes, nfe = [shape[1] for shape in expected.get("forward_shapes") or []], int(case.need("expected", "nfe"))
+    if case.wasted:  # ours does not run those
+        idle = [k for k in range(1, len(canvases)) if canvases[k] == canvases[k - 1]]
+        if len(idle) != case.wasted:
+            raise MismatchError(f"{case.wasted} wasted forwards are announced, and {len(idle)} canvases repeat the one before")
+        canvases, shapes = ([x for k, x in enumerate(xs) if k not in idle] for xs in (canvases, shapes))
     if len(tokens) != len(prompts) or any(len(canvas) != len(prompts) for canvas in canvases):
         raise MismatchError(f"{len(prompts)} prompts need as many rows of tokens and of every canvas")
 
@@ -82,7 +91,7 @@ def prepare(case: Case, models: Models, setup: Setup) -> Job:
 
     return Job(
         setup, Guided(model, setup.guidance) if setup.guidance else model, cut(prompts), pads, length,
-        any(mask_id in p for p in prompts), cut(tokens), int(case.need("expected", "nfe")), [cut(c) for c in canvases], nan,
+        any(mask_id in p for p in prompts), cut(tokens), nfe - case.wasted, [cut(c) for c in canvases], shapes, nan,
     )
 
 
@@ -104,7 +113,7 @@ def reference_nan(model: TransformersModel, prompts: list[list[int]], masks: lis
     if padding == "both":
         sees = sees & real[:, :, None]
         position = (real.long().cumsum(-1) - 1).masked_fill(~real, 1)
-    logits = model.head(model.hidden(tokens, position, sees))
+    logits = model.head(model.hidden(tokens, position, sees)[0])
     return [bool(x) for x in (logits.isnan().any(-1) & real).any(-1)]
 
 
@@ -132,7 +141,8 @@ def free(job: Job) -> None:
     """Decode as a user would and compare. Raises `MismatchError`."""
     trace = Trace()
     out = decode(
-        job.model, job.setup.decoder, job.prompts, length=job.length, windows=job.windows, infill=job.infill, watch=trace,
+        job.model, job.setup.decoder, job.prompts, length=job.length, windows=job.windows, cache=job.setup.cache, infill=job.infill,
+        watch=trace,
     )
     for k, (ours, theirs) in enumerate(zip(trace.canvases, job.canvases, strict=False)):
         same(job, ours, theirs, k)
@@ -140,6 +150,9 @@ def free(job: Job) -> None:
     if nfe != job.nfe:
         raise MismatchError(f"{nfe} forwards instead of {job.nfe}", min(nfe, job.nfe))
     same(job, trace.canvases[-1], job.tokens, job.nfe - 1)
+    for k, (f, width) in enumerate(zip(trace.forwards, job.widths, strict=False)):
+        if not job.setup.cache.exact and int(f.compute.sum()) != width:
+            raise MismatchError(f"{int(f.compute.sum())} positions computed instead of {width}", k)
 
 
 def same(job: Job, canvas: Canvas, theirs: list[list[int]], k: int) -> None:
@@ -187,10 +200,9 @@ class Step:
 def follow(job: Job) -> Iterator[Step]:
     """Teacher forcing: every forward starts from the canvas that the reference had before it."""
     decoder, B = job.setup.decoder, len(job.prompts)
-    plan = Plan(decoder, job.windows, Exact())
-    shape = Shape(job.model.mask_id, job.model.vocab, job.model.stop_ids, job.model.block_causal)
-    c = layout(shape, decoder, job.prompts, length=job.length, keys=[0] * B, windows=job.windows, infill=job.infill)
-    forward = job.model.session(B, c.tokens.shape[1], c.width, decoder.needs_causal)
+    plan = Plan(decoder, job.windows, job.setup.cache)
+    c = layout(Shape.of(job.model), decoder, job.prompts, length=job.length, keys=[0] * B, windows=job.windows, infill=job.infill)
+    forward = job.model.session(Need.of(plan, c))
     compared = torch.tensor([not nan for nan in job.nan])
     for k, theirs in enumerate(job.canvases):
         f = ask(plan, c)

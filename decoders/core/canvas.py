@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor
@@ -18,6 +18,11 @@ from decoders.core.errors import UsageError
 from decoders.core.state import State
 from decoders.core.windows import Windows
 
+if TYPE_CHECKING:
+    from decoders.core.forward import Cache, Model
+
+NOTHING, APPROXIMATE = -1, -2
+"""What `Canvas.kv_tokens` holds where nothing is stored, and where what is stored saw keys and values that were out of date."""
 LIVE, STOPPED, FILLED, EXHAUSTED = range(4)
 REASONS = ("live", "stop", "length", "max_steps")
 
@@ -34,7 +39,7 @@ class Canvas:
     confidence: Tensor  # (B, L) float
     committed_at: Tensor  # (B, L) long
     until: Tensor  # (B, L) long  position i sees the columns left of until[i]: its block's end, or the row's
-    kv_tokens: Tensor  # (B, L) long  the tokens that the stored keys and values were computed from; -1: none stored
+    kv_tokens: Tensor  # (B, L) long  the tokens that the stored keys and values were computed from, NOTHING, or APPROXIMATE
     kv_until: Tensor  # (B, L) long  and what they saw
     stale: Tensor  # (B, L) bool  what a cache policy wants recomputed in the next forward
     start: Tensor  # (B,)   long  the row's window
@@ -46,12 +51,18 @@ class Canvas:
     clock: Tensor  # (B,)   long  forwards spent on this row
     key: Tensor  # (B,)   long
     reason: Tensor  # (B,)   long  LIVE, or why the row ended
+    computed: Tensor  # (B,)   long  positions that the model ran for this row
+    reused: Tensor  # (B,)   long  positions whose keys and values it read from the store instead
+    flops: Tensor  # (B,)   double  floating point operations that it spent; 0 where it does not tell
     width: int  # W
     mask_id: int | None
     vocab: int
     stop_ids: tuple[int, ...]
     block_causal: bool
+    causal_context: bool
+    block: int  # of a block-causal model's attention
     memo: Any = None
+    memory: Any = None  # a cache policy's own tensors, leading dimension B; structure never changes
 
     @property
     def column(self) -> Tensor:
@@ -77,7 +88,14 @@ class Canvas:
     @property
     def reach(self) -> Tensor:
         """(B,) columns from here on play no part yet."""
-        return self.start + self.size if self.block_causal else self.limit
+        if not self.block_causal:
+            return self.limit
+        return torch.minimum(self.block_start + self.block, self.limit) if not self.causal_context else self.start + self.size
+
+    @property
+    def block_start(self) -> Tensor:
+        """(B,) where the attention block that the window is in begins, in a block-causal model."""
+        return self.start if self.causal_context else self.start // self.block * self.block
 
     @property
     def live(self) -> Tensor:
@@ -111,7 +129,12 @@ def enter(c: Canvas, windows: Windows) -> Canvas:
     """A window for rows whose `start` is new: its size, how much is open in it, and what its positions will see."""
     size = torch.minimum(windows.next(c).clamp(min=1, max=c.width), (c.limit - c.start).clamp(min=0))
     c = replace(c, size=size, step=torch.zeros_like(c.step))
-    until = torch.where(c.window, c.reach[:, None], c.until) if c.block_causal else c.until
+    until, column = c.until, c.column
+    if c.causal_context:
+        until = torch.where(column < c.start[:, None], column + 1, until)
+    if c.block_causal:
+        within = (column >= c.block_start[:, None]) & (column < c.reach[:, None])
+        until = torch.where(within, c.reach[:, None], until)
     return replace(c, opened=(c.open & c.window).sum(-1), until=until)
 
 
@@ -123,13 +146,19 @@ class Shape:
     vocab: int
     stop_ids: tuple[int, ...] = ()
     block_causal: bool = False
+    causal_context: bool = False
+
+    @classmethod
+    def of(cls, model: Model) -> Self:
+        return cls(**{f.name: getattr(model, f.name) for f in fields(cls)})
 
 
 def layout(
     shape: Shape, decoder: Decoder, prompts: Sequence[Sequence[int]], *, length: int, keys: Sequence[int], windows: Windows,
-    infill: bool = False, columns: int | None = None, width: int | None = None, device: torch.device | str = "cpu",
+    cache: Cache | None = None, infill: bool = False, columns: int | None = None, width: int | None = None,
+    device: torch.device | str = "cpu",
 ) -> Canvas:
-    """Prompts at column 0, then `length` blanks, the first window entered and the decoder's memo made.
+    """Prompts at column 0, then `length` blanks, the first window entered, the decoder's memo and the cache policy's memory made.
 
     `infill`: mask tokens inside a prompt are holes to fill; otherwise they are data like any other token. `columns` fixes L for
     an engine whose rows come and go, and `width` W for one whose rows have windows of several sizes; both only pad. Raises
@@ -152,10 +181,10 @@ def layout(
     zero, none = torch.zeros(B, dtype=torch.long), torch.full((B, L), -1)
     c = Canvas(
         tokens=tokens, open=editable, editable=editable, confidence=torch.zeros(B, L), committed_at=none, until=none,
-        kv_tokens=none, kv_until=none, stale=torch.ones_like(editable), start=editable.long().argmax(1), size=zero, limit=limit,
-        opened=zero, windows=zero, step=zero, clock=zero, key=torch.tensor(list(keys), dtype=torch.long), reason=zero,
-        width=W, mask_id=shape.mask_id, vocab=shape.vocab, stop_ids=shape.stop_ids,
-        block_causal=shape.block_causal,
+        kv_tokens=torch.full_like(none, NOTHING), kv_until=none, stale=torch.ones_like(editable), start=editable.long().argmax(1),
+        size=zero, limit=limit, opened=zero, windows=zero, step=zero, clock=zero, key=torch.tensor(list(keys), dtype=torch.long),
+        reason=zero, computed=zero, reused=zero, flops=zero.double(), width=W, mask_id=shape.mask_id, vocab=shape.vocab,
+        stop_ids=shape.stop_ids, block_causal=shape.block_causal, causal_context=shape.causal_context, block=windows.block,
     )
     c = replace(c, start=windows.first(c))
     c = replace(c, windows=windows.count(c))
@@ -165,12 +194,13 @@ def layout(
     column = c.column
     until = c.limit[:, None].expand(B, L)
     if c.block_causal:  # whole blocks of the prompt see themselves; what is left of it is causal until the first window takes it
-        end = (column // windows.size + 1) * windows.size
+        end = column + 1 if c.causal_context else (column // c.block + 1) * c.block
         until = torch.where(end <= c.start[:, None], end, column + 1)
     everywhere = replace(view(c), tokens=c.tokens, position=column.expand(B, L))
     blank = torch.where(c.editable, everywhere.blank(), c.tokens)
     c = enter(replace(c, until=until, tokens=blank), windows)
-    return replace(c, memo=decoder.begin(decoder.init(view(c))).memo)
+    c = replace(c, memo=decoder.begin(decoder.init(view(c))).memo)
+    return replace(c, memory=cache.init(c)) if cache else c
 
 
 def check_prompts(shape: Shape, prompts: Sequence[Sequence[int]], length: int, infill: bool) -> None:
@@ -195,5 +225,3 @@ def check_budget(decoder: Decoder, c: Canvas) -> None:
     for count in c.windows.unique().tolist():
         if steps % count:
             raise UsageError(f"{steps} steps cannot be split evenly over {count} blocks; take a multiple of {count}")
-
-

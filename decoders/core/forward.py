@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor
 
-from decoders.core.canvas import EXHAUSTED, FILLED, LIVE, STOPPED, Canvas, enter, view, write
+from decoders.core.canvas import APPROXIMATE, EXHAUSTED, FILLED, LIVE, NOTHING, STOPPED, Canvas, enter, view, write
 from decoders.core.decoder import Decoder
 from decoders.core.options import validate
 from decoders.core.pred import Pred
@@ -31,13 +31,37 @@ class Forward:
     tokens: Tensor  # (B, L) long
     until: Tensor  # (B, L) long
     compute: Tensor  # (B, L) bool
+    outdated: Tensor  # (B, L) bool  columns that a cache policy leaves as they are though they see a change; others read them
     given: Tensor  # (B, L) bool  the prompt and what else was given; what guidance hides
     at: Tensor  # (B, W) long  columns of the window
     want: Tensor  # (B, W) bool
     causal: Tensor  # (B,)   bool
+    entered: Tensor  # (B,)   bool  the first forward of this window; what a model carries from forward to forward starts anew
 
 
 Session = Callable[[Forward], Pred]
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a session has to be ready for."""
+
+    rows: int
+    columns: int
+    width: int
+    causal: bool = False
+    """Some queries may be causal."""
+    attention: bool = False
+    """Predictions come with `Pred.attention`."""
+    sizes: tuple[int, ...] = ()
+    """Ascending: every forward asks for at most one of these many columns in any row, so that shapes are few and known; empty: any."""
+
+    @classmethod
+    def of(cls, plan: Plan, c: Canvas) -> Self:
+        """What decoding a canvas by a plan takes."""
+        (rows, columns), width = c.tokens.shape, c.width
+        d, cache = plan.decoder, plan.cache
+        return cls(rows, columns, width, d.needs_causal, cache.needs_attention, cache.sizes(columns - 1, width))  # less the bin
 
 
 class Model(Protocol):
@@ -52,22 +76,54 @@ class Model(Protocol):
     @property
     def block_causal(self) -> bool: ...
     @property
+    def causal_context(self) -> bool:
+        """Of a block-causal model: what is left of the window is seen causally, and windows are counted from the end of the prompt."""
+    @property
+    def attention_block(self) -> int | None:
+        """Of a block-causal model: the block of its attention; none: it follows the windows."""
+    @property
+    def gives(self) -> frozenset[str]:
+        """What it can do that not every model can: `causal` rows, a `store` of keys and values, `attention` maps."""
+    @property
+    def column_bytes(self) -> int:
+        """What the keys and values of one column of one row take."""
+    @property
     def device(self) -> torch.device: ...
 
-    def session(self, rows: int, columns: int, width: int, causal: bool) -> Session:
-        """A forward function for canvases of `rows` x `columns` and windows of `width`; `causal`: some queries may be."""
+    def session(self, need: Need) -> Session:
+        """A forward function for one canvas."""
+
+
+class Plain:
+    """What most models have in common, for those who write one: everything sees everything, keys and values are kept."""
+
+    stop_ids: tuple[int, ...] = ()
+    block_causal: bool = False
+    causal_context: bool = False
+    attention_block: int | None = None
+    gives: frozenset[str] = frozenset({"causal", "store"})
+    column_bytes: int = 0
 
 
 @dataclass(frozen=True)
 class Cache:
-    """Which columns the next forward recomputes besides those whose prediction is wanted. Subclass it as a frozen dataclass.
+    """Which columns the next forward recomputes besides those whose prediction is wanted. Subclass it as a frozen dataclass and
+    write `stale`.
 
-    Keys and values are always stored; a policy only says when to trust them. In causal rows the exact rule holds under every
-    policy.
+    Keys and values of all columns are always stored; a policy only says when to trust them. A column for which nothing is stored
+    yet is computed whatever the policy says, and in causal rows the exact rule holds.
     """
 
     exact: ClassVar[bool] = False
     """Recompute whatever sees a column that changed, and nothing else; `stale` is then not asked."""
+    whole: ClassVar[bool] = False
+    """Recompute everything in every forward, in causal rows too; `stale` is then not asked."""
+    needs_store: ClassVar[bool] = True
+    """Makes no sense where the model keeps no keys and values."""
+    needs_blocks: ClassVar[bool] = False
+    """The model must be block-causal."""
+    needs_attention: ClassVar[bool] = False
+    """Reads `Pred.attention`."""
     source: ClassVar[str] = ""
     """The paper: authors, year, arXiv number."""
 
@@ -77,6 +133,20 @@ class Cache:
     def stale(self, after: Canvas, before: State, p: Pred) -> Tensor:
         """(B, L) bool, from the canvas after a step, the window before it, and what was predicted."""
         raise NotImplementedError
+
+    def init(self, c: Canvas) -> Any:
+        """The policy's own tensors at the start, leading dimension B; they are `Canvas.memory`."""
+        return None
+
+    def remember(self, after: Canvas, before: State, p: Pred) -> Any:
+        """Those tensors after a step, from what `stale` gets; their structure never changes."""
+        return after.memory
+
+    def sizes(self, columns: int, width: int) -> tuple[int, ...]:
+        """Ascending numbers of positions, the last one `columns`, that of the longest row: every forward is padded to one of them.
+        By default powers of two up to the window, then multiples of it."""
+        small = [2**i for i in range((width - 1).bit_length())]
+        return (*small, *range(width, columns, width), columns)
 
 
 Rule = Callable[[State, Pred], Pred]
@@ -106,6 +176,17 @@ def must_recompute(c: Canvas, shown: Tensor, until: Tensor, reach: Tensor) -> Te
     return (until > first[:, None]) & within
 
 
+def refresh(c: Canvas) -> Tensor:
+    """(B, L) bool: the columns that an exact refresh recomputes, as the canvas stands. Where everything sees everything that is
+    all of the row as soon as one token changed; in a block-causal model, finished blocks are left alone."""
+    return must_recompute(c, c.tokens, c.until, c.reach)
+
+
+def just_decided(after: Canvas, before: State) -> Tensor:
+    """(B, L) bool: what the last step committed or edited."""
+    return after.committed_at == before.clock[:, None]
+
+
 def ask(plan: Plan, c: Canvas) -> Forward:
     """The next forward of all rows; rows that have ended ask for nothing."""
     s = view(c)
@@ -120,12 +201,16 @@ def ask(plan: Plan, c: Canvas) -> Forward:
     shown = torch.where(c.live[:, None], shown, c.tokens)
     until = torch.where(narrow, c.column + 1, c.until)
     stale = must_recompute(c, shown, until, reach)
-    if not plan.cache.exact:
-        stale = torch.where(causal[:, None], stale, c.stale)
+    if plan.cache.whole:
+        chosen = torch.ones_like(c.stale)
+    elif plan.cache.exact:
+        chosen = stale
+    else:
+        chosen = torch.where(causal[:, None], stale, c.stale | (c.kv_tokens == NOTHING))
     wanted = torch.zeros_like(c.open).scatter(1, at, want & ~causal[:, None])
-    compute = (stale | wanted) & (c.column < reach[:, None]) & c.live[:, None]
+    compute = (chosen | wanted) & (c.column < reach[:, None]) & c.live[:, None]
     given = ~c.editable & (c.column < c.limit[:, None])
-    return Forward(shown, until, compute, given, at, want, causal)
+    return Forward(shown, until, compute, stale & ~compute & c.live[:, None], given, at, want, causal, c.step == 0)
 
 
 def tell(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
@@ -135,11 +220,7 @@ def tell(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
         p = rule(before, p)
     after = plan.decoder.step(before, p)
     after = choose(c.live, replace(after, step=before.step + 1, clock=before.clock + 1), before)
-    c = replace(
-        write(c, after),
-        kv_tokens=torch.where(f.compute, f.tokens, c.kv_tokens),
-        kv_until=torch.where(f.compute, f.until, c.kv_until),
-    )
+    c = stored(write(c, after), f, p)
     over = plan.decoder.done(after) & c.live  # rows that leave their window
     ended = stopped(c) & (over if plan.decoder.revises else c.live) if plan.stop else torch.zeros_like(over)
     start = next_start(c)
@@ -147,11 +228,32 @@ def tell(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
     moved = enter(replace(c, start=torch.where(over, start, c.start)), plan.windows)
     moved = replace(moved, memo=plan.decoder.begin(view(moved)).memo)
     exhausted = torch.zeros_like(over) if plan.max_steps is None else c.clock >= plan.max_steps
-    c = choose(over & ~filled & ~ended, moved, c)
+    went_on, c = c.live, choose(over & ~filled & ~ended, moved, c)
     why = torch.where(exhausted, EXHAUSTED, LIVE)
     why = torch.where(ended, STOPPED, torch.where(filled, FILLED, why))
     c = replace(c, reason=torch.where(c.live, why, c.reason))
-    return c if plan.cache.exact else replace(c, stale=plan.cache.stale(c, before, p))
+    if plan.cache.exact or plan.cache.whole:
+        return c
+    return replace(
+        c, stale=plan.cache.stale(c, before, p), memory=choose(went_on, plan.cache.remember(c, before, p), c.memory),
+    )
+
+
+def stored(c: Canvas, f: Forward, p: Pred) -> Canvas:
+    """The canvas after a forward: what the store now holds, and what was spent. Whatever sees a column that stayed out of date is
+    approximate, so that an exact refresh finds it later."""
+    stale = torch.where(f.outdated, c.column, c.tokens.shape[1]).amin(-1, keepdim=True)
+    tokens = torch.where(f.compute, f.tokens, c.kv_tokens)
+    until = torch.where(f.compute, f.until, c.kv_until)
+    tokens = torch.where((until > stale) & (tokens != NOTHING), APPROXIMATE, tokens)
+    positions, flops = p.cost or (f.compute.sum(-1), torch.zeros_like(c.flops))
+    read = (c.column < c.reach[:, None]) & (c.kv_tokens != NOTHING) & ~f.compute
+    return replace(
+        c, kv_tokens=tokens, kv_until=until,
+        computed=c.computed + torch.where(c.live, positions, 0),
+        reused=c.reused + torch.where(c.live, read.sum(-1), 0),
+        flops=c.flops + torch.where(c.live, flops, 0.0),
+    )
 
 
 def next_start(c: Canvas) -> Tensor:

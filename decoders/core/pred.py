@@ -17,6 +17,22 @@ SAMPLE, RACE = 0x51, 0x52  # salts
 
 
 @dataclass(frozen=True)
+class Attention:
+    """What the computed columns attended to, averaged over layers and heads."""
+
+    weights: Tensor  # (B, M, L) float
+    index: Tensor  # (B, M) long  the computed columns; the canvas's last one, the bin, where it is padding
+
+    def of(self, column: Tensor) -> Tensor:
+        """(B, L): how `column (B,)` attends to every column; 0 everywhere if it was not computed."""
+        return (self.weights * (self.index == column[:, None])[..., None]).sum(1)
+
+    def onto(self, queries: Tensor) -> Tensor:
+        """(B, L): how much the columns `queries (B, L)` attend to every column, in sum."""
+        return (self.weights * queries.gather(1, self.index)[..., None]).sum(1)
+
+
+@dataclass(frozen=True)
 class Pred:
     """Logits of the wanted positions, position i predicting position i, whatever shift the checkpoint has.
 
@@ -27,6 +43,10 @@ class Pred:
     logits: Tensor  # (B, N, V)    N is at most W
     at: Tensor  # (B, N) long  the window position of each logit row; W where the row is padding
     width: int  # W
+    cost: tuple[Tensor, Tensor] | None = None
+    """(B,) long positions that the model ran for each row, and (B,) double floating point operations; none: it does not tell."""
+    attention: Attention | None = None
+    """There where a cache policy needs it (`Need.attention`)."""
     _once: dict[str, tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict, repr=False, compare=False)
 
     def spread(self, x: Tensor) -> Tensor:

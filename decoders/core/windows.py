@@ -19,7 +19,11 @@ class Windows(Protocol):
 
     @property
     def size(self) -> int:
-        """W: no window is larger. In block-causal models also the block of the prompt's attention."""
+        """W: no window is larger."""
+
+    @property
+    def block(self) -> int:
+        """In block-causal models, the block of the attention; the size of the windows divides it."""
 
     def first(self, c: Canvas) -> Tensor:
         """(B,) the column where each row's first window starts, from `c.start`, its first open column."""
@@ -34,16 +38,26 @@ class Windows(Protocol):
 @dataclass(frozen=True)
 class Blocks:
     """Windows of one size. In block-causal models they are cut at absolute multiples of it, so that the tail of a prompt joins
-    the first one (SDAR, 2510.06303); elsewhere they are counted from the first open column (LLaDA, 2502.09992)."""
+    the first one (SDAR, 2510.06303); elsewhere they are counted from the first open column (LLaDA, 2502.09992).
+
+    `within`: the block of a block-causal model's attention, where that is larger than a window (the sub-blocks of Fast-dLLM v2,
+    2509.26328, section 3.3). Raises `UsageError` for sizes below one, and where windows do not divide the block."""
 
     size: int
+    within: int | None = None
 
     def __post_init__(self) -> None:
         if self.size < 1:
             raise UsageError(f"a block needs at least one position, not {self.size}")
+        if self.block % self.size:
+            raise UsageError(f"blocks of {self.size} do not divide this model's attention blocks of {self.within}")
+
+    @property
+    def block(self) -> int:
+        return self.within or self.size
 
     def first(self, c: Canvas) -> Tensor:
-        return c.start // self.size * self.size if c.block_causal else c.start
+        return c.start // self.size * self.size if c.block_causal and not c.causal_context else c.start
 
     def next(self, c: Canvas) -> Tensor:
         return torch.full_like(c.start, self.size)

@@ -4,71 +4,152 @@ Columns of the attention are those of the canvas and, for sessions that may be a
 probe is a mask token at position i that sees the columns left of i and itself, and is seen by nobody: the prediction of i from
 what is left of it, for models whose output i predicts position i. Models whose output i predicts position i + 1 (`shifted`)
 need none.
+
+The columns to run are gathered to the left, row by row, and padded to the nearest of a few sizes that the cache policy declares
+(`Need.sizes`): shapes repeat, which is what a captured graph needs.
 """
 
 from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from decoders.core.forward import Forward, Session
-from decoders.core.pred import Pred
+from decoders.core.forward import Forward, Need, Session
+from decoders.core.pred import Attention, Pred
 from decoders.models.scatter import ScatterCache
 
 
-def compact(where: Tensor, pad: int) -> Tensor:
-    """(B, M) long: the columns that hold, left to right, then `pad`; M is that of the fullest row."""
+def compact(where: Tensor, pad: int, sizes: tuple[int, ...] = ()) -> Tensor:
+    """(B, M) long: the columns that hold, left to right, then `pad`; M is that of the fullest row, or the next of the ascending
+    `sizes`."""
     M = max(int(where.sum(-1).max()), 1)
+    M = sizes[bisect_left(sizes, M)] if sizes and sizes[-1] >= M else M
     order = (~where).to(torch.uint8).argsort(dim=-1, stable=True)[:, :M]
     return torch.where(where.gather(1, order), order, pad)
+
+
+def seen(until: Tensor, index: Tensor, columns: int) -> Tensor:
+    """(B, M, K) bool, the rule of attention: the columns `index (B, M)` see those left of their `until (B, K)`, and themselves."""
+    key = torch.arange(columns, device=until.device)
+    return (key < until.gather(1, index)[..., None]) | (key == index[..., None])
+
+
+@dataclass(frozen=True)
+class Work:
+    """Floating point operations of a transformer; a multiplication and an addition are two."""
+
+    column: float
+    """The linear layers, for one position; of a mixture of experts, those that a token takes."""
+    pair: float
+    """The attention of all layers, for one position and one column that it sees."""
+    row: float
+    """The head, for one row of logits."""
+
+    @classmethod
+    def of(cls, model: PreTrainedModel) -> Work:
+        config: Any = model.config.get_text_config()
+        experts = getattr(config, "num_local_experts", None) or getattr(config, "num_experts", None)
+        share = config.num_experts_per_tok / experts if experts else 1.0
+        head = model.get_output_embeddings().weight
+        tables = {id(head), id(model.get_input_embeddings().weight)}
+        weights = ((name, p) for name, p in model.named_parameters() if p.dim() > 1 and id(p) not in tables)
+        linear = sum(p.numel() * (share if ".experts." in name else 1.0) for name, p in weights)
+        width = heads(model)[0] * heads(model)[2]
+        return cls(2 * linear, 4 * config.num_hidden_layers * width, 2 * head.numel())
+
+
+def heads(model: PreTrainedModel) -> tuple[int, int, int]:
+    """Attention heads, key and value heads, and the size of one."""
+    config: Any = model.config.get_text_config()
+    n = int(config.num_attention_heads)
+    return n, int(getattr(config, "num_key_value_heads", None) or n), int(getattr(config, "head_dim", None) or config.hidden_size // n)
 
 
 class TransformersModel:
     """A causal-LM class of transformers, run with whatever attention is asked of it.
 
     `mask_id`: None if the checkpoint has no mask token. `shifted`: its output i predicts position i + 1. `block_causal`: blocks
-    see no later block; otherwise everything on a row sees everything.
+    see no later block; otherwise everything on a row sees everything. `attention_block`: the size of those blocks, where it does
+    not follow the windows. `native`: the code is transformers' own, so that attention maps can be asked for.
     """
+
+    causal_context = False
 
     def __init__(
         self, model: PreTrainedModel, *, mask_id: int | None, stop_ids: tuple[int, ...] = (), shifted: bool = False,
-        block_causal: bool = False,
+        block_causal: bool = False, attention_block: int | None = None, native: bool = True,
     ) -> None:
         self.model = model.eval()
         self.mask_id, self.stop_ids, self.shifted, self.block_causal = mask_id, stop_ids, shifted, block_causal
+        self.attention_block = attention_block
         self.vocab = int(model.config.vocab_size)
+        self.gives = frozenset({"causal", "store", *(["attention"] if native else [])})
+        self.work = Work.of(model)
 
     @property
     def device(self) -> torch.device:
         return torch.device(self.model.device)
 
-    def session(self, rows: int, columns: int, width: int, causal: bool) -> Session:
-        return TransformersSession(self, columns, width if causal and not self.shifted else 0)
+    @property
+    def column_bytes(self) -> int:
+        _, n, size = heads(self.model)
+        return int(2 * self.model.config.num_hidden_layers * n * size * self.model.dtype.itemsize)
 
-    def hidden(self, tokens: Tensor, position: Tensor, sees: Tensor, cache: ScatterCache | None = None) -> Tensor:
+    def session(self, need: Need) -> Session:
+        return TransformersSession(self, need)
+
+    def hidden(
+        self, tokens: Tensor, position: Tensor, sees: Tensor, cache: ScatterCache | None = None, maps: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
         """(B, M, D) the last hidden states of `tokens (B, M)` at `position (B, M)`, where `sees (B, M, K)` says which of the K
-        stored columns each attends to; without a cache the columns are the tokens themselves."""
+        stored columns each attends to; without a cache the columns are the tokens themselves. With `maps` also (B, M, K), the
+        attention averaged over layers and heads."""
         lowest = torch.finfo(self.model.dtype).min
         bias = torch.zeros(sees.shape, dtype=self.model.dtype, device=sees.device).masked_fill(~sees, lowest)[:, None]
-        out = self.model.base_model(
-            input_ids=tokens, attention_mask=bias, position_ids=position, past_key_values=cache, use_cache=cache is not None
-        )
-        return out.last_hidden_state  # type: ignore[no-any-return]
+        with eager(self.model, maps):
+            out = self.model.base_model(
+                input_ids=tokens, attention_mask=bias, position_ids=position, past_key_values=cache, use_cache=cache is not None,
+                **({"output_attentions": True} if maps else {}),
+            )
+        attention = sum(layer.mean(1) for layer in out.attentions) / len(out.attentions) if maps else None
+        return out.last_hidden_state, attention
 
     def head(self, hidden: Tensor) -> Tensor:
         """(..., V) logits of hidden states."""
         return self.model.get_output_embeddings()(hidden)  # type: ignore[no-any-return]
 
 
+@contextmanager
+def eager(model: PreTrainedModel, wanted: bool) -> Iterator[None]:
+    """With the implementation of attention that keeps its weights, where they are wanted."""
+    before = model.config._attn_implementation
+    if not wanted or before == "eager":
+        yield
+        return
+    model.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
 class TransformersSession:
     """The keys and values of one canvas, and the forward that reads and writes them."""
 
-    def __init__(self, owner: TransformersModel, columns: int, probes: int) -> None:
-        self.owner, self.columns, self.probes = owner, columns, probes
-        self.cache = ScatterCache(columns + probes)
-        self.computed: list[int] = []
-        """Columns run, per forward."""
+    def __init__(self, owner: TransformersModel, need: Need) -> None:
+        self.owner, self.need = owner, need
+        self.probes = need.width if need.causal and not owner.shifted else 0
+        self.sizes = (*need.sizes, need.sizes[-1] + self.probes) if need.sizes else ()
+        self.cache = ScatterCache(need.columns + self.probes)
+        self.shapes: set[tuple[int, int]] = set()
+        """(columns, logit rows) of every forward so far, as a graph would capture them."""
 
     @torch.inference_mode()
     def __call__(self, f: Forward) -> Pred:
@@ -87,15 +168,28 @@ class TransformersSession:
             until, position = torch.cat([until, f.at], 1), torch.cat([position, f.at], 1)
             compute = torch.cat([compute, probe], 1)
         compute = compute.index_fill(1, torch.tensor([bin_], device=compute.device), False)
-        index = compact(compute, bin_)
-        self.computed.append(int(compute.sum()))
-        key = torch.arange(L + self.probes, device=f.tokens.device)
-        sees = (key < until.gather(1, index)[..., None]) | (key == index[..., None])
+        index = compact(compute, bin_, self.sizes)
         self.cache.index = index
-        hidden = self.owner.hidden(tokens.gather(1, index), position.gather(1, index), sees, self.cache)
-
-        at = compact(f.want, W)
+        hidden, weights = self.owner.hidden(
+            tokens.gather(1, index), position.gather(1, index), seen(until, index, L + self.probes), self.cache, self.need.attention
+        )
+        at = compact(f.want, W, widths(W))
+        self.shapes.add((index.shape[1], at.shape[1]))
         order = torch.arange(index.shape[1], device=index.device).expand_as(index)
         slot = torch.zeros_like(compute, dtype=torch.long).scatter(1, index, order)
         wanted = slot.gather(1, source.gather(1, at.clamp(max=W - 1)))
-        return Pred(self.owner.head(hidden.gather(1, wanted[..., None].expand(-1, -1, hidden.shape[-1]))), at, W)
+        logits = self.owner.head(hidden.gather(1, wanted[..., None].expand(-1, -1, hidden.shape[-1])))
+        attention = None if weights is None else Attention(weights[..., :L], index.clamp(max=bin_))
+        return Pred(logits, at, W, self.cost(compute, until, f.want), attention)
+
+    def cost(self, compute: Tensor, until: Tensor, want: Tensor) -> tuple[Tensor, Tensor]:
+        """`Pred.cost`: what each row asked for, without the padding that a batch brings."""
+        work, positions = self.owner.work, compute.sum(-1)
+        pairs = (compute * until).sum(-1)
+        return positions, work.column * positions.double() + work.pair * pairs.double() + work.row * want.sum(-1).double()
+
+
+def widths(width: int) -> tuple[int, ...]:
+    """The numbers of logit rows that occur: eighths of the window. The head is the widest layer, so padding costs most here."""
+    step = max(width // 8, 1)
+    return (*range(step, width, step), width)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from decoders.core.errors import UsageError
-from decoders.core.forward import Forward, Model, Session
+from decoders.core.forward import Forward, Model, Need, Session
 from decoders.core.pred import Pred
 
 
@@ -43,17 +43,35 @@ class Guided:
         return self.model.block_causal
 
     @property
+    def causal_context(self) -> bool:
+        return self.model.causal_context
+
+    @property
+    def attention_block(self) -> int | None:
+        return self.model.attention_block
+
+    @property
+    def gives(self) -> frozenset[str]:
+        return self.model.gives - {"attention"}  # two forwards, two sets of maps
+
+    @property
+    def column_bytes(self) -> int:
+        return 2 * self.model.column_bytes
+
+    @property
     def device(self) -> torch.device:
         return self.model.device
 
-    def session(self, rows: int, columns: int, width: int, causal: bool) -> Session:
-        inner = self.model.session(2 * rows, columns, width, causal)
+    def session(self, need: Need) -> Session:
+        rows = need.rows
+        inner = self.model.session(replace(need, rows=2 * rows))
 
         def forward(f: Forward) -> Pred:
             blank = replace(f, tokens=torch.where(f.given, self.mask_id or 0, f.tokens))
             p = inner(Forward(**{x.name: torch.cat([getattr(f, x.name), getattr(blank, x.name)]) for x in fields(Forward)}))
             conditional, unconditional = p.logits.chunk(2)
             guided: Tensor = unconditional + (self.scale + 1) * (conditional - unconditional)
-            return Pred(guided, p.at[:rows], p.width)
+            cost = p.cost and (p.cost[0][:rows] + p.cost[0][rows:], p.cost[1][:rows] + p.cost[1][rows:])
+            return Pred(guided, p.at[:rows], p.width, cost)
 
         return forward

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from decoders.core.canvas import FILLED, Canvas, Shape, layout
-from decoders.core.forward import Model, Plan, ask, tell
+from decoders.core.forward import Model, Need, Plan, ask, tell
 from decoders.core.loop import Row, row_of
 from decoders.core.state import choose
 
@@ -31,10 +31,10 @@ class Request:
 class Engine:
     """Decodes requests on one session of `slots` rows and `columns` columns; no window may be wider than `width`."""
 
-    def __init__(self, model: Model, slots: int, columns: int, width: int, causal: bool = True) -> None:
+    def __init__(self, model: Model, slots: int, columns: int, width: int, causal: bool = True, attention: bool = False) -> None:
         self.model, self.slots, self.columns, self.width = model, slots, columns, width
-        self.shape = Shape(model.mask_id, model.vocab, model.stop_ids, model.block_causal)
-        self.forward = model.session(slots, columns, width, causal)
+        self.shape = Shape.of(model)
+        self.forward = model.session(Need(slots, columns, width, causal, attention))
         self.canvases: dict[Plan, Canvas] = {}
         self.running: dict[int, tuple[int, Request]] = {}
         """Slot to the request in it and that request's place among all."""
@@ -43,8 +43,8 @@ class Engine:
     def admit(self, slot: int, number: int, r: Request) -> None:
         """Lay a request out in a free slot of its plan's canvas. Raises `UsageError` if it does not fit."""
         row = layout(
-            self.shape, r.plan.decoder, [r.prompt], length=r.length, keys=[r.key], windows=r.plan.windows, infill=r.infill,
-            columns=self.columns, width=self.width, device=self.model.device,
+            self.shape, r.plan.decoder, [r.prompt], length=r.length, keys=[r.key], windows=r.plan.windows, cache=r.plan.cache,
+            infill=r.infill, columns=self.columns, width=self.width, device=self.model.device,
         )
         here = torch.arange(self.slots, device=self.model.device) == slot
         vacant = replace(row, reason=torch.full_like(row.reason, FILLED))

@@ -20,7 +20,7 @@ from decoders.caches.exact import Exact
 from decoders.core.canvas import Canvas, Shape, layout, view
 from decoders.core.decoder import Decoder, Query
 from decoders.core.errors import UsageError
-from decoders.core.forward import Forward, Plan, Session, ask, tell
+from decoders.core.forward import Forward, Need, Plan, Session, ask, tell
 from decoders.core.loop import Row, decode
 from decoders.core.pred import Pred
 from decoders.core.state import State
@@ -54,13 +54,13 @@ class Room:
     def layout(self, decoder: Decoder, device: torch.device | str = "cpu") -> Canvas:
         m = self.model
         return layout(
-            Shape(m.mask_id, m.vocab, m.stop_ids, m.block_causal), decoder, self.prompts, length=self.length,
+            Shape.of(m), decoder, self.prompts, length=self.length,
             keys=seeds(self.prompts), windows=self.windows(self.prompts), infill=self.infill, device=device,
         )
 
     def session(self, decoder: Decoder, c: Canvas) -> Session:
         model = replace(self.model, device=c.tokens.device)
-        return model.session(len(c.tokens), c.tokens.shape[1], c.width, decoder.needs_causal)
+        return model.session(Need.of(self.plan(decoder), c))
 
     def decode(
         self, decoder: Decoder, prompts: tuple[tuple[int, ...], ...], watch: Callable[[Forward, Pred, Canvas], None] | None = None

@@ -11,14 +11,14 @@ from torch import Tensor
 from decoders.core.canvas import Shape, layout
 from decoders.core.decoder import Decoder
 from decoders.core.errors import UsageError
-from decoders.core.forward import Forward, Plan, Session, ask, tell
+from decoders.core.forward import Forward, Need, Plain, Plan, Session, ask, tell
 from decoders.core.pred import Pred
 from decoders.core.windows import Blocks
 from decoders.testing.toy import CPU
 
 
 @dataclass(frozen=True)
-class Oracle:
+class Oracle(Plain):
     """A random joint distribution over all texts of `length` tokens, with an energy for every pair of positions; a
     `decoders.core.forward.Model` for canvases without a prompt.
 
@@ -30,8 +30,6 @@ class Oracle:
     length: int = 4
     seed: int = 0
     sharp: float = 4.0
-    stop_ids: tuple[int, ...] = ()
-    block_causal: bool = False
     device: torch.device = CPU
 
     @property
@@ -72,8 +70,8 @@ class Oracle:
         """(...,) long: the place of `tokens (..., length)` in counting order."""
         return (tokens * base ** torch.arange(self.length - 1, -1, -1)).sum(-1)
 
-    def session(self, rows: int, columns: int, width: int, causal: bool) -> Session:
-        if columns != self.length + 1:
+    def session(self, need: Need) -> Session:
+        if need.columns != self.length + 1:
             raise UsageError(f"an oracle decodes rows of {self.length} positions without a prompt")
         return self.forward
 
@@ -94,10 +92,9 @@ def sampled(decoder: Decoder, oracle: Oracle, rows: int, seed: int = 0) -> tuple
     from decoders.caches.exact import Exact
 
     plan = Plan(decoder, Blocks(oracle.length), Exact())
-    shape = Shape(oracle.mask_id, oracle.vocab)
     keys = range(seed * rows, (seed + 1) * rows)
-    c = layout(shape, decoder, [[]] * rows, length=oracle.length, keys=keys, windows=plan.windows)
-    forward = oracle.session(rows, c.tokens.shape[1], c.width, decoder.needs_causal)
+    c = layout(Shape.of(oracle), decoder, [[]] * rows, length=oracle.length, keys=keys, windows=plan.windows)
+    forward = oracle.session(Need.of(plan, c))
     while bool(c.live.any()):
         f = ask(plan, c)
         c = tell(plan, c, f, forward(f))

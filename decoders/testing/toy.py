@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from decoders.core.forward import Forward, Session
+from decoders.core.forward import Forward, Need, Plain, Session
 from decoders.core.pred import Pred
 from decoders.core.random import scramble, unit
 
@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
-class ToyModel:
+class ToyModel(Plain):
     """Two layers of hashes in place of two layers of attention; a `decoders.core.forward.Model`.
 
     The state of a column in each layer is an int64 hash of its own input and of the sum of what it sees. Integer sums are exact
@@ -30,12 +30,13 @@ class ToyModel:
     mask_id: int | None = 10
     stop_ids: tuple[int, ...] = ()
     block_causal: bool = False
+    causal_context: bool = False
     sharp: float = 8.0
     seed: int = 0
     device: torch.device = CPU
 
-    def session(self, rows: int, columns: int, width: int, causal: bool) -> Session:
-        return ToySession(self, rows, columns)
+    def session(self, need: Need) -> Session:
+        return ToySession(self, need.rows, need.columns)
 
 
 class ToySession:

@@ -1,0 +1,32 @@
+"""dKV-Cache: keys and values settle one step after a token is decided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from decoders.core.canvas import Canvas
+from decoders.core.forward import Cache, just_decided, refresh
+from decoders.core.options import option
+from decoders.core.pred import Pred
+from decoders.core.state import State
+
+
+@dataclass(frozen=True)
+class DKV(Cache):
+    """Keep what was decided, one step late; recompute what is open, anywhere on the row. Ma et al. 2025, dKV-Cache, 2505.15781,
+    section 3.2 (dKV-Cache-Decode).
+
+    A token's keys and values change most in the step that decides it, so the ones that are kept are those of the forward after
+    that, which is the first to show it. Every `refresh` forwards of a row everything is recomputed.
+    """
+
+    source: ClassVar[str] = "Ma et al. 2025, arXiv 2505.15781"
+    refresh: int = option(8, "forwards from one refresh to the next", min=1)
+
+    def stale(self, after: Canvas, before: State, p: Pred) -> Tensor:
+        due = after.clock % self.refresh == 0
+        return torch.where(due[:, None], refresh(after), after.open | just_decided(after, before))

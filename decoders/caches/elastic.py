@@ -1,0 +1,70 @@
+"""Elastic-Cache: a change in what the most attended token attends to says that the cache has drifted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from decoders.core.canvas import Canvas
+from decoders.core.forward import Cache, just_decided, refresh
+from decoders.core.options import option
+from decoders.core.pred import Attention, Pred
+from decoders.core.select import only
+from decoders.core.state import State
+
+
+@dataclass(frozen=True)
+class Watched:
+    """The decided token that the open positions attend to most, and what it attended to itself."""
+
+    column: Tensor  # (B,) long
+    attended: Tensor  # (B, L) float
+
+
+@dataclass(frozen=True)
+class Elastic(Cache):
+    """Watch the decided token that gets most attention from the open positions of the window, which changes least of all; once its own
+    attention differs from that of the step before by a cosine similarity below `gamma`, recompute everything. Otherwise compute the
+    open positions of the window, the tokens just decided, and the watched one. Nguyen-Tri et al. 2025, Elastic-Cache, 2510.14973,
+    section 3.
+
+    The paper tests every layer by itself and refreshes from the first drifted layer on; its text could not be read in full. Here a
+    policy decides for all layers before the forward: attention is averaged over layers and heads, and the next forward, not this
+    one, is the refresh. Its sliding window is ours: `--block`.
+    """
+
+    source: ClassVar[str] = "Nguyen-Tri et al. 2025, arXiv 2510.14973"
+    needs_attention: ClassVar[bool] = True
+    gamma: float = option(0.9, "cosine similarity below which everything is recomputed", min=0, max=1)
+
+    def init(self, c: Canvas) -> Watched:
+        return Watched(torch.zeros_like(c.start), torch.zeros_like(c.confidence))
+
+    def stale(self, after: Canvas, before: State, p: Pred) -> Tensor:
+        memory: Watched = after.memory
+        known = memory.attended.sum(-1) > 0
+        now = attention(p).of(memory.column)
+        drifted = known & (cosine_similarity(now, memory.attended, dim=-1) < self.gamma)
+        watched = after.column == self.watched(after, before, p)[:, None]
+        between = (after.open & after.window) | just_decided(after, before) | watched
+        return torch.where(drifted[:, None], refresh(after), between)
+
+    def remember(self, after: Canvas, before: State, p: Pred) -> Watched:
+        column = self.watched(after, before, p)
+        return Watched(column, attention(p).of(column).to(after.confidence.dtype))
+
+    def watched(self, after: Canvas, before: State, p: Pred) -> Tensor:
+        """(B,) long: the column that was shown decided and got most attention."""
+        queries = torch.zeros_like(after.open).scatter(1, before.position, before.open)
+        shown = (after.column < after.reach[:, None]) & ~after.open & ~just_decided(after, before)
+        return only(shown, attention(p).onto(queries)).argmax(-1)
+
+
+def attention(p: Pred) -> Attention:
+    if p.attention is None:
+        raise RuntimeError("the session was not asked for attention maps (Need.attention)")
+    return p.attention

@@ -1,0 +1,22 @@
+"""Presets: a decoder and a cache that the literature knows by one name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Two spec strings under one name. Options written behind the name are the decoder's; another cache can be named beside it."""
+
+    decoder: str
+    cache: str
+    summary: str
+    source: str
+
+
+FAST_DLLM = Preset("threshold", "dual", "Parallel decoding above a confidence, with the dual cache.", "Wu et al. 2025, arXiv 2505.22618")
+ENTROPYCACHE = Preset(
+    "threshold", "entropycache", "Parallel decoding above a confidence, with the cache that entropy refreshes.",
+    "Cheong et al. 2026, arXiv 2603.18489",
+)
