@@ -7,6 +7,7 @@ import gc
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -86,7 +87,10 @@ class Whim(Cache):
 # --- what is computed ---------------------------------------------------------------------------------------------------------
 
 
-def run(model: Any, decoder: Decoder, cache: Cache, block: int, prompts: list[list[int]], length: int) -> list[tuple[Canvas, Forward, Pred, Canvas]]:
+Step = tuple[Canvas, Forward, Pred, Canvas]
+
+
+def run(model: Any, decoder: Decoder, cache: Cache, block: int, prompts: list[list[int]], length: int) -> list[Step]:
     """Every forward with the canvas before and after it."""
     plan = Plan(decoder, Blocks(block, model.attention_block), cache, max_steps=200)
     c = layout(Shape.of(model), decoder, prompts, length=length, keys=range(len(prompts)), windows=plan.windows, cache=cache)
@@ -100,7 +104,7 @@ def run(model: Any, decoder: Decoder, cache: Cache, block: int, prompts: list[li
     return out
 
 
-def naive(name: str, c: Canvas, b: int, history: list[tuple[Canvas, Forward, Pred, Canvas]], options: dict[str, Any]) -> set[int]:
+def naive(name: str, c: Canvas, b: int, history: list[Step], options: dict[str, Any]) -> set[int]:
     """The columns that the policy says are stale after `history`, row by row and column by column, on a bidirectional canvas."""
     before, _, p, after = history[-1]
     row = set(range(int(c.limit[b])))
@@ -133,8 +137,9 @@ def naive(name: str, c: Canvas, b: int, history: list[tuple[Canvas, Forward, Pre
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("prefix", {}), ("dual", {}), ("dkv", {"refresh": 3}), ("interval", {"prompt": 4, "response": 2}), ("interval", {"prompt": 2, "response": 6}),
-     ("entropycache", {"tau": 1.2, "k": 2}), ("entropycache", {"tau": 0.0, "k": 64}), ("entropycache", {"tau": 9.0, "k": 3})],
+    [("prefix", {}), ("dual", {}), ("dkv", {"refresh": 3}), ("interval", {"prompt": 4, "response": 2}),
+     ("interval", {"prompt": 2, "response": 6}), ("entropycache", {"tau": 1.2, "k": 2}),
+     ("entropycache", {"tau": 0.0, "k": 64}), ("entropycache", {"tau": 9.0, "k": 3})],
 )
 @pytest.mark.parametrize("spec", ["threshold:tau=0.5", "first_hitting"])
 def test_a_policy_computes_what_its_paper_says(name: str, options: dict[str, Any], spec: str) -> None:
@@ -216,7 +221,8 @@ def test_a_policy_that_trusts_everything_still_decodes() -> None:
 def test_a_policy_that_calls_everything_stale_changes_nothing(net: Qwen3ForCausalLM, setting: str, spec: str) -> None:
     model = TransformersModel(net, mask_id=MASK, **SETTINGS[setting])
     windows = Blocks(4, model.attention_block)
-    rows = [decode(model, get(spec), PROMPTS, length=12, windows=windows, cache=c) for c in (Everything(), get_cache("none"), get_cache("exact"))]
+    policies = Everything(), get_cache("none"), get_cache("exact")
+    rows = [decode(model, get(spec), PROMPTS, length=12, windows=windows, cache=policy) for policy in policies]
     assert rows[0] == rows[1] == rows[2]
     if spec != "left_to_right":  # causal rows keep to the exact rule
         assert [r.positions_computed for r in rows[0]] == [r.positions_computed for r in rows[1]]
@@ -336,7 +342,8 @@ def test_maps_are_those_of_the_model_and_the_model_is_left_as_it_was(plain_net: 
     assert before == plain_net.config._attn_implementation == "sdpa"
     tokens, n = f.tokens[:, :11], 11
     plain_net.set_attn_implementation("eager")
-    out = plain_net(tokens, attention_mask=torch.zeros(1, 1, n, n, dtype=torch.double), position_ids=torch.arange(n)[None], output_attentions=True)
+    nothing_hidden = torch.zeros(1, 1, n, n, dtype=torch.double)
+    out = plain_net(tokens, attention_mask=nothing_hidden, position_ids=torch.arange(n)[None], output_attentions=True)
     plain_net.set_attn_implementation(before)
     expected = torch.stack(out.attentions).mean((0, 2))[0]
     assert p.attention is not None
@@ -344,21 +351,21 @@ def test_maps_are_those_of_the_model_and_the_model_is_left_as_it_was(plain_net: 
         torch.testing.assert_close(p.attention.of(torch.tensor([i]))[0, :n], expected[i], rtol=0, atol=1e-12)
 
 
-def refreshed(steps: list[tuple[Canvas, Forward, Pred, Canvas]]) -> list[bool]:
+def refreshed(steps: list[Step]) -> list[bool]:
     return [bool(f.compute[0].sum() == c.limit[0]) for c, f, _, _ in steps[1:]]
 
 
 def test_elastic_refreshes_once_the_watched_token_has_drifted(plain_net: Qwen3ForCausalLM) -> None:
     model = TransformersModel(plain_net, mask_id=MASK)
 
-    def steps(gamma: float) -> list[tuple[Canvas, Forward, Pred, Canvas]]:
+    def steps(gamma: float) -> list[Step]:
         return run(model, get("first_hitting"), Elastic(gamma=gamma), 4, [[1, 2, 3, 4]], 12)
 
     assert not any(refreshed(steps(0.0)))
     assert sum(refreshed(steps(1.0))) >= 8
     some = steps(0.97)
     assert set(refreshed(some)) == {True, False}
-    for (c, _, p, after), (_, f, _, _) in zip(some, some[1:], strict=False):
+    for (c, _, p, after), (_, f, _, _) in pairwise(some):
         now, was = p.attention.of(c.memory.column)[0], c.memory.attended[0].double()
         drifted = bool(was.sum() > 0) and float(torch.nn.functional.cosine_similarity(now, was, dim=0)) < 0.97
         assert drifted == bool(f.compute[0].sum() == c.limit[0])
