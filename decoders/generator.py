@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -22,11 +22,16 @@ from decoders.core.rules import Suppress
 from decoders.core.state import State
 from decoders.core.windows import Blocks
 from decoders.models.guidance import Guided
-from decoders.models.source import Loaded, load_model
-from decoders.registry import get, get_cache, spec_of
+from decoders.models.source import Loaded, Messages, load_model
+from decoders.registry import get, get_cache, spec_of, unfolded
 
 Watch = Callable[[Forward, Pred, Canvas], None]
-KEYS = ("text", "tokens", "nfe", "generated_tokens", "tokens_per_forward", "seconds", "finish_reason", "decoder", "cache", "seed")
+Prompt = str | Messages
+"""A text, or a conversation."""
+KEYS = (
+    "text", "tokens", "nfe", "generated_tokens", "tokens_per_forward", "seconds", "finish_reason", "decoder", "cache", "seed",
+    "positions_computed", "cache_hit_rate", "flops", "kv_bytes",
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,14 @@ class Generation:
     decoder: str
     cache: str
     seed: int
+    positions_computed: int
+    """Positions that the model ran for this prompt, in all forwards."""
+    cache_hit_rate: float
+    """The share of positions whose stored keys and values were read instead."""
+    flops: float
+    """Floating point operations spent on this prompt, from the shapes of the model; 0 if it does not tell."""
+    kv_bytes: int
+    """What the keys and values of this prompt's row take in the store, which is the same under every cache policy."""
 
     @property
     def tokens_per_forward(self) -> float:
@@ -74,22 +87,35 @@ class NoStopInHoles:
 class Generator:
     """A model with a way of decoding it: `Generator("nano", "threshold:tau=0.9")(["Reverse: a b c"])`.
 
-    `model`, `decoder` and `cache` are spec strings or objects; `guidance` above 0 is the scale of classifier-free guidance. The
-    mask token and the unknown token are never generated, whatever the decoder (`Suppress`). Raises `UsageError`.
+    `model`, `decoder` and `cache` are spec strings or objects; without a `cache` it is the decoder preset's, or `exact`. `guidance`
+    above 0 is the scale of classifier-free guidance. The mask token and the unknown token are never generated, whatever the decoder
+    (`Suppress`).
+
+    `chat`: whether a text is put to the model as a user's message, in the checkpoint's chat template. None: where it has one and
+    nothing is to be filled in; True: always; False: never. `options` (`device`, `dtype`, ...) are those of `load_model`. Raises
+    `UsageError`.
     """
 
     def __init__(
-        self, model: str | Loaded = "nano", decoder: str | Decoder = "threshold", cache: str | Cache = "exact", *, guidance: float = 0.0
+        self, model: str | Loaded = "nano", decoder: str | Decoder = "threshold", cache: str | Cache | None = None, *,
+        guidance: float = 0.0, chat: bool | None = None, **options: Any,
     ) -> None:
         self.decoder = get(decoder) if isinstance(decoder, str) else decoder
         self.decoder_spec = decoder if isinstance(decoder, str) else spec_of(decoder)
+        if cache is None:
+            cache = (unfolded(decoder)[1] if isinstance(decoder, str) else None) or "exact"
         self.cache = get_cache(cache) if isinstance(cache, str) else cache
         self.cache_spec = cache if isinstance(cache, str) else spec_of(cache, "caches")
         if not (math.isfinite(guidance) and guidance >= 0):
             raise UsageError(f"guidance must be at least 0, not {guidance}")
-        self.loaded = load_model(model) if isinstance(model, str) else model
+        if options and not isinstance(model, str):
+            raise UsageError(f"{', '.join(options)}: options of loading a model, and this one is loaded")
+        self.loaded = load_model(model, **options) if isinstance(model, str) else model
+        if chat and self.loaded.chat is None:
+            raise UsageError(f"{self.loaded.name} has no chat template")
+        self.chat = chat
         self.model: Model = Guided(self.loaded.model, guidance) if guidance else self.loaded.model
-        check(self.model, self.decoder)
+        check(self.model, self.decoder, self.cache)
 
     @property
     def mask(self) -> str:
@@ -100,13 +126,9 @@ class Generator:
         """Positions after the prompt: as asked, else none after an infilled prompt and the model's default after others."""
         return length if length is not None else 0 if infill else self.loaded.length
 
-    def encode(self, prompt: str, length: int | None = None, infill: bool = False) -> list[int]:
+    def encode(self, prompt: Prompt, length: int | None = None, infill: bool = False) -> list[int]:
         """The token ids of a prompt. Raises `UsageError` if it cannot be decoded: empty, too long, or without a hole to fill."""
-        try:
-            prompt.encode("utf-8")
-        except UnicodeEncodeError as e:
-            raise UsageError(f"the prompt is not valid Unicode text: {e.reason} at character {e.start}") from None
-        tokens, length = self.loaded.tokenizer.encode(prompt), self.length(length, infill)
+        tokens, length = self.tokens(prompt, infill), self.length(length, infill)
         if not tokens:
             raise UsageError("the prompt is empty")
         if infill and length == 0 and self.model.mask_id not in tokens:
@@ -116,12 +138,29 @@ class Generator:
             raise UsageError(f"the prompt has {len(tokens)} tokens; with {length} more that is beyond the {most} of {self.loaded.name}")
         return tokens
 
+    def tokens(self, prompt: Prompt, infill: bool) -> list[int]:
+        """The token ids of a text or of a conversation, with the chat template where that is asked for."""
+        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else checked(prompt)
+        for text in (m["content"] for m in messages):
+            try:
+                text.encode("utf-8")
+            except UnicodeEncodeError as e:
+                raise UsageError(f"the prompt is not valid Unicode text: {e.reason} at character {e.start}") from None
+        wanted = self.chat if self.chat is not None else self.loaded.chat is not None and not (infill and isinstance(prompt, str))
+        if wanted and self.loaded.chat is not None:
+            return self.loaded.chat(messages, holes=infill)
+        if not isinstance(prompt, str):
+            why = f"{self.loaded.name} has none" if self.loaded.chat is None else "it was asked not to be applied"
+            raise UsageError(f"a conversation needs a chat template, and {why}")
+        return self.loaded.tokenizer.encode(prompt)
+
     def __call__(
-        self, prompts: str | Sequence[str], *, length: int | None = None, block: int | None = None, stop: str | Sequence[str] = (),
+        self, prompts: Prompt | Sequence[Prompt], *, length: int | None = None, block: int | None = None, stop: str | Sequence[str] = (),
         ignore_eos: bool = False, infill: bool = False, seed: int = 0, seeds: Sequence[int] | None = None, max_steps: int | None = None,
         on_event: Callable[[Event], None] | None = None, watch: Watch | None = None,
     ) -> list[Generation]:
-        """Decode prompts in one batch; a text depends on its own prompt and seed alone.
+        """Decode prompts in one batch; a text depends on its own prompt and seed alone. A prompt is a text, or a conversation:
+        messages with a `role` and a `content`, oldest first.
 
         `length`: positions after each prompt; by default the model's, with `infill` none. `block`: size of the windows; by default
         the model's, which may be one window over the whole row. `stop`: strings that end a text; it is cut before the first.
@@ -129,7 +168,7 @@ class Generator:
         are holes to fill; otherwise they are data. `seed` is every prompt's unless `seeds` gives each its own. `max_steps`, `on_event`
         and `watch` are those of `decode`.
         """
-        prompts = [prompts] if isinstance(prompts, str) else list(prompts)
+        prompts = listed(prompts)
         ends = [stop] if isinstance(stop, str) else list(stop)
         if not all(ends):
             raise UsageError("a stop string is empty")
@@ -141,13 +180,14 @@ class Generator:
         size = self.length(length, infill)
         rows = [self.encode(p, size, infill) for p in prompts]
         window = block if block is not None else self.loaded.block
+        windows = None if window is None else Blocks(window, self.model.attention_block)
         rules: list[Rule] = [Suppress(self.loaded.never)]
         if infill and self.model.stop_ids:
             rules.append(NoStopInHoles(torch.tensor([len(r) for r in rows], device=self.model.device), self.model.stop_ids))
         seen, halt = Last(watch), Enough(self, ends)
         began = time.perf_counter()
         done = decode(
-            self.model, self.decoder, rows, length=size, windows=None if window is None else Blocks(window), cache=self.cache, rules=rules,
+            self.model, self.decoder, rows, length=size, windows=windows, cache=self.cache, rules=rules,
             stop=not ignore_eos, infill=infill, seeds=keys, max_steps=max_steps, on_event=on_event, watch=seen, halt=halt if ends else None,
         )
         seconds = time.perf_counter() - began
@@ -155,7 +195,10 @@ class Generator:
         for b, (row, key) in enumerate(zip(done, keys, strict=True)):
             text = self.filled(seen.canvas, b, len(rows[b])) if infill else self.written(seen.canvas, b, halt)
             reason = "stop" if text.cut else row.finish_reason
-            out.append(Generation(text.text, text.tokens, row.nfe, text.made, seconds, reason, self.decoder_spec, self.cache_spec, key))
+            spent = row.positions_computed, row.cache_hit_rate, row.flops, self.model.column_bytes * seen.canvas.tokens.shape[1]
+            out.append(
+                Generation(text.text, text.tokens, row.nfe, text.made, seconds, reason, self.decoder_spec, self.cache_spec, key, *spent)
+            )
         return out
 
     def written(self, c: Canvas, row: int, halt: Enough) -> Text:
@@ -177,6 +220,22 @@ class Generator:
         holes = int(c.editable[row, :prompt].sum())
         whole = [*c.tokens[row, :prompt].tolist(), *(t for t in tokens[holes:] if t is not None)]
         return Text(tuple(whole), self.loaded.tokenizer.decode(whole), sum(t is not None for t in tokens))
+
+
+def listed(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
+    """The prompts; one alone may stand for itself. A message is no prompt, so a sequence of messages is one conversation."""
+    one = isinstance(prompts, str) or (len(prompts) > 0 and isinstance(prompts[0], Mapping))
+    return [cast(Prompt, prompts)] if one else list(cast(Sequence[Prompt], prompts))
+
+
+def checked(messages: Messages) -> Messages:
+    """A conversation. Raises `UsageError` if it is none."""
+    for m in messages:
+        if not (isinstance(m, Mapping) and all(isinstance(m.get(key), str) for key in ("role", "content"))):
+            raise UsageError(f'a message needs a "role" and a "content" that are texts, not {m!r}')
+    if not messages:
+        raise UsageError("a conversation needs a message")
+    return messages
 
 
 class Text(NamedTuple):

@@ -218,7 +218,7 @@ def test_lines_that_cannot_be_decoded_are_named_and_the_others_are_decoded(tmp_p
     assert [(r["index"], r.get("id"), r["seed"]) for r in made] == [(0, {"any": 1}, 4), (3, None, 9), (13, None, 4)]
     assert made[0]["tokens"] == made[2]["tokens"]  # the place in the file does not matter
     assert made[1]["tokens"] == list(Generator("nano", "ancestral")("Sort: b a", length=8, seed=9)[0].tokens)
-    assert list(made[0])[2:12] == list(KEYS)
+    assert list(made[0])[2 : 2 + len(KEYS)] == list(KEYS)
 
 
 def test_mending_the_input_and_running_again_adds_what_was_missing(tmp_path):
@@ -378,11 +378,12 @@ def test_in_a_prompt_with_holes_only_what_was_filled_is_compared():
 
 def test_list_as_json():
     whole = json.loads(call("list", "--json").stdout)
-    assert list(whole) == ["strategies", "caches", "models"]
+    assert list(whole) == ["strategies", "caches", "presets", "models"]
     for kind, entries in whole.items():
         assert json.loads(call("list", kind, "--json").stdout) == entries
         for e in entries:
-            assert set(e) == {"name", "options", "source", "capabilities", "distribution"}
+            own = {"kv_bytes_per_position"} if kind == "caches" else set()
+            assert set(e) == {"name", "options", "source", "capabilities", "distribution"} | own
             assert all(set(o) == {"name", "type", "default", "min", "max"} for o in e["options"])
     threshold = next(e for e in whole["strategies"] if e["name"] == "threshold")
     assert threshold["options"][0] == {"name": "tau", "type": "float", "default": 0.9, "min": 0, "max": 1}
@@ -392,10 +393,51 @@ def test_list_as_json():
 
 def test_list_for_people_names_everything():
     text = call("list").stdout
-    for kind in ("strategies", "caches", "models"):
+    for kind in ("strategies", "caches", "presets", "models"):
         for e in registry.entries(kind):
             assert f"  {e.name}  (" in text
             assert all(f"{o.name}={registry.spelled(o.default, kind)}" in text for o in e.options)
+
+
+def test_list_states_the_size_of_the_store():
+    size = Generator().model.column_bytes
+    assert size == 2 * 6 * 4 * 32 * 4  # keys and values, layers, heads, head size, float32: the shape in nano's config
+    assert f"In nano: {size:,} bytes." in call("list", "caches", "-m", "nano").stdout
+    assert {e["kv_bytes_per_position"] for e in json.loads(call("list", "caches", "-m", "nano", "--json").stdout)} == {size}
+    assert "2 x layers x key-value heads x head size" in call("list", "caches").stdout
+    assert {e["kv_bytes_per_position"] for e in json.loads(call("list", "caches", "--json").stdout)} == {None}
+
+
+# caches and presets
+
+
+def record(*arguments):
+    return json.loads(call("generate", "Sort: k c x a t", "-n", 16, "--json", *arguments).stdout)
+
+
+@pytest.mark.parametrize("cache", [e.name for e in registry.entries("caches")])
+def test_every_cache_from_the_command_line(cache):
+    model = "nano:attention=block" if cache == "block" else "nano"
+    row = record("-c", cache, "-m", model, "--block", 8, "-d", "llada", "--ignore-eos")
+    columns = len(Generator().encode("Sort: k c x a t")) + 16 + 1  # the last one is the bin
+    assert (row["cache"], row["kv_bytes"]) == (cache, Generator().model.column_bytes * columns)
+    assert row["positions_computed"] > 0 < row["flops"]
+    assert (row["cache_hit_rate"] == 0) == (cache in ("none", "exact"))
+
+
+def test_a_cache_that_does_not_fit_is_one_line():
+    done = call("generate", "a", "-c", "block")
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert "the cache Block is for block-causal models" in done.stderr
+
+
+def test_presets_are_decoders_by_name_and_both_halves_can_be_chosen():
+    assert [record("-d", spec)["cache"] for spec in ("fast-dllm", "entropycache", "threshold")] == ["dual", "entropycache", "exact"]
+    assert record("-d", "fast-dllm", "-c", "prefix")["cache"] == "prefix"
+    ours, theirs = record("-d", "fast-dllm:tau=0.5"), record("-d", "threshold:tau=0.5", "-c", "dual")
+    assert (ours["tokens"], ours["positions_computed"]) == (theirs["tokens"], theirs["positions_computed"])
+    assert "did you mean 'fast-dllm'" in call("generate", "a", "-d", "fast-dlm").stderr
+    assert "threshold has no option 'k'" in call("generate", "a", "-d", "fast-dllm:k=3").stderr
 
 
 def test_list_warns_once_of_another_package_of_this_name(monkeypatch):

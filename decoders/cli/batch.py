@@ -23,7 +23,7 @@ from decoders.core.errors import UsageError
 from decoders.registry import spec_of
 
 if TYPE_CHECKING:
-    from decoders.generator import Generation, Generator
+    from decoders.generator import Generation, Generator, Prompt
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Item:
     """One line of the input."""
 
     index: int
-    prompt: str
+    prompt: Prompt
     seed: int
     extra: dict[str, Any] = field(default_factory=dict)
     """The `id`, if it has one."""
@@ -100,12 +100,15 @@ def parsed(index: int, line: bytes, seed: int) -> Item:
         row = json.loads(line.decode("utf-8"))
     except json.JSONDecodeError as e:
         raise ValueError(f"not JSON: {e.msg} at column {e.colno}") from None
-    if not isinstance(row, dict) or not isinstance(row.get("prompt"), str):
-        raise ValueError('not an object with a "prompt" that is a text')
+    if not isinstance(row, dict) or ("messages" in row) == ("prompt" in row):
+        raise ValueError('not an object with either a "prompt" or "messages"')
+    prompt = row.get("prompt", row.get("messages"))
+    if not isinstance(prompt, list if "messages" in row else str):
+        raise ValueError('"messages" must be a list' if "messages" in row else '"prompt" must be a text')
     own = row.get("seed", seed)
     if not isinstance(own, int) or isinstance(own, bool) or not -(2**63) <= own < 2**63:
         raise ValueError(f'"seed" must be a whole number of 64 bits, not {own!r}')
-    return Item(index, row["prompt"], own, {"id": row["id"]} if "id" in row else {})
+    return Item(index, prompt, own, {"id": row["id"]} if "id" in row else {})
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from decoders.cli.options import shared, with_options
+from decoders.cli.options import loading, shared, with_options
 from decoders.core.errors import UsageError
 from decoders.core.forward import Forward
 from decoders.core.pred import Pred
@@ -37,19 +37,22 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--output", "target", type=FILE, metavar="FILE.jsonl", help="Append results here.")
 def generate(
     prompts: tuple[str, ...], spec: str, temperature: float | None, top_p: float | None, top_k: int | None, model: str, cache: str,
-    guidance: float, batch: int, stream: bool, watching: bool, as_json: bool, trace: Path | None, source: Path | None, target: Path | None,
-    **how: Any,
+    guidance: float, chat: bool | None, batch: int, stream: bool, watching: bool, as_json: bool, trace: Path | None, source: Path | None,
+    target: Path | None, **how: Any,
 ) -> None:
     """Decode each PROMPT.
 
     The text goes to stdout, what it took to stderr. The mask token and the unknown token are never generated.
 
     --json prints text, tokens (ids), nfe (forward passes), generated_tokens, tokens_per_forward, seconds (wall time of the batch
-    that the prompt was in), finish_reason (stop, length or max_steps), decoder, cache, seed.
+    that the prompt was in), finish_reason (stop, length or max_steps), decoder, cache, seed, positions_computed (what the model ran,
+    in all forwards), cache_hit_rate (the share of positions whose stored keys and values were read instead), flops, kv_bytes (the
+    size of this row's store of keys and values).
 
-    --input: every line is an object {"prompt": ...}, and may have an "id", which is handed on, and a "seed". Each result is
-    appended to --output at once, with its "index" in the input, counted from 0. The same command again goes on where the last
-    one stopped. Lines that cannot be decoded are reported and left out, and the exit code is then 1.
+    --input: every line is an object {"prompt": ...} or {"messages": [{"role": ..., "content": ...}, ...]}, and may have an "id",
+    which is handed on, and a "seed". Each result is appended to --output at once, with its "index" in the input, counted from 0.
+    The same command again goes on where the last one stopped. Lines that cannot be decoded are reported and left out, and the
+    exit code is then 1.
     """
     if source or target:
         if not (source and target):
@@ -65,15 +68,15 @@ def generate(
 
     from decoders.generator import Generator
 
-    decoder = with_options(spec, temperature=temperature, top_p=top_p, top_k=top_k)
+    decoder, options = with_options(spec, temperature=temperature, top_p=top_p, top_k=top_k), loading(how)
     if source and target:
         from decoders.cli.batch import run
 
-        settings = {"guidance": guidance, **how}
-        if run(source, target, lambda: Generator(model, decoder, cache, guidance=guidance), settings, how, batch):
+        settings = {"guidance": guidance, "chat": chat, "dtype": options.get("dtype"), **how}
+        if run(source, target, lambda: Generator(model, decoder, cache, guidance=guidance, chat=chat, **options), settings, how, batch):
             raise click.exceptions.Exit(1)
         return
-    generator = Generator(model, decoder, cache, guidance=guidance)
+    generator = Generator(model, decoder, cache, guidance=guidance, chat=chat, **options)
     for prompt in prompts:  # before anything is decoded
         generator.encode(prompt, how["length"], how["infill"])
     size = 1 if stream or watching else batch
@@ -116,7 +119,8 @@ def tell(made: Generation, as_json: bool, printed: bool) -> None:
         click.echo(made.text)
     click.echo(
         f"[{made.decoder}: {made.nfe} forwards, {made.generated_tokens} tokens, {made.tokens_per_forward:.2f} tokens per forward, "
-        f"{made.seconds:.2f} s, {made.finish_reason}]",
+        f"{made.seconds:.2f} s, {made.positions_computed} positions computed, {made.cache_hit_rate:.0%} from the cache {made.cache}, "
+        f"{made.finish_reason}]",
         err=True,
     )
 

@@ -11,14 +11,19 @@ from decoders import registry
 from decoders.cli.show import is_terminal
 from decoders.registry import Entry
 
-KINDS = ("strategies", "caches", "models")
+KINDS = ("strategies", "caches", "presets", "models")
+STORE = (
+    "Every policy keeps keys and values of all positions of a row, from its first forward on and without growth: "
+    "2 x layers x key-value heads x head size numbers a position."
+)
 
 
 @click.command("list")
 @click.argument("kind", type=click.Choice(KINDS), required=False)
-@click.option("--json", "as_json", is_flag=True, help="A list of objects for one kind, an object of the three lists without.")
-def list_(kind: str | None, as_json: bool) -> None:
-    """List strategies, caches and models."""
+@click.option("-m", "--model", metavar="SPEC", help="Say how many bytes a position's keys and values take in this model.")
+@click.option("--json", "as_json", is_flag=True, help="A list of objects for one kind, an object of all lists without.")
+def list_(kind: str | None, model: str | None, as_json: bool) -> None:
+    """List strategies, caches, presets and models."""
     other = registry.other_owner()
     if other:
         click.echo(f"Warning: the distribution {other!r} also installs a package called decoders; uninstall one of the two", err=True)
@@ -27,13 +32,22 @@ def list_(kind: str | None, as_json: bool) -> None:
     for e in (e for k in kinds for e in found[k] if e.problem):
         click.echo(f"Warning: left out: {e.problem}", err=True)
     usable = {k: [e for e in found[k] if not e.problem] for k in kinds}
+    size = column_bytes(model) if model else None
     if as_json:
-        described = {k: [described_as(e) for e in usable[k]] for k in kinds}
+        described = {k: [described_as(e) | ({"kv_bytes_per_position": size} if k == "caches" else {}) for e in usable[k]] for k in kinds}
         click.echo(json.dumps(described[kind] if kind else described))
         return
     for k in kinds:
         for text in (f"{k}:", *map(written, usable[k])):
             click.echo(text)
+        if k == "caches":
+            click.echo(f"  {STORE}{f' In {model}: {size:,} bytes.' if model else ''}")
+
+
+def column_bytes(model: str) -> int:
+    from decoders.models.source import load_model
+
+    return load_model(model).model.column_bytes
 
 
 def described_as(e: Entry) -> dict[str, Any]:

@@ -14,7 +14,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _SHARED = (
     click.option("-m", "--model", default="nano", show_default=True, metavar="SPEC", help="A model, or the directory of a checkpoint."),
-    click.option("-c", "--cache", default="exact", show_default=True, metavar="SPEC", help="Which keys and values are reused."),
+    click.option("--device", metavar="DEVICE", help="Where the model runs: cpu, cuda, cuda:1.  [default: the model's]"),
+    click.option("--dtype", metavar="TYPE", help="What it computes in: float32, bfloat16, float16, auto.  [default: the model's]"),
+    click.option("--device-map", metavar="MAP", help="Spread it over several devices: auto, balanced, sequential (needs accelerate)."),
+    click.option("--trust-remote-code", is_flag=True, default=None, help="Run the code that a checkpoint brings along."),
+    click.option("--chat/--raw", default=None, help="Put a prompt into the model's chat template, or do not.  [default: if it has one]"),
+    click.option("-c", "--cache", metavar="SPEC", help="Which keys and values are reused.  [default: exact, or the preset's]"),
     click.option("-n", "--length", type=int, metavar="N", help="Positions after the prompt.  [default: the model's; with --infill 0]"),
     click.option("--block", type=int, metavar="N", help="Decode in blocks of this many positions.  [default: the model's]"),
     click.option("--guidance", type=float, default=0.0, metavar="SCALE", help="Classifier-free guidance; 0 is none."),
@@ -33,6 +38,12 @@ def shared(command: F) -> F:
     return command
 
 
+def loading(how: dict[str, Any]) -> dict[str, Any]:
+    """Those of the options that say how to load a model, taken out of `how`; only what was given."""
+    taken = {name: how.pop(name) for name in ("device", "dtype", "device_map", "trust_remote_code")}
+    return {name: value for name, value in taken.items() if value is not None}
+
+
 def with_options(spec: str, **given: Any) -> str:
     """A decoder's spec with options of the command line written into it. Raises `UsageError` if one stands in both."""
     name, written = registry.split("strategies", spec)
@@ -42,4 +53,4 @@ def with_options(spec: str, **given: Any) -> str:
         if key in written:
             raise UsageError(f"{key} stands in {spec!r} and as --{key.replace('_', '-')}; leave one out")
         written[key] = str(value)
-    return f"{name}:{','.join(f'{k}={v}' for k, v in written.items())}" if written else name
+    return registry.joined(name, written)

@@ -118,12 +118,12 @@ class TransformersModel:
                 input_ids=tokens, attention_mask=bias, position_ids=position, past_key_values=cache, use_cache=cache is not None,
                 **({"output_attentions": True} if maps else {}),
             )
-        attention = sum(layer.mean(1) for layer in out.attentions) / len(out.attentions) if maps else None
-        return out.last_hidden_state, attention
+        attention = sum(layer.mean(1).to(tokens.device) for layer in out.attentions) / len(out.attentions) if maps else None
+        return out.last_hidden_state.to(tokens.device), attention  # with a device map, the last layer may be elsewhere
 
     def head(self, hidden: Tensor) -> Tensor:
         """(..., V) logits of hidden states."""
-        return self.model.get_output_embeddings()(hidden)  # type: ignore[no-any-return]
+        return self.model.get_output_embeddings()(hidden).to(hidden.device)  # type: ignore[no-any-return]
 
 
 @contextmanager

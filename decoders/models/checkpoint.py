@@ -1,114 +1,250 @@
-"""A checkpoint directory as a `Loaded`: its config is held against the family table, its files are checked, its weights are read."""
+"""A checkpoint directory as a `Loaded`: its config is held against the family table, its files are checked, its weights are read.
+
+Nothing is ever fetched, and code that lies in a checkpoint is run only for a family that has no other, and only if the user says
+so: configs are read as JSON and given to transformers' own classes, never to its `Auto` classes.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import importlib.util
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
 from decoders.core.errors import UsageError
-from decoders.models.families import Family, family_of
+from decoders.models.families import Attention, Family, family_of
+from decoders.models.reading import line, quiet, read_json
 from decoders.models.source import Loaded
+from decoders.models.tokenizer import load_tokenizer, read_tokenizer
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer as FastTokenizer
     from transformers import PreTrainedModel
 
-
-class JsonTokenizer:
-    """A tokenizer.json, run as it is: no template of a chat is put around a text, and special tokens written in it count as such."""
-
-    def __init__(self, core: FastTokenizer) -> None:
-        core.no_padding()
-        core.no_truncation()
-        self.core = core
-
-    def encode(self, text: str) -> list[int]:
-        return list(self.core.encode(text).ids)
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        return self.core.decode(list(tokens), skip_special_tokens=False)
+    from decoders.core.forward import Model
 
 
-def load_checkpoint(directory: Path, name: str, attention: str = "auto", device: str = "cpu") -> Loaded:
-    """Read a checkpoint. Weights are float32 on a CPU, where halves are slow, and as stored elsewhere.
+def load_checkpoint(
+    directory: Path, name: str, attention: str = "auto", device: str = "cpu", dtype: str = "auto", device_map: str | None = None,
+    tp: bool = False, trust_remote_code: bool = False,
+) -> Loaded:
+    """Read a checkpoint.
 
-    Raises `UsageError` if files are missing or damaged, the family is unknown or was not trained for this `attention`, or the
-    tokenizer lacks the mask token."""
+    `dtype`: auto is float32 on a CPU, where halves are slow, and as stored elsewhere. `device_map`: how accelerate spreads the
+    layers over devices. `tp`: one process per device, each with its part of every layer, by transformers' own plan.
+    `trust_remote_code`: run the code of the checkpoint, for a family that has no other.
+
+    Raises `UsageError` if files are missing or damaged, the family is unknown or was not trained for this `attention`, the
+    tokenizer lacks the mask token, or the devices asked for are not there."""
     config = read_json(directory / "config.json")
     family = family_of(config, name)
     if attention != "auto" and attention not in family.attentions:
         raise UsageError(f"the family {family.name} knows the attention {' or '.join(family.attentions)}, not {attention!r}")
-    block_causal = (family.attentions[0] if attention == "auto" else attention) == "block"
-    if not list(directory.glob("*.safetensors")):
-        raise UsageError(f"{directory} has no *.safetensors; other formats of weights are not read, because they can run code")
-    tokenizer, never = load_tokenizer(directory, config)
-    model = load_weights(directory, family, checked_device(device))
+    chosen = family.attentions[0] if attention == "auto" else cast(Attention, attention)
+    place = placed(device, dtype, device_map, tp)
+    check_weights(directory)
+    mask = mask_of(directory, config, family)
+    tokenizer, never = load_tokenizer(directory, mask)
+    model = load_weights(directory, config, family, place, trust_remote_code)
+    stop_ids = stops_of(directory, config, family, int(model.config.get_text_config().vocab_size))
 
-    from decoders.models.adapter import TransformersModel
+    window, fixed = family.blocks(config, chosen)
+    adapted: Model
+    if family.adapter:
+        adapted = family.adapter(model, mask, stop_ids)
+    else:
+        from decoders.models.adapter import TransformersModel
 
-    eos = config.get("eos_token_id")
-    stop_ids = () if eos is None else (eos,) if isinstance(eos, int) else tuple(eos)
-    adapted = TransformersModel(
-        model, mask_id=config["mask_token_id"], stop_ids=stop_ids, shifted=family.shifted, block_causal=block_causal
-    )
-    block, positions = family.block if block_causal else None, config.get("max_position_embeddings")
-    return Loaded(adapted, tokenizer, name, family.length, block, positions, tuple(t for t in never if t not in stop_ids))
+        adapted = TransformersModel(
+            model, mask_id=mask, stop_ids=stop_ids, shifted=family.shifted, block_causal=chosen == "block", native=not family.remote,
+            attention_block=fixed,
+        )
+    positions = getattr(adapted, "positions", getattr(model.config.get_text_config(), "max_position_embeddings", None))
+    never = tuple(t for t in never if t not in stop_ids)
+    return Loaded(adapted, tokenizer, name, family.length, window, positions, never, tokenizer.chat)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"{path.parent} is no checkpoint: it has no {path.name}") from None
-    except (OSError, ValueError) as e:
-        raise UsageError(f"{path} cannot be read: {line(e)}") from e
-    if not isinstance(found, dict):
-        raise UsageError(f"{path} cannot be read: it holds no JSON object")
+def check_weights(directory: Path) -> None:
+    """Raises `UsageError` if there are no safetensors, or if one that the index names is missing."""
+    if (directory / "model.safetensors").is_file():
+        return
+    index = directory / "model.safetensors.index.json"
+    if not index.is_file():
+        others = sorted(p.name for p in directory.iterdir() if p.suffix in (".safetensors", ".bin", ".pt", ".pth", ".gguf"))
+        had = f", only {others[0]}" if others else ""
+        raise UsageError(
+            f"{directory} has no model.safetensors and no {index.name}{had}; other formats of weights are not read, because they can "
+            "run code or lack names"
+        )
+    shards = read_json(index).get("weight_map")
+    if not isinstance(shards, dict) or not all(isinstance(s, str) and Path(s).name == s for s in shards.values()):
+        raise UsageError(f"{index} cannot be read: its weight_map does not map names to files beside it")
+    missing = sorted({s for s in shards.values() if not (directory / s).is_file()})
+    if missing:
+        raise UsageError(f"{directory} lacks {len(missing)} of its {len(set(shards.values()))} shards, the first is {missing[0]}")
+
+
+def mask_of(directory: Path, config: dict[str, Any], family: Family) -> int | None:
+    """The id of the mask token; none if the family has no such token. Raises `UsageError` if nothing gives it."""
+    if family.mask == "none":
+        return None
+    found = config.get("mask_token_id")
+    if found is None and family.mask == "tokenizer":
+        found = named_token(directory, "mask_token")
+        if found is None:
+            raise UsageError(f"the tokenizer of {directory} has no mask token, and config.json gives no mask_token_id")
+    if found is None and isinstance(family.mask, int):
+        found = family.mask
+    if not isinstance(found, int):
+        raise UsageError(f"{directory / 'config.json'} has no mask_token_id")
     return found
 
 
-def load_tokenizer(directory: Path, config: dict[str, Any]) -> tuple[JsonTokenizer, tuple[int, ...]]:
-    """The tokenizer, and the ids of the mask token and of the unknown token if there is one."""
-    from tokenizers import Tokenizer as FastTokenizer
-
-    path, mask = directory / "tokenizer.json", config.get("mask_token_id")
-    if not path.is_file():
-        raise UsageError(f"{directory} is no checkpoint: it has no tokenizer.json")
-    try:
-        core = FastTokenizer.from_file(str(path))
-    except Exception as e:  # tokenizers raises bare exceptions
-        raise UsageError(f"{path} cannot be read: {line(e)}") from e
-    if not isinstance(mask, int):
-        raise UsageError(f"{directory / 'config.json'} has no mask_token_id")
-    if mask not in core.get_added_tokens_decoder():
-        raise UsageError(f"the tokenizer of {directory} has no mask token with the id {mask} that config.json gives")
-    described = directory / "tokenizer_config.json"
-    unknown = read_json(described).get("unk_token") if described.is_file() else None
-    unknown = core.token_to_id(unknown["content"] if isinstance(unknown, dict) else unknown) if unknown else None
-    return JsonTokenizer(core), (mask,) if unknown is None else (mask, unknown)
+def stops_of(directory: Path, config: dict[str, Any], family: Family, vocab: int) -> tuple[int, ...]:
+    """The ids of the tokens that end a text: those of config.json and generation_config.json, and the family's own if the
+    checkpoint has its tokenizer, which its end token tells."""
+    generation = directory / "generation_config.json"
+    said = [config, config.get("text_config") or {}, read_json(generation) if generation.is_file() else {}]
+    ids = [i for found in (x.get("eos_token_id") for x in said) for i in (found if isinstance(found, list) else [found]) if i is not None]
+    if not ids or set(ids) & set(family.ends):
+        ids += family.ends
+    return tuple(dict.fromkeys(i for i in ids if i < vocab))
 
 
-def load_weights(directory: Path, family: Family, device: torch.device) -> PreTrainedModel:
-    with quiet():
-        import transformers
+def named_token(directory: Path, role: str) -> int | None:
+    """The id of the token that tokenizer_config.json or special_tokens_map.json gives a role, such as `mask_token`."""
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        described = read_json(directory / name) if (directory / name).is_file() else {}
+        found = described.get(role)
+        text = found.get("content") if isinstance(found, dict) else found
+        if isinstance(text, str):
+            token: int | None = read_tokenizer(directory, described).backend_tokenizer.token_to_id(text)
+            return token
+    return None
 
-        cls = getattr(transformers, family.architecture)
-        dtype = torch.float32 if device.type == "cpu" else "auto"
+
+def placed(device: str, dtype: str, device_map: str | None, tp: bool) -> dict[str, Any]:
+    """What `from_pretrained` is told about devices and precision. Raises `UsageError` for what cannot be done here."""
+    if tp and device_map:
+        raise UsageError("tp and device_map are two ways to use several devices; take one")
+    if (tp or device_map) and device != "cpu":
+        raise UsageError(f"{'tp' if tp else 'device_map'} places the model itself, so it cannot be put on {device} too")
+    if tp and "LOCAL_RANK" not in os.environ:
+        raise UsageError("tp needs one process per device: start it with torchrun --nproc-per-node N")
+    if (tp or device_map) and importlib.util.find_spec("accelerate") is None:
+        raise UsageError(f"{'tp' if tp else 'device_map'} needs the package accelerate: pip install accelerate")
+    spread = tp or device_map is not None
+    on = checked_device(device)
+    slow = on.type == "cpu" and not (spread and torch.accelerator.is_available())
+    how: dict[str, Any] = {"dtype": getattr(torch, dtype) if dtype != "auto" else torch.float32 if slow else "auto"}
+    return how | ({"tp_plan": "auto"} if tp else {"device_map": device_map} if device_map else {"device": on})
+
+
+def load_weights(
+    directory: Path, config: dict[str, Any], family: Family, place: dict[str, Any], trust_remote_code: bool
+) -> PreTrainedModel:
+    """Raises `UsageError` if the weights cannot be read, are not those of the family, or need code that is not trusted."""
+    if family.remote and not trust_remote_code:
+        raise UsageError(
+            f"{directory} is a checkpoint of the family {family.name}, which only its own code can run; "
+            "to run that code say trust_remote_code=true"
+        )
+    place = dict(place)
+    device = place.pop("device", None)
+    with quiet(), as_in_transformers_4() if family.remote else nullcontext():
+        cls = remote_class(directory, config) if family.remote else native_class(config, family)
+        try:
+            settings = config if family.remote else family.settings(config, cls.config_class)
+            native = cls.config_class.from_dict(settings) if family.remote else cls.config_class(**settings)
+        except UsageError as e:
+            raise UsageError(f"{directory}: {e}") from None
+        except Exception as e:  # transformers checks configs with exceptions of several kinds
+            cause = str(e).strip().splitlines()[-1]
+            raise UsageError(f"{directory / 'config.json'} does not describe weights of a {cls.__name__}: {cause}") from e
         try:
             model, info = cls.from_pretrained(
-                directory, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+                directory, config=native, key_mapping=dict(family.renames) or None, local_files_only=True, use_safetensors=True,
+                trust_remote_code=False, output_loading_info=True, ignore_mismatched_sizes=True, **place,
             )
         except Exception as e:  # whatever is wrong with a file, it is the file that has to be mended
             raise UsageError(f"the weights in {directory} cannot be read: {line(e)}") from e
-    wrong = sorted(map(str, [*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]]))
+    tied = native.get_text_config().tie_word_embeddings
+    spare = f"{family.spare}|^lm_head\\.weight$" if tied else family.spare
+    misshapen = [f"{name}, {tuple(stored)} where {tuple(made)} is needed" for name, stored, made in info["mismatched_keys"]]
+    wrong = sorted([*info["missing_keys"], *(key for key in info["unexpected_keys"] if not re.search(spare, key)), *misshapen])
     if wrong:
-        raise UsageError(f"the weights in {directory} do not fit {family.architecture}: {len(wrong)} are wrong, the first is {wrong[0]}")
-    return model.to(device)  # type: ignore[no-any-return]
+        raise UsageError(f"the weights in {directory} do not fit {cls.__name__}: {len(wrong)} are wrong, the first is {wrong[0]}")
+    loaded: PreTrainedModel = model if device is None else model.to(device)
+    return loaded
+
+
+def native_class(config: dict[str, Any], family: Family) -> Any:
+    """The class of transformers that runs a checkpoint. Raises `UsageError` if there is none."""
+    import transformers
+
+    name = family.native or config["architectures"][0]
+    cls = getattr(transformers, name, None)
+    if cls is None:
+        raise UsageError(f"the architecture {name} is not one of transformers {transformers.__version__}")
+    return cls
+
+
+def remote_class(directory: Path, config: dict[str, Any]) -> Any:
+    """The class of a checkpoint that brings its own code, which is run here. Raises `UsageError` if it brings none or if the code
+    fails.
+
+    Such code was written for transformers 4. What transformers 5 expects of a class is mended: it takes tied weights as a mapping
+    (a head that is tied is not known here), and it reads weights before it initialises what is missing, so that a class which
+    initialises in the old way would overwrite them and leave its rotary frequencies empty."""
+    from transformers import PreTrainedModel
+    from transformers.dynamic_module_utils import get_class_from_dynamic_module
+
+    reference = (config.get("auto_map") or {}).get("AutoModelForCausalLM")
+    if not isinstance(reference, str) or "--" in reference:
+        raise UsageError(f"{directory / 'config.json'} names no code of its own in auto_map: AutoModelForCausalLM")
+    if config.get("tie_word_embeddings"):
+        raise UsageError(f"{directory}: its config.json sets tie_word_embeddings, which is not known to this family")
+    try:
+        cls: Any = get_class_from_dynamic_module(reference, directory, local_files_only=True)
+    except Exception as e:  # it is foreign code
+        raise UsageError(f"the code in {directory} cannot be run: {type(e).__name__}: {line(e)}") from e
+    for c in (x for x in cls.__mro__ if x.__module__ == cls.__module__ and issubclass(x, PreTrainedModel)):
+        c._init_weights = PreTrainedModel._init_weights
+        if isinstance(getattr(c, "_tied_weights_keys", None), list):
+            c._tied_weights_keys = {}
+    return cls
+
+
+@contextmanager
+def as_in_transformers_4() -> Iterator[None]:
+    """Code written for transformers 4 looks unscaled rotary frequencies up by the name `default`, which transformers 5 has no
+    entry for, and makes it warn of what is deprecated since."""
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+    def default(config: Any, device: Any = None, seq_len: int | None = None, **_: Any) -> tuple[torch.Tensor, float]:
+        said: dict[str, Any] = getattr(config, "rope_parameters", None) or {}  # where code for transformers 5 keeps them
+        theta: float = said.get("rope_theta") or config.rope_theta
+        share: float = said["partial_rotary_factor"] if "partial_rotary_factor" in said else getattr(config, "partial_rotary_factor", 1.0)
+        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        size = int(size * share)
+        power = torch.arange(0, size, 2, dtype=torch.int64).to(device=device, dtype=torch.float) / size
+        return 1.0 / theta**power, 1.0
+
+    added = "default" not in ROPE_INIT_FUNCTIONS
+    if added:
+        ROPE_INIT_FUNCTIONS["default"] = default
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        if added:
+            del ROPE_INIT_FUNCTIONS["default"]
 
 
 def checked_device(name: str) -> torch.device:
@@ -118,24 +254,3 @@ def checked_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as e:
         raise UsageError(f"the device {name!r} cannot be used: {line(e)}") from e
     return device
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No progress bars and no advice from transformers; its own settings come back afterwards."""
-    from transformers.utils import logging
-
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()
-
-
-def line(e: BaseException) -> str:
-    """The first line of what an exception says."""
-    return next(iter(str(e).splitlines()), "") or type(e).__name__

@@ -27,12 +27,14 @@ class ScatterCache(Cache):
             B, H, _, D = key_states.shape
             E = value_states.shape[3]
             self.stored[layer_idx] = (key_states.new_zeros(B, H, self.columns, D), value_states.new_zeros(B, H, self.columns, E))
+        index = self.index.to(key_states.device)  # with a device map, layers have devices of their own
         for store, fresh in zip(self.stored[layer_idx], (key_states, value_states), strict=True):
-            store.scatter_(2, self.index[:, None, :, None].expand_as(fresh), fresh)
+            store.scatter_(2, index[:, None, :, None].expand_as(fresh), fresh)
         return self.stored[layer_idx]
 
     def get_seq_length(self, *args: Any, **kwargs: Any) -> int:
-        return 0
+        """What is stored besides the fresh columns: LLaDA2's own code adds those to it and wants a mask of just that width."""
+        return 0 if self.index is None else self.columns - self.index.shape[1]
 
     def get_mask_sizes(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
         return self.columns, 0

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from decoders import registry
 from decoders.core.errors import UsageError
@@ -20,6 +20,17 @@ class Tokenizer(Protocol):
     def encode(self, text: str) -> list[int]: ...
 
     def decode(self, tokens: Sequence[int]) -> str: ...
+
+
+Messages = Sequence[Mapping[str, str]]
+"""A conversation, oldest message first; each has a `role` and a `content`."""
+
+
+class Chat(Protocol):
+    """A chat template: the token ids of a prompt that ends where the answer to `messages` begins. Control tokens that are written
+    in a message are text there, unless it has `holes` to fill, which are written as mask tokens."""
+
+    def __call__(self, messages: Messages, holes: bool = False) -> list[int]: ...
 
 
 @dataclass(frozen=True)
@@ -37,6 +48,8 @@ class Loaded:
     """The longest row that the model was made for, prompt included; none: any."""
     never: tuple[int, ...] = ()
     """Token ids that are no text and are never generated: the mask token and the unknown token."""
+    chat: Chat | None = None
+    """The chat template, for a checkpoint that has one."""
 
 
 @dataclass(frozen=True)
@@ -53,36 +66,58 @@ class Source:
 
 @dataclass(frozen=True)
 class Checkpoint(Source):
-    """A directory with config.json, tokenizer.json and weights in safetensors. No code of the checkpoint's is ever run."""
+    """A directory with config.json, the files of a tokenizer and weights in safetensors. No code of the checkpoint's is ever run,
+    unless its family has no other and `trust_remote_code` is set."""
 
     path: str = option("", "the directory")
     attention: Literal["auto", "bidirectional", "block"] = option("auto", "what each position sees; auto: the default of the family")
     device: str = option("cpu", "where it runs: cpu, cuda, cuda:1")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = option("auto", "precision; auto: float32 on a CPU, else as stored")
+    device_map: Literal["auto", "balanced", "balanced_low_0", "sequential"] | None = option(
+        None, "spread the layers over the devices there are, for a model larger than one of them; needs accelerate"
+    )
+    tp: bool = option(False, "each device takes its part of every layer; one process per device, started with torchrun")
+    trust_remote_code: bool = option(False, "run the code of the checkpoint, for a family that no other code can run")
 
     def load(self) -> Loaded:
         from decoders.models.checkpoint import load_checkpoint
 
         directory = Path(self.path).expanduser()
-        return load_checkpoint(directory, str(directory.resolve()), self.attention, self.device)
+        return load_checkpoint(
+            directory, str(directory.resolve()), self.attention, self.device, self.dtype, self.device_map, self.tp, self.trust_remote_code
+        )
 
 
-def source_of(spec: str) -> Source:
-    """The source that `-m SPEC` names: `name`, `name:key=value`, a directory, or `directory:key=value`. Raises `UsageError`."""
+def source_of(spec: str, **options: Any) -> Source:
+    """The source that `-m SPEC` names: `name`, `name:key=value`, a directory, or `directory:key=value`. `options` are more of its
+    options, as Python values. Raises `UsageError`, also for an option that stands in both places."""
     path, _, written = spec.rpartition(":")
     if Path(spec).expanduser().is_dir() and spec not in registry.table("models"):
-        return Checkpoint(path=spec)
+        path, written = spec, ""
     if path and Path(path).expanduser().is_dir() and path not in registry.table("models"):
-        _, given = registry.split("models", f"checkpoint:{written}")
+        given = registry.split("models", f"checkpoint:{written}")[1] if written else {}
+        refuse_twice(spec, given, options)
+        for key in options:
+            option_named(Checkpoint, "a checkpoint", key)
         values = {key: option_named(Checkpoint, "a checkpoint", key).parse("a checkpoint", text) for key, text in given.items()}
-        return Checkpoint(**{**values, "path": path})
+        return Checkpoint(**{**values, **options, "path": path})
     if spec.startswith((".", "~")) or os.sep in spec:
         raise UsageError(f"there is no checkpoint directory {spec!r}")
-    source = registry.make("models", spec)
+    refuse_twice(spec, registry.split("models", spec)[1], options)
+    source = registry.make("models", spec, options)
     if not isinstance(source, Source):
         raise UsageError(f"{spec!r} is not a model Source")
     return source
 
 
-def load_model(spec: str) -> Loaded:
-    """The model that `-m SPEC` names. Raises `UsageError`."""
-    return source_of(spec).load()
+def refuse_twice(spec: str, written: Collection[str], options: Collection[str]) -> None:
+    """Raises `UsageError` if an option of the spec is given beside it too."""
+    twice = sorted(set(written) & set(options))
+    if twice:
+        raise UsageError(f"the option {twice[0]!r} stands in {spec!r} and is given beside it; say it once")
+
+
+def load_model(spec: str, **options: Any) -> Loaded:
+    """The model that `-m SPEC` names, `decoders.load` for those who import the package: `load("path/to/checkpoint", device="cuda")`.
+    `options` are more of its options, as Python values. Raises `UsageError`."""
+    return source_of(spec, **options).load()

@@ -1,0 +1,310 @@
+"""`decoders.generate`: a way of generating for transformers, `model.generate(input_ids, custom_generate=decoders.generate, ...)`.
+
+transformers prepares the generation config, the logits processors and the stopping criteria, and hands them to `generate` below.
+What a canvas that is filled in any order can honour of them is honoured, and the rest is refused by name.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, GenerationMixin, PreTrainedModel
+from transformers.generation.configuration_utils import GenerationMode
+from transformers.generation.logits_process import (
+    LogitsProcessorList,
+    SuppressTokensLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+from transformers.generation.stopping_criteria import EosTokenCriteria, MaxLengthCriteria, StoppingCriteriaList
+from transformers.generation.streamers import BaseStreamer
+from transformers.utils.generic import ModelOutput
+
+from decoders.core.decoder import Decoder
+from decoders.core.errors import UsageError
+from decoders.core.events import Event
+from decoders.core.forward import Cache, Rule
+from decoders.core.loop import Row, decode
+from decoders.core.options import options
+from decoders.core.pred import Pred
+from decoders.core.rules import Suppress
+from decoders.core.state import State
+from decoders.core.windows import Blocks
+from decoders.models.families import Attention
+from decoders.models.guidance import Guided
+from decoders.models.native import adapt
+from decoders.registry import get, get_cache, split, unfolded
+
+
+@dataclass
+class GenerateOutput(ModelOutput):
+    """What `generate` returns with `return_dict_in_generate=True`."""
+
+    sequences: Tensor | None = None
+    """(B, S) long: each prompt as it was given, what was generated with its stop token, and padding."""
+    nfe: Tensor | None = None
+    """(B,) long: forward passes that a row took part in."""
+    generated_tokens: Tensor | None = None
+    """(B,) long: tokens generated, without the stop token."""
+    positions_computed: Tensor | None = None
+    """(B,) long: positions that the model ran for a row, in all forwards."""
+    positions_reused: Tensor | None = None
+    """(B,) long: positions whose stored keys and values were read instead."""
+    finish_reason: tuple[str, ...] | None = None
+    """`stop`, `length` or `max_steps`, for each row."""
+
+
+def generate(
+    model: PreTrainedModel, input_ids: Tensor, logits_processor: LogitsProcessorList | None = None,
+    stopping_criteria: StoppingCriteriaList | None = None, generation_config: GenerationConfig | None = None, synced_gpus: bool = False,
+    streamer: BaseStreamer | None = None, *, decoder: str | Decoder = "threshold", cache: str | Cache | None = None,
+    block: int | None = None, mask_id: int | None = None, shifted: bool | None = None, attention: Attention | None = None,
+    guidance: float = 0.0, rules: Sequence[Rule] = (), seed: int | Sequence[int] | None = None, max_steps: int | None = None,
+    **model_kwargs: Any,
+) -> Tensor | GenerateOutput:
+    """Decode by one of this package's strategies; to be given to `model.generate` as `custom_generate`, with these arguments there.
+
+    `decoder`, `cache`: spec strings or objects; without a cache it is `none` where `use_cache=False`, else the decoder preset's, else
+    `exact`. `mask_id`, `shifted` (the output i predicts position i + 1) and `attention` (`bidirectional` or `block`) say what the
+    model was trained for; a known family has them from its config, and any other model needs `mask_id`. `block`: size of the
+    windows. `guidance` is the scale of classifier-free guidance. `rules` change predictions before the strategy reads them. `seed`
+    is every row's, or gives each its own; the copies that `num_return_sequences` makes of a row count up from it. None draws from
+    torch's global generator. `max_steps` forwards end a row. The model is in evaluation mode meanwhile.
+
+    Honoured of transformers' own arguments: `attention_mask` (what is padding is taken out, so that a row is what it would be
+    alone), `max_new_tokens`, `max_length`, `eos_token_id`, `pad_token_id`, `do_sample` with `temperature`, `top_k` and `top_p` where
+    the decoder has a temperature (what the decoder's spec says wins), `suppress_tokens`, `num_return_sequences`, `stopping_criteria`
+    (asked about each settled token in turn, with no scores), `streamer` (for one row; gets tokens when nothing left of them is
+    open), `return_dict_in_generate`. Raises `UsageError` for anything else that is asked for, and for what cannot be decoded.
+    """
+    if generation_config is None:
+        raise UsageError("decoders.generate is for model.generate(..., custom_generate=decoders.generate), and cannot be called alone")
+    caller = handed_to_transformers()
+    streamer = streamer or caller.get("streamer")
+    length, stop_ids, criteria = ends(stopping_criteria or StoppingCriteriaList(), generation_config, input_ids.shape[1])
+    training = [(m, m.training) for m in model.modules()]
+    try:
+        adapted, window = adapt(model, mask_id, shifted, attention, block, stop_ids)
+        refuse(generation_config, caller, synced_gpus, model_kwargs)
+        if not (math.isfinite(guidance) and guidance >= 0):
+            raise UsageError(f"guidance must be at least 0, not {guidance}")
+        if streamer and len(input_ids) > 1:
+            raise UsageError(f"a streamer shows one row, and here are {len(input_ids)}")
+        prompts = unpadded(input_ids, model_kwargs)
+        strategy, sampling = sampled(decoder, logits_processor or LogitsProcessorList(), generation_config.do_sample)
+        policy = cache or ("none" if generation_config.use_cache is False else isinstance(decoder, str) and unfolded(decoder)[1]) or "exact"
+        windows = None if window is None else Blocks(window, adapted.attention_block)
+        halt = Halt(input_ids, criteria)
+        feed = Feed(streamer, halt) if streamer else None
+        rows = decode(
+            Guided(adapted, guidance) if guidance else adapted, strategy, prompts, length=length, windows=windows,
+            cache=get_cache(policy) if isinstance(policy, str) else policy,
+            rules=[Suppress(() if adapted.mask_id is None else (adapted.mask_id,)), *sampling, *rules], stop=bool(adapted.stop_ids),
+            seeds=seeds(seed, len(prompts), generation_config.num_return_sequences or 1), max_steps=max_steps,
+            halt=halt if criteria else None, on_event=feed,
+        )
+    finally:
+        for module, mode in training:
+            module.training = mode
+    made = [text(row, len(p), b, halt, adapted.stop_ids) for b, (row, p) in enumerate(zip(rows, prompts, strict=True))]
+    sequences = padded(input_ids, made, generation_config.pad_token_id, adapted.stop_ids)
+    if feed:
+        feed.end(made[0])
+    if not generation_config.return_dict_in_generate:
+        return sequences
+    return GenerateOutput(
+        sequences=sequences,
+        nfe=torch.tensor([r.nfe for r in rows]),
+        generated_tokens=torch.tensor([len([t for t in m if t not in adapted.stop_ids]) for m in made]),
+        positions_computed=torch.tensor([r.positions_computed for r in rows]),
+        positions_reused=torch.tensor([r.positions_reused for r in rows]),
+        finish_reason=tuple("stop" if b in halt.cut else r.finish_reason for b, r in enumerate(rows)),
+    )
+
+
+def handed_to_transformers() -> dict[str, Any]:
+    """The arguments of the `generate` of transformers that called. It does not hand `streamer`, `synced_gpus` and `assistant_model`
+    on to a function (5.23, `_extract_generation_mode_kwargs`); not to see them would leave whoever reads the streamer waiting."""
+    code, frame = inspect.unwrap(GenerationMixin.generate).__code__, inspect.currentframe()
+    while frame and frame.f_code is not code:
+        frame = frame.f_back
+    return {name: frame.f_locals[name] for name in ("streamer", "synced_gpus", "assistant_model")} if frame else {}
+
+
+HARMLESS = frozenset("attention_mask position_ids cache_position logits_to_keep use_cache".split())
+"""What transformers hands on without being asked, and the mask, which `unpadded` reads."""
+
+
+def refuse(config: GenerationConfig, caller: dict[str, Any], synced_gpus: bool, model_kwargs: dict[str, Any]) -> None:
+    """Raises `UsageError` for what was asked for and cannot be had."""
+    mode = config.get_generation_mode(caller.get("assistant_model"))
+    if mode not in (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE):
+        raise UsageError(f"{mode.value.replace('_', ' ')} cannot be honoured: a canvas is decoded one way, by its decoder")
+    if synced_gpus or caller.get("synced_gpus"):
+        raise UsageError("synced_gpus cannot be honoured: rows on other devices may need more forwards")
+    if config.return_dict_in_generate:
+        for name in ("output_scores", "output_logits", "output_attentions", "output_hidden_states"):
+            if getattr(config, name, False):
+                raise UsageError(f"{name} cannot be honoured: there is no single prediction behind a token")
+    past = model_kwargs.pop("past_key_values", None)
+    if past is not None and past.get_seq_length():
+        raise UsageError("past_key_values cannot be honoured: keys and values of a canvas are stored in a way of their own")
+    unknown = sorted(k for k, v in model_kwargs.items() if v is not None and k not in HARMLESS)
+    if unknown:
+        raise UsageError(f"{', '.join(unknown)} cannot be honoured: the model gets tokens, positions and a mask of its decoder's")
+
+
+def unpadded(input_ids: Tensor, model_kwargs: dict[str, Any]) -> list[list[int]]:
+    """The prompts without padding. Raises `UsageError` for positions that do not count the tokens."""
+    mask, position = model_kwargs.get("attention_mask"), model_kwargs.get("position_ids")
+    keep = torch.ones_like(input_ids, dtype=torch.bool) if mask is None else mask.bool()
+    out = []
+    for b, (row, kept) in enumerate(zip(input_ids, keep, strict=True)):
+        if not bool(kept.any()):
+            raise UsageError(f"row {b} is padding only")
+        if position is not None and position.expand_as(input_ids)[b][kept].tolist() != list(range(int(kept.sum()))):
+            raise UsageError("position_ids cannot be honoured: positions count the tokens of a row from 0")
+        out.append(row[kept].tolist())
+    return out
+
+
+def ends(criteria: StoppingCriteriaList, config: GenerationConfig, given: int) -> tuple[int, tuple[int, ...], StoppingCriteriaList]:
+    """Positions to generate behind `given` ones, stop tokens, and the criteria that are neither."""
+    most = [c.max_length for c in criteria if isinstance(c, MaxLengthCriteria)]
+    stops = [c.eos_token_id.tolist() for c in criteria if isinstance(c, EosTokenCriteria)]
+    others = [c for c in criteria if not isinstance(c, MaxLengthCriteria | EosTokenCriteria)]
+    length = min(most, default=config.max_length) - given
+    return length, tuple(dict.fromkeys(t for ids in stops for t in ids)), StoppingCriteriaList(others)
+
+
+@dataclass(frozen=True)
+class Nucleus:
+    """Nothing is possible outside the `top_k` likeliest tokens of softmax(logits / temperature) and then its nucleus `top_p`: for
+    decoders without such options."""
+
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+
+    def __call__(self, s: State, p: Pred) -> Pred:
+        out = p.filtered(self.temperature, self.top_k, self.top_p).logits == -torch.inf
+        return replace(p, logits=p.logits.masked_fill(out, -torch.inf), _once={})
+
+
+def sampled(spec: str | Decoder, processors: LogitsProcessorList, do_sample: bool) -> tuple[Decoder, list[Rule]]:
+    """The decoder, at the temperature that the processors say, and rules for what else they say. Raises `UsageError` for a
+    processor that needs to know the tokens before a position, which here may be open."""
+    made = get(spec) if isinstance(spec, str) else spec
+    cls: Any = type(made)
+    known = options(cls)
+    if isinstance(spec, str):
+        said = set(split("strategies", unfolded(spec)[0])[1])
+    else:
+        said = {k for k, o in known.items() if getattr(made, k) != o.default}
+    asked: dict[str, Any] = {"temperature": 1.0, "top_k": None, "top_p": None}
+    rules: list[Rule] = []
+    for p in processors:
+        if isinstance(p, SuppressTokensLogitsProcessor):
+            rules.append(Suppress(tuple(p.suppress_tokens.tolist())))
+        elif isinstance(p, TemperatureLogitsWarper):
+            asked["temperature"] = float(p.temperature)
+        elif isinstance(p, TopKLogitsWarper):
+            asked["top_k"] = int(p.top_k)
+        elif isinstance(p, TopPLogitsWarper):
+            asked["top_p"] = float(p.top_p)
+        else:
+            raise UsageError(
+                f"{type(p).__name__} cannot be honoured: it reads the text before a token, which may be open here; what needs no text "
+                "can be written as a rule, rules=[...]"
+            )
+    if not do_sample:
+        return made, rules
+    if "temperature" not in known:
+        raise UsageError(f"do_sample cannot be honoured: {type(made).__name__} has no option temperature; say do_sample=False")
+    made = replace(made, **{k: v for k, v in asked.items() if k in known and k not in said})
+    rest = {k: v for k, v in asked.items() if k not in known}
+    if any(v is not None for v in rest.values()):
+        rules.append(Nucleus(made.temperature, rest.get("top_k"), rest.get("top_p")))  # type: ignore[attr-defined]
+    return made, rules
+
+
+def seeds(seed: int | Sequence[int] | None, rows: int, copies: int) -> list[int]:
+    """A seed for every row."""
+    if seed is None:
+        return cast(list[int], torch.randint(2**63 - 1, (rows,)).tolist())
+    return [seed + b % copies for b in range(rows)] if isinstance(seed, int) else list(seed)
+
+
+class Halt:
+    """A `halt` for `decode` that asks criteria of transformers about each new settled token of a row."""
+
+    def __init__(self, given: Tensor, criteria: StoppingCriteriaList) -> None:
+        self.given, self.criteria = given, criteria
+        self.asked: dict[int, int] = {}
+        self.cut: dict[int, int] = {}
+        """How many tokens are left of a row that the criteria ended."""
+
+    def __call__(self, row: int, tokens: Sequence[int]) -> bool:
+        return self.kept(row, tokens) < len(tokens) or row in self.cut
+
+    def kept(self, row: int, tokens: Sequence[int]) -> int:
+        """How many of the settled tokens of a row stand: up to the first at which a criterion says stop, with it."""
+        for n in range(self.asked.get(row, 0) + 1, len(tokens) + 1) if self.criteria and row not in self.cut else ():
+            new = torch.tensor([tokens[:n]], device=self.given.device)
+            self.asked[row] = n
+            if bool(self.criteria(torch.cat([self.given[row : row + 1], new], 1), None).all()):
+                self.cut[row] = n
+                break
+        return self.cut.get(row, len(tokens))
+
+
+class Feed:
+    """Hands committed tokens to a streamer of transformers, which has had the prompt from transformers itself."""
+
+    def __init__(self, streamer: BaseStreamer, halt: Halt) -> None:
+        self.streamer, self.halt = streamer, halt
+        self.tokens: list[int] = []
+        self.told = 0
+        """How many tokens the streamer has had."""
+
+    def __call__(self, e: Event) -> None:
+        if e.kind == "committed":
+            self.tokens += [t for t in e.tokens if t is not None]
+            self.put(self.tokens[: self.halt.kept(e.row, self.tokens)])
+
+    def put(self, tokens: list[int]) -> None:
+        if len(tokens) > self.told:
+            self.streamer.put(torch.tensor(tokens[self.told :]))
+            self.told = len(tokens)
+
+    def end(self, tokens: list[int]) -> None:
+        """The whole of what was generated: a stop token has not been told yet."""
+        self.put(tokens)
+        self.streamer.end()
+
+
+def text(row: Row, prompt: int, index: int, halt: Halt, stop_ids: tuple[int, ...]) -> list[int]:
+    """What was generated of a row, with the stop token that ended it, which transformers keeps."""
+    tokens = list(row.tokens)
+    tokens = tokens[: halt.kept(index, tokens)]
+    rest = row.canvas[prompt + len(tokens) :]
+    return [*tokens, rest[0]] if index not in halt.cut and rest and rest[0] in stop_ids else tokens
+
+
+def padded(given: Tensor, made: list[list[int]], pad: int | None, stop_ids: tuple[int, ...]) -> Tensor:
+    """(B, S) long: prompts as they were given, what follows them, and padding: the pad token, else the stop token. Raises
+    `UsageError` if some is needed and there is neither."""
+    longest = max(map(len, made))
+    if pad is None:
+        pad = stop_ids[0] if stop_ids else None
+    if pad is None and any(len(m) < longest for m in made):
+        raise UsageError("rows end at different places, so pad_token_id is needed")
+    rows = [[*m, *[pad or 0] * (longest - len(m))] for m in made]
+    return torch.cat([given, torch.tensor(rows, dtype=torch.long, device=given.device).view(len(made), longest)], 1)

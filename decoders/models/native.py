@@ -1,0 +1,69 @@
+"""A model object of transformers that somebody else has loaded, as a `Model`."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from decoders.core.errors import UsageError
+from decoders.core.forward import Model
+from decoders.models.adapter import TransformersModel
+from decoders.models.families import Attention, Family, family_of
+
+
+def adapt(
+    model: PreTrainedModel, mask_id: int | None, shifted: bool | None, attention: Attention | None, block: int | None,
+    stop_ids: tuple[int, ...],
+) -> tuple[Model, int | None]:
+    """The model as a `Model`, and the size of its windows; none: one over the whole row. Raises `UsageError` if it is not known
+    what it was trained for, or if it cannot be run with a mask of attention for every pair of positions."""
+    config: dict[str, Any] = model.config.to_dict()
+    name = type(model).__name__
+    family: Family | None
+    try:
+        family = family_of(config, name)
+    except UsageError:
+        family = None
+        if mask_id is None:
+            raise UsageError(f"{name} is of no known diffusion family: say what its mask token is, mask_id=...") from None
+    native = any(c.__module__.startswith("transformers.models.") for c in type(model).__mro__)
+    if not native and not (family and family.remote):
+        raise UsageError(f"{name} is no class of transformers' own: load its checkpoint with decoders.Generator, which runs it on one")
+    check_attention(model)
+    if family:
+        stop_ids = (*stop_ids, *family.ends) if set(stop_ids) & set(family.ends) else stop_ids
+        found = config.get("mask_token_id", family.mask)
+        mask_id = mask_id if mask_id is not None else found if isinstance(found, int) else None
+    attentions: tuple[Attention, ...] = family.attentions if family else ("bidirectional", "block")
+    if attention is not None and attention not in attentions:
+        raise UsageError(f"{name} knows the attention {' or '.join(attentions)}, not {attention!r}")
+    chosen: Attention = attention or attentions[0]
+    window, fixed = family.blocks(config, chosen) if family else (None, None)
+    vocab = int(model.config.get_text_config().vocab_size)
+    if mask_id is not None and not 0 <= mask_id < vocab:
+        raise UsageError(f"mask_id must be the id of one of {vocab} tokens, not {mask_id}")
+    if shifted is None:
+        shifted = family is not None and family.shifted
+    adapted = TransformersModel(
+        model, mask_id=mask_id, stop_ids=tuple(dict.fromkeys(stop_ids)), shifted=shifted, block_causal=chosen == "block",
+        attention_block=fixed, native=native,
+    )
+    return adapted, block or window
+
+
+def check_attention(model: PreTrainedModel) -> None:
+    """Raises `UsageError` unless every layer can be told which positions see which."""
+    config: Any = model.config.get_text_config()
+    layers = set(getattr(config, "layer_types", None) or ()) - {"full_attention"}
+    window = getattr(config, "sliding_window", None)
+    if layers:
+        found = f"has {', '.join(sorted(layers))}"
+    elif window:
+        found = f"has a sliding window of {window}"
+    elif model.config.is_encoder_decoder or "position_ids" not in inspect.signature(model.base_model.forward).parameters:
+        found = "is another kind of network"
+    else:
+        return
+    raise UsageError(f"{type(model).__name__} cannot be told which positions see which, in all layers: it {found}")

@@ -1,0 +1,395 @@
+"""`model.generate(..., custom_generate=decoders.generate)` of transformers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from copy import deepcopy
+from dataclasses import dataclass
+from threading import Thread
+
+import pytest
+import torch
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    StoppingCriteria,
+    T5Config,
+    T5ForConditionalGeneration,
+    TextIteratorStreamer,
+)
+
+import decoders
+from decoders import Blocks, Generator, Suppress, UsageError, decode
+from decoders.models.adapter import TransformersModel
+from decoders.models.source import load_model
+
+MASK, PAD, EOS = 3, 0, 2
+SPECIAL = {"vocab_size": 64, "pad_token_id": PAD, "bos_token_id": 1, "eos_token_id": EOS}
+SIZES = {
+    "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+    "max_position_embeddings": 128, **SPECIAL,
+}  # fmt: skip
+KINDS = {"llama": (LlamaForCausalLM, LlamaConfig), "qwen2": (Qwen2ForCausalLM, Qwen2Config), "qwen3": (Qwen3ForCausalLM, Qwen3Config)}
+PROMPTS = [[10, 11, 12, 13, 14], [20, 21], [30, 31, 32]]
+
+
+def tiny(kind="llama", **config):
+    torch.manual_seed(7)
+    model, settings = KINDS[kind]
+    made = model(settings(**{**SIZES, **config})).double().eval()
+    with torch.no_grad():
+        made.lm_head.weight.mul_(8)  # confident enough for thresholds to commit several tokens at once
+    return made
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny()
+
+
+def batch(prompts=PROMPTS):
+    """Padded on the left, as transformers has it."""
+    width = max(map(len, prompts))
+    ids = torch.tensor([[PAD] * (width - len(p)) + p for p in prompts])
+    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+def run(model, prompts=PROMPTS, **how):
+    return model.generate(**{**batch(prompts), "custom_generate": decoders.generate, "mask_id": MASK, "max_new_tokens": 16, **how})
+
+
+def direct(model, prompts=PROMPTS, spec="threshold", cache="exact", block=None, seeds=None, rules=(), length=16, **how):
+    """The same by `decode`, without transformers' generate: what follows each prompt, with its stop token."""
+    how = {"mask_id": MASK, "stop_ids": (EOS,), **how}
+    rows = decode(
+        TransformersModel(model, **how), decoders.get(spec), prompts, length=length, windows=block and Blocks(block),
+        cache=decoders.get_cache(cache), rules=[Suppress((MASK,)), *rules], seeds=seeds,
+    )
+    return [list(r.canvas[len(p) :][: len(r.tokens) + 1]) for r, p in zip(rows, prompts, strict=True)], rows
+
+
+def check(out, expected, prompts=PROMPTS):
+    """Each prompt as it was given, what was generated, padding."""
+    given = batch(prompts)["input_ids"]
+    longest = max(map(len, expected))
+    assert out.tolist() == [g + e + [PAD] * (longest - len(e)) for g, e in zip(given.tolist(), expected, strict=True)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("spec", ["threshold:tau=0.7", "llada:steps=4", "dream:by=origin,temperature=0.7", "left_to_right"])
+@pytest.mark.parametrize("cache", ["exact", "none"])
+def test_it_is_what_decode_gives(kind, spec, cache):
+    model = tiny(kind)
+    expected, rows = direct(model, spec=spec, cache=cache, block=8, seeds=[5] * 3)
+    out = run(model, decoder=spec, cache=cache, block=8, seed=5, return_dict_in_generate=True)
+    check(out.sequences, expected)
+    assert out.nfe.tolist() == [r.nfe for r in rows]
+    assert out.finish_reason == tuple(r.finish_reason for r in rows)
+    assert out.generated_tokens.tolist() == [len(r.tokens) for r in rows]
+    assert out.positions_computed.tolist() == [r.positions_computed for r in rows]
+    assert (out[0] == out["sequences"]).all()
+
+
+def test_shift_blocks_guidance_rules_and_objects(model):
+    check(run(model, shifted=True), direct(model, shifted=True)[0])
+    check(run(model, attention="block", block=4), direct(model, block_causal=True, block=4)[0])
+    check(run(model, rules=[Suppress((5, 6))]), direct(model, rules=[Suppress((5, 6))])[0])
+    check(run(model, decoder=decoders.get("threshold"), cache=decoders.get_cache("none")), direct(model)[0])
+    assert run(model, guidance=1.5).tolist() != run(model).tolist()
+    assert run(model, decoder="llada:steps=16", max_steps=2, return_dict_in_generate=True).nfe.tolist() == [2] * 3
+
+
+def test_a_preset_brings_its_cache(model):
+    preset = run(model, decoder="fast-dllm:tau=0.7", block=8, return_dict_in_generate=True)
+    pair = run(model, decoder="threshold:tau=0.7", cache="dual", block=8, return_dict_in_generate=True)
+    assert (preset.sequences == pair.sequences).all()
+    assert preset.positions_reused.tolist() == pair.positions_reused.tolist() != [0] * 3
+    assert run(model, decoder="fast-dllm", block=8, use_cache=False, return_dict_in_generate=True).positions_reused.tolist() == [0] * 3
+
+
+@pytest.mark.parametrize("side", ["left", "right", "middle"])
+def test_a_row_is_in_a_batch_what_it_is_alone(model, side):
+    ids, mask = batch().values()
+    if side == "right":
+        ids, mask = (torch.stack([x.roll(len(p)) for x, p in zip(t, PROMPTS, strict=True)]) for t in (ids, mask))
+    if side == "middle":
+        ids, mask = (t[:, [1, 0, 2, 3, 4]] for t in (ids, mask))
+        ids[0] = torch.tensor(PROMPTS[0])
+    together = model.generate(ids, attention_mask=mask, custom_generate=decoders.generate, mask_id=MASK, max_new_tokens=16, seed=1)
+    for row, prompt in zip(together, PROMPTS, strict=True):
+        alone = model.generate(torch.tensor([prompt]), custom_generate=decoders.generate, mask_id=MASK, max_new_tokens=16, seed=1)[0]
+        new = alone[len(prompt) :]
+        assert row[5 : 5 + len(new)].tolist() == new.tolist()
+        assert set(row[5 + len(new) :].tolist()) <= {PAD}
+
+
+def test_a_stop_token_ends_a_row_and_stays(model):
+    whole = direct(model, spec="left_to_right", stop_ids=())[0]
+    stop = whole[1][3]
+    expected = [w[: w.index(stop) + 1] if stop in w else w for w in whole]
+    out = run(model, decoder="left_to_right", eos_token_id=[stop, 63], return_dict_in_generate=True)
+    check(out.sequences, expected)
+    assert out.finish_reason[1] == "stop"
+    assert out.generated_tokens[1] == 3 or stop in whole[1][:3]
+    only = run(model, PROMPTS[1:2], decoder="left_to_right", eos_token_id=stop, pad_token_id=None)
+    assert only.tolist() == [PROMPTS[1] + expected[1]]
+
+
+def test_lengths(model):
+    assert run(model, max_new_tokens=4).shape == (3, 9)
+    assert run(model, max_new_tokens=None, max_length=9).shape == (3, 9)
+    config = deepcopy(model.generation_config)
+    config.max_new_tokens = 6
+    out = model.generate(**batch(), custom_generate=decoders.generate, mask_id=MASK, generation_config=config, eos_token_id=63)
+    assert out.shape == (3, 11)
+
+
+def test_no_mask_and_no_batch(model):
+    ids = torch.tensor(PROMPTS[:1])
+    out = model.generate(ids, custom_generate=decoders.generate, mask_id=MASK, max_new_tokens=16, use_cache=False)
+    check(out, direct(model, PROMPTS[:1], cache="none")[0], PROMPTS[:1])
+
+
+def test_sampling_is_the_decoders(model):
+    asked = {"do_sample": True, "temperature": 0.8, "top_k": 9, "top_p": 0.9, "seed": 3}
+    check(run(model, decoder="dream:by=entropy", **asked), direct(model, spec="dream:by=entropy,temperature=0.8,top_k=9,top_p=0.9",
+                                                                  seeds=[3] * 3)[0])
+    check(run(model, decoder="dream:top_k=2", **asked), direct(model, spec="dream:temperature=0.8,top_k=2,top_p=0.9", seeds=[3] * 3)[0])
+    made = decoders.get("dream", top_k=2)
+    check(run(model, decoder=made, **asked), direct(model, spec="dream:temperature=0.8,top_k=2,top_p=0.9", seeds=[3] * 3)[0])
+    plain = {**asked, "top_k": 0, "top_p": 1.0}
+    check(run(model, decoder="threshold", **plain), direct(model, spec="threshold:temperature=0.8", seeds=[3] * 3)[0])
+
+
+def test_a_nucleus_for_decoders_without_one(model):
+    """A decoder that has the options and one that has a rule in their place draw the same tokens."""
+    from decoders.hf import Nucleus
+
+    nucleus = Nucleus(0.8, 5, 0.7)
+    own = direct(model, spec="left_to_right:temperature=0.8,top_k=5,top_p=0.7", seeds=[3] * 3)[0]
+    assert direct(model, spec="left_to_right:temperature=0.8", rules=[nucleus], seeds=[3] * 3)[0] == own
+    out = run(model, decoder="threshold", do_sample=True, temperature=0.8, top_k=5, top_p=0.7, seed=3)
+    check(out, direct(model, spec="threshold:temperature=0.8", rules=[nucleus], seeds=[3] * 3)[0])
+
+
+def test_what_is_suppressed_is_not_generated(model):
+    seen = sorted({t for r in direct(model)[0] for t in r})
+    out = run(model, suppress_tokens=seen[:3])
+    assert not set(out[:, 5:].flatten().tolist()) & set(seen[:3])
+    assert MASK not in out[:, 5:]
+
+
+def test_seeds(model):
+    sample = {"decoder": "left_to_right:temperature=1.0", "prompts": [PROMPTS[1]] * 3, "eos_token_id": None}
+    a, b, c = run(model, seed=[1, 2, 1], **sample)
+    assert a.tolist() == c.tolist() != b.tolist()
+    torch.manual_seed(0)
+    drawn = run(model, **sample)
+    assert len({tuple(r.tolist()) for r in drawn}) == 3
+    torch.manual_seed(0)
+    assert run(model, **sample).tolist() == drawn.tolist()
+    copies = run(model, PROMPTS[:2], decoder="left_to_right", do_sample=True, temperature=1.0, top_k=0, num_return_sequences=2, seed=1)
+    assert len(copies) == 4
+    assert copies[0].tolist() != copies[1].tolist()
+    first = run(model, PROMPTS[:1], decoder="left_to_right:temperature=1.0", seed=2)[0]
+    assert copies[1].tolist()[: len(first)] == first.tolist()
+
+
+def test_nano_needs_no_words():
+    nano = load_model("nano")
+    tokens = [nano.tokenizer.encode(p) for p in ("Sort: c a b", "Copy: a")]
+    made = Generator(nano, "threshold", cache="none")(["Sort: c a b", "Copy: a"], length=24)
+    out = nano.model.model.generate(**batch(tokens), custom_generate=decoders.generate, cache="none", max_new_tokens=24)
+    width = max(map(len, tokens))
+    for row, m in zip(out, made, strict=True):
+        assert row[width : width + len(m.tokens)].tolist() == list(m.tokens)
+        assert row[width + len(m.tokens)].item() in nano.model.stop_ids
+
+
+class Words:
+    """A tokenizer for streamers: a token is its number."""
+
+    def decode(self, tokens, **_):
+        return "".join(f"{t} " for t in tokens)
+
+
+@pytest.mark.parametrize("spec", ["left_to_right", "llada:steps=16", "threshold"])
+def test_a_streamer_gets_the_tokens_as_they_settle(model, spec):
+    prompt = PROMPTS[:1]
+    streamer = TextIteratorStreamer(Words(), skip_prompt=True, timeout=30)
+    worker = Thread(target=run, args=(model, prompt), kwargs={"decoder": spec, "streamer": streamer, "seed": 1})
+    worker.start()
+    text = "".join(streamer)
+    worker.join()
+    assert [int(t) for t in text.split()] == run(model, prompt, decoder=spec, seed=1)[0, 5:].tolist()
+
+
+class Recorder:
+    def __init__(self):
+        self.heard = []
+
+    def put(self, value):
+        self.heard.append(value.tolist())
+
+    def end(self):
+        self.heard.append("end")
+
+
+def test_a_streamer_hears_the_prompt_every_token_once_and_the_end(model):
+    streamer = Recorder()
+    out = run(model, PROMPTS[:1], decoder="left_to_right", streamer=streamer)
+    prompt, *tokens, end = streamer.heard
+    assert (prompt, end) == (PROMPTS[:1], "end")
+    assert [t for part in tokens for t in part] == out[0, 5:].tolist()
+    assert len(tokens) == out.shape[1] - 5  # one by one, as they are decoded
+
+
+class At(StoppingCriteria):
+    """Stops a row at a token."""
+
+    def __init__(self, token):
+        self.token = token
+
+    def __call__(self, input_ids, scores, **_):
+        return input_ids[:, -1] == self.token
+
+
+@pytest.mark.parametrize("spec", ["left_to_right", "llada:steps=16", "threshold"])
+def test_criteria_stop_a_row_where_they_would_have_stopped_it(model, spec):
+    whole = direct(model, spec=spec)[0]
+    token = whole[0][6]
+    expected = [w[: w.index(token) + 1] if token in w else w for w in whole]
+    out = run(model, decoder=spec, stopping_criteria=[At(token)], return_dict_in_generate=True)
+    check(out.sequences, expected)
+    assert out.finish_reason[0] == "stop"
+    streamer = Recorder()
+    run(model, PROMPTS[:1], decoder=spec, stopping_criteria=[At(token)], streamer=streamer)
+    assert [t for part in streamer.heard[1:-1] for t in part] == expected[0]
+
+
+def test_the_model_comes_back_as_it_was(model):
+    model.train()
+    model.lm_head.eval()
+    before = {name: m.training for name, m in model.named_modules()}
+    try:
+        check(run(model), direct(tiny())[0])
+        assert {name: m.training for name, m in model.named_modules()} == before
+    finally:
+        model.eval()
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"num_beams": 2}, "beam search cannot be honoured"),
+        ({"assistant_model": "itself"}, "assisted generation cannot be honoured"),
+        ({"prompt_lookup_num_tokens": 3}, "assisted generation cannot be honoured"),
+        ({"synced_gpus": True}, "synced_gpus"),
+        ({"repetition_penalty": 1.2}, "RepetitionPenaltyLogitsProcessor cannot be honoured"),
+        ({"min_new_tokens": 3}, "cannot be honoured"),
+        ({"no_repeat_ngram_size": 2}, "NoRepeatNGramLogitsProcessor"),
+        ({"do_sample": True, "min_p": 0.1}, "MinPLogitsWarper"),
+        ({"prefix_allowed_tokens_fn": lambda b, s: [4]}, "PrefixConstrainedLogitsProcessor"),
+        ({"return_dict_in_generate": True, "output_scores": True}, "output_scores"),
+        ({"return_dict_in_generate": True, "output_hidden_states": True}, "output_hidden_states"),
+        ({"position_ids": torch.tensor([[3, 4, 5, 6, 7]] * 3)}, "position_ids"),
+        ({"inputs_embeds": torch.zeros(3, 5, 32).double()}, "inputs_embeds"),
+        ({"attention_mask": torch.tensor([[1] * 5, [1] * 5, [0] * 5])}, "row 2 is padding only"),
+        ({"streamer": Recorder()}, "a streamer shows one row"),
+        ({"mask_id": None}, "no known diffusion family: say what its mask token is"),
+        ({"mask_id": 64}, "mask_id must be the id of one of 64 tokens"),
+        ({"attention": "none"}, "knows the attention bidirectional or block"),
+        ({"decoder": "treshold"}, "did you mean 'threshold'"),
+        ({"cache": "exactly"}, "did you mean 'exact'"),
+        ({"decoder": "llada:steps=5", "block": 4}, "5 steps cannot be split"),
+        ({"seed": [1]}, "as many seeds"),
+        ({"guidance": -1.0}, "guidance must be at least 0"),
+        ({"pad_token_id": None, "eos_token_id": None, "stopping_criteria": ["one"]}, "pad_token_id is needed"),
+    ],
+)
+def test_what_cannot_be_honoured_is_one_clear_line(model, how, message):
+    if "assistant_model" in how:
+        how = {"assistant_model": model, "prompts": PROMPTS[:1]}
+    if how.get("stopping_criteria") == ["one"]:
+        how = {**how, "stopping_criteria": [At(direct(model, stop_ids=())[0][0][2])]}
+        model = tiny(pad_token_id=None, eos_token_id=None)
+    with pytest.raises(UsageError, match=message) as e:
+        run(model, **how)
+    assert "\n" not in str(e.value)
+
+
+def test_a_decoder_without_a_temperature_does_not_sample(model):
+    @dataclass(frozen=True)
+    class All(decoders.Decoder):
+        def step(self, s, p):
+            return s.commit(s.open, *p.best())
+
+    with pytest.raises(UsageError, match="All has no option temperature"):
+        run(model, decoder=All(), do_sample=True)
+    assert run(model, decoder=All(), return_dict_in_generate=True).nfe.tolist() == [1, 1, 1]
+
+
+def test_keys_and_values_from_elsewhere_are_refused(model):
+    past = model(torch.tensor([[5]]), use_cache=True).past_key_values
+    with pytest.raises(UsageError, match="past_key_values"):
+        run(model, PROMPTS[:1], past_key_values=past)
+
+
+def test_other_networks_are_refused():
+    t5 = T5ForConditionalGeneration(T5Config(d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2, decoder_start_token_id=0, **SPECIAL))
+    with pytest.raises(UsageError, match=r"T5ForConditionalGeneration cannot be told.* another kind of network"):
+        run(t5)
+    window = {"sliding_window": 4, "layer_types": ["sliding_attention", "full_attention"], "use_sliding_window": True}
+    with pytest.raises(UsageError, match="it has sliding_attention"):
+        run(tiny("qwen2", **window))
+    mistral = MistralForCausalLM(MistralConfig(**{**SIZES, "sliding_window": 4}))
+    with pytest.raises(UsageError, match="a sliding window of 4"):
+        run(mistral)
+    gpt2 = GPT2LMHeadModel(GPT2Config(n_embd=16, n_layer=1, n_head=2, n_positions=64, **SPECIAL)).double().eval()
+    check(run(gpt2), direct(gpt2)[0])
+
+
+def test_code_of_a_checkpoints_own_is_refused(model):
+    from transformers import GenerationMixin, LlamaModel, PreTrainedModel
+
+    class Own(PreTrainedModel, GenerationMixin):
+        config_class = LlamaConfig
+
+        def __init__(self, config):
+            super().__init__(config)
+            self.model = LlamaModel(config)
+
+        def forward(self, input_ids=None, attention_mask=None, position_ids=None, **_):
+            raise AssertionError
+
+    with pytest.raises(UsageError, match="Own is no class of transformers' own"):
+        run(Own(LlamaConfig(**SIZES)))
+
+
+def test_it_is_not_called_alone(model):
+    with pytest.raises(UsageError, match="cannot be called alone"):
+        decoders.generate(model, torch.tensor([[5]]))
+
+
+def test_a_typo_is_found_by_transformers(model):
+    with pytest.raises(ValueError, match="decodr"):
+        run(model, decodr="threshold")
+
+
+def test_it_is_there_without_importing_transformers():
+    code = (
+        "import sys, decoders; early = 'transformers' in sys.modules; decoders.generate; print(early, 'transformers' in sys.modules)\n"
+        "try: decoders.generat\nexcept AttributeError as e: print(e)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "False True\nmodule 'decoders' has no attribute 'generat'\n"

@@ -1,0 +1,551 @@
+"""Every family of checkpoints: what loading makes of its files, and what a session predicts against a plain full forward."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from checkpoints import EOS, EXTRA, MASK, RECIPES, TEXT, VOCAB, llada2_weights, write
+from click.testing import CliRunner
+from torch import Tensor, nn
+
+from decoders import UsageError, get
+from decoders.cli import main
+from decoders.core.loop import decode
+from decoders.core.windows import Blocks
+from decoders.models import families
+from decoders.models.source import Checkpoint, Loaded, load_model, source_of
+from decoders_bench.golden.models import purify
+
+SHIFTED = ("dream", "fast_dllm_v2")
+BLOCKS = {"sdar": 4, "sdar_moe": 4, "fast_dllm_v2": 32, "llada2": 32}
+DECODERS = ("llada", "illada", "dream", *BLOCKS)
+ENCODERS = ("bert", "roberta", "distilbert", "modernbert")
+PROMPTS = [[3, 7, 30, 41, 5], [60, 61, 62, 2, 11, 12, 13, 9, 8, 1, 0]]
+
+
+@pytest.fixture(autouse=True)
+def modules_of_checkpoints(tmp_path, monkeypatch):
+    """transformers copies the code of a checkpoint into a cache of modules before it runs it."""
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield
+    for name in [n for n in sys.modules if n.startswith("transformers_modules")]:
+        del sys.modules[name]
+
+
+def pure(model: nn.Module) -> Any:
+    """In float64 throughout: `purify` does attention and angles, and the norms of transformers go through float32 too."""
+    model = model.double()
+    if not type(model).__name__.startswith("LLaDA2"):
+        purify(model)
+        model.set_experts_implementation("eager")  # the others know no float64
+
+    def exact(norm: nn.Module):
+        return lambda x: norm.weight * x * torch.rsqrt(x.square().mean(-1, keepdim=True) + norm.variance_epsilon)
+
+    for module in model.modules():
+        if hasattr(module, "variance_epsilon"):
+            module.forward = exact(module)
+    return model
+
+
+def load(directory: Path, name: str, **options: Any) -> Loaded:
+    return load_model(str(directory), **({"trust_remote_code": True} if name == "llada2" else {}), **options)
+
+
+def full(model: Any, tokens: Tensor, block: int | None, shifted: bool) -> Tensor:
+    """(L, V) one forward over a whole row, in which position i sees blocks up to its own, counted from the start of the row."""
+    place = torch.arange(len(tokens))
+    sees = place[:, None] // block >= place // block if block else torch.ones(len(tokens), len(tokens), dtype=torch.bool)
+    bias = torch.zeros(sees.shape, dtype=torch.float64).masked_fill(~sees, torch.finfo(torch.float64).min)[None, None]
+    with torch.inference_mode():
+        logits = model(input_ids=tokens[None], attention_mask=bias, position_ids=place[None], use_cache=False).logits[0]
+    return torch.cat([logits[:1], logits[:-1]]) if shifted else logits
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_a_session_predicts_what_a_plain_full_forward_does(tmp_path, name):
+    """In every forward of a run over several windows, ragged rows and stored keys: the logits of the wanted positions are those of
+    the model that the files were made from, under transformers' own names, over the whole row."""
+    length = 64 - len(PROMPTS[0]) if BLOCKS.get(name) == 32 else 24 - len(PROMPTS[0])
+    prompts = PROMPTS if name not in BLOCKS else [PROMPTS[0], PROMPTS[1][:5]]  # rows end where a block does: references pad, we cut
+    original = write(tmp_path / "c", name)
+    loaded = load(tmp_path / "c", name)
+    assert type(loaded.model.model).__name__ == (RECIPES[name].native or "LLaDA2MoeModelLM")
+    loaded.model.model = pure(loaded.model.model)
+    reference = loaded.model.model if original is None else pure(original)
+    errors = []
+
+    def watch(f, p, c):
+        for b, prompt in enumerate(prompts):
+            tokens = f.tokens[b, : len(prompt) + length]
+            want = full(reference, tokens, BLOCKS.get(name), name in SHIFTED)
+            for n, w in enumerate(p.at[b].tolist()):
+                if w < p.width:
+                    errors.append((p.logits[b, n] - want[f.at[b, w]]).abs().max().item())
+
+    windows = Blocks(loaded.block or 8, within=loaded.model.attention_block)
+    decode(loaded.model, get("threshold:tau=0.5"), prompts, length=length, windows=windows, stop=False, watch=watch)
+    assert len(errors) >= 2 * length
+    # the router of Qwen3-MoE takes its softmax in float32
+    assert max(errors) < (1e-5 if name == "sdar_moe" else 1e-9)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_a_masked_language_model_predicts_what_its_own_forward_does(tmp_path, name):
+    original = write(tmp_path / "c", name).double()
+    loaded = load(tmp_path / "c", name)
+    loaded.model.model.double()
+    prompts, length, errors = PROMPTS, 9, []
+    first = 2 if name == "roberta" else 0  # its positions follow that of the padding token, 1, which a text may hold
+
+    def watch(f, p, c):
+        for b, prompt in enumerate(prompts):
+            tokens = f.tokens[b : b + 1, : len(prompt) + length]
+            place = {"position_ids": torch.arange(tokens.shape[1])[None] + first} if first else {}
+            with torch.inference_mode():
+                want = original(input_ids=tokens, **place).logits[0]
+            errors.extend((p.logits[b, n] - want[f.at[b, w]]).abs().max().item() for n, w in enumerate(p.at[b].tolist()) if w < p.width)
+
+    decode(loaded.model, get("threshold:tau=0.5"), prompts, length=length, stop=False, watch=watch)
+    assert errors
+    assert max(errors) < (1e-5 if name == "modernbert" else 1e-9)  # ModernBERT takes its angles in float32
+
+
+@pytest.mark.parametrize(
+    ("name", "length", "block", "positions", "mask", "stops"),
+    [
+        ("llada", 128, None, 256, MASK, (EOS,)),
+        ("illada", 128, None, 256, MASK, (EOS,)),
+        ("dream", 128, None, 256, MASK, (EOS,)),
+        ("sdar", 128, 4, 256, MASK, (EOS,)),
+        ("sdar_moe", 128, 4, 256, MASK, (EOS,)),
+        ("fast_dllm_v2", 128, 8, 256, MASK, (EOS,)),
+        ("llada2", 256, 32, 256, MASK, (EOS,)),
+        ("diffusion_gemma", 256, 16, 256, None, (EOS,)),
+        ("bert", 64, None, 128, MASK, ()),
+        ("roberta", 64, None, 126, MASK, ()),
+    ],
+)
+def test_what_a_family_brings(tmp_path, name, length, block, positions, mask, stops):
+    write(tmp_path / "c", name)
+    loaded = load(tmp_path / "c", name)
+    m = loaded.model
+    assert (loaded.length, loaded.block, loaded.positions) == (length, block, positions)
+    assert (m.mask_id, m.stop_ids, m.vocab) == (mask, stops, VOCAB)
+    assert loaded.never == (() if mask is None else (MASK,))
+    assert m.block_causal == (block is not None)
+    assert m.attention_block == (32 if name == "fast_dllm_v2" else None)
+
+
+def test_every_family_has_a_checkpoint_here():
+    made = {families.family_of(dict(r.config), name).name for name, r in RECIPES.items()}
+    assert made == set(families.FAMILIES) - {"nano"}
+
+
+def test_blocks_are_those_of_the_config(tmp_path):
+    write(tmp_path / "sdar", "sdar", block_size=8)
+    assert load_model(str(tmp_path / "sdar")).block == 8
+    write(tmp_path / "fast", "fast_dllm_v2", bd_size=16)
+    fast = load_model(str(tmp_path / "fast"))
+    assert (fast.block, fast.model.attention_block) == (8, 16)
+
+
+# ids
+
+
+def test_ids_that_the_config_does_not_give_are_the_familys(tmp_path, monkeypatch):
+    write(tmp_path / "c", "dream", mask_token_id=None)
+    with pytest.raises(UsageError, match="no mask token with the id 151666"):
+        load_model(str(tmp_path / "c"))
+    monkeypatch.setitem(families.FAMILIES, "dream", replace(families.FAMILIES["dream"], mask=MASK))
+    assert load_model(str(tmp_path / "c")).model.mask_id == MASK
+
+
+@pytest.mark.parametrize(
+    ("config", "generation", "ends", "stops"),
+    [
+        (EOS, None, (), (EOS,)),
+        ([EOS, EXTRA], None, (), (EOS, EXTRA)),
+        (EOS, EXTRA, (), (EOS, EXTRA)),
+        (EOS, [EXTRA, EOS], (), (EOS, EXTRA)),
+        (EOS, None, (EOS, EXTRA), (EOS, EXTRA)),
+        (EXTRA, None, (EOS, 5), (EXTRA,)),  # another tokenizer: the family's ids mean other things there
+        (None, None, (EOS, 151643), (EOS,)),  # nor are ids beyond the vocabulary any use
+    ],
+)
+def test_stop_tokens(tmp_path, monkeypatch, config, generation, ends, stops):
+    monkeypatch.setitem(families.FAMILIES, "dream", replace(families.FAMILIES["dream"], ends=ends))
+    write(tmp_path / "c", "dream", eos_token_id=config)
+    if generation is not None:
+        (tmp_path / "c" / "generation_config.json").write_text(json.dumps({"eos_token_id": generation}))
+    assert load_model(str(tmp_path / "c")).model.stop_ids == stops
+
+
+def test_the_real_ids(tmp_path):
+    """So that nobody changes one by accident; where they come from stands in the table."""
+    known = {f.name: (f.mask, f.ends, f.block, f.window, f.shifted, f.attentions[0]) for f in families.FAMILIES.values()}
+    assert known["llada"] == (126336, (126081, 126348), 32, None, False, "bidirectional")
+    assert known["illada"] == (5, (), 32, None, False, "bidirectional")
+    assert known["dream"] == (151666, (151643, 151645), 32, None, True, "bidirectional")
+    assert known["sdar"] == known["sdar_moe"] == (151669, (), 4, None, False, "block")
+    assert known["fast_dllm_v2"] == (151665, (151645,), 32, 8, True, "block")
+    assert known["llada2"] == (156895, (156892,), 32, None, False, "block")
+
+
+# files
+
+
+@pytest.mark.parametrize("name", ["llada", "sdar_moe", "llada2", "bert"])
+def test_shards_in_bfloat16_are_the_same_model(tmp_path, name):
+    write(tmp_path / "one", name, dtype=torch.bfloat16)
+    write(tmp_path / "many", name, dtype=torch.bfloat16, shards=3)
+    assert len(list((tmp_path / "many").glob("*.safetensors"))) == 3
+    one, many = (load(tmp_path / d, name).model.model for d in ("one", "many"))
+    assert {p.dtype for p in many.parameters()} == {torch.float32}  # on a CPU
+    assert [torch.equal(a, b) for a, b in zip(one.parameters(), many.parameters(), strict=True)] == [True] * len(list(one.parameters()))
+    half = load(tmp_path / "many", name, dtype="bfloat16").model.model
+    assert {p.dtype for p in half.parameters()} == {torch.bfloat16}
+    tokens = torch.tensor(PROMPTS[:1])
+    with torch.inference_mode():
+        a, b = (m(input_ids=tokens, attention_mask=None).logits.float() for m in (one, half))
+    assert 0 < (a - b).abs().max() < 0.1 * a.abs().max()
+
+
+def test_the_tokenizer_may_be_a_vocabulary_and_merges(tmp_path):
+    for files in ("json", "vocab"):
+        write(tmp_path / files, "dream", files=files)
+    a, b = (load_model(str(tmp_path / files)).tokenizer for files in ("json", "vocab"))
+    text = "a <|mask|> b<|im_end|>"
+    assert a.encode(text) == b.encode(text)
+    assert MASK in b.encode(text)
+    assert a.decode(a.encode(text)) == b.decode(b.encode(text)) == text
+
+
+def test_the_code_of_a_checkpoint_runs_only_if_told_to(tmp_path):
+    write(tmp_path / "c", "llada2")
+    witness = tmp_path / "ran"
+    for file in (tmp_path / "c").glob("*.py"):
+        file.write_text(f"open({str(witness)!r}, 'w').close()\n" + file.read_text())
+    with pytest.raises(UsageError, match="trust_remote_code=true"):
+        load_model(str(tmp_path / "c"))
+    assert not witness.exists()
+    load_model(f"{tmp_path / 'c'}:trust_remote_code=true")
+    assert witness.exists()
+
+
+def test_a_native_family_never_runs_code_even_if_told_to(tmp_path):
+    write(tmp_path / "c", "llada")
+    witness = tmp_path / "ran"
+    for file in ("configuration_llada.py", "modeling_llada.py"):
+        (tmp_path / "c" / file).write_text(f"open({str(witness)!r}, 'w')\n")
+    load_model(str(tmp_path / "c"), trust_remote_code=True)
+    assert not witness.exists()
+
+
+def test_code_for_transformers_4_gets_its_weights_and_its_angles(tmp_path):
+    """The stand-in initialises as such code does: nothing of that may be left after loading."""
+    write(tmp_path / "c", "llada2", seed=3)
+    model = load(tmp_path / "c", "llada2").model.model
+    torch.manual_seed(3)
+    written, got = llada2_weights(), model.state_dict()
+    assert set(written) == set(got)
+    assert all(torch.equal(written[key], got[key]) for key in written)
+    want = 1 / 600000.0 ** (torch.arange(0, 8, 2) / 8)
+    assert torch.allclose(model.model.rotary_emb.inv_freq, want)
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+    assert "default" not in ROPE_INIT_FUNCTIONS
+
+
+def damage(directory: Path, name: str, how: str) -> None:
+    files = sorted(directory.glob("*.safetensors"))
+    if how == "missing shard":
+        files[1].unlink()
+    elif how == "no index":
+        (directory / "model.safetensors.index.json").unlink()
+    elif how == "bad index":
+        (directory / "model.safetensors.index.json").write_text('{"weight_map": {"a": "../b.safetensors"}}')
+    elif how == "bin":
+        for file in files:
+            file.unlink()
+        (directory / "model.safetensors.index.json").unlink()
+        torch.save({}, directory / "pytorch_model.bin")
+    elif how == "no config":
+        (directory / "config.json").unlink()
+    elif how == "no tokenizer":
+        (directory / "tokenizer.json").unlink()
+    elif how == "cut":
+        files[0].write_bytes(files[0].read_bytes()[:100])
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("missing shard", "lacks 1 of its 3 shards, the first is model-00002-of-00003.safetensors"),
+        ("no index", "no model.safetensors and no model.safetensors.index.json, only model-00001-of-00003.safetensors"),
+        ("bad index", "weight_map does not map names to files beside it"),
+        ("bin", "only pytorch_model.bin; other formats of weights are not read"),
+        ("no config", "it has no config.json"),
+        ("no tokenizer", "no tokenizer.json"),
+        ("cut", "cannot be read"),
+    ],
+)
+def test_damage_is_one_clear_line(tmp_path, how, message):
+    write(tmp_path / "c", "sdar", shards=3)
+    damage(tmp_path / "c", "sdar", how)
+    with pytest.raises(UsageError, match=message) as e:
+        load_model(str(tmp_path / "c"))
+    assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("llada", {"model_type": "lladda"}, "model_type 'lladda' with LLaDAModelLM is none that is known"),
+        ("llada", {"architectures": ["LLaDAMoEModel"]}, "LLaDAMoEModel is none that is known"),
+        ("dream", {"architectures": ["DreamForCausalLM"]}, "DreamForCausalLM is none that is known"),
+        ("sdar", {"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]}, "names no diffusion_family"),
+        ("bert", {"architectures": ["GalaxyForMaskedLM"]}, "GalaxyForMaskedLM is not one of transformers"),
+        ("llada", {"mask_token_id": 5}, "no mask token with the id 5"),
+        ("llada", {"mask_token_id": 5000}, "no mask token with the id 5000"),
+        ("llada", {"alibi": True}, "alibi=True, and only False is known"),
+        ("llada", {"block_type": None}, "block_type='sequential', and only 'llama'"),
+        ("llada", {"layer_norm_type": "default"}, "only 'rms'"),
+        ("llada", {"activation_type": "gelu"}, "only 'silu'"),
+        ("llada", {"rope": False}, "only True"),
+        ("llada", {"include_qkv_bias": True}, "include_qkv_bias"),
+        ("llada", {"scale_logits": True}, "scale_logits"),
+        ("llada", {"use_scheduler_head": True}, "use_scheduler_head=True, which is not known"),
+        ("llada", {"d_model": None}, "no d_model"),
+        ("llada", {"n_layers": 3}, "do not fit LlamaForCausalLM"),
+        ("llada", {"n_layers": 1}, "do not fit LlamaForCausalLM"),
+        ("llada", {"mlp_hidden_size": 40}, r"down_proj.weight, \(32, 48\) where \(32, 40\) is needed"),
+        ("illada", {"layer_norm_eps": 1e-5}, "only RMSNorm is known"),
+        ("dream", {"use_mrope": True}, "use_mrope"),
+        ("dream", {"use_sliding_window": True}, "sliding window"),
+        ("dream", {"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "rotary embedding 'dynamic'"),
+        ("dream", {"logit_softcap": 30.0}, "logit_softcap=30.0, which is not known"),
+        ("sdar", {"use_regular_causal": True}, "use_regular_causal"),
+        ("sdar", {"hidden_size": 33}, "config.json|weights"),
+        ("sdar_moe", {"num_experts": 5}, "weights"),
+        ("fast_dllm_v2", {"layer_types": ["full_attention", "sliding_attention"]}, "sliding window"),
+    ],
+)
+def test_a_config_that_is_not_known_is_refused_in_one_line(tmp_path, name, changes, message):
+    write(tmp_path / "c", name, **changes)
+    with pytest.raises(UsageError, match=message) as e:
+        load_model(str(tmp_path / "c"))
+    assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rope_scaling": {"type": "linear", "factor": 2.0}},
+        {"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}},
+        {"rope_theta": None, "rope_parameters": {"rope_type": "default", "rope_theta": 1000000.0}},  # as transformers 5 writes it
+        {"fancy_new_key": "of no meaning", "norm_topk_prob": False},
+    ],
+)
+def test_a_config_may_say_more(tmp_path, changes):
+    write(tmp_path / "c", "sdar", **changes)
+    rope = load_model(str(tmp_path / "c")).model.model.config.rope_parameters
+    assert rope["rope_theta"] == 1000000.0
+    assert rope["rope_type"] in ("default", "linear", "yarn")
+
+
+def test_tied_heads_need_no_weight_of_their_own(tmp_path):
+    write(tmp_path / "c", "illada")
+    from safetensors import safe_open
+
+    with safe_open(tmp_path / "c" / "model.safetensors", "pt") as f:
+        assert "lm_head.weight" not in f.keys()  # noqa: SIM118
+    model = load_model(str(tmp_path / "c")).model.model
+    assert model.lm_head.weight.data_ptr() == model.model.embed_tokens.weight.data_ptr()
+
+
+def test_harmless_weights_may_lie_in_the_files(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    for name, extra in (
+        ("illada", ("lm_head.weight", "model.layers.0.self_attn.rotary_emb.inv_freq")),
+        ("bert", ("bert.pooler.dense.weight", "cls.seq_relationship.weight", "bert.embeddings.position_ids")),
+    ):
+        write(tmp_path / name, name)
+        file = tmp_path / name / "model.safetensors"
+        weights = load_file(file)
+        more = {key: weights["model.embed_tokens.weight"].clone() if key == "lm_head.weight" else torch.zeros(3) for key in extra}
+        save_file({**weights, **more}, file, metadata={"format": "pt"})
+        load_model(str(tmp_path / name))
+        save_file({**weights, "model.adapter.weight": torch.zeros(3)}, file, metadata={"format": "pt"})
+        with pytest.raises(UsageError, match=r"do not fit .* the first is model\.adapter\.weight"):
+            load_model(str(tmp_path / name))
+
+
+def test_a_tokenizer_that_names_no_mask(tmp_path):
+    write(tmp_path / "c", "bert")
+    for name in ("tokenizer_config.json",):
+        path = tmp_path / "c" / name
+        path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "mask_token"}))
+    with pytest.raises(UsageError, match="has no mask token"):
+        load_model(str(tmp_path / "c"))
+
+
+def test_code_that_fails_or_is_not_there(tmp_path):
+    write(tmp_path / "c", "llada2")
+    (tmp_path / "c" / "modeling_llada2_moe.py").write_text("raise RuntimeError('broken\\nin two lines')\n")
+    with pytest.raises(UsageError, match=r"the code in .* cannot be run: RuntimeError: broken$"):
+        load(tmp_path / "c", "llada2")
+    write(tmp_path / "d", "llada2", auto_map=None)
+    with pytest.raises(UsageError, match="names no code of its own in auto_map"):
+        load(tmp_path / "d", "llada2")
+
+
+# where and how
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device": "abacus"}, "the device 'abacus' cannot be used"),
+        ({"dtype": "float8"}, "dtype must be one of auto, float32, bfloat16, float16, not 'float8'"),
+        ({"device_map": "everywhere"}, "device_map must be one of"),
+        ({"device_map": "auto", "tp": True}, "take one"),
+        ({"device_map": "auto", "device": "meta"}, "device_map places the model itself"),
+        ({"tp": True}, "torchrun"),
+        ({"attention": "block"}, "the family llada knows the attention bidirectional, not 'block'"),
+    ],
+)
+def test_options_that_cannot_be(tmp_path, monkeypatch, options, message):
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    write(tmp_path / "c", "llada")
+    with pytest.raises(UsageError, match=message):
+        load_model(str(tmp_path / "c"), **options)
+    written = ",".join(f"{key}={str(value).lower()}" for key, value in options.items())
+    with pytest.raises(UsageError, match=message):
+        load_model(f"{tmp_path / 'c'}:{written}")
+
+
+@pytest.mark.parametrize("how", ["device_map=auto", "tp=true"])
+def test_several_devices_need_accelerate(tmp_path, monkeypatch, how):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "accelerate" else found(name, *more))
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    write(tmp_path / "c", "llada")
+    with pytest.raises(UsageError, match="pip install accelerate"):
+        load_model(f"{tmp_path / 'c'}:{how}")
+
+
+with_accelerate = pytest.mark.skipif(importlib.util.find_spec("accelerate") is None, reason="needs accelerate")
+
+
+@pytest.mark.slow
+@with_accelerate
+@pytest.mark.parametrize("name", ["llada", "sdar_moe"])
+def test_two_processes_share_one_model(tmp_path, name):
+    write(tmp_path / "c", name)
+    script = tmp_path / "shared.py"
+    script.write_text(
+        "import sys, torch\n"
+        "from decoders.models.source import load_model\n"
+        "whole, part = (load_model(sys.argv[1], tp=tp).model.model for tp in (False, True))\n"
+        "a, b = (m.model.layers[0].self_attn.q_proj.weight for m in (whole, part))\n"
+        "assert b.to_local().shape[0] * 2 == a.shape[0]\n"
+        "tokens = torch.tensor([[3, 7, 30, 41, 5]])\n"
+        "with torch.inference_mode():\n"
+        "    assert torch.allclose(whole(input_ids=tokens).logits, part(input_ids=tokens).logits, atol=1e-4)\n"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script, tmp_path / "c"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=200, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@with_accelerate
+def test_device_map_gives_the_same_model(tmp_path):
+    write(tmp_path / "c", "llada")
+    a, b = (load_model(str(tmp_path / "c"), **how).model.model for how in ({}, {"device_map": "auto"}))
+    tokens = torch.tensor(PROMPTS[:1], device=b.device)
+    with torch.inference_mode():
+        assert torch.allclose(a(input_ids=tokens.cpu()).logits, b(input_ids=tokens).logits.float().cpu(), atol=1e-3)
+
+
+def test_options_beside_a_spec(tmp_path):
+    write(tmp_path / "c", "llada")
+    path = str(tmp_path / "c")
+    assert source_of(path, dtype="bfloat16") == source_of(f"{path}:dtype=bfloat16") == Checkpoint(path, dtype="bfloat16")
+    assert source_of(f"{path}:device=cpu", dtype="float16") == Checkpoint(path, device="cpu", dtype="float16")
+    assert source_of(f"checkpoint-{path}"[11:]) == Checkpoint(path)
+    with pytest.raises(UsageError, match="the option 'dtype' stands in"):
+        source_of(f"{path}:dtype=bfloat16", dtype="bfloat16")
+    with pytest.raises(UsageError, match="did you mean 'dtype'"):
+        source_of(path, dtyp="bfloat16")
+    with pytest.raises(UsageError, match="dtype"):
+        source_of("nano", dtype="bfloat16")
+    with pytest.raises(UsageError, match="the option 'attention' stands in"):
+        source_of("nano:attention=block", attention="block")
+    assert load_model("nano", attention="block").model.block_causal
+    with pytest.raises(UsageError, match="there is no checkpoint directory"):
+        source_of(str(tmp_path / "nowhere"), dtype="bfloat16")
+
+
+def test_the_same_seed_writes_the_same_files(tmp_path):
+    for d, seed in (("a", 0), ("b", 0), ("c", 1)):
+        write(tmp_path / d, "sdar", seed=seed)
+    a, b, c = ((tmp_path / d / "model.safetensors").read_bytes() for d in "abc")
+    assert a == b != c
+    assert len(TEXT) < VOCAB
+
+
+# the command line
+
+
+def settings_of(name: str) -> list[tuple[str, str]]:
+    """Decoders and caches for a family: three decoders and every cache that its model can have, each at least once."""
+    encoder, gemma = name in ENCODERS, name == "diffusion_gemma"
+    specs = ["threshold:tau=0.5", "llada", "factor:f=1.0", *([] if gemma else ["ancestral", "first_hitting"])]
+    specs += [] if encoder or gemma else ["left_to_right"]
+    caches = ["exact", "none"]
+    if not encoder:
+        caches += ["prefix", "dual", "entropycache", "dkv", "interval"]
+        caches += ["block"] if name in BLOCKS or gemma else []
+        caches += ["elastic"] if name not in ("llada2", "diffusion_gemma") else []
+    return list(zip(cycle(specs), caches, strict=False)) if len(caches) > len(specs) else list(zip(specs, cycle(caches), strict=False))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_family_decodes_from_the_command_line(tmp_path, name):
+    write(tmp_path / "c", name)
+    settings, made = settings_of(name), {}
+    assert len({spec for spec, _ in settings}) >= 3
+    for spec, cache in settings:
+        arguments = ["generate", "-m", str(tmp_path / "c"), "-d", spec, "-c", cache, "-n", "16", "--ignore-eos", "--json", "ab(c"]
+        done = CliRunner().invoke(main, [*arguments, *(["--trust-remote-code"] if name == "llada2" else [])])
+        assert done.exit_code == 0, done.stderr
+        made[spec, cache] = json.loads(done.stdout)
+    for (_, cache), row in made.items():
+        assert len(row["tokens"]) <= 16  # cut before the first stop token
+        assert row["finish_reason"] == "length"
+        assert row["positions_computed"] > 0
+        assert row["flops"] > 0
+        assert (row["kv_bytes"] > 0) == (name not in ENCODERS)
+        if cache == "none":
+            assert row["cache_hit_rate"] == 0
+
+
+@pytest.mark.parametrize(("name", "cache"), [("bert", "dual"), ("bert", "elastic"), ("diffusion_gemma", "elastic"), ("llada", "block")])
+def test_a_cache_that_a_family_cannot_have_is_one_line(tmp_path, name, cache):
+    write(tmp_path / "c", name)
+    done = CliRunner().invoke(main, ["generate", "-m", str(tmp_path / "c"), "-c", cache, "ab"])
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert "the cache" in done.stderr
