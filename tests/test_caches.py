@@ -401,11 +401,11 @@ def resident() -> int:
 
 def tensors() -> int:
     gc.collect()
-    return sum(isinstance(x, Tensor) for x in gc.get_objects())
+    return sum(issubclass(type(x), Tensor) for x in gc.get_objects())  # isinstance would wake lazy modules
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cache", ["exact", "dual", "entropycache", "elastic"])
+@pytest.mark.parametrize("cache", ["exact", "entropycache", "elastic"])
 def test_memory_stays_flat_over_thousands_of_steps(plain_net: Qwen3ForCausalLM, cache: str) -> None:
     marks: list[tuple[int, int]] = []
 
@@ -415,9 +415,9 @@ def test_memory_stays_flat_over_thousands_of_steps(plain_net: Qwen3ForCausalLM, 
 
     model = TransformersModel(plain_net, mask_id=MASK)
     spec = "left_to_right" if cache == "exact" else "first_hitting"
-    rows = decode(model, get(spec), [[1, 2, 3]], length=2500, windows=Blocks(16), cache=get_cache(cache), watch=watch)
-    assert rows[0].nfe == 2500
-    assert len(marks) == 5
+    rows = decode(model, get(spec), [[1, 2, 3]], length=2000, windows=Blocks(16), cache=get_cache(cache), watch=watch)
+    assert rows[0].nfe == 2000
+    assert len(marks) == 4
     assert max(n for _, n in marks[1:]) <= marks[1][1] + 20
     assert marks[-1][0] - marks[1][0] < 16 << 20
 
@@ -434,3 +434,13 @@ def test_the_store_is_as_large_as_the_model_says(plain_net: Qwen3ForCausalLM, ma
     ))
     stored = sum(x.numel() * x.element_size() for pair in session.cache.stored.values() for x in pair)
     assert stored == 2 * 17 * model.column_bytes
+
+
+def test_the_head_runs_on_wanted_rows_only() -> None:
+    """At a vocabulary of 126 k the logits of a whole canvas would not fit."""
+    net, rows = network(), []
+    net.lm_head.register_forward_hook(lambda module, args, out: rows.append(out.shape[1]))
+    model, wanted = TransformersModel(net, mask_id=MASK), []
+    decode(model, get("first_hitting"), [[1, 2, 3]], length=64, windows=Blocks(16), watch=lambda f, p, c: wanted.append(int(f.want.sum())))
+    assert wanted == [n for _ in range(4) for n in range(16, 0, -1)]
+    assert all(n <= seen <= n + 1 for n, seen in zip(wanted, rows, strict=True))  # eighths of a window of 16
