@@ -23,7 +23,7 @@ from decoders.core.canvas import APPROXIMATE, NOTHING, Canvas, Shape, layout
 from decoders.core.forward import Forward, Need, must_recompute, refresh
 from decoders.core.pred import Attention
 from decoders.core.trace import Trace
-from decoders.models.adapter import TransformersModel
+from decoders.models.adapter import TransformersModel, parted
 from decoders.models.guidance import Guided
 from decoders.registry import entries
 from decoders.testing.toy import ToyModel
@@ -167,6 +167,35 @@ def test_rows_of_one_batch_refresh_at_different_steps() -> None:
     alone = [decode(model, decoder, [p], length=10, windows=Blocks(4), cache=cache, seed=i)[0] for i, p in enumerate(PROMPTS)]
     assert together == alone
     assert [(r.positions_computed, r.positions_reused) for r in together] == [(r.positions_computed, r.positions_reused) for r in alone]
+
+
+@pytest.mark.parametrize(
+    ("counts", "bound"),
+    [([5], None), ([5, 5, 5], None), ([100, 4], 4), ([100, 4, 3, 90], 4), ([100, 90, 80, 70], None), ([100, 0, 0, 0], 0), ([0, 0], None)],
+)
+def test_a_forward_is_parted_where_that_saves_a_quarter(counts: list[int], bound: int | None) -> None:
+    assert parted(counts) == bound
+
+
+@pytest.mark.parametrize("setting", ["bidirectional", "shifted", "blocks"])
+def test_a_forward_in_two_parts_is_the_same_as_in_one(
+    net: Qwen3ForCausalLM, setting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long prompt beside short ones, and rows that refresh at different forwards."""
+    model, prompts = TransformersModel(net, mask_id=MASK, **SETTINGS[setting]), [*PROMPTS, list(range(1, 22)) * 3]
+
+    def rows() -> tuple[list[Any], list[int]]:
+        ran: list[int] = []
+        monkeypatch.setattr(model, "hidden", lambda *a: ran.append(a[0].numel()) or TransformersModel.hidden(model, *a))
+        cache = get_cache("entropycache", tau=1.5, k=2)
+        return decode(model, get("threshold", tau=0.3), prompts, length=12, windows=Blocks(4), cache=cache, seed=5), ran
+
+    in_parts, parts = rows()
+    monkeypatch.setattr("decoders.models.adapter.parted", lambda counts: None)
+    whole, all_ = rows()
+    assert in_parts == whole
+    assert len(parts) > len(all_)
+    assert sum(parts) < 0.75 * sum(all_)
 
 
 # --- what may be trusted ---------------------------------------------------------------------------------------------------
@@ -389,9 +418,10 @@ def test_shapes_are_few_and_declared(plain_net: Qwen3ForCausalLM, cache: str) ->
     while bool(c.live.any()):
         f = ask(plan, c)
         c = tell(plan, c, f, session(f))
-    assert {columns for columns, _ in session.shapes} <= set(need.sizes)
-    assert {rows for _, rows in session.shapes} <= set(range(1, 9))
-    assert {"none": 1, "dual": 2}.get(cache, 0) in (0, len({columns for columns, _ in session.shapes}))
+    _, columns, wanted = (set(x) for x in zip(*session.shapes, strict=True))
+    assert columns <= set(need.sizes)
+    assert wanted <= set(range(1, 9))
+    assert {"none": 1, "dual": 2}.get(cache, 0) in (0, len(columns))
 
 
 def resident() -> int:
@@ -430,7 +460,7 @@ def test_the_store_is_as_large_as_the_model_says(plain_net: Qwen3ForCausalLM, ma
     want = torch.zeros(2, 4, dtype=torch.bool)
     session(Forward(
         tokens=torch.ones(2, 17, dtype=torch.long), until=torch.full((2, 17), 16), compute=every, outdated=~every, given=~every,
-        at=columns[:4].expand(2, -1), want=want, causal=want[:, 0], entered=want[:, 0],
+        at=columns[:4].expand(2, -1), want=want, causal=want[:, 0], entered=want[:, 0], phase=columns[:2],
     ))
     stored = sum(x.numel() * x.element_size() for pair in session.cache.stored.values() for x in pair)
     assert stored == 2 * 17 * model.column_bytes

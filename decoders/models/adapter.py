@@ -6,7 +6,8 @@ what is left of it, for models whose output i predicts position i. Models whose 
 need none.
 
 The columns to run are gathered to the left, row by row, and padded to the nearest of a few sizes that the cache policy declares
-(`Need.sizes`): shapes repeat, which is what a captured graph needs.
+(`Need.sizes`): shapes repeat, which is what a captured graph needs. Rows decide for themselves when to refresh, so in one forward some may
+need all their columns and others a few; then it is run in two parts, the few and the many, where that saves enough.
 """
 
 from __future__ import annotations
@@ -33,6 +34,15 @@ def compact(where: Tensor, pad: int, sizes: tuple[int, ...] = ()) -> Tensor:
     M = sizes[bisect_left(sizes, M)] if sizes and sizes[-1] >= M else M
     order = (~where).to(torch.uint8).argsort(dim=-1, stable=True)[:, :M]
     return torch.where(where.gather(1, order), order, pad)
+
+
+def parted(counts: list[int], least: float = 0.25) -> int | None:
+    """The number of columns up to which rows, which need `counts`, are run apart from those that need more; none: all together, if two
+    parts would not save the share `least` of what padding all of them to the largest costs."""
+    whole, ordered = len(counts) * max(counts), sorted(counts)
+    costs = {small: n * small + (len(counts) - n) * ordered[-1] for n, small in enumerate(ordered[:-1], 1)}
+    best = min(costs, key=lambda small: costs[small], default=0)
+    return best if costs and costs[best] < (1 - least) * whole else None
 
 
 def seen(until: Tensor, index: Tensor, columns: int) -> Tensor:
@@ -147,9 +157,9 @@ class TransformersSession:
         self.owner, self.need = owner, need
         self.probes = need.width if need.causal and not owner.shifted else 0
         self.sizes = (*need.sizes, need.sizes[-1] + self.probes) if need.sizes else ()
-        self.cache = ScatterCache(need.columns + self.probes)
-        self.shapes: set[tuple[int, int]] = set()
-        """(columns, logit rows) of every forward so far, as a graph would capture them."""
+        self.cache = ScatterCache(need.columns + self.probes, need.rows)
+        self.shapes: set[tuple[int, int, int]] = set()
+        """(rows, columns, logit rows) of every part of a forward so far, as a graph would capture them."""
 
     @torch.inference_mode()
     def __call__(self, f: Forward) -> Pred:
@@ -168,19 +178,36 @@ class TransformersSession:
             until, position = torch.cat([until, f.at], 1), torch.cat([position, f.at], 1)
             compute = torch.cat([compute, probe], 1)
         compute = compute.index_fill(1, torch.tensor([bin_], device=compute.device), False)
-        index = compact(compute, bin_, self.sizes)
-        self.cache.index = index
-        hidden, weights = self.owner.hidden(
-            tokens.gather(1, index), position.gather(1, index), seen(until, index, L + self.probes), self.cache, self.need.attention
-        )
         at = compact(f.want, W, widths(W))
-        self.shapes.add((index.shape[1], at.shape[1]))
+        asked = tokens, position, until, compute, source.gather(1, at.clamp(max=W - 1))
+        counts = compute.sum(-1)
+        bound = None if B == 1 or self.need.attention else parted(counts.tolist())
+        if bound is None:
+            wanted, attention = self.run(None, *asked)
+        else:
+            few = counts <= bound
+            parts = few.nonzero().flatten(), (~few).nonzero().flatten()
+            done = [self.run(rows, *(x[rows] for x in asked))[0] for rows in parts]
+            wanted, attention = torch.cat(done)[torch.cat(parts).argsort()], None
+        return Pred(self.owner.head(wanted), at, W, self.cost(compute, until, f.want), attention)
+
+    def run(
+        self, rows: Tensor | None, tokens: Tensor, position: Tensor, until: Tensor, compute: Tensor, source: Tensor
+    ) -> tuple[Tensor, Attention | None]:
+        """(B, N, D) the hidden states of the columns `source (B, N)` after running those where `compute (B, K)`, and the attention if it
+        is needed. Unless `rows (B,)` is none, these are some of the canvas's rows."""
+        K, bin_ = compute.shape[1], self.need.columns - 1
+        index = compact(compute, bin_, self.sizes)
+        self.cache.index, self.cache.rows = index, rows
+        hidden, weights = self.owner.hidden(
+            tokens.gather(1, index), position.gather(1, index), seen(until, index, K), self.cache, self.need.attention
+        )
+        self.shapes.add((*index.shape, source.shape[1]))
         order = torch.arange(index.shape[1], device=index.device).expand_as(index)
         slot = torch.zeros_like(compute, dtype=torch.long).scatter(1, index, order)
-        wanted = slot.gather(1, source.gather(1, at.clamp(max=W - 1)))
-        logits = self.owner.head(hidden.gather(1, wanted[..., None].expand(-1, -1, hidden.shape[-1])))
-        attention = None if weights is None else Attention(weights[..., :L], index.clamp(max=bin_))
-        return Pred(logits, at, W, self.cost(compute, until, f.want), attention)
+        wanted = slot.gather(1, source)[..., None].expand(-1, -1, hidden.shape[-1])
+        attention = None if weights is None else Attention(weights[..., : self.need.columns], index.clamp(max=bin_))
+        return hidden.gather(1, wanted), attention
 
     def cost(self, compute: Tensor, until: Tensor, want: Tensor) -> tuple[Tensor, Tensor]:
         """`Pred.cost`: what each row asked for, without the padding that a batch brings."""

@@ -10,27 +10,36 @@ from transformers.cache_utils import Cache
 
 class ScatterCache(Cache):
     """A store of `columns` keys and values a row and layer; fresh ones are written to the columns in `index (B, M)`, and every
-    layer attends to the whole store under the mask that it is given."""
+    layer attends to the whole store under the mask that it is given. With `rows (N,)`, a forward of those rows alone, `index` is
+    (N, M)."""
 
     is_compileable = False
 
-    def __init__(self, columns: int) -> None:
-        self.columns = columns
+    def __init__(self, columns: int, total: int | None = None) -> None:
+        """`total`: rows in all, where forwards may be of some rows only."""
+        self.columns, self.total = columns, total
         self.index: Tensor | None = None
+        self.rows: Tensor | None = None
         self.stored: dict[int, tuple[Tensor, Tensor]] = {}
         self.layers = []
 
     def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         if self.index is None:
             raise RuntimeError("set index before the forward")
+        fresh = key_states, value_states
         if layer_idx not in self.stored:
-            B, H, _, D = key_states.shape
-            E = value_states.shape[3]
-            self.stored[layer_idx] = (key_states.new_zeros(B, H, self.columns, D), value_states.new_zeros(B, H, self.columns, E))
-        index = self.index.to(key_states.device)  # with a device map, layers have devices of their own
-        for store, fresh in zip(self.stored[layer_idx], (key_states, value_states), strict=True):
-            store.scatter_(2, index[:, None, :, None].expand_as(fresh), fresh)
-        return self.stored[layer_idx]
+            B = self.total or key_states.shape[0]
+            keys, values = (x.new_zeros(B, x.shape[1], self.columns, x.shape[3]) for x in fresh)
+            self.stored[layer_idx] = keys, values
+        store, index = self.stored[layer_idx], self.index.to(key_states.device)  # with a device map, layers have devices of their own
+        if self.rows is None:
+            for kept, new in zip(store, fresh, strict=True):
+                kept.scatter_(2, index[:, None, :, None].expand_as(new), new)
+            return store
+        rows = self.rows.to(key_states.device)
+        for kept, new in zip(store, fresh, strict=True):
+            kept[rows[:, None], :, index] = new.transpose(1, 2)
+        return store[0][rows], store[1][rows]
 
     def get_seq_length(self, *args: Any, **kwargs: Any) -> int:
         """What is stored besides the fresh columns: LLaDA2's own code adds those to it and wants a mask of just that width."""
