@@ -35,3 +35,6 @@ results: $(VENV)/installed
 		-o bench/results/nano-tasks.json
 	$(BIN)/decoders bench tasks -n 10 -t ledger/hard -o bench/results/nano-ledger.json
 	$(BIN)/decoders bench step-time -o bench/results/step-time.json
+	$(BIN)/decoders bench caches --clock cpu -o bench/results/caches.json
+	$(BIN)/decoders bench calibrate-entropycache -o bench/results/caches-calibration.json
+	$(BIN)/decoders bench cache-time --clock cpu -o bench/results/cache-time.json

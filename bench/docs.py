@@ -8,7 +8,18 @@ from pathlib import Path
 
 from decoders.core.options import Option
 from decoders.registry import DISTRIBUTION, Entry, entries
-from decoders_bench.results import load_cells, load_timings, markdown, recorded_on, task_table, timing_table
+from decoders_bench.cache_tables import cache_summary, cache_tables, cache_time_table, calibration_table
+from decoders_bench.results import (
+    load_cache_times,
+    load_caches,
+    load_calibration,
+    load_cells,
+    load_timings,
+    markdown,
+    recorded_on,
+    task_table,
+    timing_table,
+)
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -39,3 +50,21 @@ def tasks_section() -> str:
 def timing_section() -> str:
     path = RESULTS / "step-time.json"
     return f"{recorded_on(path)}\n\n{timing_table(load_timings(path))}"
+
+
+def caches_section() -> str:
+    path = RESULTS / "caches.json"
+    return f"{recorded_on(path)}\n\n{cache_tables(load_caches(path))}"
+
+
+def caches_summary() -> str:
+    return cache_summary(load_caches(RESULTS / "caches.json"))
+
+
+def calibration_section() -> str:
+    return calibration_table(load_calibration(RESULTS / "caches-calibration.json"))
+
+
+def cache_time_section() -> str:
+    path = RESULTS / "cache-time.json"
+    return f"{recorded_on(path)}\n\n{cache_time_table(load_cache_times(path))}"

@@ -7,15 +7,24 @@ import platform
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from decoders_bench.cache_time import Run, Timed
+from decoders_bench.caches import Measured
+from decoders_bench.calibrate import Tried
 from decoders_bench.evaluate import Cell, Job
 from decoders_bench.step_time import Timing
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
-def hardware() -> str:
-    """The processor and what ran on it, for the record."""
+
+def hardware(device: str = "cpu") -> str:
+    """The processor, or the accelerator if `device` is one, and what ran on it, for the record."""
+    if device.startswith("cuda"):
+        return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
     try:
         names = {line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")}
     except OSError:
@@ -23,17 +32,33 @@ def hardware() -> str:
     return f"{', '.join(sorted(names))}, {torch.get_num_threads()} thread(s), torch {torch.__version__}"
 
 
-def save(path: Path, rows: Sequence[Cell | Timing]) -> None:
+def save(path: Path, rows: Sequence[DataclassInstance], device: str = "cpu") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"hardware": hardware(), "rows": [asdict(r) for r in rows]}, indent=1) + "\n")
+    path.write_text(json.dumps({"hardware": hardware(device), "rows": [asdict(r) for r in rows]}, indent=1) + "\n")
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    return list(json.loads(path.read_text())["rows"])
 
 
 def load_cells(path: Path) -> list[Cell]:
-    return [Cell(**{**row, "job": Job(**row["job"])}) for row in json.loads(path.read_text())["rows"]]
+    return [Cell(**{**row, "job": Job(**row["job"])}) for row in rows_of(path)]
 
 
 def load_timings(path: Path) -> list[Timing]:
-    return [Timing(**row) for row in json.loads(path.read_text())["rows"]]
+    return [Timing(**row) for row in rows_of(path)]
+
+
+def load_caches(path: Path) -> list[Measured]:
+    return [Measured(**{**row, "tasks": tuple(row["tasks"])}) for row in rows_of(path)]
+
+
+def load_calibration(path: Path) -> list[Tried]:
+    return [Tried(**row) for row in rows_of(path)]
+
+
+def load_cache_times(path: Path) -> list[Timed]:
+    return [Timed(**{**row, "run": Run(**row["run"])}) for row in rows_of(path)]
 
 
 def recorded_on(path: Path) -> str:

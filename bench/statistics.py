@@ -11,4 +11,4 @@ def wilson(right: int, n: int, z: float = 1.959964) -> tuple[float, float]:
         return 0.0, 1.0
     p, zz = right / n, z * z / n
     centre, half = p + zz / 2, z * sqrt(p * (1 - p) / n + zz / (4 * n))
-    return (centre - half) / (1 + zz), (centre + half) / (1 + zz)
+    return max(centre - half, 0.0) / (1 + zz), (centre + half) / (1 + zz)

@@ -23,6 +23,7 @@ from decoders.core.state import State
 from decoders.core.windows import Blocks
 from decoders.models.guidance import Guided
 from decoders.models.source import Loaded, Messages, load_model
+from decoders.reasoning.reasoner import BUDGET, Reasoned, Reasoner, Reasoning, reasoner_of, wants
 from decoders.registry import get, get_cache, spec_of, unfolded
 
 Watch = Callable[[Forward, Pred, Canvas], None]
@@ -62,14 +63,17 @@ class Generation:
     """Floating point operations spent on this prompt, from the shapes of the model; 0 if it does not tell."""
     kv_bytes: int
     """What the keys and values of this prompt's row take in the store, which is the same under every cache policy."""
+    reasoning: Reasoning | None = None
+    """What another model wrote between the prompt and the text, where the decoder asks for that. Nothing above counts any of it."""
 
     @property
     def tokens_per_forward(self) -> float:
         return self.generated_tokens / self.nfe
 
     def record(self) -> dict[str, Any]:
-        """Everything, under `KEYS`, as JSON can hold it."""
-        return {key: getattr(self, key) for key in KEYS} | {"tokens": list(self.tokens)}
+        """Everything, under `KEYS`, as JSON can hold it; with a reasoning also what that was and took (`Reasoning.record`)."""
+        own = {key: getattr(self, key) for key in KEYS} | {"tokens": list(self.tokens)}
+        return own | (self.reasoning.record() if self.reasoning else {})
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +120,19 @@ class Generator:
         self.chat = chat
         self.model: Model = Guided(self.loaded.model, guidance) if guidance else self.loaded.model
         check(self.model, self.decoder, self.cache)
+        said = wants(self.decoder)
+        self.reasoner: Reasoner | None = reasoner_of(said) if said else None
+
+    @property
+    def boundary(self) -> str:
+        """What stands between a reasoning and the answer, as text."""
+        said = (isinstance(self.decoder, Reasoned) and self.decoder.boundary) or ""
+        return said if isinstance(said, str) else self.loaded.tokenizer.decode(said)
+
+    def ids(self, text: str) -> list[int]:
+        """The token ids of a text that stands inside another: without what the tokenizer puts before every text."""
+        encode = self.loaded.tokenizer.encode
+        return encode(text)[len(encode("")) :]
 
     @property
     def mask(self) -> str:
@@ -126,20 +143,27 @@ class Generator:
         """Positions after the prompt: as asked, else none after an infilled prompt and the model's default after others."""
         return length if length is not None else 0 if infill else self.loaded.length
 
-    def encode(self, prompt: Prompt, length: int | None = None, infill: bool = False) -> list[int]:
-        """The token ids of a prompt. Raises `UsageError` if it cannot be decoded: empty, too long, or without a hole to fill."""
-        tokens, length = self.tokens(prompt, infill), self.length(length, infill)
+    def encode(
+        self, prompt: Prompt, length: int | None = None, infill: bool = False, reasoning: Reasoning | None = None
+    ) -> list[int]:
+        """The token ids of a prompt, and of the reasoning after it. Raises `UsageError` if it cannot be decoded: empty, too long, or
+        without a hole to fill."""
+        tokens, length = self.tokens(prompt, infill, reasoning), self.length(length, infill)
         if not tokens:
             raise UsageError("the prompt is empty")
         if infill and length == 0 and self.model.mask_id not in tokens:
             raise UsageError(f"the prompt has no hole to fill: write {self.mask} where one is, or give a length")
         most = self.loaded.positions
         if most is not None and len(tokens) + length > most:
-            raise UsageError(f"the prompt has {len(tokens)} tokens; with {length} more that is beyond the {most} of {self.loaded.name}")
+            has = "prompt and its reasoning have" if reasoning else "prompt has"
+            raise UsageError(f"the {has} {len(tokens)} tokens; with {length} more that is beyond the {most} of {self.loaded.name}")
         return tokens
 
-    def tokens(self, prompt: Prompt, infill: bool) -> list[int]:
-        """The token ids of a text or of a conversation, with the chat template where that is asked for."""
+    def tokens(self, prompt: Prompt, infill: bool, reasoning: Reasoning | None = None) -> list[int]:
+        """The token ids of a text or of a conversation, with the chat template where that is asked for.
+
+        A reasoning and the boundary follow: as the beginning of the answer where there is a chat template, elsewhere as more of the
+        text, on a line of its own unless it continues the prompt."""
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else checked(prompt)
         for text in (m["content"] for m in messages):
             try:
@@ -148,16 +172,46 @@ class Generator:
                 raise UsageError(f"the prompt is not valid Unicode text: {e.reason} at character {e.start}") from None
         wanted = self.chat if self.chat is not None else self.loaded.chat is not None and not (infill and isinstance(prompt, str))
         if wanted and self.loaded.chat is not None:
-            return self.loaded.chat(messages, holes=infill)
+            return self.loaded.chat(messages, infill, reasoning.text + self.boundary if reasoning else "")
         if not isinstance(prompt, str):
             why = f"{self.loaded.name} has none" if self.loaded.chat is None else "it was asked not to be applied"
             raise UsageError(f"a conversation needs a chat template, and {why}")
+        if reasoning:
+            prompt += ("" if reasoning.continues or prompt.endswith("\n") else "\n") + reasoning.text + self.boundary
         return self.loaded.tokenizer.encode(prompt)
+
+    def reason(
+        self, prompts: Sequence[Prompt], *, seeds: Sequence[int], length: int | None = None, infill: bool = False
+    ) -> list[Reasoning | UsageError | None]:
+        """What stands between each prompt and its answer, to be given to the call as its `reasonings`; none where the decoder asks
+        for no reasoner. In the place of a prompt without one is the error that says why, and the others are not lost: the reasoner
+        failed, or the prompt cannot be decoded, alone (then it is not reasoned about) or with its reasoning. Raises `UsageError` for
+        what concerns all of them."""
+        if self.reasoner is None:
+            return [None] * len(prompts)
+        if infill:
+            raise UsageError("a reasoner writes what comes between a prompt and its answer, so it cannot be used with infill")
+        found: list[Reasoning | UsageError | None] = [self.problem(p, length) for p in prompts]
+        todo = [i for i, problem in enumerate(found) if problem is None]
+        budget = (isinstance(self.decoder, Reasoned) and self.decoder.budget) or BUDGET
+        asked, keys = [prompts[i] for i in todo], [seeds[i] for i in todo]
+        written = self.reasoner.write(asked, seeds=keys, boundary=self.boundary, budget=budget) if todo else []
+        for i, made in zip(todo, written, strict=True):
+            found[i] = made if isinstance(made, UsageError) else self.problem(prompts[i], length, made) or made
+        return found
+
+    def problem(self, prompt: Prompt, length: int | None, reasoning: Reasoning | None = None) -> UsageError | None:
+        """Why a prompt cannot be decoded, if so."""
+        try:
+            self.encode(prompt, length, reasoning=reasoning)
+        except UsageError as e:
+            return e
+        return None
 
     def __call__(
         self, prompts: Prompt | Sequence[Prompt], *, length: int | None = None, block: int | None = None, stop: str | Sequence[str] = (),
         ignore_eos: bool = False, infill: bool = False, seed: int = 0, seeds: Sequence[int] | None = None, max_steps: int | None = None,
-        on_event: Callable[[Event], None] | None = None, watch: Watch | None = None,
+        reasonings: Sequence[Reasoning | None] | None = None, on_event: Callable[[Event], None] | None = None, watch: Watch | None = None,
     ) -> list[Generation]:
         """Decode prompts in one batch; a text depends on its own prompt and seed alone. A prompt is a text, or a conversation:
         messages with a `role` and a `content`, oldest first.
@@ -165,8 +219,9 @@ class Generator:
         `length`: positions after each prompt; by default the model's, with `infill` none. `block`: size of the windows; by default
         the model's, which may be one window over the whole row. `stop`: strings that end a text; it is cut before the first.
         `ignore_eos`: decode all positions even after a stop token; the text still ends before it. `infill`: mask tokens in a prompt
-        are holes to fill; otherwise they are data. `seed` is every prompt's unless `seeds` gives each its own. `max_steps`, `on_event`
-        and `watch` are those of `decode`.
+        are holes to fill; otherwise they are data. `seed` is every prompt's unless `seeds` gives each its own. `reasonings`: what
+        `reason` gave for these prompts; without them it is asked here, and its first error raised. `max_steps`, `on_event` and `watch`
+        are those of `decode`.
         """
         prompts = listed(prompts)
         ends = [stop] if isinstance(stop, str) else list(stop)
@@ -178,16 +233,22 @@ class Generator:
         if any(not -(2**63) <= k < 2**63 for k in keys):
             raise UsageError("a seed must fit into 64 bits")
         size = self.length(length, infill)
-        rows = [self.encode(p, size, infill) for p in prompts]
+        if reasonings is None:
+            found = self.reason(prompts, seeds=keys, length=size, infill=infill)
+            for problem in found:
+                if isinstance(problem, UsageError):
+                    raise problem
+            reasonings = cast(list[Reasoning | None], found)
+        rows = [self.encode(p, size, infill, r) for p, r in zip(prompts, reasonings, strict=True)]
         window = block if block is not None else self.loaded.block
         windows = None if window is None else Blocks(window, self.model.attention_block)
         rules: list[Rule] = [Suppress(self.loaded.never)]
         if infill and self.model.stop_ids:
             rules.append(NoStopInHoles(torch.tensor([len(r) for r in rows], device=self.model.device), self.model.stop_ids))
-        seen, halt = Last(watch), Enough(self, ends)
+        seen, halt, decoder = Last(watch), Enough(self, ends), self.decoder.tokenized(self.ids)
         began = time.perf_counter()
         done = decode(
-            self.model, self.decoder, rows, length=size, windows=windows, cache=self.cache, rules=rules,
+            self.model, decoder, rows, length=size, windows=windows, cache=self.cache, rules=rules,
             stop=not ignore_eos, infill=infill, seeds=keys, max_steps=max_steps, on_event=on_event, watch=seen, halt=halt if ends else None,
         )
         seconds = time.perf_counter() - began
@@ -197,7 +258,10 @@ class Generator:
             reason = "stop" if text.cut else row.finish_reason
             spent = row.positions_computed, row.cache_hit_rate, row.flops, self.model.column_bytes * seen.canvas.tokens.shape[1]
             out.append(
-                Generation(text.text, text.tokens, row.nfe, text.made, seconds, reason, self.decoder_spec, self.cache_spec, key, *spent)
+                Generation(
+                    text.text, text.tokens, row.nfe, text.made, seconds, reason, self.decoder_spec, self.cache_spec, key, *spent,
+                    reasoning=reasonings[b],
+                )
             )
         return out
 

@@ -40,6 +40,7 @@ from decoders.core.windows import Blocks
 from decoders.models.families import Attention
 from decoders.models.guidance import Guided
 from decoders.models.native import adapt
+from decoders.reasoning.reasoner import wants
 from decoders.registry import get, get_cache, split, unfolded
 
 
@@ -99,6 +100,8 @@ def generate(
             raise UsageError(f"a streamer shows one row, and here are {len(input_ids)}")
         prompts = unpadded(input_ids, model_kwargs)
         strategy, sampling = sampled(decoder, logits_processor or LogitsProcessorList(), generation_config.do_sample)
+        if wants(strategy):
+            raise UsageError("this decoder asks for a reasoner, which hands over text, and here are token ids; use decoders.Generator")
         policy = cache or ("none" if generation_config.use_cache is False else isinstance(decoder, str) and unfolded(decoder)[1]) or "exact"
         windows = None if window is None else Blocks(window, adapted.attention_block)
         halt = Halt(input_ids, criteria)

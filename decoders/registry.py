@@ -1,12 +1,14 @@
 """One door for built-ins and plugins: entry points, spec strings, and what is known of each plug.
 
-A spec string is `name` or `name:key=value,key=value`; a value that is itself a spec stands in parentheses. `module:Class` and
+A spec string is `name` or `name:key=value,key=value`; a value that is itself a spec stands in parentheses if it has options of its
+own. A text may stand in double quotes, as JSON writes it, so that it can hold a comma or begin with a space. `module:Class` and
 `module:Class:key=value` work with nothing installed.
 """
 
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -92,16 +94,20 @@ def split(kind: str, spec: str) -> tuple[str, dict[str, str]]:
     return name, given
 
 
+_PLAIN = re.compile(r'[^\s\d+\-,()"]([^,()"\n]*[^\s,()"])?')  # a text that is not read as anything else
+_MARK = re.compile(r'"(?:[^"\\]|\\.)*"|[(),]')
+
+
 def pieces(text: str) -> Iterator[str]:
-    """The text between commas that stand in no parentheses."""
+    """The text between commas that stand in no parentheses and in no quotes."""
     depth, begin = 0, 0
-    for i, ch in enumerate(text):
-        depth += (ch == "(") - (ch == ")")
+    for m in _MARK.finditer(text):
+        depth += (m[0] == "(") - (m[0] == ")")
         if depth < 0:
             break
-        if ch == "," and depth == 0:
-            yield text[begin:i]
-            begin = i + 1
+        if m[0] == "," and depth == 0:
+            yield text[begin : m.start()]
+            begin = m.end()
     if depth:
         raise UsageError(f"parentheses do not match in {text!r}")
     yield text[begin:]
@@ -118,8 +124,9 @@ def make(kind: str, spec: str, extra: dict[str, Any] | None = None) -> Any:
         option_named(cls, name, key)
     for key, text in given.items():
         o = option_named(cls, name, key)
-        nested = text.startswith("(") and text.endswith(")")
-        values[key] = make(kind, text[1:-1]) if nested else o.parse(name, text)
+        bare = text.removeprefix("(").removesuffix(")")
+        nested = text == f"({bare})" or any(issubclass(t, Decoder | Cache) for t in o.types)
+        values[key] = make(kind, bare) if nested else o.parse(name, text)
         if not nested:
             o.check(name, values[key])
     return cls(**values)
@@ -173,6 +180,10 @@ def spelled(value: Any, kind: str) -> str:
     """An option's value as a spec string writes it."""
     if hasattr(value, "__dataclass_fields__"):
         return f"({spec_of(value, kind)})"
+    if isinstance(value, tuple):
+        return "+".join(map(str, value))
+    if isinstance(value, str) and (not _PLAIN.fullmatch(value) or value.lower() in ("none", "true", "false")):
+        return json.dumps(value, ensure_ascii=False)
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 

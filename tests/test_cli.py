@@ -126,12 +126,13 @@ def test_watch_tells_three_states_apart(monkeypatch):
     run = Generator("nano", "first_hitting:temperature=0.0")
     watching, seen = Watching(run, infill=True), []
     run(f"Sort:{run.mask} a{run.mask * 3} b", infill=True, watch=lambda f, p, c: seen.append(list(watching.runs(c))))
-    assert {state for runs in seen for state, _ in runs} == {"given", "committed", "provisional", "masked"}
+    assert {r.state for runs in seen for r in runs} == {"given", "committed", "provisional", "masked"}
     for runs, left in zip(seen, (3, 2, 1, 0), strict=True):
-        assert sum(len(text) for state, text in runs if state == "masked") == left
-    drawn = watching.drawn(seen[0])
-    assert drawn.plain.endswith("".join(text for _, text in seen[0]))
-    assert {str(s.style) for s in drawn.spans} >= {show.STYLES[state] for state, _ in seen[0]}
+        assert sum(len(r.text) for r in runs if r.state == "masked") == left
+    drawn = watching.drawn(seen[0], 0)
+    assert drawn.plain.endswith("".join(r.text for r in seen[0]))
+    assert {str(s.style) for s in drawn.spans} >= {watching.style(r) for r in seen[0]}
+    assert len({watching.style(r) for runs in seen for r in runs}) == 4
 
 
 def test_watch_animates_on_a_terminal(monkeypatch):
@@ -181,7 +182,7 @@ class Fickle(Decoder):
 def test_a_trace_tells_what_was_taken_back(tmp_path):
     run = Generator("nano", Fickle())
     with (tmp_path / "trace").open("w") as file:
-        run("ab", length=4, watch=TraceFile(file, first=7), ignore_eos=True)
+        run("ab", length=4, watch=TraceFile(file, first=7, decoder=Fickle()), ignore_eos=True)
     rows = [json.loads(line)["rows"][0] for line in (tmp_path / "trace").read_text().splitlines()]
     assert {r["prompt"] for r in rows} == {7}
     assert [[len(r[kind]) for kind in ("committed", "edited", "reopened")] for r in rows] == [[4, 0, 0], [0, 1, 1], [1, 0, 0]]

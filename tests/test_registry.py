@@ -82,7 +82,7 @@ def test_a_decoder_comes_back_from_its_spec(decoder):
         ("threshold:tau", "cannot read 'tau'"),
         ("threshold:tau=0.5,tau=0.6", "option 'tau' stands twice"),
         (f"{HERE}:answer=(llada", "parentheses do not match"),
-        (f"{HERE}:answer=llada", "answer must be Decoder, not 'llada'"),
+        (f"{HERE}:answer=llama", "unknown strategy 'llama'; did you mean 'llada'?"),
         ("", "names nothing"),
         ("no_such_module:Class", "cannot be loaded: ModuleNotFoundError"),
         ("decoders.strategies.llada:Lama", "has no 'Lama'"),

@@ -13,11 +13,13 @@ from torch import Tensor
 
 from decoders import Pred, get, get_cache
 from decoders.strategies.dream import Dream
-from decoders_bench.golden.cases import Case, SkipError
+from decoders_bench.golden.blocks import edited, filled, prepare
+from decoders_bench.golden.cases import Case, MismatchError, SkipError
 from decoders_bench.golden.forwards import model_check
 from decoders_bench.golden.models import Models
+from decoders_bench.golden.speculation import llada2_s2d2, s2d2
 from decoders_bench.golden.steps import posterior, quotas, selection
-from decoders_bench.golden.trajectory import Setup, trajectory
+from decoders_bench.golden.trajectory import Job, Setup, free, trajectory
 
 
 def greedy(case: Case) -> None:
@@ -87,10 +89,52 @@ def rule(case: Case) -> str:
     return f"factor:f={q['factor']}" if "factor" in q else f"threshold:tau={q['threshold']}"
 
 
+def sdar(case: Case, models: Models) -> str:
+    free(sdar_job(case, models))
+    return ""
+
+
+def sdar_job(case: Case, models: Models) -> Job:
+    """Its draws are recorded as the likeliest tokens, with their probability at temperature 1."""
+    q = case.params
+    if q.get("temperature", 1.0) != 1.0 or q.get("top_k") or q.get("top_p", 1.0) != 1.0:
+        raise SkipError("temperature, top_k or top_p: its random numbers cannot be drawn again")
+    decoder = get(
+        "sdar", by=q.get("remasking_strategy", "low_confidence_dynamic"), block_steps=q.get("denoising_steps"),
+        tau=q.get("confidence_threshold", 0.85),
+    )
+    return prepare(case, models, decoder, q.get("stopping_criteria_idx", ()))
+
+
+def llada2(case: Case, models: Models) -> str:
+    """Also what each forward filled in, and what it edited."""
+    greedy(case)
+    trace = free(llada2_job(case, models))
+    for name, ours in (("unmask", filled(trace)), ("edit", edited(trace))):
+        theirs = case.need("expected", name)
+        for k, (x, y) in enumerate(zip(ours, theirs, strict=True)):
+            if x != (sorted(y) if name == "unmask" else y):
+                raise MismatchError(f"{name} {x} instead of {y}", k)
+    return ""
+
+
+def llada2_job(case: Case, models: Models) -> Job:
+    q = case.params
+    decoder = get(
+        "llada2", tau_mask=q.get("threshold", 0.95), tau_edit=q.get("editing_threshold", 0.9), at_least=q.get("num_to_transfer", 1),
+        max_post=q.get("max_post_steps", 16),
+    )
+    return prepare(case, models, decoder, [q["eos_id"]] if q.get("eos_early_stop") else ())
+
+
 REFERENCES: dict[str, Callable[[Case, Models], str]] = {
     "dream": dream,
     "fast_dllm": fast_dllm,
     "llada": llada,
+    "llada2": llada2,
+    "llada2_s2d2": llada2_s2d2,
     "mdlm": posterior,
     "model_check": model_check,
+    "s2d2": s2d2,
+    "sdar": sdar,
 }

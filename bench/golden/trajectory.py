@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -51,6 +51,7 @@ class Job:
     canvases: list[list[list[int]]]
     widths: list[int]  # positions that the reference ran in each forward, where the data says
     nan: list[bool]  # rows in which the reference computed only NaN
+    halt: Callable[[int, Sequence[int]], bool] | None = None  # when the reference ends a row early, as `decode` takes it
 
     @property
     def windows(self) -> Blocks:
@@ -137,12 +138,12 @@ def trajectory(case: Case, models: Models, setup: Setup) -> str:
     return "; ".join(notes)
 
 
-def free(job: Job) -> None:
-    """Decode as a user would and compare. Raises `MismatchError`."""
+def free(job: Job) -> Trace:
+    """Decode as a user would and compare; what ours did. Raises `MismatchError`."""
     trace = Trace()
     out = decode(
         job.model, job.setup.decoder, job.prompts, length=job.length, windows=job.windows, cache=job.setup.cache, infill=job.infill,
-        watch=trace,
+        halt=job.halt, watch=trace,
     )
     for k, (ours, theirs) in enumerate(zip(trace.canvases, job.canvases, strict=False)):
         same(job, ours, theirs, k)
@@ -153,6 +154,7 @@ def free(job: Job) -> None:
     for k, (f, width) in enumerate(zip(trace.forwards, job.widths, strict=False)):
         if not job.setup.cache.exact and int(f.compute.sum()) != width:
             raise MismatchError(f"{int(f.compute.sum())} positions computed instead of {width}", k)
+    return trace
 
 
 def same(job: Job, canvas: Canvas, theirs: list[list[int]], k: int) -> None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import RawIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from decoders.core.errors import UsageError
+from decoders.reasoning.reasoner import ReasonerError, Reasoning
 from decoders.registry import spec_of
 
 if TYPE_CHECKING:
@@ -53,16 +54,25 @@ def run(source: Path, target: Path, make: Callable[[], Generator], settings: dic
         items, malformed = read(source, how["seed"])
         generator = make()
         with locked(target, source) as file:
-            plugs = {"decoder": spec_of(generator.decoder), "cache": spec_of(generator.cache, "caches")}
+            decoder = generator.decoder
+            if generator.reasoner:  # without what its texts do not depend on: whoever goes on may be more patient
+                decoder = replace(decoder, **{"reasoner": generator.reasoner.name})
+            plugs = {"decoder": spec_of(decoder), "cache": spec_of(generator.cache, "caches")}
             asked = digest({**settings, "model": generator.loaded.name, **plugs})
             done = finished(file, target, items, asked)
             failed = malformed
-            for item, made in decoded(generator, [x for x in items.values() if x.index not in done], how, size, len(items)):
+            todo = [x for x in items.values() if x.index not in done]
+            left = len(todo)
+            for item, made in decoded(generator, todo, how, size, len(items)):
+                left -= 1
                 if isinstance(made, UsageError):
                     failed += report(source, item.index, str(made))
                 else:
                     row = {"index": item.index, **item.extra, **made.record(), "settings": asked, "input": item.digest}
                     append(file, target, row)
+            if left:
+                click.echo(f"Error: {left} more lines were not tried; when that is mended, the same command goes on", err=True)
+                failed += left
     except KeyboardInterrupt:
         click.echo(f"Interrupted; what is finished is in {target}: run the same command again to go on", err=True)
         raise click.exceptions.Exit(130) from None
@@ -162,7 +172,7 @@ def finished(file: RawIOBase, target: Path, items: dict[int, Item], asked: str) 
 def decoded(
     generator: Generator, todo: list[Item], how: dict[str, Any], size: int, total: int
 ) -> Iterator[tuple[Item, Generation | UsageError]]:
-    """Each item with what became of it, behind a progress bar."""
+    """Each item with what became of it, behind a progress bar. If a reasoner fails everyone, the batches after that are left out."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -171,9 +181,13 @@ def decoded(
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("decoding", total=total, completed=total - len(todo))
         for i in range(0, len(todo), size):
+            failed = False
             for item, made in batch(generator, todo[i : i + size], how):
                 yield item, made
                 progress.advance(bar)
+                failed |= isinstance(made, ReasonerError) and made.everyone
+            if failed:
+                return
 
 
 def append(file: RawIOBase, target: Path, row: dict[str, Any]) -> None:
@@ -187,14 +201,31 @@ def append(file: RawIOBase, target: Path, row: dict[str, Any]) -> None:
 
 
 def batch(generator: Generator, items: list[Item], how: dict[str, Any]) -> Iterator[tuple[Item, Generation | UsageError]]:
-    """Each item with what became of it. If one cannot be decoded the others are decoded by themselves."""
+    """Each item with what became of it. If one cannot be decoded the others are decoded without it."""
+    prompts, seeds = [x.prompt for x in items], [x.seed for x in items]
+    found: Sequence[Reasoning | UsageError | None]
     try:
-        made = generator([x.prompt for x in items], **{**how, "seeds": [x.seed for x in items]})
+        found = generator.reason(prompts, seeds=seeds, length=how["length"], infill=how["infill"])
+    except UsageError as e:
+        found = [e] * len(items)
+    yield from ((item, r) for item, r in zip(items, found, strict=True) if isinstance(r, UsageError))
+    yield from answered(generator, [(item, r) for item, r in zip(items, found, strict=True) if not isinstance(r, UsageError)], how)
+
+
+def answered(
+    generator: Generator, items: list[tuple[Item, Reasoning | None]], how: dict[str, Any]
+) -> Iterator[tuple[Item, Generation | UsageError]]:
+    """Each item, which has been reasoned about, with what became of it. If one cannot be decoded each is decoded by itself."""
+    if not items:
+        return
+    try:
+        more = {"seeds": [x.seed for x, _ in items], "reasonings": [r for _, r in items]}
+        made = generator([x.prompt for x, _ in items], **{**how, **more})
     except UsageError as e:
         if len(items) == 1:
-            yield items[0], e
+            yield items[0][0], e
         else:
-            for item in items:
-                yield from batch(generator, [item], how)
+            for one in items:
+                yield from answered(generator, [one], how)
         return
-    yield from zip(items, made, strict=True)
+    yield from zip((x for x, _ in items), made, strict=True)

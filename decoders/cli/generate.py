@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -13,6 +15,7 @@ from decoders.cli.options import loading, shared, with_options
 from decoders.core.errors import UsageError
 from decoders.core.forward import Forward
 from decoders.core.pred import Pred
+from decoders.reasoning.reasoner import ReasonerError, Reasoning
 
 if TYPE_CHECKING:
     from decoders.core.canvas import Canvas
@@ -49,6 +52,10 @@ def generate(
     in all forwards), cache_hit_rate (the share of positions whose stored keys and values were read instead), flops, kv_bytes (the
     size of this row's store of keys and values).
 
+    Where the decoder asks for a reasoner, what that wrote goes to stderr, and --json has more keys: reasoning (its text),
+    reasoning_tokens and reasoning_seconds (its own, counted nowhere else), reasoning_finish_reason and reasoner. Prompts that it
+    failed are told at the end, and the exit code is then 1.
+
     --input: every line is an object {"prompt": ...} or {"messages": [{"role": ..., "content": ...}, ...]}, and may have an "id",
     which is handed on, and a "seed". Each result is appended to --output at once, with its "index" in the input, counted from 0.
     The same command again goes on where the last one stopped. Lines that cannot be decoded are reported and left out, and the
@@ -80,43 +87,80 @@ def generate(
     for prompt in prompts:  # before anything is decoded
         generator.encode(prompt, how["length"], how["infill"])
     size = 1 if stream or watching else batch
+    failed: list[str] = []
     with ExitStack() as open_files:
         file = open_files.enter_context(opened(trace)) if trace else None
         for i in range(0, len(prompts), size):
-            for made in decode(generator, prompts[i : i + size], i, how, stream, watching, file):
-                tell(made, as_json, printed=stream)
+            group = prompts[i : i + size]
+            found = generator.reason(group, seeds=[how["seed"]] * len(group), length=how["length"], infill=how["infill"])
+            for begin, reasonings in reasoned(found):
+                ready = group[begin : begin + len(reasonings)]
+                for made in decode(generator, ready, reasonings, i + begin, how, stream, watching, file):
+                    tell(made, as_json, shown=stream or watching, printed=stream)
+            problems = [(n, r) for n, r in enumerate(found, i + 1) if isinstance(r, UsageError)]
+            failed += [f"prompt {n}: {r}" for n, r in problems]
+            left = len(prompts) - i - len(group)
+            if left and any(isinstance(r, ReasonerError) and r.everyone for _, r in problems):
+                failed.append(f"{left} more prompts were not tried")
+                break
+    for problem in failed:
+        click.echo(f"Error: {problem}", err=True)
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+def reasoned(found: Sequence[Reasoning | UsageError | None]) -> Iterator[tuple[int, list[Reasoning | None]]]:
+    """Stretches without an error, and where they begin."""
+    for failed, group in groupby(enumerate(found), key=lambda x: isinstance(x[1], UsageError)):
+        if not failed:
+            members = list(group)
+            yield members[0][0], [r for _, r in members if not isinstance(r, UsageError)]
 
 
 def decode(
-    generator: Generator, prompts: tuple[str, ...], first: int, how: dict[str, Any], stream: bool, watching: bool, file: TextIO | None
+    generator: Generator, prompts: tuple[str, ...], reasonings: list[Reasoning | None], first: int, how: dict[str, Any], stream: bool,
+    watching: bool, file: TextIO | None,
 ) -> list[Generation]:
     """One batch, shown while it is decoded if that was asked for."""
     from decoders.cli.show import Streaming, Watching
     from decoders.cli.trace import TraceFile
 
     with ExitStack() as shown:
-        watches: list[Watch] = [TraceFile(file, first)] if file else []
+        watches: list[Watch] = [TraceFile(file, first, generator.decoder)] if file else []
         if watching:
             watches.append(shown.enter_context(Watching(generator, how["infill"])))
         streaming = Streaming(generator, how["stop"]) if stream else None
+        if stream or watching:
+            show_reasoning(reasonings[0])
 
         def watch(f: Forward, p: Pred, c: Canvas) -> None:
             for w in watches:
                 w(f, p, c)
 
-        made = generator(prompts, **how, on_event=streaming, watch=watch if watches else None)
+        made = generator(prompts, **how, reasonings=reasonings, on_event=streaming, watch=watch if watches else None)
     if streaming:
         streaming.finish(made[0].text)
     return made
 
 
-def tell(made: Generation, as_json: bool, printed: bool) -> None:
-    """The result of one prompt."""
+def show_reasoning(reasoning: Reasoning | None) -> None:
+    """To stderr, so that stdout holds texts alone."""
+    if reasoning:
+        click.secho(reasoning.text, dim=True, err=True)
+
+
+def tell(made: Generation, as_json: bool, shown: bool, printed: bool) -> None:
+    """The result of one prompt. `shown`: its reasoning was told already; `printed`: so was the text."""
     if as_json:
         click.echo(json.dumps(made.record(), ensure_ascii=False))
         return
+    if not shown:
+        show_reasoning(made.reasoning)
     if not printed:
         click.echo(made.text)
+    if r := made.reasoning:
+        count = "" if r.tokens is None else f"{r.tokens} tokens, "
+        click.echo(f"[reasoning by {r.reasoner}: {count}{r.seconds:.2f} s, {r.finish_reason}]", err=True)
     click.echo(
         f"[{made.decoder}: {made.nfe} forwards, {made.generated_tokens} tokens, {made.tokens_per_forward:.2f} tokens per forward, "
         f"{made.seconds:.2f} s, {made.positions_computed} positions computed, {made.cache_hit_rate:.0%} from the cache {made.cache}, "

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import click
 
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 FRAME = 0.05  # seconds that a frame stands on a terminal, so that an eye can follow
-STYLES = {"given": "dim", "committed": "bold green", "provisional": "italic yellow", "masked": "dim blue"}
+STYLES = {"given": "dim", "committed": "bold", "provisional": "italic", "masked": "dim blue"}
+PHASES = ("green", "magenta", "cyan", "yellow", "red")
+"""The colour of what was committed in each phase; `PROVISIONAL_COLOUR` where it may change yet and there is one phase."""
+PROVISIONAL_COLOUR = "yellow"
 MASKED, PROVISIONAL = "\u00b7", ("\u2039", "\u203a")
 
 
@@ -51,12 +54,26 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         click.echo("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
 
 
+class Run(NamedTuple):
+    """A stretch of a row in one state, committed in one phase."""
+
+    state: str
+    phase: int
+    text: str
+
+
 class Watching:
     """A `watch` that shows one prompt's canvas after every forward: animated on a terminal, elsewhere a plain line a forward, in
-    which every masked position is a dot and provisional text stands in single angle quotes. Stop tokens in a run are counted."""
+    which every masked position is a dot and provisional text stands in single angle quotes. Stop tokens in a run are counted.
+
+    Of a decoder with several kinds of forwards, each line begins with the phase that the forward was; on a terminal each phase has
+    its colour, which is also that of what was committed in it."""
 
     def __init__(self, generator: Generator, infill: bool) -> None:
         self.generator, self.infill, self.forwards = generator, infill, 0
+        self.phases = generator.decoder.phases
+        self.phase_of: dict[int, int] = {}
+        """Column to the phase in which it was committed."""
         if is_terminal():
             from rich.live import Live
 
@@ -75,35 +92,50 @@ class Watching:
 
     def __call__(self, f: Forward, p: Pred, c: Canvas) -> None:
         self.forwards += 1
+        phase = int(f.phase[0])
+        fresh = (c.committed_at[0] == int(c.clock[0]) - 1).nonzero().flatten().tolist()
+        self.phase_of |= dict.fromkeys(fresh, phase)
         runs = list(self.runs(c))
         if self.live:
-            self.live.update(self.drawn(runs), refresh=True)
+            self.live.update(self.drawn(runs, phase), refresh=True)
             time.sleep(FRAME)
         else:
-            marked = (text.join(PROVISIONAL) if state == "provisional" else text for state, text in runs)
-            click.echo(f"{self.forwards:>4}  {one_line(''.join(marked))}")
+            marked = (r.text.join(PROVISIONAL) if r.state == "provisional" else r.text for r in runs)
+            word = f"{self.phases[phase]:<{max(map(len, self.phases))}}  " if self.phases else ""
+            click.echo(f"{self.forwards:>4}  {word}{one_line(''.join(marked))}")
 
-    def runs(self, c: Canvas) -> Iterator[tuple[str, str]]:
-        """Stretches of the row that are in one state, with their text. The prompt is shown where it has holes."""
+    def runs(self, c: Canvas) -> Iterator[Run]:
+        """The row in stretches. The prompt is shown where it has holes."""
         tokens, settled = generated(c, 0, self.generator.decoder.revises)
         states, at = [], 0
-        for token, editable in zip(c.tokens[0].tolist(), c.editable[0].tolist(), strict=True):
+        for column, (token, editable) in enumerate(zip(c.tokens[0].tolist(), c.editable[0].tolist(), strict=True)):
             if not editable:
-                states.append(("given", token))
+                states.append(("given", 0, token))
             elif at < len(tokens):
-                states.append(("committed" if at < settled else "masked" if tokens[at] is None else "provisional", token))
+                state = "committed" if at < settled else "masked" if tokens[at] is None else "provisional"
+                states.append((state, 0 if state == "masked" else self.phase_of.get(column, 0), token))
                 at += 1
         shown = states[: int(c.limit[0])] if self.infill else [x for x in states if x[0] != "given"]
         decode, stop_ids = self.generator.loaded.tokenizer.decode, self.generator.model.stop_ids
-        for (state, stop), group in groupby(shown, key=lambda x: (x[0], x[1] in stop_ids)):
-            ids = [token for _, token in group]
+        for (state, phase, stop), group in groupby(shown, key=lambda x: (x[0], x[1], x[2] in stop_ids)):
+            ids = [token for *_, token in group]
             text = f"{decode(ids[:1])}*{len(ids)}" if stop and len(ids) > 1 else decode(ids)
-            yield state, MASKED * len(ids) if state == "masked" else text
+            yield Run(state, phase, MASKED * len(ids) if state == "masked" else text)
 
-    def drawn(self, runs: list[tuple[str, str]]) -> Text:
+    def drawn(self, runs: list[Run], phase: int) -> Text:
         from rich.text import Text
 
-        return Text.assemble((f"forward {self.forwards}\n", "dim"), *((text, STYLES[state]) for state, text in runs))
+        word = ((f" {self.phases[phase]}", self.colour(phase)),) if self.phases else ()
+        return Text.assemble((f"forward {self.forwards}", "dim"), *word, "\n", *((r.text, self.style(r)) for r in runs))
+
+    def style(self, r: Run) -> str:
+        if r.state not in ("committed", "provisional"):
+            return STYLES[r.state]
+        alone = r.state == "provisional" and not self.phases
+        return f"{STYLES[r.state]} {PROVISIONAL_COLOUR if alone else self.colour(r.phase)}"
+
+    def colour(self, phase: int) -> str:
+        return PHASES[phase % len(PHASES)]
 
 
 class Streaming:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any, TextIO
 
+import torch
 from torch import Tensor
 
-from decoders.core.canvas import Canvas
+from decoders.core.canvas import Canvas, view
+from decoders.core.decoder import Decoder
 from decoders.core.forward import Forward
 from decoders.core.pred import Pred
 
@@ -19,11 +21,12 @@ class TraceFile:
 
     with `{"position", "token", "confidence"}` for each change; `position` counts from the start of the prompt, and of a reopened
     position the token and confidence are those it had. `rows` holds the prompts that took part, `forward` counts from 1 in every
-    batch, and `first` is the index of the batch's first prompt.
+    batch, and `first` is the index of the batch's first prompt. A row has a "phase" where the decoder has several kinds of
+    forwards, and what is committed an "outcome" where it knows several ways to that.
     """
 
-    def __init__(self, file: TextIO, first: int) -> None:
-        self.file, self.first = file, first
+    def __init__(self, file: TextIO, first: int, decoder: Decoder) -> None:
+        self.file, self.first, self.decoder = file, first, decoder
         self.forwards = 0
         self.before: Canvas | None = None
 
@@ -37,12 +40,21 @@ class TraceFile:
             "reopened": (~was & c.open & c.editable, c if old is None else old),
         }
         took_part = c.clock > (0 if old is None else old.clock)
-        rows = [
-            {"prompt": self.first + b} | {kind: changes(where[b], source, b) for kind, (where, source) in changed.items()}
-            for b in took_part.nonzero().flatten().tolist()
-        ]
+        phases, outcomes, how = self.decoder.phases, self.decoder.outcomes, self.how(f, c)
+        rows = []
+        for b in took_part.nonzero().flatten().tolist():
+            row: dict[str, Any] = {"prompt": self.first + b} | ({"phase": phases[int(f.phase[b])]} if phases else {})
+            row |= {kind: changes(where[b], source, b) for kind, (where, source) in changed.items()}
+            for change in row["committed"] if outcomes else ():
+                change["outcome"] = outcomes[how[b][change["position"]]]
+            rows.append(row)
         self.file.write(json.dumps({"forward": self.forwards, "rows": rows}) + "\n")
         self.before = c
+
+    def how(self, f: Forward, c: Canvas) -> list[list[int]]:
+        """For every column, which outcome the last step's commitments were; the window that they were in may have been left."""
+        outcome: list[list[int]] = torch.zeros_like(c.tokens).scatter(1, f.at, self.decoder.outcome(view(c))).tolist()
+        return outcome
 
 
 def changes(where: Tensor, source: Canvas, row: int) -> list[dict[str, Any]]:

@@ -45,6 +45,8 @@ class Canvas:
     start: Tensor  # (B,)   long  the row's window
     size: Tensor  # (B,)   long
     limit: Tensor  # (B,)   long  end of the row
+    block_start: Tensor  # (B,)   long  in a block-causal model, the block of the attention that the window is in
+    block_end: Tensor  # (B,)   long
     opened: Tensor  # (B,)   long  positions open when the window was entered
     windows: Tensor  # (B,)   long  windows the row has in all
     step: Tensor  # (B,)   long  forwards spent on this window
@@ -60,7 +62,6 @@ class Canvas:
     stop_ids: tuple[int, ...]
     block_causal: bool
     causal_context: bool
-    block: int  # of a block-causal model's attention
     memo: Any = None
     memory: Any = None  # a cache policy's own tensors, leading dimension B; structure never changes
 
@@ -88,14 +89,7 @@ class Canvas:
     @property
     def reach(self) -> Tensor:
         """(B,) columns from here on play no part yet."""
-        if not self.block_causal:
-            return self.limit
-        return torch.minimum(self.block_start + self.block, self.limit) if not self.causal_context else self.start + self.size
-
-    @property
-    def block_start(self) -> Tensor:
-        """(B,) where the attention block that the window is in begins, in a block-causal model."""
-        return self.start if self.causal_context else self.start // self.block * self.block
+        return torch.minimum(self.block_end, self.limit) if self.block_causal else self.limit
 
     @property
     def live(self) -> Tensor:
@@ -110,7 +104,7 @@ def view(c: Canvas) -> State:
     cut |= {"open": cut["open"] & inside, "editable": cut["editable"] & inside}
     return State(
         **cut, position=at, size=c.size, opened=c.opened, windows=c.windows, step=c.step, clock=c.clock, key=c.key,
-        mask_id=c.mask_id, vocab=c.vocab, stop_ids=c.stop_ids, memo=c.memo,
+        mask_id=c.mask_id, vocab=c.vocab, stop_ids=c.stop_ids, block_causal=c.block_causal, memo=c.memo,
     )
 
 
@@ -133,6 +127,8 @@ def enter(c: Canvas, windows: Windows) -> Canvas:
     if c.causal_context:
         until = torch.where(column < c.start[:, None], column + 1, until)
     if c.block_causal:
+        start, end = (c.start, c.start + size) if c.causal_context else windows.span(c)
+        c = replace(c, block_start=start, block_end=end)
         within = (column >= c.block_start[:, None]) & (column < c.reach[:, None])
         until = torch.where(within, c.reach[:, None], until)
     return replace(c, opened=(c.open & c.window).sum(-1), until=until)
@@ -165,6 +161,7 @@ def layout(
     `UsageError` for impossible sizes, and where a whole-row budget of steps cannot be split evenly over the row's windows.
     """
     check_prompts(shape, prompts, length, infill)
+    windows = decoder.windows(windows, shape.block_causal)
     B, P = len(prompts), torch.tensor([len(p) for p in prompts])
     needed = int(P.max()) + length + 1
     L = columns or needed
@@ -182,9 +179,10 @@ def layout(
     c = Canvas(
         tokens=tokens, open=editable, editable=editable, confidence=torch.zeros(B, L), committed_at=none, until=none,
         kv_tokens=torch.full_like(none, NOTHING), kv_until=none, stale=torch.ones_like(editable), start=editable.long().argmax(1),
-        size=zero, limit=limit, opened=zero, windows=zero, step=zero, clock=zero, key=torch.tensor(list(keys), dtype=torch.long),
-        reason=zero, computed=zero, reused=zero, flops=zero.double(), width=W, mask_id=shape.mask_id, vocab=shape.vocab,
-        stop_ids=shape.stop_ids, block_causal=shape.block_causal, causal_context=shape.causal_context, block=windows.block,
+        size=zero, limit=limit, block_start=zero, block_end=zero, opened=zero, windows=zero, step=zero, clock=zero,
+        key=torch.tensor(list(keys), dtype=torch.long), reason=zero, computed=zero, reused=zero, flops=zero.double(),
+        width=W, mask_id=shape.mask_id, vocab=shape.vocab, stop_ids=shape.stop_ids, block_causal=shape.block_causal,
+        causal_context=shape.causal_context,
     )
     c = replace(c, start=windows.first(c))
     c = replace(c, windows=windows.count(c))
@@ -194,7 +192,7 @@ def layout(
     column = c.column
     until = c.limit[:, None].expand(B, L)
     if c.block_causal:  # whole blocks of the prompt see themselves; what is left of it is causal until the first window takes it
-        end = column + 1 if c.causal_context else (column // c.block + 1) * c.block
+        end = column + 1 if c.causal_context else (column // windows.block + 1) * windows.block
         until = torch.where(end <= c.start[:, None], end, column + 1)
     everywhere = replace(view(c), tokens=c.tokens, position=column.expand(B, L))
     blank = torch.where(c.editable, everywhere.blank(), c.tokens)

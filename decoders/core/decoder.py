@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -11,6 +12,9 @@ from torch import Tensor
 from decoders.core.options import validate
 from decoders.core.pred import Pred
 from decoders.core.state import State
+
+if TYPE_CHECKING:
+    from decoders.core.windows import Windows
 
 
 @dataclass(frozen=True)
@@ -43,11 +47,25 @@ class Decoder:
     """With its sampling at temperature 1, samples come from the model's own distribution in the limit of one token a step."""
     row_budget: ClassVar[bool] = False
     """Its option `steps` is the budget of the whole row, split evenly over the row's windows."""
+    phases: ClassVar[tuple[str, ...]] = ()
+    """Names of the kinds of forwards, where there is more than one; `phase` says which one comes next. For those who watch."""
+    outcomes: ClassVar[tuple[str, ...]] = ()
+    """Names of the ways in which a position comes to be committed, where there is more than one; see `outcome`."""
     source: ClassVar[str] = ""
     """The paper: authors, year, arXiv number."""
 
     def __post_init__(self) -> None:
         validate(self)
+
+    def tokenized(self, encode: Callable[[str], list[int]]) -> Self:
+        """The same with token ids in place of texts among its options; whoever has a tokenizer calls it before decoding."""
+        inner = {f.name: d.tokenized(encode) for f in fields(self) if isinstance(d := getattr(self, f.name), Decoder)}
+        return replace(self, **inner) if inner else self
+
+    def windows(self, asked: Windows, block_causal: bool) -> Windows:
+        """The windows that it works in on such a model, where others were asked for. They may be no larger; and they may read
+        `Canvas.memo`, which is None before the first window."""
+        return asked
 
     def init(self, s: State) -> State:
         """Once, when a row joins: set the memo that lives as long as the row."""
@@ -64,6 +82,14 @@ class Decoder:
     def step(self, s: State, p: Pred) -> State:
         """One step: read the prediction, return the new state."""
         raise NotImplementedError
+
+    def phase(self, s: State) -> Tensor:
+        """(B,) long: which of `phases` the next forward of each row is."""
+        return torch.zeros_like(s.key)
+
+    def outcome(self, s: State) -> Tensor:
+        """(B, W) long: which of `outcomes` the last step's commitments were, from its memo, which `begin` leaves as it is in this."""
+        return torch.zeros_like(s.tokens)
 
     def done(self, s: State) -> Tensor:
         """(B,) bool: the window is finished."""

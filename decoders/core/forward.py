@@ -37,6 +37,7 @@ class Forward:
     want: Tensor  # (B, W) bool
     causal: Tensor  # (B,)   bool
     entered: Tensor  # (B,)   bool  the first forward of this window; what a model carries from forward to forward starts anew
+    phase: Tensor  # (B,)   long  which of the decoder's `phases` it is; for those who watch, and nothing to a model
 
 
 Session = Callable[[Forward], Pred]
@@ -210,7 +211,8 @@ def ask(plan: Plan, c: Canvas) -> Forward:
     wanted = torch.zeros_like(c.open).scatter(1, at, want & ~causal[:, None])
     compute = (chosen | wanted) & (c.column < reach[:, None]) & c.live[:, None]
     given = ~c.editable & (c.column < c.limit[:, None])
-    return Forward(shown, until, compute, stale & ~compute & c.live[:, None], given, at, want, causal, c.step == 0)
+    outdated = stale & ~compute & c.live[:, None]
+    return Forward(shown, until, compute, outdated, given, at, want, causal, c.step == 0, plan.decoder.phase(s))
 
 
 def tell(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
@@ -225,7 +227,7 @@ def tell(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
     ended = stopped(c) & (over if plan.decoder.revises else c.live) if plan.stop else torch.zeros_like(over)
     start = next_start(c)
     filled = over & (start >= c.limit)
-    moved = enter(replace(c, start=torch.where(over, start, c.start)), plan.windows)
+    moved = enter(replace(c, start=torch.where(over, start, c.start)), plan.decoder.windows(plan.windows, c.block_causal))
     moved = replace(moved, memo=plan.decoder.begin(view(moved)).memo)
     exhausted = torch.zeros_like(over) if plan.max_steps is None else c.clock >= plan.max_steps
     went_on, c = c.live, choose(over & ~filled & ~ended, moved, c)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from types import NoneType, UnionType
@@ -32,7 +33,8 @@ class Option:
         """In words: `int`, `float or none`, `origin|entropy`."""
         if self.choices:
             return "|".join((*map(str, self.choices), *(["none"] if NoneType in self.types else [])))
-        return " or ".join("none" if t is NoneType else t.__name__ for t in self.types)
+        names = {NoneType: "none", str: "text" if tuple in self.types else "str", tuple: "token ids"}
+        return " or ".join(names.get(t, t.__name__) for t in self.types)
 
     def check(self, owner: str, value: Any) -> None:
         """Raises `UsageError` unless the value has the right type and is in range."""
@@ -54,18 +56,31 @@ class Option:
                 raise UsageError(f"{owner}: {self.name} must be {bounds}, not {value}")
 
     def parse(self, owner: str, text: str) -> Any:
-        """The value that a spec string writes as `text`."""
+        """The value that a spec string writes as `text`. Raises `UsageError` for a text in quotes that do not match."""
+        if (str in self.types or self.choices) and text.startswith('"'):
+            return _quoted(owner, text)
         if NoneType in self.types and text.lower() == "none":
             return None
         if self.choices:
             return next((c for c in self.choices if str(c) == text), text)
-        for t, convert in ((bool, _bool), (int, int), (float, float), (str, str)):
+        for t, convert in ((bool, _bool), (int, int), (float, float), (tuple, _ids), (str, str)):
             if t in self.types:
                 try:
                     return convert(text)
                 except ValueError:
                     continue
         return text
+
+
+def _quoted(owner: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise UsageError(f"{owner}: {text} is no text in quotes; write it as JSON does") from None
+
+
+def _ids(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split("+")))
 
 
 def _bool(text: str) -> bool:
@@ -83,7 +98,7 @@ def options(cls: Any) -> dict[str, Option]:
         hint = hints[f.name]
         parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
         choices = tuple(x for p in parts if get_origin(p) is Literal for x in get_args(p))
-        types = tuple(p for p in parts if isinstance(p, type))
+        types = tuple(t for p in parts if isinstance(t := get_origin(p) or p, type))
         default = None if f.default is MISSING else f.default
         meta = f.metadata
         out[f.name] = Option(f.name, types, choices, default, meta.get("min"), meta.get("max"), meta.get("help", ""))

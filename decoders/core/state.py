@@ -41,6 +41,7 @@ class State:
     mask_id: int | None  # None: a blank is uniform noise
     vocab: int
     stop_ids: tuple[int, ...] = ()
+    block_causal: bool = False  # the model's blocks see no later block
     memo: Any = None  # a decoder's own tensors, leading dimension B; structure never changes
 
     def hash(self, salt: int, timeless: bool = False) -> Tensor:

@@ -31,6 +31,10 @@ class Windows(Protocol):
     def next(self, c: Canvas) -> Tensor:
         """(B,) the size of the window that starts at `c.start`, before it is cut at the row's end."""
 
+    def span(self, c: Canvas) -> tuple[Tensor, Tensor]:
+        """(B,) and (B,): in block-causal models, the first column of the block of the attention that the window at `c.start` is in,
+        and the column after its last, before it is cut at the row's end. The columns between see each other."""
+
     def count(self, c: Canvas) -> Tensor:
         """(B,) how many windows each row will have, from its first one at `c.start`."""
 
@@ -57,10 +61,18 @@ class Blocks:
         return self.within or self.size
 
     def first(self, c: Canvas) -> Tensor:
-        return c.start // self.size * self.size if c.block_causal and not c.causal_context else c.start
+        return c.start - self.lead(c)
 
     def next(self, c: Canvas) -> Tensor:
-        return torch.full_like(c.start, self.size)
+        return self.size - self.lead(c)
+
+    def span(self, c: Canvas) -> tuple[Tensor, Tensor]:
+        start = c.start // self.block * self.block
+        return start, start + self.block
+
+    def lead(self, c: Canvas) -> Tensor:
+        """(B,) how far `c.start` is from the left end of a window; 0 where windows are counted from it."""
+        return c.start % self.size if c.block_causal and not c.causal_context else torch.zeros_like(c.start)
 
     def count(self, c: Canvas) -> Tensor:
         return (c.limit - c.start + self.size - 1) // self.size

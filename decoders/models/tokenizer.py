@@ -56,9 +56,9 @@ class ChatTemplate:
     def __init__(self, tokenizer: JsonTokenizer) -> None:
         self.tokenizer = tokenizer
 
-    def __call__(self, messages: Messages, holes: bool = False) -> list[int]:
-        """Control tokens that stand in a message are text, unless it has `holes` to fill. Raises `UsageError` if the template refuses
-        the conversation, or is broken."""
+    def __call__(self, messages: Messages, holes: bool = False, begun: str = "") -> list[int]:
+        """Control tokens that stand in a message, or in what the answer has `begun` with, are text, unless there are `holes` to fill.
+        Raises `UsageError` if the template refuses the conversation, or is broken."""
         fast = self.tokenizer.fast
         how: dict[str, Any] = {"sanitize_control_tokens": not holes}
         if "sanitize_control_tokens" not in inspect.signature(fast.apply_chat_template).parameters:
@@ -67,11 +67,13 @@ class ChatTemplate:
                 raise UsageError("a message holds a control token, and this version of transformers cannot take it as text; 5.20 can")
         try:
             ids: Any = fast.apply_chat_template([dict(m) for m in messages], add_generation_prompt=True, return_dict=False, **how)
+            self.tokenizer.core.encode_special_tokens = not holes
+            begins = self.tokenizer.core.encode(begun, add_special_tokens=False).ids
         except Exception as e:  # a template can raise whatever it likes
             raise UsageError(f"the chat template cannot be applied: {line(e)}") from e
         finally:
             self.tokenizer.core.encode_special_tokens = False  # transformers leaves it set after escaping a control token
-        return [int(t) for t in ids]
+        return [int(t) for t in (*ids, *begins)]
 
 
 def load_tokenizer(directory: Path, mask_id: int | None) -> tuple[JsonTokenizer, tuple[int, ...]]:

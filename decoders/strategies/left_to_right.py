@@ -6,12 +6,19 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from decoders.core.decoder import Decoder, Query
 from decoders.core.options import option
 from decoders.core.pred import Pred
 from decoders.core.select import leftmost
 from decoders.core.state import State
+
+
+def drawn_in_a_race(s: State, p: Pred, temperature: float) -> Tensor:
+    """(B, W) long: a sample of a prediction that is already at `temperature`, the same whenever and beside whatever it is drawn; at 0
+    the likeliest token."""
+    return p.race(s) if temperature > 0 else p.best()[0]
 
 
 @dataclass(frozen=True)
@@ -26,11 +33,15 @@ class LeftToRight(Decoder):
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)
     top_p: float | None = option(None, "keep the smallest set of tokens with this probability", min=0, max=1)
     top_k: int | None = option(None, "keep this many tokens", min=1)
+    race: bool = option(False, "draw by a race with timeless noise, so that `coupled` draws the same")
 
     def query(self, s: State) -> Query:
         return Query(s.tokens, leftmost(s.open), torch.ones_like(s.key, dtype=torch.bool))
 
     def step(self, s: State, p: Pred) -> State:
         p = p.filtered(self.temperature, self.top_k, self.top_p)
+        if self.race:
+            tokens = drawn_in_a_race(s, p, self.temperature)
+            return s.commit(leftmost(s.open), tokens, p.prob(tokens))
         tokens, confidence = p.draw(s, 1.0 if self.temperature > 0 else 0.0)
         return s.commit(leftmost(s.open), tokens, confidence)

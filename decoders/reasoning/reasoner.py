@@ -1,0 +1,144 @@
+"""What a reasoner is, and the text that names one: another model, which writes the reasoning before a diffusion model's answer.
+
+A reasoner hands over text and nothing else, so its tokenizer may be any. A decoder asks for one by having the attributes of
+`Reasoned`; the `Generator` looks at those and knows no class. To put an autoregressive model's plan frozen into the prompt of a
+diffusion model is the plan conditioning of St Sauver 2026, 2603.13243, who also measured that small planners hurt.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+
+from decoders.core.decoder import Decoder
+from decoders.core.errors import UsageError
+from decoders.core.options import option_named
+
+if TYPE_CHECKING:
+    from decoders.models.source import Messages
+
+BUDGET = 256
+"""Tokens of the reasoner, where the decoder sets no limit."""
+
+
+@dataclass(frozen=True)
+class Reasoning:
+    """What a reasoner wrote for one prompt. None of it counts as the diffusion model's tokens, forwards or seconds."""
+
+    text: str
+    """Up to the boundary, which is not part of it."""
+    tokens: int | None
+    """What the reasoner generated, by its own count; none if an endpoint does not say."""
+    seconds: float
+    """Wall time: of the request with its waits and repetitions; of the whole batch for a model in this process."""
+    finish_reason: str
+    """`stop` (the boundary, or an end of its own), `length` (the budget), or what else an endpoint says."""
+    continues: bool
+    """It goes on where the prompt ends; otherwise it is a reply that stands for itself."""
+    reasoner: str
+    """Who wrote it, without options of patience."""
+
+    def record(self) -> dict[str, Any]:
+        """Its part of a generation's record."""
+        return {
+            "reasoning": self.text, "reasoning_tokens": self.tokens, "reasoning_seconds": self.seconds,
+            "reasoning_finish_reason": self.finish_reason, "reasoner": self.reasoner,
+        }
+
+
+class ReasonerError(UsageError):
+    """There is no reasoning for a prompt. `everyone`: other prompts would fare the same, so that nobody need ask for them."""
+
+    def __init__(self, problem: str, everyone: bool = False) -> None:
+        super().__init__(problem)
+        self.everyone = everyone
+
+
+class Reasoner(Protocol):
+    """Writes the reasoning for prompts: a text is to be continued or replied to, a conversation is to be replied to."""
+
+    @property
+    def name(self) -> str:
+        """All that its texts depend on; not, for one, how often it tries again."""
+
+    def write(
+        self, prompts: Sequence[str | Messages], *, seeds: Sequence[int], boundary: str, budget: int
+    ) -> list[Reasoning | ReasonerError]:
+        """Each prompt's reasoning, or why there is none: up to `boundary` (if it is not empty), its own end, or `budget` tokens."""
+
+
+@runtime_checkable
+class Reasoned(Protocol):
+    """A decoder that wants its prompts reasoned about first, if it names a `reasoner`."""
+
+    reasoner: str | None
+    boundary: str | tuple[int, ...] | None
+    """Ends the reasoning, and stands between it and the answer, also where the reasoner did not come to it; token ids are the
+    diffusion model's."""
+    budget: int | None
+
+
+def wants(decoder: Decoder) -> str:
+    """The reasoner that a decoder asks for; empty if it asks for none."""
+    return (isinstance(decoder, Reasoned) and decoder.reasoner) or ""
+
+
+def reasoner_of(spec: str) -> Reasoner:
+    """The reasoner that a text names, after the grammar of URLs, with options as its query. Raises `UsageError`.
+
+    `hf:DIRECTORY?temperature=0.7`: a causal language model (`decoders.reasoning.local.Local`).
+    `http://host:port/v1?retries=3#model` or https: an OpenAI-compatible endpoint (`decoders.reasoning.endpoint.Endpoint`).
+    `module:Class`: any other, made without arguments.
+    What means something in a URL (`?`, `#` and `%` in the name of a directory) is written as %3F and so on.
+    """
+    from decoders.reasoning.endpoint import Endpoint
+    from decoders.reasoning.local import Local
+
+    try:
+        where = urlsplit(spec)
+        given = dict(parse_qsl(where.query, keep_blank_values=True, strict_parsing=True)) if where.query else {}
+        credentials = where.username is not None
+        malformed = where.scheme in ("http", "https") and (not where.hostname or where.port == 0)
+    except ValueError as e:
+        raise UsageError(f"reasoner {spec!r} cannot be read: {e}") from None
+    if credentials:
+        raise UsageError("a reasoner's name goes into records, so it holds no credentials: put the key into an environment variable")
+    if malformed:
+        raise UsageError(f"reasoner {spec!r} names no host: write http://host:port/v1")
+    if where.scheme == "hf" and (where.fragment or where.netloc or not where.path):
+        raise UsageError(f"reasoner {spec!r} cannot be read: write hf:DIRECTORY, or hf:DIRECTORY?temperature=0.7")
+    if where.scheme == "hf":
+        return Local(path=unquote(where.path), **parsed(Local, given))
+    if where.scheme in ("http", "https"):
+        url = f"{where.scheme}://{where.netloc}{where.path.rstrip('/')}"
+        return Endpoint(url=url, model=unquote(where.fragment), **parsed(Endpoint, given))
+    if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", spec):
+        from decoders.registry import load_path
+
+        found: Reasoner = load_path("reasoner", spec)()
+        return found
+    raise UsageError(f"unknown reasoner {spec!r}: write hf:DIRECTORY, http://host:port/v1#model or module:Class")
+
+
+def parsed(cls: type, given: dict[str, str]) -> dict[str, Any]:
+    """Options from the query of a URL. Raises `UsageError` for one that there is not."""
+    known = {f.name for f in fields(cls)} - {"url", "path", "model"}  # those are parts of a URL themselves
+    owner = f"the reasoner {cls.__name__}"
+    for key in given.keys() - known:
+        raise UsageError(f"{owner} has no option {key!r}; there is {', '.join(sorted(known))}")
+    return {key: option_named(cls, owner, key).parse(owner, text) for key, text in given.items()}
+
+
+def named(place: str, reasoner: Any, options: Sequence[str]) -> str:
+    """A URL with those of `options` that differ from their defaults."""
+    defaults = {f.name: f.default for f in fields(reasoner)}
+    more = {key: str(getattr(reasoner, key)).lower() for key in options if getattr(reasoner, key) != defaults[key]}
+    return f"{place}?{urlencode(more)}" if more else place
+
+
+def until(text: str, boundary: str) -> str:
+    """The text left of the boundary."""
+    return text.partition(boundary)[0] if boundary else text

@@ -1,0 +1,45 @@
+"""Strategies made of strategies: they need what their parts need."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from torch import Tensor
+
+from decoders.core.decoder import Decoder
+from decoders.core.pred import Pred
+from decoders.core.state import State
+
+
+@dataclass(frozen=True)
+class Composed(Decoder):
+    """A decoder that hands its steps on to others."""
+
+    needs_mask: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for flag in ("needs_mask", "needs_causal", "revises", "row_budget"):
+            object.__setattr__(self, flag, any(getattr(d, flag) for d in self.parts()))
+
+    def parts(self) -> Sequence[Decoder]:
+        """Those that may come to act."""
+        raise NotImplementedError
+
+    @property
+    def steps(self) -> int | None:
+        """The part's budget of forwards for the whole row, if one has one."""
+        return next((getattr(d, "steps", None) for d in self.parts() if d.row_budget), None)
+
+
+def only_where(s: State, where: Tensor) -> State:
+    """The state with nothing open but what is open in `where (B, W)`."""
+    return replace(s, open=s.open & where)
+
+
+def step_within(decoder: Decoder, s: State, p: Pred, where: Tensor) -> State:
+    """A step of a decoder that knows of no open position outside `where (B, W)`, and so leaves them as they are."""
+    t = decoder.step(only_where(s, where), p)
+    return replace(t, open=t.open | (s.open & ~where))

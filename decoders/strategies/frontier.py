@@ -1,0 +1,73 @@
+"""Order from left to right without giving up parallel commitment: a window behind the frontier, or a prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from decoders.core.decoder import Decoder, Query
+from decoders.core.options import option
+from decoders.core.pred import Pred
+from decoders.core.select import leftmost, until_first
+from decoders.core.state import State
+from decoders.strategies.composed import Composed, only_where, step_within
+from decoders.strategies.fast_dllm import Threshold
+
+
+@dataclass(frozen=True)
+class Frontier(Composed):
+    """Frontier-gated commitment: any rule, but it may commit only among the `w` positions that begin with the leftmost open one.
+    "Answer First, Reason Later", 2608.05687.
+
+    A masked diffusion model left to itself commits a final answer long before its reasoning is written; this keeps the order.
+    With `w=1` it writes from left to right, one position a forward, while the model still sees both directions; with `w` as large
+    as the window it is `base`. The paper's abstract is what was available: that the rule sees no candidate beyond `w`, rather than
+    losing some of its choice, is ours; so the likeliest candidate is always one of those that may be committed.
+    """
+
+    source: ClassVar[str] = "Answer First, Reason Later, 2026, arXiv 2608.05687"
+    w: int = option(4, "positions from the leftmost open one on in which it may commit", min=1)
+    base: Decoder = option(Threshold(), "the rule that commits")
+
+    def parts(self) -> Sequence[Decoder]:
+        return (self.base,)
+
+    def near(self, s: State) -> Tensor:
+        """(B, W) bool: the `w` positions from the leftmost open one on."""
+        reached = (s.open.cumsum(-1) > 0).cumsum(-1)
+        return (reached > 0) & (reached <= self.w)
+
+    def init(self, s: State) -> State:
+        return self.base.init(s)
+
+    def begin(self, s: State) -> State:
+        return self.base.begin(s)
+
+    def query(self, s: State) -> Query:
+        return self.base.query(only_where(s, self.near(s)))
+
+    def step(self, s: State, p: Pred) -> State:
+        return step_within(self.base, s, p, self.near(s))
+
+    def done(self, s: State) -> Tensor:
+        return self.base.done(s) & ~s.open.any(-1)
+
+
+@dataclass(frozen=True)
+class Pard(Decoder):
+    """Commit the open positions from the leftmost one on, as far as each prediction is at or above `tau`, and always the leftmost.
+    PARD, 2607.24306: block diffusion is best decoded from left to right, so what is committed in parallel is a prefix. The paper's
+    abstract is what was available; confidence as the test of a prediction is that of `threshold`."""
+
+    source: ClassVar[str] = "PARD, 2026, arXiv 2607.24306"
+    needs_mask: ClassVar[bool] = False
+    tau: float = option(0.9, "confidence from which a token is committed", min=0, max=1)
+    temperature: float = option(0.0, "0 takes the likeliest token", min=0)
+
+    def step(self, s: State, p: Pred) -> State:
+        tokens, confidence = p.draw(s, self.temperature)
+        prefix = until_first(s.open & (confidence < self.tau))
+        return s.commit(prefix | leftmost(s.open), tokens, confidence)

@@ -1,0 +1,79 @@
+"""SDAR: a block is filled in a fixed number of steps, or sooner where the model is sure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from decoders.core.decoder import Decoder
+from decoders.core.options import option
+from decoders.core.pred import Pred
+from decoders.core.select import above, only, share, top
+from decoders.core.state import State
+
+
+def within_bound(open: Tensor, entropy: Tensor, bound: float) -> Tensor:
+    """(B, W) bool: in order of entropy, the longest prefix of what is `open` whose entropies add up to at most `bound` besides the
+    largest of them; so always the first. Ben-Hamu et al. 2025, 2505.24857 (EB-Sampler): that sum bounds the mutual information of
+    the tokens, which is what taking them together ignores.
+
+    In ascending order the largest is the last, so each position pays for those before it."""
+    score = only(open, -entropy)
+    ordered = -score.sort(dim=-1, descending=True, stable=True).values
+    before = torch.nn.functional.pad(ordered, (1, -1)).cumsum(-1)
+    return top(score, (before <= bound).sum(-1))
+
+
+@dataclass(frozen=True)
+class SDAR(Decoder):
+    """Commit a share of the block a step, or more where the model is sure. Cheng et al. 2025, 2510.06303; `block_diffusion_generate`,
+    parameter `remasking_strategy`.
+
+    The share is of the block's length over `block_steps`, the remainder to the first steps. `sequential` takes it from the left,
+    `low_confidence_static` by confidence, and `low_confidence_dynamic` takes all above `tau` (strictly) if those are no fewer than
+    the share. `entropy_bounded` has no share: see `within_bound`. Confidence is that of the drawn token after temperature, top-k
+    and top-p, as in the reference and unlike LLaDA.
+
+    Where the share is more than what is open, in a block that holds the prompt's tail or after an ample step, the reference picks
+    given or committed positions and overwrites them; here nothing decided is touched. Its `entropy_bounded` cannot run: it takes
+    the entropy of one scalar a position, summed over the positions, and uses a name that does not exist; here it is what the
+    paper names, the EB-Sampler. The share is at least one, so that a block is also finished in which steps were spent otherwise.
+
+    At temperature 1 with one token a step, `sequential` and `entropy_bounded` (bound 0) sample from the model's own distribution,
+    as their order does not look at the drawn token; the other two do not, so the class does not claim it.
+    """
+
+    source: ClassVar[str] = "Cheng et al. 2025, arXiv 2510.06303"
+    needs_mask: ClassVar[bool] = False
+    by: Literal["sequential", "low_confidence_static", "low_confidence_dynamic", "entropy_bounded"] = option(
+        "low_confidence_dynamic", "which predictions to commit"
+    )
+    block_steps: int | None = option(None, "forwards per block at most; none: one per position", min=1)
+    tau: float = option(0.85, "low_confidence_dynamic only: commit all above it", min=0, max=1)
+    bound: float = option(0.35, "entropy_bounded only: nats a step", min=0)
+    temperature: float = option(0.0, "0 takes the likeliest token", min=0)
+    top_k: int | None = option(None, "keep this many tokens", min=1)
+    top_p: float | None = option(None, "keep the smallest set of tokens with this probability", min=0, max=1)
+
+    def step(self, s: State, p: Pred) -> State:
+        p = p.filtered(self.temperature, self.top_k, self.top_p)
+        tokens, confidence = p.draw(s, 1.0 if self.temperature > 0 else 0.0)
+        return s.commit(self.chosen(s, p, confidence), tokens, confidence)
+
+    def chosen(self, s: State, p: Pred, confidence: Tensor) -> Tensor:
+        quota = block_share(s, self.block_steps, s.step)
+        if self.by == "sequential":
+            return top(only(s.open, -s.position.double()), quota)
+        if self.by == "low_confidence_static":
+            return top(only(s.open, confidence), quota)
+        if self.by == "low_confidence_dynamic":
+            return above(only(s.open, confidence), confidence > self.tau, quota)
+        return within_bound(s.open, p.entropy(), self.bound)
+
+
+def block_share(s: State, steps: int | None, i: Tensor) -> Tensor:
+    """(B,) long: how many of a block's positions fall to its step `i (B,)`, given ones counted; at least one. Without `steps`, one."""
+    return torch.ones_like(i) if steps is None else share(s.size, steps, i).clamp(min=1)
