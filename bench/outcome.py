@@ -13,7 +13,7 @@ from torch import Tensor
 from decoders import Forward, Generator, Pred
 from decoders.cli.compare import agreement
 from decoders.core.canvas import Canvas
-from decoders.models.adapter import compact
+from decoders.models.adapter import compact, parted
 from decoders_bench.tasks import TASKS, Item
 
 Clock = Literal["wall", "cpu"]
@@ -70,7 +70,16 @@ def decode_items(
         places = settled[row][canvas.editable[row]].tolist()
         outcomes.append(Outcome(right, g.tokens, tuple(places), g.nfe, g.positions_computed, int(canvas.reused[row])))
     sizes = run.cache.sizes(canvas.tokens.shape[1] - 1, canvas.width)
-    return Batch(outcomes, seconds, sum(compact(where, 0, sizes).numel() for where in asked))
+    return Batch(outcomes, seconds, sum(padded(where, sizes, whole=run.cache.needs_attention) for where in asked))
+
+
+def padded(asked: Tensor, sizes: tuple[int, ...], whole: bool = False) -> int:
+    """Positions that the adapter runs where `asked (B, L)` holds: it pads rows to the fullest of them and that to one of `sizes`, in two
+    parts where that saves enough, unless they have to stay a `whole`."""
+    counts = asked.sum(-1)
+    bound = None if whole or len(asked) == 1 else parted(counts.tolist())
+    parts = (asked,) if bound is None else (asked[counts <= bound], asked[counts > bound])
+    return sum(compact(part, 0, sizes).numel() for part in parts)
 
 
 def agreeing(a: Sequence[Outcome], b: Sequence[Outcome], whole: bool = False) -> float:

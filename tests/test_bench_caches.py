@@ -12,14 +12,14 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from decoders import Blocks, Generator, UsageError, decode, get, get_cache
 from decoders.caches.entropycache import EntropyCache
-from decoders.models.adapter import TransformersModel
+from decoders.models.adapter import TransformersModel, compact
 from decoders_bench.cache_tables import cache_summary, cache_table, cache_tables, cache_time_table, calibration_table, pays, reading
 from decoders_bench.cache_time import PLAIN, SHAPES, Once, Run, Timed, build, recorded, time_caches, undisturbed
 from decoders_bench.caches import LENGTHS, Job, Measured, jobs_for, measure, mixed
 from decoders_bench.calibrate import NEVER, Sweep, Tried, best_tau, pooled, sweep
 from decoders_bench.cli import bench
 from decoders_bench.docs import RESULTS
-from decoders_bench.outcome import Outcome, agreeing, decode_items, hit_rate, lost_and_won, mcnemar
+from decoders_bench.outcome import Outcome, agreeing, decode_items, hit_rate, lost_and_won, mcnemar, padded
 from decoders_bench.plain import even, plain_decode, see_both_ways
 from decoders_bench.replay import Recording, Replayed, ReplayedEntropyCache, record
 from decoders_bench.results import load_cache_times, load_caches, load_calibration, save
@@ -77,9 +77,37 @@ def test_a_batch_counts_what_generation_counts_and_the_padding():
     assert [x.nfe for x in batch.outcomes] == [g.nfe for g in made]
     assert [x.computed for x in batch.outcomes] == [g.positions_computed for g in made]
     assert [x.text for x in batch.outcomes] == [g.tokens for g in made]
-    longest = max(g.positions_computed // g.nfe for g in made)
-    assert batch.run == 3 * longest * max(g.nfe for g in made)  # every row is padded to the longest until the last has ended
+    assert batch.run >= sum(x.computed for x in batch.outcomes)
     assert all(len(x.places) == 24 for x in batch.outcomes)
+
+
+def test_padding_is_to_the_fullest_row_or_in_two_parts():
+    def asked(*counts):
+        return torch.arange(16) < torch.tensor(counts)[:, None]
+
+    assert padded(asked(6, 5), (4, 8, 16)) == 2 * 8
+    assert padded(asked(15, 2, 0), (1, 2, 4, 8, 16)) == 16 + 2 * 2
+    assert padded(asked(15, 2, 0), (16,)) == 3 * 16
+    assert padded(asked(15, 2, 0), (1, 2, 4, 8, 16), whole=True) == 3 * 16
+
+
+def test_the_padding_is_what_the_adapter_runs(net):
+    model, shapes, runs = TransformersModel(net, mask_id=MASK), [], []
+    session = model.session
+
+    def listening(need):
+        inner = session(need)
+        run_ = inner.run
+        inner.run = lambda rows, *x: (shapes.append((x[0].shape[0], compact(x[3], 0, inner.sizes).shape[1])), run_(rows, *x))[1]
+        return inner
+
+    model.session = listening
+    cache = get_cache("entropycache:tau=1.0,k=2")
+    decode(
+        model, get("threshold:tau=0.3"), [[1, 2], [3], [4, 5, 6]], length=12, windows=Blocks(4), cache=cache,
+        watch=lambda f, p, c: runs.append(padded(f.compute, cache.sizes(15, 4))),
+    )
+    assert sum(rows * columns for rows, columns in shapes) == sum(runs)
 
 
 def test_a_cut_batch_leaves_places_undecided():

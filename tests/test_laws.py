@@ -122,8 +122,8 @@ def test_the_exact_cache_changes_nothing_and_spares_columns(toy, spec):
 
         rows[cache] = decode(TOYS[toy], get(spec), ROWS, length=24, windows=Blocks(4), cache=get_cache(cache), watch=count)
     assert rows["exact"] == rows["none"]
-    if spec == "left_to_right":  # in causal rows the exact rule holds under every policy
-        assert ran["exact"] == ran["none"]
+    if spec == "left_to_right":  # each token costs about one column, and all to its left without a cache
+        assert ran["exact"] < 0.2 * ran["none"]
     elif toy == "blocks":
         assert ran["exact"] < 0.7 * ran["none"]
     else:
@@ -189,11 +189,11 @@ def plainly_left_to_right(net, prompt, length, block, shifted):
     return tuple(tokens)
 
 
-@pytest.mark.parametrize("block", [None, 4])
+@pytest.mark.parametrize(("block", "window"), [(None, 4), (4, 4), (8, 4), (8, 2)])
 @pytest.mark.parametrize("shifted", [False, True])
-def test_left_to_right_is_plain_autoregression(net, block, shifted):
-    model = TransformersModel(net, mask_id=23, block_causal=block is not None, shifted=shifted)
-    rows = decode(model, get("left_to_right"), ROWS, length=10, windows=Blocks(4))
+def test_left_to_right_is_plain_autoregression(net, block, window, shifted):
+    model = TransformersModel(net, mask_id=23, block_causal=block is not None, shifted=shifted, attention_block=block)
+    rows = decode(model, get("left_to_right"), ROWS, length=10, windows=Blocks(window, block))
     assert [row.canvas for row in rows] == [plainly_left_to_right(net, prompt, 10, block, shifted) for prompt in ROWS]
     assert len({token for row in rows for token in row.tokens}) > 3
 

@@ -195,7 +195,8 @@ def ask(plan: Plan, c: Canvas) -> Forward:
     causal = q.causal & c.live
     want = q.want & s.editable & c.live[:, None]
     at = c.at
-    narrow = causal[:, None] & (c.window if c.block_causal else torch.ones_like(c.open))  # see no further than themselves
+    here = c.column >= c.block_start[:, None] if c.block_causal else torch.ones_like(c.open)
+    narrow = causal[:, None] & here  # columns that see no further than themselves: blocks that are finished are left as they are
     last = torch.where(want, at, 0).amax(-1)
     reach = torch.where(causal, last, c.reach)  # a causal row needs nothing at or right of its last wanted position
     shown = c.tokens.scatter(1, at, torch.where(s.editable, q.tokens, s.tokens))
@@ -249,7 +250,8 @@ def stored(c: Canvas, f: Forward, p: Pred) -> Canvas:
     until = torch.where(f.compute, f.until, c.kv_until)
     tokens = torch.where((until > stale) & (tokens != NOTHING), APPROXIMATE, tokens)
     positions, flops = p.cost or (f.compute.sum(-1), torch.zeros_like(c.flops))
-    read = (c.column < c.reach[:, None]) & (c.kv_tokens != NOTHING) & ~f.compute
+    bound = torch.maximum(torch.where(f.compute, f.until, 0).amax(-1), torch.where(f.want & f.causal[:, None], f.at, 0).amax(-1))
+    read = (c.column < bound[:, None]) & (c.kv_tokens != NOTHING) & ~f.compute
     return replace(
         c, kv_tokens=tokens, kv_until=until,
         computed=c.computed + torch.where(c.live, positions, 0),
