@@ -225,6 +225,37 @@ def cache_time(shape: str, caches: tuple[str, ...], device: str, dtype: str, bat
     click.echo(f"{hardware(device)}\n\n{cache_time_table(rows)}")
 
 
+@bench.command("modes")
+@click.option("-d", "--decoder", "decoders", multiple=True, help="decoder spec; repeat for more  [default: all of the comparison]")
+@click.option("-t", "--task", "tasks", multiple=True, help="task or task/rung; repeat for more  [default: all but ledger/hard]")
+@click.option("--block", "blocks", multiple=True, type=click.Choice(["4", "8", "16", "full"]), help="repeat for more  [default: all]")
+@click.option("-n", "--items", "n", default=50, show_default=True, type=click.IntRange(1), help="test items per cell")
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="processes")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="write the results here as JSON")
+def modes(decoders: tuple[str, ...], tasks: tuple[str, ...], blocks: tuple[str, ...], n: int, workers: int, output: Path | None) -> None:
+    """Autoregression, thresholds, self-speculation and hybrids on nano's tasks, at several block sizes, on the same items: exact answers in
+    percent with the 95 % interval, forward passes, tokens per forward; and on the scratchpad task each against the best threshold
+    and against autoregression."""
+    from decoders import get
+    from decoders_bench.mode_tables import mode_pairs, mode_reading, mode_tables
+    from decoders_bench.modes import BLOCKS, DECODERS, Trial, run_all
+    from decoders_bench.results import save
+
+    for spec in decoders:
+        get(spec)
+    places = chosen(tasks) if tasks else [p for p in chosen(()) if p != ("ledger", "hard")]
+    sizes = [None if b == "full" else int(b) for b in blocks] or list(BLOCKS)
+    trials = [Trial(task, rung, spec, size, n) for size in sizes for task, rung in places for spec in decoders or DECODERS]
+    with progress() as bar:
+        line = bar.add_task("cells", total=len(trials))
+        made = run_all(trials, workers, lambda _: bar.advance(line))
+    if output:
+        save(output, made)
+    click.echo(mode_tables(made))
+    if pairs := mode_pairs(made):
+        click.echo(f"\n{pairs}\n\n{mode_reading(made)}")
+
+
 @bench.command("train-nano")
 @click.option("-o", "--out", required=True, type=click.Path(file_okay=False), help="directory of the run, and of its checkpoint")
 @click.option("--steps", default=3500, show_default=True, type=click.IntRange(1), help="optimiser steps")

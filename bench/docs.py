@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 from decoders.core.options import Option
+from decoders.models.families import FAMILIES, Family
 from decoders.registry import DISTRIBUTION, Entry, entries
 from decoders_bench.cache_tables import cache_summary, cache_tables, cache_time_table, calibration_table
+from decoders_bench.mode_tables import mode_pairs, mode_reading, mode_tables
+from decoders_bench.modes import load_modes
 from decoders_bench.results import (
     load_cache_times,
     load_caches,
@@ -68,3 +71,28 @@ def calibration_section() -> str:
 def cache_time_section() -> str:
     path = RESULTS / "cache-time.json"
     return f"{recorded_on(path)}\n\n{cache_time_table(load_cache_times(path))}"
+
+
+def modes_section() -> str:
+    path = RESULTS / "modes.json"
+    return f"{recorded_on(path)}\n\n{mode_tables(load_modes(path))}"
+
+
+def scratchpad_section() -> str:
+    path = RESULTS / "modes-scratchpad.json"
+    rows = load_modes(path)
+    return f"{recorded_on(path)}; {rows[0].trial.n} items.\n\n{mode_pairs(rows)}\n\n{mode_reading(rows)}"
+
+
+def family_table() -> str:
+    """Every family of checkpoints: how it is known, what runs it, and how it is run."""
+
+    def row(f: Family) -> list[str]:
+        known = [f"`{x}`" for x in (f.types if f.architectures else ["diffusion_family"])] or [f"`{a}`" for a in f.architectures]
+        runs = "its own code" if f.remote else f"`{f.native}`" if f.native else "the class that it names"
+        sees = " or ".join({"bidirectional": "bidirectional", "block": f"blocks of {f.block}"}[a] for a in f.attentions)
+        mask = {"config": "config", "tokenizer": "tokenizer", "none": "none: uniform noise"}.get(str(f.mask), str(f.mask))
+        return [f"`{f.name}`", ", ".join(known), runs, sees, "shifted by one" if f.shifted else "aligned", mask]
+
+    header = ["family", "known by", "run by", "attention", "logits", "mask token"]
+    return markdown(header, [row(f) for f in FAMILIES.values()])

@@ -120,6 +120,8 @@ class Generator:
         self.chat = chat
         self.model: Model = Guided(self.loaded.model, guidance) if guidance else self.loaded.model
         check(self.model, self.decoder, self.cache)
+        if self.decoder.needs_blocks and not self.model.block_causal:
+            raise UsageError(f"{self.decoder_spec} is for block-causal models, and {self.loaded.name} is bidirectional here")
         said = wants(self.decoder)
         self.reasoner: Reasoner | None = reasoner_of(said) if said else None
 

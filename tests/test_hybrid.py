@@ -470,3 +470,15 @@ def test_phases_have_colours_of_their_own(nano, monkeypatch):
     drawn = watching.drawn(runs, 1)
     assert drawn.plain.splitlines()[0] == f"forward {watching.forwards} answer"
     assert {str(s.style) for s in drawn.spans} >= {first, second}
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("hybrid:mode=block", "is for block-causal models, and nano is bidirectional here"),
+        ("hybrid:mode=two-model", "mode two-model needs a reasoner"),
+    ],
+)
+def test_a_generator_refuses_a_hybrid_that_cannot_be_one(spec, says):
+    with pytest.raises(UsageError, match=says):
+        Generator("nano", spec)

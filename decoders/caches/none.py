@@ -14,6 +14,3 @@ class NoCache(Cache):
 
     whole: ClassVar[bool] = True
     needs_store: ClassVar[bool] = False
-
-    def sizes(self, columns: int, width: int) -> tuple[int, ...]:
-        return (columns,)

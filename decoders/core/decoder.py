@@ -41,6 +41,8 @@ class Decoder:
     """The model must have a mask token."""
     needs_causal: ClassVar[bool] = False
     """Some of its queries are causal."""
+    needs_blocks: ClassVar[bool] = False
+    """Does what its name says on block-causal models only; a `Generator` refuses others."""
     revises: ClassVar[bool] = False
     """May change or take back what it has committed."""
     exact: ClassVar[bool] = False

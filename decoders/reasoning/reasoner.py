@@ -82,8 +82,11 @@ class Reasoned(Protocol):
 
 
 def wants(decoder: Decoder) -> str:
-    """The reasoner that a decoder asks for; empty if it asks for none."""
-    return (isinstance(decoder, Reasoned) and decoder.reasoner) or ""
+    """The reasoner that a decoder asks for; empty if it asks for none. Raises `UsageError` if it needs one and names none."""
+    said = (isinstance(decoder, Reasoned) and decoder.reasoner) or ""
+    if not said and getattr(decoder, "mode", None) == "two-model":
+        raise UsageError("mode two-model needs a reasoner: reasoner=hf:DIRECTORY, or reasoner=http://host:port/v1#model")
+    return said
 
 
 def reasoner_of(spec: str) -> Reasoner:

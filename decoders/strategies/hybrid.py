@@ -141,6 +141,7 @@ class Hybrid(Composed):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "phases", ("reasoning", *(self.answer.phases or ("answer",))))
+        object.__setattr__(self, "needs_blocks", self.mode == "block")
         if isinstance(self.boundary, str) and not self.boundary:
             raise UsageError("Hybrid: boundary is an empty text")
         if self.reasoner and self.mode not in ("auto", "two-model"):
