@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from transformers import Qwen3ForCausalLM
 
 from decoders import Blocks, Cache, Decoder, Plan, Pred, State, UsageError, ask, decode, get, get_cache, tell
 from decoders.caches.elastic import Elastic
@@ -35,15 +36,6 @@ PROMPTS = [[1, 2, 3], [4, 5, 6, 7, 8, 2, 1], [9]]
 MASK = 23
 SETTINGS = {"bidirectional": {}, "shifted": {"shifted": True}, "blocks": {"block_causal": True},
             "sub-blocks": {"block_causal": True, "shifted": True, "attention_block": 8}}
-
-
-def network() -> Qwen3ForCausalLM:
-    torch.manual_seed(0)
-    config = Qwen3Config(
-        vocab_size=24, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, head_dim=8,
-        max_position_embeddings=4096, initializer_range=0.5,
-    )
-    return Qwen3ForCausalLM(config).double().eval()
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ from typing import ClassVar
 import pytest
 import torch
 from click.testing import CliRunner
-from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from decoders import Blocks, Decoder, Generator, Pred, State, UsageError, decode, get, get_cache, spec_of
 from decoders.cli import main
@@ -38,16 +37,6 @@ def test_law(spec, law):
 
 
 # --- a transformer, against plain uncached forwards ----------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def net():
-    torch.manual_seed(0)
-    config = Qwen3Config(
-        vocab_size=24, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, head_dim=8,
-        max_position_embeddings=64, initializer_range=0.5,
-    )
-    return Qwen3ForCausalLM(config).double().eval()
 
 
 def blocks(net, shifted=False):

@@ -7,7 +7,6 @@ from typing import ClassVar
 
 import pytest
 import torch
-from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from decoders import Blocks, Decoder, Pred, State, UsageError, decode, first_run, get, get_cache
 from decoders.caches.exact import Exact
@@ -150,16 +149,6 @@ def test_the_absorbing_samplers_never_predict_the_mask_token(spec):
 
 
 # --- a transformer ------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def net():
-    torch.manual_seed(0)
-    config = Qwen3Config(
-        vocab_size=24, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, head_dim=8,
-        max_position_embeddings=64, initializer_range=0.5,
-    )
-    return Qwen3ForCausalLM(config).double().eval()
 
 
 @pytest.mark.parametrize("block_causal", [False, True])

@@ -15,7 +15,6 @@ import pytest
 import torch
 from click.testing import CliRunner
 from torch import Tensor
-from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from decoders import Blocks, Generator, Pred, State, UsageError, decode, first_run, get, get_cache
 from decoders.cli import main
@@ -109,16 +108,6 @@ def test_what_is_exact_says_so() -> None:
 
 
 # --- exact form equals autoregression ---------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def net() -> Qwen3ForCausalLM:
-    torch.manual_seed(0)
-    config = Qwen3Config(
-        vocab_size=24, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, head_dim=8,
-        max_position_embeddings=64, initializer_range=0.5,
-    )
-    return Qwen3ForCausalLM(config).double().eval()
 
 
 @pytest.mark.parametrize("how", ["temperature=0.0", "temperature=1.0", "temperature=0.6,top_k=7,top_p=0.9"])
