@@ -201,7 +201,7 @@ class Entry:
     """Why it cannot be used; empty if it can."""
 
 
-FLAGS = ("needs_mask", "needs_causal", "needs_store", "needs_blocks", "needs_attention", "revises", "exact", "row_budget")
+FLAGS = ("needs_mask", "needs_causal", "needs_sight", "needs_store", "needs_blocks", "needs_attention", "revises", "exact", "row_budget")
 
 
 def entries(kind: str) -> list[Entry]:

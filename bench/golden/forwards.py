@@ -60,6 +60,7 @@ def session_check(model: TransformersModel, tokens: Tensor, position: Tensor, se
             tokens=torch.cat([tokens[kept], bin_])[None], until=torch.cat([until, bin_ + n])[None], compute=columns,
             outdated=torch.zeros_like(columns), given=torch.zeros_like(columns), at=at[None], want=want[None],
             causal=torch.tensor([causal]), entered=torch.tensor([False]), phase=torch.tensor([0]),
+            hidden=torch.zeros(1, n + 1, 2, dtype=torch.long),
         )
         p = session(f)
         return p.logits[0][p.at[0] < p.width]

@@ -40,7 +40,8 @@ class Canvas:
     committed_at: Tensor  # (B, L) long
     until: Tensor  # (B, L) long  position i sees the columns left of until[i]: its block's end, or the row's
     kv_tokens: Tensor  # (B, L) long  the tokens that the stored keys and values were computed from, NOTHING, or APPROXIMATE
-    kv_until: Tensor  # (B, L) long  and what they saw
+    kv_until: Tensor  # (B, L) long  and what they saw: the columns left of it,
+    kv_hidden: Tensor  # (B, L, 2) long  less those from the first of these up to the second; all 0 unless the decoder `needs_sight`
     stale: Tensor  # (B, L) bool  what a cache policy wants recomputed in the next forward
     start: Tensor  # (B,)   long  the row's window
     size: Tensor  # (B,)   long
@@ -178,8 +179,9 @@ def layout(
     zero, none = torch.zeros(B, dtype=torch.long), torch.full((B, L), -1)
     c = Canvas(
         tokens=tokens, open=editable, editable=editable, confidence=torch.zeros(B, L), committed_at=none, until=none,
-        kv_tokens=torch.full_like(none, NOTHING), kv_until=none, stale=torch.ones_like(editable), start=editable.long().argmax(1),
-        size=zero, limit=limit, block_start=zero, block_end=zero, opened=zero, windows=zero, step=zero, clock=zero,
+        kv_tokens=torch.full_like(none, NOTHING), kv_until=none, kv_hidden=torch.zeros(B, L, 2, dtype=torch.long),
+        stale=torch.ones_like(editable), start=editable.long().argmax(1), size=zero, limit=limit,
+        block_start=zero, block_end=zero, opened=zero, windows=zero, step=zero, clock=zero,
         key=torch.tensor(list(keys), dtype=torch.long), reason=zero, computed=zero, reused=zero, flops=zero.double(),
         width=W, mask_id=shape.mask_id, vocab=shape.vocab, stop_ids=shape.stop_ids, block_causal=shape.block_causal,
         causal_context=shape.causal_context,

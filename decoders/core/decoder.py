@@ -18,12 +18,27 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Sight:
+    """What the positions of a window see, where a decoder says so itself: the columns left of `until`, less a hidden stretch.
+
+    It has to be transitive: what a position sees sees nothing that the position does not. Stored keys and values are trusted on
+    that ground.
+    """
+
+    until: Tensor  # (B, W) long  a place in the text, like `State.position`
+    hidden: Tensor  # (B, W, 2) long  the places from the first up to the second are not seen; none if they are equal
+
+
+@dataclass(frozen=True)
 class Query:
     """What to show the model and what to ask of it."""
 
     tokens: Tensor  # (B, W) long
     want: Tensor  # (B, W) bool  positions whose prediction will be read; the others get no logits
     causal: Tensor  # (B,)   bool  True: position i is predicted from the shown tokens left of it, and from nothing else
+    sight: Sight | None = None
+    """None: positions see what the model has them see. Otherwise they see this, in causal rows too, and what is outside of the window
+    sees itself and what is left of it. A decoder always or never says it, and then declares `needs_sight`."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +58,8 @@ class Decoder:
     """Some of its queries are causal."""
     needs_blocks: ClassVar[bool] = False
     """Does what its name says on block-causal models only; a `Generator` refuses others."""
+    needs_sight: ClassVar[bool] = False
+    """Its queries say themselves what positions see (`Query.sight`)."""
     revises: ClassVar[bool] = False
     """May change or take back what it has committed."""
     exact: ClassVar[bool] = False
@@ -65,8 +82,8 @@ class Decoder:
         return replace(self, **inner) if inner else self
 
     def windows(self, asked: Windows, block_causal: bool) -> Windows:
-        """The windows that it works in on such a model, where others were asked for. They may be no larger; and they may read
-        `Canvas.memo`, which is None before the first window."""
+        """The windows that it works in on such a model, where others were asked for. They may read `Canvas.memo`, which is None before
+        the first window. Larger ones need as much room in an engine whose canvases have a fixed width."""
         return asked
 
     def init(self, s: State) -> State:

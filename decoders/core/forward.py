@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from decoders.core.canvas import APPROXIMATE, EXHAUSTED, FILLED, LIVE, NOTHING, STOPPED, Canvas, enter, view, write
-from decoders.core.decoder import Decoder
+from decoders.core.decoder import Decoder, Sight
 from decoders.core.options import validate
 from decoders.core.pred import Pred
 from decoders.core.state import State, choose
@@ -24,8 +24,9 @@ from decoders.core.windows import Windows
 class Forward:
     """One forward over the canvas: the columns in `compute` are run and their keys and values stored.
 
-    Attention is one rule: column i sees the columns left of `until[i]`. In rows that are `causal`, a wanted position i is
-    predicted from the columns left of i alone.
+    Attention is one rule: column i sees the columns left of `until[i]`, less a stretch, those from `hidden[i, 0]` up to
+    `hidden[i, 1]`; unless the decoder `needs_sight` there is none, and all of it is 0. In rows that are `causal`, a wanted position i
+    is predicted from the columns left of i alone.
     """
 
     tokens: Tensor  # (B, L) long
@@ -38,6 +39,7 @@ class Forward:
     causal: Tensor  # (B,)   bool
     entered: Tensor  # (B,)   bool  the first forward of this window; what a model carries from forward to forward starts anew
     phase: Tensor  # (B,)   long  which of the decoder's `phases` it is; for those who watch, and nothing to a model
+    hidden: Tensor  # (B, L, 2) long
 
 
 Session = Callable[[Forward], Pred]
@@ -56,13 +58,16 @@ class Need:
     """Predictions come with `Pred.attention`."""
     sizes: tuple[int, ...] = ()
     """Ascending: every forward asks for at most one of these many columns in any row, so that shapes are few and known; empty: any."""
+    sight: bool = False
+    """Some columns may have a hidden stretch; otherwise `Forward.hidden` need not be looked at."""
 
     @classmethod
     def of(cls, plan: Plan, c: Canvas) -> Self:
         """What decoding a canvas by a plan takes."""
         (rows, columns), width = c.tokens.shape, c.width
         d, cache = plan.decoder, plan.cache
-        return cls(rows, columns, width, d.needs_causal, cache.needs_attention, cache.sizes(columns - 1, width))  # less the bin
+        sizes = cache.sizes(columns - 1, width)  # less the bin
+        return cls(rows, columns, width, d.needs_causal, cache.needs_attention, sizes, d.needs_sight)
 
 
 class Model(Protocol):
@@ -84,7 +89,8 @@ class Model(Protocol):
         """Of a block-causal model: the block of its attention; none: it follows the windows."""
     @property
     def gives(self) -> frozenset[str]:
-        """What it can do that not every model can: `causal` rows, a `store` of keys and values, `attention` maps."""
+        """What it can do that not every model can: `causal` rows, a `store` of keys and values, `attention` maps, `sight`: columns
+        with a hidden stretch."""
     @property
     def column_bytes(self) -> int:
         """What the keys and values of one column of one row take."""
@@ -168,13 +174,25 @@ class Plan:
     """End a row after this many forwards."""
 
 
-def must_recompute(c: Canvas, shown: Tensor, until: Tensor, reach: Tensor) -> Tensor:
+def sees_any(columns: Tensor, until: Tensor, hidden: Tensor | None = None) -> Tensor:
+    """(B, L) bool: what sees one of `columns (B, L)`, by the rule of attention; without `hidden`, nothing is."""
+    if hidden is None:
+        L = columns.shape[1]
+        first = torch.where(columns, torch.arange(L, device=columns.device), L).amin(-1, keepdim=True)
+        return until > first
+    left = torch.nn.functional.pad(columns.cumsum(-1), (1, 0))  # how many are left of each column
+    since, to = (left.gather(1, torch.minimum(edge, until)) for edge in hidden.unbind(-1))
+    return left.gather(1, until) > to - since
+
+
+def must_recompute(c: Canvas, shown: Tensor, until: Tensor, reach: Tensor, hidden: Tensor | None = None) -> Tensor:
     """(B, L) bool, the exact rule: whatever sees a column that changed. Block caches, prefix caches and autoregressive caches are
     this one rule, and a finished block rides in the next block's first forward."""
     within = c.column < reach[:, None]
     changed = ((c.kv_tokens != shown) | (c.kv_until != until)) & within
-    first = torch.where(changed, c.column, c.tokens.shape[1]).amin(-1)
-    return (until > first[:, None]) & within
+    if hidden is not None:
+        changed = changed | ((c.kv_hidden != hidden).any(-1) & within)
+    return sees_any(changed, until, hidden) & within
 
 
 def refresh(c: Canvas) -> Tensor:
@@ -201,8 +219,11 @@ def ask(plan: Plan, c: Canvas) -> Forward:
     reach = torch.where(causal, last, c.reach)  # a causal row needs nothing at or right of its last wanted position
     shown = c.tokens.scatter(1, at, torch.where(s.editable, q.tokens, s.tokens))
     shown = torch.where(c.live[:, None], shown, c.tokens)
-    until = torch.where(narrow, c.column + 1, c.until)
-    stale = must_recompute(c, shown, until, reach)
+    until, hidden = torch.where(narrow, c.column + 1, c.until), c.kv_hidden
+    if q.sight is not None:
+        until, hidden = looked(c, q.sight)
+        reach = torch.where(causal, last, torch.where(want, until.gather(1, at), 0).amax(-1))
+    stale = must_recompute(c, shown, until, reach, None if q.sight is None else hidden)
     if plan.cache.whole:
         chosen = torch.ones_like(c.stale)
     elif plan.cache.exact:
@@ -213,7 +234,16 @@ def ask(plan: Plan, c: Canvas) -> Forward:
     compute = (chosen | wanted) & (c.column < reach[:, None]) & c.live[:, None]
     given = ~c.editable & (c.column < c.limit[:, None])
     outdated = stale & ~compute & c.live[:, None]
-    return Forward(shown, until, compute, outdated, given, at, want, causal, c.step == 0, plan.decoder.phase(s))
+    return Forward(shown, until, compute, outdated, given, at, want, causal, c.step == 0, plan.decoder.phase(s), hidden)
+
+
+def looked(c: Canvas, sight: Sight) -> tuple[Tensor, Tensor]:
+    """(B, L) and (B, L, 2) long, `until` and `hidden` of the whole canvas: the sight in the window, and elsewhere causal."""
+    at, inside = c.at, c.inside
+    causal, pair = (c.column + 1).expand_as(c.tokens), at[..., None].expand(-1, -1, 2)
+    until = causal.scatter(1, at, torch.where(inside, sight.until, at + 1))
+    hidden = torch.zeros_like(c.kv_hidden).scatter(1, pair, torch.where(inside[..., None], sight.hidden, 0))
+    return until, hidden
 
 
 def tell(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
@@ -223,7 +253,7 @@ def tell(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
         p = rule(before, p)
     after = plan.decoder.step(before, p)
     after = choose(c.live, replace(after, step=before.step + 1, clock=before.clock + 1), before)
-    c = stored(write(c, after), f, p)
+    c = stored(write(c, after), f, p, plan.decoder.needs_sight)
     over = plan.decoder.done(after) & c.live  # rows that leave their window
     ended = stopped(c) & (over if plan.decoder.revises else c.live) if plan.stop else torch.zeros_like(over)
     start = next_start(c)
@@ -242,18 +272,19 @@ def tell(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
     )
 
 
-def stored(c: Canvas, f: Forward, p: Pred) -> Canvas:
+def stored(c: Canvas, f: Forward, p: Pred, sight: bool = False) -> Canvas:
     """The canvas after a forward: what the store now holds, and what was spent. Whatever sees a column that stayed out of date is
-    approximate, so that an exact refresh finds it later."""
-    stale = torch.where(f.outdated, c.column, c.tokens.shape[1]).amin(-1, keepdim=True)
+    approximate, so that an exact refresh finds it later. `sight`: some of them may have a hidden stretch."""
     tokens = torch.where(f.compute, f.tokens, c.kv_tokens)
     until = torch.where(f.compute, f.until, c.kv_until)
-    tokens = torch.where((until > stale) & (tokens != NOTHING), APPROXIMATE, tokens)
+    hidden = torch.where(f.compute[..., None], f.hidden, c.kv_hidden) if sight else c.kv_hidden
+    misled = sees_any(f.outdated, until.clamp(min=0), hidden if sight else None) & (tokens != NOTHING)
+    tokens = torch.where(misled, APPROXIMATE, tokens)
     positions, flops = p.cost or (f.compute.sum(-1), torch.zeros_like(c.flops))
     bound = torch.maximum(torch.where(f.compute, f.until, 0).amax(-1), torch.where(f.want & f.causal[:, None], f.at, 0).amax(-1))
     read = (c.column < bound[:, None]) & (c.kv_tokens != NOTHING) & ~f.compute
     return replace(
-        c, kv_tokens=tokens, kv_until=until,
+        c, kv_tokens=tokens, kv_until=until, kv_hidden=hidden,
         computed=c.computed + torch.where(c.live, positions, 0),
         reused=c.reused + torch.where(c.live, read.sum(-1), 0),
         flops=c.flops + torch.where(c.live, flops, 0.0),

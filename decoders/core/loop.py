@@ -48,6 +48,8 @@ def check(model: Model, decoder: Decoder, cache: Cache) -> None:
         raise UsageError(f"{name} needs a model with a mask token, and this one has none")
     if decoder.needs_causal and "causal" not in model.gives:
         raise UsageError(f"{name} asks what follows from the left alone, and this model cannot be asked so")
+    if decoder.needs_sight and "sight" not in model.gives:
+        raise UsageError(f"{name} hides parts of the text from each other, and this model cannot be told which positions see which")
     if cache.needs_blocks and not model.block_causal:
         raise UsageError(f"the cache {policy} is for block-causal models; for this one there are exact, prefix, dual and others")
     if cache.needs_store and "store" not in model.gives:

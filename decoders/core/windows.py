@@ -40,6 +40,31 @@ class Windows(Protocol):
 
 
 @dataclass(frozen=True)
+class Whole:
+    """One window, from a row's first open column to its end."""
+
+    @property
+    def size(self) -> int:
+        return 1 << 40  # more than any row has, and nothing overflows
+
+    @property
+    def block(self) -> int:
+        return self.size
+
+    def first(self, c: Canvas) -> Tensor:
+        return c.start
+
+    def next(self, c: Canvas) -> Tensor:
+        return c.limit - c.start
+
+    def span(self, c: Canvas) -> tuple[Tensor, Tensor]:
+        return c.start, c.limit
+
+    def count(self, c: Canvas) -> Tensor:
+        return torch.ones_like(c.start)
+
+
+@dataclass(frozen=True)
 class Blocks:
     """Windows of one size. In block-causal models they are cut at absolute multiples of it, so that the tail of a prompt joins
     the first one (SDAR, 2510.06303); elsewhere they are counted from the first open column (LLaDA, 2502.09992).

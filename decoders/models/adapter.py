@@ -45,10 +45,15 @@ def parted(counts: list[int], least: float = 0.25) -> int | None:
     return best if costs and costs[best] < (1 - least) * whole else None
 
 
-def seen(until: Tensor, index: Tensor, columns: int) -> Tensor:
-    """(B, M, K) bool, the rule of attention: the columns `index (B, M)` see those left of their `until (B, K)`, and themselves."""
+def seen(until: Tensor, index: Tensor, columns: int, hidden: Tensor | None = None) -> Tensor:
+    """(B, M, K) bool, the rule of attention: the columns `index (B, M)` see those left of their `until (B, K)`, less the stretch that
+    is `hidden (B, K, 2)`, and themselves."""
     key = torch.arange(columns, device=until.device)
-    return (key < until.gather(1, index)[..., None]) | (key == index[..., None])
+    left = key < until.gather(1, index)[..., None]
+    if hidden is not None:
+        since, to = hidden.gather(1, index[..., None].expand(-1, -1, 2))[..., None].unbind(2)
+        left = left & ~((key >= since) & (key < to))
+    return left | (key == index[..., None])
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ class TransformersModel:
 
     `mask_id`: None if the checkpoint has no mask token. `shifted`: its output i predicts position i + 1. `block_causal`: blocks
     see no later block; otherwise everything on a row sees everything. `attention_block`: the size of those blocks, where it does
-    not follow the windows. `native`: the code is transformers' own, so that attention maps can be asked for.
+    not follow the windows. `native`: the code is transformers' own, so that attention maps can be asked for and any mask is obeyed.
     """
 
     causal_context = False
@@ -100,7 +105,7 @@ class TransformersModel:
         self.mask_id, self.stop_ids, self.shifted, self.block_causal = mask_id, stop_ids, shifted, block_causal
         self.attention_block = attention_block
         self.vocab = int(model.config.vocab_size)
-        self.gives = frozenset({"causal", "store", *(["attention"] if native else [])})
+        self.gives = frozenset({"causal", "store", *(["attention", "sight"] if native else [])})
         self.work = Work.of(model)
 
     @property
@@ -168,6 +173,7 @@ class TransformersSession:
         column = torch.arange(L, device=f.tokens.device)
         source = (f.at - shift).clamp(min=0)  # the column whose output is the prediction
         tokens, until, compute, position = f.tokens, f.until, f.compute, column.expand(B, L)
+        hidden = f.hidden if self.need.sight else None
         if shift:
             compute = compute.scatter(1, torch.where(f.want, source, bin_), True)
         elif self.probes:
@@ -177,9 +183,10 @@ class TransformersSession:
             tokens = torch.cat([tokens, torch.full_like(f.at, self.owner.mask_id or 0)], 1)
             until, position = torch.cat([until, f.at], 1), torch.cat([position, f.at], 1)
             compute = torch.cat([compute, probe], 1)
+            hidden = None if hidden is None else torch.cat([hidden, hidden.new_zeros(B, W, 2)], 1)
         compute = compute.index_fill(1, torch.tensor([bin_], device=compute.device), False)
         at = compact(f.want, W, widths(W))
-        asked = tokens, position, until, compute, source.gather(1, at.clamp(max=W - 1))
+        asked = tokens, position, until, compute, source.gather(1, at.clamp(max=W - 1)), *(() if hidden is None else (hidden,))
         counts = compute.sum(-1)
         bound = None if B == 1 or self.need.attention else parted(counts.tolist())
         if bound is None:
@@ -189,30 +196,33 @@ class TransformersSession:
             parts = few.nonzero().flatten(), (~few).nonzero().flatten()
             done = [self.run(rows, *(x[rows] for x in asked))[0] for rows in parts]
             wanted, attention = torch.cat(done)[torch.cat(parts).argsort()], None
-        return Pred(self.owner.head(wanted), at, W, self.cost(compute, until, f.want), attention)
+        return Pred(self.owner.head(wanted), at, W, self.cost(compute, until, f.want, hidden), attention)
 
     def run(
-        self, rows: Tensor | None, tokens: Tensor, position: Tensor, until: Tensor, compute: Tensor, source: Tensor
+        self, rows: Tensor | None, tokens: Tensor, position: Tensor, until: Tensor, compute: Tensor, source: Tensor,
+        hidden: Tensor | None = None,
     ) -> tuple[Tensor, Attention | None]:
         """(B, N, D) the hidden states of the columns `source (B, N)` after running those where `compute (B, K)`, and the attention if it
         is needed. Unless `rows (B,)` is none, these are some of the canvas's rows."""
         K, bin_ = compute.shape[1], self.need.columns - 1
         index = compact(compute, bin_, self.sizes)
         self.cache.index, self.cache.rows = index, rows
-        hidden, weights = self.owner.hidden(
-            tokens.gather(1, index), position.gather(1, index), seen(until, index, K), self.cache, self.need.attention
+        sees = seen(until, index, K, hidden)
+        states, weights = self.owner.hidden(
+            tokens.gather(1, index), position.gather(1, index), sees, self.cache, self.need.attention
         )
         self.shapes.add((*index.shape, source.shape[1]))
         order = torch.arange(index.shape[1], device=index.device).expand_as(index)
         slot = torch.zeros_like(compute, dtype=torch.long).scatter(1, index, order)
-        wanted = slot.gather(1, source)[..., None].expand(-1, -1, hidden.shape[-1])
+        wanted = slot.gather(1, source)[..., None].expand(-1, -1, states.shape[-1])
         attention = None if weights is None else Attention(weights[..., : self.need.columns], index.clamp(max=bin_))
-        return hidden.gather(1, wanted), attention
+        return states.gather(1, wanted), attention
 
-    def cost(self, compute: Tensor, until: Tensor, want: Tensor) -> tuple[Tensor, Tensor]:
+    def cost(self, compute: Tensor, until: Tensor, want: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """`Pred.cost`: what each row asked for, without the padding that a batch brings."""
         work, positions = self.owner.work, compute.sum(-1)
-        pairs = (compute * until).sum(-1)
+        sees = until if hidden is None else until - hidden.diff(dim=-1)[..., 0]
+        pairs = (compute * sees).sum(-1)
         return positions, work.column * positions.double() + work.pair * pairs.double() + work.row * want.sum(-1).double()
 
 

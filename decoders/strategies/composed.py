@@ -21,7 +21,7 @@ class Composed(Decoder):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for flag in ("needs_mask", "needs_causal", "revises", "row_budget"):
+        for flag in ("needs_mask", "needs_causal", "needs_sight", "revises", "row_budget"):
             object.__setattr__(self, flag, any(getattr(d, flag) for d in self.parts()))
 
     def parts(self) -> Sequence[Decoder]:

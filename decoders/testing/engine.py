@@ -31,10 +31,13 @@ class Request:
 class Engine:
     """Decodes requests on one session of `slots` rows and `columns` columns; no window may be wider than `width`."""
 
-    def __init__(self, model: Model, slots: int, columns: int, width: int, causal: bool = True, attention: bool = False) -> None:
+    def __init__(
+        self, model: Model, slots: int, columns: int, width: int, causal: bool = True, attention: bool = False,
+        sight: bool = True,
+    ) -> None:
         self.model, self.slots, self.columns, self.width = model, slots, columns, width
         self.shape = Shape.of(model)
-        self.forward = model.session(Need(slots, columns, width, causal, attention))
+        self.forward = model.session(Need(slots, columns, width, causal, attention, sight=sight))
         self.canvases: dict[Plan, Canvas] = {}
         self.running: dict[int, tuple[int, Request]] = {}
         """Slot to the request in it and that request's place among all."""

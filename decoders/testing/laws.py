@@ -344,7 +344,8 @@ def engine_agrees(decoder: Decoder) -> None:
     for room in rooms(decoder):
         plan = room.plan(decoder)
         columns = max(map(len, room.prompts)) + room.length + 2
-        width = min(max(plan.windows.size, OTHER.windows.size), columns - 1)
+        windows = decoder.windows(plan.windows, room.model.block_causal)
+        width = min(max(windows.size, OTHER.windows.size), columns - 1)
         requests = [
             Request(prompt, room.length, p, key, room.infill)
             for key, prompt in zip(seeds(room.prompts), room.prompts, strict=True)

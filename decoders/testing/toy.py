@@ -26,6 +26,7 @@ class ToyModel(Plain):
     any device, meta included.
     """
 
+    gives = frozenset({"causal", "store", "sight"})
     vocab: int = 11
     mask_id: int | None = 10
     stop_ids: tuple[int, ...] = ()
@@ -56,10 +57,11 @@ class ToySession:
         state = scramble(f.tokens + (column << 20) + (self.model.seed << 40))
         for i, stored in enumerate(self.layers):
             self.layers[i] = torch.where(f.compute, state, stored)
-            state = scramble(self.layers[i] ^ seen(self.layers[i], f.until))
+            state = scramble(self.layers[i] ^ seen(self.layers[i], f.until, f.hidden))
         # a causal row predicts from what is left of the position, any other from what the position sees
         bound = torch.where(f.causal[:, None], f.at, f.until.gather(1, f.at))
-        here = seen(self.layers[1], bound) + scramble(f.at)
+        hidden = f.hidden.gather(1, f.at[..., None].expand(-1, -1, 2)).masked_fill(f.causal[:, None, None], 0)
+        here = seen(self.layers[1], bound, hidden) + scramble(f.at)
         vocab = torch.arange(self.model.vocab, device=f.tokens.device)
         logits = unit(scramble(scramble(here)[..., None] + vocab)).float() * self.model.sharp
         width = f.at.shape[1]
@@ -67,7 +69,8 @@ class ToySession:
         return Pred(logits, at, width)
 
 
-def seen(state: Tensor, until: Tensor) -> Tensor:
-    """(B, K) long: the sum of `state (B, L)` over the columns left of `until (B, K)`."""
+def seen(state: Tensor, until: Tensor, hidden: Tensor) -> Tensor:
+    """(B, K) long: the sum of `state (B, L)` over the columns left of `until (B, K)`, less the stretch that is `hidden (B, K, 2)`."""
     total = torch.nn.functional.pad(state.cumsum(-1), (1, 0))
-    return total.gather(1, until.clamp(min=0))
+    since, to = (total.gather(1, edge) for edge in hidden.unbind(-1))
+    return total.gather(1, until.clamp(min=0)) - (to - since)
