@@ -14,10 +14,10 @@ demo: $(VENV)/installed
 	$(BIN)/decoders bench demo
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 slow: $(VENV)/installed
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -38,5 +38,5 @@ results: $(VENV)/installed
 	$(BIN)/decoders bench caches --clock cpu -o bench/results/caches.json
 	$(BIN)/decoders bench calibrate-entropycache -o bench/results/caches-calibration.json
 	$(BIN)/decoders bench cache-time --clock cpu -o bench/results/cache-time.json
-	$(BIN)/decoders bench modes -n 40 -o bench/results/modes.json
+	$(BIN)/decoders bench modes -n 25 -o bench/results/modes.json
 	$(BIN)/decoders bench modes -n 300 -t chain/hard -o bench/results/modes-scratchpad.json

@@ -10,7 +10,7 @@ from decoders.core.options import Option
 from decoders.models.families import FAMILIES, Family
 from decoders.registry import DISTRIBUTION, Entry, entries
 from decoders_bench.cache_tables import cache_summary, cache_tables, cache_time_table, calibration_table
-from decoders_bench.mode_tables import mode_pairs, mode_reading, mode_tables
+from decoders_bench.mode_tables import mode_pairs, mode_reading, mode_tables, mode_verdicts
 from decoders_bench.modes import load_modes
 from decoders_bench.results import (
     load_cache_times,
@@ -25,6 +25,7 @@ from decoders_bench.results import (
 )
 
 RESULTS = Path(__file__).parent / "results"
+VERDICT = "Each against the most right threshold that takes no more forwards, on the same items, by McNemar's test at 5 %:"
 
 
 def written(o: Option) -> str:
@@ -75,13 +76,15 @@ def cache_time_section() -> str:
 
 def modes_section() -> str:
     path = RESULTS / "modes.json"
-    return f"{recorded_on(path)}\n\n{mode_tables(load_modes(path))}"
+    rows = load_modes(path)
+    return f"{recorded_on(path)}\n\n{mode_tables(rows)}\n\n{VERDICT}\n\n{mode_verdicts(rows)}"
 
 
 def scratchpad_section() -> str:
     path = RESULTS / "modes-scratchpad.json"
     rows = load_modes(path)
-    return f"{recorded_on(path)}; {rows[0].trial.n} items.\n\n{mode_pairs(rows)}\n\n{mode_reading(rows)}"
+    head = f"{recorded_on(path)}; {rows[0].trial.n} items."
+    return "\n\n".join([head, mode_pairs(rows), mode_reading(rows), VERDICT, mode_verdicts(rows)])
 
 
 def family_table() -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import sqrt
 
 from decoders_bench.modes import DECODERS, Decoded
-from decoders_bench.outcome import mcnemar
+from decoders_bench.outcome import disagreements, mcnemar
 from decoders_bench.results import markdown, percent
 from decoders_bench.statistics import wilson
 
@@ -48,8 +48,7 @@ def cell(r: Decoded | None) -> str:
 def paired(a: Decoded, b: Decoded) -> str:
     """How `b` differs from `a` on the same items: the difference in accuracy with its 95 % interval, McNemar's exact p, and its
     forwards as a multiple."""
-    lost = sum(x and not y for x, y in zip(a.right, b.right, strict=True))
-    won = sum(y and not x for x, y in zip(a.right, b.right, strict=True))
+    lost, won = disagreements(a.right, b.right)
     n = len(a.right)
     low, high = difference(lost, won, n)
     ratio = mean(b.nfe) / mean(a.nfe)
@@ -90,6 +89,39 @@ def mode_pairs(rows: Sequence[Decoded]) -> str:
     return markdown(["block", "decoder", "against the best threshold", "against `left_to_right`", "decided per verification"], body)
 
 
+def rival(r: Decoded, thresholds: Sequence[Decoded]) -> Decoded | None:
+    """The most right threshold that takes no more forwards; none if all take more."""
+    return max((t for t in thresholds if mean(t.nfe) <= mean(r.nfe)), key=lambda t: sum(t.right), default=None)
+
+
+def verdict(r: Decoded, thresholds: Sequence[Decoded]) -> str:
+    """Whether a decoder is better than the best threshold of no more forwards, by McNemar's test at 5 %."""
+    other = rival(r, thresholds)
+    if other is None:
+        return "fewer forwards than any threshold"
+    lost, won = disagreements(other.right, r.right)
+    if mcnemar(lost, won) >= 0.05:
+        return "no difference shown"
+    return "better" if won > lost else "worse"
+
+
+def mode_verdicts(rows: Sequence[Decoded]) -> str:
+    """Where each of the others beats the best threshold at equal forwards, and where it does not."""
+    verdicts = ("better", "worse", "fewer forwards than any threshold", "no difference shown")
+    body = []
+    for block, decoder in dict.fromkeys((r.trial.block, r.trial.decoder) for r in rows):
+        if decoder.startswith("threshold"):
+            continue
+        where: dict[str, list[str]] = {v: [] for v in verdicts}
+        for r in (r for r in rows if (r.trial.block, r.trial.decoder) == (block, decoder)):
+            place = (block, r.trial.task, r.trial.rung)
+            own = [t for t in rows if t.trial.decoder.startswith("threshold") and (t.trial.block, t.trial.task, t.trial.rung) == place]
+            if own:
+                where[verdict(r, own)].append(f"{r.trial.task}/{r.trial.rung}")
+        body.append([size(block), f"`{decoder}`", *(", ".join(where[v]) for v in verdicts)])
+    return markdown(["block", "decoder", *verdicts], body)
+
+
 def mode_reading(rows: Sequence[Decoded]) -> str:
     """What the aims were and what was reached."""
     own = [r for r in rows if (r.trial.task, r.trial.rung) == SCRATCHPAD]
@@ -101,15 +133,15 @@ def mode_reading(rows: Sequence[Decoded]) -> str:
         fewest = min(drafts, key=lambda r: mean(r.nfe), default=None)
         reached = fewest is not None and mean(best.nfe) / mean(fewest.nfe) >= 1.3
         said = "no self-speculation is as right as it" if fewest is None else (
-            f"of the self-speculations that are as right, `{fewest.trial.decoder}` takes {mean(fewest.nfe):.1f}"
+            f"of the self-speculations that are as right, `{fewest.trial.decoder}` takes {mean(fewest.nfe):.1f}, "
+            f"{mean(fewest.nfe) / mean(best.nfe):.2f}x as many"
         )
         lines.append(
             f"- Block {size(block)}: the best threshold is `{best.trial.decoder}` with {mean(best.nfe):.1f} forwards; {said}: "
             f"the aim of 1.3x fewer is {'reached' if reached else 'not reached'}."
         )
         for r in (r for r in here if r.trial.decoder.startswith("hybrid")):
-            lost = sum(x and not y for x, y in zip(alone.right, r.right, strict=True))
-            won = sum(y and not x for x, y in zip(alone.right, r.right, strict=True))
+            lost, won = disagreements(alone.right, r.right)
             low, _ = difference(lost, won, len(r.right))
             twice = mean(alone.nfe) / mean(r.nfe)
             sure = low >= -0.01

@@ -97,8 +97,13 @@ def hit_rate(made: Sequence[Outcome]) -> float:
 
 def lost_and_won(none: Sequence[Outcome], own: Sequence[Outcome]) -> tuple[int, int]:
     """Items that only `none` has right, and items that only the other has."""
-    verdicts = [(a.right, b.right) for a, b in zip(none, own, strict=True)]
-    return verdicts.count((True, False)), verdicts.count((False, True))
+    return disagreements([x.right for x in none], [x.right for x in own])
+
+
+def disagreements(a: Sequence[bool], b: Sequence[bool]) -> tuple[int, int]:
+    """Places where only `a` is true, and places where only `b` is."""
+    pairs = list(zip(a, b, strict=True))
+    return pairs.count((True, False)), pairs.count((False, True))
 
 
 def mcnemar(lost: int, won: int) -> float:

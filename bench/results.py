@@ -33,8 +33,10 @@ def hardware(device: str = "cpu") -> str:
 
 
 def save(path: Path, rows: Sequence[DataclassInstance], device: str = "cpu") -> None:
+    """A line a row, so that a change of one cell is a change of one line."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"hardware": hardware(device), "rows": [asdict(r) for r in rows]}, indent=1) + "\n")
+    lines = ",\n".join(json.dumps(asdict(r)) for r in rows)
+    path.write_text(f'{{"hardware": {json.dumps(hardware(device))}, "rows": [\n{lines}\n]}}\n')
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:

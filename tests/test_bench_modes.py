@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from decoders import UsageError, get
 from decoders.cli import main
-from decoders_bench.mode_tables import best_threshold, difference, mode_pairs, mode_reading, mode_tables, paired
+from decoders_bench.mode_tables import best_threshold, difference, mode_pairs, mode_reading, mode_tables, mode_verdicts, paired, verdict
 from decoders_bench.modes import BLOCKS, DECODERS, HYBRIDS, Decoded, LeftToRightNano, Trial, run, run_all
 from decoders_bench.tasks import TASKS
 
@@ -88,7 +88,7 @@ def test_the_tables_say_whether_the_aims_are_reached():
     base = [tried("left_to_right", [True] * n, 40), tried("threshold:tau=0.9", [True] * n, 8)]
     rows = [*base, tried("s2d2", [True] * n, 6, verified=600, accepted=3000), tried("hybrid:mode=frontier,w=4", [True] * n, 12)]
     text = mode_reading(rows)
-    assert "`s2d2` takes 6.0: the aim of 1.3x fewer is reached" in text
+    assert "`s2d2` takes 6.0, 0.75x as many: the aim of 1.3x fewer is reached" in text
     assert "3.33x fewer forwards than autoregression, and its accuracy is shown to be within 1 point: the aim is reached" in text
     slip = [False] + [True] * (n - 1)
     text = mode_reading([*base, tried("s2d2", slip, 2, verified=1), tried("hybrid:mode=frontier,w=4", slip, 12)])
@@ -103,3 +103,15 @@ def test_the_command():
     assert done.exit_code == 0, done.output
     assert "Blocks of 4:" in done.stdout
     assert "| `threshold` | **100** (21-100)" in done.stdout
+
+
+def test_a_verdict_is_of_equal_forwards_and_beyond_chance():
+    n = 40
+    thresholds = [tried("threshold:tau=0.7", [True] * 20 + [False] * 20, 4), tried("threshold:tau=0.95", [True] * n, 9)]
+    right, half, wrong = [True] * n, [True] * 20 + [False] * 20, [False] * n
+    assert verdict(tried("s2d2", right, 5), thresholds) == "better"
+    assert verdict(tried("s2d2", half, 5), thresholds) == "no difference shown"
+    assert verdict(tried("s2d2", wrong, 5), thresholds) == "worse"
+    assert verdict(tried("s2d2", half, 12), thresholds) == "worse"  # now the other threshold may be taken
+    assert verdict(tried("s2d2", wrong, 3), thresholds) == "fewer forwards than any threshold"
+    assert "| 8 | `s2d2` | chain/hard |  |  |  |" in mode_verdicts([*thresholds, tried("s2d2", right, 5)])
