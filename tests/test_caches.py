@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -273,9 +273,15 @@ def test_block_is_exact_and_spends_no_forward_on_a_finished_block(net: Qwen3ForC
 # --- every decoder with every cache -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.parametrize("cache", CACHES)
-@pytest.mark.parametrize("spec", STRATEGIES)
+def matrix() -> Iterator[Any]:
+    """Every decoder with every cache in every setting; by default each pair in one setting, in turns, and the others are slow."""
+    for i, spec in enumerate(STRATEGIES):
+        for j, cache in enumerate(CACHES):
+            for k, setting in enumerate(SETTINGS):
+                yield pytest.param(spec, cache, setting, marks=() if (i + j) % len(SETTINGS) == k else pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("spec", "cache", "setting"), matrix())
 def test_the_matrix(plain_net: Qwen3ForCausalLM, setting: str, spec: str, cache: str) -> None:
     model = TransformersModel(plain_net, mask_id=MASK, **SETTINGS[setting])
     decoder, policy, windows = get(spec), get_cache(cache), Blocks(4, model.attention_block)
