@@ -281,7 +281,7 @@ def matrix() -> Iterator[Any]:
                 yield pytest.param(spec, cache, setting, marks=() if (i + j) % len(SETTINGS) == k else pytest.mark.slow)
 
 
-@pytest.mark.parametrize(("spec", "cache", "setting"), matrix())
+@pytest.mark.parametrize(("spec", "cache", "setting"), list(matrix()))
 def test_the_matrix(plain_net: Qwen3ForCausalLM, setting: str, spec: str, cache: str) -> None:
     model = TransformersModel(plain_net, mask_id=MASK, **SETTINGS[setting])
     decoder, policy, windows = get(spec), get_cache(cache), Blocks(4, model.attention_block)
