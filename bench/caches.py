@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
-
-import torch
 
 from decoders import Generator, get
 from decoders_bench.evaluate import loaded
 from decoders_bench.outcome import Batch, Clock, agreeing, decode_items, hit_rate, lost_and_won
 from decoders_bench.tasks import TASKS, Item, items
+from decoders_bench.workers import spread
 
 TOGETHER = 8
 """Rows of a batch."""
@@ -188,13 +185,9 @@ def jobs_for(
     return out
 
 
-def measure_all(jobs: Iterable[Job], workers: int, notify: Callable[[], None]) -> list[Measured]:
+def measure_all(jobs: Iterable[Job], workers: int, notify: Callable[[object], None]) -> list[Measured]:
     """All jobs, in their order, on `workers` processes of one thread each; the longest rows start first."""
     jobs = list(jobs)
-    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        futures = {pool.submit(measure, job): job for job in sorted(jobs, key=lambda j: -j.rows.positions)}
-        done = {}
-        for f in as_completed(futures):
-            done[futures[f]] = f.result()
-            notify()
+    ordered = sorted(jobs, key=lambda j: -j.rows.positions)
+    done = dict(zip(ordered, spread(measure, ordered, workers, notify), strict=True))
     return [row for job in jobs for row in done[job]]

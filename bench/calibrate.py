@@ -15,18 +15,15 @@ The rule was written down before the first run:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from multiprocessing import get_context
-
-import torch
 
 from decoders import Cache, Generator
 from decoders.caches.entropycache import EntropyCache
 from decoders_bench.evaluate import loaded
 from decoders_bench.outcome import Outcome, agreeing, decode_items, hit_rate, lost_and_won, mcnemar
 from decoders_bench.tasks import TASKS, Item, Split, items
+from decoders_bench.workers import spread
 
 NEVER = 1e9
 """A tau that no entropy reaches: after the first forward nothing is refreshed."""
@@ -112,16 +109,9 @@ def sweep(job: Sweep) -> list[Tried]:
     return out
 
 
-def calibrate(jobs: Iterable[Sweep], workers: int, notify: Callable[[], None]) -> list[Tried]:
+def calibrate(jobs: Iterable[Sweep], workers: int, notify: Callable[[object], None]) -> list[Tried]:
     """All jobs, in their order, on `workers` processes of one thread each."""
-    jobs = list(jobs)
-    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        futures = {pool.submit(sweep, job): job for job in jobs}
-        done = {}
-        for f in as_completed(futures):
-            done[futures[f]] = f.result()
-            notify()
-    return [row for job in jobs for row in done[job]]
+    return [row for rows in spread(sweep, jobs, workers, notify) for row in rows]
 
 
 def pool(rows: Sequence[Tried]) -> Tried:

@@ -148,7 +148,7 @@ def caches_command(lengths: tuple[str, ...], decoders: tuple[str, ...], caches: 
     jobs = jobs_for(map(int, lengths), decoders, caches, blocks, alone, batched, seed, clock)
     with progress() as bar:
         line = bar.add_task("tables", total=len(jobs))
-        rows = measure_all(jobs, workers, lambda: bar.advance(line))
+        rows = measure_all(jobs, workers, lambda _: bar.advance(line))
     if output:
         save(output, rows)
     click.echo(f"{hardware()}\n\n{cache_tables(rows)}")
@@ -177,7 +177,7 @@ def calibrate_command(tasks: tuple[str, ...], n: int, blocks: tuple[int, ...], k
     jobs = [Sweep(task, rung, block, ks, taus or TAUS, n=n) for task, rung in chosen(tasks) for block in blocks]
     with progress() as bar:
         line = bar.add_task("sweeps", total=len(jobs))
-        rows = calibrate(jobs, workers, lambda: bar.advance(line))
+        rows = calibrate(jobs, workers, lambda _: bar.advance(line))
     if output:
         save(output, rows)
     click.echo(calibration_table(rows))

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cache
-from multiprocessing import get_context
-
-import torch
 
 from decoders import Generator
 from decoders.models.source import load_model
 from decoders_bench.statistics import wilson
 from decoders_bench.tasks import TASKS, Split, items
+from decoders_bench.workers import spread
 
 
 @dataclass(frozen=True)
@@ -80,13 +77,6 @@ def evaluate(job: Job) -> Cell:
     )
 
 
-def run_all(jobs: Iterable[Job], workers: int, notify: Callable[[Cell], None]) -> list[Cell]:
+def run_all(jobs: Iterable[Job], workers: int, notify: Callable[[object], None]) -> list[Cell]:
     """All cells, in the order of the jobs, on `workers` processes of one thread each."""
-    jobs = list(jobs)
-    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        futures = {pool.submit(evaluate, job): job for job in jobs}
-        done = {}
-        for f in as_completed(futures):
-            done[futures[f]] = f.result()
-            notify(done[futures[f]])
-    return [done[job] for job in jobs]
+    return spread(evaluate, jobs, workers, notify)

@@ -10,20 +10,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 
 import torch
 
 from decoders import Forward, Generator, Pred
 from decoders.core.canvas import Canvas
-from decoders.core.errors import UsageError
 from decoders.models.source import Messages, load_model
 from decoders.reasoning.reasoner import Reasoning, until
 from decoders_bench.tasks import TASKS, items
+from decoders_bench.workers import spread
 
 THRESHOLDS = tuple(f"threshold:tau={tau}" for tau in (0.7, 0.8, 0.9, 0.95))
 SPECULATIVE = (
@@ -132,20 +130,9 @@ def run(trial: Trial) -> Decoded | None:
     return Decoded(trial, right, nfe, tokens, verified, accepted)
 
 
-def run_all(trials: Iterable[Trial], workers: int, notify: Callable[[Trial], None]) -> list[Decoded]:
+def run_all(trials: Iterable[Trial], workers: int, notify: Callable[[object], None]) -> list[Decoded]:
     """All trials, in their order, on `workers` processes of one thread each. Raises `UsageError` for a decoder that is none."""
-    trials = list(trials)
-    found: dict[Trial, Decoded | None] = {}
-    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        futures = {pool.submit(run, trial): trial for trial in trials}
-        for f in as_completed(futures):
-            try:
-                found[futures[f]] = f.result()
-            except UsageError:
-                pool.shutdown(cancel_futures=True)
-                raise
-            notify(futures[f])
-    return [made for trial in trials if (made := found[trial]) is not None]
+    return [made for made in spread(run, trials, workers, notify) if made is not None]
 
 
 def load_modes(path: Path) -> list[Decoded]:
