@@ -1,0 +1,117 @@
+"""A regular language over token ids, as tables that decide about partial canvases with gaps.
+
+S states, K classes of tokens that no state tells apart, V tokens. State 0 is dead: nothing is accepted from there on. A set of
+states is a row of booleans, and a canvas is a word with gaps: a decided position moves each state by its token, an open one to
+wherever any token leads. A canvas can be completed if and only if some state that is reachable from the left can reach an accepting
+one to the right. (DINGO, Suresh et al. 2025, 2505.23061, uses the same sets for the likeliest completion of a block.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+DEAD = 0
+ENTRIES = 1 << 26
+"""Booleans that one operation may make."""
+
+
+@dataclass(frozen=True, eq=False)
+class Automaton:
+    """Which texts are allowed; deterministic, and complete with a dead state. Compared by identity."""
+
+    group: Tensor  # (V,) long  the class of each token
+    move: Tensor  # (S, K) long  the next state
+    accepting: Tensor  # (S,) bool
+    start: int
+    text: str = ""
+    """How it was written, for messages."""
+
+    @cached_property
+    def anywhere(self) -> Tensor:
+        """(S, S) float: 1 where some token leads from the one state to the other."""
+        states = len(self.move)
+        return torch.zeros(states, states, device=self.move.device).scatter_(1, self.move, 1.0)
+
+    def to(self, device: torch.device) -> Automaton:
+        """The same on a device; itself if it is there."""
+        if self.group.device == device:
+            return self
+        return Automaton(self.group.to(device), self.move.to(device), self.accepting.to(device), self.start, self.text)
+
+    def after(self, states: Tensor, token: Tensor) -> Tensor:
+        """(B, S) bool: where `states (B, S)` come to by `token (B,)`."""
+        to = self.move[:, self.group[token]].T  # (B, S)
+        return torch.zeros_like(states).scatter_reduce(1, to, states, "amax")
+
+    def after_any(self, states: Tensor) -> Tensor:
+        """(B, S) bool: where they come to by any token."""
+        return states.float() @ self.anywhere > 0
+
+    def before(self, states: Tensor, token: Tensor) -> Tensor:
+        """(B, S) bool: from where `token (B,)` leads into `states (B, S)`."""
+        return states.gather(1, self.move[:, self.group[token]].T)
+
+    def before_any(self, states: Tensor) -> Tensor:
+        """(B, S) bool: from where some token leads into them."""
+        return states.float() @ self.anywhere.T > 0
+
+    def allowed(self, left: Tensor, right: Tensor) -> Tensor:
+        """(N, V) bool: the tokens that lead from one of the states `left (N, S)` to one of `right (N, S)`."""
+        most = max(1, ENTRIES // max(1, left.numel()))  # classes at a time
+        found = [(right[:, to.flatten()].unflatten(1, to.shape) & left[..., None]).any(1) for to in self.move.split(most, dim=1)]
+        return torch.cat(found, 1)[:, self.group]
+
+    def reach(self, most: int) -> Tensor:
+        """(most + 1, S) bool: from which states an accepting one can be reached by exactly so many tokens."""
+        rows = [self.accepting[None]]
+        for _ in range(most):
+            rows.append(self.before_any(rows[-1]))
+        return torch.cat(rows)
+
+    def shortest(self, most: int) -> int | None:
+        """The fewest tokens of an allowed text, if at most `most`."""
+        lengths = self.reach(most)[:, self.start].nonzero().flatten()
+        return int(lengths[0]) if len(lengths) else None
+
+
+def build(
+    start: int, final: Sequence[int], transitions: Mapping[int, Mapping[int, int]], vocab: int, ends: Sequence[int], text: str = ""
+) -> Automaton:
+    """The automaton of `transitions`, state to token to state, for texts that a stop token of `ends` may follow, and after that
+    anything: what is behind the end is no part of the text. States that are no different, and tokens, are merged."""
+    number = {s: i for i, s in enumerate(sorted({start, *final, *transitions, *(t for m in transitions.values() for t in m.values())}), 2)}
+    over = 1  # the text has ended
+    move = torch.zeros(len(number) + 2, vocab, dtype=torch.int32)
+    for s, by in transitions.items():
+        allowed = {t: to for t, to in by.items() if t < vocab and t not in ends}
+        move[number[s], list(allowed)] = torch.tensor([number[to] for to in allowed.values()], dtype=torch.int32)
+    accepting = torch.zeros(len(move), dtype=torch.bool)
+    accepting[[over, *(number[s] for s in final)]] = True
+    move[over] = over
+    if ends:
+        move[accepting.nonzero(), torch.tensor(list(ends))] = over
+    columns, group = move.unique(dim=1, return_inverse=True)
+    return minimal(group, columns.long(), accepting, number[start], text)
+
+
+def minimal(group: Tensor, move: Tensor, accepting: Tensor, start: int, text: str) -> Automaton:
+    """The smallest automaton of the same language: states are told apart by what they accept, then by where they lead, until that
+    tells no more apart (Moore 1956). The dead state stays number 0."""
+    part = accepting.long()
+    count = 0
+    while True:
+        signature = torch.cat([part[:, None], part[move]], 1)
+        _, part = signature.unique(dim=0, return_inverse=True)
+        if int(part.max()) + 1 == count:
+            break
+        count = int(part.max()) + 1
+    first = torch.full((count,), len(part)).scatter_reduce(0, part, torch.arange(len(part)), "amin")
+    kept, order = first.sort()  # by the first state of each part, so that the dead state's is number 0
+    part = order.argsort()[part]
+    columns, merged = part[move[kept]].unique(dim=1, return_inverse=True)
+    return Automaton(merged[group], columns, accepting[kept], int(part[start]), text)

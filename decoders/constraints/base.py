@@ -1,0 +1,49 @@
+"""What a constraint is: `KIND:TEXT`, everything after the first colon literal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from decoders import registry
+from decoders.constraints.automaton import Automaton
+from decoders.core.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """What a text has to be like. Subclass it as a frozen dataclass and write `automaton`, or `canvas` where the text is given but for
+    its holes."""
+
+    text: str
+    """What stands after the colon."""
+
+    def automaton(self, spellings: Mapping[int, bytes], vocab: int, ends: tuple[int, ...]) -> Automaton | None:
+        """The allowed texts over token ids below `vocab`, of which `spellings` says what they write and `ends` end a text. None: all.
+        Raises `UsageError`."""
+        return None
+
+    def canvas(self, encode: Callable[[str], list[int]], mask: str) -> list[int] | None:
+        """The token ids of the text, mask tokens where it is open; `mask` is how one is written. None: there is no such text."""
+        return None
+
+
+def constraint_of(spec: str) -> Constraint:
+    """The constraint that `KIND:TEXT` describes. Raises `UsageError`."""
+    kind, colon, text = spec.partition(":")
+    if not colon or not text:
+        raise UsageError(f"cannot read the constraint {spec!r}; write {', '.join(f'{k}:...' for k in registry.table('constraints'))}")
+    cls = registry.load("constraints", kind)
+    if not (isinstance(cls, type) and issubclass(cls, Constraint)):
+        raise UsageError(f"constraint {kind!r} is not a Constraint")
+    return cls(text)
+
+
+def read_file(kind: str, path: str) -> str:
+    """The text of the file that a constraint names. Raises `UsageError`."""
+    try:
+        return Path(path).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as e:
+        why = e.strerror if isinstance(e, OSError) else "it is not UTF-8 text"
+        raise UsageError(f"the constraint {kind}:{path} cannot be read: {why}") from e

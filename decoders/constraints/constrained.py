@@ -1,0 +1,226 @@
+"""Any decoder under a constraint, enforced where tokens are committed, on the whole partial canvas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from decoders.constraints.automaton import Automaton
+from decoders.core.canvas import Canvas
+from decoders.core.decoder import Decoder, Query
+from decoders.core.errors import UsageError
+from decoders.core.pred import Pred
+from decoders.core.select import leftmost
+from decoders.core.state import State, choose
+from decoders.core.windows import Windows
+from decoders.strategies.composed import Composed
+
+PATIENCE = 4
+"""Forwards in which nothing changes after which the rest is completed without the decoder."""
+
+
+class Held(NamedTuple):
+    """Where a row is in the automaton, and what the decoder keeps."""
+
+    origin: Tensor  # (B,) long  the place where the text begins
+    left: Tensor  # (B, S) bool  states that what is left of the window may have led to
+    through: Tensor  # (B, S) bool  and what stands in the window after it
+    closing: Tensor  # (B,) bool  the decoder has had its say, and the rest is completed without it
+    still: Tensor  # (B,) long  forwards since anything changed
+    inner: Any
+
+
+@dataclass(frozen=True)
+class Unwrapped:
+    """The windows of a decoder under a constraint, which may read its memo."""
+
+    windows: Windows
+
+    @property
+    def size(self) -> int:
+        return self.windows.size
+
+    @property
+    def block(self) -> int:
+        return self.windows.block
+
+    def first(self, c: Canvas) -> Tensor:
+        return self.windows.first(bare(c))
+
+    def next(self, c: Canvas) -> Tensor:
+        return self.windows.next(bare(c))
+
+    def span(self, c: Canvas) -> tuple[Tensor, Tensor]:
+        return self.windows.span(bare(c))
+
+    def count(self, c: Canvas) -> Tensor:
+        return self.windows.count(bare(c))
+
+
+def bare(c: Canvas) -> Canvas:
+    """The canvas with the decoder's own memo."""
+    return c if c.memo is None else replace(c, memo=c.memo.inner)
+
+
+@dataclass(frozen=True)
+class Constrained(Composed):
+    """A decoder whose text the automaton has to accept. It sees predictions in which every token is impossible that could not stand
+    where it would, given all that is decided, left and right. That is not enough where several tokens are committed at once: what each
+    of them allows, they may not allow together. So its changes are taken over from left to right, as long as the canvas can still be
+    completed with them; what is in the way of that stays open. The leftmost change can always be taken over, so there is progress.
+
+    What the decoder leaves open when it is done, or after a few forwards without a change, is completed with the likeliest tokens. So
+    every row that ends, ends valid; `check_fits` says before the first forward whether any text fits.
+
+    What a position allows depends on its neighbours, so passes go over the window one position at a time, unlike any strategy: they are
+    Python loops of a fixed length that read nothing on the host. (A parallel scan would multiply S x S relations.)
+    """
+
+    everything: ClassVar[bool] = True
+    decoder: Decoder
+    automaton: Automaton
+    most: int
+    """Positions of the longest row, behind its prompt."""
+
+    def parts(self) -> Sequence[Decoder]:
+        return (self.decoder,)
+
+    @property
+    def padding(self) -> int:
+        return self.decoder.padding
+
+    @property
+    def alternatives(self) -> int:
+        return self.decoder.alternatives
+
+    @cached_property
+    def reach(self) -> Tensor:
+        """(most + 1, S) bool: from where an accepting state can be reached by exactly so many tokens."""
+        return self.automaton.reach(self.most)
+
+    def windows(self, asked: Windows, block_causal: bool) -> Windows:
+        return Unwrapped(self.decoder.windows(asked, block_causal))
+
+    def init(self, s: State) -> State:
+        if s.rest is None:
+            raise UsageError("a constraint has to know how long the row is, and this engine does not say")
+        origin = torch.where(leftmost(s.open), s.position, 0).sum(-1)
+        start = torch.arange(len(self.automaton.accepting), device=s.key.device) == self.automaton.start
+        start = start.expand(len(s.key), -1)
+        zero = torch.zeros_like(s.key)
+        return replace(s, memo=Held(origin, start, start, zero.bool(), zero, self.decoder.init(s).memo))
+
+    def begin(self, s: State) -> State:
+        memo: Held = s.memo
+        zero = torch.zeros_like(s.key)
+        inner = self.decoder.begin(self.inner(s)).memo
+        return replace(s, memo=Held(memo.origin, memo.through, memo.through, zero.bool(), zero, inner))
+
+    def tables(self, s: State) -> Automaton:
+        return self.automaton.to(s.key.device)
+
+    def inner(self, s: State) -> State:
+        """As the decoder sees it."""
+        return replace(s, memo=s.memo.inner)
+
+    def query(self, s: State) -> Query:
+        asked = self.decoder.query(self.inner(s))
+        rest = replace(asked, tokens=s.tokens, want=s.open, causal=torch.zeros_like(asked.causal))
+        return choose(s.memo.closing, rest, asked)
+
+    def step(self, s: State, p: Pred) -> State:
+        memo: Held = s.memo
+        p = self.masked(s, p, self.left(s), self.right(s, s.open))
+        wish = self.decoder.step(self.inner(s), p)
+        rest = replace(s.commit(s.open, *p.best()), memo=wish.memo)
+        after, through = self.granted(s, choose(memo.closing, rest, wish))
+        changed = ((after.tokens != s.tokens) | (after.open != s.open)).any(-1)
+        still = torch.where(changed, 0, memo.still + 1)
+        left_over = self.decoder.done(after) & after.open.any(-1)
+        closing = memo.closing | left_over | (still >= PATIENCE)
+        return replace(after, memo=Held(memo.origin, memo.left, through, closing, still, after.memo))
+
+    def done(self, s: State) -> Tensor:
+        memo: Held = s.memo
+        return (self.decoder.done(self.inner(s)) | memo.closing) & ~s.open.any(-1)
+
+    def counts(self, s: State) -> Tensor:
+        """(B, W) bool: the positions of the text that are in the window."""
+        place = torch.arange(s.tokens.shape[1], device=s.tokens.device)
+        memo: Held = s.memo
+        return (s.position >= memo.origin[:, None]) & (place < s.size[:, None])
+
+    def left(self, s: State) -> Tensor:
+        """(B, W, S) bool: the states before each position that what stands left of it may have led to."""
+        a, counts = self.tables(s), self.counts(s)
+        states, found = s.memo.left, []
+        for i in range(s.tokens.shape[1]):
+            found.append(states)
+            moved = torch.where(s.open[:, i, None], a.after_any(states), a.after(states, s.tokens[:, i]))
+            states = torch.where(counts[:, i, None], moved, states)
+        return torch.stack(found, 1)
+
+    def right(self, s: State, open: Tensor) -> Tensor:
+        """(B, W, S) bool: the states after each position from which what stands right of it can be completed; `open (B, W)` may become
+        anything."""
+        a, counts = self.tables(s), self.counts(s)
+        states, found = self.remaining(s), []
+        for i in reversed(range(s.tokens.shape[1])):
+            found.append(states)
+            moved = torch.where(open[:, i, None], a.before_any(states), a.before(states, s.tokens[:, i]))
+            states = torch.where(counts[:, i, None], moved, states)
+        return torch.stack(found[::-1], 1)
+
+    def remaining(self, s: State) -> Tensor:
+        """(B, S) bool: the states from which what is right of the window can be completed."""
+        assert s.rest is not None
+        left = (s.rest - self.padding).clamp(min=0, max=self.most)
+        return self.reach.to(s.key.device)[left]
+
+    def masked(self, s: State, p: Pred, left: Tensor, right: Tensor) -> Pred:
+        """The prediction without the tokens that could not stand where it predicts them."""
+        place = p.at.clamp(max=p.width - 1) % s.tokens.shape[1]  # other canvases of the row are held to what stands on its own
+        at = place[..., None].expand(-1, -1, left.shape[-1])
+        allowed = self.tables(s).allowed(left.gather(1, at).flatten(0, 1), right.gather(1, at).flatten(0, 1))
+        counts = self.counts(s).gather(1, place)[..., None]
+        allowed = allowed.view(*p.at.shape, -1)[..., : p.logits.shape[-1]] | ~counts
+        return replace(p, logits=p.logits.masked_fill(~allowed, -torch.inf), _once={})
+
+    def granted(self, s: State, wish: State) -> tuple[State, Tensor]:
+        """What of `wish` leaves a canvas that can be completed, from left to right; and (B, S) the states after the window."""
+        a, counts = self.tables(s), self.counts(s)
+        new = ~wish.open & counts & (s.open | (wish.tokens != s.tokens))
+        right = self.right(s, wish.open | new)
+        states, fits, holds = s.memo.left, [], []
+        for i in range(s.tokens.shape[1]):
+            wished, kept = a.after(states, wish.tokens[:, i]), a.after(states, s.tokens[:, i])
+            fit, hold = ((x & right[:, i]).any(-1) for x in (wished, kept))
+            anything = a.after_any(states)
+            taken = torch.where((new[:, i] & fit)[:, None], wished, torch.where((~s.open[:, i] & hold)[:, None], kept, anything))
+            moved = torch.where(new[:, i, None], taken, torch.where(wish.open[:, i, None], anything, wished))
+            states = torch.where(counts[:, i, None], moved, states)
+            fits.append(fit)
+            holds.append(hold)
+        refused = new & ~torch.stack(fits, 1)
+        back = refused & (s.open | torch.stack(holds, 1))
+        after = replace(
+            wish, tokens=torch.where(back, s.tokens, wish.tokens), open=torch.where(back, s.open, wish.open),
+            confidence=torch.where(back, s.confidence, wish.confidence),
+            committed_at=torch.where(back, s.committed_at, wish.committed_at),
+        )
+        return after.reopen(refused & ~back), states
+
+
+def check_fits(automaton: Automaton, length: int) -> None:
+    """Raises `UsageError` unless a text that the automaton accepts fits into `length` positions."""
+    if automaton.shortest(length) is not None:
+        return
+    more = automaton.shortest(min(4 * length + 64, 4096))
+    if more is None:
+        raise UsageError(f"no text that {automaton.text} allows can be written in {length} tokens; does it allow any at all?")
+    raise UsageError(f"{automaton.text} needs at least {more} tokens, and there is room for {length}; raise the length")

@@ -1,0 +1,90 @@
+"""Regular expressions and JSON schemas, compiled by outlines-core, and templates."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from decoders.constraints.automaton import Automaton, build
+from decoders.constraints.base import Constraint, read_file
+from decoders.core.errors import UsageError
+
+RECURSION = 3
+"""How deep a schema that refers to itself is unrolled: a finite automaton has no memory of depth."""
+
+
+def compiled(what: str, pattern: str, spellings: Mapping[int, bytes], vocab: int, ends: tuple[int, ...]) -> Automaton:
+    """The automaton of a regular expression, matched as a whole. Raises `UsageError`."""
+    core = engine()
+    by_text: dict[bytes, list[int]] = {}
+    for token, text in spellings.items():
+        if text and token not in ends:
+            by_text.setdefault(text, []).append(token)
+    try:
+        index = core.Index(pattern, core.Vocabulary(vocab, by_text))
+    except Exception as e:  # its errors have no type of their own
+        raise UsageError(f"{what}: {first_line(e)}") from None
+    return build(index.get_initial_state(), sorted(index.get_final_states()), index.get_transitions(), vocab, ends, what)
+
+
+def engine() -> Any:
+    """outlines-core. Raises `UsageError` if it is not there."""
+    try:
+        return importlib.import_module("outlines_core")
+    except ImportError:
+        raise UsageError("regular expressions and JSON schemas need outlines-core: pip install 'dllm-decoders[constraints]'") from None
+
+
+def first_line(e: Exception) -> str:
+    return (str(e).strip() or type(e).__name__).splitlines()[0]
+
+
+@dataclass(frozen=True)
+class Regex(Constraint):
+    """The whole text matches a regular expression."""
+
+    def automaton(self, spellings: Mapping[int, bytes], vocab: int, ends: tuple[int, ...]) -> Automaton:
+        return compiled(f"the regular expression {self.text!r}", self.text, spellings, vocab, ends)
+
+
+@dataclass(frozen=True)
+class JsonSchema(Constraint):
+    """The text is JSON that a schema in a file describes: keys in the schema's order, at most one space where JSON allows space. A schema
+    that refers to itself is unrolled three deep."""
+
+    def automaton(self, spellings: Mapping[int, bytes], vocab: int, ends: tuple[int, ...]) -> Automaton:
+        what = f"the JSON schema {self.text}"
+        try:
+            schema = json.loads(read_file("json", self.text))
+        except ValueError as e:
+            raise UsageError(f"{what} is no JSON: {first_line(e)}") from None
+        return compiled(what, schema_pattern(what, schema), spellings, vocab, ends)
+
+
+def schema_pattern(what: str, schema: Any) -> str:
+    """The regular expression of the texts that a JSON schema allows. Raises `UsageError` for what cannot be one."""
+    try:
+        return str(engine().json_schema.build_regex_from_schema(json.dumps(schema), None, RECURSION))
+    except Exception as e:
+        raise UsageError(f"{what}: {first_line(e)}") from None
+
+
+_HOLE = re.compile(r"\{\{(\d+)\}\}")
+
+
+@dataclass(frozen=True)
+class Template(Constraint):
+    """The text is that of a file, but for its holes: `{{3}}` leaves three tokens open, and so do three of the model's mask tokens."""
+
+    def canvas(self, encode: Callable[[str], list[int]], mask: str) -> list[int]:
+        text = read_file("template", self.text).removesuffix("\n")
+        if not mask:
+            raise UsageError("this model has no mask token, so a template cannot leave anything open")
+        found = encode(_HOLE.sub(lambda m: mask * int(m[1]), text))
+        if encode(mask)[0] not in found:
+            raise UsageError(f"the template {self.text} has no hole; write {{{{N}}}} where N tokens are open")
+        return found

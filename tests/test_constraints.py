@@ -1,0 +1,257 @@
+"""Constraints: what cannot fit is refused, everything else ends valid, whatever the decoder."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from functools import cache
+
+import jsonschema
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from decoders import Blocks, Generator, UsageError, decode, get
+from decoders.constraints.automaton import build
+from decoders.constraints.base import constraint_of
+from decoders.constraints.constrained import Constrained, check_fits
+from decoders.constraints.grammar import JsonSchema, Regex, compiled, schema_pattern
+from decoders.constraints.spelling import spellings, unicode_bytes
+from decoders.registry import entries
+from decoders.testing import LAWS
+from decoders.testing.toy import ToyModel
+
+END, MASK = 0, 95
+LETTERS = {i: bytes([31 + i]) for i in range(1, 95)}
+"""Printable ASCII less the tilde; every token writes one character."""
+TOY = ToyModel(vocab=96, mask_id=MASK, stop_ids=(END,), sharp=6.0)
+BLOCKWISE = ToyModel(vocab=96, mask_id=MASK, stop_ids=(END,), sharp=6.0, block_causal=True)
+STRATEGIES = [e.name for e in entries("strategies")]
+
+
+def written(tokens):
+    return b"".join(LETTERS[t] for t in tokens).decode()
+
+
+@cache
+def automaton(pattern):
+    return compiled(pattern, pattern, LETTERS, 96, (END,))
+
+
+def run(spec, pattern, length, model=TOY, prompts=((1, 2), (3,)), **options):
+    a = automaton(pattern)
+    check_fits(a, length)
+    decoder = get(spec) if isinstance(spec, str) else spec
+    return decode(model, Constrained(decoder, a, length), prompts, length=length, seed=3, **options)
+
+
+# --- the automaton --------------------------------------------------------------------------------------------------
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_it_allows_what_the_expression_matches_and_nothing_else(data):
+    pattern = data.draw(st.sampled_from(["a*b", "(ab|c){2,3}", "[a-c]{2}d?", "a(b|c)*a"]))
+    text = data.draw(st.text("abcd", max_size=7))
+    a = automaton(pattern)
+    state = torch.zeros(1, len(a.accepting), dtype=torch.bool)
+    state[0, a.start] = True
+    for character in text:
+        state = a.after(state, torch.tensor([ord(character) - 31]))
+    assert bool((state & a.accepting).any()) == bool(re.fullmatch(pattern, text))
+
+
+def test_what_is_no_different_is_merged():
+    """Four ways to write two letters and an end: the dead state, the end, and how many letters there have been."""
+    a = build(0, [3, 4], {0: {1: 1, 2: 2}, 1: {1: 3, 2: 4}, 2: {1: 4, 2: 3}}, 6, (5,))
+    assert a.move.shape == (5, 3)  # tokens 1 and 2, the end, and all others
+    assert not a.accepting[0]
+    assert a.move[0].unique().tolist() == [0]
+    assert a.shortest(10) == 2
+
+
+@pytest.mark.parametrize(("length", "needs"), [(4, 5), (1, 5)])
+def test_what_does_not_fit_is_refused_with_the_number_of_tokens(length, needs):
+    with pytest.raises(UsageError, match=rf"needs at least {needs} tokens, and there is room for {length}; raise the length"):
+        check_fits(automaton("[ab]{5}c*"), length)
+
+
+def test_a_language_that_the_vocabulary_cannot_write_is_refused():
+    with pytest.raises(UsageError, match="é: The vocabulary provided is incompatible"):
+        automaton("é")
+    with pytest.raises(UsageError, match=r"no text that x allows can be written in 12 tokens"):
+        check_fits(build(0, [2], {0: {1: 1}}, 6, (5,), "x"), 12)
+
+
+# --- every strategy -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spec", STRATEGIES)
+def test_every_strategy_ends_valid(spec):
+    """An expression whose far ends depend on each other, so that what is allowed alone is not allowed together."""
+    pattern = r"(a[a-z]{3,6}A|b[a-z]{3,6}B)(,[0-9]{1,3}){0,2}"
+    for model, windows in ((TOY, None), (BLOCKWISE, Blocks(4))):
+        if spec == "eos_padding" and windows:
+            continue  # refused, as without a constraint
+        for row in run(spec, pattern, 16, model, windows=windows):
+            assert row.finish_reason in {"stop", "length"}
+            assert re.fullmatch(pattern, written(row.tokens)), (spec, row.tokens)
+
+
+def test_tokens_that_are_allowed_alone_but_not_together_are_thinned_out():
+    """`aa` or `bb`: the toy prefers what it likes at both places, and a first forward that takes both would be wrong."""
+    rows = [run("threshold:tau=0.0", "(aaaa|bbbb|cccc)", 4, ToyModel(vocab=96, mask_id=MASK, stop_ids=(END,), seed=s))[0] for s in range(8)]
+    assert {written(row.tokens) for row in rows} <= {"aaaa", "bbbb", "cccc"}
+    assert max(row.nfe for row in rows) > 1  # the others were left open at first
+
+
+def test_a_free_language_changes_nothing():
+    for spec in ("threshold:tau=0.3", "llada:steps=4", "llada2", "remdm"):
+        free = run(spec, "(.|\n)*", 12)
+        banned = decode(TOY, get(spec), ((1, 2), (3,)), length=12, seed=3)
+        if all(set(row.tokens) <= set(LETTERS) for row in banned):
+            assert free == banned
+        assert all(row.finish_reason for row in free)
+
+
+LAWFUL = [law for law in LAWS if law.__name__ not in {"spec_round_trip", "no_loops"}]
+"""It has no spec of its own, and goes over the positions one by one."""
+QUICK = [law for law in LAWFUL if law.__name__ != "compiles"]
+
+
+@pytest.mark.parametrize("law", QUICK, ids=lambda law: law.__name__)
+def test_a_constrained_decoder_keeps_the_laws(law):
+    keeps("threshold:tau=0.3", law)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("law", LAWFUL, ids=lambda law: law.__name__)
+def test_a_constrained_decoder_that_revises_keeps_the_laws(law):
+    keeps("llada2", law)
+
+
+def keeps(spec, law):
+    law(Constrained(get(spec), compiled("test", "(a|bb)*", {1: b"a", 2: b"b", 3: b"bb"}, 11, (9,)), 64))
+
+
+# --- JSON schemas ------------------------------------------------------------------------------------------------------
+
+
+def schema(r, depth):
+    """A random JSON schema."""
+    kinds = ["integer", "boolean", "string", "enum", "null"] + (["object", "array"] * 2 if depth else [])
+    kind = r.choice(kinds)
+    if kind == "enum":
+        return {"enum": r.sample(["x", "yes", "no", 1, 22, True, None], r.randint(1, 4))}
+    if kind == "object":
+        names = r.sample("abcdef", r.randint(1, 3))
+        needed = r.sample(names, r.randint(0, len(names)))
+        return {"type": "object", "properties": {n: schema(r, depth - 1) for n in names}, "required": needed}
+    if kind == "array":
+        least = r.randint(0, 2)
+        return {"type": "array", "items": schema(r, depth - 1), "minItems": least, "maxItems": least + r.randint(0, 2)}
+    if kind == "string":
+        return {"type": "string", "maxLength": r.randint(1, 6)}
+    return {"type": kind}
+
+
+def check_schemas(count, seed, specs=("threshold:tau=0.5", "llada", "llada2")):
+    r = random.Random(seed)
+    done = 0
+    while done < count:
+        made = schema(r, 3)
+        a = compiled("schema", schema_pattern("schema", made), LETTERS, 96, (END,))
+        needs = a.shortest(120)
+        if needs is None or len(a.accepting) > 1500:
+            continue
+        done += 1
+        length = needs + r.randint(0, 12)
+        for spec in specs:
+            row = decode(TOY, Constrained(get(spec), a, length), ((1, 2),), length=length, seed=done)[0]
+            jsonschema.validate(json.loads(written(row.tokens)), made)
+
+
+def test_random_json_schemas():
+    check_schemas(4, seed=1)
+
+
+@pytest.mark.slow
+def test_fifty_random_json_schemas():
+    check_schemas(50, seed=2)
+
+
+def test_a_schema_that_refers_to_itself_is_bounded():
+    made = {"$defs": {"t": {"type": "object", "properties": {"t": {"$ref": "#/$defs/t"}}}}, "$ref": "#/$defs/t"}
+    a = compiled("schema", schema_pattern("schema", made), LETTERS, 96, (END,))
+    row = decode(TOY, Constrained(get("threshold"), a, 24), ((1,),), length=24)[0]
+    jsonschema.validate(json.loads(written(row.tokens)), made)
+
+
+# --- with a model ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_spellings_of_a_vocabulary_write_its_texts():
+    loaded = Generator("nano").loaded
+    known = spellings(loaded.tokenizer, loaded.model.vocab, loaded.never)
+    text = 'Anna is 31: {"age": 31}é'
+    assert b"".join(known[t] for t in loaded.tokenizer.encode(text)).decode() == text
+    assert not set(known) & {*loaded.never}
+
+
+def test_the_bytes_of_a_byte_level_vocabulary():
+    table = unicode_bytes()
+    assert len(table) == len(set(table.values())) == 256
+    assert (table["Ġ"], table["Ċ"], table["a"]) == (0x20, 0x0A, 0x61)
+
+
+def test_a_generator_writes_what_the_schema_says(tmp_path):
+    path = tmp_path / "person.json"
+    parts = {"name": {"type": "string", "maxLength": 8}, "age": {"type": "integer"}}
+    made = {"type": "object", "properties": parts, "required": list(parts)}
+    path.write_text(json.dumps(made))
+    for out in Generator("nano", "threshold", constraint=f"json:{path}")(["Extract: Anna is 31 years old.", "x"], length=24, seed=1):
+        jsonschema.validate(json.loads(out.text), made)
+
+
+def test_everything_behind_the_first_colon_is_literal():
+    assert constraint_of("regex:a:b,c=(d)") == Regex("a:b,c=(d)")
+    assert constraint_of("json:C:/x.json") == JsonSchema("C:/x.json")
+
+
+def test_a_template_is_filled_in(tmp_path):
+    path = tmp_path / "form.txt"
+    path.write_text('{"name": "{{2}}", "age":{{1}}}\n')
+    out = Generator("nano", "threshold", constraint=f"template:{path}")("Extract: Anna is 31 years old.")[0]
+    assert re.fullmatch(r'\{"name": ".*", "age":.*\}', out.text)
+    assert out.generated_tokens == 3
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("regex:[a", "the regular expression '\\[a': "), ("json:nowhere.json", "json:nowhere.json cannot be read: No such file"),
+        ("regex", "cannot read the constraint 'regex'; write json:..., regex:..., template:..."), ("xml:a", "unknown constraint 'xml'"),
+        ("template:nowhere.txt", "cannot be read"),
+    ],
+)
+def test_bad_constraints_are_one_line(spec, message):
+    with pytest.raises(UsageError, match=message) as e:
+        Generator("nano", constraint=spec)("x", length=8)
+    assert "\n" not in str(e.value)
+
+
+def test_a_constraint_and_holes_exclude_each_other():
+    with pytest.raises(UsageError, match="cannot be used with infill"):
+        Generator("nano", constraint="regex:a")("a <|mask|>", infill=True)
+
+
+def test_a_template_without_a_hole_and_a_prompt_with_one_are_refused(tmp_path):
+    path = tmp_path / "form.txt"
+    path.write_text("nothing")
+    with pytest.raises(UsageError, match="has no hole"):
+        Generator("nano", constraint=f"template:{path}")("x")
+    path.write_text("a {{1}}")
+    with pytest.raises(UsageError, match="the holes are those of the template"):
+        Generator("nano", constraint=f"template:{path}")("x <|mask|>")
