@@ -1,0 +1,1 @@
+"""`decoders bench report`: quality runs as one page, as plots and as a table."""

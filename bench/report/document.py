@@ -1,0 +1,165 @@
+"""Everything that the page shows, as one JSON document: the page draws and sorts, and computes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from decoders_bench.quality.summary import Comparison, Point, Row, grouped
+from decoders_bench.report.findings import findings, headline
+from decoders_bench.report.gather import Gathered
+from decoders_bench.report.view import View, views
+
+Identity = tuple[Any, ...]
+
+
+def identity(x: Point | Row) -> Identity:
+    """What makes a decoder one of its own in the report."""
+    return x.model, x.decoder, x.cache, x.block
+
+
+def labels(own: Iterable[Point | Row]) -> dict[Identity, str]:
+    """Names of the decoders: the spec, and of model, cache and block what is not the same for all."""
+    known = list(dict.fromkeys(identity(x) for x in own))
+    model, cache, block = (len({k[i] for k in known}) > 1 for i in (0, 2, 3))
+    return {k: label(k, model, cache, block) for k in known}
+
+
+def label(k: Identity, model: bool, cache: bool, block: bool, decoder: str | None = None) -> str:
+    parts = [decoder or k[1]]
+    parts += [f"cache {k[2]}"] if cache else []
+    parts += ["one window" if k[3] is None else f"block {k[3]}"] if block else []
+    parts += [k[0]] if model else []
+    return " · ".join(parts)
+
+
+def document(g: Gathered) -> dict[str, Any]:
+    """`settings` are the decoders; everything else speaks of them, of `series` (curves), of `questions` and of `strings` by index."""
+    names = labels(g.rows)
+    at = {k: i for i, k in enumerate(names)}
+    made = views(g.rows)
+    series: dict[Identity, int] = {}
+    settings = []
+    varied = [len({k[i] for k in names}) > 1 for i in (0, 2, 3)]
+    for k, own in grouped(g.rows, identity).items():
+        r = own[0]
+        curve = (r.model, r.curve, r.cache, r.block, r.swept)
+        settings.append({
+            "label": names[k], "series": series.setdefault(curve, len(series)), "model": r.model, "decoder": r.decoder, "swept": r.swept,
+            "value": r.value, "cache": r.cache, "block": r.block,
+        })
+    curves = [label((c[0], c[1], c[2], c[3]), *varied, decoder=c[1]) for c in series]
+    return {
+        "settings": settings,
+        "series": curves,
+        "views": [shown(v, at, names, series) for v in made],
+        **results(g, at),
+        "runs": [{"path": str(run.path), **run.info} for run in g.runs],
+        "clashes": g.clashes,
+    }
+
+
+def view_names(v: View, names: Mapping[Identity, str]) -> dict[int, str]:
+    return {i: names[identity(p)] for i, p in enumerate(v.points)}
+
+
+def shown(v: View, at: Mapping[Identity, int], names: Mapping[Identity, str], series: Mapping[Identity, int]) -> dict[str, Any]:
+    own = view_names(v, names)
+    setting = [at[identity(p)] for p in v.points]
+    return {
+        "name": v.name,
+        "questions": v.questions,
+        "headline": headline(v, own),
+        "findings": findings(v, own),
+        "points": [
+            {
+                "setting": at[identity(j.point)], **measured(j.point), "status": j.status,
+                "rival": None if j.rival is None else setting[j.rival], "against": j.against and compared(j.against),
+            }
+            for j in v.judged
+        ],
+        "front": [setting[i] for i in v.front],
+        "best": setting[v.best],
+        "pairs": [[setting[a], setting[b], *compared(c)] for (a, b), c in v.pairs.items()],
+        "curves": [
+            {
+                "series": series[c.model, c.curve, c.cache, c.block, c.swept], "swept": c.swept, "aup": rounded(c.aup, 2), "kept": c.kept,
+                "points": [at[identity(p)] for p in c.points],
+            }
+            for c in v.curves
+        ],
+    }
+
+
+def measured(p: Point) -> dict[str, Any]:
+    s = p.summary
+    return {
+        "n": s.n, "right": s.right, "accuracy": rounded(s.accuracy), "low": rounded(s.low), "high": rounded(s.high), "nfe": rounded(s.nfe),
+        "tokens": rounded(s.tokens), "tpf": rounded(s.tokens_per_forward), "seconds": rounded(s.seconds, 6),
+        "positions": rounded(s.positions, 2), "spread": rounded(p.spread),
+        "templates": [[t, x.right, x.n, rounded(x.accuracy), rounded(x.low), rounded(x.high)] for t, x in p.templates.items()],
+    }
+
+
+def compared(c: Comparison) -> list[float]:
+    """[won, lost, difference, low, high, p]: the differences are of accuracy."""
+    return [c.won, c.lost, rounded(c.difference), rounded(c.low), rounded(c.high), float(f"{c.p:.3g}")]
+
+
+def rounded(x: float, digits: int = 5) -> float:
+    return round(x, digits)
+
+
+def results(g: Gathered, at: Mapping[Identity, int]) -> dict[str, Any]:
+    """Every item of every decoder, and the traces. `outcomes[setting][question]` is null or [right, output, answer, nfe, tokens, positions,
+    milliseconds]."""
+    strings: dict[str, int] = {}
+
+    def intern(text: str | None) -> int | None:
+        return None if text is None else strings.setdefault(text, len(strings))
+
+    asked = {r.question: r for r in g.rows}
+    order = sorted(asked, key=lambda q: (*q[:3], q[4], q[3]))
+    questions = {q: i for i, q in enumerate(order)}
+    outcomes: list[list[Any]] = [[None] * len(order) for _ in at]
+    where: dict[tuple[str, int], tuple[int, int]] = {}
+    for r in g.rows:
+        place = where[r.key] = at[identity(r)], questions[r.question]
+        outcomes[place[0]][place[1]] = [
+            int(r.right), intern(r.output), intern(r.answer), r.nfe, r.tokens, r.positions, rounded(1000 * r.seconds, 3),
+        ]
+    shown = [
+        {"task": f"{r.task}/{r.rung}", "seed": r.seed, "template": r.template, "item": r.item, "prompt": r.prompt, "expected": r.expected}
+        for r in (asked[q] for q in order)
+    ]
+    return {
+        "questions": shown,
+        "outcomes": outcomes,
+        "traces": [trace(t, *where[t["cell"], t["item"]]) for t in g.traces],
+        "strings": list(strings),
+    }
+
+
+def trace(t: Mapping[str, Any], setting: int, question: int) -> dict[str, Any]:
+    """A trace whose frames hold [place, piece, kind, confidence], with places from 0 and pieces as an index into its own list."""
+    pieces: dict[int, int] = {}
+
+    def piece(token: int) -> int:
+        return pieces.setdefault(token, len(pieces))
+
+    initial = [piece(token) for token in t["initial"]]
+    frames = [
+        [frame["step"], [[place - t["start"], piece(token), kind, sure] for place, token, kind, sure in frame["changes"]]]
+        for frame in t["frames"]
+    ]
+    mask = None if t["mask"] is None else piece(t["mask"])
+    texts = [t["vocab"].get(str(token), f"#{token}") for token in pieces]
+    return {
+        "setting": setting, "question": question, "start": t["start"], "mask": mask, "pieces": texts, "initial": initial, "frames": frames,
+    }
+
+
+def brief(whole: Mapping[str, Any]) -> dict[str, Any]:
+    """The document without single items and single pairs: what `--json` prints."""
+    own = [{name: x for name, x in v.items() if name != "pairs"} for v in whole["views"]]
+    return {"settings": whole["settings"], "series": whole["series"], "views": own, "runs": whole["runs"], "clashes": whole["clashes"]}

@@ -1,0 +1,40 @@
+// A table whose columns sort. columns: [{name, title, value(row), show(row), text, words}]; `text` columns sort ascending first.
+
+function table(host, { columns, rows, sort, caption, onrow = null, rowClass = null }) {
+  let { column, down } = sort;
+  const body = el("tbody");
+  const heads = columns.map((c, i) => {
+    const button = el("button", { type: "button", title: c.title, onclick: () => by(i) }, c.name);
+    return el("th", { scope: "col", class: c.text ? "text" : c.value ? "figure" : "drawn" }, c.value ? button : c.name);
+  });
+
+  function by(i) {
+    down = i === column ? !down : !columns[i].text;
+    column = i;
+    Object.assign(sort, { column, down });
+    order();
+  }
+  function order() {
+    heads.forEach((th, i) => (i === column ? th.setAttribute("aria-sort", down ? "descending" : "ascending") : th.removeAttribute("aria-sort")));
+    const value = columns[column].value;
+    const sorted = [...rows].sort((a, b) => {
+      const [x, y] = [value(a), value(b)];
+      const sign = typeof x === "string" ? x.localeCompare(y, "en", { numeric: true }) : x - y;
+      return down ? -sign : sign;
+    });
+    body.replaceChildren(...sorted.map((row) =>
+      el("tr", { class: rowClass ? rowClass(row) : null },
+        columns.map((c, i) => el(i ? "td" : "th", i ? { class: c.text ? "text" : c.value ? "figure" : "drawn" } : { scope: "row", class: "text" }, c.show(row))))));
+  }
+  order();
+  host.replaceChildren(el("table", {}, el("caption", { class: "spoken" }, caption), el("thead", {}, el("tr", {}, heads)), body));
+}
+
+// An interval as a small drawing beside its numbers: `at`, `low` and `high` on a scale from `from` to `to`.
+function interval({ at, low, high, from, to, series = null, zero = null, width = 92 }) {
+  const X = (x) => 4 + ((x - from) / (to - from)) * (width - 8);
+  return svg("svg", { class: "bar-interval", width, height: 14, "aria-hidden": "true", color: series === null ? "currentColor" : colour(series) },
+    zero === null ? null : svg("line", { class: "zero", x1: X(zero), x2: X(zero), y1: 0, y2: 14 }),
+    svg("line", { class: "interval", x1: X(low), x2: X(high), y1: 7, y2: 7 }),
+    svg("circle", { cx: X(at), cy: 7, r: 3.2, fill: "currentColor" }));
+}

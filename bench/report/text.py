@@ -1,0 +1,25 @@
+"""The report as Markdown."""
+
+from __future__ import annotations
+
+from decoders_bench.quality.tables import curve_table, place_table, point_table
+from decoders_bench.report.document import labels, view_names
+from decoders_bench.report.findings import findings, headline
+from decoders_bench.report.gather import Gathered
+from decoders_bench.report.view import views
+
+
+def text(g: Gathered) -> str:
+    """The findings over all tasks, the tables of `bench quality`, and where it all was measured."""
+    first = views(g.rows)[0]
+    own, names = first.compared, view_names(first, labels(g.rows))
+    apart = [f"`{names[i]}`" for i, whole in enumerate(first.whole) if not whole]
+    parts = [
+        headline(first, names), "\n".join(f"- {line}" for line in findings(first, names)), point_table(own),
+        *([f"Asked other items than the rest and not compared: {', '.join(apart)}."] if apart else []),
+        curve_table(first.curves, own), place_table(g.rows), *(f"**{line}**" for line in g.clashes),
+    ]  # fmt: skip
+    for run in g.runs:
+        facts = "; ".join(f"{name} {value}" for name, value in run.info["environment"].items())
+        parts.append(f"{facts}\n\n```sh\n{run.info['command']}\n```")
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,277 @@
+"""The page of `decoders bench report` in a headless Chromium: it loads without a complaint, sorts, scrubs, plays, and fits a phone."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import Counter
+
+import pytest
+from quality_runs import NASTY, rows, write_run
+
+from decoders_bench.report.document import document
+from decoders_bench.report.gather import gather
+from decoders_bench.report.page import page
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = [
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver: apt-get install chromium chromium-driver"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # selenium's sockets
+]
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    """A driver, the document, and the address of its page."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium, of the dev extra")
+    where = tmp_path_factory.mktemp("page")
+    own = rows(items=12, seeds=2)
+    parts = [[r for r in own if (r.decoder == "left_to_right") == alone] for alone in (False, True)]
+    runs = [write_run(where / name, part, traces=2, hardware=name) for name, part in zip(("first", "second"), parts, strict=True)]
+    made = document(gather(runs))
+    (where / "report.html").write_text(page(made, "a run"), encoding="utf-8")
+    options = webdriver.ChromeOptions()
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--force-prefers-reduced-motion"):
+        options.add_argument(argument)
+    options.binary_location = CHROMIUM
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver, made, (where / "report.html").as_uri()
+    driver.quit()
+
+
+@pytest.fixture
+def desk(shown):
+    return opened(shown, 1280)
+
+
+def opened(shown, width: int):
+    driver, made, address = shown
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    driver.get(address)
+    wait(lambda: driver.execute_script("return document.documentElement.dataset.ready === 'true' && !!document.querySelector('.mark')"))
+    return driver, made
+
+
+def wait(until, seconds: float = 5.0):
+    end = time.monotonic() + seconds
+    while not (found := until()):
+        assert time.monotonic() < end, "the page did not get there"
+        time.sleep(0.02)
+    return found
+
+
+def texts(driver, selector: str) -> list[str]:
+    return driver.execute_script("return [...document.querySelectorAll(arguments[0])].map((e) => e.textContent)", selector)
+
+
+def find(driver, selector: str):
+    """The element, in the middle of the window and clear of the bar, once the scrolling is over."""
+    element = driver.find_element("css selector", selector)
+    driver.execute_async_script(
+        "arguments[0].scrollIntoView({block: 'center'}); requestAnimationFrame(() => requestAnimationFrame(arguments[1]))", element
+    )
+    return element
+
+
+def click(driver, selector: str) -> None:
+    find(driver, selector).click()
+
+
+def press(driver, selector: str, key: str) -> None:
+    find(driver, selector).send_keys(key)
+
+
+def choose(driver, selector: str, value: object) -> None:
+    driver.execute_script(
+        "const e = document.querySelector(arguments[0]); e.value = arguments[1]; e.dispatchEvent(new Event(arguments[2], {bubbles: true}))",
+        selector, str(value), "input" if "range" in selector or "find" in selector else "change",
+    )  # fmt: skip
+
+
+def test_it_loads_without_a_complaint_and_shows_what_the_document_says(shown):
+    driver, _, address = shown
+    driver.get_log("browser")  # what was said before
+    driver, made = opened(shown, 1280)
+    assert driver.get_log("browser") == []
+    assert driver.execute_script("return performance.getEntriesByType('resource').map((e) => e.name)") == []
+    assert driver.current_url == address
+    view = made["views"][0]
+    assert texts(driver, "#headline") == [view["headline"].replace("`", "")]
+    assert texts(driver, "#findings li") == [text.replace("`", "") for text in view["findings"]]
+    for chart in ("nfe", "seconds", "tpf"):
+        assert len(texts(driver, f"#chart-{chart} .mark")) == len(view["points"])
+        assert len(texts(driver, f"#chart-{chart} .mark .interval")) == len(view["points"])
+    assert len(texts(driver, "#chart-tpf .curve")) == sum(len(c["points"]) > 1 for c in view["curves"])
+    assert len(texts(driver, "#every tbody tr")) == len(view["points"])
+    assert "0123456789abcdef" in texts(driver, "#runs")[0]
+    assert texts(driver, "#runs .command code") == [run["command"] for run in made["runs"]]
+    assert texts(driver, "#clashes li") == made["clashes"] == ["The runs differ in hardware: first (first); second (second)."]
+
+
+def test_what_a_prompt_says_is_text(desk):
+    driver, _ = desk
+    (prompt, *_) = texts(driver, "#detail dd.text")
+    assert NASTY in prompt
+    made = driver.execute_script("return [typeof boom, document.querySelectorAll('#detail img, #detail script').length]")
+    assert made == ["undefined", 0]
+
+
+def test_the_table_sorts_by_any_column_both_ways_and_filters(desk):
+    driver, made = desk
+    points = made["views"][0]["points"]
+
+    def column(n: int) -> list[float]:
+        return [float(text.split()[0].replace(",", "")) for text in texts(driver, f"#every tbody tr > :nth-child({n})")]
+
+    def sorts() -> list[str]:
+        heads = "[...document.querySelectorAll('#every th[aria-sort]')]"
+        return driver.execute_script(f"return {heads}.map((e) => e.textContent + ' ' + e.ariaSort)")
+
+    assert sorts() == ["% right descending"]
+    assert column(2) == sorted(column(2), reverse=True)
+    click(driver, "#every th:nth-child(4) button")
+    assert sorts() == ["Forwards descending"]
+    assert column(4) == sorted((round(p["nfe"], 1) for p in points), reverse=True)
+    click(driver, "#every th:nth-child(4) button")
+    assert sorts() == ["Forwards ascending"]
+    assert column(4) == sorted(column(4))
+    press(driver, "#every th:nth-child(1) button", "\n")
+    names = texts(driver, "#every tbody th")
+    assert names == sorted(names, key=lambda s: (s.split(":")[0], [float(x) for x in s.split("=")[-1:] if x[0].isdigit()]))
+    choose(driver, "#find", "threshold")
+    assert texts(driver, "#found") == [f"3 of {len(points)}"]
+    assert len(texts(driver, "#every tbody tr")) == 3
+
+
+def test_the_comparison_is_with_the_decoder_that_is_chosen(desk):
+    driver, made = desk
+    baseline = next(i for i, s in enumerate(made["settings"]) if s["label"] == "threshold:tau=0.5")
+    choose(driver, "#baseline", baseline)
+    lines = "[...document.querySelectorAll('#against tbody tr')]"
+    rows_ = driver.execute_script(f"return {lines}.map((r) => [...r.children].map((c) => c.textContent))")
+    found = {made["settings"][b]["label"]: (won, lost, p) for a, b, won, lost, _, _, _, p in made["views"][0]["pairs"] if a == baseline}
+    assert len(rows_) == len(found) == len(made["settings"]) - 1
+    for name, _, _, pair, _, _, verdict in rows_:
+        won, lost, p = found[name]
+        assert pair == f"{won}\N{EN DASH}{lost}"
+        assert verdict == ("no difference shown" if p >= 0.05 else "better" if won > lost else "worse")
+    assert {r[-1] for r in rows_} == {"better", "worse", "no difference shown"}
+
+
+def test_a_task_alone_changes_everything(desk):
+    driver, made = desk
+    choose(driver, "#view", 2)
+    view = made["views"][2]
+    assert texts(driver, "#headline") == [view["headline"].replace("`", "")]
+    shares = {made["settings"][p["setting"]]["label"]: f"{100 * p['accuracy']:.1f}" for p in view["points"]}
+    for name, share in zip(texts(driver, "#every tbody th"), texts(driver, "#every tbody td:nth-child(2) .main"), strict=True):
+        assert share == shares[name]
+    assert texts(driver, "#detail .byline")[0].startswith("sudoku/hard")
+
+
+def test_one_curve_can_be_shown_alone(desk):
+    driver, made = desk
+    click(driver, "#legend button:nth-child(2)")
+    marks = "[...document.querySelectorAll('#chart-nfe .mark')]"
+    faint = driver.execute_script(f"return {marks}.filter((m) => m.getAttribute('opacity') < 0.2).length")
+    alone = sum(s["series"] == 1 for s in made["settings"])
+    assert faint == len(made["settings"]) - alone
+    click(driver, "#legend [aria-pressed='true']")
+    assert not texts(driver, "#legend [aria-pressed='true']")
+
+
+def test_the_theme_can_be_chosen(desk):
+    driver, _ = desk
+    papers = []
+    for _ in range(2):
+        click(driver, "#theme")
+        papers.append(driver.execute_script("return getComputedStyle(document.body).backgroundColor"))
+    assert texts(driver, "#theme") == ["Theme: dark"]
+    assert papers == ["rgb(251, 250, 247)", "rgb(19, 21, 24)"]
+
+
+def test_the_replay_scrubs_steps_and_plays(desk):
+    driver, made = desk
+    frames = made["traces"][0]["frames"]
+
+    def state() -> tuple[str, Counter[str]]:
+        classes = driver.execute_script("return [...document.querySelectorAll('.canvas .piece')].flatMap((e) => [...e.classList])")
+        return texts(driver, ".count")[0], Counter(classes)
+
+    slider = ".replay input[type=range]"
+    choose(driver, slider, 0)
+    assert state() == ("forward 0 of 5", {"piece": 12, "open": 12})
+    press(driver, slider, "\ue014")  # right
+    assert state() == ("forward 1 of 5", {"piece": 12, "open": 10, "commit": 2, "now": 2})
+    choose(driver, slider, 2)
+    assert state()[1] == {"piece": 12, "open": 8, "commit": 3, "provisional": 1, "now": 2}
+    choose(driver, slider, 4)
+    assert state()[1] == {"piece": 12, "open": 6, "commit": 4, "edit": 1, "was-edited": 1, "reopen": 1, "now": 2}
+    press(driver, slider, "\ue010")  # end
+    assert state()[0] == f"forward {len(frames)} of {len(frames)}"
+    assert driver.execute_script("return document.querySelector('.replay button[aria-label=\"One forward on\"]').disabled")
+    press(driver, slider, " ")  # play, from the beginning
+    assert texts(driver, ".count") == ["forward 0 of 5"]
+    wait(lambda: texts(driver, ".count") == ["forward 1 of 5"])
+    press(driver, slider, " ")
+    assert driver.execute_script("return document.querySelector('.replay .play').ariaLabel") == "Play"
+
+
+def test_confidence_shows_on_hover_and_by_keyboard(desk):
+    driver, _ = desk
+    from selenium.webdriver import ActionChains
+
+    choose(driver, ".replay input[type=range]", 1)
+    ActionChains(driver).move_to_element(find(driver, ".canvas [data-place='3']")).perform()
+    tip = wait(lambda: texts(driver, "#tip:not([hidden])"))[0]
+    assert "committed at forward 1" in tip
+    assert "confidence 0.912" in tip
+    press(driver, ".canvas", "\ue014")
+    assert "place 2" in texts(driver, "#tip")[0]
+    press(driver, ".canvas", "\ue00c")  # escape
+    assert not texts(driver, "#tip:not([hidden])")
+
+
+def test_the_grid_and_the_chart_lead_to_an_item_by_keyboard(desk):
+    driver, _ = desk
+    before = texts(driver, "#detail .byline")[0]
+    press(driver, ".grid td[tabindex='0']", "\ue014")
+    assert texts(driver, "#detail .byline")[0] != before
+    assert driver.execute_script("return document.activeElement.classList.contains('on')")
+    press(driver, "#chart-nfe .plot", "\ue010")  # end: the most forwards
+    assert "left_to_right" in texts(driver, "#tip")[0]
+    press(driver, "#chart-nfe .plot", "\ue007")
+    assert texts(driver, "#detail h3") == ["left_to_right"]
+
+
+def test_a_phone_has_no_sideways_scroll(shown):
+    driver, _ = opened(shown, 375)
+    for view in (0, 1):
+        choose(driver, "#view", view)
+        assert driver.execute_script("return [innerWidth, document.documentElement.scrollWidth]") == [375, 375]
+    small = driver.execute_script(
+        "return [...document.querySelectorAll('.controls button')].filter((b) => Math.min(b.offsetWidth, b.offsetHeight) < 34).length"
+    )
+    assert small == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_texts_have_contrast(shown, scheme):
+    """At least 4.5 against the page, as WCAG 2 asks of small text."""
+    driver, _ = opened(shown, 1280)
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+    poor = driver.execute_script("""
+      const light = (text) => {
+        const [r, g, b] = text.match(/[\\d.]+/g).map((x) => x / 255).map((x) => (x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+      };
+      const contrast = (a, b) => (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+      const page = light(getComputedStyle(document.body).backgroundColor);
+      const of = "h1, p, li, td, th, dt, dd, figcaption, .note, .quiet, .verdict, .range, .badge, .key path, .count";
+      const own = (e) => light(getComputedStyle(e)[e instanceof SVGElement ? "fill" : "color"]);
+      return [...document.querySelectorAll(of)].filter((e) => contrast(own(e), page) < 4.5).map((e) => e.outerHTML.slice(0, 90));
+    """)
+    assert poor == []
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
