@@ -11,6 +11,10 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
+from decoders.constraints.automaton import Automaton
+from decoders.constraints.base import Constraint, constraint_of
+from decoders.constraints.constrained import Constrained, check_fits
+from decoders.constraints.spelling import spellings
 from decoders.core.canvas import Canvas
 from decoders.core.decoder import Decoder
 from decoders.core.errors import UsageError
@@ -21,8 +25,10 @@ from decoders.core.pred import Pred
 from decoders.core.rules import Suppress
 from decoders.core.state import State
 from decoders.core.windows import Blocks
+from decoders.engine import Graph
+from decoders.models.adapter import TransformersModel
 from decoders.models.guidance import Guided
-from decoders.models.source import Loaded, Messages, load_model
+from decoders.models.source import Loaded, Messages, Tokenizer, load_model
 from decoders.reasoning.reasoner import BUDGET, Reasoned, Reasoner, Reasoning, reasoner_of, wants
 from decoders.registry import get, get_cache, spec_of, unfolded
 
@@ -85,7 +91,8 @@ class NoStopInHoles:
 
     def __call__(self, s: State, p: Pred) -> Pred:
         inside = (s.position < self.lengths[:, None]).gather(1, p.at.clamp(max=p.width - 1))
-        return replace(p, logits=torch.where(inside[..., None], p.without(self.stop_ids).logits, p.logits), _once={})
+        rows = torch.where(inside.flatten()[:, None], p.without(self.stop_ids).rows, p.rows)
+        return replace(p, logits=rows.view_as(p.logits), banned=(), _once={})
 
 
 class Generator:
@@ -95,14 +102,22 @@ class Generator:
     above 0 is the scale of classifier-free guidance. The mask token and the unknown token are never generated, whatever the decoder
     (`Suppress`).
 
+    `constraint`: what every text has to be, `json:SCHEMA.json`, `regex:PATTERN` or `template:FILE`, or an object; whatever the decoder,
+    a text that is not cut short by `max_steps` is valid, and what cannot fit into the canvas is refused before the first forward.
+
     `chat`: whether a text is put to the model as a user's message, in the checkpoint's chat template. None: where it has one and
     nothing is to be filled in; True: always; False: never. `options` (`device`, `dtype`, ...) are those of `load_model`. Raises
     `UsageError`.
+
+    `graph`: run steps as captured CUDA graphs (`decoders.engine.Graph`, of which one may be given); where that cannot be, a warning says
+    why. A call with a `watch` is run eagerly, as somebody hears of every forward. `poll` is that of `decode`: what the host hears, events
+    and stop strings included, it hears every so many forwards. `compile`: `torch.compile` the model.
     """
 
     def __init__(
         self, model: str | Loaded = "nano", decoder: str | Decoder = "threshold", cache: str | Cache | None = None, *,
-        guidance: float = 0.0, chat: bool | None = None, **options: Any,
+        guidance: float = 0.0, chat: bool | None = None, constraint: str | Constraint | None = None, graph: bool | Graph = False,
+        poll: int = 1, compile: bool = False, **options: Any,
     ) -> None:
         self.decoder = get(decoder) if isinstance(decoder, str) else decoder
         self.decoder_spec = decoder if isinstance(decoder, str) else spec_of(decoder)
@@ -122,6 +137,13 @@ class Generator:
         check(self.model, self.decoder, self.cache)
         if self.decoder.needs_blocks and not self.model.block_causal:
             raise UsageError(f"{self.decoder_spec} is for block-causal models, and {self.loaded.name} is bidirectional here")
+        self.graph, self.poll = Graph() if graph is True else graph or None, poll
+        if compile:
+            if not isinstance(self.loaded.model, TransformersModel):
+                raise UsageError(f"{self.loaded.name} is not run by a model of transformers that can be compiled")
+            self.loaded.model.compile()
+        self.constraint = constraint_of(constraint) if isinstance(constraint, str) else constraint
+        self.compiled: list[Automaton | None] = []  # at the first call, since it can take seconds
         said = wants(self.decoder)
         self.reasoner: Reasoner | None = reasoner_of(said) if said else None
 
@@ -234,7 +256,9 @@ class Generator:
         keys = [seed] * len(prompts) if seeds is None else list(seeds)
         if any(not -(2**63) <= k < 2**63 for k in keys):
             raise UsageError("a seed must fit into 64 bits")
-        size = self.length(length, infill)
+        canvas = self.template(infill)
+        size = len(canvas) if canvas else self.length(length, infill)
+        automaton = self.automaton(size)
         if reasonings is None:
             found = self.reason(prompts, seeds=keys, length=size, infill=infill)
             for problem in found:
@@ -242,21 +266,30 @@ class Generator:
                     raise problem
             reasonings = cast(list[Reasoning | None], found)
         rows = [self.encode(p, size, infill, r) for p, r in zip(prompts, reasonings, strict=True)]
+        given = [len(row) for row in rows]
+        if canvas:
+            if any(self.model.mask_id in row for row in rows):
+                raise UsageError(f"with a template a prompt cannot hold {self.mask}; the holes are those of the template")
+            rows, size, infill = [[*row, *canvas] for row in rows], 0, True
         window = block if block is not None else self.loaded.block
         windows = None if window is None else Blocks(window, self.model.attention_block)
         rules: list[Rule] = [Suppress(self.loaded.never)]
         if infill and self.model.stop_ids:
             rules.append(NoStopInHoles(torch.tensor([len(r) for r in rows], device=self.model.device), self.model.stop_ids))
-        seen, halt, decoder = Last(watch), Enough(self, ends), self.decoder.tokenized(self.ids)
+        seen, halt, decoder = Last(), Enough(self, ends), self.decoder.tokenized(self.ids)
+        if automaton:
+            decoder = Constrained(decoder, automaton, size)
         began = time.perf_counter()
         done = decode(
             self.model, decoder, rows, length=size, windows=windows, cache=self.cache, rules=rules,
-            stop=not ignore_eos, infill=infill, seeds=keys, max_steps=max_steps, on_event=on_event, watch=seen, halt=halt if ends else None,
+            stop=not ignore_eos, infill=infill, seeds=keys, max_steps=max_steps, on_event=on_event, watch=watch,
+            halt=halt if ends else None, poll=self.poll, runner=self.graph, final=seen,
         )
         seconds = time.perf_counter() - began
         out = []
         for b, (row, key) in enumerate(zip(done, keys, strict=True)):
             text = self.filled(seen.canvas, b, len(rows[b])) if infill else self.written(seen.canvas, b, halt)
+            text = text.behind(given[b], self.loaded.tokenizer) if canvas else text
             reason = "stop" if text.cut else row.finish_reason
             spent = row.positions_computed, row.cache_hit_rate, row.flops, self.model.column_bytes * seen.canvas.tokens.shape[1]
             out.append(
@@ -266,6 +299,28 @@ class Generator:
                 )
             )
         return out
+
+    def template(self, infill: bool) -> list[int] | None:
+        """The token ids of the whole text with its holes, if the constraint is a template. Raises `UsageError`."""
+        if self.constraint is None:
+            return None
+        if infill:
+            raise UsageError("a constraint is about the text after a prompt, so it cannot be used with infill")
+        return self.constraint.canvas(self.ids, self.mask)
+
+    def automaton(self, size: int) -> Automaton | None:
+        """What the constraint allows, which `size` positions have room for. Raises `UsageError` if they have none."""
+        if self.constraint is None:
+            return None
+        if not self.compiled:
+            vocab, ends = self.model.vocab, self.model.stop_ids
+            known = spellings(self.loaded.tokenizer, vocab, (*self.loaded.never, *ends))
+            found = self.constraint.automaton(known, vocab, ends)
+            self.compiled.append(found and found.to(self.model.device))
+        automaton = self.compiled[0]
+        if automaton:
+            check_fits(automaton, size)
+        return automaton
 
     def written(self, c: Canvas, row: int, halt: Enough) -> Text:
         """What follows the prompt, cut before a stop string; only settled text can hold one."""
@@ -312,19 +367,18 @@ class Text(NamedTuple):
     made: int
     cut: bool = False
 
+    def behind(self, prompt: int, tokenizer: Tokenizer) -> Text:
+        """Without the prompt, of so many tokens."""
+        return self._replace(tokens=self.tokens[prompt:], text=tokenizer.decode(self.tokens[prompt:]))
+
 
 class Last:
-    """Remembers the newest canvas of a run, and passes on what it hears."""
+    """Remembers the canvas at the end of a run."""
 
     canvas: Canvas
 
-    def __init__(self, watch: Watch | None) -> None:
-        self.watch = watch
-
-    def __call__(self, f: Forward, p: Pred, c: Canvas) -> None:
+    def __call__(self, c: Canvas) -> None:
         self.canvas = c
-        if self.watch:
-            self.watch(f, p, c)
 
 
 class Enough:

@@ -60,7 +60,8 @@ def session_check(model: TransformersModel, tokens: Tensor, position: Tensor, se
             tokens=torch.cat([tokens[kept], bin_])[None], until=torch.cat([until, bin_ + n])[None], compute=columns,
             outdated=torch.zeros_like(columns), given=torch.zeros_like(columns), at=at[None], want=want[None],
             causal=torch.tensor([causal]), entered=torch.tensor([False]), phase=torch.tensor([0]),
-            hidden=torch.zeros(1, n + 1, 2, dtype=torch.long),
+            hidden=torch.zeros(1, n + 1, 2, dtype=torch.long), left_out=torch.zeros_like(want[None]),
+            other_tokens=at.new_zeros(1, 0, len(at)), other_want=want.new_zeros(1, 0, len(at)),
         )
         p = session(f)
         return p.logits[0][p.at[0] < p.width]

@@ -13,10 +13,13 @@ from torch import Tensor
 
 from decoders import Pred, get, get_cache
 from decoders.strategies.dream import Dream
+from decoders_bench.golden.acceptance import acceptance
 from decoders_bench.golden.blocks import edited, filled, prepare
 from decoders_bench.golden.cases import Case, MismatchError, SkipError
 from decoders_bench.golden.forwards import model_check
 from decoders_bench.golden.models import Models
+from decoders_bench.golden.revision import p2, remdm, wino
+from decoders_bench.golden.selectors import diffusers, dinfer, klass
 from decoders_bench.golden.speculation import llada2_s2d2, s2d2
 from decoders_bench.golden.steps import posterior, quotas, selection
 from decoders_bench.golden.trajectory import Job, Setup, free, trajectory
@@ -127,14 +130,42 @@ def llada2_job(case: Case, models: Models) -> Job:
     return prepare(case, models, decoder, [q["eos_id"]] if q.get("eos_early_stop") else ())
 
 
+def prophet(case: Case, models: Models) -> str:
+    """Given tokens within the canvas become part of an infilled prompt."""
+    greedy(case)
+    q = case.params
+    start, bars = int(q["answer_start_pos"]) - len(case.need("prompt")[0]), q["early_exit_thresholds"]
+    block = q["block_length"] if q["block_length"] < q["gen_length"] else None
+    base, length = get("llada", steps=q["steps"]), q["answer_length"]
+    decoder = get("prophet", base=base, block=block, answer_start=start, answer_length=length, **bars)
+    return trajectory(pinned(case, q.get("constraints") or {}), models, Setup(decoder, Pred.best))
+
+
+def pinned(case: Case, tokens: dict[str, int]) -> Case:
+    """The case; if there are `tokens`, at places counted from the end of the prompt, as an infilled prompt with holes elsewhere."""
+    if not tokens:
+        return case
+    (prompt,), length = case.need("prompt"), case.params["gen_length"]
+    canvas = [*prompt, *(tokens.get(str(i), case.mask_id) for i in range(length))]
+    return replace(case, data={**case.data, "prompt": [canvas], "params": {**case.params, "gen_length": 0}})
+
+
 REFERENCES: dict[str, Callable[[Case, Models], str]] = {
+    "diffusers": diffusers,
+    "dinfer": dinfer,
     "dream": dream,
     "fast_dllm": fast_dllm,
+    "klass": klass,
     "llada": llada,
     "llada2": llada2,
     "llada2_s2d2": llada2_s2d2,
     "mdlm": posterior,
     "model_check": model_check,
+    "p2": p2,
+    "prophet": prophet,
+    "remdm": remdm,
     "s2d2": s2d2,
     "sdar": sdar,
+    "transformers": acceptance,
+    "wino": wino,
 }

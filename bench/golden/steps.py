@@ -56,12 +56,18 @@ def posterior(case: Case, models: Models) -> str:
     t, s = float(case.need("params", "t")), float(case.need("params", "s"))
     ours = absorbing_posterior(tensors["logits"], tokens, tokens == mask_id, mask_id, t, s)
     check("the posterior", ours, tensors["posterior"])
+    chances(case, ours)
+    return ""
+
+
+def chances(case: Case, ours: torch.Tensor) -> None:
+    """Compares the chances to be unmasked and masked again, from the distribution `ours (B, W, V)`. Raises `MismatchError`."""
+    mask_id = case.mask_id
     for key, column in (("p_unmask", 1 - ours[..., mask_id]), ("p_remask", ours[..., mask_id])):
         expected = case.need("expected").get(key)
         for b, row in enumerate(rows(expected) if expected else []):
             known = torch.tensor([x is not None for x in row])
             check(f"{key}, row {b}", column[b][known], torch.tensor([x for x in row if x is not None], dtype=column.dtype))
-    return ""
 
 
 def check(what: str, ours: torch.Tensor, theirs: torch.Tensor, tolerance: float = TOLERANCE) -> float:

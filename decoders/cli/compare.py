@@ -16,7 +16,9 @@ from decoders.core.errors import UsageError
 @click.argument("prompt")
 @click.option("-d", "--decoder", "specs", multiple=True, metavar="SPEC", help="A decoder; repeat for each that is to be compared.")
 @shared
-def compare(prompt: str, specs: tuple[str, ...], model: str, cache: str, guidance: float, chat: bool | None, **how: Any) -> None:
+def compare(
+    prompt: str, specs: tuple[str, ...], model: str, cache: str, guidance: float, chat: bool | None, constraint: str | None, **how: Any
+) -> None:
     """Decode PROMPT with several decoders: text, forward passes (NFE), tokens per forward, seconds, and agreement with the first,
     which is the share of equal generated tokens, place by place."""
     from decoders.generator import Generator
@@ -25,7 +27,7 @@ def compare(prompt: str, specs: tuple[str, ...], model: str, cache: str, guidanc
     if not specs:
         raise UsageError("name the decoders to compare: -d threshold -d left_to_right")
     loaded = load_model(model, **loading(how))
-    generators = [Generator(loaded, spec, cache, guidance=guidance, chat=chat) for spec in specs]
+    generators = [Generator(loaded, spec, cache, guidance=guidance, chat=chat, constraint=constraint) for spec in specs]
     generators[0](prompt, **{**how, "max_steps": 1})  # the first forward of a process is slow, and would be charged to the first decoder
     made = [g(prompt, **how)[0] for g in generators]
     given = set()  # places whose token nobody generated

@@ -34,14 +34,17 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, metavar="N", help="Prompts that are decoded together.")
 @click.option("--stream", is_flag=True, help="Print the text as it settles.")
 @click.option("--watch", "watching", is_flag=True, help="Show the canvas as it denoises, slowed down on a terminal.")
+@click.option("--graph", is_flag=True, help="Run steps as captured CUDA graphs.")
+@click.option("--poll", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Look at the host every N forwards.")
+@click.option("--compile", "compiled", is_flag=True, help="Compile the model with torch.compile.")
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON per prompt.")
 @click.option("--trace", type=FILE, metavar="FILE", help="Write what every forward changed, as JSON lines.")
 @click.option("--input", "source", type=FILE, metavar="FILE.jsonl", help="Take prompts from here; see below.")
 @click.option("--output", "target", type=FILE, metavar="FILE.jsonl", help="Append results here.")
 def generate(
     prompts: tuple[str, ...], spec: str, temperature: float | None, top_p: float | None, top_k: int | None, model: str, cache: str,
-    guidance: float, chat: bool | None, batch: int, stream: bool, watching: bool, as_json: bool, trace: Path | None, source: Path | None,
-    target: Path | None, **how: Any,
+    guidance: float, chat: bool | None, constraint: str | None, batch: int, stream: bool, watching: bool, as_json: bool,
+    trace: Path | None, source: Path | None, target: Path | None, **how: Any,
 ) -> None:
     """Decode each PROMPT.
 
@@ -76,14 +79,16 @@ def generate(
     from decoders.generator import Generator
 
     decoder, options = with_options(spec, temperature=temperature, top_p=top_p, top_k=top_k), loading(how)
+    options |= {"graph": how.pop("graph"), "poll": how.pop("poll"), "compile": how.pop("compiled")}  # how fast, and not what
     if source and target:
         from decoders.cli.batch import run
 
-        settings = {"guidance": guidance, "chat": chat, "dtype": options.get("dtype"), **how}
-        if run(source, target, lambda: Generator(model, decoder, cache, guidance=guidance, chat=chat, **options), settings, how, batch):
+        about: dict[str, Any] = {"guidance": guidance, "chat": chat, **({"constraint": constraint} if constraint else {})}
+        settings = {**about, "dtype": options.get("dtype"), **how}
+        if run(source, target, lambda: Generator(model, decoder, cache, **about, **options), settings, how, batch):
             raise click.exceptions.Exit(1)
         return
-    generator = Generator(model, decoder, cache, guidance=guidance, chat=chat, **options)
+    generator = Generator(model, decoder, cache, guidance=guidance, chat=chat, constraint=constraint, **options)
     for prompt in prompts:  # before anything is decoded
         generator.encode(prompt, how["length"], how["infill"])
     size = 1 if stream or watching else batch

@@ -23,6 +23,7 @@ _SHARED = (
     click.option("-n", "--length", type=int, metavar="N", help="Positions after the prompt.  [default: the model's; with --infill 0]"),
     click.option("--block", type=int, metavar="N", help="Decode in blocks of this many positions.  [default: the model's]"),
     click.option("--guidance", type=float, default=0.0, metavar="SCALE", help="Classifier-free guidance; 0 is none."),
+    click.option("--constraint", metavar="KIND:TEXT", help="What the text has to be: json:SCHEMA.json, regex:PATTERN, template:FILE."),
     click.option("--stop", multiple=True, metavar="TEXT", help="End a text before this; may be repeated."),
     click.option("--infill", is_flag=True, help="Mask tokens written in a prompt are holes to fill (nano: <|mask|>)."),
     click.option("--ignore-eos", is_flag=True, help="Decode all positions even after a stop token; the text still ends before it."),

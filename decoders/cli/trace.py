@@ -33,12 +33,8 @@ class TraceFile:
     def __call__(self, f: Forward, p: Pred, c: Canvas) -> None:
         self.forwards += 1
         old = self.before
-        was = c.editable if old is None else old.open  # at the start all that is editable is open
-        changed = {
-            "committed": (was & ~c.open, c),
-            "edited": (~was & ~c.open & c.editable & (c.tokens != (c if old is None else old).tokens), c),
-            "reopened": (~was & c.open & c.editable, c if old is None else old),
-        }
+        committed, edited, reopened = moved(old, c)
+        changed = {"committed": (committed, c), "edited": (edited, c), "reopened": (reopened, c if old is None else old)}
         took_part = c.clock > (0 if old is None else old.clock)
         phases, outcomes, how = self.decoder.phases, self.decoder.outcomes, self.how(f, c)
         rows = []
@@ -55,6 +51,14 @@ class TraceFile:
         """For every column, which outcome the last step's commitments were; the window that they were in may have been left."""
         outcome: list[list[int]] = torch.zeros_like(c.tokens).scatter(1, f.at, self.decoder.outcome(view(c))).tolist()
         return outcome
+
+
+def moved(old: Canvas | None, c: Canvas) -> tuple[Tensor, Tensor, Tensor]:
+    """(B, L) bool each: what one forward committed, edited and reopened, from the canvas before it, none if it is the first, and the
+    one after it."""
+    was = c.editable if old is None else old.open  # at the start all that is editable is open
+    edited = ~was & ~c.open & c.editable & (c.tokens != (c if old is None else old).tokens)
+    return was & ~c.open, edited, ~was & c.open & c.editable
 
 
 def changes(where: Tensor, source: Canvas, row: int) -> list[dict[str, Any]]:

@@ -63,6 +63,7 @@ class Canvas:
     stop_ids: tuple[int, ...]
     block_causal: bool
     causal_context: bool
+    alternatives: int = 0  # A, of the forwards
     memo: Any = None
     memory: Any = None  # a cache policy's own tensors, leading dimension B; structure never changes
 
@@ -105,7 +106,8 @@ def view(c: Canvas) -> State:
     cut |= {"open": cut["open"] & inside, "editable": cut["editable"] & inside}
     return State(
         **cut, position=at, size=c.size, opened=c.opened, windows=c.windows, step=c.step, clock=c.clock, key=c.key,
-        mask_id=c.mask_id, vocab=c.vocab, stop_ids=c.stop_ids, block_causal=c.block_causal, memo=c.memo,
+        mask_id=c.mask_id, vocab=c.vocab, stop_ids=c.stop_ids, block_causal=c.block_causal,
+        rest=(c.limit - c.start - c.size).clamp(min=0), memo=c.memo,
     )
 
 
@@ -153,27 +155,36 @@ class Shape:
 def layout(
     shape: Shape, decoder: Decoder, prompts: Sequence[Sequence[int]], *, length: int, keys: Sequence[int], windows: Windows,
     cache: Cache | None = None, infill: bool = False, columns: int | None = None, width: int | None = None,
-    device: torch.device | str = "cpu",
+    alternatives: int | None = None, device: torch.device | str = "cpu",
 ) -> Canvas:
     """Prompts at column 0, then `length` blanks, the first window entered, the decoder's memo and the cache policy's memory made.
 
     `infill`: mask tokens inside a prompt are holes to fill; otherwise they are data like any other token. `columns` fixes L for
-    an engine whose rows come and go, and `width` W for one whose rows have windows of several sizes; both only pad. Raises
-    `UsageError` for impossible sizes, and where a whole-row budget of steps cannot be split evenly over the row's windows.
+    an engine whose rows come and go, `width` W for one whose rows have windows of several sizes, and `alternatives` A for one whose
+    plans ask about several numbers of canvases; all only pad. Raises `UsageError` for impossible sizes, and where a whole-row budget
+    of steps cannot be split evenly over the row's windows.
     """
     check_prompts(shape, prompts, length, infill)
     windows = decoder.windows(windows, shape.block_causal)
+    pad = decoder.padding if shape.stop_ids else 0
+    if pad and shape.block_causal:
+        raise UsageError(f"{type(decoder).__name__} gives end tokens behind the row, and in a block-causal model nothing sees them")
     B, P = len(prompts), torch.tensor([len(p) for p in prompts])
-    needed = int(P.max()) + length + 1
+    needed = int(P.max()) + length + pad + 1
     L = columns or needed
     W = width or min(windows.size, L - 1)
     if needed > L or min(windows.size, L - 1) > W:
         raise UsageError(f"{L} columns and windows of {W} are too few for rows of {needed - 1} and windows of {windows.size}")
+    A = decoder.alternatives if alternatives is None else alternatives
+    if decoder.alternatives > A:
+        raise UsageError(f"{decoder.alternatives} alternatives are asked about, and there is room for {A}")
     tokens = torch.zeros(B, L, dtype=torch.long)
     for b, prompt in enumerate(prompts):
         tokens[b, : len(prompt)] = torch.tensor(prompt, dtype=torch.long)
-    column, limit = torch.arange(L), P + length
-    editable = (column >= P[:, None]) & (column < limit[:, None])
+    column, limit = torch.arange(L), P + length + pad
+    editable = (column >= P[:, None]) & (column < (limit - pad)[:, None])
+    if pad:
+        tokens = torch.where((column >= (limit - pad)[:, None]) & (column < limit[:, None]), shape.stop_ids[0], tokens)
     if infill:
         editable |= (tokens == shape.mask_id) & (column < P[:, None])
     zero, none = torch.zeros(B, dtype=torch.long), torch.full((B, L), -1)
@@ -184,7 +195,7 @@ def layout(
         block_start=zero, block_end=zero, opened=zero, windows=zero, step=zero, clock=zero,
         key=torch.tensor(list(keys), dtype=torch.long), reason=zero, computed=zero, reused=zero, flops=zero.double(),
         width=W, mask_id=shape.mask_id, vocab=shape.vocab, stop_ids=shape.stop_ids, block_causal=shape.block_causal,
-        causal_context=shape.causal_context,
+        causal_context=shape.causal_context, alternatives=A,
     )
     c = replace(c, start=windows.first(c))
     c = replace(c, windows=windows.count(c))

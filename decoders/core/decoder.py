@@ -30,6 +30,14 @@ class Sight:
 
 
 @dataclass(frozen=True)
+class Alternatives:
+    """Other contents of a window that the same forward is asked about, each as though it stood there in place of what stands there."""
+
+    tokens: Tensor  # (B, A, W) long
+    want: Tensor  # (B, A, W) bool  an alternative that wants nothing costs nothing
+
+
+@dataclass(frozen=True)
 class Query:
     """What to show the model and what to ask of it."""
 
@@ -39,6 +47,17 @@ class Query:
     sight: Sight | None = None
     """None: positions see what the model has them see. Otherwise they see this, in causal rows too, and what is outside of the window
     sees itself and what is left of it. A decoder always or never says it, and then declares `needs_sight`."""
+    left_out: Tensor | None = None
+    """(B, W) bool: wanted positions that are predicted without their own token in sight: from a shadow of the wanted positions, mask
+    tokens in their places that see what the positions see but the own token, and each other, and that nobody else sees. In causal rows
+    it means nothing. A decoder always or never says it, then declares `needs_leave_one_out`, and has no `sight`."""
+    alternatives: Alternatives | None = None
+    """What else to show the model in the same forward. A decoder always or never says it, and then declares `needs_alternatives`."""
+    conditioning: Tensor | None = None
+    """(B,) float: the temperature at which a model that conditions on its own last prediction of the window sees it; None: 1."""
+    extent: Tensor | None = None
+    """(B,) long: how many of the window's positions there are yet; nothing sees the others, and none of them is wanted. None: all. A
+    decoder that says it declares `resizes`."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +75,18 @@ class Decoder:
     """The model must have a mask token."""
     needs_causal: ClassVar[bool] = False
     """Some of its queries are causal."""
+    asks_ahead: ClassVar[bool] = False
+    """Some of its causal queries want more than the leftmost open position, so that what is shown left of one is not settled."""
     needs_blocks: ClassVar[bool] = False
     """Does what its name says on block-causal models only; a `Generator` refuses others."""
     needs_sight: ClassVar[bool] = False
     """Its queries say themselves what positions see (`Query.sight`)."""
+    needs_leave_one_out: ClassVar[bool] = False
+    """Its queries leave out a position's own token (`Query.left_out`)."""
+    needs_alternatives: ClassVar[bool] = False
+    """Its queries show `alternatives` canvases besides the row's own (`Query.alternatives`), and `step` gets a `Pred` of them all."""
+    resizes: ClassVar[bool] = False
+    """Its queries say how long the window is yet (`Query.extent`), and it works on the row as one window."""
     revises: ClassVar[bool] = False
     """May change or take back what it has committed."""
     exact: ClassVar[bool] = False
@@ -75,6 +102,16 @@ class Decoder:
 
     def __post_init__(self) -> None:
         validate(self)
+
+    @property
+    def alternatives(self) -> int:
+        """A: how many alternatives each of its queries has."""
+        return 0
+
+    @property
+    def padding(self) -> int:
+        """How many end tokens are given behind each row, besides its length; none where the model has no end token."""
+        return 0
 
     def tokenized(self, encode: Callable[[str], list[int]]) -> Self:
         """The same with token ids in place of texts among its options; whoever has a tokenizer calls it before decoding."""

@@ -28,13 +28,14 @@ class Event:
 class Narrator:
     """Turns canvases into events. Reads the host; used only where somebody listens."""
 
-    def __init__(self, listener: Callable[[Event], None], revises: bool) -> None:
-        self.listener, self.revises = listener, revises
+    def __init__(self, listener: Callable[[Event], None], revises: bool, rows: int) -> None:
+        """`rows`: how many there are; a canvas may have more."""
+        self.listener, self.revises, self.rows = listener, revises, rows
         self.told: dict[int, int] = {}
         self.mind: dict[int, tuple[int | None, ...]] = {}
 
     def __call__(self, c: Canvas) -> None:
-        for row in range(len(c.tokens)):
+        for row in range(self.rows):
             tokens, settled = generated(c, row, self.revises)
             told = self.told.get(row, 0)
             if settled > told:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from decoders.core.canvas import APPROXIMATE, EXHAUSTED, FILLED, LIVE, NOTHING, STOPPED, Canvas, enter, view, write
-from decoders.core.decoder import Decoder, Sight
+from decoders.core.constants import among
+from decoders.core.decoder import Decoder, Query, Sight
 from decoders.core.options import validate
 from decoders.core.pred import Pred
 from decoders.core.state import State, choose
@@ -40,9 +41,41 @@ class Forward:
     entered: Tensor  # (B,)   bool  the first forward of this window; what a model carries from forward to forward starts anew
     phase: Tensor  # (B,)   long  which of the decoder's `phases` it is; for those who watch, and nothing to a model
     hidden: Tensor  # (B, L, 2) long
+    left_out: Tensor  # (B, W) bool  wanted positions that are predicted without their own token in sight; none unless it was needed
+    other_tokens: Tensor  # (B, A, W) long  what else the window may hold; A is 0 unless alternatives were needed
+    other_want: Tensor  # (B, A, W) bool
+    conditioning: Tensor | None = None  # (B,) float  see `Query.conditioning`; none: 1
 
 
 Session = Callable[[Forward], Pred]
+
+
+@runtime_checkable
+class Fixed(Protocol):
+    """A session whose forwards can also be run with shapes that were chosen beforehand and without a look at the host, as a captured
+    graph needs it. What it stores, it stores in place."""
+
+    @property
+    def buckets(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Ascending numbers of columns and of logit rows; no row ever needs more than the last ones."""
+
+    def needs(self, f: Forward) -> Tensor:
+        """(B, 2) long: the columns and the logit rows that each row takes."""
+
+    def fixed(self, f: Forward, columns: int, rows: int) -> Pred:
+        """A forward in which no row needs more than so many columns and logit rows."""
+
+    def __call__(self, f: Forward) -> Pred: ...
+
+
+@runtime_checkable
+class Foreseeing(Protocol):
+    """A session far from its model, told before a forward which step is to read the prediction, so that it need not fetch all of it."""
+
+    def foresee(self, plan: Plan, c: Canvas, f: Forward) -> None:
+        """`f` comes next, on the canvas `c`; nothing but `tell` by this plan will read what it predicts."""
+
+    def __call__(self, f: Forward) -> Pred: ...
 
 
 @dataclass(frozen=True)
@@ -60,6 +93,10 @@ class Need:
     """Ascending: every forward asks for at most one of these many columns in any row, so that shapes are few and known; empty: any."""
     sight: bool = False
     """Some columns may have a hidden stretch; otherwise `Forward.hidden` need not be looked at."""
+    leave_one_out: bool = False
+    """Some positions may be predicted without their own token; otherwise `Forward.left_out` need not be looked at."""
+    alternatives: int = 0
+    """A of `Forward.other_tokens`; predictions are then as wide as all 1 + A windows, the row's own first (see `Pred.part`)."""
 
     @classmethod
     def of(cls, plan: Plan, c: Canvas) -> Self:
@@ -67,7 +104,9 @@ class Need:
         (rows, columns), width = c.tokens.shape, c.width
         d, cache = plan.decoder, plan.cache
         sizes = cache.sizes(columns - 1, width)  # less the bin
-        return cls(rows, columns, width, d.needs_causal, cache.needs_attention, sizes, d.needs_sight)
+        return cls(
+            rows, columns, width, d.needs_causal, cache.needs_attention, sizes, d.needs_sight, d.needs_leave_one_out, c.alternatives,
+        )
 
 
 class Model(Protocol):
@@ -90,7 +129,7 @@ class Model(Protocol):
     @property
     def gives(self) -> frozenset[str]:
         """What it can do that not every model can: `causal` rows, a `store` of keys and values, `attention` maps, `sight`: columns
-        with a hidden stretch."""
+        with a hidden stretch, `leave_one_out`: predictions without a position's own token, `alternatives`: several canvases a row."""
     @property
     def column_bytes(self) -> int:
         """What the keys and values of one column of one row take."""
@@ -223,18 +262,40 @@ def ask(plan: Plan, c: Canvas) -> Forward:
     if q.sight is not None:
         until, hidden = looked(c, q.sight)
         reach = torch.where(causal, last, torch.where(want, until.gather(1, at), 0).amax(-1))
+    if q.extent is not None:
+        end = c.start + q.extent
+        reach, want = torch.minimum(reach, end), want & (at < end[:, None])
+        until = torch.minimum(until, end[:, None])
     stale = must_recompute(c, shown, until, reach, None if q.sight is None else hidden)
     if plan.cache.whole:
         chosen = torch.ones_like(c.stale)
     elif plan.cache.exact:
         chosen = stale
+        if q.alternatives is not None:  # what sees the window is not the same for all of them
+            chosen = chosen | sees_any(c.window, until)
     else:
         chosen = torch.where(causal[:, None], stale, c.stale | (c.kv_tokens == NOTHING))
     wanted = torch.zeros_like(c.open).scatter(1, at, want & ~causal[:, None])
     compute = (chosen | wanted) & (c.column < reach[:, None]) & c.live[:, None]
     given = ~c.editable & (c.column < c.limit[:, None])
     outdated = stale & ~compute & c.live[:, None]
-    return Forward(shown, until, compute, outdated, given, at, want, causal, c.step == 0, plan.decoder.phase(s), hidden)
+    heat = torch.ones_like(c.confidence[:, 0]) if q.conditioning is None else q.conditioning
+    left_out = torch.zeros_like(want) if q.left_out is None else q.left_out & want & ~causal[:, None]
+    return Forward(
+        shown, until, compute, outdated, given, at, want, causal, c.step == 0, plan.decoder.phase(s), hidden, left_out,
+        *alternatives(c, s, q), heat,
+    )
+
+
+def alternatives(c: Canvas, s: State, q: Query) -> tuple[Tensor, Tensor]:
+    """(B, A, W) long and (B, A, W) bool: `Forward.other_tokens` and `other_want`. Where the canvas has room for more than are asked
+    about, the rest wants nothing."""
+    (B, W), A = s.tokens.shape, c.alternatives
+    tokens, want = s.tokens.new_zeros(B, A, W), s.open.new_zeros(B, A, W)
+    if q.alternatives is not None:
+        asked = q.alternatives.tokens.shape[1]
+        tokens[:, :asked], want[:, :asked] = q.alternatives.tokens, q.alternatives.want
+    return torch.where(s.editable[:, None], tokens, s.tokens[:, None]), want & s.editable[:, None] & c.live[:, None, None]
 
 
 def looked(c: Canvas, sight: Sight) -> tuple[Tensor, Tensor]:
@@ -249,8 +310,9 @@ def looked(c: Canvas, sight: Sight) -> tuple[Tensor, Tensor]:
 def tell(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
     """The canvas after one step: commitments, finished windows, ended rows, and what is stale."""
     before = view(c)
-    for rule in plan.rules:
-        p = rule(before, p)
+    if c.alternatives and not plan.decoder.needs_alternatives:
+        p = p.part(0, c.width)
+    p = ruled(plan, before, f, p)
     after = plan.decoder.step(before, p)
     after = choose(c.live, replace(after, step=before.step + 1, clock=before.clock + 1), before)
     c = stored(write(c, after), f, p, plan.decoder.needs_sight)
@@ -267,9 +329,27 @@ def tell(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
     c = replace(c, reason=torch.where(c.live, why, c.reason))
     if plan.cache.exact or plan.cache.whole:
         return c
+    if plan.decoder.needs_alternatives:
+        p = p.part(0, c.width)
     return replace(
         c, stale=plan.cache.stale(c, before, p), memory=choose(went_on, plan.cache.remember(c, before, p), c.memory),
     )
+
+
+def ruled(plan: Plan, s: State, f: Forward, p: Pred) -> Pred:
+    """The prediction as the plan's rules have it; of alternatives, each by itself."""
+    if not plan.decoder.needs_alternatives or not plan.rules:
+        for rule in plan.rules:
+            p = rule(s, p)
+        return p
+    parts, W = [], s.tokens.shape[1]
+    for i in range(1 + plan.decoder.alternatives):
+        shown = s if i == 0 else replace(s, tokens=f.other_tokens[:, i - 1], open=f.other_want[:, i - 1])
+        part = p.part(i, W)
+        for rule in plan.rules:
+            part = rule(shown, part)
+        parts.append(part)
+    return p.joined(parts)
 
 
 def stored(c: Canvas, f: Forward, p: Pred, sight: bool = False) -> Canvas:
@@ -292,19 +372,18 @@ def stored(c: Canvas, f: Forward, p: Pred, sight: bool = False) -> Canvas:
 
 
 def next_start(c: Canvas) -> Tensor:
-    """(B,) where the window after this one starts: at its end; what is given there is passed over, except in block-causal models,
-    whose blocks have to be computed one after the other."""
+    """(B,) where the window after this one starts: at the first position that it left open, or else at its end; what is given there
+    is passed over, except in block-causal models, whose blocks have to be computed one after the other."""
     end = c.start + c.size
     if c.block_causal:
-        return end
-    return torch.where(c.open & (c.column >= end[:, None]), c.column, c.limit[:, None]).amin(-1)
+        return torch.where(c.open & c.window, c.column, end[:, None]).amin(-1)
+    return torch.where(c.open & (c.column >= c.start[:, None]), c.column, c.limit[:, None]).amin(-1)
 
 
 def stopped(c: Canvas) -> Tensor:
     """(B,) bool: a stop token was committed and nothing left of it is open, so that the text is complete."""
     if not c.stop_ids:
         return torch.zeros_like(c.live)
-    ids = torch.tensor(c.stop_ids, device=c.tokens.device)
-    hit = torch.isin(c.tokens, ids) & c.editable & ~c.open
+    hit = among(c.tokens, c.stop_ids) & c.editable & ~c.open
     first = torch.where(hit, c.column, c.tokens.shape[1]).amin(-1)
     return hit.any(-1) & ~(c.open & (c.column < first[:, None])).any(-1)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import torch
 
-from decoders.core.canvas import LIVE, REASONS, STOPPED, Canvas, Shape, layout
+from decoders.core.canvas import FILLED, LIVE, REASONS, STOPPED, Canvas, Shape, layout
 from decoders.core.decoder import Decoder
 from decoders.core.errors import UsageError
 from decoders.core.events import Event, Narrator, generated
-from decoders.core.forward import Cache, Forward, Model, Need, Plan, Rule, ask, tell
+from decoders.core.forward import Cache, Foreseeing, Forward, Model, Need, Plan, Rule, ask, tell
 from decoders.core.pred import Pred
 from decoders.core.windows import Blocks, Windows
 
@@ -50,6 +51,10 @@ def check(model: Model, decoder: Decoder, cache: Cache) -> None:
         raise UsageError(f"{name} asks what follows from the left alone, and this model cannot be asked so")
     if decoder.needs_sight and "sight" not in model.gives:
         raise UsageError(f"{name} hides parts of the text from each other, and this model cannot be told which positions see which")
+    if decoder.needs_leave_one_out and "leave_one_out" not in model.gives:
+        raise UsageError(f"{name} predicts decided positions without themselves in sight, and this model cannot be asked so")
+    if decoder.needs_alternatives and "alternatives" not in model.gives:
+        raise UsageError(f"{name} asks about several canvases of a row in one forward, and this model cannot be asked so")
     if cache.needs_blocks and not model.block_causal:
         raise UsageError(f"the cache {policy} is for block-causal models; for this one there are exact, prefix, dual and others")
     if cache.needs_store and "store" not in model.gives:
@@ -58,13 +63,63 @@ def check(model: Model, decoder: Decoder, cache: Cache) -> None:
         raise UsageError(f"the cache {policy} reads attention maps, and this model gives none")
 
 
+class Run(Protocol):
+    """A canvas on its way to its end."""
+
+    @property
+    def canvas(self) -> Canvas: ...
+
+    def step(self) -> None:
+        """One forward of all rows, and no look at the host."""
+
+    def live(self) -> bool:
+        """Whether a row goes on: the one host sync, at every poll."""
+
+    def put(self, c: Canvas) -> None:
+        """Go on from another canvas."""
+
+
+class Eager:
+    """Every operation of a step launched from the host."""
+
+    def __init__(self, model: Model, plan: Plan, c: Canvas, watch: Callable[[Forward, Pred, Canvas], None] | None = None) -> None:
+        self.plan, self.canvas, self.watch = plan, c, watch
+        self.forward = model.session(Need.of(plan, c))
+        unwatched = watch is None  # who watches may ask more of a prediction than the step does
+        self.foresee = self.forward.foresee if unwatched and isinstance(self.forward, Foreseeing) else None
+
+    def step(self) -> None:
+        f = ask(self.plan, self.canvas)
+        if self.foresee:
+            self.foresee(self.plan, self.canvas, f)
+        p = self.forward(f)
+        self.canvas = tell(self.plan, self.canvas, f, p)
+        if self.watch:
+            self.watch(f, p, self.canvas)
+
+    def live(self) -> bool:
+        return bool(self.canvas.live.any())
+
+    def put(self, c: Canvas) -> None:
+        self.canvas = c
+
+
+class Runner(Protocol):
+    """Another way to run steps than `Eager`, such as `decoders.engine.Graph`."""
+
+    def start(self, model: Model, plan: Plan, lay: Callable[..., Canvas]) -> Run | None:
+        """A run over the canvas `lay()`, or `lay(rows, columns, windows)`, one with more rows, which have ended, or more columns; none: it
+        cannot be, and whoever asked was told why."""
+
+
 @torch.inference_mode()
 def decode(
     model: Model, decoder: Decoder, prompts: Sequence[Sequence[int]], *, length: int, windows: Windows | None = None,
     cache: Cache | None = None, rules: Sequence[Rule] = (), stop: bool = True, infill: bool = False, seed: int = 0,
     seeds: Sequence[int] | None = None, max_steps: int | None = None, poll: int = 1,
     halt: Callable[[int, Sequence[int]], bool] | None = None, on_event: Callable[[Event], None] | None = None,
-    watch: Callable[[Forward, Pred, Canvas], None] | None = None,
+    watch: Callable[[Forward, Pred, Canvas], None] | None = None, runner: Runner | None = None,
+    final: Callable[[Canvas], None] | None = None,
 ) -> list[Row]:
     """Decode prompts (token ids) with one strategy; rows are independent.
 
@@ -72,7 +127,8 @@ def decode(
     row at its first stop token, as soon as nothing left of that is open. `seed` is every row's seed unless `seeds` gives each its
     own; the same seed gives the same tokens in any batch. `max_steps` forwards end a row. `poll`: look at the host every so many
     forwards; rows that are done rest meanwhile. `halt(row, tokens)` is asked at a poll about the settled tokens of a live row and
-    may end it. `on_event` hears of news at a poll, `watch` of every forward.
+    may end it. `on_event` hears of news at a poll, `watch` of every forward, `final` of the canvas at the end. `runner`: who runs the
+    steps, unless a `watch` is to hear of each; where it cannot, and by default, they are launched one operation at a time.
 
     Raises `UsageError` for what cannot be decoded.
     """
@@ -88,27 +144,33 @@ def decode(
     keys = [seed] * len(prompts) if seeds is None else seeds
     if len(keys) != len(prompts):
         raise UsageError(f"{len(prompts)} prompts need as many seeds, not {len(keys)}")
-    c = layout(
-        Shape.of(model), decoder, prompts, length=length, keys=keys, windows=plan.windows, cache=cache, infill=infill, device=model.device,
-    )
-    forward = model.session(Need.of(plan, c))
-    narrate = Narrator(on_event, decoder.revises) if on_event else None
+
+    def lay(rows: int = len(prompts), columns: int | None = None, windows: Windows = plan.windows) -> Canvas:
+        """Rows beyond the prompts are copies of the first one that have ended."""
+        more = rows - len(prompts)
+        c = layout(
+            Shape.of(model), decoder, [*prompts, *(prompts[0] for _ in range(more))], length=length, keys=[*keys, *range(more)],
+            windows=windows, cache=cache, infill=infill, columns=columns, device=model.device,
+        )
+        return replace(c, reason=torch.where(torch.arange(rows, device=c.reason.device) < len(prompts), c.reason, FILLED)) if more else c
+
+    run = runner.start(model, plan, lay) if runner and not watch else None
+    run = run or Eager(model, plan, lay(), watch)
+    narrate = Narrator(on_event, decoder.revises, len(prompts)) if on_event else None
     steps = 0
     while True:
-        f = ask(plan, c)
-        p = forward(f)
-        c = tell(plan, c, f, p)
+        run.step()
         steps += 1
-        if watch:
-            watch(f, p, c)
         if steps % poll:
             continue
         if halt:
-            c = halted(c, decoder, halt)
+            run.put(halted(run.canvas, decoder, halt))
         if narrate:
-            narrate(c)
-        if not bool(c.live.any()):  # the one host sync of a step
-            return [row_of(c, b, decoder) for b in range(len(prompts))]
+            narrate(run.canvas)
+        if not run.live():
+            if final:
+                final(run.canvas)
+            return [row_of(run.canvas, b, decoder) for b in range(len(prompts))]
 
 
 def halted(c: Canvas, decoder: Decoder, halt: Callable[[int, Sequence[int]], bool]) -> Canvas:

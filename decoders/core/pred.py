@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from decoders.stats import reference as stats
+from decoders import stats
+from decoders.stats import reference
 
 if TYPE_CHECKING:
     from decoders.core.state import State
@@ -36,18 +38,35 @@ class Attention:
 class Pred:
     """Logits of the wanted positions, position i predicting position i, whatever shift the checkpoint has.
 
-    The methods answer (B, W), or (B, W, ...); where a position was not wanted they answer 0. Probabilities are of the raw
-    distribution unless an argument says otherwise, float32 (float64 for float64 logits). Ties go to the left.
+    `logits` are the model's; what a strategy chooses from are `rows`, in which the tokens `banned` are impossible. The methods answer
+    (B, W), or (B, W, ...); where a position was not wanted they answer 0. Probabilities are of the raw distribution unless an argument
+    says otherwise, float32 (float64 for float64 logits). Ties go to the left.
     """
 
-    logits: Tensor  # (B, N, V)    N is at most W
+    logits: Tensor  # (B, N, V)    N is at most `width`
     at: Tensor  # (B, N) long  the window position of each logit row; W where the row is padding
-    width: int  # W
+    width: int  # W; of a prediction on several canvases, all their widths together
     cost: tuple[Tensor, Tensor] | None = None
     """(B,) long positions that the model ran for each row, and (B,) double floating point operations; none: it does not tell."""
     attention: Attention | None = None
     """There where a cache policy needs it (`Need.attention`)."""
-    _once: dict[str, tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict, repr=False, compare=False)
+    banned: tuple[int, ...] = ()
+    """Tokens that are impossible, whatever `logits` say."""
+    _once: dict[str, stats.Statistics] = field(default_factory=dict, repr=False, compare=False)
+
+    def part(self, which: Tensor | int, width: int) -> Pred:
+        """Of a prediction on several canvases (`Query.alternatives`), that on one of them: number `which`, or `which (B,)` row by row,
+        each `width` wide. The row's own is number 0."""
+        first = which[:, None] * width if isinstance(which, Tensor) else which * width
+        at = torch.where((self.at >= first) & (self.at < first + width), self.at - first, width)
+        return replace(self, at=at, width=width, _once=self._once)  # what was computed once per logit row stays
+
+    def joined(self, parts: Sequence[Pred]) -> Pred:
+        """This prediction on several canvases, with `parts` in place of its own, number 0 first, of the same logit rows."""
+        logits = parts[0].logits
+        for i, part in enumerate(parts[1:], 1):
+            logits = torch.where((self.at // part.width == i)[..., None], part.logits, logits)
+        return replace(self, logits=logits, banned=parts[0].banned, _once={})
 
     def spread(self, x: Tensor) -> Tensor:
         """(B * N, ...) -> (B, W, ...): one answer per logit row, at its window position."""
@@ -60,68 +79,72 @@ class Pred:
         return x.gather(1, self.at.clamp(max=self.width - 1)).flatten()
 
     @property
-    def rows(self) -> Tensor:
-        """(B * N, V)"""
-        return self.logits.flatten(0, 1)
+    def statistics(self) -> stats.Statistics:
+        """Of the (B * N, V) rows; what it finds, it finds once."""
+        if "statistics" not in self._once:
+            self._once["statistics"] = stats.of(self.logits.flatten(0, 1), self.banned)
+        return self._once["statistics"]
 
-    def _best(self) -> tuple[Tensor, Tensor, Tensor]:
-        """(B * N,) each: the likeliest token, its logit and the normaliser of its row, computed once."""
-        if "best" not in self._once:
-            self._once["best"] = stats.best(self.rows)
-        return self._once["best"]
+    @property
+    def rows(self) -> Tensor:
+        """(B * N, V) logits, -inf at banned tokens."""
+        return self.statistics.allowed
 
     def best(self) -> tuple[Tensor, Tensor]:
         """(B, W) long and (B, W): the likeliest token and its probability."""
-        token, logit, log_z = self._best()
-        return self.spread(token), self.spread(stats.probability(logit, log_z))
+        token, p = self.statistics.best()
+        return self.spread(token), self.spread(p)
 
     def prob(self, tokens: Tensor) -> Tensor:
         """(B, W): the probability of given `tokens (B, W)`."""
-        logit = self.rows.gather(1, self.gather(tokens)[:, None])[:, 0]
-        return self.spread(stats.probability(logit, self._best()[2]))
+        return self.spread(self.statistics.prob(self.gather(tokens)))
 
     def entropy(self) -> Tensor:
         """(B, W): Shannon entropy in nats."""
-        return self.spread(stats.entropy(self.rows))
+        return self.spread(self.statistics.entropy())
 
     def margin(self) -> Tensor:
         """(B, W): probability of the likeliest token less that of the second."""
-        return self.spread(stats.margin(self.rows))
+        return self.spread(self.statistics.margin())
 
     def top(self, k: int) -> tuple[Tensor, Tensor]:
         """(B, W, k) long and (B, W, k): the k likeliest tokens, likeliest first, and their renormalised probabilities."""
         logit, token = self.rows.topk(min(k, self.logits.shape[-1]), -1)
-        return self.spread(token), self.spread(logit.to(stats.accumulator(logit)).softmax(-1))
+        return self.spread(token), self.spread(logit.to(reference.accumulator(logit)).softmax(-1))
 
     def draw(self, s: State, temperature: float = 1.0, salt: int = SAMPLE) -> tuple[Tensor, Tensor]:
         """(B, W) long and (B, W): a token sampled from softmax(logits / temperature), the likeliest one at temperature 0, and
         its probability in the raw distribution. The random number is a hash of row key, clock, position and salt."""
         if temperature == 0:
             return self.best()
-        tokens = self.spread(stats.sample(self.rows, self.gather(s.uniform(salt)), temperature))
-        return tokens, self.prob(tokens)
+        token, p = self.statistics.sample(self.gather(s.uniform(salt)), temperature)
+        return self.spread(token), self.spread(p)
 
     def race(self, s: State, temperature: float = 1.0, salt: int = RACE) -> Tensor:
         """(B, W) long: a sample by the Gumbel race with timeless noise. Two distributions that race at one position are maximally
         likely to agree, and a re-drawn sample of the same distribution is the same."""
-        return self.spread(stats.race(self.rows, self.gather(s.hash(salt, timeless=True)), temperature))
+        return self.spread(self.statistics.race(self.gather(s.hash(salt, timeless=True)), temperature))
 
     def probs_at(self, where: Tensor) -> Tensor:
         """(B, V): the whole distribution at one wanted position a row, the one where `where (B, W)`."""
         here = where.gather(1, self.at.clamp(max=self.width - 1)) & (self.at < self.width)
         row = here.long().argmax(1)[:, None, None].expand(-1, 1, self.logits.shape[-1])
-        picked = self.logits.gather(1, row)[:, 0]
-        return picked.to(stats.accumulator(picked)).softmax(-1)
+        picked = stats.of(self.logits.gather(1, row)[:, 0], self.banned).allowed
+        return picked.to(reference.accumulator(picked)).softmax(-1)
 
     def filtered(self, temperature: float = 0.0, top_k: int | None = None, top_p: float | None = None) -> Pred:
         """The prediction at a temperature (0 leaves it as it is), cut to `top_k` and then to the nucleus `top_p`."""
+        if temperature <= 0 and top_k is None and (top_p is None or top_p >= 1):
+            return self
         rows = self.rows
-        rows = rows.to(stats.accumulator(rows)) / temperature if temperature > 0 else rows
-        return replace(self, logits=stats.filtered(rows, top_k, top_p).view_as(self.logits), _once={})
+        rows = rows.to(reference.accumulator(rows)) / temperature if temperature > 0 else rows
+        return replace(self, logits=reference.filtered(rows, top_k, top_p).view_as(self.logits), banned=(), _once={})
+
+    def cooled(self, temperature: Tensor) -> Pred:
+        """The prediction at a temperature of each row's own, `(B,)`, above 0."""
+        return replace(self, logits=self.logits / temperature[:, None, None].to(self.logits.dtype), _once={})
 
     def without(self, tokens: tuple[int, ...]) -> Pred:
         """The prediction with some token ids made impossible."""
-        if not tokens:
-            return self
-        banned = torch.tensor(tokens, device=self.logits.device)
-        return replace(self, logits=self.logits.index_fill(-1, banned, -torch.inf), _once={})
+        more = tuple(t for t in tokens if t not in self.banned)
+        return replace(self, banned=(*self.banned, *more), _once={}) if more else self

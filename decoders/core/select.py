@@ -46,6 +46,36 @@ def until_first(bad: Tensor) -> Tensor:
     return bad.cumsum(-1) == 0
 
 
+def best_of_runs(where: Tensor, score: Tensor) -> Tensor:
+    """(B, W) bool: the position of the highest score in each contiguous run of true positions; ties go to the left."""
+    run = (where & ~torch.nn.functional.pad(where, (1, -1))).cumsum(-1)  # the number of the run that a true position is in
+    order = rank(only(where, score))
+    last = torch.full_like(torch.nn.functional.pad(order, (0, 1)), where.shape[-1])
+    best = last.scatter_reduce(1, torch.where(where, run, 0), torch.where(where, order, where.shape[-1]), "amin")
+    return where & (order == best.gather(1, run))
+
+
+def near(where: Tensor, radius: int) -> Tensor:
+    """(B, W) bool: what is at most `radius` positions from a true position, true ones included."""
+    total = torch.nn.functional.pad(where.cumsum(-1), (1, 0))  # how many are left of each
+    i = torch.arange(where.shape[-1], device=where.device)
+    to, since = (i + radius + 1).clamp(max=where.shape[-1]), (i - radius).clamp(min=0)
+    return total[:, to] > total[:, since]
+
+
+def within_bound(open: Tensor, entropy: Tensor, bound: float, order: Tensor | None = None) -> Tensor:
+    """(B, W) bool: from the lowest `order (B, W)` up, the longest prefix of what is `open` whose entropies add up to at most `bound`
+    besides the largest of them; so always the first. Without `order`, in order of entropy. Ben-Hamu et al. 2025, 2505.24857
+    (EB-Sampler): that sum bounds the mutual information of the tokens, which is what taking them together ignores.
+
+    A position adds to the sum the smaller of its own entropy and the largest before it: where entropies ascend, what is before it."""
+    score = only(open, -(entropy if order is None else order))
+    best = score.argsort(dim=-1, descending=True, stable=True)
+    ordered = torch.where(open, entropy, INF).gather(1, best)
+    largest = torch.nn.functional.pad(ordered.cummax(-1).values, (1, -1))
+    return top(score, (torch.minimum(ordered, largest).cumsum(-1) <= bound).sum(-1))
+
+
 def share(total: Tensor, steps: Tensor | int, i: Tensor) -> Tensor:
     """(B,) long: how many of `total (B,)` fall to step `i (B,)` of `steps`; the remainder goes to the first steps."""
     return total // steps + (i < total % steps).long()

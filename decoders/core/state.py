@@ -42,6 +42,7 @@ class State:
     vocab: int
     stop_ids: tuple[int, ...] = ()
     block_causal: bool = False  # the model's blocks see no later block
+    rest: Tensor | None = None  # (B,)   long  positions of the row that are right of the window; none: an engine does not say
     memo: Any = None  # a decoder's own tensors, leading dimension B; structure never changes
 
     def hash(self, salt: int, timeless: bool = False) -> Tensor:

@@ -3,7 +3,8 @@
 Columns of the attention are those of the canvas and, for sessions that may be asked causally, one probe per window position. A
 probe is a mask token at position i that sees the columns left of i and itself, and is seen by nobody: the prediction of i from
 what is left of it, for models whose output i predicts position i. Models whose output i predicts position i + 1 (`shifted`)
-need none.
+need none. Predictions that leave out a position's own token (`Forward.left_out`) take probes in both kinds of models, one for every
+wanted position of the row: they see what the column sees whose output they stand for, but not the position, and each other.
 
 The columns to run are gathered to the left, row by row, and padded to the nearest of a few sizes that the cache policy declares
 (`Need.sizes`): shapes repeat, which is what a captured graph needs. Rows decide for themselves when to refresh, so in one forward some may
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from decoders.core.alternatives import Spread
 from decoders.core.forward import Forward, Need, Session
 from decoders.core.pred import Attention, Pred
 from decoders.models.scatter import ScatterCache
@@ -31,7 +33,11 @@ def compact(where: Tensor, pad: int, sizes: tuple[int, ...] = ()) -> Tensor:
     """(B, M) long: the columns that hold, left to right, then `pad`; M is that of the fullest row, or the next of the ascending
     `sizes`."""
     M = max(int(where.sum(-1).max()), 1)
-    M = sizes[bisect_left(sizes, M)] if sizes and sizes[-1] >= M else M
+    return gathered(where, pad, sizes[bisect_left(sizes, M)] if sizes and sizes[-1] >= M else M)
+
+
+def gathered(where: Tensor, pad: int, M: int) -> Tensor:
+    """(B, M) long: the columns that hold, of which no row has more than M, left to right, then `pad`."""
     order = (~where).to(torch.uint8).argsort(dim=-1, stable=True)[:, :M]
     return torch.where(where.gather(1, order), order, pad)
 
@@ -45,14 +51,16 @@ def parted(counts: list[int], least: float = 0.25) -> int | None:
     return best if costs and costs[best] < (1 - least) * whole else None
 
 
-def seen(until: Tensor, index: Tensor, columns: int, hidden: Tensor | None = None) -> Tensor:
+def seen(until: Tensor, index: Tensor, columns: int, hidden: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
     """(B, M, K) bool, the rule of attention: the columns `index (B, M)` see those left of their `until (B, K)`, less the stretch that
-    is `hidden (B, K, 2)`, and themselves."""
+    is `hidden (B, K, 2)`, and themselves; those where `beside (B, K)` see each other too."""
     key = torch.arange(columns, device=until.device)
     left = key < until.gather(1, index)[..., None]
     if hidden is not None:
         since, to = hidden.gather(1, index[..., None].expand(-1, -1, 2))[..., None].unbind(2)
         left = left & ~((key >= since) & (key < to))
+    if beside is not None:
+        left = left | (beside.gather(1, index)[..., None] & beside[:, None])
     return left | (key == index[..., None])
 
 
@@ -105,7 +113,7 @@ class TransformersModel:
         self.mask_id, self.stop_ids, self.shifted, self.block_causal = mask_id, stop_ids, shifted, block_causal
         self.attention_block = attention_block
         self.vocab = int(model.config.vocab_size)
-        self.gives = frozenset({"causal", "store", *(["attention", "sight"] if native else [])})
+        self.gives = frozenset({"causal", "store", "alternatives", *(["attention", "sight", "leave_one_out"] if native else [])})
         self.work = Work.of(model)
 
     @property
@@ -117,8 +125,12 @@ class TransformersModel:
         _, n, size = heads(self.model)
         return int(2 * self.model.config.num_hidden_layers * n * size * self.model.dtype.itemsize)
 
+    def compile(self, **options: Any) -> None:
+        """Have `torch.compile` compile the network below the head, in place, when it is next run; `options` are its."""
+        self.model.base_model.compile(**options)
+
     def session(self, need: Need) -> Session:
-        return TransformersSession(self, need)
+        return Spread(self, need) if need.alternatives else TransformersSession(self, need)
 
     def hidden(
         self, tokens: Tensor, position: Tensor, sees: Tensor, cache: ScatterCache | None = None, maps: bool = False
@@ -160,54 +172,86 @@ class TransformersSession:
 
     def __init__(self, owner: TransformersModel, need: Need) -> None:
         self.owner, self.need = owner, need
-        self.probes = need.width if need.causal and not owner.shifted else 0
+        self.probes = need.width if need.leave_one_out or (need.causal and not owner.shifted) else 0
         self.sizes = (*need.sizes, need.sizes[-1] + self.probes) if need.sizes else ()
         self.cache = ScatterCache(need.columns + self.probes, need.rows)
         self.shapes: set[tuple[int, int, int]] = set()
         """(rows, columns, logit rows) of every part of a forward so far, as a graph would capture them."""
 
+    @property
+    def buckets(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The numbers of columns and of logit rows that forwards are padded to (`decoders.core.forward.Fixed`)."""
+        return self.sizes or (self.need.columns + self.probes,), widths(self.need.width)
+
+    def needs(self, f: Forward) -> Tensor:
+        """(B, 2) long: how many columns each row has to run, and how many of its positions reach the head."""
+        return torch.stack([self.asked(f)[3].sum(-1), f.want.sum(-1)], 1)
+
     @torch.inference_mode()
     def __call__(self, f: Forward) -> Pred:
+        W, asked = f.want.shape[1], self.asked(f)
+        compute = asked[3]
+        at = compact(f.want, W, widths(W))
+        counts = compute.sum(-1)
+        bound = None if len(at) == 1 or self.need.attention else parted(counts.tolist())
+        if bound is None:
+            wanted, attention = self.run(None, at, compact(compute, self.need.columns - 1, self.sizes), *asked)
+        else:
+            few = counts <= bound
+            parts = few.nonzero().flatten(), (~few).nonzero().flatten()
+            done = [self.run(r, at[r], compact(compute[r], self.need.columns - 1, self.sizes), *(x[r] for x in asked))[0] for r in parts]
+            wanted, attention = torch.cat(done)[torch.cat(parts).argsort()], None
+        return self.pred(f, at, wanted, attention, asked)
+
+    @torch.inference_mode()
+    def fixed(self, f: Forward, columns: int, rows: int) -> Pred:
+        """A forward in which no row needs more than so many columns and logit rows, without a look at the host."""
+        asked = self.asked(f)
+        at = gathered(f.want, f.want.shape[1], rows)
+        return self.pred(f, at, *self.run(None, at, gathered(asked[3], self.need.columns - 1, columns), *asked), asked)
+
+    def pred(self, f: Forward, at: Tensor, wanted: Tensor, attention: Attention | None, asked: tuple[Tensor, ...]) -> Pred:
+        _, _, until, compute, _, *masks = asked
+        return Pred(self.owner.head(wanted), at, f.want.shape[1], self.cost(compute, until, f.want, *masks), attention)
+
+    def asked(self, f: Forward) -> tuple[Tensor, ...]:
+        """The forward over the K columns of the attention, the canvas's and the probes: tokens, positions and `until`, (B, K) long;
+        (B, K) bool, what to run; (B, W) long, the column whose output is a window position's prediction; and what masks are needed."""
         (B, L), W, shift = f.tokens.shape, f.want.shape[1], int(self.owner.shifted)
         bin_ = L - 1
         column = torch.arange(L, device=f.tokens.device)
         source = (f.at - shift).clamp(min=0)  # the column whose output is the prediction
         tokens, until, compute, position = f.tokens, f.until, f.compute, column.expand(B, L)
-        hidden = f.hidden if self.need.sight else None
+        hidden = f.hidden if self.need.sight or self.need.leave_one_out else None
+        beside, alone = None, f.left_out if self.need.leave_one_out else torch.zeros_like(f.want)
         if shift:
-            compute = compute.scatter(1, torch.where(f.want, source, bin_), True)
-        elif self.probes:
-            probe = f.want & f.causal[:, None]
+            compute = compute.scatter(1, torch.where(f.want & ~alone, source, bin_), True)
+        if self.probes:
+            ahead = f.causal[:, None] & f.want if not shift else torch.zeros_like(f.want)
+            shadow = f.want & alone.any(-1, keepdim=True)
             place = torch.arange(W, device=f.tokens.device)
-            source = torch.where(probe, L + place, source)
+            left = torch.where(shadow, until.gather(1, source), f.at)
             tokens = torch.cat([tokens, torch.full_like(f.at, self.owner.mask_id or 0)], 1)
-            until, position = torch.cat([until, f.at], 1), torch.cat([position, f.at], 1)
-            compute = torch.cat([compute, probe], 1)
-            hidden = None if hidden is None else torch.cat([hidden, hidden.new_zeros(B, W, 2)], 1)
-        compute = compute.index_fill(1, torch.tensor([bin_], device=compute.device), False)
-        at = compact(f.want, W, widths(W))
-        asked = tokens, position, until, compute, source.gather(1, at.clamp(max=W - 1)), *(() if hidden is None else (hidden,))
-        counts = compute.sum(-1)
-        bound = None if B == 1 or self.need.attention else parted(counts.tolist())
-        if bound is None:
-            wanted, attention = self.run(None, *asked)
-        else:
-            few = counts <= bound
-            parts = few.nonzero().flatten(), (~few).nonzero().flatten()
-            done = [self.run(rows, *(x[rows] for x in asked))[0] for rows in parts]
-            wanted, attention = torch.cat(done)[torch.cat(parts).argsort()], None
-        return Pred(self.owner.head(wanted), at, W, self.cost(compute, until, f.want, hidden), attention)
+            until, position = torch.cat([until, left], 1), torch.cat([position, source], 1)
+            compute = torch.cat([compute, ahead | shadow], 1)
+            if hidden is not None:
+                hidden = torch.cat([hidden, torch.stack([f.at, f.at + 1], -1) * shadow[..., None]], 1)
+            if self.need.leave_one_out:
+                beside = torch.cat([torch.zeros_like(f.compute), shadow], 1)
+            source = torch.where(ahead | alone, L + place, source)
+        compute = compute & (torch.arange(compute.shape[1], device=compute.device) != bin_)
+        return tokens, position, until, compute, source, *(x for x in (hidden, beside) if x is not None)
 
     def run(
-        self, rows: Tensor | None, tokens: Tensor, position: Tensor, until: Tensor, compute: Tensor, source: Tensor,
-        hidden: Tensor | None = None,
+        self, rows: Tensor | None, at: Tensor, index: Tensor, tokens: Tensor, position: Tensor, until: Tensor, compute: Tensor,
+        source: Tensor, hidden: Tensor | None = None, beside: Tensor | None = None,
     ) -> tuple[Tensor, Attention | None]:
-        """(B, N, D) the hidden states of the columns `source (B, N)` after running those where `compute (B, K)`, and the attention if it
-        is needed. Unless `rows (B,)` is none, these are some of the canvas's rows."""
+        """(B, N, D) the hidden states that predict the window positions `at (B, N)`, after running the columns `index (B, M)`, and the
+        attention if it is needed. Unless `rows (B,)` is none, these are some of the canvas's rows."""
         K, bin_ = compute.shape[1], self.need.columns - 1
-        index = compact(compute, bin_, self.sizes)
+        source = source.gather(1, at.clamp(max=source.shape[1] - 1))
         self.cache.index, self.cache.rows = index, rows
-        sees = seen(until, index, K, hidden)
+        sees = seen(until, index, K, hidden, beside)
         states, weights = self.owner.hidden(
             tokens.gather(1, index), position.gather(1, index), sees, self.cache, self.need.attention
         )
@@ -218,11 +262,13 @@ class TransformersSession:
         attention = None if weights is None else Attention(weights[..., : self.need.columns], index.clamp(max=bin_))
         return states.gather(1, wanted), attention
 
-    def cost(self, compute: Tensor, until: Tensor, want: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def cost(
+        self, compute: Tensor, until: Tensor, want: Tensor, hidden: Tensor | None = None, beside: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """`Pred.cost`: what each row asked for, without the padding that a batch brings."""
         work, positions = self.owner.work, compute.sum(-1)
         sees = until if hidden is None else until - hidden.diff(dim=-1)[..., 0]
-        pairs = (compute * sees).sum(-1)
+        pairs = (compute * sees).sum(-1) + (0 if beside is None else beside.sum(-1) ** 2)
         return positions, work.column * positions.double() + work.pair * pairs.double() + work.row * want.sum(-1).double()
 
 

@@ -12,8 +12,7 @@ see has changed, so they are stale and ride in the next canvas's first forward.
   official sampler draws it anew after each step.
 - Self-conditioning. Each forward also takes the previous forward's logits of the same canvas, at every position of it, and none in
   the canvas's first. So the head runs on the whole window, wanted or not: unlike elsewhere, it cannot be kept to the wanted rows.
-  The logits are the raw ones; the official sampler conditions on what it divided by its temperature (0.8 falling to 0.4), and a
-  strategy's temperature is not the model's to know.
+  The official sampler conditions on the logits divided by its temperature, so a strategy says which (`Query.conditioning`).
 - Shorter canvases. The model takes any length, and the result is that of transformers for a canvas of that length; it was
   trained on `canvas_length` positions, so lengths that are multiples of it are best.
 """
@@ -155,7 +154,7 @@ class DiffusionGemmaSession:
         self.owner, self.need = owner, need
         self.context = Context(need.columns)
         self.encoded: Tensor | None = None  # (B, L) bool  columns whose keys and values the context holds
-        self.previous: Tensor | None = None  # (B, W, V)
+        self.previous: Tensor | None = None  # (B, W, V)  as they were predicted
 
     @torch.inference_mode()
     def __call__(self, f: Forward) -> Pred:
@@ -173,11 +172,18 @@ class DiffusionGemmaSession:
             self.owner.encode(f.tokens.gather(1, index), index, seen(f.until, index, L), self.context)
         inside = f.at < reach
         again = ~f.entered
-        logits = self.owner.denoise(f.tokens.gather(1, f.at), f.at, inside, self.context, self.previous, again)
+        logits = self.owner.denoise(f.tokens.gather(1, f.at), f.at, inside, self.context, self.conditions(f), again)
         cost = self.cost(stale, start[:, 0], torch.where(runs, inside.sum(-1), 0), again)
-        self.previous = logits.to(self.owner.model.dtype)
+        self.previous = logits
         place = torch.arange(W, device=f.tokens.device)
         return Pred(logits, torch.where(f.want, place, W), W, cost)
+
+    def conditions(self, f: Forward) -> Tensor | None:
+        """(B, W, V) the last prediction at the temperature that the forward says."""
+        if self.previous is None:
+            return None
+        logits = self.previous if f.conditioning is None else self.previous / f.conditioning[:, None, None].to(self.previous.dtype)
+        return logits.to(self.owner.model.dtype)
 
     def cost(self, stale: Tensor, start: Tensor, size: Tensor, again: Tensor) -> tuple[Tensor, Tensor]:
         """`Pred.cost` of a forward that encodes the columns where `stale (B, L)` and denoises `size (B,)` positions from `start (B,)`

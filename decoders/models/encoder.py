@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
+from decoders.core.alternatives import Spread
 from decoders.core.errors import UsageError
 from decoders.core.forward import Forward, Need, Session
 from decoders.core.pred import Pred
@@ -92,8 +93,8 @@ class EncoderModel:
     block_causal = False
     causal_context = False
     attention_block: int | None = None
-    gives: frozenset[str] = frozenset()
-    """Nothing: attention is bidirectional in the models' own code, and a row is run as a whole."""
+    gives: frozenset[str] = frozenset({"alternatives"})
+    """Nothing else: attention is bidirectional in the models' own code, and a row is run as a whole."""
     column_bytes = 0
 
     def __init__(self, model: PreTrainedModel, *, mask_id: int, stop_ids: tuple[int, ...] = ()) -> None:
@@ -125,7 +126,7 @@ class EncoderModel:
         return None if most is None else int(most) - self.first_position
 
     def session(self, need: Need) -> Session:
-        return self.forward
+        return Spread(self, need) if need.alternatives else self.forward
 
     @torch.inference_mode()
     def forward(self, f: Forward) -> Pred:

@@ -7,13 +7,15 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from decoders.core.alternatives import Spread
 from decoders.core.errors import UsageError
-from decoders.core.forward import Forward, Model, Need, Session
+from decoders.core.forward import Fixed, Forward, Model, Need, Session
 from decoders.core.pred import Pred
+from decoders.models.wrapper import Wrapper
 
 
 @dataclass(frozen=True)
-class Guided:
+class Guided(Wrapper):
     """Every forward also runs with what was given masked, and the logits are `u + (scale + 1) * (c - u)` (Nie et al. 2025,
     2502.09992, appendix A; Ho and Salimans 2022, 2207.12598). The doubled batch counts as one forward pass.
 
@@ -27,30 +29,6 @@ class Guided:
             raise UsageError("guidance masks the prompt, and this model has no mask token")
 
     @property
-    def mask_id(self) -> int | None:
-        return self.model.mask_id
-
-    @property
-    def vocab(self) -> int:
-        return self.model.vocab
-
-    @property
-    def stop_ids(self) -> tuple[int, ...]:
-        return self.model.stop_ids
-
-    @property
-    def block_causal(self) -> bool:
-        return self.model.block_causal
-
-    @property
-    def causal_context(self) -> bool:
-        return self.model.causal_context
-
-    @property
-    def attention_block(self) -> int | None:
-        return self.model.attention_block
-
-    @property
     def gives(self) -> frozenset[str]:
         return self.model.gives - {"attention"}  # two forwards, two sets of maps
 
@@ -58,20 +36,47 @@ class Guided:
     def column_bytes(self) -> int:
         return 2 * self.model.column_bytes
 
-    @property
-    def device(self) -> torch.device:
-        return self.model.device
-
     def session(self, need: Need) -> Session:
-        rows = need.rows
-        inner = self.model.session(replace(need, rows=2 * rows))
+        if need.alternatives:
+            return Spread(self, need)
+        inner = self.model.session(replace(need, rows=2 * need.rows))
+        return FixedGuidedSession(self, inner) if isinstance(inner, Fixed) else GuidedSession(self, inner)
 
-        def forward(f: Forward) -> Pred:
-            blank = replace(f, tokens=torch.where(f.given, self.mask_id or 0, f.tokens))
-            p = inner(Forward(**{x.name: torch.cat([getattr(f, x.name), getattr(blank, x.name)]) for x in fields(Forward)}))
-            conditional, unconditional = p.logits.chunk(2)
-            guided: Tensor = unconditional + (self.scale + 1) * (conditional - unconditional)
-            cost = p.cost and (p.cost[0][:rows] + p.cost[0][rows:], p.cost[1][:rows] + p.cost[1][rows:])
-            return Pred(guided, p.at[:rows], p.width, cost)
 
-        return forward
+class GuidedSession:
+    """A session of twice the rows: as they are, and with what was given masked."""
+
+    def __init__(self, owner: Guided, inner: Session) -> None:
+        self.owner, self.inner = owner, inner
+
+    def __call__(self, f: Forward) -> Pred:
+        return self.guided(self.inner(self.doubled(f)))
+
+    def doubled(self, f: Forward) -> Forward:
+        blank = replace(f, tokens=torch.where(f.given, self.owner.mask_id or 0, f.tokens))
+        both = {x.name: (getattr(f, x.name), getattr(blank, x.name)) for x in fields(Forward)}
+        return replace(f, **{name: torch.cat(pair) for name, pair in both.items() if pair[0] is not None})
+
+    def guided(self, p: Pred) -> Pred:
+        conditional, unconditional = p.logits.chunk(2)
+        logits: Tensor = unconditional + (self.owner.scale + 1) * (conditional - unconditional)
+        rows = len(logits)
+        cost = p.cost and (p.cost[0][:rows] + p.cost[0][rows:], p.cost[1][:rows] + p.cost[1][rows:])
+        return Pred(logits, p.at[:rows], p.width, cost)
+
+
+class FixedGuidedSession(GuidedSession):
+    """The same over a session that can be captured (`Fixed`)."""
+
+    inner: Fixed
+
+    @property
+    def buckets(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        return self.inner.buckets
+
+    def needs(self, f: Forward) -> Tensor:
+        with_, without = self.inner.needs(self.doubled(f)).chunk(2)
+        return torch.maximum(with_, without)
+
+    def fixed(self, f: Forward, columns: int, rows: int) -> Pred:
+        return self.guided(self.inner.fixed(self.doubled(f), columns, rows))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,8 +91,9 @@ class Checkpoint(Source):
 
 
 def source_of(spec: str, **options: Any) -> Source:
-    """The source that `-m SPEC` names: `name`, `name:key=value`, a directory, or `directory:key=value`. `options` are more of its
-    options, as Python values. Raises `UsageError`, also for an option that stands in both places."""
+    """The source that `-m SPEC` names: `name`, `name:key=value`, `name:directory` or `name:directory,key=value` for one that has an
+    option `path`, a directory, or `directory:key=value`. `options` are more of its options, as Python values. Raises `UsageError`, also
+    for an option that stands in both places."""
     path, _, written = spec.rpartition(":")
     if Path(spec).expanduser().is_dir() and spec not in registry.table("models"):
         path, written = spec, ""
@@ -102,7 +104,11 @@ def source_of(spec: str, **options: Any) -> Source:
             option_named(Checkpoint, "a checkpoint", key)
         values = {key: option_named(Checkpoint, "a checkpoint", key).parse("a checkpoint", text) for key, text in given.items()}
         return Checkpoint(**{**values, **options, "path": path})
-    if spec.startswith((".", "~")) or os.sep in spec:
+    name, _, rest = spec.partition(":")
+    named = name in registry.table("models")
+    if named and rest and not re.match(r"\s*\w+\s*=", rest):
+        spec = f"{name}:path={rest}"
+    if not named and (spec.startswith((".", "~")) or os.sep in spec):
         raise UsageError(f"there is no checkpoint directory {spec!r}")
     refuse_twice(spec, registry.split("models", spec)[1], options)
     source = registry.make("models", spec, options)

@@ -1,1 +1,88 @@
-"""Row statistics: everything that a strategy may ask of a row of logits. See `decoders.stats.reference`."""
+"""Row statistics: everything that a strategy may ask of rows of logits.
+
+`of` picks who answers: for logits of bfloat16, float16 or float32 on a CUDA device the Triton kernels (`decoders.stats.triton_kernel`),
+else plain torch (`decoders.stats.reference`). `DECODERS_STATS=torch` in the environment, or `with using("torch"):`, keeps to plain torch
+everywhere; `triton` insists on the kernels, on a CPU under Triton's interpreter (`TRITON_INTERPRET=1`).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal, Protocol, get_args
+
+import torch
+from torch import Tensor
+
+from decoders.core.errors import UsageError
+from decoders.stats.reference import InTorch
+
+Choice = Literal["auto", "torch", "triton"]
+HAS_TRITON = importlib.util.find_spec("triton") is not None
+_SINGLE = (torch.bfloat16, torch.float16, torch.float32)
+
+
+class Statistics(Protocol):
+    """What there is to know of `logits (R, V)` from which some tokens may be banned. Probabilities are of the raw distribution."""
+
+    @property
+    def allowed(self) -> Tensor:
+        """(R, V): the logits, -inf at banned tokens."""
+
+    def best(self) -> tuple[Tensor, Tensor]:
+        """(R,) long and (R,): the likeliest token, the leftmost of several, and its probability."""
+
+    def prob(self, tokens: Tensor) -> Tensor:
+        """(R,): the probability of given `tokens (R,)`."""
+
+    def entropy(self) -> Tensor:
+        """(R,): Shannon entropy in nats."""
+
+    def margin(self) -> Tensor:
+        """(R,): probability of the likeliest token less that of the second."""
+
+    def sample(self, u: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+        """(R,) long and (R,): the token of softmax(logits / temperature) that uniform numbers `u (R,)` double fall on, and its
+        probability."""
+
+    def race(self, h: Tensor, temperature: float) -> Tensor:
+        """(R,) long: a sample by the Gumbel race under the hashes `h (R,)` long."""
+
+
+def checked(choice: str) -> Choice:
+    """Raises `UsageError` for what is no choice."""
+    for known in get_args(Choice):
+        if choice == known:
+            return known  # type: ignore[no-any-return]
+    raise UsageError(f"DECODERS_STATS must be one of {', '.join(get_args(Choice))}, not {choice!r}")
+
+
+_choice: Choice = checked(os.environ.get("DECODERS_STATS", "auto"))
+
+
+@contextmanager
+def using(choice: Choice) -> Iterator[None]:
+    """Let plain torch or the kernels answer, for as long as this lasts."""
+    global _choice
+    before, _choice = _choice, checked(choice)
+    try:
+        yield
+    finally:
+        _choice = before
+
+
+def fused(logits: Tensor) -> bool:
+    """Whether the kernels answer for these logits."""
+    able = HAS_TRITON and logits.dtype in _SINGLE
+    return able and (_choice == "triton" or (_choice == "auto" and logits.device.type == "cuda"))
+
+
+def of(logits: Tensor, banned: tuple[int, ...] = ()) -> Statistics:
+    """The statistics of `logits (R, V)` with the tokens `banned` made impossible, each computed when it is first asked for."""
+    if fused(logits):
+        from decoders.stats.triton_kernel import OnePass
+
+        return OnePass(logits, banned)
+    return InTorch(logits, banned)

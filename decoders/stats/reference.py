@@ -13,6 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from decoders.core.constants import constant
 from decoders.core.random import gumbel, scramble, unit
 
 BLOCK = 1 << 18  # elements of logits that are worked on at a time, on a CPU
@@ -65,16 +66,22 @@ def argmax(logits: Tensor) -> tuple[Tensor, Tensor]:
 def best(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(R,) long, (R,) and (R,): the likeliest token, its logit, and the log of the sum of exponentials.
 
-    The normaliser comes out of `log_softmax`, whose kernel sums exponentials as it reads and is faster than `logsumexp`.
+    The normaliser comes out of `log_softmax`, whose kernel sums exponentials as it reads and is faster than `logsumexp`. What else it
+    writes nobody reads, so on a CPU it goes to one small buffer again and again, and no memory is asked for.
     """
-
-    def part(x: Tensor) -> tuple[Tensor, ...]:
-        token, top = argmax(x)
-        log_p = x.log_softmax(-1, dtype=accumulator(x)).gather(1, token[:, None])[:, 0]
-        return token, top, top.to(log_p.dtype) - log_p
-
-    token, top, log_z = blocked(part, logits)
-    return token, top, log_z
+    token, top = argmax(logits)
+    kind, (R, V) = accumulator(logits), logits.shape
+    n = max(BLOCK // V, 1)
+    if logits.device.type != "cpu" or n >= R:
+        log_p = logits.log_softmax(-1, dtype=kind).gather(1, token[:, None])[:, 0]
+        return token, top, top.to(kind) - log_p
+    out = torch.empty(n, V, dtype=kind)
+    wide = out if logits.dtype == kind else torch.empty_like(out)
+    found = []
+    for x, t in zip(logits.split(n), token.split(n), strict=True):
+        rows = x if x.dtype == kind else wide[: len(x)].copy_(x)
+        found.append(torch.log_softmax(rows, -1, out=out[: len(x)]).gather(1, t[:, None])[:, 0])
+    return token, top, top.to(kind) - torch.cat(found)
 
 
 def probability(logit: Tensor, log_z: Tensor) -> Tensor:
@@ -103,7 +110,7 @@ def margin(logits: Tensor) -> Tensor:
 
 def sample(logits: Tensor, u: Tensor, temperature: float) -> Tensor:
     """(R,) long: the token in whose share of the distribution the uniform number `u (R,)` falls. One number a row draws from
-    softmax(logits / temperature) exactly as Gumbel noise on every logit would."""
+    softmax(logits / temperature) exactly as Gumbel noise on every logit would. Token 0 in a row of -inf or with a NaN."""
 
     def part(x: Tensor, u: Tensor) -> tuple[Tensor, ...]:
         x = x.to(accumulator(x))
@@ -117,7 +124,8 @@ def sample(logits: Tensor, u: Tensor, temperature: float) -> Tensor:
         # of the tokens in this chunk, the first that reaches the goal; rounding must never end on one of weight zero
         hit = (inside > goal) & (own > 0)
         last = CHUNK - 1 - first((own > 0).flip(-1))
-        return (chunk[:, 0] * CHUNK + torch.where(hit.any(-1), first(hit), last),)
+        token = chunk[:, 0] * CHUNK + torch.where(hit.any(-1), first(hit), last)
+        return (torch.where(mass[:, -1] > 0, token, 0),)
 
     return blocked(part, logits, u)[0]
 
@@ -144,3 +152,36 @@ def filtered(logits: Tensor, top_k: int | None, top_p: float | None) -> Tensor:
         out = p.cumsum(-1) - p > top_p
         logits = logits.masked_fill(torch.zeros_like(out).scatter(1, index, out), -torch.inf)
     return logits
+
+
+class InTorch:
+    """The statistics of R rows, `decoders.stats.Statistics`, each computed when it is first asked for."""
+
+    def __init__(self, logits: Tensor, banned: tuple[int, ...]) -> None:
+        self.allowed = logits.index_fill(-1, constant(banned, logits.device), -torch.inf) if banned else logits
+        self.found: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def once(self) -> tuple[Tensor, Tensor, Tensor]:
+        if self.found is None:
+            self.found = best(self.allowed)
+        return self.found
+
+    def best(self) -> tuple[Tensor, Tensor]:
+        token, logit, log_z = self.once()
+        return token, probability(logit, log_z)
+
+    def prob(self, tokens: Tensor) -> Tensor:
+        return probability(self.allowed.gather(1, tokens[:, None])[:, 0], self.once()[2])
+
+    def entropy(self) -> Tensor:
+        return entropy(self.allowed)
+
+    def margin(self) -> Tensor:
+        return margin(self.allowed)
+
+    def sample(self, u: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+        token = sample(self.allowed, u, temperature)
+        return token, self.prob(token)
+
+    def race(self, h: Tensor, temperature: float) -> Tensor:
+        return race(self.allowed, h, temperature)

@@ -9,19 +9,31 @@ from typing import ClassVar
 from torch import Tensor
 
 from decoders.core.decoder import Decoder
+from decoders.core.errors import UsageError
 from decoders.core.pred import Pred
 from decoders.core.state import State
+
+FLAGS = (
+    "needs_mask", "needs_causal", "asks_ahead", "needs_sight", "needs_leave_one_out", "needs_alternatives", "resizes", "revises",
+    "row_budget",
+)
 
 
 @dataclass(frozen=True)
 class Composed(Decoder):
-    """A decoder that hands its steps on to others."""
+    """A decoder that hands its steps on to others. Raises `UsageError` for one whose forwards show more than the window."""
 
     needs_mask: ClassVar[bool] = False
+    everything: ClassVar[bool] = False
+    """It hands on whole queries and predictions, those that show more than the window too."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for flag in ("needs_mask", "needs_causal", "needs_sight", "revises", "row_budget"):
+        for d in self.parts():
+            if not self.everything and (d.needs_leave_one_out or d.needs_alternatives):
+                own, other = type(self).__name__, type(d).__name__
+                raise UsageError(f"{own} cannot hand steps on to {other}, whose forwards show more than the window")
+        for flag in FLAGS:
             object.__setattr__(self, flag, any(getattr(d, flag) for d in self.parts()))
 
     def parts(self) -> Sequence[Decoder]:

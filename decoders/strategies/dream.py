@@ -73,7 +73,7 @@ class Dream(Decoder):
     def schedule(self, s: State) -> tuple[Tensor, Tensor]:
         """(B,) float32 1 - s/t, and (B,) bool whether this is the last step, in the arithmetic of the reference."""
         steps = per_window(self.steps, s)
-        width = (torch.tensor(self.eps - 1, dtype=torch.float32, device=steps.device)) / steps.float()
+        width = torch.full_like(steps, self.eps - 1, dtype=torch.float32) / steps.float()
 
         def time(i: Tensor) -> Tensor:  # the i-th of linspace(1, eps, steps + 1)
             return torch.where(i < (steps + 1) // 2, 1 + width * i, self.eps - width * (steps - i))

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from decoders.core.canvas import Canvas
+from decoders.core.constants import constant
 from decoders.core.decoder import Decoder, Query
 from decoders.core.errors import UsageError
 from decoders.core.options import option
@@ -231,7 +232,7 @@ class Hybrid(Composed):
         if self.limit is not None:
             ends = settled & (s.memo.past.made[:, None] + settled.cumsum(-1) == self.limit)
         if self.ids:
-            wanted = torch.tensor(self.ids, device=s.tokens.device)
+            wanted = constant(self.ids, s.tokens.device)
             ends = ends | (self.text(s).unfold(1, len(self.ids), 1) == wanted).all(-1)
         return ends
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
+from decoders.core.constants import among
 from decoders.core.decoder import Decoder
 from decoders.core.options import option
 from decoders.core.pred import Pred
@@ -24,7 +24,7 @@ def per_window(steps: int | None, s: State) -> Tensor:
 
 def is_stop(s: State, tokens: Tensor) -> Tensor:
     """(B, W) bool: `tokens` that end a text."""
-    return torch.isin(tokens, torch.tensor(s.stop_ids, dtype=torch.long, device=tokens.device))
+    return among(tokens, s.stop_ids)
 
 
 @dataclass(frozen=True)

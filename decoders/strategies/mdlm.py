@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from decoders.core.constants import constant
 from decoders.core.decoder import Decoder
 from decoders.core.options import option
 from decoders.core.pred import Pred
@@ -24,7 +25,7 @@ def absorbing_posterior(logits: Tensor, tokens: Tensor, open: Tensor, mask_id: i
     (SUBS); a decided one stays. Sahoo et al. 2024, 2406.07524, equation 7; Austin et al. 2021, 2107.03006, section 3.1. The
     schedule is log-linear, so the chance of being masked at t is t.
     """
-    x0 = logits.index_fill(-1, torch.tensor([mask_id], device=logits.device), -torch.inf).softmax(-1)
+    x0 = logits.index_fill(-1, constant((mask_id,), logits.device), -torch.inf).softmax(-1)
     blank = torch.nn.functional.one_hot(torch.full_like(tokens, mask_id), logits.shape[-1]).to(x0)
     kept = torch.nn.functional.one_hot(tokens, logits.shape[-1]).to(x0)
     return torch.where(open[..., None], x0 * ((t - s) / t) + blank * (s / t), kept)

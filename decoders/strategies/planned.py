@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from decoders.core.constants import among, constant
 from decoders.core.decoder import Decoder, Query, Sight
 from decoders.core.errors import UsageError
 from decoders.core.options import option
@@ -173,7 +174,7 @@ class Planned(Composed):
         """(B, W) long: the size of the span that a promise asks for, control tokens included, where one ends in the text `where (B, W)`
         of `tokens (B, W)`; elsewhere 0."""
         opening, closing = (where & (tokens == t) for t in self.ids("promise"))
-        digit = tokens[..., None] == torch.tensor(self.ids("digits"), device=tokens.device)
+        digit = tokens[..., None] == constant(self.ids("digits"), tokens.device)
         value = (digit * torch.arange(digit.shape[-1], device=tokens.device)).sum(-1)
         numeric = where & digit.any(-1)
         # the text up to a closing token, from the one before it on, is a stretch; sums over stretches are differences of running sums
@@ -255,7 +256,7 @@ class Planned(Composed):
         t = self.writer.step(s, p)
         at = here.long().argmax(-1)
         token, confidence = t.tokens.gather(1, at[:, None]), t.confidence.gather(1, at[:, None])
-        ends = torch.isin(token[:, 0], torch.tensor((*self.ids("sync"), *s.stop_ids), device=token.device)) & here.any(-1)
+        ends = among(token[:, 0], (*self.ids("sync"), *s.stop_ids)) & here.any(-1)
         sizes = self.promised(s.tokens, (column >= m.begun[:, None]) & (column < at[:, None]))
         turn = ends & (sizes > 0).any(-1)
         begun = torch.where(ends, at + 1, m.begun)

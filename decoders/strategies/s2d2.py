@@ -86,6 +86,7 @@ class S2D2(Decoder):
 
     source: ClassVar[str] = "Han et al. 2026, arXiv 2603.25702"
     needs_causal: ClassVar[bool] = True
+    asks_ahead: ClassVar[bool] = True
     phases: ClassVar[tuple[str, ...]] = ("draft", "verify")
     outcomes: ClassVar[tuple[str, ...]] = ("base", "accepted", "resampled", "ratio", "confident")
     route: Route = option("always", "which drafts are verified")

@@ -11,20 +11,8 @@ from torch import Tensor
 from decoders.core.decoder import Decoder
 from decoders.core.options import option
 from decoders.core.pred import Pred
-from decoders.core.select import above, only, share, top
+from decoders.core.select import above, only, share, top, within_bound
 from decoders.core.state import State
-
-
-def within_bound(open: Tensor, entropy: Tensor, bound: float) -> Tensor:
-    """(B, W) bool: in order of entropy, the longest prefix of what is `open` whose entropies add up to at most `bound` besides the
-    largest of them; so always the first. Ben-Hamu et al. 2025, 2505.24857 (EB-Sampler): that sum bounds the mutual information of
-    the tokens, which is what taking them together ignores.
-
-    In ascending order the largest is the last, so each position pays for those before it."""
-    score = only(open, -entropy)
-    ordered = -score.sort(dim=-1, descending=True, stable=True).values
-    before = torch.nn.functional.pad(ordered, (1, -1)).cumsum(-1)
-    return top(score, (before <= bound).sum(-1))
 
 
 @dataclass(frozen=True)

@@ -29,15 +29,19 @@ class Request:
 
 
 class Engine:
-    """Decodes requests on one session of `slots` rows and `columns` columns; no window may be wider than `width`."""
+    """Decodes requests on one session of `slots` rows and `columns` columns; no window may be wider than `width`,
+    and no plan may ask about more than `alternatives`."""
 
     def __init__(
         self, model: Model, slots: int, columns: int, width: int, causal: bool = True, attention: bool = False,
-        sight: bool = True,
+        sight: bool = True, leave_one_out: bool = True, alternatives: int = 0,
     ) -> None:
         self.model, self.slots, self.columns, self.width = model, slots, columns, width
         self.shape = Shape.of(model)
-        self.forward = model.session(Need(slots, columns, width, causal, attention, sight=sight))
+        self.alternatives = alternatives
+        self.forward = model.session(
+            Need(slots, columns, width, causal, attention, sight=sight, leave_one_out=leave_one_out, alternatives=alternatives)
+        )
         self.canvases: dict[Plan, Canvas] = {}
         self.running: dict[int, tuple[int, Request]] = {}
         """Slot to the request in it and that request's place among all."""
@@ -47,7 +51,8 @@ class Engine:
         """Lay a request out in a free slot of its plan's canvas. Raises `UsageError` if it does not fit."""
         row = layout(
             self.shape, r.plan.decoder, [r.prompt], length=r.length, keys=[r.key], windows=r.plan.windows, cache=r.plan.cache,
-            infill=r.infill, columns=self.columns, width=self.width, device=self.model.device,
+            infill=r.infill, columns=self.columns, width=self.width, alternatives=self.alternatives,
+            device=self.model.device,
         )
         here = torch.arange(self.slots, device=self.model.device) == slot
         vacant = replace(row, reason=torch.full_like(row.reason, FILLED))

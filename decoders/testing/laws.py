@@ -180,7 +180,8 @@ def given_stays_given(decoder: Decoder) -> None:
         for prompt, row in zip(room.prompts, room.decode(decoder, room.prompts), strict=True):
             kept = [(room.infill and given == MASK) or given == now for given, now in zip(prompt, row.canvas, strict=False)]
             expect(all(kept), f"{room.name}: the given tokens {prompt} became {row.canvas[: len(prompt)]}")
-            expect(len(row.canvas) == len(prompt) + room.length, f"{room.name}: the row changed its length")
+            behind = decoder.padding if room.model.stop_ids else 0
+            expect(len(row.canvas) == len(prompt) + room.length + behind, f"{room.name}: the row changed its length")
 
 
 def terminates(decoder: Decoder) -> None:
@@ -343,7 +344,7 @@ def engine_agrees(decoder: Decoder) -> None:
     """In an engine whose rows join and leave, beside rows of another plan, a row becomes what `decode` makes of it."""
     for room in rooms(decoder):
         plan = room.plan(decoder)
-        columns = max(map(len, room.prompts)) + room.length + 2
+        columns = max(map(len, room.prompts)) + room.length + decoder.padding + 2
         windows = decoder.windows(plan.windows, room.model.block_causal)
         width = min(max(windows.size, OTHER.windows.size), columns - 1)
         requests = [
@@ -352,7 +353,7 @@ def engine_agrees(decoder: Decoder) -> None:
             for p in (plan, OTHER)
         ]
         alone = iter(room.decode(decoder, room.prompts))
-        rows = Engine(room.model, 2, columns, width).run(requests)
+        rows = Engine(room.model, 2, columns, width, alternatives=decoder.alternatives).run(requests)
         for r, row in zip(requests, rows, strict=True):
             same = next(alone) if r.plan is plan else guest(room.model, r)
             expect(row == same, f"{room.name}: in an engine {row} and without {same} ({spec_of(r.plan.decoder)})")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from decoders.core.alternatives import Spread
 from decoders.core.forward import Forward, Need, Plain, Session
 from decoders.core.pred import Pred
 from decoders.core.random import scramble, unit
@@ -26,7 +27,7 @@ class ToyModel(Plain):
     any device, meta included.
     """
 
-    gives = frozenset({"causal", "store", "sight"})
+    gives = frozenset({"causal", "store", "sight", "leave_one_out", "alternatives"})
     vocab: int = 11
     mask_id: int | None = 10
     stop_ids: tuple[int, ...] = ()
@@ -37,7 +38,7 @@ class ToyModel(Plain):
     device: torch.device = CPU
 
     def session(self, need: Need) -> Session:
-        return ToySession(self, need.rows, need.columns)
+        return Spread(self, need) if need.alternatives else ToySession(self, need.rows, need.columns)
 
 
 class ToySession:
@@ -61,7 +62,9 @@ class ToySession:
         # a causal row predicts from what is left of the position, any other from what the position sees
         bound = torch.where(f.causal[:, None], f.at, f.until.gather(1, f.at))
         hidden = f.hidden.gather(1, f.at[..., None].expand(-1, -1, 2)).masked_fill(f.causal[:, None, None], 0)
-        here = seen(self.layers[1], bound, hidden) + scramble(f.at)
+        hidden = torch.where(f.left_out[..., None], torch.stack([f.at, f.at + 1], -1), hidden)
+        shadow = (f.want * scramble(f.at)).sum(-1, keepdim=True)  # mask tokens in all wanted places; those that are left out see them
+        here = seen(self.layers[1], bound, hidden) + scramble(f.at) + f.left_out * shadow
         vocab = torch.arange(self.model.vocab, device=f.tokens.device)
         logits = unit(scramble(scramble(here)[..., None] + vocab)).float() * self.model.sharp
         width = f.at.shape[1]

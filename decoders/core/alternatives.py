@@ -1,0 +1,61 @@
+"""Several canvases of a row in one forward, for models that run rows: each alternative is a row of its own beside the row's.
+
+A model that `gives` alternatives hands out this session where they are needed:
+
+    def session(self, need):
+        return Spread(self, need) if need.alternatives else ...
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import torch
+from torch import Tensor
+
+from decoders.core.forward import Forward, Model, Need
+from decoders.core.pred import Attention, Pred
+
+
+class Spread:
+    """A session of B rows with A alternatives each, on a session of B (1 + A) rows.
+
+    Every alternative keeps keys and values of its own. What sees the window is computed in every forward, by the decoder's query; the
+    rest of a row is the same for all its alternatives, and an alternative computes it when it is first asked about in a window. One
+    that wants nothing computes nothing. `Pred.cost` is that of all canvases together: one forward, at the price of several.
+    """
+
+    def __init__(self, model: Model, need: Need) -> None:
+        self.canvases = 1 + need.alternatives
+        self.session = model.session(replace(need, rows=need.rows * self.canvases, alternatives=0))
+        self.current: Tensor | None = None
+        """(B, A) bool: alternatives whose stored columns outside of the window are those of this window."""
+
+    def __call__(self, f: Forward) -> Pred:
+        flat, n, (B, W) = self.flat(f), self.canvases, f.at.shape
+        p = self.session(flat)
+        at = p.at.unflatten(0, (B, n))
+        at = torch.where(at < W, at + torch.arange(n, device=at.device)[:, None] * W, n * W).flatten(1, 2)
+        positions, flops = p.cost or (flat.compute.sum(-1), torch.zeros(B * n, dtype=torch.double, device=at.device))
+        cost = positions.unflatten(0, (B, n)).sum(1), flops.unflatten(0, (B, n)).sum(1)
+        maps = p.attention and Attention(p.attention.weights[::n], p.attention.index[::n])
+        return Pred(p.logits.unflatten(0, (B, n)).flatten(1, 2), at, n * W, cost, maps)
+
+    def flat(self, f: Forward) -> Forward:
+        """The forward of all canvases, a row's own and then its alternatives, row after row."""
+        n, used = self.canvases, f.other_want.any(-1)
+        kept = torch.zeros_like(used) if self.current is None else self.current & ~f.entered[:, None]
+        self.current = kept | used
+        reach = torch.where(f.compute, f.until, 0).amax(-1, keepdim=True)
+        within = torch.arange(f.tokens.shape[1], device=f.tokens.device) < reach
+        others = used[..., None] & (f.compute[:, None] | (~kept[..., None] & within[:, None]))
+
+        def beside(own: Tensor, others: Tensor) -> Tensor:
+            return torch.cat([own[:, None], others], 1).flatten(0, 1)
+
+        repeated = {x.name: v.repeat_interleave(n, 0) for x in fields(Forward) if (v := getattr(f, x.name)) is not None}
+        flat = replace(f, **repeated | {name: repeated[name][:, :0] for name in ("other_tokens", "other_want")})
+        window = beside(f.tokens.gather(1, f.at), f.other_tokens)
+        return replace(
+            flat, tokens=flat.tokens.scatter(1, flat.at, window), compute=beside(f.compute, others), want=beside(f.want, f.other_want)
+        )

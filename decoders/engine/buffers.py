@@ -1,0 +1,46 @@
+"""Canvases and forwards as tensors of fixed addresses."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
+
+from decoders.engine.backends import CannotCapture
+
+T = TypeVar("T")
+
+
+def owned(x: T) -> T:
+    """The same with contiguous tensors of its own."""
+    if is_dataclass(x) and not isinstance(x, type):
+        return cast(T, replace(x, **{f.name: owned(getattr(x, f.name)) for f in fields(x)}))
+    if isinstance(x, Tensor):
+        return cast(T, x.clone(memory_format=torch.contiguous_format))
+    return cast(T, tree_map(lambda y: y if y is x else owned(y), x))
+
+
+def leaves(x: Any) -> list[Tensor]:
+    """All tensors, in an order that the structure says."""
+    if is_dataclass(x) and not isinstance(x, type):
+        return [t for f in fields(x) for t in leaves(getattr(x, f.name))]
+    if isinstance(x, Tensor):
+        return [x]
+    return [t for y in tree_leaves(x) if y is not x for t in leaves(y)]
+
+
+def assign(buffers: Any, x: Any) -> None:
+    """Copy the tensors of `x` into those of `buffers`, which may be among what they were made from. Raises `CannotCapture` if shapes or
+    types have changed."""
+    into, new = leaves(buffers), leaves(x)
+    if len(into) != len(new) or any((a.shape, a.dtype) != (b.shape, b.dtype) for a, b in zip(into, new, strict=False)):
+        raise CannotCapture("what is carried from step to step changes its structure")
+    held = {a.untyped_storage().data_ptr() for a in into}
+    # what looks into a buffer is read before any is written
+    read = [b if b is a or b.untyped_storage().data_ptr() not in held else b.clone() for a, b in zip(into, new, strict=True)]
+    for a, b in zip(into, read, strict=True):
+        if b is not a:
+            a.copy_(b)

@@ -1,0 +1,277 @@
+"""The loop as captured graphs: forward, statistics, step and the next query in one launch, on static buffers.
+
+A graph has fixed shapes, so everything that varies is bucketed. Rows are padded to a power of two and columns to a multiple; a forward runs
+one of a few numbers of columns and reads one of a few numbers of logit rows, and there is a graph for each pair that occurs. Which one
+comes next depends on what the rows ask for, which only the device knows. So the host looks once every `poll` steps, between two steps and
+never inside one, and picks the smallest bucket that fits all rows then. Should a row need more before the next look, it waits: its part of
+the step is thrown away and it stands as it stood, so that its tokens, its count of forwards and its random numbers do not change. Under
+`poll=1` no row ever waits.
+
+The step is turned: a graph begins with the forward that the last one asked for, and ends with the next query. So the host knows after a
+step what the next one needs.
+"""
+
+from __future__ import annotations
+
+import warnings
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from decoders.core.canvas import Canvas
+from decoders.core.forward import Fixed, Forward, Model, Need, Plan, ask, tell
+from decoders.core.state import choose
+from decoders.core.windows import Blocks
+from decoders.engine.backends import Backend, CannotCapture, CudaGraphs
+from decoders.engine.buffers import assign, owned
+
+Bucket = tuple[int, int]
+"""Columns and logit rows of a forward."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a `Graph` has done so far."""
+
+    captures: int
+    graphs: int
+    """Captured and still there."""
+    replays: int
+    bytes: int
+    """Memory of the pool that the graphs share, without the buffers and the store of keys and values."""
+    limit: int | None
+    waits: int
+    """Steps that rows sat out because they needed a larger forward than was run."""
+    resets: int
+    """How often all graphs were dropped because the pool had grown beyond its limit."""
+    eager: dict[str, int]
+    """Why runs were not captured, and how many."""
+
+
+def thinned(sizes: tuple[int, ...], least: int) -> tuple[int, ...]:
+    """Of ascending sizes the last one, then always the next that is at most half as large, down to the first that is at most
+    `least`: each forward costs at most about twice what it needs, and there are few shapes."""
+    kept = [sizes[-1]]
+    for size in reversed(sizes):
+        if kept[-1] > least and 2 * size <= kept[-1]:
+            kept.append(size)
+    return tuple(reversed(kept))
+
+
+def bucket_of(size: int, buckets: tuple[int, ...]) -> int:
+    return buckets[min(bisect_left(buckets, size), len(buckets) - 1)]
+
+
+def changeable(rule: Any) -> bool:
+    """Whether a rule holds tensors of its own: those of another call would be others."""
+    return is_dataclass(rule) and any(isinstance(getattr(rule, f.name), Tensor) for f in fields(rule))
+
+
+class Room:
+    """The buffers of one plan in one shape, and the graphs that work on them."""
+
+    def __init__(self, plan: Plan, session: Fixed, c: Canvas, need: Need) -> None:
+        self.plan, self.session = plan, session
+        columns, rows = session.buckets
+        self.columns, self.rows = thinned(columns, need.width), thinned(rows, max(need.width // 4, 1))
+        self.canvas = owned(c)
+        self.forward: Forward = owned(ask(plan, self.canvas))
+        self.needs = session.needs(self.forward).clone()
+        self.news = self.told(self.canvas, self.needs)
+        self.waits = torch.zeros((), dtype=torch.long, device=self.news.device)
+
+    def load(self, c: Canvas) -> None:
+        """Go on from another canvas."""
+        assign(self.canvas, c)
+        f = ask(self.plan, self.canvas)
+        needs = self.session.needs(f)
+        assign((self.forward, self.needs, self.news), (f, needs, self.told(c, needs)))
+
+    @staticmethod
+    def told(c: Canvas, needs: Tensor) -> Tensor:
+        """(3,) long, all that the host is ever told: how many rows live, and the most columns and logit rows that one of them needs."""
+        return torch.cat([c.live.sum()[None], torch.where(c.live[:, None], needs, 0).amax(0)])
+
+    def bucket(self, columns: int, rows: int) -> Bucket:
+        return bucket_of(columns, self.columns), bucket_of(rows, self.rows)
+
+    def step(self, bucket: Bucket) -> None:
+        """One step of all rows that fit into the bucket, on the buffers."""
+        c, f = self.canvas, self.forward
+        whole = bucket == (self.columns[-1], self.rows[-1])
+        fits = c.live if whole else ((self.needs[:, 0] <= bucket[0]) & (self.needs[:, 1] <= bucket[1])) | ~c.live
+        if not whole:
+            here = fits[:, None]
+            f = replace(f, compute=f.compute & here, outdated=f.outdated & here, want=f.want & here)
+        p = self.session.fixed(f, *bucket)
+        after = tell(self.plan, c, f, p)
+        waits = self.waits
+        if not whole:
+            after = choose(fits, after, c)
+            waits = waits + (~fits).sum()
+        g = ask(self.plan, after)
+        needs = self.session.needs(g)
+        assign(
+            (self.canvas, self.forward, self.needs, self.news, self.waits), (after, g, needs, self.told(after, needs), waits),
+        )
+
+
+class Captured:
+    """A run (`decoders.core.loop.Run`) of the graphs of a room."""
+
+    def __init__(self, graph: Graph, key: Any, room: Room) -> None:
+        self.graph, self.key, self.room = graph, key, room
+        self.live()
+
+    @property
+    def canvas(self) -> Canvas:
+        return self.room.canvas
+
+    def step(self) -> None:
+        self.graph.replay(self.key, self.room, self.bucket)
+
+    def live(self) -> bool:
+        live, columns, rows = self.room.news.tolist()
+        self.bucket = self.room.bucket(columns, rows)
+        return bool(live)
+
+    def put(self, c: Canvas) -> None:
+        self.room.load(c)
+
+
+class Graph:
+    """A runner for `decode(..., runner=Graph())`: captures each shape of step once and replays it. Keep one over many calls; it
+    decodes one batch at a time.
+
+    `columns`: canvases are padded to a multiple of this. `rooms`: how many shapes of a (model, plan) keep their buffers, and their store of
+    keys and values if no other shares it; the one not used for longest goes first. `graphs`: how many graphs there are at most, likewise.
+    `memory`: bytes that the pool of the graphs may take; beyond it all are dropped and captured anew as they are needed, and a step that
+    is too large by itself is run eagerly. By default a quarter of the device's. `backend`: what captures; by default CUDA graphs.
+
+    Where it is impossible (no CUDA, a model or cache that looks at the host, rules that belong to one call), steps are run eagerly, after
+    one warning for each reason.
+    """
+
+    def __init__(
+        self, *, backend: Backend | None = None, columns: int = 64, rooms: int = 4, graphs: int = 32, memory: int | None = None,
+    ) -> None:
+        self.backend, self.columns, self.most_rooms, self.most_graphs, self.memory = backend, columns, rooms, graphs, memory
+        self.rooms: OrderedDict[Any, Room] = OrderedDict()
+        self.graphs: OrderedDict[tuple[Any, Bucket], Callable[[], None]] = OrderedDict()
+        self.refused: dict[Any, str] = {}
+        self.eager: dict[str, int] = {}
+        self.captures = self.replays = self.resets = self.waited = 0
+
+    def report(self) -> Report:
+        waits = self.waited + sum(int(room.waits) for room in self.rooms.values())
+        used = self.backend.bytes if self.backend else 0
+        return Report(self.captures, len(self.graphs), self.replays, used, self.memory, waits, self.resets, dict(self.eager))
+
+    def start(self, model: Model, plan: Plan, lay: Callable[..., Canvas]) -> Captured | None:
+        """A run over captured steps; none, after a warning, where there can be none."""
+        try:
+            return self.captured(model, plan, lay)
+        except CannotCapture as e:
+            self.refuse(str(e))
+            return None
+
+    def refuse(self, why: str) -> None:
+        if why not in self.eager:
+            warnings.warn(f"no graph, steps are run one operation at a time: {why}", RuntimeWarning, stacklevel=2)
+        self.eager[why] = self.eager.get(why, 0) + 1
+
+    def captured(self, model: Model, plan: Plan, lay: Callable[..., Canvas]) -> Captured:
+        self.ready(model.device)
+        if any(changeable(rule) for rule in plan.rules):
+            raise CannotCapture("a rule holds tensors that belong to one call")
+        B, L = lay().tokens.shape
+        rows, columns = 1 << (B - 1).bit_length(), -(-(L - 1) // self.columns) * self.columns + 1
+        if isinstance(plan.windows, Blocks) and plan.windows.size >= L - 1 and not model.block_causal:
+            plan = replace(plan, windows=Blocks(columns - 1))  # one window over the row, however long that is
+        c = lay(rows, columns, plan.windows)
+        need = Need.of(plan, c)
+        key = model, plan, need
+        if key in self.refused:
+            raise CannotCapture(self.refused[key])
+        if key in self.rooms:
+            self.rooms.move_to_end(key)
+            self.rooms[key].load(c)
+        else:
+            self.rooms[key] = Room(plan, self.session(model, need), c, need)
+            while len(self.rooms) > self.most_rooms:
+                self.leave(next(iter(self.rooms)))
+        run = Captured(self, key, self.rooms[key])
+        try:
+            self.graph(key, run.room, run.bucket)  # the first one, so that what cannot be captured is known before anything is decoded
+        except CannotCapture as e:
+            self.refused[key] = str(e)
+            self.leave(key)
+            raise
+        return run
+
+    def ready(self, device: torch.device) -> None:
+        """Raises `CannotCapture` where nothing can be captured."""
+        if self.backend is None:
+            if device.type != "cuda":
+                raise CannotCapture(f"the model is on {device.type}, and CUDA graphs are for CUDA")
+            self.backend = CudaGraphs(device)
+        if self.memory is None and isinstance(self.backend, CudaGraphs):
+            self.memory = torch.cuda.get_device_properties(device).total_memory // 4
+
+    def session(self, model: Model, need: Need) -> Fixed:
+        """A session for a room; rooms of one model that need the same share one."""
+        for (other, _, same), room in self.rooms.items():
+            if other is model and same == need:
+                return room.session
+        session = model.session(need)
+        if not isinstance(session, Fixed):
+            raise CannotCapture(f"{type(model).__name__} has no forward of fixed shape for this")
+        return session
+
+    def leave(self, key: Any) -> None:
+        """Give up a room and its graphs."""
+        self.waited += int(self.rooms.pop(key).waits)
+        for known in [k for k in self.graphs if k[0] == key]:
+            del self.graphs[known]
+
+    def graph(self, key: Any, room: Room, bucket: Bucket) -> Callable[[], None]:
+        """The graph of a bucket, captured if there is none."""
+        name = key, bucket
+        if name not in self.graphs:
+            assert self.backend is not None
+            before = owned((room.canvas, room.forward, room.needs, room.news, room.waits))
+
+            def restore() -> None:
+                assign((room.canvas, room.forward, room.needs, room.news, room.waits), before)
+
+            made = self.backend.capture(lambda: room.step(bucket), restore)
+            self.captures += 1
+            if self.memory is not None and self.backend.bytes > self.memory:
+                self.graphs.clear()
+                self.backend.reset()
+                self.resets += 1
+                made = self.backend.capture(lambda: room.step(bucket), restore)
+                self.captures += 1
+                if self.backend.bytes > self.memory:
+                    taken = self.backend.bytes
+                    self.backend.reset()
+                    raise CannotCapture(f"a step takes {taken} bytes of graph memory, more than the limit of {self.memory}")
+            self.graphs[name] = made
+            while len(self.graphs) > self.most_graphs:
+                self.graphs.popitem(last=False)
+        self.graphs.move_to_end(name)
+        return self.graphs[name]
+
+    def replay(self, key: Any, room: Room, bucket: Bucket) -> None:
+        try:
+            run = self.graph(key, room, bucket)
+        except CannotCapture as e:  # in the middle of a run: the same step on the same buffers, launched from the host
+            self.refuse(str(e))
+            self.graphs[key, bucket] = run = lambda: room.step(bucket)
+        run()
+        self.replays += 1

@@ -1,0 +1,49 @@
+"""What a model that wraps another one passes on."""
+
+from __future__ import annotations
+
+import torch
+
+from decoders.core.forward import Model
+
+
+class Wrapper:
+    """Everything that a `Model` says of itself, as `model` says it."""
+
+    model: Model
+
+    @property
+    def mask_id(self) -> int | None:
+        return self.model.mask_id
+
+    @property
+    def vocab(self) -> int:
+        return self.model.vocab
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        return self.model.stop_ids
+
+    @property
+    def block_causal(self) -> bool:
+        return self.model.block_causal
+
+    @property
+    def causal_context(self) -> bool:
+        return self.model.causal_context
+
+    @property
+    def attention_block(self) -> int | None:
+        return self.model.attention_block
+
+    @property
+    def gives(self) -> frozenset[str]:
+        return self.model.gives
+
+    @property
+    def column_bytes(self) -> int:
+        return self.model.column_bytes
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device

@@ -1,0 +1,122 @@
+"""AdaBlock: blocks that end where the text does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from decoders.core.constants import among
+from decoders.core.decoder import Decoder, Query
+from decoders.core.errors import UsageError
+from decoders.core.options import option
+from decoders.core.pred import Pred
+from decoders.core.select import only, top
+from decoders.core.state import State, choose
+from decoders.core.windows import Blocks, Windows
+from decoders.strategies.composed import Composed, only_where
+from decoders.strategies.fast_dllm import Threshold
+
+
+class Block(NamedTuple):
+    """The block at the left end of the window."""
+
+    end: Tensor  # (B,) long  the column of the window after its last; 0 until the first forward has found it
+    opened: Tensor  # (B,) long  positions open in it before that forward
+    inner: Any  # the memo of the rule that fills it
+
+
+@dataclass(frozen=True)
+class AdaBlock(Composed):
+    """Any rule, in blocks that end after a delimiter: the first forward of a block looks at the next `look` positions, and if the most
+    confident delimiter predicted there is at or above `tau`, the block ends after it; else it is `block` long. AdaBlock-dLLM, 2509.26432.
+
+    That forward also commits, by `base`, in the block that it found. The paper looks over a quarter of the answer, which is 64 of its 256
+    positions; its `tau` is 0.3 for LLaDA and 0.5 for Dream. The default delimiter is the line break of LLaDA's and Dream's
+    tokenizers; other models need theirs, as text (every token of it is a delimiter) or token ids.
+
+    Blocks are counted from the first open position, whatever size of blocks was asked for. In a block-causal model the blocks of the
+    attention stay what they are, and a delimiter may cut them further. A `base` with a budget of steps is refused,
+    as nobody knows over how many blocks to split it.
+    """
+
+    source: ClassVar[str] = "AdaBlock-dLLM, 2025, arXiv 2509.26432"
+    delimiters: str | tuple[int, ...] = option((198,), "tokens after which a block may end; ids are written 12+7")
+    tau: float = option(0.3, "confidence from which a predicted delimiter ends the block", min=0, max=1)
+    block: int = option(32, "positions of a block without a delimiter", min=1)
+    look: int = option(64, "positions in which a delimiter is looked for", min=1)
+    base: Decoder = option(Threshold(), "the rule that commits")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.base.row_budget and getattr(self.base, "steps", None) is not None:
+            raise UsageError("AdaBlock: base has a budget of steps, and how many blocks there will be is not known; leave steps out")
+        ids = self.delimiters
+        if isinstance(ids, tuple) and not (ids and all(isinstance(t, int) and t >= 0 for t in ids)):
+            raise UsageError(f"AdaBlock: delimiters must be a text or token ids, not {ids!r}")
+
+    def parts(self) -> Sequence[Decoder]:
+        return (self.base,)
+
+    def tokenized(self, encode: Callable[[str], list[int]]) -> Self:
+        inner, text = super().tokenized(encode), self.delimiters
+        return replace(inner, delimiters=tuple(encode(text))) if isinstance(text, str) else inner
+
+    def windows(self, asked: Windows, block_causal: bool) -> Windows:
+        return asked if block_causal else Blocks(max(self.block, self.look))
+
+    def init(self, s: State) -> State:
+        zero = torch.zeros_like(s.size)
+        return replace(s, memo=Block(zero, zero, self.base.init(s).memo))
+
+    def begin(self, s: State) -> State:
+        zero = torch.zeros_like(s.size)
+        return replace(s, memo=Block(zero, zero, self.base.begin(replace(s, memo=s.memo.inner)).memo))
+
+    def query(self, s: State) -> Query:
+        ahead = s.memo._replace(end=s.size, opened=s.opened)
+        return self.base.query(self.inside(s, choose(self.finished(s), ahead, s.memo)))
+
+    def step(self, s: State, p: Pred) -> State:
+        end = self.found(s, *p.best())
+        new = Block(end, (s.open & left_of(s, end)).sum(-1), s.memo.inner)
+        block: Block = choose(self.finished(s), new, s.memo)
+        t = self.base.step(self.inside(s, block), p)
+        beyond = s.open & ~left_of(s, block.end)
+        return replace(t, open=t.open | beyond, size=s.size, opened=s.opened, memo=block._replace(inner=t.memo))
+
+    def finished(self, s: State) -> Tensor:
+        """(B,) bool: there is no block, or nothing is open in it."""
+        return ~(s.open & left_of(s, s.memo.end)).any(-1)
+
+    def inside(self, s: State, block: Block) -> State:
+        """What the rule sees: a window that ends with the block."""
+        inner = replace(only_where(s, left_of(s, block.end)), memo=block.inner)
+        return replace(inner, size=block.end, opened=block.opened)
+
+    def found(self, s: State, tokens: Tensor, confidence: Tensor) -> Tensor:
+        """(B,) long: the column after the last of the block that begins with the leftmost open position."""
+        first = s.open.long().argmax(-1)
+        delimiter = s.open & left_of(s, first + self.look) & among(tokens, self.ids())
+        surest = top(only(delimiter & (confidence >= self.tau), confidence), torch.ones_like(s.size))
+        end = torch.where(surest.any(-1), surest.long().argmax(-1) + 1, first + self.block)
+        return torch.minimum(end, s.size)
+
+    def ids(self) -> tuple[int, ...]:
+        if isinstance(self.delimiters, str):
+            raise UsageError(f"AdaBlock: delimiters is the text {self.delimiters!r}, and there is no tokenizer here; give token ids")
+        return self.delimiters
+
+    def phase(self, s: State) -> Tensor:
+        return self.base.phase(self.inside(s, s.memo))
+
+    def done(self, s: State) -> Tensor:
+        return self.finished(s) & self.base.done(self.inside(s, s.memo))
+
+
+def left_of(s: State, end: Tensor) -> Tensor:
+    """(B, W) bool: the columns of the window left of `end (B,)`."""
+    return torch.arange(s.tokens.shape[1], device=s.tokens.device) < end[:, None]

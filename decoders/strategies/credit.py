@@ -1,0 +1,85 @@
+"""CreditDecoding: a token that was the likeliest before is believed sooner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from decoders.core.decoder import Decoder
+from decoders.core.options import option
+from decoders.core.pred import Pred
+from decoders.core.select import above, only
+from decoders.core.state import State
+
+TIE = 1e-5
+
+
+class Credits(NamedTuple):
+    """What each forward of the window gave, in the order of forwards: a column for each, W of them, and then over again."""
+
+    token: Tensor  # (B, W, W) long
+    credit: Tensor  # (B, W, W) float  to that token, decayed since
+
+
+@dataclass(frozen=True)
+class Credit(Decoder):
+    """Fast-dLLM's threshold on logits that are raised by `alpha` log(1 + C) for every token with a credit C. CreditDecoding,
+    2510.06133; `CreditThresholdParallelDecoder` of dInfer, 2510.08666.
+
+    In every forward all credits fade to a share `decay`, and at each open position the likeliest token gains its probability to the
+    power `gamma`. Committed is what is at or above `tau` after that, or else the best, and what ties with it to 1e-5, as in
+    the reference. A position whose likeliest token is the mask is no candidate, unless there is no other: then the best of them takes
+    its second choice, where the reference would wait forever. With `alpha=0` it is dInfer's `ThresholdParallelDecoder`.
+
+    The reference keeps a credit for every token of the vocabulary; only one token a forward gains any, and a window takes at most W
+    forwards, so who gained what in which forward is the same with W entries a position.
+    """
+
+    source: ClassVar[str] = "CreditDecoding, 2025, arXiv 2510.06133; dInfer, 2025, arXiv 2510.08666"
+    needs_mask: ClassVar[bool] = False
+    tau: float = option(0.9, "confidence from which a token is committed", min=0, max=1)
+    alpha: float = option(0.7, "weight of the credits", min=0)
+    decay: float = option(0.8, "what is left of a credit from one forward to the next", min=0, max=1)
+    gamma: float = option(0.2, "power of the probability that a token gains", min=0)
+
+    def begin(self, s: State) -> State:
+        none = s.tokens[..., None].expand(-1, -1, s.tokens.shape[1])
+        return replace(s, memo=Credits(torch.zeros_like(none), torch.zeros(none.shape, device=none.device)))
+
+    def step(self, s: State, p: Pred) -> State:
+        memo = self.gained(s, *p.best())
+        p = self.fused(p, memo)
+        tokens, confidence, score = guarded(s, p)
+        sure = score >= (score.amax(-1, keepdim=True) - TIE).clamp(max=self.tau)
+        return replace(s, memo=memo).commit(above(score, sure, torch.ones_like(s.step)), tokens, confidence)
+
+    def gained(self, s: State, token: Tensor, probability: Tensor) -> Credits:
+        """The credits after this forward."""
+        memo: Credits = s.memo
+        W = s.tokens.shape[1]
+        now = torch.arange(W, device=s.tokens.device) == (s.step % W)[:, None, None]  # (B, 1, W)
+        gain = torch.where(s.open, probability.float() ** self.gamma, 0.0)
+        return Credits(
+            torch.where(now, token[..., None], memo.token), torch.where(now, gain[..., None], memo.credit * self.decay),
+        )
+
+    def fused(self, p: Pred, memo: Credits) -> Pred:
+        """The prediction with the credits in it."""
+        at = p.at.clamp(max=p.width - 1)[..., None].expand(-1, -1, p.width)
+        credit = torch.zeros_like(p.logits).scatter_add(2, memo.token.gather(1, at), memo.credit.gather(1, at).to(p.logits.dtype))
+        return replace(p, logits=p.logits + self.alpha * credit.log1p(), _once={})
+
+
+def guarded(s: State, p: Pred) -> tuple[Tensor, Tensor, Tensor]:
+    """(B, W) long, (B, W) and (B, W): the likeliest token that is not the mask, its probability, and the score by which open positions
+    are ranked: that probability, and a negative number where the mask is likelier."""
+    tokens, confidence = p.best()
+    if s.mask_id is None:
+        return tokens, confidence, only(s.open, confidence)
+    blank = tokens == s.mask_id
+    tokens, _ = p.without((s.mask_id,)).best()
+    confidence = p.prob(tokens)
+    return tokens, confidence, only(s.open, torch.where(blank, confidence - 2, confidence))

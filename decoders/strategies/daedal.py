@@ -1,0 +1,122 @@
+"""DAEDAL: a text as long as it needs to be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from decoders.core.decoder import Decoder, Query
+from decoders.core.options import option
+from decoders.core.pred import Pred
+from decoders.core.select import above, only, top
+from decoders.core.state import State, choose
+from decoders.core.windows import Whole, Windows
+
+
+class Length(NamedTuple):
+    """How much of the window there is."""
+
+    extent: Tensor  # (B,) long  positions
+    writing: Tensor  # (B,) bool  the length to begin with has been found
+
+
+@dataclass(frozen=True)
+class Daedal(Decoder):
+    """Begin short, and grow until the model expects its end within the text; then insert masks where it is most unsure. Li et al. 2025,
+    2508.00819 (DAEDAL).
+
+    First the row has `initial` positions, all masked, and `grow` more after every forward, until the mean probability of a stop token
+    over the last `watched` ones is at least `tau_eos`, or the row has its full `length`. The forward that finds it so is also the first
+    that commits, which saves the paper's second look at the same text. Then, in blocks, whatever is above `tau` is committed and always
+    the best; and where the end is still expected with less than `tau_expand`, the block's least certain open position, if its confidence
+    is below `tau_low`, becomes `grow` masks. What lies right of it moves up. What the row never grew to ends up as end tokens.
+
+    Our reading: blocks are counted over the positions as they stand, so one that grows hands its last positions on to the next; and a
+    row with given tokens between the open ones (infilling) keeps its length after the first stage, for they cannot be moved. In a
+    block-causal model the row is the window that was asked for. Without stop tokens in the model a row grows to its full length at once.
+    """
+
+    source: ClassVar[str] = "Li et al. 2025, arXiv 2508.00819"
+    revises: ClassVar[bool] = True
+    resizes: ClassVar[bool] = True
+    initial: int = option(64, "positions to begin with", min=1)
+    grow: int = option(8, "positions to grow by, and masks that an uncertain one becomes", min=1)
+    watched: int = option(32, "last positions over which the end is looked for", min=1)
+    tau_eos: float = option(0.5, "probability of the end from which the length will do", min=0, max=1)
+    tau: float = option(0.9, "confidence above which a token is committed", min=0, max=1)
+    tau_low: float = option(0.1, "confidence below which a position is expanded", min=0, max=1)
+    tau_expand: float = option(0.9, "probability of the end from which nothing is expanded any more", min=0, max=1)
+    block: int = option(32, "positions of a block", min=1)
+
+    def windows(self, asked: Windows, block_causal: bool) -> Windows:
+        return asked if block_causal else Whole()
+
+    def begin(self, s: State) -> State:
+        extent = s.size if not s.stop_ids else s.size.clamp(max=self.initial)
+        return replace(s, memo=Length(extent, torch.zeros_like(s.size).bool()))
+
+    def place(self, s: State) -> Tensor:
+        """(W,)"""
+        return torch.arange(s.tokens.shape[1], device=s.tokens.device)
+
+    def there(self, s: State) -> Tensor:
+        """(B, W) bool: the positions that there are yet."""
+        memo: Length = s.memo
+        return self.place(s) < memo.extent[:, None]
+
+    def query(self, s: State) -> Query:
+        memo: Length = s.memo
+        both = torch.zeros_like(s.key, dtype=torch.bool)
+        return Query(s.tokens, s.editable, both, extent=memo.extent)
+
+    def step(self, s: State, p: Pred) -> State:
+        memo: Length = s.memo
+        end = self.expected_end(s, p)
+        writing = memo.writing | (end >= self.tau_eos) | (memo.extent >= s.size)
+        return choose(writing, self.write(s, p, end), self.lengthen(s))
+
+    def expected_end(self, s: State, p: Pred) -> Tensor:
+        """(B,) mean probability of a stop token over the last positions; 1 where there is none to look at."""
+        memo: Length = s.memo
+        last = s.editable & self.there(s) & (self.place(s) >= (memo.extent - self.watched)[:, None])
+        each = sum((p.prob(torch.full_like(s.tokens, t)) for t in s.stop_ids), torch.zeros_like(s.confidence))
+        seen = last.sum(-1)
+        return torch.where(seen > 0, torch.where(last, each, 0).sum(-1) / seen.clamp(min=1), 1)
+
+    def lengthen(self, s: State) -> State:
+        memo: Length = s.memo
+        return replace(s, memo=memo._replace(extent=torch.minimum(memo.extent + self.grow, s.size)))
+
+    def write(self, s: State, p: Pred, end: Tensor) -> State:
+        """Commit in the block of the leftmost open position, expand in it, and close what was never grown to."""
+        memo: Length = s.memo
+        tokens, confidence = p.best()
+        open = s.open & self.there(s)
+        here = self.place(s) // self.block == (open.long().argmax(-1) // self.block)[:, None]
+        candidates = only(open & here, confidence)
+        sure = above(candidates, confidence > self.tau, torch.ones_like(s.step))
+        after = s.commit(sure, tokens, confidence)
+        least = top(only(open & here & ~sure, -confidence), torch.ones_like(s.step)) & (confidence < self.tau_low)
+        movable = (s.editable == (self.place(s) < s.size[:, None])).all(-1)
+        fits = (memo.extent + self.grow - 1 <= s.size) & (end < self.tau_expand) & movable
+        after = choose(fits & least.any(-1), self.expanded(after, least), after)
+        extent: Length = after.memo
+        full = ~(after.open & (self.place(s) < extent.extent[:, None])).any(-1)
+        tail = after.open & full[:, None]
+        if s.stop_ids:
+            after = after.commit(tail, torch.full_like(tokens, s.stop_ids[0]), torch.zeros_like(confidence))
+        return replace(after, memo=extent._replace(writing=torch.ones_like(memo.writing)))
+
+    def expanded(self, s: State, where: Tensor) -> State:
+        """With the one open position `where (B, W)` made `grow` open ones, and what lies right of it moved up."""
+        memo: Length = s.memo
+        at, more = where.long().argmax(-1, keepdim=True), self.grow - 1
+        source = torch.where(self.place(s) > at + more, self.place(s) - more, torch.minimum(self.place(s), at))
+        moved = {name: getattr(s, name).gather(1, source) for name in ("tokens", "open", "confidence", "committed_at")}
+        return replace(s, **moved, memo=memo._replace(extent=memo.extent + more))
+
+    def done(self, s: State) -> Tensor:
+        return ~s.open.any(-1)

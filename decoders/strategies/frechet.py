@@ -1,0 +1,36 @@
+"""Fast-dLLM++: commit while the Fréchet bounds say that the joint prediction is the likeliest one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from decoders.core.decoder import Decoder
+from decoders.core.options import option
+from decoders.core.pred import Pred
+from decoders.core.select import only, top
+from decoders.core.state import State
+
+
+@dataclass(frozen=True)
+class Frechet(Decoder):
+    """Commit the n most confident predictions for the largest n with L > U + `delta`; always the best one. Fast-dLLM++, 2606.02955.
+
+    For confidences c_1 >= c_2 >= ... any joint distribution with these marginals gives the n predictions together at least
+    L = max(0, c_1 + ... + c_n - (n - 1)), Fréchet's lower bound, and whatever differs from them somewhere at most U = 1 - c_n. Both
+    move against each other as n grows, so the n that pass are the first ones. Where all confidences are the same it is `factor`
+    with f = 1 - delta; where they are not it uses what the surer ones have to spare.
+    """
+
+    source: ClassVar[str] = "Fast-dLLM++, 2026, arXiv 2606.02955"
+    needs_mask: ClassVar[bool] = False
+    delta: float = option(0.25, "by how much the lower bound must exceed the upper; smaller commits more", min=-1, max=1)
+    temperature: float = option(0.0, "0 takes the likeliest token", min=0)
+
+    def step(self, s: State, p: Pred) -> State:
+        tokens, confidence = p.draw(s, self.temperature)
+        score = only(s.open, confidence)
+        ordered = score.sort(dim=-1, descending=True, stable=True).values
+        doubt = (1 - ordered).cumsum(-1)  # 1 - L, where that is not cut off at 0
+        passes = (1 - doubt).clamp(min=0) - (1 - ordered) > self.delta
+        return s.commit(top(score, passes.sum(-1).clamp(min=1)), tokens, confidence)

@@ -1,0 +1,116 @@
+"""FreeDave: the same tokens as another strategy, in fewer forwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from decoders.core.decoder import Alternatives, Decoder, Query
+from decoders.core.errors import UsageError
+from decoders.core.options import option
+from decoders.core.pred import Pred
+from decoders.core.state import State, choose
+from decoders.strategies.composed import Composed
+from decoders.strategies.llada import LLaDA
+
+
+class Run(NamedTuple):
+    """How far the base strategy would be, and what it was guessed to ask next."""
+
+    memo: Any  # its own
+    step: Tensor  # (B,)   long  its forwards in this window
+    clock: Tensor  # (B,)   long  and on this row
+    committed_at: Tensor  # (B, W) long  by that clock
+    tokens: Tensor  # (B, A, W) long  what it would show in its 2nd forward from here, 3rd, ...
+    want: Tensor  # (B, A, W) bool  and ask
+
+
+@dataclass(frozen=True)
+class FreeDave(Composed):
+    """Guess the next states of `base` from one prediction, and check the guesses together. Wu and Zhang 2025, 2510.00294.
+
+    From one prediction the base strategy's next `ahead` states follow without the model, as though the prediction did not change. The next
+    forward shows the model the first of them, which is certain, and the others beside it (`Query.alternatives`). Its predictions are
+    then taken one after the other: as long as the base strategy, stepped with the last one, would next ask exactly what has been
+    asked, the next prediction is the one that it would have got. So tokens are those of the base strategy, bit by bit where the
+    model's arithmetic does not depend on the batch, in as many forwards or fewer, each of the price of up to 1 + `ahead`.
+
+    It holds for every base strategy that asks plain questions: greedy or sampling (its random numbers are hashes of its own clock,
+    which goes on here as it would alone), revising or not, and the paper's own, which commits a fixed number of tokens a step.
+    With approximate caches, which see other forwards here than there, tokens may differ.
+    """
+
+    source: ClassVar[str] = "Wu and Zhang 2025, arXiv 2510.00294"
+    needs_alternatives: ClassVar[bool] = True
+    base: Decoder = option(LLaDA(), "the strategy whose tokens these are")
+    ahead: int = option(4, "states guessed at a time", min=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        asks = self.base.needs_causal or self.base.needs_sight or self.base.resizes
+        if asks or type(self.base).windows is not Decoder.windows:
+            name = type(self.base).__name__
+            raise UsageError(f"freedave cannot guess what {name} asks next; take a base that asks about its window as it stands")
+
+    def parts(self) -> tuple[Decoder, ...]:
+        return (self.base,)
+
+    @property
+    def alternatives(self) -> int:
+        return self.ahead
+
+    def init(self, s: State) -> State:
+        (B, W), A = s.tokens.shape, self.ahead
+        nothing = s.tokens.new_zeros(B, A, W), s.open.new_zeros(B, A, W)
+        return replace(s, memo=Run(self.base.init(s).memo, s.step, s.clock, s.committed_at, *nothing))
+
+    def begin(self, s: State) -> State:
+        run: Run = s.memo
+        own = replace(self.own(s), step=torch.zeros_like(s.step), committed_at=s.committed_at)
+        memo = self.base.begin(own).memo
+        nothing = torch.zeros_like(run.want)
+        return replace(s, memo=run._replace(memo=memo, step=own.step, committed_at=own.committed_at, want=nothing))
+
+    def own(self, s: State) -> State:
+        """The state as the base strategy, alone, would have it."""
+        run: Run = s.memo
+        return replace(s, memo=run.memo, step=run.step, clock=run.clock, committed_at=run.committed_at)
+
+    def query(self, s: State) -> Query:
+        run: Run = s.memo
+        return replace(self.base.query(self.own(s)), alternatives=Alternatives(run.tokens, run.want))
+
+    def step(self, s: State, p: Pred) -> State:
+        run: Run = s.memo
+        W = s.tokens.shape[1]
+        now, taken, going = self.own(s), torch.zeros_like(s.step), torch.ones_like(s.step, dtype=torch.bool)
+        for i in range(1 + self.ahead):
+            now, taken = choose(going, self.forward(now, p.part(i, W)), now), taken + going
+            if i < self.ahead:
+                tokens, want = self.asks(now)
+                same = (tokens == run.tokens[:, i]) & (want == run.want[:, i])
+                going = going & same.all(-1) & want.any(-1)
+        guesses, guess, last = [], now, p.part(taken - 1, W)
+        for _ in range(self.ahead):
+            guess = self.forward(guess, last)
+            guesses.append(self.asks(guess))
+        tokens, want = (torch.stack(x, 1) for x in zip(*guesses, strict=True))
+        changed = (now.tokens != s.tokens) | (now.open != s.open)
+        when = torch.where(now.open, -1, torch.where(changed, s.clock[:, None], s.committed_at))
+        memo = Run(now.memo, now.step, now.clock, now.committed_at, tokens, want)
+        return replace(now, memo=memo, step=s.step, clock=s.clock, committed_at=when)
+
+    def forward(self, s: State, p: Pred) -> State:
+        """The base strategy's state after a forward with this prediction."""
+        return replace(self.base.step(s, p), step=s.step + 1, clock=s.clock + 1)
+
+    def asks(self, s: State) -> tuple[Tensor, Tensor]:
+        """(B, W) long and (B, W) bool: what it would show and ask next; nothing where it is done with the window."""
+        q = self.base.query(s)
+        return q.tokens, q.want & s.editable & ~self.base.done(s)[:, None]
+
+    def done(self, s: State) -> Tensor:
+        return self.base.done(self.own(s))

@@ -1,0 +1,37 @@
+"""LocalLeap: a lower threshold in the neighbourhood of what is sure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from decoders.core.decoder import Decoder
+from decoders.core.options import option
+from decoders.core.pred import Pred
+from decoders.core.select import above, near, only
+from decoders.core.state import State
+
+
+@dataclass(frozen=True)
+class LocalLeap(Decoder):
+    """Commit every prediction at or above `tau`, those at or above `relaxed` that are at most `radius` positions from one of them, and
+    always the best one. LocalLeap, 2510.07081.
+
+    The anchors are open positions of this forward. The official code was not available; the rule is that of the re-implementation
+    in DAWN's repository, whose defaults these are. With `relaxed` at `tau` it is `threshold`.
+    """
+
+    source: ClassVar[str] = "LocalLeap, 2025, arXiv 2510.07081"
+    needs_mask: ClassVar[bool] = False
+    tau: float = option(0.9, "confidence from which a token is committed, and an anchor", min=0, max=1)
+    relaxed: float = option(0.75, "confidence from which a token near an anchor is committed", min=0, max=1)
+    radius: int = option(4, "how far an anchor reaches, in positions", min=0)
+    temperature: float = option(0.0, "0 takes the likeliest token", min=0)
+
+    def step(self, s: State, p: Pred) -> State:
+        tokens, confidence = p.draw(s, self.temperature)
+        anchor = s.open & (confidence >= self.tau)
+        sure = anchor | (near(anchor, self.radius) & (confidence >= self.relaxed))
+        return s.commit(above(only(s.open, confidence), sure, torch.ones_like(s.step)), tokens, confidence)

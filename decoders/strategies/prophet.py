@@ -1,0 +1,123 @@
+"""Prophet: commit everything as soon as the answer is clear."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from decoders.core.decoder import Decoder, Query
+from decoders.core.options import option
+from decoders.core.pred import Pred
+from decoders.core.state import State, choose
+from decoders.core.windows import Whole, Windows
+from decoders.strategies.composed import Composed, only_where
+from decoders.strategies.llada import LLaDA
+
+
+class Block(NamedTuple):
+    """The block of the window that `base` works in."""
+
+    number: Tensor  # (B,) long
+    since: Tensor  # (B,) long  the window's step at which it was entered
+    opened: Tensor  # (B,) long  positions that were open then
+    base: Any  # what `base` remembers of it
+
+
+@dataclass(frozen=True)
+class Prophet(Composed):
+    """Any rule, until the model is sure of the answer; then all that is open takes the likeliest tokens of that forward. Li et al. 2025,
+    2508.19982 (early commit decoding).
+
+    Sure: the gap between the logits of the two likeliest tokens, in the mean over the answer's positions, decided ones included, is
+    at least `early` in the first third of the run (progress below 0.33), `mid` in the second (below 0.67) and `late` in the last.
+    Progress is the forwards spent, this one too, of `base`'s budget; where it has none, the share of positions decided. The answer
+    is `answer_length` positions from the `answer_start`-th generated one on, as in the paper, which forces a text to say where it
+    stands; without `answer_start`, which is ours, it is all of the row. A base that revises is not asked again once nothing is open.
+
+    The exit is for the whole row, so the row is one window, and `block` makes `base` work in blocks within it. In a block-causal
+    model a window is what was asked for, and the exit ends that.
+    """
+
+    source: ClassVar[str] = "Li et al. 2025, arXiv 2508.19982"
+    base: Decoder = option(LLaDA(), "the rule that commits before the exit")
+    block: int | None = option(None, "positions of the blocks that base works in; none: one over the row", min=1)
+    answer_start: int | None = option(None, "the first position of the answer, from 0; none: the answer is all of the row", min=0)
+    answer_length: int = option(5, "positions of the answer, if it has a start", min=1)
+    early: float = option(7.5, "logit gap, in the first third")
+    mid: float = option(5.0, "logit gap, in the second third")
+    late: float = option(2.5, "logit gap, in the last third")
+
+    def parts(self) -> Sequence[Decoder]:
+        return (self.base,)
+
+    def windows(self, asked: Windows, block_causal: bool) -> Windows:
+        return asked if block_causal else Whole()
+
+    def init(self, s: State) -> State:
+        return replace(s, memo=Block(torch.full_like(s.size, -1), s.step, s.opened, self.base.init(s).memo))
+
+    def begin(self, s: State) -> State:
+        return replace(s, memo=self.next(s))
+
+    def here(self, s: State, index: Tensor) -> Tensor:
+        """(B, W) bool: the block of the window."""
+        place = torch.arange(s.tokens.shape[1], device=s.tokens.device)
+        return place // (self.block or s.tokens.shape[1]) == index[:, None]
+
+    def next(self, s: State) -> Block:
+        """The block that holds the leftmost open position, as it is when it is entered."""
+        memo: Block = s.memo
+        number = s.open.long().argmax(-1) // (self.block or s.tokens.shape[1])
+        fresh = Block(number, s.step, (s.open & self.here(s, number)).sum(-1), memo.base)
+        return fresh._replace(base=self.base.begin(self.inner(replace(s, memo=fresh))).memo)
+
+    def entered(self, s: State) -> State:
+        """With the next block entered where the one before has nothing open."""
+        over = ~(s.open & self.here(s, s.memo.number)).any(-1) & s.open.any(-1)
+        return replace(s, memo=choose(over, self.next(s), s.memo))
+
+    def inner(self, s: State) -> State:
+        """The window as `base` sees it: of its block, with the rest not open."""
+        memo: Block = s.memo
+        blocks = (s.size + (self.block or s.tokens.shape[1]) - 1) // (self.block or s.tokens.shape[1])
+        s = only_where(s, self.here(s, memo.number))
+        return replace(s, opened=memo.opened, step=s.step - memo.since, windows=s.windows * blocks, memo=memo.base)
+
+    def answer(self, s: State) -> Tensor:
+        """(B, W) bool"""
+        if self.answer_start is None:
+            return s.editable
+        start = s.position.amin(-1) + self.answer_start  # a row's window begins at its first open position
+        return s.editable & (s.position >= start[:, None]) & (s.position < start[:, None] + self.answer_length)
+
+    def query(self, s: State) -> Query:
+        asked = self.base.query(self.inner(s))
+        return replace(asked, want=asked.want | s.open | self.answer(s))
+
+    def step(self, s: State, p: Pred) -> State:
+        memo: Block = s.memo
+        inner = self.inner(s)
+        stepped = self.base.step(inner, p)
+        rest = replace(
+            stepped, open=stepped.open | (s.open & ~inner.open), opened=s.opened, step=s.step, windows=s.windows,
+            memo=memo._replace(base=stepped.memo),
+        )
+        after = choose(self.sure(s, p), s.commit(s.open, *p.best()), rest)
+        return self.entered(replace(after, step=s.step + 1))
+
+    def sure(self, s: State, p: Pred) -> Tensor:
+        """(B,) bool"""
+        answer = self.answer(s)
+        first, second = p.top(2)[1].unbind(-1)
+        gap = torch.where(answer, first.log() - second.log(), 0).sum(-1) / answer.sum(-1).clamp(min=1)
+        steps = self.steps
+        progress = 1 - s.open.sum(-1) / s.opened.clamp(min=1) if steps is None else (s.step + 1) / steps
+        bar = torch.where(progress < 0.33, self.early, torch.where(progress < 0.67, self.mid, self.late))
+        return (gap >= bar) & answer.any(-1)
+
+    def done(self, s: State) -> Tensor:
+        return ~s.open.any(-1)

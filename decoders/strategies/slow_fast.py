@@ -1,0 +1,83 @@
+"""Slow-Fast sampling: explore until it is clear how far the model is sure, then fill all that quickly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from decoders.core.decoder import Decoder
+from decoders.core.options import option
+from decoders.core.pred import Pred
+from decoders.core.select import above, only, top
+from decoders.core.state import State, choose
+
+EXPLORE, FAST = 0, 1
+
+
+class Cycle(NamedTuple):
+    """Where a row is in its cycle of exploring and filling. Columns of the window count from 0."""
+
+    fast: Tensor  # (B,) bool
+    explored: Tensor  # (B,) long  forwards spent on exploring in this cycle
+    ends: Tensor  # (B, history) long  where the last of them saw the span end; the newest is last
+    end: Tensor  # (B,) long  the last column of the span that is being filled
+
+
+@dataclass(frozen=True)
+class SlowFast(Decoder):
+    """Two phases in turns. Exploring commits the best prediction a forward and notes the last position whose confidence is at or above
+    `low`; when that has settled, with a standard deviation below `spread` over `history` forwards, or after `explore` of them, all up
+    to it is the span. Filling commits every prediction in the span at or above `tau`, and always its best one, until the span is
+    full. Slow-Fast Sampling, 2506.10848.
+
+    The paper's principles are certainty, convergence and position. It was available in a summary with its constants; that exploring
+    commits one token a forward, that a span starts at the leftmost open position and holds at least that, and that filling never
+    gives up before the span is full, is our reading. Its reuse of what is outside the span is a matter of the cache.
+    """
+
+    source: ClassVar[str] = "Slow-Fast Sampling, 2025, arXiv 2506.10848"
+    needs_mask: ClassVar[bool] = False
+    phases: ClassVar[tuple[str, ...]] = ("explore", "fast")
+    tau: float = option(0.9, "confidence from which a token of the span is committed", min=0, max=1)
+    low: float = option(0.3, "confidence from which a position may be the end of the span", min=0, max=1)
+    spread: float = option(1.0, "positions by which the end may still vary", min=0)
+    history: int = option(2, "forwards over which it may", min=1)
+    explore: int = option(6, "forwards of exploring in one cycle, at most", min=1)
+    temperature: float = option(0.0, "0 takes the likeliest token", min=0)
+
+    def begin(self, s: State) -> State:
+        zero = torch.zeros_like(s.size)
+        return replace(s, memo=Cycle(zero.bool(), zero, zero[:, None].expand(-1, self.history), zero))
+
+    def phase(self, s: State) -> Tensor:
+        return torch.where(s.memo.fast, FAST, EXPLORE)
+
+    def step(self, s: State, p: Pred) -> State:
+        tokens, confidence = p.draw(s, self.temperature)
+        return choose(s.memo.fast, self.filled(s, tokens, confidence), self.explored(s, tokens, confidence))
+
+    def explored(self, s: State, tokens: Tensor, confidence: Tensor) -> State:
+        """A step of the slow phase, and whether it was the last one."""
+        memo: Cycle = s.memo
+        column = torch.arange(s.tokens.shape[1], device=s.tokens.device)
+        end = torch.where(s.open & (confidence >= self.low), column, s.open.long().argmax(-1, keepdim=True)).amax(-1)
+        s = s.commit(top(only(s.open, confidence), torch.ones_like(s.step)), tokens, confidence)
+        count, ends = memo.explored + 1, torch.cat([memo.ends[:, 1:], end[:, None]], 1)
+        settled = (count >= self.history) & (ends.double().std(-1, correction=0) < self.spread)
+        fast = (settled | (count >= self.explore)) & span(s, end).any(-1)
+        return replace(s, memo=Cycle(fast, torch.where(fast, 0, count), ends, end))
+
+    def filled(self, s: State, tokens: Tensor, confidence: Tensor) -> State:
+        """A step of the fast phase, and whether the span is full."""
+        memo: Cycle = s.memo
+        score = only(span(s, memo.end), confidence)
+        s = s.commit(above(score, confidence >= self.tau, torch.ones_like(s.step)), tokens, confidence)
+        return replace(s, memo=memo._replace(fast=span(s, memo.end).any(-1)))
+
+
+def span(s: State, end: Tensor) -> Tensor:
+    """(B, W) bool: what is open up to column `end (B,)` of the window."""
+    return s.open & (torch.arange(s.tokens.shape[1], device=s.tokens.device) <= end[:, None])

@@ -1,0 +1,65 @@
+"""WINO: decide much at once, and check each decided token against all the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from decoders.core.decoder import Decoder, Query
+from decoders.core.options import option
+from decoders.core.pred import Pred
+from decoders.core.select import above, only, top
+from decoders.core.state import State
+
+FIRST = 30
+"""What the official code takes for the number of tokens decided before the first forward."""
+
+
+@dataclass(frozen=True)
+class WINO(Decoder):
+    """Wide in, narrow out: decide what is above a low `tau`, and take back what the others no longer support. Hong et al. 2025,
+    2507.18578 (ICLR 2026); read from its official code, as the paper's text was not at hand.
+
+    Each forward decides the open positions with a confidence above `tau` (strict), at most `share` of what is open but no fewer than
+    `fewest` and no more than `most`, and always the best one. In the same forward every decided position is predicted without its own
+    token in sight, by a shadow copy of the block (`Query.left_out`): where that gives the token less than `tau_back`, it is
+    taken back; the worst first, one less than the forward before has decided, and none in a forward that decides one token only. So of
+    what two forwards decide at least one token stays, and a window of W positions takes at most W forwards.
+
+    The shadow, a mask token in every place of the block, sees what the block sees but each its own place, and itself; what other positions
+    have made of a token it sees too, so that this is leave-one-out only as far as one forward can be. In a forward before which nothing
+    is decided there is none.
+    """
+
+    source: ClassVar[str] = "Hong et al. 2025, arXiv 2507.18578"
+    needs_leave_one_out: ClassVar[bool] = True
+    revises: ClassVar[bool] = True
+    tau: float = option(0.6, "confidence above which a token is decided", min=0, max=1)
+    tau_back: float = option(0.9, "confidence below which a decided token is taken back", min=0, max=1)
+    share: float = option(0.7, "share of the open positions that one forward may decide", min=0, max=1)
+    fewest: int = option(5, "what one forward may decide however few are open", min=1)
+    most: int = option(20, "what one forward may decide however many are open", min=1)
+    temperature: float = option(0.0, "0 takes the likeliest token", min=0)
+
+    def begin(self, s: State) -> State:
+        return replace(s, memo=torch.full_like(s.size, FIRST))
+
+    def query(self, s: State) -> Query:
+        decided = s.editable & ~s.open
+        return Query(s.tokens, s.editable, torch.zeros_like(s.key, dtype=torch.bool), left_out=decided)
+
+    def step(self, s: State, p: Pred) -> State:
+        before: Tensor = s.memo  # (B,) how many the forward before has decided
+        tokens, confidence = p.draw(s, self.temperature)
+        score = only(s.open, confidence)
+        allowed = (self.share * s.open.sum(-1)).long().clamp(self.fewest, max(self.most, self.fewest))
+        sure = above(score, confidence > self.tau, torch.ones_like(s.step))
+        fill = sure & top(score, allowed)
+        count = fill.sum(-1)
+        support = p.prob(s.tokens)
+        doubtful = s.editable & ~s.open & (support < self.tau_back) & (count > 1)[:, None]
+        after = s.commit(fill, tokens, confidence).reopen(top(only(doubtful, -support), before - 1))
+        return replace(after, memo=count)
