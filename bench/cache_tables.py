@@ -9,9 +9,8 @@ from math import floor
 from decoders_bench.cache_time import Timed
 from decoders_bench.caches import TOGETHER, Measured
 from decoders_bench.calibrate import NEVER, Tried, best_tau, pooled
-from decoders_bench.outcome import mcnemar
 from decoders_bench.results import markdown, percent
-from decoders_bench.statistics import wilson
+from decoders_bench.statistics import mcnemar, wilson
 
 CLOCK_TEXT = {"wall": "wall time", "cpu": "CPU time of one thread, which is the wall time of an idle core"}
 MARGIN = 0.1

@@ -21,7 +21,8 @@ from itertools import takewhile
 from decoders import Cache, Generator
 from decoders.caches.entropycache import EntropyCache
 from decoders_bench.evaluate import loaded
-from decoders_bench.outcome import Outcome, agreeing, decode_items, hit_rate, lost_and_won, mcnemar
+from decoders_bench.outcome import Outcome, agreeing, decode_items, hit_rate, lost_and_won
+from decoders_bench.statistics import mcnemar
 from decoders_bench.tasks import TASKS, Item, Split, items
 from decoders_bench.workers import spread
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from decoders_bench.exactness.cli import exactness
 from decoders_bench.golden.cli import golden
+from decoders_bench.latency.cli import latency
+from decoders_bench.nano.cli import train_roles
+from decoders_bench.options import emit, json_option, on_device, progress
+from decoders_bench.quality.cli import quality
+from decoders_bench.report.cli import report
+from decoders_bench.vllm import vllm_command
 
 SIX = ("llada", "dream:by=entropy", "threshold:tau=0.9", "factor:f=1.0", "ancestral:temperature=0.0", "left_to_right")
 
@@ -27,17 +31,18 @@ CALIBRATED_ON = ("chain/hard", "ledger/easy", "answer_first/hard", "sudoku/hard"
 TIMED = ("none", "prefix", "dual", CAREFUL, CARELESS)
 
 
-def progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
-
-
 @click.group()
 def bench() -> None:
     """Measure decoders: golden replay, accuracy on tasks, step time; and train the embedded model."""
 
 
 bench.add_command(golden)
+bench.add_command(exactness)
+bench.add_command(latency)
+bench.add_command(quality)
+bench.add_command(report)
+bench.add_command(train_roles)
+bench.add_command(vllm_command)
 
 
 @bench.command("tasks")
@@ -50,13 +55,14 @@ bench.add_command(golden)
 @click.option("--block", type=click.IntRange(1), help="decode in blocks of this many positions")
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="processes")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="write the results here as JSON")
+@json_option
 def tasks_command(model: str, decoders: tuple[str, ...], tasks: tuple[str, ...], n: int, split: Any, seed: int, block: int | None,
-                  workers: int, output: Path | None) -> None:
+                  workers: int, output: Path | None, as_json: bool) -> None:
     """Accuracy of decoders on the generated tasks: a table of exact answers in percent with the 95 % Wilson interval, right and
     agreeing written work where there is some, forward passes, and tokens per forward."""
     from decoders import get
     from decoders_bench.evaluate import Job, run_all
-    from decoders_bench.results import save, task_table
+    from decoders_bench.results import document, save, task_table
 
     for spec in decoders:
         get(spec)
@@ -67,6 +73,8 @@ def tasks_command(model: str, decoders: tuple[str, ...], tasks: tuple[str, ...],
     if output:
         save(output, cells)
     click.echo(task_table(cells))
+    if as_json:
+        emit(document("tasks", cells))
 
 
 def chosen(names: tuple[str, ...]) -> list[tuple[str, str]]:
@@ -94,13 +102,17 @@ def chosen(names: tuple[str, ...]) -> list[tuple[str, str]]:
 @click.option("--vocab", default=126_464, show_default=True, type=click.IntRange(2))
 @click.option("--repeats", default=21, show_default=True, type=click.IntRange(1))
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
+@click.option("--clock", default="wall", show_default=True, type=click.Choice(("wall", "cpu")),
+              help="cpu: time that one thread was given, for a machine that others use too")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="write the results here as JSON")
+@json_option
 def step_time(decoders: tuple[str, ...], batches: tuple[int, ...], dtypes: tuple[str, ...], block: int, vocab: int, repeats: int,
-              threads: int, output: Path | None) -> None:
+              threads: int, clock: Any, output: Path | None, as_json: bool) -> None:
     """The time of everything in a step that is not the model's forward, beside that of a bare `logits.max(-1)`."""
     import torch
 
-    from decoders_bench.results import hardware, save, timing_table
+    from decoders_bench.cache_tables import CLOCK_TEXT
+    from decoders_bench.results import document, hardware, save, timing_table
     from decoders_bench.step_time import time_step
 
     torch.set_num_threads(threads)
@@ -108,10 +120,12 @@ def step_time(decoders: tuple[str, ...], batches: tuple[int, ...], dtypes: tuple
     timings = []
     with progress() as bar:
         for job in bar.track(jobs, description="timing"):
-            timings.append(time_step(*job, block, vocab, repeats))
+            timings.append(time_step(*job, block, vocab, repeats, clock))
     if output:
         save(output, timings)
-    click.echo(f"{hardware()}; block {block}, vocabulary {vocab}, medians of {repeats}\n\n{timing_table(timings)}")
+    click.echo(f"{hardware()}; block {block}, vocabulary {vocab}, medians of {repeats}, {CLOCK_TEXT[clock]}\n\n{timing_table(timings)}")
+    if as_json:
+        emit(document("step-time", timings))
 
 
 @bench.command("caches")
@@ -128,8 +142,9 @@ def step_time(decoders: tuple[str, ...], batches: tuple[int, ...], dtypes: tuple
 @click.option("--clock", default="wall", show_default=True, type=click.Choice(("wall", "cpu")),
               help="cpu: time that one thread was given, for a machine that others use too")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="write the results here as JSON")
+@json_option
 def caches_command(lengths: tuple[str, ...], decoders: tuple[str, ...], caches: tuple[str, ...], blocks: tuple[str, ...], alone: int | None,
-                   batched: int | None, seed: int, workers: int, clock: Any, output: Path | None) -> None:
+                   batched: int | None, seed: int, workers: int, clock: Any, output: Path | None, as_json: bool) -> None:
     """What caches save on nano, and what they cost in answers, against none side by side: seconds an item alone and in batches of
     8, as a multiple of none's; how much padding a batch adds; positions computed and the share read from the store; forwards;
     right answers with the 95 % Wilson interval; and the share of generated tokens that agree with none."""
@@ -138,7 +153,7 @@ def caches_command(lengths: tuple[str, ...], decoders: tuple[str, ...], caches: 
     from decoders import get, get_cache
     from decoders_bench.cache_tables import cache_tables
     from decoders_bench.caches import jobs_for, measure_all
-    from decoders_bench.results import hardware, save
+    from decoders_bench.results import document, hardware, save
 
     for spec in decoders:
         get(spec)
@@ -152,6 +167,8 @@ def caches_command(lengths: tuple[str, ...], decoders: tuple[str, ...], caches: 
     if output:
         save(output, rows)
     click.echo(f"{hardware()}\n\n{cache_tables(rows)}")
+    if as_json:
+        emit(document("caches", rows))
 
 
 @bench.command("calibrate-entropycache")
@@ -162,8 +179,9 @@ def caches_command(lengths: tuple[str, ...], decoders: tuple[str, ...], caches: 
 @click.option("--tau", "taus", multiple=True, type=click.FloatRange(0), help="repeat for more  [default: ten, from 0 to never]")
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="processes")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="write the results here as JSON")
+@json_option
 def calibrate_command(tasks: tuple[str, ...], n: int, blocks: tuple[int, ...], ks: tuple[int, ...], taus: tuple[float, ...], workers: int,
-                      output: Path | None) -> None:
+                      output: Path | None, as_json: bool) -> None:
     """The default of EntropyCache's tau: nano's validation items under threshold:tau=0.9 with every tau, against none. A tau passes
     if it and every smaller one loses at most 1 answer in 100 and 99 % of the tokens agree; of those, the smallest whose positions
     computed are within 5 % of the fewest."""
@@ -171,7 +189,7 @@ def calibrate_command(tasks: tuple[str, ...], n: int, blocks: tuple[int, ...], k
 
     from decoders_bench.cache_tables import calibration_table
     from decoders_bench.calibrate import TAUS, Sweep, calibrate
-    from decoders_bench.results import save
+    from decoders_bench.results import document, save
 
     torch.set_num_threads(1)  # as in the workers, and what is recorded
     jobs = [Sweep(task, rung, block, ks, taus or TAUS, n=n) for task, rung in chosen(tasks) for block in blocks]
@@ -181,12 +199,14 @@ def calibrate_command(tasks: tuple[str, ...], n: int, blocks: tuple[int, ...], k
     if output:
         save(output, rows)
     click.echo(calibration_table(rows))
+    if as_json:
+        emit(document("calibrate-entropycache", rows))
 
 
 @bench.command("cache-time")
 @click.option("--shape", default="llada-1b", show_default=True, type=click.Choice(("llada-8b", "llada-1b", "tiny")))
 @click.option("-c", "--cache", "caches", multiple=True, default=TIMED, show_default=True, help="cache spec; repeat for more")
-@click.option("--device", default="cpu", show_default=True)
+@click.option("--device", default="cpu", show_default=True, callback=on_device)
 @click.option("--dtype", default="bfloat16", show_default=True, type=click.Choice(FLOATS))
 @click.option("--batch", default=1, show_default=True, type=click.IntRange(1))
 @click.option("--prompt", default=128, show_default=True, type=click.IntRange(1), help="positions of the prompt")
@@ -197,24 +217,21 @@ def calibrate_command(tasks: tuple[str, ...], n: int, blocks: tuple[int, ...], k
 @click.option("--clock", default="wall", show_default=True, type=click.Choice(("wall", "cpu")),
               help="cpu: time that one thread was given, for a machine that others use too")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="write the results here as JSON")
+@json_option
 def cache_time(shape: str, caches: tuple[str, ...], device: str, dtype: str, batch: int, prompt: int, length: int, block: int,
-               repeats: int, threads: int, clock: Any, output: Path | None) -> None:
+               repeats: int, threads: int, clock: Any, output: Path | None, as_json: bool) -> None:
     """What caches save on a model of LLaDA's shape: milliseconds a step and tokens a second, against a plain loop that computes the
     full canvas and its logits in every step. The weights are random; how many tokens a forward commits under threshold:tau=0.9,
     and when entropycache refreshes, is recorded on nano under each cache."""
     import torch
 
-    from decoders import UsageError, get_cache
+    from decoders import get_cache
     from decoders_bench.cache_tables import cache_time_table
     from decoders_bench.cache_time import Run, time_caches
-    from decoders_bench.results import hardware, save
+    from decoders_bench.results import document, hardware, save
 
     for spec in caches:
         get_cache(spec)
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as e:
-        raise UsageError(f"there is no device {device!r} here: {str(e).splitlines()[0]}") from None
     torch.set_num_threads(threads)
     run = Run(shape, device, dtype, batch, prompt, length, block, clock=clock)
     with progress() as bar:
@@ -223,6 +240,8 @@ def cache_time(shape: str, caches: tuple[str, ...], device: str, dtype: str, bat
     if output:
         save(output, rows, device)
     click.echo(f"{hardware(device)}\n\n{cache_time_table(rows)}")
+    if as_json:
+        emit(document("cache-time", rows, device))
 
 
 @bench.command("modes")
@@ -232,14 +251,16 @@ def cache_time(shape: str, caches: tuple[str, ...], device: str, dtype: str, bat
 @click.option("-n", "--items", "n", default=50, show_default=True, type=click.IntRange(1), help="test items per cell")
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="processes")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="write the results here as JSON")
-def modes(decoders: tuple[str, ...], tasks: tuple[str, ...], blocks: tuple[str, ...], n: int, workers: int, output: Path | None) -> None:
+@json_option
+def modes(decoders: tuple[str, ...], tasks: tuple[str, ...], blocks: tuple[str, ...], n: int, workers: int, output: Path | None,
+          as_json: bool) -> None:
     """Autoregression, thresholds, self-speculation and hybrids on nano's tasks, at several block sizes, on the same items: exact answers in
     percent with the 95 % interval, forward passes, tokens per forward; and on the scratchpad task each against the best threshold
     and against autoregression."""
     from decoders import get
     from decoders_bench.mode_tables import mode_pairs, mode_reading, mode_tables
     from decoders_bench.modes import BLOCKS, DECODERS, Trial, run_all
-    from decoders_bench.results import save
+    from decoders_bench.results import document, save
 
     for spec in decoders:
         get(spec)
@@ -254,6 +275,8 @@ def modes(decoders: tuple[str, ...], tasks: tuple[str, ...], blocks: tuple[str, 
     click.echo(mode_tables(made))
     if pairs := mode_pairs(made):
         click.echo(f"\n{pairs}\n\n{mode_reading(made)}")
+    if as_json:
+        emit(document("modes", made))
 
 
 @bench.command("train-nano")
@@ -261,23 +284,27 @@ def modes(decoders: tuple[str, ...], tasks: tuple[str, ...], blocks: tuple[str, 
 @click.option("--steps", default=3500, show_default=True, type=click.IntRange(1), help="optimiser steps")
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="processes of one thread")
 @click.option("--seed", default=0, show_default=True)
-def train_nano(out: str, steps: int, workers: int, seed: int) -> None:
+@json_option
+def train_nano(out: str, steps: int, workers: int, seed: int, as_json: bool) -> None:
     """Train the embedded model; the directory for `-m` is OUT/model. About 1.6 s a step on two cores. An interrupted run goes on
     from its last checkpoint when the same command is given again."""
     from decoders_bench.nano.train import Plan, train
 
-    plan = Plan(out, workers=workers, seed=seed)
+    plan, last = Plan(out, workers=workers, seed=seed), {}
     with progress() as bar:
         line = bar.add_task("training", total=steps)
 
         def notify(row: dict[str, Any]) -> None:
             loss = ", ".join(f"{mode} {x:.2f}" for mode, x in sorted(row["loss"].items()))
             bar.update(line, completed=row["step"])
+            last.update(row)
             if row["step"] % 25 == 0:
                 click.echo(f"step {row['step']}, {row['minutes']:.1f} min, {row['examples']} examples, loss: {loss}")
 
         train(replace(plan, steps=steps), notify)
     click.echo(f"wrote {out}/model")
+    if as_json:
+        emit({"command": "train-nano", "model": f"{out}/model", **last})
 
 
 @bench.command("demo")
@@ -285,11 +312,13 @@ def train_nano(out: str, steps: int, workers: int, seed: int) -> None:
 @click.option("-t", "--task", "tasks", multiple=True, default=SHOWN_ON, show_default=True, help="task or task/rung; repeat for more")
 @click.option("-m", "--model", default="nano", show_default=True)
 @click.option("--seed", default=0, show_default=True, help="another seed takes other test prompts")
-def demo(decoders: tuple[str, ...], tasks: tuple[str, ...], model: str, seed: int) -> None:
+@json_option
+def demo(decoders: tuple[str, ...], tasks: tuple[str, ...], model: str, seed: int, as_json: bool) -> None:
     """One test prompt of each task under several decoders: the answers, whether they are right, and the forward passes."""
     from decoders.models.source import load_model
     from decoders_bench.demo import show
 
     loaded = load_model(model)
-    for task, rung in chosen(tasks):
-        show(task, rung, decoders, loaded, seed)
+    rows = [row for task, rung in chosen(tasks) for row in show(task, rung, decoders, loaded, seed)]
+    if as_json:
+        emit({"command": "demo", "rows": rows})

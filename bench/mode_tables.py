@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import sqrt
 
 from decoders_bench.modes import DECODERS, Decoded
-from decoders_bench.outcome import disagreements, mcnemar
 from decoders_bench.results import markdown, percent
-from decoders_bench.statistics import wilson
+from decoders_bench.statistics import difference, disagreements, mcnemar, wilson
 
 SCRATCHPAD = ("chain", "hard")
 """The task on which reasoning is written before the answer."""
@@ -53,14 +51,6 @@ def paired(a: Decoded, b: Decoded) -> str:
     low, high = difference(lost, won, n)
     ratio = mean(b.nfe) / mean(a.nfe)
     return f"{100 * (won - lost) / n:+.1f} ({100 * low:+.1f} to {100 * high:+.1f}), p={mcnemar(lost, won):.2f}; {ratio:.2f}x the forwards"
-
-
-def difference(lost: int, won: int, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """95 % interval of a paired difference of two shares: Bonett and Price 2012, Statistics in Medicine 31:2, who add one item to each
-    kind of disagreement before taking Wald's."""
-    p, q = (won + 1) / (n + 2), (lost + 1) / (n + 2)
-    half = z * sqrt((p + q - (p - q) ** 2) / (n + 2))
-    return max(p - q - half, -1.0), min(p - q + half, 1.0)
 
 
 def best_threshold(rows: Sequence[Decoded]) -> Decoded:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import comb
 from typing import Literal
 
 from torch import Tensor
@@ -14,6 +13,7 @@ from decoders import Forward, Generator, Pred
 from decoders.cli.compare import agreement
 from decoders.core.canvas import Canvas
 from decoders.models.adapter import compact, parted
+from decoders_bench.statistics import disagreements
 from decoders_bench.tasks import TASKS, Item
 
 Clock = Literal["wall", "cpu"]
@@ -98,15 +98,3 @@ def hit_rate(made: Sequence[Outcome]) -> float:
 def lost_and_won(none: Sequence[Outcome], own: Sequence[Outcome]) -> tuple[int, int]:
     """Items that only `none` has right, and items that only the other has."""
     return disagreements([x.right for x in none], [x.right for x in own])
-
-
-def disagreements(a: Sequence[bool], b: Sequence[bool]) -> tuple[int, int]:
-    """Places where only `a` is true, and places where only `b` is."""
-    pairs = list(zip(a, b, strict=True))
-    return pairs.count((True, False)), pairs.count((False, True))
-
-
-def mcnemar(lost: int, won: int) -> float:
-    """The two-sided exact p-value that items lost and items won are equally likely (McNemar 1947, Psychometrika 12:153)."""
-    n, k = lost + won, min(lost, won)
-    return min(1.0, 2 * sum(comb(n, i) for i in range(k + 1)) / 2**n)

@@ -14,15 +14,16 @@ from decoders import Blocks, Generator, UsageError, decode, get, get_cache
 from decoders.caches.entropycache import EntropyCache
 from decoders.models.adapter import TransformersModel, compact
 from decoders_bench.cache_tables import cache_summary, cache_table, cache_tables, cache_time_table, calibration_table, pays, reading
-from decoders_bench.cache_time import PLAIN, SHAPES, Once, Run, Timed, build, recorded, time_caches, undisturbed
+from decoders_bench.cache_time import PLAIN, SHAPES, Once, Run, Timed, build, recording, time_caches, undisturbed
 from decoders_bench.caches import LENGTHS, Job, Measured, jobs_for, measure, mixed
 from decoders_bench.calibrate import NEVER, Sweep, Tried, best_tau, pooled, sweep
 from decoders_bench.cli import bench
 from decoders_bench.docs import RESULTS
-from decoders_bench.outcome import Outcome, agreeing, decode_items, hit_rate, lost_and_won, mcnemar, padded
+from decoders_bench.outcome import Outcome, agreeing, decode_items, hit_rate, lost_and_won, padded
 from decoders_bench.plain import even, plain_decode, see_both_ways
 from decoders_bench.replay import Recording, Replayed, ReplayedEntropyCache, record
 from decoders_bench.results import load_cache_times, load_caches, load_calibration, save
+from decoders_bench.statistics import mcnemar
 from decoders_bench.tasks import TASKS, items
 
 MASK = 23
@@ -293,7 +294,7 @@ def test_a_recording_has_whole_windows_and_the_refreshes_between():
 
 def test_a_canvas_is_made_of_whole_blocks():
     with pytest.raises(UsageError, match="a canvas of 10 is not made of blocks of 4"):
-        recorded(Run("tiny", "cpu", "float32", 1, 4, 10, 4), "none")
+        recording(Run("tiny", "cpu", "float32", 1, 4, 10, 4), "none")
 
 
 # the plain loop
@@ -323,7 +324,7 @@ def test_every_way_spends_the_forwards_recorded_under_it():
     rows = time_caches(run, ("none", "dual", "entropycache:tau=1e9,k=0"), 1, warm=1)
     assert [t.way for t in rows] == [PLAIN, "none", "dual", "entropycache:tau=1e9,k=0"]
     plain, none, dual, entropy = rows
-    assert [t.nfe for t in rows[1:]] == [len(recorded(run, t.way).commits) for t in rows[1:]]
+    assert [t.nfe for t in rows[1:]] == [len(recording(run, t.way).commits) for t in rows[1:]]
     assert plain.nfe == none.nfe
     assert plain.computed == none.computed == 69 * plain.nfe
     assert plain.ratio == 1

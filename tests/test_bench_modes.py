@@ -7,8 +7,9 @@ from click.testing import CliRunner
 
 from decoders import UsageError, get
 from decoders.cli import main
-from decoders_bench.mode_tables import best_threshold, difference, mode_pairs, mode_reading, mode_tables, mode_verdicts, paired, verdict
+from decoders_bench.mode_tables import best_threshold, mode_pairs, mode_reading, mode_tables, mode_verdicts, paired, verdict
 from decoders_bench.modes import BLOCKS, DECODERS, HYBRIDS, Decoded, LeftToRightNano, Trial, run, run_all
+from decoders_bench.statistics import difference
 from decoders_bench.tasks import TASKS
 
 

@@ -106,6 +106,10 @@ class Chain(Task):
         work, _, said = text.rpartition(" # ")
         return Grade(said.strip() == str(final), agrees(work, said))
 
+    def said(self, text: str) -> str | None:
+        _, mark, final = text.rpartition(" # ")
+        return final.strip() if mark else None
+
 
 class AnswerFirst(Task):
     """The same problems as JSON that names the answer before the steps, so that order of decoding matters."""
@@ -131,6 +135,10 @@ class AnswerFirst(Task):
         except (ValueError, TypeError, KeyError):
             return Grade(False, False)
         return Grade(type(answer) is int and answer == final, isinstance(work, str) and agrees(work, str(answer)))
+
+    def said(self, text: str) -> str | None:
+        found = re.search(r'"answer": (-?\d+)', text)
+        return found[1] if found else None
 
 
 class Ledger(Task):
@@ -160,3 +168,7 @@ class Ledger(Task):
         """`exact`: the last balance is right; `work`: every line is."""
         right = self.answer(problem)
         return Grade(text.rpartition(" = ")[2].strip() == right.rpartition(" = ")[2], text.strip() == right.strip())
+
+    def said(self, text: str) -> str | None:
+        _, mark, final = text.rpartition(" = ")
+        return final.strip() if mark else None

@@ -42,14 +42,41 @@ class Item:
     problem: Problem
 
 
-class Task(ABC):
-    """A family of problems on a ladder of rungs."""
+class Gradable(ABC):
+    """What can be asked and graded: what `decoders bench quality` needs, and what the entry points `decoders.tasks` name. Most are
+    a `Task`, whose problems are drawn; `decoders_bench.tasks.files` reads them."""
 
-    name: ClassVar[str]
-    rungs: ClassVar[tuple[str, ...]] = ("easy", "hard")
-    templates: ClassVar[int] = 2
-    length: ClassVar[dict[str, int]]
-    """Canvas length per rung, in tokens of the embedded model: every answer and one stop token fit."""
+    name: str
+    rungs: tuple[str, ...] = ("easy", "hard")
+    templates: int = 2
+    """In how many ways a problem is worded."""
+    length: dict[str, int]
+    """Canvas length per rung, in tokens of the model that it is made for."""
+    reads_file: ClassVar[bool] = False
+    """Is made with the path of a file of problems: `name:FILE`."""
+    runs_code: ClassVar[bool] = False
+    """Grading runs what the model wrote (`decoders_bench.tasks.sandbox`)."""
+
+    @abstractmethod
+    def items(self, rung: str, split: Split, n: int, seed: int = 0, template: int | None = None) -> list[Item]:
+        """The first `n` items of a split, the same for the same arguments on every machine; another template words the same problems.
+        Raises `UsageError` if there are not so many."""
+
+    @abstractmethod
+    def grade(self, problem: Problem, text: str) -> Grade:
+        """Grade any text; never raises on a malformed one."""
+
+    def said(self, text: str) -> str | None:
+        """The final answer in a text, as it is shown; None if there is none."""
+        return text.strip()
+
+
+class Task(Gradable):
+    """A family of problems that are drawn, on a ladder of rungs: the `length` of each is for the embedded model, and every answer and
+    one stop token fit."""
+
+    family: ClassVar[str] = ""
+    """The task whose problems these are, where another one words them or takes a part of them: its split is theirs."""
 
     @abstractmethod
     def problem(self, rng: Random, rung: str) -> Problem:
@@ -67,9 +94,8 @@ class Task(ABC):
     def answer(self, problem: Problem) -> str:
         """One right answer, as the embedded model is trained to write it."""
 
-    @abstractmethod
-    def grade(self, problem: Problem, text: str) -> Grade:
-        """Grade any text; never raises on a malformed one."""
+    def items(self, rung: str, split: Split, n: int, seed: int = 0, template: int | None = None) -> list[Item]:
+        return items(self, rung, split, n, seed, template)
 
     def item(self, problem: Problem, rung: str, template: int) -> Item:
         return Item(self.name, rung, template, self.prompt(problem, template), self.answer(problem), problem)
@@ -77,7 +103,7 @@ class Task(ABC):
 
 def split_of(task: Task, problem: Problem) -> Split:
     """One problem in ten is for test, one in ten for validation, the others are for training."""
-    data = json.dumps([task.name, task.asked(problem)], sort_keys=True).encode()
+    data = json.dumps([task.family or task.name, task.asked(problem)], sort_keys=True).encode()
     bucket = int.from_bytes(hashlib.sha256(data).digest()[:8], "big") % 10
     return "test" if bucket == 0 else "validation" if bucket == 1 else "train"
 

@@ -1,0 +1,154 @@
+"""What is measured: decoders along a sweep, with caches, on tasks in several wordings, with several seeds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from decoders import Decoder, UsageError, get, get_cache, registry
+from decoders.core.options import options
+from decoders_bench.tasks import Gradable, Split, task_of
+from decoders_bench.tasks.files import FileTask
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One decoder with one cache on one rung of a task, in one wording, with one seed: the first fields of its rows."""
+
+    model: str
+    decoder: str
+    curve: str
+    swept: str | None
+    value: float | int | str | None
+    cache: str
+    task: str
+    rung: str
+    template: int
+    seed: int
+    block: int | None
+
+    @property
+    def id(self) -> str:
+        """The same for the same cell, in every run."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Place:
+    """One rung of a task, and the spec that makes the task."""
+
+    spec: str
+    rung: str
+    task: Gradable
+
+    @property
+    def name(self) -> str:
+        return f"{self.task.name}/{self.rung}"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Everything that says what the rows of a run are; a run that goes on has to be of the same grid."""
+
+    model: str
+    decoders: tuple[str, ...]
+    caches: tuple[str, ...]
+    """None: each decoder's own, which is `exact` unless it is a preset."""
+    tasks: tuple[str, ...]
+    blocks: tuple[int | None, ...]
+    templates: tuple[int, ...] | None
+    """None: all that a task has."""
+    seeds: tuple[int, ...]
+    items: int
+    split: Split
+    sweeps: Mapping[str, tuple[str, ...]]
+    """Options and the values that they take, as a spec writes them."""
+    length: int | None = None
+    """Positions of the canvas; none: the task's."""
+
+    def places(self) -> list[Place]:
+        """The rungs of the tasks. Raises `UsageError`, also if two of them would have one name."""
+        out = []
+        for spec in self.tasks:
+            task, rungs = task_of(spec)
+            out += [Place(spec, rung, task) for rung in rungs]
+        names = [p.name for p in out]
+        for name in names:
+            if names.count(name) > 1:
+                raise UsageError(f"the task {name} stands twice among the tasks")
+        return out
+
+    def points(self) -> list[tuple[str, str, str | None, Any, str]]:
+        """(decoder, curve, swept, value, cache) of every point. Raises `UsageError` for what is no decoder or cache, and for what would be
+        measured twice."""
+        out = []
+        for curve in self.decoders:
+            for decoder, swept, value in self.swept(curve):
+                get(decoder)
+                for cache in self.caches or (registry.unfolded(decoder)[1] or "exact",):
+                    get_cache(cache)
+                    out.append((decoder, curve, swept, value, cache))
+        seen = [(decoder, cache) for decoder, _, _, _, cache in out]
+        for decoder, cache in seen:
+            if seen.count((decoder, cache)) > 1:
+                raise UsageError(f"{decoder} with the cache {cache} would be measured twice; leave one out")
+        return out
+
+    def swept(self, curve: str) -> Iterator[tuple[str, str | None, Any]]:
+        """The decoder with every value of the one option of its that is swept: the first of `sweeps`, in their order, that it has and that
+        its spec does not set; without one, the decoder as it is."""
+        cls: Any = type(get(curve))
+        name, written = registry.split("strategies", curve)
+        swept = next((o for o in self.sweeps if o in options(cls) and o not in written), None)
+        if swept is None:
+            yield curve, None, None
+            return
+        for text in self.sweeps[swept]:
+            decoder = registry.joined(name, {**written, swept: text})
+            value = getattr(get(decoder), swept)
+            yield decoder, swept, value if isinstance(value, int | float | str) or value is None else text
+
+    def cells(self) -> list[tuple[Cell, Place]]:
+        """All of them. Raises `UsageError` for a grid that makes no sense."""
+        places, points = self.places(), self.points()
+        out = []
+        for place in places:
+            wordings = [t for t in range(place.task.templates) if self.templates is None or t in self.templates]
+            if not wordings:
+                raise UsageError(f"task {place.task.name} has the templates 0 to {place.task.templates - 1}, and none of those asked for")
+            for decoder, curve, swept, value, cache in points:
+                for block in self.blocks:
+                    for template in wordings:
+                        for seed in self.seeds:
+                            cell = Cell(
+                                self.model, decoder, curve, swept, value, cache, place.task.name, place.rung, template, seed, block
+                            )
+                            out.append((cell, place))
+        return out
+
+    def record(self) -> dict[str, Any]:
+        """Its part of run.json: what is the same when a run may go on, the content of files included."""
+        places = self.places()
+        most = max(p.task.templates for p in places)
+        return {
+            "model": self.model, "decoders": list(self.decoders), "caches": list(dict.fromkeys(cache for *_, cache in self.points())),
+            "tasks": [p.name for p in places],
+            "templates": list(range(most) if self.templates is None else self.templates), "seeds": list(self.seeds), "items": self.items,
+            "split": self.split, "blocks": list(self.blocks), "sweeps": {k: list(v) for k, v in self.sweeps.items()},
+            "length": self.length,
+            "files": {
+                p.task.name: hashlib.sha256(p.task.path.read_bytes()).hexdigest() for p in places if isinstance(p.task, FileTask)
+            },
+        }
+
+    def canvas(self, place: Place) -> int:
+        return self.length or place.task.length[place.rung]
+
+
+def budgeted(decoder: Decoder, length: int) -> Decoder:
+    """A decoder whose budget of forwards for the row is no larger than the canvas: more of them would commit nothing."""
+    steps = getattr(decoder, "steps", None)
+    return replace(decoder, steps=min(steps, length)) if decoder.row_budget and steps else decoder  # type: ignore[call-arg]

@@ -1,0 +1,262 @@
+"""The standard sets, from files that the user has: JSON lines as they are published. Nothing is downloaded.
+
+A problem is a line; its wordings are for models that follow instructions, with no examples. `MATH-500` is graded by comparing normalised
+text, which takes an equal answer in another form for a wrong one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from abc import abstractmethod
+from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, ClassVar
+
+from decoders import UsageError
+from decoders_bench.tasks.base import Gradable, Grade, Item, Problem, Split
+from decoders_bench.tasks.sandbox import passes
+
+NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?|-?\.\d+")
+
+
+class FileTask(Gradable):
+    """Problems in a file of JSON lines, in its order: seed 0 takes the first `n`, seed 1 the next `n`, and so on."""
+
+    reads_file = True
+    rungs = ("all",)
+    format: ClassVar[str]
+    """Its name among the entry points."""
+    keys: ClassVar[tuple[str, ...]]
+    """What every line has."""
+    words: ClassVar[tuple[str, ...]]
+    """The wordings, with `{key}` where something of the problem stands."""
+    canvas: ClassVar[int]
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.expanduser()
+        self.name = f"{self.format}:{path.stem}"
+        self.templates = len(self.words)
+        self.length = {"all": self.canvas}
+        self.problems = [self.read(line, number) for number, line in enumerate(self.lines(), 1) if line.strip()]
+
+    def lines(self) -> list[str]:
+        try:
+            return self.path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as e:
+            raise UsageError(f"{self.path} cannot be read: {e.strerror if isinstance(e, OSError) else 'it is not UTF-8'}") from None
+
+    def read(self, line: str, number: int) -> Problem:
+        try:
+            problem = json.loads(line)
+        except ValueError:
+            raise UsageError(f"{self.path}, line {number}, is no JSON") from None
+        missing = [k for k in self.keys if k not in problem] if isinstance(problem, dict) else ["fields"]
+        if missing:
+            raise UsageError(f"{self.path}, line {number}, has no {missing[0]!r}, which {self.format} has")
+        return dict(problem)
+
+    def items(self, rung: str, split: Split, n: int, seed: int = 0, template: int | None = None) -> list[Item]:
+        if split != "test":
+            raise UsageError(f"{self.name} is one file, so it has no split {split!r}")
+        own = self.problems[seed * n : (seed + 1) * n]
+        if len(own) < n:
+            raise UsageError(f"{self.path} holds {len(self.problems)} problems, and seed {seed} with {n} items asks for {(seed + 1) * n}")
+        worded = [i % self.templates if template is None else template for i in range(n)]
+        return [Item(self.name, rung, t, self.prompt(p, t), self.right(p), p) for p, t in zip(own, worded, strict=True)]
+
+    def prompt(self, problem: Problem, template: int) -> str:
+        return self.words[template].format_map({k: shown(x) for k, x in problem.items()})
+
+    @abstractmethod
+    def right(self, problem: Problem) -> str:
+        """The right answer, as it is shown."""
+
+
+def shown(value: Any) -> str:
+    return "\n".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def boxed(text: str) -> str | None:
+    """What stands in the last `\\boxed{...}`, braces matched."""
+    begin = text.rfind("\\boxed{")
+    if begin < 0:
+        return None
+    depth, start = 0, begin + len("\\boxed{")
+    for i in range(start - 1, len(text)):
+        depth += (text[i] == "{") - (text[i] == "}")
+        if depth == 0:
+            return text[start:i]
+    return None
+
+
+def marked(text: str) -> str | None:
+    """The answer where the text says that it is one: in a box, behind `####`, or behind `answer is`."""
+    found = boxed(text)
+    if found is not None:
+        return found
+    said = re.findall(r"(?:####|answer is:?)[ \t]*([^\n]*)", text, re.IGNORECASE)
+    return said[-1].strip() if said else None
+
+
+class GSM8K(FileTask):
+    """Word problems (Cobbe et al. 2021, 2110.14168): `{"question", "answer"}`, the answer's last line `#### 18`. The number that is
+    marked as the answer, or the last one, has to be equal."""
+
+    format = "gsm8k"
+    keys = ("question", "answer")
+    canvas = 256
+    words = (
+        "{question}\nWork it out step by step, then end with a line: The answer is N.",
+        "Question: {question}\nExplain your steps. Put the final number into \\boxed{{}}.\nAnswer:",
+        "Solve the problem below. Finish with #### and the number.\n\n{question}",
+    )
+
+    def right(self, problem: Problem) -> str:
+        return str(problem["answer"]).rpartition("####")[2].strip()
+
+    def said(self, text: str) -> str | None:
+        found = NUMBER.findall(marked(text) or "") or NUMBER.findall(text)[-1:]
+        return found[0] if found else None
+
+    def grade(self, problem: Problem, text: str) -> Grade:
+        wanted = number(self.right(problem))
+        return Grade(wanted is not None and number(self.said(text)) == wanted)
+
+
+def number(text: str | None) -> Decimal | None:
+    try:
+        return Decimal((text or "").replace(",", ""))
+    except InvalidOperation:
+        return None
+
+
+class Math500(FileTask):
+    """Competition problems (Hendrycks et al. 2021, 2103.03874; the 500 of Lightman et al. 2023, 2305.20050): `{"problem", "answer"}`.
+    What is marked as the answer has to be equal after `normal`."""
+
+    format = "math500"
+    keys = ("problem", "answer")
+    canvas = 512
+    words = (
+        "{problem}\nReason step by step, and put your final answer within \\boxed{{}}.",
+        "Problem: {problem}\nShow your work. The last line has to be: The answer is $ANSWER$.\nSolution:",
+    )
+
+    def right(self, problem: Problem) -> str:
+        return str(problem["answer"])
+
+    def said(self, text: str) -> str | None:
+        return marked(text)
+
+    def grade(self, problem: Problem, text: str) -> Grade:
+        said = self.said(text)
+        return Grade(said is not None and normal(said) == normal(self.right(problem)))
+
+
+def normal(latex: str) -> str:
+    """An answer without what does not change it: spacing, `$`, units in `\\text`, the size of brackets and fractions, a name in front of
+    `=`, the full stop at the end; a number or a fraction of whole numbers in lowest terms."""
+    s = latex.strip().rstrip(".")
+    s = re.sub(r"\\text\{\s*(?:and|or)\s*\}", ",", s)
+    s = re.sub(r"\\(?:left|right|displaystyle|,|!|;|:|quad|qquad)(?![a-zA-Z])|\\ |\$|\s|\^\{?\\circ\}?|\\%|%", "", s)
+    s = re.sub(r"(?<=.)\\(?:text|mbox|mathrm)\{[^{}]*\}$", "", s)
+    s = re.sub(r"\\(?:text|mbox|mathrm|textbf)\{([^{}]*)\}", r"\1", s)
+    s = re.sub(r"\\[dt]frac", r"\\frac", s)
+    s = re.sub(r"\\frac(\d)(\d)", r"\\frac{\1}{\2}", s)
+    s = re.sub(r"^[a-zA-Z]=", "", s)
+    whole = re.fullmatch(r"-?\d{1,3}(?:,\d{3})+", s)
+    s = s.replace(",", "") if whole else s
+    ratio = re.fullmatch(r"(-?)(?:\\frac\{(-?\d+)\}\{(\d+)\}|(\d+)/(\d+))", s)
+    try:
+        if ratio:
+            top, under = ratio[2] or ratio[4], ratio[3] or ratio[5]
+            return str(Fraction(int(top), int(under)) * (-1 if ratio[1] else 1))
+        return str(Fraction(s))
+    except (ValueError, ZeroDivisionError):
+        return s
+
+
+def block(text: str) -> str:
+    """The first fenced block of a text, or all of it where there is none."""
+    found = re.search(r"```(?:python|py)?[ \t]*\n(.*?)(?:```|\Z)", text, re.DOTALL | re.IGNORECASE)
+    return found[1] if found else text
+
+
+class Code(FileTask):
+    """Programs, which have to pass tests: they are run in a sandbox."""
+
+    runs_code = True
+    canvas = 512
+
+    @abstractmethod
+    def program(self, problem: Problem, text: str) -> str:
+        """What the model wrote, and the tests behind it."""
+
+    def said(self, text: str) -> str | None:
+        return block(text)
+
+    def grade(self, problem: Problem, text: str) -> Grade:
+        return Grade(passes(self.program(problem, text)))
+
+
+class HumanEval(Code):
+    """Functions to complete (Chen et al. 2021, 2107.03374): `{"prompt", "entry_point", "test", "canonical_solution"}`. The answer is a
+    whole function, or goes on where the prompt ends, up to the first line that is not indented."""
+
+    format = "humaneval"
+    keys = ("prompt", "entry_point", "test", "canonical_solution")
+    words = (
+        "Complete this Python function. Answer with the whole function in a code block.\n\n```python\n{prompt}```",
+        "{prompt}",
+    )
+
+    def right(self, problem: Problem) -> str:
+        return str(problem["canonical_solution"])
+
+    def program(self, problem: Problem, text: str) -> str:
+        code, name = block(text), problem["entry_point"]
+        if re.search(rf"^def {re.escape(name)}\b", code, re.MULTILINE):
+            head = str(problem["prompt"]).partition(f"def {name}")[0]  # imports, and what else is defined before
+            code = f"{head}\n{code}"
+        else:
+            code = str(problem["prompt"]) + until_outdented(code)
+        return f"{code}\n\n{problem['test']}\n\ncheck({name})"
+
+
+def until_outdented(text: str) -> str:
+    """The lines up to the first that stands at the left edge."""
+    kept: list[str] = []
+    for line in text.splitlines():
+        if kept and line and not line[0].isspace():
+            break
+        kept.append(line)
+    return "\n".join(kept)
+
+
+class MBPP(Code):
+    """Small programs (Austin et al. 2021, 2108.07732): `{"text" or "prompt", "test_list"}`, and `test_setup_code` or `test_imports` where
+    the tests need any."""
+
+    format = "mbpp"
+    keys = ("test_list",)
+    words = (
+        "{task}\nAnswer with Python code in a code block. It has to pass these tests:\n{test_list}",
+        'Write a Python program.\n"""\n{task}\n\n{test_list}\n"""\n',
+    )
+
+    def read(self, line: str, number: int) -> Problem:
+        problem = super().read(line, number)
+        said = problem.get("text", problem.get("prompt"))
+        if said is None:
+            raise UsageError(f"{self.path}, line {number}, has neither 'text' nor 'prompt', and mbpp has one of them")
+        return problem | {"task": said}
+
+    def right(self, problem: Problem) -> str:
+        return str(problem.get("code", ""))
+
+    def program(self, problem: Problem, text: str) -> str:
+        before: Sequence[str] = [*problem.get("test_imports", ()), problem.get("test_setup_code", "")]
+        return "\n".join([*before, block(text), "", *problem["test_list"]])

@@ -1,0 +1,243 @@
+"""Tasks that are read from files, the sandbox that runs what a model wrote, the list operations, and where tasks are found."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from decoders import UsageError, registry
+from decoders.cli import main
+from decoders_bench.quality.summary import load
+from decoders_bench.tasks import TASKS, items, split_of, task_of
+from decoders_bench.tasks.files import GSM8K, MBPP, HumanEval, Math500, boxed, normal
+from decoders_bench.tasks.parallel import Copy, Replace, Reverse, Sort
+from decoders_bench.tasks.sandbox import apart, passes
+
+LINES = {
+    GSM8K: {"question": "Tom has 3 apples and buys 1,002. How many {apples}?", "answer": "3+1002=<<3+1002=1005>>1005\n#### 1,005"},
+    Math500: {"problem": "Half of $x$?", "solution": "", "answer": "\\frac{1}{2}", "level": 1},
+    HumanEval: {
+        "task_id": "HumanEval/0", "entry_point": "add", "canonical_solution": "    return a + b + ZERO\n",
+        "prompt": "ZERO = int('0')\n\ndef add(a, b):\n    \"\"\"Sum.\"\"\"\n",
+        "test": "def check(candidate):\n    assert candidate(1, 2) == 3\n",
+    },
+    MBPP: {"task_id": 1, "text": "Add two numbers.", "code": "def add(a, b):\n    return a + b", "test_list": ["assert add(1, 2) == 3"],
+           "test_setup_code": "", "challenge_test_list": []},
+}  # fmt: skip
+
+
+def made(cls, tmp_path, n=1):
+    path = tmp_path / "set.jsonl"
+    path.write_text("".join(json.dumps(LINES[cls]) + "\n" for _ in range(n)))
+    return cls(path)
+
+
+@pytest.mark.parametrize("cls", LINES, ids=lambda c: c.format)
+def test_every_wording_asks_the_problem_and_the_right_answer_is_right(cls, tmp_path):
+    task = made(cls, tmp_path)
+    (problem,) = task.problems
+    prompts = [task.items("all", "test", 1, 0, t)[0].prompt for t in range(task.templates)]
+    assert len(set(prompts)) == task.templates >= 2
+    asked = problem.get("question") or problem.get("problem") or problem.get("prompt") or problem["text"]
+    assert all(asked in p for p in prompts)
+    assert task.name == f"{cls.format}:set"
+    answer = {"math500": "so \\boxed{\\dfrac12}"}.get(cls.format) or task.right(problem)
+    assert task.grade(problem, answer).exact
+    for text in ("", "no", "{}", "```python\n", "\\boxed{", "é\x00", "\ud800"):
+        assert not task.grade(problem, text).exact
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("3 + 1002 = 1005", True), ("The answer is 1005.", True), ("The answer is: $1,005. I used 2 steps", True), ("#### 1005", True),
+        ("\\boxed{1005} in 2 steps", True), ("The answer is 7. Not 1005", False), ("1005 of 1006", False), ("one thousand", False),
+        ("1005.0", True), ("#### none, 1005", True),
+    ],
+)  # fmt: skip
+def test_the_number_of_a_text(tmp_path, text, right):
+    task = made(GSM8K, tmp_path)
+    assert task.grade(task.problems[0], text).exact is right
+
+
+def test_a_right_answer_of_zero_is_right(tmp_path):
+    path = tmp_path / "zero.jsonl"
+    path.write_text(json.dumps({"question": "?", "answer": "#### 0"}))
+    task = GSM8K(path)
+    assert task.grade(task.problems[0], "The answer is 0").exact
+    assert not task.grade(task.problems[0], "nothing").exact
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ("\\frac{2}{4}", "0.5"), ("\\dfrac{3}{4}", "\\frac34"), ("x=5", "5"), ("$1,000$", "1000"), ("\\left( 3, 4 \\right)", "(3,4)"),
+        ("5 \\text{ cm}", "5"), ("90^\\circ", "90"), ("50\\%", "50"), ("\\text{even}", "even"), ("-\\frac{1}{3}", "-1/3"), ("7.", "7"),
+    ],
+)  # fmt: skip
+def test_equal_answers_are_equal(a, b):
+    assert normal(a) == normal(b)
+
+
+@pytest.mark.parametrize(("a", "b"), [("1", "2"), ("(3,4)", "(4,3)"), ("\\frac{1}{2}", "\\frac{1}{3}"), ("x", "y"), ("1/0", "0")])
+def test_other_answers_are_not(a, b):
+    assert normal(a) != normal(b)
+
+
+def test_a_box_is_read_with_its_braces():
+    assert boxed("a \\boxed{1} b \\boxed{\\frac{1}{2}} c") == "\\frac{1}{2}"
+    assert boxed("\\boxed{1") is None
+    assert boxed("none") is None
+
+
+def test_a_function_is_taken_whole_or_as_what_goes_on(tmp_path):
+    task = made(HumanEval, tmp_path)
+    (problem,) = task.problems
+    for text in (
+        "    return a + b", "    return a + b\n\nprint(add('x', 1))", "```python\ndef add(a, b):\n    return a + b + ZERO\n```\nDone.",
+        "Here:\n```\ndef helper(a):\n    return a\n\ndef add(a, b):\n    return helper(a) + b\n",
+    ):  # fmt: skip
+        assert task.grade(problem, text).exact, text
+    assert not task.grade(problem, "    return a - b").exact
+    assert not task.grade(problem, "    import sys; sys.exit(0)").exact  # leaving early passes no test
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{\n", "line 1, is no JSON"), ('{"question": "x"}\n', "line 1, has no 'answer', which gsm8k has"),
+        ('\n[]\n', "line 2, has no 'fields'"), (b"\xff\n", "it is not UTF-8"),
+    ],
+)  # fmt: skip
+def test_a_damaged_file_is_one_line(tmp_path, content, said):
+    path = tmp_path / "set.jsonl"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UsageError, match=said):
+        GSM8K(path)
+
+
+def test_seeds_take_the_next_problems_and_too_few_are_refused(tmp_path):
+    path = tmp_path / "set.jsonl"
+    path.write_text("".join(json.dumps({"question": f"q{i}", "answer": f"#### {i}"}) + "\n" for i in range(5)))
+    task = GSM8K(path)
+    assert [x.answer for x in task.items("all", "test", 2, 0, 0)] == ["0", "1"]
+    assert [x.answer for x in task.items("all", "test", 2, 1, 0)] == ["2", "3"]
+    with pytest.raises(UsageError, match="holds 5 problems, and seed 2 with 2 items asks for 6"):
+        task.items("all", "test", 2, 2, 0)
+    with pytest.raises(UsageError, match="has no split 'train'"):
+        task.items("all", "train", 2)
+
+
+# The sandbox
+
+
+def test_a_program_passes_if_it_runs_to_its_end():
+    assert passes("assert 1 + 1 == 2")
+    assert not passes("assert 1 + 1 == 3")
+    assert not passes("import os; os._exit(0)")
+    assert not passes("def f(:")
+
+
+def test_a_program_is_ended_when_it_takes_too_long():
+    began = time.monotonic()
+    assert not passes("import time\nwhile True: time.sleep(1)", seconds=1)
+    assert not passes("while True: pass", seconds=1)
+    assert time.monotonic() - began < 60
+
+
+def test_a_program_has_only_so_much_memory():
+    assert passes("x = bytearray(50_000_000)")
+    assert not passes("x = bytearray(2_000_000_000)")
+
+
+def test_a_program_sees_an_empty_directory_and_environment_and_writes_little(monkeypatch):
+    monkeypatch.setenv("SECRET", "1")
+    assert passes("import os; assert 'SECRET' not in os.environ and 'HOME' not in os.environ; assert os.listdir() == ['program.py']")
+    assert not passes("open('x', 'wb').write(bytes(2_000_000))")
+    assert not passes("print('x' * 2_000_000)")
+    assert passes("import sys; assert not sys.stdin.read()")
+
+
+@pytest.mark.skipif(not apart(), reason="this kernel gives no namespaces to ordinary users")
+def test_a_program_has_no_network_and_leaves_no_process():
+    assert passes(
+        "import socket\ntry:\n    socket.create_connection(('127.0.0.1', 1), 1)\nexcept OSError as e:\n    assert e.errno == 101, e"
+    )
+    passes("import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(987)\n")
+    left = [environment(p) for p in Path("/proc").glob("[0-9]*/environ")]
+    assert b"PYTHONHASHSEED=0\0" not in left
+
+
+def environment(path):
+    try:
+        return path.read_bytes()
+    except OSError:  # another user's, or gone
+        return b""
+
+
+def test_code_is_not_run_unless_that_is_allowed(tmp_path):
+    made(HumanEval, tmp_path)
+    args = ["bench", "quality", "-d", "threshold:tau=0.0", "-t", f"humaneval:{tmp_path / 'set.jsonl'}", "-n", "1", "--workers", "1",
+            "--length", "8", "--templates", "0", "-o", str(tmp_path / "run")]  # fmt: skip
+    refused = CliRunner().invoke(main, args)
+    assert refused.exit_code == 2
+    assert "runs code that a model wrote; allow it with --execute-code" in refused.stderr
+    assert not (tmp_path / "run").exists()
+    done = CliRunner().invoke(main, [*args, "--execute-code"])
+    assert done.exit_code == 0, done.output
+    (row,) = load(tmp_path / "run").rows
+    assert (row.task, row.rung, row.right) == ("humaneval:set", "all", False)
+    assert list(load(tmp_path / "run").info["grid"]["files"]) == ["humaneval:set"]
+
+
+# The list operations, and where tasks are found
+
+OPERATIONS = [(cls(), rung) for cls in (Copy, Reverse, Sort, Replace) for rung in cls.rungs]
+
+
+@pytest.mark.parametrize(("task", "rung"), OPERATIONS, ids=[f"{t.name}-{r}" for t, r in OPERATIONS])
+def test_the_answer_of_a_list_operation_is_right_and_others_are_wrong(task, rung):
+    for template in range(task.templates):
+        for item in task.items(rung, "test", 10, template=template):
+            words = item.answer.split()
+            assert task.grade(item.problem, item.answer).exact
+            assert len(words) < task.length[rung]
+            for wrong in ([], words[1:], [*words, words[0]], [words[1], words[0], *words[2:]], ["!", *words[1:]]):
+                assert not task.grade(item.problem, " ".join(wrong)).exact
+
+
+def test_any_one_letter_may_be_replaced_but_one_only():
+    task, problem = Replace(), {"letters": list("abc"), "new": "x", "old": "a", "any": True}
+    assert all(task.grade(problem, text).exact for text in ("x b c", "a x c", "a b x"))
+    assert not any(task.grade(problem, text).exact for text in ("x x c", "a b c", "y b c"))
+    problem["any"] = False
+    assert task.grade(problem, "x b c").exact
+    assert not task.grade(problem, "a x c").exact
+
+
+def test_no_test_item_of_an_operation_was_trained_on_as_a_list():
+    listing = TASKS["list"]
+    for task in (Copy(), Reverse(), Sort()):
+        for item in items(task, "easy", "test", 30):
+            assert split_of(listing, item.problem) == "test"
+            assert listing.prompt(item.problem, item.template) == item.prompt
+
+
+def test_tasks_are_found_by_entry_point_by_path_and_from_plugins(monkeypatch, tmp_path):
+    assert set(TASKS) < set(registry.table("tasks"))
+    assert all(type(task_of(name)[0]) is type(task) for name, task in TASKS.items())
+    assert task_of("sudoku/hard")[1] == ("hard",)
+    (tmp_path / "own_task.py").write_text(
+        "from decoders_bench.tasks.lists import Lists\nclass Own(Lists):\n    name = 'own'\n    rungs = ('easy',)\nclass Not: pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert task_of("own_task:Own")[1] == ("easy",)
+    assert task_of("own_task:Own/easy")[0].name == "own"
+    with pytest.raises(UsageError, match="is not a Gradable"):
+        task_of("own_task:Not")
+    with pytest.raises(UsageError, match="reads no file"):
+        task_of("sudoku:x")
