@@ -85,12 +85,18 @@ class Decoder:
     """Its queries leave out a position's own token (`Query.left_out`)."""
     needs_alternatives: ClassVar[bool] = False
     """Its queries show `alternatives` canvases besides the row's own (`Query.alternatives`), and `step` gets a `Pred` of them all."""
+    needs_attention: ClassVar[bool] = False
+    """Reads attention maps (`Pred.attention`)."""
+    needs_hidden: ClassVar[bool] = False
+    """Reads the hidden states of wanted positions (`Pred.hidden`)."""
     resizes: ClassVar[bool] = False
     """Its queries say how long the window is yet (`Query.extent`), and it works on the row as one window."""
     revises: ClassVar[bool] = False
     """May change or take back what it has committed."""
     exact: ClassVar[bool] = False
     """With its sampling at temperature 1, samples come from the model's own distribution in the limit of one token a step."""
+    keeps_vocabulary: ClassVar[bool] = False
+    """Its memo has a number for every token of the vocabulary; see `Row.memo_bytes`."""
     row_budget: ClassVar[bool] = False
     """Its option `steps` is the budget of the whole row, split evenly over the row's windows."""
     phases: ClassVar[tuple[str, ...]] = ()

@@ -104,8 +104,9 @@ class Need:
         (rows, columns), width = c.tokens.shape, c.width
         d, cache = plan.decoder, plan.cache
         sizes = cache.sizes(columns - 1, width)  # less the bin
+        maps = d.needs_attention or cache.needs_attention
         return cls(
-            rows, columns, width, d.needs_causal, cache.needs_attention, sizes, d.needs_sight, d.needs_leave_one_out, c.alternatives,
+            rows, columns, width, d.needs_causal, maps, sizes, d.needs_sight, d.needs_leave_one_out, c.alternatives,
         )
 
 
@@ -129,7 +130,8 @@ class Model(Protocol):
     @property
     def gives(self) -> frozenset[str]:
         """What it can do that not every model can: `causal` rows, a `store` of keys and values, `attention` maps, `sight`: columns
-        with a hidden stretch, `leave_one_out`: predictions without a position's own token, `alternatives`: several canvases a row."""
+        with a hidden stretch, `leave_one_out`: predictions without a position's own token, `alternatives`: several canvases a row, `hidden`
+        states (`Pred.hidden`)."""
     @property
     def column_bytes(self) -> int:
         """What the keys and values of one column of one row take."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from decoders.core.canvas import FILLED, LIVE, REASONS, STOPPED, Canvas, Shape, layout
 from decoders.core.decoder import Decoder
@@ -35,6 +36,8 @@ class Row:
     """Positions whose stored keys and values were read instead."""
     flops: float = field(default=0.0, compare=False)
     """Floating point operations for `positions_computed`, a multiplication and an addition being two; 0 if the model does not tell."""
+    memo_bytes: int = field(default=0, compare=False)
+    """What the decoder's own tensors take for this row."""
 
     @property
     def cache_hit_rate(self) -> float:
@@ -55,6 +58,10 @@ def check(model: Model, decoder: Decoder, cache: Cache) -> None:
         raise UsageError(f"{name} predicts decided positions without themselves in sight, and this model cannot be asked so")
     if decoder.needs_alternatives and "alternatives" not in model.gives:
         raise UsageError(f"{name} asks about several canvases of a row in one forward, and this model cannot be asked so")
+    if decoder.needs_attention and "attention" not in model.gives:
+        raise UsageError(f"{name} reads attention maps, and this model gives none")
+    if decoder.needs_hidden and "hidden" not in model.gives:
+        raise UsageError(f"{name} reads hidden states, and this model gives none")
     if cache.needs_blocks and not model.block_causal:
         raise UsageError(f"the cache {policy} is for block-causal models; for this one there are exact, prefix, dual and others")
     if cache.needs_store and "store" not in model.gives:
@@ -188,4 +195,14 @@ def row_of(c: Canvas, row: int, decoder: Decoder) -> Row:
     whole = c.tokens[row, : int(c.limit[row])].tolist()
     kept = [t for t in tokens if t is not None]
     spent = int(c.computed[row]), int(c.reused[row]), float(c.flops[row])
-    return Row(tuple(kept), int(c.clock[row]), reason, tuple(whole), *spent)
+    return Row(tuple(kept), int(c.clock[row]), reason, tuple(whole), *spent, nbytes(c.memo, row))
+
+
+def nbytes(memo: Any, row: int) -> int:
+    """What the tensors in a memo take for one row."""
+    if isinstance(memo, Tensor):
+        return memo[row].nbytes
+    if is_dataclass(memo):
+        return sum(nbytes(getattr(memo, f.name), row) for f in fields(memo))
+    parts = memo.values() if isinstance(memo, dict) else memo if isinstance(memo, tuple | list) else ()
+    return sum(nbytes(part, row) for part in parts)

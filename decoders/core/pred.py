@@ -29,6 +29,11 @@ class Attention:
         """(B, L): how `column (B,)` attends to every column; 0 everywhere if it was not computed."""
         return (self.weights * (self.index == column[:, None])[..., None]).sum(1)
 
+    def among(self, columns: Tensor) -> Tensor:
+        """(B, W, W): how the first of each two of `columns (B, W)` attends to the second; 0 where the first was not computed."""
+        rows = (columns[..., None] == self.index[:, None]).to(self.weights.dtype) @ self.weights
+        return rows.gather(2, columns[:, None].expand(-1, columns.shape[1], -1))
+
     def onto(self, queries: Tensor) -> Tensor:
         """(B, L): how much the columns `queries (B, L)` attend to every column, in sum."""
         return (self.weights * queries.gather(1, self.index)[..., None]).sum(1)
@@ -49,7 +54,9 @@ class Pred:
     cost: tuple[Tensor, Tensor] | None = None
     """(B,) long positions that the model ran for each row, and (B,) double floating point operations; none: it does not tell."""
     attention: Attention | None = None
-    """There where a cache policy needs it (`Need.attention`)."""
+    """There where a strategy or a cache policy needs it (`Need.attention`)."""
+    hidden: Tensor | None = None
+    """(B, N, D) the last hidden states, from which the logits were made; none: the model does not `give` them."""
     banned: tuple[int, ...] = ()
     """Tokens that are impossible, whatever `logits` say."""
     _once: dict[str, stats.Statistics] = field(default_factory=dict, repr=False, compare=False)

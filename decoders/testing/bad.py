@@ -225,6 +225,13 @@ class UndeclaredCausal(Decoder):
 
 
 @dataclass(frozen=True)
+class UndeclaredAhead(UndeclaredCausal):
+    """Asks causally about all that is open and says only that it asks causally."""
+
+    needs_causal: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
 class RawLogits(Decoder):
     """Takes the logit rows for positions."""
 
@@ -267,6 +274,6 @@ CONTROLS: dict[type[Decoder], str] = {
     OtherDevice: "meta_safe", RowLoop: "no_loops", PositionLoop: "no_loops", InPlace: "pure", Overwrites: "given_stays_given",
     MaskIsOpen: "given_stays_given", BatchMean: "batch_invariant", PaddedQuota: "batch_invariant", GlobalRandom: "pure",
     Remembers: "pure", Endless: "terminates", Undecided: "terminates", SilentlyRevises: "moves_are_legal",
-    GrowingMemo: "moves_are_legal", UndeclaredCausal: "asks_what_it_may", RawLogits: "packing", Prints: "compiles",
-    Unwritable: "spec_round_trip",
+    GrowingMemo: "moves_are_legal", UndeclaredCausal: "asks_what_it_may", UndeclaredAhead: "asks_what_it_may", RawLogits: "packing",
+    Prints: "compiles", Unwritable: "spec_round_trip",
 }

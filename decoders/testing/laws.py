@@ -23,6 +23,7 @@ from decoders.core.errors import UsageError
 from decoders.core.forward import Forward, Need, Plan, Session, ask, tell
 from decoders.core.loop import Row, decode
 from decoders.core.pred import Pred
+from decoders.core.select import leftmost
 from decoders.core.state import State
 from decoders.core.trace import Trace, replay
 from decoders.core.windows import Blocks, Windows
@@ -202,6 +203,8 @@ def asks_what_it_may(decoder: Decoder) -> None:
             expect(q.want.shape == (B, W) and q.want.dtype == torch.bool, f"{room.name}: Query.want is not (B, W) bool")
             expect(q.causal.shape == (B,) and q.causal.dtype == torch.bool, f"{room.name}: Query.causal is not (B,) bool")
             expect(decoder.needs_causal or not q.causal.any(), f"{room.name}: a causal query, but needs_causal is not declared")
+            ahead = q.want & ~leftmost(view(m.before).open) & (q.causal & m.live)[:, None]
+            expect(decoder.asks_ahead or not ahead.any(), f"{room.name}: a causal query ahead of the leftmost open position, undeclared")
 
 
 def moves_are_legal(decoder: Decoder) -> None:
@@ -312,7 +315,9 @@ def packing(decoder: Decoder) -> None:
         for m in run(room, decoder):
             p = m.pred
             order = p.at.argsort(dim=-1, descending=True)
-            mixed = Pred(p.logits.gather(1, order[..., None].expand_as(p.logits)), p.at.gather(1, order), p.width)
+            logits, hidden = (None if x is None else x.gather(1, order[..., None].expand_as(x)) for x in (p.logits, p.hidden))
+            assert logits is not None
+            mixed = replace(p, logits=logits, hidden=hidden, at=p.at.gather(1, order), _once={})
             path = difference(m.state, decoder.step(view(m.before), mixed))
             expect(path is None, f"{room.name}: {path} depends on the order of the logit rows; use the methods of Pred")
 
@@ -353,7 +358,7 @@ def engine_agrees(decoder: Decoder) -> None:
             for p in (plan, OTHER)
         ]
         alone = iter(room.decode(decoder, room.prompts))
-        rows = Engine(room.model, 2, columns, width, alternatives=decoder.alternatives).run(requests)
+        rows = Engine(room.model, 2, columns, width, attention=decoder.needs_attention, alternatives=decoder.alternatives).run(requests)
         for r, row in zip(requests, rows, strict=True):
             same = next(alone) if r.plan is plan else guest(room.model, r)
             expect(row == same, f"{room.name}: in an engine {row} and without {same} ({spec_of(r.plan.decoder)})")

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from decoders.core.alternatives import Spread
 from decoders.core.forward import Forward, Need, Plain, Session
-from decoders.core.pred import Pred
+from decoders.core.pred import Attention, Pred
 from decoders.core.random import scramble, unit
 
 CPU = torch.device("cpu")
+HIDDEN = 4
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class ToyModel(Plain):
     any device, meta included.
     """
 
-    gives = frozenset({"causal", "store", "sight", "leave_one_out", "alternatives"})
+    gives = frozenset({"causal", "store", "attention", "hidden", "sight", "leave_one_out", "alternatives"})
     vocab: int = 11
     mask_id: int | None = 10
     stop_ids: tuple[int, ...] = ()
@@ -38,14 +39,14 @@ class ToyModel(Plain):
     device: torch.device = CPU
 
     def session(self, need: Need) -> Session:
-        return Spread(self, need) if need.alternatives else ToySession(self, need.rows, need.columns)
+        return Spread(self, need) if need.alternatives else ToySession(self, need.rows, need.columns, need.attention)
 
 
 class ToySession:
     """The stored states of one canvas, and how many forwards it has run."""
 
-    def __init__(self, model: ToyModel, rows: int, columns: int) -> None:
-        self.model = model
+    def __init__(self, model: ToyModel, rows: int, columns: int, attention: bool = False) -> None:
+        self.model, self.attention = model, attention
         self.layers = [torch.zeros(rows, columns, dtype=torch.long, device=model.device) for _ in range(2)]
         self.forwards = 0
         self.computed: list[Tensor] = []
@@ -69,7 +70,16 @@ class ToySession:
         logits = unit(scramble(scramble(here)[..., None] + vocab)).float() * self.model.sharp
         width = f.at.shape[1]
         at = torch.where(f.want, torch.arange(width, device=f.at.device), width)
-        return Pred(logits, at, width)
+        return Pred(logits, at, width, attention=self.maps(f) if self.attention else None, hidden=logits[..., :HIDDEN])
+
+    def maps(self, f: Forward) -> Attention:
+        """Hashes of the two columns, multiples of 1/1024 below 1/4: sums of them are exact too."""
+        column = torch.arange(f.tokens.shape[1], device=f.tokens.device)
+        pair = scramble(scramble(self.layers[1])[..., None] ^ self.layers[1][:, None])
+        visible = (column < f.until[..., None]) & f.compute[..., None]
+        hidden = (column >= f.hidden[..., :1]) & (column < f.hidden[..., 1:])
+        weights = torch.where(visible & ~hidden, (pair & 255).float() / 1024, 0)
+        return Attention(weights, torch.where(f.compute, column, f.tokens.shape[1] - 1))
 
 
 def seen(state: Tensor, until: Tensor, hidden: Tensor) -> Tensor:
