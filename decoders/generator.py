@@ -26,7 +26,6 @@ from decoders.core.rules import Suppress
 from decoders.core.state import State
 from decoders.core.windows import Blocks
 from decoders.engine import Graph
-from decoders.models.adapter import TransformersModel
 from decoders.models.guidance import Guided
 from decoders.models.source import Loaded, Messages, Tokenizer, load_model
 from decoders.reasoning.reasoner import BUDGET, Reasoned, Reasoner, Reasoning, reasoner_of, wants
@@ -139,6 +138,8 @@ class Generator:
             raise UsageError(f"{self.decoder_spec} is for block-causal models, and {self.loaded.name} is bidirectional here")
         self.graph, self.poll = Graph() if graph is True else graph or None, poll
         if compile:
+            from decoders.models.adapter import TransformersModel  # and with it transformers, which not every model needs
+
             if not isinstance(self.loaded.model, TransformersModel):
                 raise UsageError(f"{self.loaded.name} is not run by a model of transformers that can be compiled")
             self.loaded.model.compile()

@@ -24,7 +24,10 @@ from decoders.core.options import Option, option_named, options
 from decoders.presets import Preset
 
 DISTRIBUTION = "dllm-decoders"
-KINDS = {"strategies": "strategy", "caches": "cache", "presets": "preset", "models": "model", "constraints": "constraint", "tasks": "task", "commands": "command"}
+KINDS = {
+    "strategies": "strategy", "caches": "cache", "presets": "preset", "models": "model",
+    "constraints": "constraint", "tasks": "task", "commands": "command",
+}
 
 
 @cache
@@ -201,7 +204,7 @@ class Entry:
     """Why it cannot be used; empty if it can."""
 
 
-FLAGS = ("needs_mask", "needs_causal", "needs_sight", "needs_leave_one_out", "needs_alternatives", "needs_store", "needs_blocks", "needs_attention", "resizes", "revises", "exact", "row_budget")
+FLAGS = ("needs_mask", "needs_causal", "needs_sight", "needs_leave_one_out", "needs_alternatives", "needs_store", "needs_blocks", "needs_attention", "resizes", "revises", "exact", "row_budget", "keeps_vocabulary")
 
 
 def entries(kind: str) -> list[Entry]:

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from decoders import Blocks, Decoder, Pred, State, decode, get, get_cache
+from decoders.core.select import within_bound
 from decoders.core.trace import Trace
 from decoders.registry import entries
-from decoders.strategies.sdar import block_share, within_bound
+from decoders.strategies.sdar import block_share
 from decoders.testing import LAWS
 from decoders.testing.oracle import Oracle, distance, floor
 from decoders.testing.toy import ToyModel
@@ -35,8 +36,9 @@ VARIANTS = [
     "sdar:tau=0.2,temperature=1.0,top_k=4,top_p=0.9",
     "sdar:by=entropy_bounded,bound=1.5",
     "llada2:tau_mask=0.3,tau_edit=0.2,at_least=2,max_post=2",
-    "llada2:tau_mask=0.3,tau_edit=0.2,edit=remask",
-    "llada2:tau_mask=1,tau_edit=0,edit=remask,remask_share=1,max_remasks=5",
+    "t2m:tau_mask=0.3,tau=0.2",
+    "t2m:tau_mask=0.3,trigger=logit_diff,tau=0.1",
+    "t2m:tau_mask=1,trigger=low_prob,tau=0.3,share=1,max_remasks=5",
 ]
 ROWS = [[1, 2, 3], [4], [5, 6, 7, 8, 9, 0, 1]]
 TOYS = {"whole": ToyModel(stop_ids=(9,)), "blocks": ToyModel(stop_ids=(9,), block_causal=True, seed=2)}
@@ -270,22 +272,25 @@ def test_at_least_so_many_are_filled():
         assert done_at(s, d.step(s, p)) == expected
 
 
-@pytest.mark.parametrize("edit", ["overwrite", "remask"])
-def test_given_tokens_are_never_edited(edit):
+OVERWRITES, REMASKS = "llada2", "t2m"
+
+
+@pytest.mark.parametrize(("spec", "tau", "becomes"), [(OVERWRITES, "tau_edit", 2), (REMASKS, "tau", MASK)])
+def test_given_tokens_are_never_edited(spec, tau, becomes):
     s = window(1, 1, MASK)
     s = replace(s, editable=torch.tensor([[False, True, True]]))
-    d = get("llada2", edit=edit)
+    d = get(spec)
     after = d.step(begun(s, d), otherwise(s))
-    assert after.tokens[0, :2].tolist() == [1, 2 if edit == "overwrite" else MASK]
-    rows = decode(TOYS["blocks"], get("llada2:tau_edit=0,tau_mask=0", edit=edit), ROWS, length=9, windows=Blocks(4), max_steps=99)
+    assert after.tokens[0, :2].tolist() == [1, becomes]
+    rows = decode(TOYS["blocks"], get(spec, tau_mask=0, **{tau: 0}), ROWS, length=9, windows=Blocks(4), max_steps=99)
     assert all(row.finish_reason != "max_steps" for row in rows)
     assert [row.canvas[: len(prompt)] for row, prompt in zip(rows, ROWS, strict=True)] == [tuple(prompt) for prompt in ROWS]
 
 
-@pytest.mark.parametrize("edit", ["overwrite", "remask"])
-def test_a_window_ends_with_a_forward_that_finds_nothing_to_edit(edit):
-    assert len(run(get("llada2", edit=edit), window(*[MASK] * 3), as_it_stands)) - 1 == 2
-    assert len(run(get("llada2:max_post=0", edit=edit), window(*[MASK] * 3), as_it_stands)) - 1 == 1
+@pytest.mark.parametrize("spec", [OVERWRITES, REMASKS])
+def test_a_window_ends_with_a_forward_that_finds_nothing_to_edit(spec):
+    assert len(run(get(spec), window(*[MASK] * 3), as_it_stands)) - 1 == 2
+    assert len(run(get(spec, max_post=0), window(*[MASK] * 3), as_it_stands)) - 1 == 1
 
 
 @pytest.mark.parametrize("limit", [0, 1, 5])
@@ -309,11 +314,11 @@ def test_every_window_counts_anew():
     assert bool(d.done(s))
     again = d.begin(s)
     assert not bool(d.done(again))
-    assert [int(x.sum()) for x in again.memo] == [0, 0, 0]
+    assert [int(x.sum()) for x in again.memo[:2]] == [0, 0]
 
 
 def test_remask_takes_back_instead_of_overwriting():
-    d = get("llada2:edit=remask,tau_edit=0.5")
+    d = get("t2m:tau=0.5")
     s = begun(window(1, 1, MASK), d)
     after = d.step(s, says((1, 0.9), (2, 0.9), (3, 0.99)))
     assert after.tokens[0].tolist() == [1, MASK, 3]
@@ -326,9 +331,27 @@ def test_remask_takes_back_instead_of_overwriting():
 def test_remask_takes_back_the_surest_within_its_share():
     p = says(*((2, c) for c in (0.91, 0.99, 0.95, 0.92, 0.93, 0.98, 0.94, 0.96)))
     for share, expected in ((0.25, [1, 5]), (0.5, [1, 2, 5, 7]), (0.0, [1]), (1.0, list(range(8)))):
-        d = get("llada2:edit=remask", remask_share=share)
+        d = get("t2m", share=share)
         after = d.step(begun(window(*[1] * 8), d), p)
         assert after.open[0].nonzero().flatten().tolist() == expected
+
+
+def test_low_prob_takes_back_what_the_model_gives_little():
+    """With three other letters, 1 - 3q for the likeliest and q for what stands there; no other token need be likely."""
+    d = get("t2m:trigger=low_prob,tau=0.2,share=1")
+    s = begun(window(1, 1, 1, MASK), d)
+    after = d.step(s, says((2, 0.7), (2, 0.25), (1, 0.3), (3, 0.99)))  # 0.1, 0.25 and 0.3 for the token 1
+    assert after.open[0].tolist() == [True, False, False, False]
+    assert d.step(s, says((2, 0.4), (2, 0.4), (2, 0.4), (3, 0.99))).open[0].tolist() == [False] * 4  # strict: 0.2 is not less
+
+
+def test_logit_diff_takes_back_what_falls_between_two_forwards():
+    d = get("t2m:trigger=logit_diff,tau=0.3,share=1,tau_mask=0.8")
+    s = begun(window(1, 1, MASK, MASK), d)
+    after = d.step(s, says((1, 0.4), (1, 0.9), (3, 0.9), (0, 0.7)))
+    assert after.open[0].tolist() == [False, False, False, True]  # nothing has come before
+    last = d.step(after, says((1, 0.9), (1, 0.7), (3, 0.5), (0, 0.9)))
+    assert last.open[0].tolist() == [False, False, True, False]  # +0.5, -0.2, -0.4 since it was filled, filled now
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
@@ -341,9 +364,9 @@ def test_remask_ends_against_a_model_that_never_agrees(budget, share, tau_mask):
     def fickle(s: State) -> Pred:
         return says(*(((t + 1 + int(s.step)) % MASK if t == MASK else (t + 1) % MASK, 0.97) for t in s.tokens[0].tolist()))
 
-    d = get("llada2:edit=remask", max_remasks=budget, remask_share=share, tau_mask=tau_mask, max_post=limit)
+    d = get("t2m", max_remasks=budget, share=share, tau_mask=tau_mask, max_post=limit)
     states = run(d, window(*[MASK] * W), fickle)
-    taken: Tensor = states[-1].memo.reopened
+    taken: Tensor = states[-1].memo.own.reopened
     assert int(taken.max()) <= budget
     assert len(states) - 1 <= (1 + budget) * W + limit
     assert not bool(states[-1].open.any())
@@ -353,7 +376,8 @@ def test_remask_ends_against_a_model_that_never_agrees(budget, share, tau_mask):
 
 def test_overwrite_and_remask_are_the_same_where_nothing_is_edited():
     a, b = (
-        decode(TOYS["blocks"], get("llada2:tau_edit=2", edit=edit), ROWS, length=12, windows=Blocks(4)) for edit in ("overwrite", "remask")
+        decode(TOYS["blocks"], get(spec), ROWS, length=12, windows=Blocks(4))
+        for spec in ("llada2:tau_edit=2", "t2m:tau=2")
     )
     assert a == b
 
@@ -443,7 +467,7 @@ def test_a_row_stops_with_the_block_that_holds_a_stop_token(models):
         ("sdar", "sequential_b8_s8_L11_g24_p1", "sdar:by=low_confidence_static"),
         ("sdar", "low_confidence_dynamic_b8_s8_L16_g24_p3_thr0.5", "sdar:tau=0.95"),
         ("llada2", "t0.7_e0.5_b8_L6_g32_p27_edits", "llada2:tau_mask=0.7,tau_edit=2"),
-        ("llada2", "t0.7_e0.5_b8_L6_g32_p27_edits", "llada2:tau_mask=0.7,tau_edit=0.5,edit=remask"),
+        ("llada2", "t0.7_e0.5_b8_L6_g32_p27_edits", "t2m:tau_mask=0.7,tau=0.5"),
         ("llada2", "t0.9_e0.5_b8_L8_g24_p5_n2", "llada2:tau_mask=0.9,tau_edit=0.5"),
         ("llada2", "t0.5_e0.3_b8_L8_g24_p6_post0", "llada2:tau_mask=0.5,tau_edit=0.3"),
     ],

@@ -301,7 +301,8 @@ def test_pred_answers_by_window_position(rows, width, seed):
             where = torch.arange(width).expand(rows, width) == i
             assert close(p.probs_at(where)[b], row.tolist())
     banned = p.without((1, 3))
-    assert (banned.logits[..., [1, 3]] == -torch.inf).all()
+    assert (banned.rows[..., [1, 3]] == -torch.inf).all()
+    assert torch.equal(banned.rows[..., [0, 2, 4, 5]], p.rows[..., [0, 2, 4, 5]])
     assert not torch.isin(banned.best()[0], torch.tensor([1, 3])).any()
     assert p.without(()) is p
 
@@ -515,8 +516,9 @@ def test_a_given_number_of_forwards_ends_a_row(spec):
     for row, whole, prompt in zip(some_, full, PROMPTS, strict=True):
         assert (row.nfe, row.finish_reason) == (3, "max_steps")
         held = [(t, w) for t, w in zip(row.canvas[len(prompt) :], whole.canvas[len(prompt) :], strict=True) if t != MASK]
-        assert all(t == w for t, w in held)
-        assert 0 < len(row.tokens) < 12
+        assert get(spec).revises or all(t == w for t, w in held)
+        assert row.tokens or held  # a text that begins with a stop token has none
+        assert len(row.tokens) < 12
     exactly = decode(BLOCKS, get(spec), PROMPTS, length=12, windows=Blocks(4), stop=False, max_steps=max(row.nfe for row in full))
     assert exactly == full
 
@@ -664,7 +666,7 @@ def test_committed_events_add_up_to_the_text(decoder, toy, poll):
 
 @pytest.mark.parametrize("spec", STRATEGIES)
 def test_what_is_not_settled_is_provisional(spec):
-    rows, told, mind, kinds = listened(ToyModel(seed=4), get(spec), length=12, max_steps=5)
+    rows, told, mind, kinds = listened(ToyModel(seed=4), get(spec), length=12, max_steps=2)
     assert "provisional" in kinds
     for row, settled, rest in zip(rows, told, mind, strict=True):
         assert row.tokens == settled + tuple(t for t in rest if t is not None)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -80,6 +81,8 @@ def generate(
 
     decoder, options = with_options(spec, temperature=temperature, top_p=top_p, top_k=top_k), loading(how)
     options |= {"graph": how.pop("graph"), "poll": how.pop("poll"), "compile": how.pop("compiled")}  # how fast, and not what
+    if options["graph"]:
+        click.get_current_context().with_resource(warnings_in_a_line())
     if source and target:
         from decoders.cli.batch import run
 
@@ -112,6 +115,14 @@ def generate(
         click.echo(f"Error: {problem}", err=True)
     if failed:
         raise click.exceptions.Exit(1)
+
+
+@contextmanager
+def warnings_in_a_line() -> Iterator[None]:
+    """To stderr, without the place in the code that they come from."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *args, **kwargs: click.echo(f"Warning: {message}", err=True)
+        yield
 
 
 def reasoned(found: Sequence[Reasoning | UsageError | None]) -> Iterator[tuple[int, list[Reasoning | None]]]:

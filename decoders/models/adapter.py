@@ -113,7 +113,7 @@ class TransformersModel:
         self.mask_id, self.stop_ids, self.shifted, self.block_causal = mask_id, stop_ids, shifted, block_causal
         self.attention_block = attention_block
         self.vocab = int(model.config.vocab_size)
-        self.gives = frozenset({"causal", "store", "alternatives", *(["attention", "sight", "leave_one_out"] if native else [])})
+        self.gives = frozenset({"causal", "store", "hidden", "alternatives", *(["attention", "sight", "leave_one_out"] if native else [])})
         self.work = Work.of(model)
 
     @property
@@ -212,7 +212,7 @@ class TransformersSession:
 
     def pred(self, f: Forward, at: Tensor, wanted: Tensor, attention: Attention | None, asked: tuple[Tensor, ...]) -> Pred:
         _, _, until, compute, _, *masks = asked
-        return Pred(self.owner.head(wanted), at, f.want.shape[1], self.cost(compute, until, f.want, *masks), attention)
+        return Pred(self.owner.head(wanted), at, f.want.shape[1], self.cost(compute, until, f.want, *masks), attention, wanted)
 
     def asked(self, f: Forward) -> tuple[Tensor, ...]:
         """The forward over the K columns of the attention, the canvas's and the probes: tokens, positions and `until`, (B, K) long;

@@ -30,7 +30,7 @@ class Guided(Wrapper):
 
     @property
     def gives(self) -> frozenset[str]:
-        return self.model.gives - {"attention"}  # two forwards, two sets of maps
+        return self.model.gives - {"attention", "hidden"}  # two forwards, two sets of maps
 
     @property
     def column_bytes(self) -> int:

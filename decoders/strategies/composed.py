@@ -14,8 +14,8 @@ from decoders.core.pred import Pred
 from decoders.core.state import State
 
 FLAGS = (
-    "needs_mask", "needs_causal", "asks_ahead", "needs_sight", "needs_leave_one_out", "needs_alternatives", "resizes", "revises",
-    "row_budget",
+    "needs_mask", "needs_causal", "asks_ahead", "needs_sight", "needs_leave_one_out", "needs_alternatives", "needs_attention",
+    "needs_hidden", "resizes", "revises", "row_budget", "keeps_vocabulary",
 )
 
 
@@ -34,7 +34,7 @@ class Composed(Decoder):
                 own, other = type(self).__name__, type(d).__name__
                 raise UsageError(f"{own} cannot hand steps on to {other}, whose forwards show more than the window")
         for flag in FLAGS:
-            object.__setattr__(self, flag, any(getattr(d, flag) for d in self.parts()))
+            object.__setattr__(self, flag, getattr(type(self), flag) or any(getattr(d, flag) for d in self.parts()))
 
     def parts(self) -> Sequence[Decoder]:
         """Those that may come to act."""

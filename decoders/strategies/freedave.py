@@ -46,7 +46,7 @@ class FreeDave(Composed):
     source: ClassVar[str] = "Wu and Zhang 2025, arXiv 2510.00294"
     needs_alternatives: ClassVar[bool] = True
     base: Decoder = option(LLaDA(), "the strategy whose tokens these are")
-    ahead: int = option(4, "states guessed at a time", min=1)
+    ahead: int = option(3, "states guessed at a time", min=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()

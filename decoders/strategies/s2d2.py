@@ -296,6 +296,7 @@ class Coupled(Decoder):
 
     source: ClassVar[str] = "after Han et al. 2026, arXiv 2603.25702"
     needs_causal: ClassVar[bool] = True
+    asks_ahead: ClassVar[bool] = True
     exact: ClassVar[bool] = True
     phases: ClassVar[tuple[str, ...]] = ("draft", "verify")
     outcomes: ClassVar[tuple[str, ...]] = ("accepted", "resampled")

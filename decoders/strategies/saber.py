@@ -19,7 +19,7 @@ class Running(NamedTuple):
     """The confidences of all that the row has committed so far."""
 
     total: Tensor  # (B,) double
-    count: Tensor  # (B,) long
+    number: Tensor  # (B,) long
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ class Saber(Decoder):
     def step(self, s: State, p: Pred) -> State:
         memo: Running = s.memo
         tokens, confidence = p.draw(s, self.temperature)
-        mean = memo.total / memo.count.clamp(min=1)
+        mean = memo.total / memo.number.clamp(min=1)
         score = only(s.open, confidence)
-        sure = (confidence.double() > mean[:, None]) & (memo.count > 0)[:, None]
+        sure = (confidence.double() > mean[:, None]) & (memo.number > 0)[:, None]
         where = above(score, sure, torch.full_like(s.step, self.at_least)) & s.open
-        memo = Running(memo.total + torch.where(where, confidence, 0.0).double().sum(-1), memo.count + where.sum(-1))
+        memo = Running(memo.total + torch.where(where, confidence, 0.0).double().sum(-1), memo.number + where.sum(-1))
         back = self.fallen(s, p, where.sum(-1))
         return replace(s.reopen(back).commit(where, tokens, confidence), memo=memo)
 

@@ -29,8 +29,8 @@ class T2M(FillAndRevise):
     """Fill as `llada2` does, and mask suspect tokens again, so that the next forward predicts them without themselves in sight. Yao
     2026, 2604.18738, Algorithm 1, with its three triggers:
 
-    - `low_prob` (equation 3): the model gives the token that stands there less than `tau`.
-    - `t2t_remask` (4): it gives another token more than `tau`, which is where LLaDA2.1 would overwrite.
+    - `low_prob` (equation 3): the model gives the token that stands there less than `tau`. The paper's best, at most forwards.
+    - `t2t_remask` (4): it gives another token more than `tau`, which is where LLaDA2.1 would overwrite. Its cheapest.
     - `logit_diff` (5): it gives the token less than in the forward before, by more than `tau`. The paper means a fall, and so does
       this; its code takes a rise as well.
 
@@ -42,7 +42,7 @@ class T2M(FillAndRevise):
 
     source: ClassVar[str] = "Yao 2026, arXiv 2604.18738"
     needs_mask: ClassVar[bool] = True
-    trigger: Literal["low_prob", "t2t_remask", "logit_diff"] = option("low_prob", "what makes a token suspect")
+    trigger: Literal["low_prob", "t2t_remask", "logit_diff"] = option("t2t_remask", "what makes a token suspect")
     tau: float | None = option(None, "its threshold; none: 0.5 for low_prob, 0.9 for t2t_remask, 0.3 for logit_diff", min=0)
     max_remasks: int = option(3, "how often a position may be taken back", min=0)
     share: float = option(0.25, "share of the decided positions that one forward may take back", min=0, max=1)
