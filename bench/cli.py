@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from decoders_bench.constraints.cli import constraints
 from decoders_bench.exactness.cli import exactness
 from decoders_bench.golden.cli import golden
 from decoders_bench.latency.cli import latency
@@ -36,6 +37,7 @@ def bench() -> None:
     """Measure decoders: golden replay, accuracy on tasks, step time; and train the embedded model."""
 
 
+bench.add_command(constraints)
 bench.add_command(golden)
 bench.add_command(exactness)
 bench.add_command(latency)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -13,8 +14,9 @@ from decoders.models.source import Loaded
 from decoders_bench.tasks import TASKS, items
 
 
-def show(task_name: str, rung: str, decoders: Sequence[str], model: Loaded, seed: int) -> None:
-    """Print the prompt, then a table: decoder, answer, right or wrong, forward passes, tokens per forward, seconds."""
+def show(task_name: str, rung: str, decoders: Sequence[str], model: Loaded, seed: int) -> list[dict[str, Any]]:
+    """Print the prompt, then a table: decoder, answer, right or wrong, forward passes, tokens per forward, seconds. The same as records."""
+    records = []
     task = TASKS[task_name]
     (item,) = items(task, rung, "test", 1, seed)
     console = Console(highlight=False)
@@ -25,8 +27,10 @@ def show(task_name: str, rung: str, decoders: Sequence[str], model: Loaded, seed
         (g,) = Generator(model, spec)([item.prompt], length=task.length[rung], seed=seed)
         grade = task.grade(item.problem, g.text)
         verdict = "yes" if grade.exact and grade.work is not False else "answer only" if grade.exact else "no"
+        records.append({"task": task_name, "rung": rung, "prompt": item.prompt, "verdict": verdict, **g.record()})
         table.add_row(
             Text(g.decoder), Text(g.text), Text(verdict, style="green" if verdict == "yes" else "red"),
             str(g.nfe), f"{g.tokens_per_forward:.1f}", f"{g.seconds:.2f}",
         )
     console.print(table)
+    return records

@@ -14,12 +14,12 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 
-def see_both_ways(model: PreTrainedModel) -> None:
+def see_both_ways(model: PreTrainedModel, both: bool = True) -> None:
     """Let a causal-LM class of transformers attend in both directions when it is given no mask, by the fast path of
-    scaled_dot_product_attention; our own runs give a mask, and do not notice."""
+    scaled_dot_product_attention, or to the left alone again; our own runs give a mask, and do not notice."""
     for module in model.modules():
         if hasattr(module, "is_causal"):
-            module.is_causal = False
+            module.is_causal = not both
 
 
 @torch.inference_mode()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,33 @@ def save(path: Path, rows: Sequence[DataclassInstance], device: str = "cpu") -> 
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = ",\n".join(json.dumps(asdict(r)) for r in rows)
     path.write_text(f'{{"hardware": {json.dumps(hardware(device))}, "rows": [\n{lines}\n]}}\n')
+
+
+def save_tables(path: Path, tables: Mapping[str, Sequence[DataclassInstance]], device: str = "cpu") -> None:
+    """Several lists of rows in one file, under their names."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    found = {name: [asdict(row) for row in rows] for name, rows in tables.items()}
+    path.write_text(json.dumps({"hardware": hardware(device)} | found, indent=1) + "\n")
+
+
+def record(row: DataclassInstance) -> dict[str, Any]:
+    """The fields of a row and what its properties say of them; null where a number is not finite."""
+    said = {name: getattr(row, name) for name, x in vars(type(row)).items() if isinstance(x, property)}
+    return {name: finite(x) for name, x in (asdict(row) | said).items()}
+
+
+def finite(x: Any) -> Any:
+    """JSON has no infinity and no NaN."""
+    if isinstance(x, dict):
+        return {key: finite(value) for key, value in x.items()}
+    if isinstance(x, list | tuple):
+        return [finite(value) for value in x]
+    return None if isinstance(x, float) and not isfinite(x) else x
+
+
+def document(command: str, rows: Sequence[DataclassInstance], device: str = "cpu", **more: Any) -> dict[str, Any]:
+    """What `--json` prints of a command (`decoders_bench.options.emit`)."""
+    return {"command": command, "hardware": hardware(device), **more, "rows": [record(r) for r in rows]}
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:

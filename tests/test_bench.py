@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from click.testing import CliRunner
 from decoders import UsageError
 from decoders_bench.cli import bench, chosen
 from decoders_bench.evaluate import Cell, Job, evaluate
-from decoders_bench.results import load_cells, load_timings, save, task_table, timing_table
+from decoders_bench.results import document, load_cells, load_timings, record, save, task_table, timing_table
 from decoders_bench.statistics import wilson
 from decoders_bench.step_time import Timing, time_step
 from decoders_bench.tasks import TASKS, items
@@ -65,6 +66,30 @@ def test_timings_survive_the_disk(tmp_path):
     save(tmp_path / "t.json", [timing])
     assert load_timings(tmp_path / "t.json") == [timing]
     assert "1.50" in timing_table([timing])
+
+
+def test_every_command_can_end_with_json():
+    for name, command in bench.commands.items():
+        inner = getattr(command, "commands", {name: command})
+        assert all("as_json" in {p.name for p in c.params} for c in inner.values()), name
+
+
+@pytest.mark.parametrize(
+    "command", ["step-time -d threshold --batch 1 --dtype float32 --vocab 64 --repeats 2", "demo -d threshold -t list/easy"],
+)
+def test_the_last_line_of_json_holds_what_was_printed(command):
+    plain, done = run(*command.split()), run(*command.split(), "--json")
+    said = json.loads(done.output.splitlines()[-1])
+    assert said["command"] == command.split()[0]
+    assert [r["decoder"] for r in said["rows"]] == ["threshold"]
+    assert len(done.output.splitlines()) == len(plain.output.splitlines()) + 1
+
+
+def test_a_record_holds_fields_and_properties_and_no_infinity():
+    timing = Timing("threshold", "float32", 8, 32, 126464, 60.0, 40.0)
+    assert record(timing)["ratio"] == 1.5
+    assert record(replace(timing, step_ms=float("inf")))["step_ms"] is None
+    assert document("step-time", [timing], threads=1)["threads"] == 1
 
 
 @pytest.mark.parametrize("spec", ["threshold", "llada:temperature=1.0", "left_to_right"])

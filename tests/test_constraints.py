@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import random
 import re
 from functools import cache
 
 import jsonschema
 import pytest
 import torch
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,23 +21,18 @@ from decoders.constraints.grammar import JsonSchema, Regex, compiled, schema_pat
 from decoders.constraints.spelling import spellings, unicode_bytes
 from decoders.registry import entries
 from decoders.testing import LAWS
-from decoders.testing.toy import ToyModel
+from decoders_bench.cli import bench
+from decoders_bench.constraints.measure import validity
+from decoders_bench.constraints.schemas import CHARACTERS, END, toy, valid, written
+from decoders_bench.constraints.tables import constraints_section
 
-END, MASK = 0, 95
-LETTERS = {i: bytes([31 + i]) for i in range(1, 95)}
-"""Printable ASCII less the tilde; every token writes one character."""
-TOY = ToyModel(vocab=96, mask_id=MASK, stop_ids=(END,), sharp=6.0)
-BLOCKWISE = ToyModel(vocab=96, mask_id=MASK, stop_ids=(END,), sharp=6.0, block_causal=True)
+TOY, BLOCKWISE = toy(), toy(block_causal=True)
 STRATEGIES = [e.name for e in entries("strategies")]
-
-
-def written(tokens):
-    return b"".join(LETTERS[t] for t in tokens).decode()
 
 
 @cache
 def automaton(pattern):
-    return compiled(pattern, pattern, LETTERS, 96, (END,))
+    return compiled(pattern, pattern, CHARACTERS, 96, (END,))
 
 
 def run(spec, pattern, length, model=TOY, prompts=((1, 2), (3,)), **options):
@@ -102,7 +97,7 @@ def test_every_strategy_ends_valid(spec):
 
 def test_tokens_that_are_allowed_alone_but_not_together_are_thinned_out():
     """`aa` or `bb`: the toy prefers what it likes at both places, and a first forward that takes both would be wrong."""
-    rows = [run("threshold:tau=0.0", "(aaaa|bbbb|cccc)", 4, ToyModel(vocab=96, mask_id=MASK, stop_ids=(END,), seed=s))[0] for s in range(8)]
+    rows = [run("threshold:tau=0.0", "(aaaa|bbbb|cccc)", 4, toy(seed=s))[0] for s in range(8)]
     assert {written(row.tokens) for row in rows} <= {"aaaa", "bbbb", "cccc"}
     assert max(row.nfe for row in rows) > 1  # the others were left open at first
 
@@ -111,7 +106,7 @@ def test_a_free_language_changes_nothing():
     for spec in ("threshold:tau=0.3", "llada:steps=4", "llada2", "remdm"):
         free = run(spec, "(.|\n)*", 12)
         banned = decode(TOY, get(spec), ((1, 2), (3,)), length=12, seed=3)
-        if all(set(row.tokens) <= set(LETTERS) for row in banned):
+        if all(set(row.tokens) <= set(CHARACTERS) for row in banned):
             assert free == banned
         assert all(row.finish_reason for row in free)
 
@@ -139,38 +134,9 @@ def keeps(spec, law):
 # --- JSON schemas ------------------------------------------------------------------------------------------------------
 
 
-def schema(r, depth):
-    """A random JSON schema."""
-    kinds = ["integer", "boolean", "string", "enum", "null"] + (["object", "array"] * 2 if depth else [])
-    kind = r.choice(kinds)
-    if kind == "enum":
-        return {"enum": r.sample(["x", "yes", "no", 1, 22, True, None], r.randint(1, 4))}
-    if kind == "object":
-        names = r.sample("abcdef", r.randint(1, 3))
-        needed = r.sample(names, r.randint(0, len(names)))
-        return {"type": "object", "properties": {n: schema(r, depth - 1) for n in names}, "required": needed}
-    if kind == "array":
-        least = r.randint(0, 2)
-        return {"type": "array", "items": schema(r, depth - 1), "minItems": least, "maxItems": least + r.randint(0, 2)}
-    if kind == "string":
-        return {"type": "string", "maxLength": r.randint(1, 6)}
-    return {"type": kind}
-
-
-def check_schemas(count, seed, specs=("threshold:tau=0.5", "llada", "llada2")):
-    r = random.Random(seed)
-    done = 0
-    while done < count:
-        made = schema(r, 3)
-        a = compiled("schema", schema_pattern("schema", made), LETTERS, 96, (END,))
-        needs = a.shortest(120)
-        if needs is None or len(a.accepting) > 1500:
-            continue
-        done += 1
-        length = needs + r.randint(0, 12)
-        for spec in specs:
-            row = decode(TOY, Constrained(get(spec), a, length), ((1, 2),), length=length, seed=done)[0]
-            jsonschema.validate(json.loads(written(row.tokens)), made)
+def check_schemas(count, seed):
+    for row in validity(("threshold:tau=0.5", "llada", "llada2"), count, seed, lambda: None):
+        assert row.valid == row.schemas == count
 
 
 def test_random_json_schemas():
@@ -182,9 +148,24 @@ def test_fifty_random_json_schemas():
     check_schemas(50, seed=2)
 
 
+def test_a_text_that_is_not_what_the_schema_says_is_found_out():
+    made = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    assert [valid(text, made) for text in ('{"a": 1}', '{"a": "x"}', "{}", '{"a": 1')] == [True, False, False, False]
+
+
+def test_the_command_measures_both(tmp_path):
+    path = tmp_path / "out.json"
+    command = ["constraints", "-d", "threshold", "-n", "2", "--timed", "1", "--length", "24", "-o", str(path), "--json"]
+    done = CliRunner().invoke(bench, command)
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert (said["rows"][0]["valid"], said["overhead"][0]["schemas"]) == (2, 1)
+    assert "| `threshold` | 2 of 2 |" in constraints_section(path)
+
+
 def test_a_schema_that_refers_to_itself_is_bounded():
     made = {"$defs": {"t": {"type": "object", "properties": {"t": {"$ref": "#/$defs/t"}}}}, "$ref": "#/$defs/t"}
-    a = compiled("schema", schema_pattern("schema", made), LETTERS, 96, (END,))
+    a = compiled("schema", schema_pattern("schema", made), CHARACTERS, 96, (END,))
     row = decode(TOY, Constrained(get("threshold"), a, 24), ((1,),), length=24)[0]
     jsonschema.validate(json.loads(written(row.tokens)), made)
 

@@ -37,6 +37,7 @@ def test_the_wheel_owns_two_top_level_names_and_ships_the_model(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {n.split("/")[0] for n in names if ".dist-info" not in n} == {"decoders", "decoders_bench"}
     assert {"decoders/py.typed", "decoders/models/nano/model.safetensors", "decoders/models/nano/tokenizer.json"} <= set(names)
+    assert {f"decoders_bench/report/static/{p.name}" for p in (ROOT / "bench" / "report" / "static").iterdir()} <= set(names)
     assert all(f"decoders{suffix}" in names for suffix in ("/core/state.py", "/stats/reference.py", "/strategies/llada.py"))
     modules = {p.relative_to(ROOT) for p in (*ROOT.glob("decoders/**/*.py"), *ROOT.glob("bench/**/*.py"))}
     shipped = {Path(n.replace("decoders_bench/", "bench/")) for n in names if n.endswith(".py")}

@@ -137,7 +137,8 @@ class Constrained(Composed):
         memo: Held = s.memo
         p = self.masked(s, p, self.left(s), self.right(s, s.open))
         wish = self.decoder.step(self.inner(s), p)
-        rest = replace(s.commit(s.open, *p.best()), memo=wish.memo)
+        own = p.part(0, s.tokens.shape[1])  # without the other canvases of the row
+        rest = replace(s.commit(s.open, *own.best()), memo=wish.memo)
         after, through = self.granted(s, choose(memo.closing, rest, wish))
         changed = ((after.tokens != s.tokens) | (after.open != s.open)).any(-1)
         still = torch.where(changed, 0, memo.still + 1)

@@ -1,0 +1,105 @@
+"""The two measurements: validity on random schemas, and time a forward with and without a constraint, side by side on `nano`."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from statistics import median
+
+from decoders import Generator, decode, get
+from decoders.constraints.constrained import Constrained
+from decoders_bench.constraints.schemas import draw, random_schema, toy, valid, written
+
+PROMPT = "Extract: Anna is 31 years old."
+DECODERS = ("threshold:tau=0.5", "llada", "llada2")
+
+
+@dataclass(frozen=True)
+class Validity:
+    """Texts of one decoder under random schemas."""
+
+    decoder: str
+    schemas: int
+    valid: int
+    states: float
+    """Mean states of the automata."""
+    tokens: float
+    forwards: float
+    """Means of a text."""
+
+
+@dataclass(frozen=True)
+class Overhead:
+    """Milliseconds a forward of one decoder on `nano`, one row, medians over schemas."""
+
+    decoder: str
+    length: int
+    schemas: int
+    states: float
+    free_ms: float
+    constrained_ms: float
+    ratio: float
+    """The median of the ratios of the schemas, each against its own run without the constraint."""
+
+
+def validity(decoders: Sequence[str], count: int, seed: int, notify: Callable[[], None]) -> list[Validity]:
+    """The same schemas for every decoder, on a model of random predictions, each with a little more room than its shortest text."""
+    rng = Random(seed)
+    drawn = []
+    for _ in range(count):
+        drawn.append((*draw(rng), rng.randint(0, 12)))
+    out = []
+    for spec in decoders:
+        found = []
+        for i, (schema, automaton, shortest, more) in enumerate(drawn):
+            length = shortest + more
+            row = decode(toy(), Constrained(get(spec), automaton, length), [[1, 2]], length=length, seed=i)[0]
+            found.append((valid(written(row.tokens), schema), len(row.tokens), row.nfe))
+            notify()
+        states = sum(len(a.accepting) for _, a, _, _ in drawn) / count
+        right, tokens, forwards = (sum(column) for column in zip(*found, strict=True))
+        out.append(Validity(spec, count, right, states, tokens / count, forwards / count))
+    return out
+
+
+def overhead(decoders: Sequence[str], count: int, length: int, seed: int, notify: Callable[[], None]) -> list[Overhead]:
+    """CPU time of one thread, which other processes of the machine do not lengthen much; each pair of runs after a first one."""
+    loaded = Generator("nano").loaded
+    out = []
+    for spec in decoders:
+        rng, free, found = Random(seed), Generator(loaded, spec), []
+        with tempfile.TemporaryDirectory() as folder:
+            while len(found) < count:
+                path = Path(folder) / "schema.json"
+                path.write_text(json.dumps(random_schema(rng, 2)))
+                bound = Generator(loaded, spec, constraint=f"json:{path}")
+                automaton = bound.automaton(length) if fits(bound, length) else None
+                if automaton is None:
+                    continue
+                times = [per_forward(g, length) for g in (bound, free, bound, free)][2:]
+                found.append((len(automaton.accepting), times[1], times[0], times[0] / times[1]))
+                notify()
+        states, free_ms, constrained_ms, ratio = (median(column) for column in zip(*found, strict=True))
+        out.append(Overhead(spec, length, count, states, free_ms, constrained_ms, ratio))
+    return out
+
+
+def fits(generator: Generator, length: int) -> bool:
+    from decoders import UsageError
+
+    try:
+        return generator.automaton(length) is not None
+    except UsageError:
+        return False
+
+
+def per_forward(generator: Generator, length: int) -> float:
+    """Milliseconds"""
+    began = time.process_time()
+    made = generator(PROMPT, length=length)[0]
+    return 1000 * (time.process_time() - began) / made.nfe

@@ -1,0 +1,82 @@
+"""What is held against what: a peer's way of decoding, and the same algorithm here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Case:
+    """One comparison. `options` are the peer's, as its script in `scripts/` takes them."""
+
+    peer: str
+    """Whose environment it runs in."""
+    named: str
+    """What of the peer runs, for the reader."""
+    decoder: str = ""
+    """Ours, as a spec; empty: nothing to compare, it is only tried."""
+    cache: str = "exact"
+    way: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    model: Literal["nano", "diffusion_gemma"] = "nano"
+    attention: Literal["bidirectional", "block"] = "bidirectional"
+    block: int = 16
+    length: int = 32
+    because: str = ""
+    """Why tokens or forwards differ, where they do."""
+
+    def job(self, path: str, mask: int | None) -> dict[str, Any]:
+        """What both sides are told."""
+        own = {name: getattr(self, name) for name in ("decoder", "cache", "way", "model", "attention", "block", "length")}
+        return {**own, "options": dict(self.options), "path": path, "mask": mask}
+
+
+LAST_LOOK = "the pipeline runs once more after a block's last mask is filled, to see that nothing is left"
+EXTRA_EDIT = "the bound on forwards without a mask is checked one forward later there"
+
+
+def refinement(decoder: str, cache: str, because: str, **options: Any) -> Case:
+    named = ", ".join(["`LLaDA2Pipeline`, `BlockRefinementScheduler`", *(f"{k}={v}" for k, v in options.items())])
+    options = {"num_inference_steps": 8, "temperature": 0.0, "editing_threshold": 0.0, **options}
+    return Case("diffusers", named, decoder, cache, "refinement", options, attention="block", block=8, because=because)
+
+
+def canvases(peer: str, named: str, because: str = "", **options: Any) -> Case:
+    decoder = "gemma:" + ",".join(f"{k}={v}" for k, v in options.items())
+    return Case(peer, named, decoder, way="canvases", options=options, model="diffusion_gemma", length=64, because=because)
+
+
+def reason(scheduler: str, decoder: str, steps: int, because: str = "") -> Case:
+    named = f"`DiffusionSampler`, scheduler `{scheduler}`, {steps} steps"
+    return Case("dllm-reason", named, decoder, options={"scheduler": scheduler, "num_steps": steps}, because=because)
+
+
+def served(named: str, decoder: str, because: str = "", **options: Any) -> Case:
+    return Case("dlmserve", f"`Engine.generate`, {named}", decoder, way="engine", options=options, because=because)
+
+
+SETTLES = {"block_steps": 16, "bound": 2.0, "t_max": 0.02, "t_min": 0.01, "stability": 1, "confidence": 9.0}
+RUNS_OUT = {"block_steps": 16, "bound": 0.1, "t_max": 0.8, "t_min": 0.4, "stability": 1, "confidence": 0.005}
+NOISE_STAYS = "a canvas that has not settled after its last step keeps the noise of the positions that were not accepted there; the official " \
+    "sampler, and `gemma`, end with the likeliest tokens"
+ALL_ANCHORS = "there only the tokens of the fixed schedule are anchors; by the paper every prediction above the threshold is one"
+
+CASES = (
+    *(refinement("llada2:tau_mask=0.95,tau_edit=1.1,max_post=0", cache, LAST_LOOK, threshold=0.95) for cache in ("none", "exact")),
+    *(refinement("llada2:tau_mask=0.95,tau_edit=0.9", cache, EXTRA_EDIT, threshold=0.95, editing_threshold=0.9)
+      for cache in ("none", "exact")),
+    canvases("diffusers", "`DiffusionGemmaPipeline`, `EntropyBoundScheduler`, canvases that settle", **SETTLES),
+    canvases("diffusers", "`DiffusionGemmaPipeline`, `EntropyBoundScheduler`, canvases that do not", NOISE_STAYS, **RUNS_OUT),
+    canvases("transformers", "`generate`, `EntropyBoundSampler`, canvases that settle", **SETTLES),
+    canvases("transformers", "`generate`, `EntropyBoundSampler`, canvases that do not", **RUNS_OUT),
+    reason("confidence", "llada", 32),
+    reason("confidence", "llada:steps=16", 16),
+    reason("entropy", "entropy_bound:bound=0", 32),
+    reason("linear", "sdar:by=sequential", 32),
+    served("32 steps", "llada", num_denoising_steps=32),
+    served("16 steps", "llada:steps=16", num_denoising_steps=16),
+    served("32 steps, LocalLeap", "local_leap", ALL_ANCHORS, num_denoising_steps=32, use_local_leap=True),
+    Case("dlmserve", "`LLM(model)`, its own loader, on the directory of nano", way="loader"),
+)

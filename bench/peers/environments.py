@@ -1,0 +1,57 @@
+"""The environments that peers run in: one each, so that what one of them asks for is never forced on another, or on this library."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Mapping
+from pathlib import Path
+
+from decoders import UsageError
+
+PEERS: Mapping[str, tuple[str, ...]] = {
+    "diffusers": ("diffusers==0.42.1", "importlib-metadata==8.7.0", "zipp==3.23.0", "Pillow==12.0.0"),
+    "transformers": (),
+    "dllm-reason": ("dllm-reason==1.6.1",),
+    "dlmserve": (
+        "dlmserve==0.1.1", "transformers==4.57.6", "tokenizers==0.22.1", "huggingface-hub==0.36.0", "prometheus-client==0.23.1",
+    ),
+}
+"""What is installed for each beside torch and what else this environment has, which it sees too: whole installations of torch would be
+gigabytes. Its own packages come before those. `--no-deps`: what a peer names but does not import here (servers, data sets, CUDA kernels)
+stays out."""
+
+
+def prepare(name: str, root: Path) -> Path:
+    """The interpreter of the environment of a peer, made under `root` if it is not there yet or not up to date. Raises `UsageError` with
+    pip's own line if it cannot be installed."""
+    if not PEERS[name]:
+        return Path(sys.executable)
+    home, shared = root / name, sysconfig.get_paths()["purelib"]
+    python, stamp = home / "bin" / "python", home / "built"
+    wanted = hashlib.sha256(json.dumps([PEERS[name], shared, sys.version]).encode()).hexdigest()
+    if python.exists() and stamp.exists() and stamp.read_text() == wanted:
+        return python
+    shutil.rmtree(home, ignore_errors=True)
+    install(sys.executable, "-m", "venv", "--without-pip", str(home))
+    own = Path(subprocess.check_output([python, "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"], text=True).strip())
+    install(sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", *PEERS[name])
+    (own / "shared.pth").write_text(f"{shared}\n")  # after the installation, for which the environment has to look empty
+    stamp.write_text(wanted)
+    return python
+
+
+def install(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise UsageError(last_line(done.stderr) or f"{command[:3]} failed")
+
+
+def last_line(text: str) -> str:
+    """The last one that says something; what pip and Python end with."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""

@@ -1,0 +1,165 @@
+"""Runs of a peer and of this library in turns, on the same prompts, each in a process of one thread.
+
+The clock is the processor time of the process: what the same run would take on an idle core, near enough, while others use the machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+from decoders import UsageError
+from decoders_bench.peers.cases import Case
+from decoders_bench.peers.environments import prepare
+from decoders_bench.peers.process import SCRIPTS, Process
+
+PATIENCE = 600.0
+"""Seconds without an answer after which a process is given up."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A model on disk, and the prompts."""
+
+    path: str
+    mask: int | None
+    prompts: tuple[tuple[int, ...], ...]
+    stops: tuple[int, ...]
+    """A text is what stands left of the first of these tokens."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two, over all prompts."""
+
+    nfe: float
+    """Forwards a prompt, the mean."""
+    tokens: int
+    """Of all texts: neither the prompt, nor a stop token, nor what stands right of it. All of the canvas is decoded all the same."""
+    seconds: float
+    """Of processor time, the median over repeats."""
+
+    @property
+    def tokens_per_second(self) -> float:
+        return self.tokens / self.seconds
+
+    @property
+    def tokens_per_forward(self) -> float:
+        return self.tokens / (self.nfe or 1)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What became of a case; `failed` says why it could not be run, and the rest is then empty."""
+
+    case: Case
+    failed: str = ""
+    versions: Mapping[str, str] | None = None
+    """Of the peer's environment."""
+    offers: tuple[str, ...] = ()
+    """What else it has, by name, where its script says so."""
+    prompts: int = 0
+    same: int = 0
+    """Prompts whose whole canvas is the same, token by token."""
+    agreement: float = 0.0
+    """The share of equal positions of all canvases."""
+    ours: Side | None = None
+    peer: Side | None = None
+    ratios: tuple[float, ...] = ()
+    """Our tokens a second over the peer's, repeat by repeat."""
+
+    @property
+    def ratio(self) -> float | None:
+        return median(self.ratios) if self.ratios else None
+
+    @property
+    def ratio_per_forward(self) -> float | None:
+        """Of seconds a forward, the peer's over ours: what is left of the ratio where one of the two takes fewer forwards."""
+        if self.ours is None or self.peer is None:
+            return None
+        return (self.peer.seconds / self.peer.nfe) / (self.ours.seconds / self.ours.nfe)
+
+
+def compare_all(
+    cases: Sequence[Case], settings: Mapping[str, Setting], root: Path, repeats: int, notify: Callable[[Compared], object],
+    scripts: Path = SCRIPTS, patience: float = PATIENCE,
+) -> list[Compared]:
+    """Every case, peer by peer; `settings` by the name of a case's model, and environments under `root`. A peer that cannot be installed,
+    started or run costs its own cases only. Raises `UsageError` if this library itself cannot run one."""
+    rows = []
+    with Process(prepare("transformers", root), scripts / "with_decoders.py", patience) as ours:
+        for name, group in groupby(cases, key=lambda c: c.peer):
+            for row in compare_with(name, list(group), settings, root, repeats, ours, scripts, patience):
+                rows.append(row)
+                notify(row)
+    return rows
+
+
+def compare_with(
+    name: str, cases: Sequence[Case], settings: Mapping[str, Setting], root: Path, repeats: int, ours: Process, scripts: Path,
+    patience: float,
+) -> Iterable[Compared]:
+    script = scripts / f"with_{name.replace('-', '_')}.py"
+    done = 0
+    while done < len(cases):
+        try:
+            peer = Process(prepare(name, root), script, patience)
+        except UsageError as e:
+            yield from (Compared(case, str(e)) for case in cases[done:])
+            return
+        with peer:
+            while done < len(cases) and peer.child.poll() is None:  # a case that ends the process does not end the others
+                case = cases[done]
+                done += 1
+                yield compare(case, settings[case.model], ours, peer, repeats)
+
+
+def compare(case: Case, setting: Setting, ours: Process, peer: Process, repeats: int) -> Compared:
+    """One warm-up of each, then `repeats` of both, the first of the two in turns."""
+    prompts = [list(p) for p in setting.prompts]
+    job = case.job(setting.path, setting.mask)
+    draws = None
+    if case.model == "diffusion_gemma":
+        draws = [row["draws"] for row in ours.ask({**job, "record": True}, prompts)["rows"]]
+
+    def own() -> dict[str, Any]:
+        return ours.ask(job, prompts)
+
+    def theirs() -> dict[str, Any]:
+        try:
+            return peer.ask(job, prompts, draws)
+        except UsageError as e:
+            raise Unable(str(e)) from None
+
+    try:
+        made = theirs()
+        if not case.decoder:
+            raise UsageError(f"{case.peer}: {case.named} runs, and is compared with nothing")
+        mine = own()
+        pairs: list[tuple[float, float]] = []
+        for i in range(repeats):
+            first, second = (own, theirs) if i % 2 == 0 else (theirs, own)
+            a, b = first()["seconds"], second()["seconds"]
+            pairs.append((a, b) if i % 2 == 0 else (b, a))
+    except Unable as e:
+        return Compared(case, str(e), peer.versions, tuple(peer.offers))
+    left, right = ([row["tokens"] for row in x["rows"]] for x in (mine, made))
+    equal = [a == b for x, y in zip(left, right, strict=True) for a, b in zip(x, y, strict=True)]
+    sides = [side(x, [p[i] for p in pairs], setting.stops) for i, x in enumerate((mine, made))]
+    ratios = tuple((sides[0].tokens / a) / (sides[1].tokens / b) for a, b in pairs)
+    same = sum(a == b for a, b in zip(left, right, strict=True))
+    return Compared(case, "", peer.versions, tuple(peer.offers), len(prompts), same, fmean(equal), *sides, ratios)
+
+
+class Unable(Exception):
+    """A peer said that it cannot do a case."""
+
+
+def side(made: Mapping[str, Any], seconds: Sequence[float], stops: Sequence[int]) -> Side:
+    rows = made["rows"]
+    texts = [next((i for i, t in enumerate(row["tokens"]) if t in stops), len(row["tokens"])) for row in rows]
+    return Side(fmean(row["nfe"] for row in rows), sum(texts), median(seconds))

@@ -1,0 +1,85 @@
+"""A decoder in a process of its own, which answers JSON lines with JSON lines (`scripts/serving.py`)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from queue import Empty, Queue
+from tempfile import TemporaryFile
+from threading import Thread
+from types import TracebackType
+from typing import Any, Self
+
+from decoders import UsageError
+from decoders_bench.peers.environments import last_line
+
+SCRIPTS = Path(__file__).parent / "scripts"
+
+
+class Process:
+    """`script` in the environment of `python`, in the process group of whoever starts it. Raises `UsageError`, also in `ask`, with the
+    line that the process says is wrong, or ends with, or if it is silent for `patience` seconds; it has then ended."""
+
+    def __init__(self, python: Path, script: Path, patience: float) -> None:
+        self.patience, self.lines = patience, Queue[str]()
+        self.errors = TemporaryFile("w+", errors="replace")  # noqa: SIM115 -- closed in `close`
+        env = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": "", "TOKENIZERS_PARALLELISM": "false"}
+        self.child = subprocess.Popen(
+            [python, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True, env=env
+        )
+        Thread(target=self.read, daemon=True).start()
+        try:
+            hello = self.hear()
+        except UsageError:
+            self.close()
+            raise
+        self.versions: dict[str, str] = hello["versions"]
+        self.offers: list[str] = hello["offers"]
+
+    def read(self) -> None:
+        assert self.child.stdout
+        for line in self.child.stdout:
+            self.lines.put(line)
+        self.lines.put("")
+
+    def hear(self) -> dict[str, Any]:
+        try:
+            line = self.lines.get(timeout=self.patience)
+        except Empty:
+            self.child.kill()
+            raise UsageError(f"no answer in {self.patience:g} seconds") from None
+        if not line:
+            self.child.wait()
+            self.errors.seek(0)
+            raise UsageError(last_line(self.errors.read()) or f"it ended with code {self.child.returncode}")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise UsageError(answer["error"])
+        return answer
+
+    def ask(self, job: Mapping[str, Any], prompts: list[list[int]], draws: list[Any] | None = None) -> dict[str, Any]:
+        assert self.child.stdin
+        try:
+            print(json.dumps({"job": job, "prompts": prompts, "draws": draws}), file=self.child.stdin, flush=True)
+        except BrokenPipeError:
+            pass  # how it ended is heard now
+        return self.hear()
+
+    def close(self) -> None:
+        if self.child.stdin:
+            self.child.stdin.close()  # its loop over the lines ends
+        try:
+            self.child.wait(10)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            self.child.wait()
+        self.errors.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()

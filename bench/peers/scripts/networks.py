@@ -1,0 +1,33 @@
+"""The networks that peers are given, read from a directory with the classes of transformers."""
+
+from functools import lru_cache
+
+import torch
+from serving import Counted
+
+
+def masked(job):
+    """The network of a masked diffusion model, which every peer may call as its own: it answers for `(input_ids, attention_mask,
+    position_ids)`, and each position sees all, or all up to the end of its block. Peers give masks of padding only; there is none."""
+    from transformers import AutoModelForCausalLM
+
+    net = AutoModelForCausalLM.from_pretrained(job["path"], dtype=torch.float32).eval()
+    plain = net.forward
+
+    @lru_cache(maxsize=None)
+    def sees(n):
+        block = torch.arange(n) // job["block"] if job["attention"] == "block" else torch.zeros(n, dtype=torch.long)
+        hidden = torch.zeros(n, n).masked_fill(block[None] > block[:, None], torch.finfo(torch.float32).min)
+        return hidden[None, None]
+
+    def forward(input_ids, attention_mask=None, position_ids=None, **_):
+        return plain(input_ids=input_ids, attention_mask=sees(input_ids.shape[1]), position_ids=position_ids, use_cache=False)
+
+    return net, Counted(net, forward)
+
+
+def diffusion_gemma(job):
+    from transformers import DiffusionGemmaForBlockDiffusion
+
+    net = DiffusionGemmaForBlockDiffusion.from_pretrained(job["path"], dtype=torch.float32).eval()
+    return net, Counted(net)

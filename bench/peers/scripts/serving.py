@@ -1,0 +1,89 @@
+"""What the process of every decoder does: it answers JSON lines on stdin with JSON lines on stdout, so that a parent can let it take
+turns with others. It runs in the decoder's own environment, so nothing of this library may be imported here.
+
+The first line out is `{"versions": {...}, "offers": [...]}`. Then, line by line:
+in `{"job": {...}, "prompts": [[...]], "draws": [...]}`, out `{"rows": [{"tokens": [...], "nfe": n}], "seconds": s}` (and "draws" in rows of a job that records them), or
+`{"error": "..."}`. `seconds` is the processor time of this process, of one thread, with the model in place.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import time
+from importlib import metadata
+
+import torch
+
+
+def serve(prepare, packages, offers=()):
+    """`prepare(job)` gives the function that decodes a prompt: `(prompt, draws)` to `(tokens, nfe)`, or `(tokens, nfe, draws)` where it
+    records them; it is asked for once per job.
+    `packages`: whose versions are said."""
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a library prints is not an answer
+    torch.set_num_threads(1)
+
+    def answer(**what):
+        out.write(json.dumps(what) + "\n")
+        out.flush()
+
+    python = ".".join(map(str, sys.version_info[:3]))
+    answer(versions={"python": python, **{name: metadata.version(name) for name in ("torch", "transformers", *packages)}}, offers=list(offers))
+    ready = {}
+    for line in sys.stdin:
+        asked = json.loads(line)
+        try:
+            key = json.dumps(asked["job"], sort_keys=True)
+            if key not in ready:
+                ready[key] = prepare(asked["job"])
+            answer(**timed(ready[key], asked["prompts"], asked["draws"]))
+        except Exception as e:
+            answer(error=f"{type(e).__name__}: {first_line(e)}")
+
+
+def timed(decode, prompts, draws):
+    began = time.process_time()
+    made = [decode(prompt, drawn) for prompt, drawn in zip(prompts, draws or [None] * len(prompts), strict=True)]
+    seconds = time.process_time() - began
+    return {"rows": [dict(zip(("tokens", "nfe", "draws"), row, strict=False)) for row in made], "seconds": seconds}
+
+
+def first_line(e):
+    return next((line.strip() for line in str(e).splitlines() if line.strip()), "")
+
+
+class Counted:
+    """How often a network was run: `net.forward` is replaced by `forward`, or by itself, and counted."""
+
+    def __init__(self, net, forward=None):
+        self.forward, self.times = forward or net.forward, 0
+        net.forward = self
+
+    def __call__(self, *args, **kwargs):
+        self.times += 1
+        return self.forward(*args, **kwargs)
+
+
+class Draws:
+    """Random numbers that somebody else has drawn: the samples that `torch.multinomial` is asked for, and the noise that `torch.randint`
+    is. Both still do their work, which costs time, and what they drew is thrown away."""
+
+    def __init__(self, drawn):
+        self.samples, self.noise = (iter(map(torch.tensor, drawn[name])) for name in ("samples", "noise"))
+
+    @contextlib.contextmanager
+    def given(self):
+        multinomial, randint = torch.multinomial, torch.randint
+
+        def sample(*args, **kwargs):
+            return next(self.samples).view_as(multinomial(*args, **kwargs))
+
+        def noise(*args, **kwargs):
+            return next(self.noise).view_as(randint(*args, **kwargs))
+
+        torch.multinomial, torch.randint = sample, noise
+        try:
+            yield
+        finally:
+            torch.multinomial, torch.randint = multinomial, randint

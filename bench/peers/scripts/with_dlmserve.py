@@ -1,0 +1,48 @@
+"""dlmserve: its engine, one request at a time."""
+
+from unittest import mock
+
+import dlmserve.engine
+import torch
+from dlmserve import LLM, Engine, SamplingParams
+from dlmserve.models.llada import LoadedLLaDA
+from networks import masked
+from serving import serve
+
+
+class Given:
+    """A tokenizer whose texts are token ids."""
+
+    pad_token_id, eos_token_id = None, 0
+
+    def __call__(self, texts, **_):
+        return {"input_ids": torch.tensor([list(map(int, text.split())) for text in texts])}
+
+    def batch_decode(self, rows, **_):
+        return [""] * len(rows)
+
+
+def engine(job):
+    """The engine around a network that it did not load: its loader knows LLaDA alone, by its mask token's number."""
+    net, count = masked(job)
+    loaded = LoadedLLaDA(net, Given(), torch.device("cpu"), "bf16", job["mask"])
+    with mock.patch.object(dlmserve.engine, "load_model", lambda **_: loaded):
+        own = Engine()
+    params = SamplingParams(gen_length=job["length"], block_length=job["block"], **job["options"])
+
+    def decode(prompt, draws):
+        count.times = 0
+        out = own.generate([" ".join(map(str, prompt))], params, prerendered=True)
+        return out[0].output_ids.tolist(), count.times
+
+    return decode
+
+
+def loader(job):
+    """As its users load a model."""
+    LLM(job["path"], dtype="bf16", device="cpu")
+    raise RuntimeError("it loads, so measure it")
+
+
+if __name__ == "__main__":
+    serve(lambda job: {"engine": engine, "loader": loader}[job["way"]](job), ["dlmserve"])

@@ -1,0 +1,52 @@
+"""The models and prompts that peers are measured on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import decoders
+from decoders_bench.peers.measure import Setting
+from decoders_bench.tasks import TASKS
+
+TASK, RUNG = "extract", "hard"
+BLOCK = 8
+"""Prompts are of whole blocks: the pipelines that count blocks from the left also fill what is right of a text's end, up to a whole one."""
+
+
+def nano(prompts: int) -> Setting:
+    """The embedded model, on test prompts of a task."""
+    loaded = decoders.load("nano")
+    ids = [tuple(loaded.tokenizer.encode(x.prompt)) for x in TASKS[TASK].items(RUNG, "test", 16 * prompts)]
+    whole = [p for p in ids if len(p) % BLOCK == 0][:prompts]
+    path = Path(decoders.__file__).parent / "models" / "nano"
+    return Setting(str(path), loaded.model.mask_id, tuple(whole), loaded.model.stop_ids)
+
+
+def diffusion_gemma(prompts: int, path: Path) -> Setting:
+    """A DiffusionGemma of nano's size with random weights, far from what is trained, so that predictions differ from each other; its
+    checkpoint is written to `path`. Prompts are random, of nano's lengths; no token ends a text."""
+    import torch
+    from transformers import DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion
+
+    small = nano(prompts)
+    vocab = 719
+    text = {
+        "vocab_size": vocab, "hidden_size": 128, "intermediate_size": 352, "num_hidden_layers": 6, "num_attention_heads": 4,
+        "num_key_value_heads": 1, "head_dim": 32, "global_head_dim": 32, "num_global_key_value_heads": 1, "sliding_window": 64,
+        "num_experts": 4, "moe_intermediate_size": 64, "top_k_experts": 2, "max_position_embeddings": 256,
+        "layer_types": ["sliding_attention", "full_attention"] * 3, "eos_token_id": vocab - 4, "pad_token_id": 0, "bos_token_id": 0,
+    }
+    vision = {
+        "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2,
+        "head_dim": 8,
+    }
+    ids = dict(zip(("image_token_id", "boi_token_id", "eoi_token_id"), range(vocab - 1, vocab - 4, -1), strict=True))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = DiffusionGemmaConfig(text_config=text, vision_config=vision, canvas_length=32, initializer_range=0.2, **ids)
+        net = DiffusionGemmaForBlockDiffusion(config)
+    net.generation_config.eos_token_id = None
+    net.save_pretrained(path)
+    random = torch.Generator().manual_seed(0)
+    drawn = [tuple(torch.randint(1, vocab - 4, (len(p),), generator=random).tolist()) for p in small.prompts]
+    return Setting(str(path), None, tuple(drawn), ())
