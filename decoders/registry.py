@@ -204,7 +204,10 @@ class Entry:
     """Why it cannot be used; empty if it can."""
 
 
-FLAGS = ("needs_mask", "needs_causal", "needs_sight", "needs_leave_one_out", "needs_alternatives", "needs_store", "needs_blocks", "needs_attention", "resizes", "revises", "exact", "row_budget", "keeps_vocabulary")
+FLAGS = (
+    "needs_mask", "needs_causal", "needs_sight", "needs_leave_one_out", "needs_alternatives", "needs_store", "needs_blocks",
+    "needs_attention", "resizes", "revises", "exact", "row_budget", "keeps_vocabulary",
+)
 
 
 def entries(kind: str) -> list[Entry]:

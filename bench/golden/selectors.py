@@ -12,7 +12,7 @@ from torch import Tensor
 from decoders import Decoder, Pred, State, choose, get
 from decoders.core.windows import Whole, Windows
 from decoders.strategies.klass import KLASS, History
-from decoders_bench.golden.acceptance import acceptance
+from decoders_bench.golden.acceptance import acceptance, uniform_refinement
 from decoders_bench.golden.cases import Case, MismatchError, SkipError, rows
 from decoders_bench.golden.models import Models
 from decoders_bench.golden.steps import state
@@ -84,7 +84,7 @@ def diffusers(case: Case, models: Models) -> str:
     if "EntropyBound" in case.need("reference", "function"):
         return acceptance(case, models)
     if "mask_token_id" not in q:
-        raise SkipError("block refinement without a mask token does not exist here")
+        return uniform_refinement(case)
     number, rest = divmod(q["block_length"], q["num_inference_steps"])
     if rest:
         raise SkipError(f"{q['num_inference_steps']} steps do not divide a block of {q['block_length']}")

@@ -36,8 +36,8 @@ class Setting:
 class Side:
     """One of the two, over all prompts."""
 
-    nfe: float
-    """Forwards a prompt, the mean."""
+    nfe: int
+    """Forwards, one prompt after the other."""
     tokens: int
     """Of all texts: neither the prompt, nor a stop token, nor what stands right of it. All of the canvas is decoded all the same."""
     seconds: float
@@ -49,7 +49,7 @@ class Side:
 
     @property
     def tokens_per_forward(self) -> float:
-        return self.tokens / (self.nfe or 1)
+        return self.tokens / self.nfe
 
 
 @dataclass(frozen=True)
@@ -162,4 +162,4 @@ class Unable(Exception):
 def side(made: Mapping[str, Any], seconds: Sequence[float], stops: Sequence[int]) -> Side:
     rows = made["rows"]
     texts = [next((i for i, t in enumerate(row["tokens"]) if t in stops), len(row["tokens"])) for row in rows]
-    return Side(fmean(row["nfe"] for row in rows), sum(texts), median(seconds))
+    return Side(sum(row["nfe"] for row in rows), sum(texts), median(seconds))
