@@ -1,0 +1,37 @@
+"""vLLM's own models, hosted: their weights, layers and parallelism are vLLM's, and our sampler decodes them."""
+
+from __future__ import annotations
+
+from vllm.model_executor.models.bailing_moe import BailingMoeV2ForCausalLM
+from vllm.model_executor.models.qwen2 import Qwen2ForCausalLM
+from vllm.model_executor.models.qwen3 import Qwen3ForCausalLM
+from vllm.model_executor.models.qwen3_moe import Qwen3MoeForCausalLM
+
+from decoders_vllm.sampler import Host
+
+
+class Hosted:
+    """A model whose requests are decoded by strategies."""
+
+    allow_patterns_overrides = ["model*.safetensors"]
+    """What lies beside the weights may have more, such as trained heads of decoders."""
+
+    @staticmethod
+    def get_model_state_cls() -> type[Host]:
+        return Host
+
+
+class Qwen3ForBlockDiffusion(Hosted, Qwen3ForCausalLM):
+    """SDAR, and the embedded model."""
+
+
+class Qwen3MoeForBlockDiffusion(Hosted, Qwen3MoeForCausalLM):
+    """SDAR-MoE."""
+
+
+class Qwen2ForBlockDiffusion(Hosted, Qwen2ForCausalLM):
+    """Fast-dLLM v2."""
+
+
+class BailingMoeV2ForBlockDiffusion(Hosted, BailingMoeV2ForCausalLM):
+    """LLaDA2."""

@@ -1,0 +1,199 @@
+"""What a request asks for, and everything that is refused before it reaches the engine.
+
+vLLM hands sampling parameters to the `validate_params` of a model's logits processors when a request is admitted, in the process that
+talks to the client; a `ValueError` there is an HTTP 400 with its text. That is all that the class here is a logits processor for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any
+
+from vllm.v1.worker.gpu.sample.logits_processor.interface import LogitsProcessor
+
+from decoders import registry
+from decoders.cli.options import with_options
+from decoders.core.decoder import Decoder
+from decoders.core.errors import UsageError, suggest
+from decoders.core.forward import Cache
+from decoders.core.options import option_named
+from decoders.reasoning.reasoner import wants
+from decoders.strategies.hybrid import Hybrid
+from decoders_vllm.rows import FREE, Way
+from decoders_vllm.served import Served
+
+if TYPE_CHECKING:
+    from vllm import SamplingParams
+
+OPTIONS = "decoder", "seed", "temperature", "top_p", "top_k", "infill"
+"""What `extra_args` may say to us."""
+OTHERS = "kv_transfer_params", "ec_transfer_params"
+"""What vLLM itself puts there."""
+STOPS = 32
+"""Stop tokens that a request may have."""
+DROPPED = {
+    "presence_penalty": (0.0, "no decoder reads it"),
+    "frequency_penalty": (0.0, "no decoder reads it"),
+    "repetition_penalty": (1.0, "no decoder reads it"),
+    "top_p": (1.0, 'say it in vllm_xargs: {"top_p": ...}, for decoders that have it'),
+    "top_k": (0, 'say it in vllm_xargs: {"top_k": ...}, for decoders that have it'),
+    "n": (1, "send as many requests, each with a seed of its own"),
+    "logprobs": (None, "positions are decided together, so there are none to give"),
+    "prompt_logprobs": (None, "a prompt is read in whole blocks, so there are none to give"),
+    "logprob_token_ids": (None, "positions are decided together, so there are none to give"),
+    "thinking_token_budget": (None, "take the budget of the decoder hybrid"),
+}
+"""Sampling parameters that would have no effect: what they have to be, and what to do."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request, read."""
+
+    way: Way
+    seed: int
+    pins: tuple[int, ...]
+    """What is given right of the prompt, FREE where it is to be filled."""
+
+
+@lru_cache(maxsize=1024)
+def way_of(served: Served, spec: str, stop: bool, infill: bool) -> Way:
+    """The decoder of a spec on this model, in the engine. Raises `UsageError` if it cannot be."""
+    only_registered(spec)
+    if registry.unfolded(spec)[1] is not None:
+        raise UsageError(f"{spec!r} is a preset with a cache, and vLLM keeps keys and values itself; name its decoder alone")
+    decoder = registry.get(spec).tokenized(served.tokenizer.encode)
+    check(served, decoder, spec, infill)
+    return Way(decoder, served.windows, stop, infill)
+
+
+def check(served: Served, decoder: Decoder, spec: str, infill: bool) -> None:
+    """Raises `UsageError` for what the engine cannot do."""
+    if wants(decoder):
+        raise UsageError(f"{spec} asks another model to reason; do that first, put it into the prompt, and name the decoder of the answer")
+    if decoder.asks_ahead and not served.shifted:
+        raise UsageError(
+            f"{spec} verifies several positions in one causal forward; output i of the family {served.family} predicts position i, which "
+            "takes a doubled sequence that vLLM's attention does not carry; take left_to_right or a diffusion decoder, or decode it with "
+            "decoders.Generator"
+        )
+    for flag, what in (
+        ("needs_sight", "hides parts of the text from each other"), ("needs_leave_one_out", "leaves out a position's own token"),
+        ("needs_alternatives", "shows several canvases in one forward"), ("resizes", "changes the length of its window"),
+        ("needs_attention", "reads attention maps"), ("needs_hidden", "reads hidden states"),
+    ):
+        if getattr(decoder, flag):
+            raise UsageError(f"{spec} {what}, which vLLM does not carry; decode it with decoders.Generator")
+    if decoder.keeps_vocabulary:
+        raise UsageError(f"{spec} keeps numbers for the whole vocabulary, too much for all slots; decode it with decoders.Generator")
+    if decoder.padding:
+        raise UsageError(f"{spec} gives end tokens behind the row, and in a block-causal model nothing sees them")
+    if infill and isinstance(decoder, Hybrid) and decoder.windows(served.windows, True) != served.windows:
+        raise UsageError(f"{spec} reasons in windows of one position, which is not for infill here; say ar=wide")
+
+
+def only_registered(spec: str) -> None:
+    """Raises `UsageError` for a spec that names a class by its module: whoever can send a request could import what they like."""
+    name, given = registry.split("strategies", spec)
+    if name not in {*registry.table("strategies"), *registry.table("presets")}:
+        known = {*registry.table("strategies"), *registry.table("presets")}
+        raise UsageError(f"unknown strategy {name!r}{suggest(name, known)}")
+    if name in registry.table("presets"):
+        return
+    cls = registry.load("strategies", name)
+    for key, value in given.items():
+        inner = value.removeprefix("(").removesuffix(")")
+        if value == f"({inner})" or any(issubclass(t, Decoder | Cache) for t in option_named(cls, name, key).types):
+            only_registered(inner)
+
+
+def request_of(served: Served, args: Mapping[str, Any] | None, max_tokens: int | None, ignore_eos: bool) -> Request:
+    """Read `extra_args`. Raises `UsageError`."""
+    said = {key: x for key, x in (args or {}).items() if key not in OTHERS}
+    for key in said:
+        if key not in OPTIONS:
+            raise UsageError(f"there is no option {key!r} in extra_args (vllm_xargs){suggest(key, OPTIONS)}")
+    spec, seed, holes = said.get("decoder", served.decoder), said.get("seed", 0), said.get("infill", ())
+    if not isinstance(spec, str):
+        raise UsageError(f"decoder must be a text such as threshold:tau=0.9, not {spec!r}")
+    if not isinstance(seed, int) or isinstance(seed, bool) or not -(2**63) <= seed < 2**63:
+        raise UsageError(f"seed must be an integer of 64 bits, not {seed!r}")
+    numbers = {key: said.get(key) for key in ("temperature", "top_p", "top_k")}
+    for key, value in numbers.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value)):
+            raise UsageError(f"{key} must be a number, not {value!r}")
+    if any(value is not None for value in numbers.values()):
+        only_registered(spec)
+        spec = with_options(spec, **numbers)
+    pins = pinned(served, holes)
+    way = way_of(served, spec, not ignore_eos, bool(pins))
+    if max_tokens is not None:
+        if max_tokens < 1:
+            raise UsageError("max_tokens must be at least 1: a canvas has no room for less")
+        if len(pins) > max_tokens:
+            raise UsageError(f"infill has {len(pins)} positions, and max_tokens is {max_tokens}; give at least as many")
+        check_budget(way.decoder, served, max_tokens - (pins.index(FREE) if pins else 0), spec)
+    elif way.decoder.row_budget and getattr(way.decoder, "steps", None) is not None:
+        raise UsageError(f"{spec} has a budget of steps for the whole row; give max_tokens")
+    return Request(way, seed, pins)
+
+
+def pinned(served: Served, holes: Any) -> tuple[int, ...]:
+    """`infill` as `Request.pins`."""
+    if not isinstance(holes, list | tuple) or any(isinstance(t, bool) or not isinstance(t, int) for t in holes):
+        raise UsageError(f"infill must be a list of token ids, with the mask token {served.mask_id} where a hole is, not {holes!r}")
+    if any(not 0 <= t < served.vocab for t in holes):
+        raise UsageError(f"infill holds token ids outside the vocabulary of {served.vocab}")
+    if holes and served.mask_id not in holes:
+        raise UsageError(f"infill has no hole to fill: write the mask token {served.mask_id} where one is")
+    return tuple(FREE if t == served.mask_id else t for t in holes)
+
+
+def check_budget(decoder: Decoder, served: Served, length: int, spec: str) -> None:
+    """A budget of steps for the whole row has to be divisible by the number of its windows, and that depends on where in a block the
+    prompt ends, which nobody knows here. Raises `UsageError` unless it is divisible whatever that is."""
+    steps = getattr(decoder, "steps", None)
+    if not decoder.row_budget or steps is None:
+        return
+    counts = {-(-n // served.window) for n in (length, length + served.window - 1)}
+    if any(steps % count for count in counts):
+        raise UsageError(
+            f"{spec}: {steps} steps cannot be split evenly over {' or '.join(map(str, sorted(counts)))} blocks, as it may be with "
+            f"{length} positions; take a multiple of {math.lcm(*counts)}"
+        )
+
+
+class Requests(LogitsProcessor):
+    """Refuses, for the model `served`, what cannot be done; it changes no logits."""
+
+    served: Served
+
+    @classmethod
+    def validate_params(cls, params: SamplingParams) -> None:
+        for name, (idle, instead) in DROPPED.items():
+            value = getattr(params, name, idle)
+            if value != idle and not (name == "top_k" and value == -1):
+                raise UsageError(f"{name} has no effect on a diffusion model here: {instead}")
+        request_of(cls.served, params.extra_args, params.max_tokens, params.ignore_eos)
+        stops = list(dict.fromkeys([*(params.stop_token_ids or ()), *(() if params.ignore_eos else cls.served.stop_ids)]))
+        if len(stops) >= STOPS:
+            raise UsageError(f"{len(stops)} stop tokens are more than the {STOPS - 1} that a request may have")
+        params.stop_token_ids = stops  # those of the family are not in every checkpoint's files
+
+    def add_request(self, *args: Any, **more: Any) -> bool:
+        return False
+
+    def apply(self, logits: Any, *args: Any, **more: Any) -> Any:
+        return logits
+
+
+@cache
+def __getattr__(name: str) -> type[Requests]:
+    """`Requests_...` is the class for the model that the rest of the name spells: names are all that vLLM hands to its processes."""
+    word, _, written = name.partition("_")
+    if word != "Requests" or not written:
+        raise AttributeError(name)
+    return type(name, (Requests,), {"served": Served.read(written)})

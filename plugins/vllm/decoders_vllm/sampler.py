@@ -1,0 +1,384 @@
+"""The sampler and the attention of the engine: rows of any decoder in one batch, one batched step for each decoder.
+
+vLLM's data path for diffusion models is that of speculative decoding: a canvas is a row of draft tokens. A denoising forward rejects all
+of them, and a commit accepts those that the engine does not know yet. In the hot path nothing is read from the device and nothing loops
+over rows: what the host has to know, which slot belongs to which decoder, it knows from admission.
+
+Positions are the row's own. The engine counts from the end of the prompt, and SDAR's blocks from the start of the row, so the first canvas
+holds the *tail* of the prompt, the part of its last block, once more: it is run at its true positions, and its keys and values replace
+those that the prefill left there. The engine's and the row's positions are the same again after the first commit. Shifted models start with
+at least one position of tail, since the last row of a commit predicts the first position after it.
+
+The attention of one forward is cut into *pieces*, each with its own end and its own causal flag, which any backend of vLLM understands as
+so many short requests on the same pages: a prefill is block-causal because each block is a piece; a canvas is up to three (what is
+causal, what sees each other, what nobody sees).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass, replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from vllm.v1.worker.gpu.attn_utils import build_attn_metadata
+from vllm.v1.worker.gpu.model_states.interface import ModelState
+from vllm.v1.worker.gpu.sample.output import SamplerOutput
+
+from decoders_vllm.requests import STOPS, Request, request_of
+from decoders_vllm.rows import COMMIT, FREE, IDLE, Facts, Rows, Way, advance, settle, show
+from decoders_vllm.served import Served
+
+NUMBERS = tuple(f.name for f in fields(Rows) if f.name != "memo")
+
+
+def mapped(f: Callable[..., Any], tree: Any, *others: Any) -> Any:
+    """`f` of the tensors in memos, which are dataclasses, named tuples and tensors, of one structure."""
+    if is_dataclass(tree) and not isinstance(tree, type):
+        inner = {x.name: mapped(f, getattr(tree, x.name), *(getattr(o, x.name) for o in others)) for x in fields(tree)}
+        return replace(tree, **inner)
+    if isinstance(tree, tuple):
+        inner = [mapped(f, *xs) for xs in zip(tree, *others, strict=True)]
+        return type(tree)(*inner) if hasattr(tree, "_fields") else tuple(inner)
+    return f(tree, *others) if isinstance(tree, Tensor) else tree
+
+
+class Slots:
+    """The rows of all requests by slot, and the memos of each way of decoding."""
+
+    def __init__(self, number: int, canvas: int, device: torch.device) -> None:
+        cell = torch.zeros(number, canvas, dtype=torch.long, device=device)
+        row = cell[:, 0]
+        own = {
+            "tokens": cell, "open": cell.bool(), "editable": cell.bool(), "confidence": cell.float(), "committed_at": cell,
+            "stops": row[:, None].expand(number, STOPS) - 1,
+        }
+        self.number = number
+        self.rows = Rows(**{name: own.get(name, row).clone() for name in NUMBERS})
+        self.memos: dict[Way, Any] = {}
+
+    def take(self, index: Tensor, way: Way | None) -> Rows:
+        """The rows in the slots `index (r,)`, with their memos if they are all of one way."""
+        memo = mapped(lambda x: x[index], self.memos[way]) if way in self.memos else None
+        return Rows(**{name: getattr(self.rows, name)[index] for name in NUMBERS}, memo=memo)
+
+    def put(self, index: Tensor, way: Way, rows: Rows) -> None:
+        for name in NUMBERS:
+            getattr(self.rows, name).index_copy_(0, index, getattr(rows, name))
+        if way not in self.memos:
+            self.memos[way] = mapped(lambda x: x.new_zeros(self.number, *x.shape[1:]), rows.memo)
+        mapped(lambda x, new: x.index_copy_(0, index, new.to(x.dtype)), self.memos[way], rows.memo)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A row whose request was taken out, which may come back: vLLM takes requests out to make room, and computes their keys and values
+    anew."""
+
+    rows: Rows
+    shown: Tensor
+    cut: Tensor
+    reach: Tensor
+    carry: Tensor | None
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """The attention of one forward as short requests."""
+
+    row: np.ndarray  # (S,) the row of the batch
+    starts: Tensor  # (S + 1,) int32  where their tokens start
+    starts_np: np.ndarray  # (S + 1,) int32  on the host; of canvases, that their pieces lie in them is all that is known
+    ends: Tensor  # (S,) int32  they see what is left of here
+    causal: Tensor  # (S,) int32
+    longest: int
+
+
+class Host(ModelState):
+    """The rows of an engine, and what of them the forward has to know."""
+
+    num_new_sampled_tokens_per_step = 0
+
+    def __init__(self, vllm_config: Any, model: Any, encoder_cache: Any, device: torch.device) -> None:
+        super().__init__(vllm_config, model, encoder_cache, device)
+        served = self.served = Served.read(self.model_config.hf_config.decoders_served)
+        cache = vllm_config.cache_config
+        self.facts = Facts(
+            served.mask_id, served.vocab, served.stop_ids, served.never, served.shifted, bool(cache.enable_prefix_caching),
+        )
+        n, C = self.max_num_reqs, served.canvas
+        self.slots = Slots(n, C, device)
+        self.cut, self.reach = torch.zeros(n, dtype=torch.long, device=device), torch.zeros(n, dtype=torch.long, device=device)
+        self.carry = torch.zeros(n, served.vocab, dtype=torch.float32, device=device) if served.shifted else None
+        self.pins: Tensor | None = None  # (n, max_model_len) int32, from the first request on that gives something
+        self.way: list[Way | None] = [None] * n
+        self.asked: list[Request | None] = [None] * n
+        self.limit = np.zeros(n, dtype=np.int64)
+        self.number = np.full(n, -1, dtype=np.int64)  # of the way, in `ways`
+        self.joined = np.zeros(n, dtype=bool)  # its prefill is over
+        self.ways: list[Way] = []
+        self.slot_of: dict[str, int] = {}
+        self.saved: OrderedDict[str, Saved] = OrderedDict()
+        self.back: dict[int, Saved] = {}
+        self.pages: tuple[int, ...] = ()
+
+    # --- requests
+
+    def get_supported_generation_tasks(self) -> tuple[str, ...]:
+        return ("generate",)
+
+    def custom_sampler(self, sampler: Any) -> tuple[Any, None]:
+        return StrategySampler(sampler, self), None
+
+    def initialize_kv_cache(self, kv_cache_config: Any, block_tables: Any) -> None:
+        self.pages = tuple(int(x) for x in block_tables.block_sizes)
+
+    def add_request(self, slot: int, new: Any) -> None:
+        p = new.sampling_params
+        asked = request_of(self.served, p.extra_args, p.max_tokens, p.ignore_eos)
+        self.slot_of[new.req_id], self.asked[slot], self.way[slot] = slot, asked, asked.way
+        if asked.way not in self.ways:
+            free = next((i for i in range(len(self.ways)) if not (self.number == i).any()), len(self.ways))
+            for gone in self.ways[free : free + 1]:
+                self.slots.memos.pop(gone, None)
+            self.ways[free : free + 1] = [asked.way]
+        self.number[slot] = self.ways.index(asked.way)
+        self.limit[slot] = min(new.prompt_len + p.max_tokens, self.max_model_len)
+        ends = [*(p.stop_token_ids or ()), *([p.eos_token_id] if p.eos_token_id is not None else [])]
+        stops = torch.tensor([*ends, *[-1] * STOPS][:STOPS])
+        self.slots.rows.stops[slot] = stops.to(self.device, non_blocking=True)
+        self.slots.rows.phase[slot] = IDLE
+        if new.req_id in self.saved:
+            self.back[slot] = self.saved.pop(new.req_id)
+        if asked.pins and self.pins is None:
+            self.pins = torch.full((self.max_num_reqs, self.max_model_len), FREE, dtype=torch.int32, device=self.device)
+        if self.pins is not None:
+            self.pins[slot] = FREE
+            given = torch.tensor(asked.pins[: self.max_model_len - new.prompt_len], dtype=torch.int32)
+            self.pins[slot, new.prompt_len : new.prompt_len + len(given)] = given.to(self.device, non_blocking=True)
+
+    def remove_request(self, req_id: str) -> None:
+        slot = self.slot_of.pop(req_id, None)
+        if slot is None:
+            return
+        way = self.way[slot]
+        if slot in self.back:
+            self.saved[req_id] = self.back.pop(slot)
+        elif self.joined[slot] and way is not None:
+            self.saved[req_id] = self.save(torch.tensor([slot], device=self.device), way)
+        while len(self.saved) > self.max_num_reqs:
+            self.saved.popitem(last=False)
+        self.number[slot], self.way[slot], self.asked[slot], self.joined[slot] = -1, None, None, False
+
+    def save(self, here: Tensor, way: Way) -> Saved:
+        shown = self.sampler.drafts[here]
+        return Saved(self.slots.take(here, way), shown, self.cut[here], self.reach[here], None if self.carry is None else self.carry[here])
+
+    # --- the forward
+
+    def prepare_inputs_embeds(self, *args: Any, **more: Any) -> None:
+        return None
+
+    def prepare_inputs(self, batch: Any, req_states: Any) -> dict[str, Any]:
+        return {}
+
+    def prepare_dummy_inputs(self, num_reqs: int, num_tokens: int) -> dict[str, Any]:
+        return {}
+
+    def prepare_attn(
+        self, batch: Any, cudagraph_mode: Any, block_tables: Any, slot_mappings: Tensor, attn_groups: Any, kv_cache_config: Any,
+        for_capture: bool = False, ubatch_idx: int = 0,
+    ) -> dict[str, Any]:
+        real = all(r in self.slot_of for r in batch.req_ids)
+        pieces = self.pieces(batch) if real else whole(batch)
+        if real:
+            self.place(batch, block_tables, slot_mappings)
+        row = self.to_device(pieces.row)
+        return build_attn_metadata(
+            attn_groups=attn_groups, num_reqs=len(pieces.row), num_tokens=batch.num_tokens, query_start_loc_gpu=pieces.starts,
+            query_start_loc_cpu=torch.from_numpy(pieces.starts_np), max_query_len=pieces.longest, seq_lens=pieces.ends,
+            max_seq_len=self.max_model_len, block_tables=tuple(t[row] for t in block_tables), slot_mappings=slot_mappings,
+            kv_cache_config=kv_cache_config, positions=batch.positions, causal=pieces.causal,
+        )
+
+    def to_device(self, x: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(x)).to(self.device, non_blocking=True)
+
+    def places(self, batch: Any) -> tuple[Tensor, Tensor]:
+        """(T,) the row and the place in it of every token of the batch."""
+        lengths = np.diff(batch.query_start_loc_np[: batch.num_reqs + 1])
+        row_np = np.repeat(np.arange(batch.num_reqs), lengths)
+        row = self.to_device(row_np)
+        offset = torch.arange(len(row_np), device=self.device) - batch.query_start_loc[row].long()
+        decodes = self.to_device(decoding(batch))[row]
+        base = self.slots.rows.base[batch.idx_mapping[row]]
+        return row, torch.where(decodes, base + offset, batch.positions[: len(row_np)])
+
+    def place(self, batch: Any, block_tables: Any, slot_mappings: Tensor) -> None:
+        """Put the tokens of canvases at their own positions; past the row's end nothing is stored."""
+        row, place = self.places(batch)
+        T = len(place)
+        batch.positions[:T] = place
+        limit = self.slots.rows.limit[batch.idx_mapping[row]]
+        past = self.to_device(decoding(batch))[row] & (place >= limit)
+        for table, slots, page in zip(block_tables, slot_mappings, self.pages, strict=True):
+            found = table[row, (place // page).clamp(max=table.shape[1] - 1)].long() * page + place % page
+            slots[:T] = torch.where(past, -1, found)
+
+    def pieces(self, batch: Any) -> Pieces:
+        """The attention of a batch, row by row from the left."""
+        R, C = batch.num_reqs, self.served.canvas
+        first_np = batch.num_computed_tokens_np[:R].astype(np.int64)
+        start_np, length = batch.query_start_loc_np[: R + 1].astype(np.int64), np.diff(batch.query_start_loc_np[: R + 1]).astype(np.int64)
+        decodes_np = decoding(batch)
+        number = np.where(decodes_np, 3, -(-(first_np + length) // C) - first_np // C)
+        row_np = np.repeat(np.arange(R), number)
+        j_np = np.arange(len(row_np)) - np.repeat(np.cumsum(number) - number, number)
+        prefilled = np.minimum((first_np[row_np] // C + j_np + 1) * C, first_np[row_np] + length[row_np])
+        row, j, ends = self.to_device(row_np), self.to_device(j_np), self.to_device(prefilled)
+        slot = batch.idx_mapping[row]
+        decodes, base = self.to_device(decodes_np)[row], self.slots.rows.base[slot]
+        stop = base + self.to_device(length)[row]
+        reach = torch.minimum(self.reach[slot], stop)
+        cut = torch.minimum(torch.maximum(self.cut[slot], base), reach)
+        bound = torch.where(j == 0, cut, torch.where(j == 1, reach, stop))
+        ends = torch.where(decodes, bound, ends)
+        origin = torch.where(decodes, base, self.to_device(first_np)[row])
+        to = self.to_device(start_np)[row] + ends - origin
+        starts = torch.nn.functional.pad(to, (1, 0)).int()
+        host = starts.cpu().numpy() if self.device.type == "cpu" else outer(start_np, row_np, decodes_np, prefilled - first_np[row_np])
+        longest = int(np.minimum(length, C).max())
+        seen = torch.where(decodes & (j == 2), reach, ends).clamp(min=1).int()
+        return Pieces(row_np, starts, host, seen, (decodes & (j == 0)).int(), longest)
+
+
+def whole(batch: Any) -> Pieces:
+    """Of a batch that only warms the engine up."""
+    R = batch.num_reqs_after_padding
+    host = batch.query_start_loc_np[: R + 1]
+    causal = torch.zeros(R, dtype=torch.int32, device=batch.seq_lens.device)
+    return Pieces(np.arange(R), batch.query_start_loc[: R + 1], host, batch.seq_lens[:R], causal, int(np.diff(host).max()))
+
+
+def outer(start: np.ndarray, row: np.ndarray, decodes: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """(S + 1,) where pieces start at the latest, which is all that the host knows of canvases."""
+    ends = np.where(decodes[row], start[1:][row], start[:-1][row] + offset)
+    return np.concatenate([[0], ends]).astype(np.int32)
+
+
+def decoding(batch: Any) -> np.ndarray:
+    """(R,) bool: rows that run a canvas."""
+    return np.diff(batch.cu_num_logits_np[: batch.num_reqs + 1]) > 0
+
+
+class StrategySampler:
+    """Takes the logits of canvases, gives what was committed, and writes the canvases of the next forward."""
+
+    def __init__(self, base: Any, host: Host) -> None:
+        self.base, self.host, host.sampler = base, host, self
+        self.req_states, self.sampling_states = base.req_states, base.sampling_states
+        self.logprob_token_ids_state = getattr(base, "logprob_token_ids_state", None)
+        self.compute_nans = False
+        self.penalties_state = SimpleNamespace(output_bin_counts=None)
+
+    @property
+    def drafts(self) -> Tensor:
+        """(n, C) what the next forward runs on."""
+        return self.req_states.draft_tokens
+
+    def add_request(self, slot: int, params: Any) -> None:
+        self.sampling_states.add_request(slot, params)
+
+    def apply_staged_writes(self) -> None:
+        self.sampling_states.apply_staged_writes()
+
+    def __call__(self, logits: Tensor, batch: Any, draft_logits: Any = None) -> SamplerOutput:
+        host, R, C = self.host, batch.num_reqs, self.host.served.canvas
+        slots, decodes = batch.idx_mapping_np[:R], decoding(batch)
+        out = torch.zeros(R, C, dtype=torch.int32, device=host.device)
+        count = torch.zeros(R, dtype=torch.int32, device=host.device)
+        owners = np.where(decodes, host.number[slots], -1)
+        for number in np.unique(owners[owners >= 0]):
+            self.step(host.ways[number], np.flatnonzero(owners == number), logits, batch, out, count)
+        done = batch.num_computed_prefill_tokens_np[:R] + batch.num_scheduled_tokens[:R] >= batch.prefill_len_np[:R]
+        joins = np.where(~decodes & done, host.number[slots], -1)
+        for number in np.unique(joins[joins >= 0]):
+            self.join(host.ways[number], slots[joins == number], batch.prefill_len_np[:R][joins == number])
+        length = host.to_device(np.where(decodes, np.diff(batch.query_start_loc_np[: R + 1]), 0).astype(np.int32))
+        return SamplerOutput(
+            sampled_token_ids=out, logprobs_tensors=None, num_nans=None, num_sampled=count, num_rejected=(length - count).clamp(min=0),
+        )
+
+    def step(self, way: Way, which: np.ndarray, logits: Tensor, batch: Any, out: Tensor, count: Tensor) -> None:
+        """One forward later for the rows `which` of the batch, all of one way."""
+        host, C = self.host, self.host.served.canvas
+        index = host.to_device(batch.idx_mapping_np[which].astype(np.int64))
+        which_ = host.to_device(which.astype(np.int64))
+        first, last = (batch.cu_num_logits_np[i].astype(np.int64) for i in (which, which + 1))
+        at = np.minimum(first[:, None] + np.arange(C), last[:, None] - 1)
+        seen = logits[host.to_device(at)].float()
+        rows = host.slots.take(index, way)
+        carry = None if host.carry is None else host.carry[index]
+        if carry is not None:
+            last_row = torch.where((rows.phase == COMMIT)[:, None], seen[:, -1], carry)
+            host.carry.index_copy_(0, index, last_row)
+        made = advance(rows, way, host.facts, seen, carry, self.given(index, rows.base + C, C))
+        out.index_copy_(0, which_, made.out.int())
+        count.index_copy_(0, which_, made.count.int())
+        self.settle(index, way, made.rows)
+
+    def given(self, index: Tensor, base: Tensor, width: int) -> Tensor:
+        """(r, width) what is given right of the prompts at the places from `base (r,)` on."""
+        place = base[:, None] + torch.arange(width, device=base.device)
+        if self.host.pins is None:
+            return torch.full_like(place, FREE)
+        pins = self.host.pins[index[:, None], place.clamp(max=self.host.pins.shape[1] - 1)].long()
+        return torch.where(place < self.host.pins.shape[1], pins, FREE)
+
+    def settle(self, index: Tensor, way: Way, rows: Rows) -> None:
+        """Store rows, and what their next forward shows."""
+        host = self.host
+        host.slots.put(index, way, rows)
+        shown = show(rows, way, host.facts)
+        host.cut.index_copy_(0, index, shown.cut)
+        host.reach.index_copy_(0, index, shown.reach)
+        self.drafts.index_copy_(0, index, shown.tokens.to(self.drafts.dtype))
+
+    def join(self, way: Way, slots: np.ndarray, prefill: np.ndarray) -> None:
+        """Prefill is over: the first canvases, with the prompts' tails in them. Rows that were taken out go on where they were."""
+        host, C = self.host, self.host.served.canvas
+        host.joined[slots] = True
+        returns = np.isin(slots, list(host.back))
+        for slot in slots[returns]:
+            self.resume(int(slot), way)
+        slots, prefill = slots[~returns], prefill[~returns].astype(np.int64)
+        if not len(slots):
+            return
+        index, P = host.to_device(slots.astype(np.int64)), host.to_device(prefill)
+        base = (P - int(host.facts.shifted)) // C * C
+        base = torch.where(host.max_model_len - C < P, P, base)
+        place = base[:, None] + torch.arange(C, device=P.device)
+        tail = self.req_states.all_token_ids.gpu[index[:, None], place.clamp(max=host.max_model_len - 1)]
+        given = torch.where(place < P[:, None], tail.long(), self.given(index, base, C))
+        asked = [host.asked[s] for s in slots]
+        zero = torch.zeros_like(P)
+        rows = host.slots.take(index, None)
+        rows = replace(
+            rows, base=base, start=base, limit=host.to_device(host.limit[slots]), sent=P, step=zero, clock=zero, windows=zero,
+            key=torch.tensor([a.seed for a in asked], device=P.device),
+            holes_end=P + torch.tensor([len(a.pins) for a in asked], device=P.device),
+        )
+        self.settle(index, way, settle(rows, way, host.facts, given))
+
+    def resume(self, slot: int, way: Way) -> None:
+        """A row that was taken out goes on where it was."""
+        host, here = self.host, torch.tensor([slot], device=self.host.device)
+        saved = host.back.pop(slot)
+        host.slots.put(here, way, saved.rows)
+        host.cut[here], host.reach[here], self.drafts[here] = saved.cut, saved.reach, saved.shown
+        if host.carry is not None:
+            host.carry[here] = saved.carry

@@ -1,0 +1,61 @@
+"""`decoders serve`: vLLM's OpenAI server with this plugin on."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from decoders.core.errors import UsageError
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+@click.option("-m", "--model", required=True, metavar="PATH", help="The directory of a checkpoint, its name on the hub, or nano.")
+@click.option("-d", "--decoder", default="threshold", show_default=True, metavar="SPEC", help="For requests that name none.")
+@click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="[VLLM OPTIONS]...")
+def serve(model: str, decoder: str, options: tuple[str, ...]) -> None:
+    """Serve a model over HTTP, as OpenAI does, with vLLM; its options follow: --port, --tensor-parallel-size and all others.
+
+    A request chooses its decoder by itself: {"vllm_xargs": {"decoder": "sdar:tau=0.8", "seed": 7}}. See docs/vllm.md.
+    """
+    args = arguments(model, decoder, options)
+    if importlib.util.find_spec("vllm") is None:
+        raise UsageError("vLLM is not installed here: pip install 'dllm-decoders-vllm[vllm]'")
+    os.execv(sys.executable, [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *args])
+
+
+def arguments(model: str, decoder: str, options: Sequence[str]) -> list[str]:
+    """The arguments of vLLM's server. Raises `UsageError` for a model or a decoder that cannot be served, before an engine starts."""
+    from decoders import registry
+    from decoders_vllm.plugin import overrides
+
+    registry.get(decoder)
+    name, given = registry.split("models", model)
+    if name == "nano":
+        if set(given) - {"attention"} or given.get("attention", "block") != "block":
+            raise UsageError(f"{model!r} cannot be served: the engine runs nano with attention=block and takes no other of its options")
+        import decoders.models.nano as embedded
+
+        directory = str(Path(embedded.__file__).parent)
+    else:
+        directory = model
+    more: dict[str, Any] = {}
+    if Path(directory).is_dir():
+        more = overrides(directory)
+    elif directory.startswith((".", "~", "/")):
+        raise UsageError(f"there is no checkpoint directory {directory!r}")
+    args = ["--model", directory, "--additional-config", json.dumps({"decoder": decoder})]
+    if name == "nano":
+        args += ["--served-model-name", "nano"]
+    if more:
+        args += ["--hf-overrides", json.dumps(more)]
+    for option in ("--additional-config", "--hf-overrides"):
+        if option in args and any(o.partition("=")[0] == option for o in options):
+            raise UsageError(f"{option} is set by this command; leave it out")
+    return [*args, *options]
