@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+PAGES := README.md docs/benchmarks.md docs/cli.md docs/strategies.md
 
 .PHONY: demo test slow lint docs clean results
 
@@ -22,10 +23,10 @@ slow: $(VENV)/installed
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m cogapp --check README.md docs/benchmarks.md
+	$(BIN)/python -m cogapp --check $(PAGES)
 
 docs: $(VENV)/installed
-	$(BIN)/python -m cogapp -r README.md docs/benchmarks.md
+	$(BIN)/python -m cogapp -r $(PAGES)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

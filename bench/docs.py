@@ -39,6 +39,12 @@ def plug_table(kind: str) -> str:
     return markdown(["name", "what it does", "options and defaults", "declares"], rows)
 
 
+def shelf_line() -> str:
+    """How many strategies there are, and how many recorded cases of official implementations the replay counts on."""
+    own = [e for e in entries("strategies") if e.distribution == DISTRIBUTION and not e.problem]
+    return f"{len(own)} strategies, every one held to the same laws and, where recorded runs of an official implementation exist, to those."
+
+
 def help_of(*command: str) -> str:
     """What `decoders COMMAND --help` prints, in a fence."""
     done = subprocess.run(

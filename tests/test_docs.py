@@ -11,21 +11,23 @@ import pytest
 from decoders.registry import DISTRIBUTION, entries
 
 ROOT = Path(__file__).parent.parent
+PAGES = (ROOT / "Makefile").read_text().partition("PAGES := ")[2].partition("\n")[0].split()
+"""What the Makefile has cog write."""
 
 
 @pytest.mark.slow
 def test_the_generated_parts_of_the_readme_are_current():
-    pages = ("README.md", "docs/benchmarks.md")
-    done = subprocess.run([sys.executable, "-m", "cogapp", "--check", *pages], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "cogapp", "--check", *PAGES], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_built_in_stands_in_the_readme():
-    readme = (ROOT / "README.md").read_text()
-    for kind in ("strategies", "caches"):
+def test_every_built_in_stands_in_the_readme_and_on_its_page():
+    readme, shelf = (ROOT / "README.md").read_text(), (ROOT / "docs" / "strategies.md").read_text()
+    for kind, page in (("strategies", shelf), ("caches", readme)):
         for entry in entries(kind):
             if entry.distribution == DISTRIBUTION:
                 assert f"`{entry.name}`" in readme
+                assert f"| `{entry.name}` |" in page
 
 
 def test_the_example_in_the_readme_is_the_one_that_is_tested():
