@@ -58,9 +58,9 @@ part() {
     case $1 in
     recordings-*)
         said=$(latency "${1#recordings-}" "" --record-only && latency "${1#recordings-}" -all --record-only) || return 1 ;;
-    suites)
+    suites) # the file with =, or pytest takes it for a place of tests, and its folder for theirs
         said=$(python -m pytest -q bench/suites --on "$device" "${suites[@]}" --benchmark-columns median,iqr,rounds \
-            --benchmark-json "$out/suites.json") || { echo "$said"; return 1; } ;;
+            "--benchmark-json=$out/suites.json") || { echo "$said"; return 1; } ;;
     *-b*)
         shape=${1%%-b[0-9]*} kind=""
         size=${1#"$shape"-b}

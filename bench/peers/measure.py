@@ -133,7 +133,7 @@ def compare(case: Case, setting: Setting, ours: Process, peer: Process, repeats:
         try:
             return peer.ask(job, prompts, draws)
         except UsageError as e:
-            raise Unable(str(e)) from None
+            raise PeerError(str(e)) from None
 
     try:
         made = theirs()
@@ -145,7 +145,7 @@ def compare(case: Case, setting: Setting, ours: Process, peer: Process, repeats:
             first, second = (own, theirs) if i % 2 == 0 else (theirs, own)
             a, b = first()["seconds"], second()["seconds"]
             pairs.append((a, b) if i % 2 == 0 else (b, a))
-    except Unable as e:
+    except PeerError as e:
         return Compared(case, str(e), peer.versions, tuple(peer.offers))
     left, right = ([row["tokens"] for row in x["rows"]] for x in (mine, made))
     equal = [a == b for x, y in zip(left, right, strict=True) for a, b in zip(x, y, strict=True)]
@@ -155,7 +155,7 @@ def compare(case: Case, setting: Setting, ours: Process, peer: Process, repeats:
     return Compared(case, "", peer.versions, tuple(peer.offers), len(prompts), same, fmean(equal), *sides, ratios)
 
 
-class Unable(Exception):
+class PeerError(Exception):
     """A peer said that it cannot do a case."""
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty, Queue
 from tempfile import TemporaryFile
@@ -17,11 +18,14 @@ from decoders import UsageError
 from decoders_bench.peers.environments import last_line
 
 SCRIPTS = Path(__file__).parent / "scripts"
+START = 300.0
+"""Seconds that a process may take to be ready."""
 
 
 class Process:
     """`script` in the environment of `python`, in the process group of whoever starts it. Raises `UsageError`, also in `ask`, with the
-    line that the process says is wrong, or ends with, or if it is silent for `patience` seconds; it has then ended."""
+    line that the process says is wrong, or ends with, or if it does not answer for `patience` seconds; unless it said so
+    itself, it has then ended."""
 
     def __init__(self, python: Path, script: Path, patience: float) -> None:
         self.patience, self.lines = patience, Queue[str]()
@@ -30,9 +34,10 @@ class Process:
         self.child = subprocess.Popen(
             [python, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True, env=env
         )
-        Thread(target=self.read, daemon=True).start()
+        self.reader = Thread(target=self.read, daemon=True)
+        self.reader.start()
         try:
-            hello = self.hear()
+            hello = self.hear(START)
         except UsageError:
             self.close()
             raise
@@ -41,16 +46,18 @@ class Process:
 
     def read(self) -> None:
         assert self.child.stdout
-        for line in self.child.stdout:
-            self.lines.put(line)
+        with self.child.stdout as lines:
+            for line in lines:
+                self.lines.put(line)
         self.lines.put("")
 
-    def hear(self) -> dict[str, Any]:
+    def hear(self, patience: float) -> dict[str, Any]:
         try:
-            line = self.lines.get(timeout=self.patience)
+            line = self.lines.get(timeout=patience)
         except Empty:
             self.child.kill()
-            raise UsageError(f"no answer in {self.patience:g} seconds") from None
+            self.child.wait()
+            raise UsageError(f"no answer in {patience:g} seconds") from None
         if not line:
             self.child.wait()
             self.errors.seek(0)
@@ -62,11 +69,9 @@ class Process:
 
     def ask(self, job: Mapping[str, Any], prompts: list[list[int]], draws: list[Any] | None = None) -> dict[str, Any]:
         assert self.child.stdin
-        try:
+        with suppress(BrokenPipeError):  # how it ended is heard next
             print(json.dumps({"job": job, "prompts": prompts, "draws": draws}), file=self.child.stdin, flush=True)
-        except BrokenPipeError:
-            pass  # how it ended is heard now
-        return self.hear()
+        return self.hear(self.patience)
 
     def close(self) -> None:
         if self.child.stdin:
@@ -76,6 +81,7 @@ class Process:
         except subprocess.TimeoutExpired:
             self.child.kill()
             self.child.wait()
+        self.reader.join(10)
         self.errors.close()
 
     def __enter__(self) -> Self:

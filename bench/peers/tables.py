@@ -12,8 +12,8 @@ from decoders_bench.peers.measure import Compared, Side
 from decoders_bench.results import markdown, recorded_on, rows_of
 
 HEADER = (
-    "what of it", "here", "same canvases", "forwards a prompt, here / there", "tokens per forward, here / there", "tokens/s, here over there",
-    "the same a forward",
+    "what of it", "here", "same canvases", "forwards a prompt, here / there", "tokens per forward, here / there",
+    "tokens/s, here over there", "the same a forward",
 )
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -49,10 +49,11 @@ def peer_tables(rows: Sequence[Compared]) -> str:
 
 
 def line(r: Compared) -> list[str]:
-    assert r.ours and r.peer and r.ratio and r.ratio_per_forward
+    assert r.ours is not None
+    assert r.peer is not None
     cache = f", cache `{r.case.cache}`" if r.case.attention == "block" else ""
     same = f"{r.same} of {r.prompts}" + ("" if r.same == r.prompts else f"; {100 * r.agreement:.0f} % of positions")
-    spread = f"{r.ratio:.2f} ({min(r.ratios):.2f}-{max(r.ratios):.2f})"
+    spread = f"{r.ratio or 0:.2f} ({min(r.ratios):.2f}-{max(r.ratios):.2f})"
     return [
         r.case.named, f"`{r.case.decoder}`{cache}", same,
         f"{r.ours.nfe / r.prompts:.1f} / {r.peer.nfe / r.prompts:.1f}",
@@ -66,7 +67,8 @@ def differs(r: Compared) -> bool:
 
 def unexplained(rows: Sequence[Compared]) -> list[str]:
     """A difference that nobody expected is said to be one."""
-    return [f"- {r.case.named} against `{r.case.decoder}`: they differ, and we do not know why." for r in rows if differs(r) and not r.case.because]
+    odd = [r.case for r in rows if differs(r) and not r.case.because]
+    return [f"- {case.named} against `{case.decoder}`: they differ, and we do not know why." for case in odd]
 
 
 def reading(rows: Sequence[Compared]) -> str:
@@ -91,8 +93,8 @@ def peers_section() -> str:
 
 
 ABOUT = (
-    "each decoder in a process of one thread, in turns, one prompt at a time; medians of paired repeats, with the least and the largest, of "
-    "the processor time of the process, since others use the machine. Tokens are those left of the first stop token; neither prompts nor "
-    "padding count. A ratio above 1 means that this library is faster. The masked model is `nano`; DiffusionGemma is one of that size with "
+    "each decoder in a process of one thread, in turns, one prompt at a time; medians of paired repeats, with the least and the largest, "
+    "of the processor time of the process, since others use the machine. Tokens are those left of the first stop token; neither prompts "
+    "nor padding count. A ratio above 1 means that this library is faster. The masked model is `nano`; DiffusionGemma is one of that size with "
     "random weights, and both sides are given the same random numbers."
 )

@@ -1,6 +1,6 @@
 """The networks that peers are given, read from a directory with the classes of transformers."""
 
-from functools import lru_cache
+from functools import cache
 
 import torch
 from serving import Counted
@@ -14,7 +14,7 @@ def masked(job):
     net = AutoModelForCausalLM.from_pretrained(job["path"], dtype=torch.float32).eval()
     plain = net.forward
 
-    @lru_cache(maxsize=None)
+    @cache
     def sees(n):
         block = torch.arange(n) // job["block"] if job["attention"] == "block" else torch.zeros(n, dtype=torch.long)
         hidden = torch.zeros(n, n).masked_fill(block[None] > block[:, None], torch.finfo(torch.float32).min)

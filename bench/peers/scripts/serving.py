@@ -2,8 +2,9 @@
 turns with others. It runs in the decoder's own environment, so nothing of this library may be imported here.
 
 The first line out is `{"versions": {...}, "offers": [...]}`. Then, line by line:
-in `{"job": {...}, "prompts": [[...]], "draws": [...]}`, out `{"rows": [{"tokens": [...], "nfe": n}], "seconds": s}` (and "draws" in rows of a job that records them), or
-`{"error": "..."}`. `seconds` is the processor time of this process, of one thread, with the model in place.
+in `{"job": {...}, "prompts": [[...]], "draws": [...]}`, out `{"rows": [{"tokens": [...], "nfe": n}], "seconds": s}`, or
+`{"error": "..."}`; rows of a job that records its draws have "draws", too. `seconds` is the processor time of this process, of one
+thread, with the model in place.
 """
 
 import contextlib
@@ -29,7 +30,8 @@ def serve(prepare, packages, offers=()):
         out.flush()
 
     python = ".".join(map(str, sys.version_info[:3]))
-    answer(versions={"python": python, **{name: metadata.version(name) for name in ("torch", "transformers", *packages)}}, offers=list(offers))
+    versions = {name: metadata.version(name) for name in ("torch", "transformers", *packages)}
+    answer(versions={"python": python, **versions}, offers=list(offers))
     ready = {}
     for line in sys.stdin:
         asked = json.loads(line)

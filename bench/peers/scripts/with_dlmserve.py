@@ -26,7 +26,7 @@ def engine(job):
     """The engine around a network that it did not load: its loader knows LLaDA alone, by its mask token's number."""
     net, count = masked(job)
     loaded = LoadedLLaDA(net, Given(), torch.device("cpu"), "bf16", job["mask"])
-    with mock.patch.object(dlmserve.engine, "load_model", lambda **_: loaded):
+    with mock.patch.object(dlmserve.engine, "load_model", return_value=loaded):
         own = Engine()
     params = SamplingParams(gen_length=job["length"], block_length=job["block"], **job["options"])
 
