@@ -10,8 +10,13 @@ from decoders.core.options import Option
 from decoders.models.families import FAMILIES, Family
 from decoders.registry import DISTRIBUTION, Entry, entries
 from decoders_bench.cache_tables import cache_summary, cache_tables, cache_time_table, calibration_table
+from decoders_bench.constraints.tables import constraints_section
+from decoders_bench.exactness.tables import exactness_table, load_exactness
 from decoders_bench.mode_tables import mode_pairs, mode_reading, mode_tables, mode_verdicts
 from decoders_bench.modes import load_modes
+from decoders_bench.quality.summary import curves, points
+from decoders_bench.quality.summary import load as load_quality
+from decoders_bench.quality.tables import curve_table, place_table, point_table
 from decoders_bench.results import (
     load_cache_times,
     load_caches,
@@ -23,6 +28,8 @@ from decoders_bench.results import (
     task_table,
     timing_table,
 )
+from decoders_bench.vllm import read as read_vllm
+from decoders_bench.vllm import table as vllm_table
 
 RESULTS = Path(__file__).parent / "results"
 VERDICT = "Each against the most right threshold that takes no more forwards, on the same items, by McNemar's test at 5 %:"
@@ -37,6 +44,35 @@ def plug_table(kind: str) -> str:
     own: list[Entry] = [e for e in entries(kind) if e.distribution == DISTRIBUTION and not e.problem]
     rows = [[f"`{e.name}`", e.summary.replace("|", "\\|"), " ".join(map(written, e.options)), ", ".join(e.capabilities)] for e in own]
     return markdown(["name", "what it does", "options and defaults", "declares"], rows)
+
+
+def quality_section() -> str:
+    """The default grid of `decoders bench quality`: every setting over all tasks, the curves, and what differs beyond chance."""
+    run = load_quality(RESULTS / "quality")
+    own = points(run.rows)
+    head = run.info["environment"]["hardware"]
+    return "\n\n".join([head, point_table(own), curve_table(curves(own), own), place_table(run.rows)])
+
+
+def shelf_section() -> str:
+    """Every strategy at its defaults, on the same items."""
+    run = load_quality(RESULTS / "shelf")
+    own = sorted(points(run.rows), key=lambda p: (-p.summary.accuracy, p.summary.nfe))
+    return "\n\n".join([run.info["environment"]["hardware"], point_table(own), place_table(run.rows)])
+
+
+def exactness_section() -> str:
+    path = RESULTS / "exactness.json"
+    return f"{recorded_on(path)}\n\n{exactness_table(load_exactness(path))}"
+
+
+def constraints_part() -> str:
+    return constraints_section(RESULTS / "constraints.json")
+
+
+def vllm_section() -> str:
+    path = RESULTS / "vllm.json"
+    return f"{recorded_on(path)}\n\n{vllm_table(read_vllm(path))}"
 
 
 def shelf_line() -> str:

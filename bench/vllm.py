@@ -15,6 +15,8 @@ from typing import Any
 
 import click
 
+from decoders_bench.options import emit, json_option
+
 LENGTH, REQUESTS = 32, 16
 
 
@@ -82,14 +84,19 @@ def own_loop(loaded: Any, decoder: str, prompts: Sequence[str], batch: int) -> t
 @click.option("-d", "--decoder", default="threshold:tau=0.9", show_default=True, help="decoder spec")
 @click.option("--repeats", default=5, show_default=True, type=click.IntRange(1))
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="write the results here as JSON")
-def vllm_command(decoder: str, repeats: int, output: Path | None) -> None:
+@json_option
+def vllm_command(decoder: str, repeats: int, output: Path | None, as_json: bool) -> None:
     """Tokens per second of the library's loop and of vLLM, at 1, 4 and 8 requests in flight."""
     import torch
-    from decoders_vllm.plugin import overrides
-    from vllm import LLM, SamplingParams
 
     import decoders
-    from decoders_bench.results import save
+
+    try:
+        from decoders_vllm.plugin import overrides
+        from vllm import LLM, SamplingParams
+    except ImportError:
+        raise decoders.UsageError("vLLM and its plugin are not installed here; see plugins/vllm/environment.sh") from None
+    from decoders_bench.results import document, save
     from decoders_bench.tasks import TASKS
 
     torch.set_num_threads(1)
@@ -118,3 +125,5 @@ def vllm_command(decoder: str, repeats: int, output: Path | None) -> None:
     if output:
         save(output, rows)
     click.echo(table(rows))
+    if as_json:
+        emit(document("vllm", rows))

@@ -12,7 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from decoders import Blocks, Generator, UsageError, decode, get, get_cache
 from decoders.caches.entropycache import EntropyCache
-from decoders.models.adapter import TransformersModel, compact
+from decoders.models.adapter import TransformersModel
 from decoders_bench.cache_tables import cache_summary, cache_table, cache_tables, cache_time_table, calibration_table, pays, reading
 from decoders_bench.cache_time import PLAIN, SHAPES, Once, Run, Timed, build, recording, time_caches, undisturbed
 from decoders_bench.caches import LENGTHS, Job, Measured, jobs_for, measure, mixed
@@ -99,7 +99,7 @@ def test_the_padding_is_what_the_adapter_runs(net):
     def listening(need):
         inner = session(need)
         run_ = inner.run
-        inner.run = lambda rows, *x: (shapes.append((x[0].shape[0], compact(x[3], 0, inner.sizes).shape[1])), run_(rows, *x))[1]
+        inner.run = lambda rows, at, index, *x: (shapes.append(tuple(index.shape)), run_(rows, at, index, *x))[1]
         return inner
 
     model.session = listening

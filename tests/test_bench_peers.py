@@ -185,6 +185,11 @@ def script(monkeypatch):
         del sys.modules[name]
 
 
+@pytest.fixture(scope="module")
+def random_gemma(tmp_path_factory):
+    return settings.diffusion_gemma(1, tmp_path_factory.mktemp("gemma"))
+
+
 @pytest.mark.parametrize("attention", ["bidirectional", "block"])
 def test_peers_get_the_network_that_this_library_runs(script, attention):
     """One forward of a canvas whose first block is decided: the same logits."""
@@ -200,16 +205,16 @@ def test_peers_get_the_network_that_this_library_runs(script, attention):
     )
     f, p = seen[-1]
     end = len(setting.prompts[0]) + 16
-    logits = net(f.tokens[:, :end]).logits
+    with torch.inference_mode():
+        logits = net(f.tokens[:, :end]).logits
     assert count.times == 1
     wanted = p.at[0] < p.width
     torch.testing.assert_close(logits[0, f.at[0][p.at[0][wanted]]], p.logits[0][wanted], atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("options", "nfe"), [({"bound": 2.0, "t_max": 0.1, "t_min": 0.05, "confidence": 9.0}, 4), ({"bound": 0.1}, 8)])
-def test_with_the_same_random_numbers_gemma_is_what_transformers_generates(script, tmp_path, options, nfe):
-    theirs, own = script("with_transformers"), script("with_decoders")
-    setting = settings.diffusion_gemma(1, tmp_path)
+def test_with_the_same_random_numbers_gemma_is_what_transformers_generates(script, random_gemma, options, nfe):
+    theirs, own, setting = script("with_transformers"), script("with_decoders"), random_gemma
     given = {"block_steps": 4, "t_max": 0.8, "t_min": 0.4, "stability": 1, "confidence": 0.005, **options}
     decoder = "gemma:" + ",".join(f"{k}={v}" for k, v in given.items())
     job = Case("", "", decoder, options=given, model="diffusion_gemma", length=64).job(setting.path, None)
@@ -226,6 +231,7 @@ def test_with_the_same_random_numbers_gemma_is_what_transformers_generates(scrip
 
 def test_the_line_protocol_answers_what_goes_wrong_and_goes_on(tmp_path):
     (tmp_path / "serving.py").write_text((SCRIPTS / "serving.py").read_text())
+    (tmp_path / "torch.py").write_text("def set_num_threads(n):\n    assert n == 1\n")  # the real one takes seconds to import
     (tmp_path / "with_this.py").write_text(
         "from serving import serve\n"
         "def prepare(job):\n"

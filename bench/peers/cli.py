@@ -27,7 +27,7 @@ def peers_command(peers: tuple[str, ...], prompts: int, repeats: int, environmen
     import torch
 
     from decoders_bench.peers.cases import CASES
-    from decoders_bench.peers.measure import compare_all
+    from decoders_bench.peers.measure import Compared, compare_all
     from decoders_bench.peers.settings import diffusion_gemma, nano
     from decoders_bench.peers.tables import ABOUT, peer_tables
     from decoders_bench.results import document, hardware, save
@@ -37,9 +37,15 @@ def peers_command(peers: tuple[str, ...], prompts: int, repeats: int, environmen
     with TemporaryDirectory() as made, progress() as bar:
         settings = {"nano": nano(prompts), "diffusion_gemma": diffusion_gemma(prompts, Path(made))}
         step = bar.add_task("comparisons", total=len(cases))
-        rows = compare_all(cases, settings, environments.absolute(), repeats, lambda _: bar.advance(step))
-    if output:
-        save(output, rows)
+        rows: list[Compared] = []
+
+        def keep(row: Compared) -> None:
+            rows.append(row)
+            bar.advance(step)
+            if output:
+                save(output, rows)
+
+        compare_all(cases, settings, environments.absolute(), repeats, keep)
     click.echo(f"{hardware()}; {ABOUT}\n\n{peer_tables(rows)}")
     if as_json:
         emit(document("peers", rows))

@@ -24,8 +24,7 @@ START = 300.0
 
 class Process:
     """`script` in the environment of `python`, in the process group of whoever starts it. Raises `UsageError`, also in `ask`, with the
-    line that the process says is wrong, or ends with, or if it does not answer for `patience` seconds; unless it said so
-    itself, it has then ended."""
+    line that the process says is wrong or ends with, or if it does not answer for `patience` seconds, after which it is ended."""
 
     def __init__(self, python: Path, script: Path, patience: float) -> None:
         self.patience, self.lines = patience, Queue[str]()

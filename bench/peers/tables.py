@@ -13,7 +13,7 @@ from decoders_bench.results import markdown, recorded_on, rows_of
 
 HEADER = (
     "what of it", "here", "same canvases", "forwards a prompt, here / there", "tokens per forward, here / there",
-    "tokens/s, here over there", "the same a forward",
+    "tokens/s, here over there", "time a forward, there over here",
 )
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -95,6 +95,6 @@ def peers_section() -> str:
 ABOUT = (
     "each decoder in a process of one thread, in turns, one prompt at a time; medians of paired repeats, with the least and the largest, "
     "of the processor time of the process, since others use the machine. Tokens are those left of the first stop token; neither prompts "
-    "nor padding count. A ratio above 1 means that this library is faster. The masked model is `nano`; DiffusionGemma is one of that size with "
-    "random weights, and both sides are given the same random numbers."
+    "nor padding count. A ratio above 1 means that this library is faster. The masked model is `nano`; DiffusionGemma is one of that size "
+    "with random weights, and both sides are given the same random numbers."
 )

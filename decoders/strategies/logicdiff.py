@@ -21,7 +21,7 @@ from decoders.strategies.llada import is_stop, per_window
 
 ROLES = ("premise", "connective", "derived", "conclusion", "filler")
 HEURISTIC = "heuristic"
-SHIPPED = {"nano": Path(__file__).parent.parent / "models" / "nano" / "roles.safetensors"}
+SHIPPED = {"nano": Path(__file__).parent / "nano_roles.safetensors"}
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ for family in sdar sdar_moe fast_dllm_v2 llada2; do
     VLLM_ENABLE_V1_MULTIPROCESSING=0 run plugins/vllm/tests/test_families.py --family "$family"
 done
 run plugins/vllm/tests/test_server.py --soak "$soak"
+run plugins/vllm/tests/test_parallel.py
 # Pooling and the stock server are on vLLM's older runner, which needs no Triton and fails beside the shim.
 plain() { env -u TRITON_INTERPRET -u PYTHONPATH "$venv/bin/python" -m pytest -q -c plugins/vllm/tests/pytest.ini --noconftest "$@"; }
 VLLM_ENABLE_V1_MULTIPROCESSING=0 plain plugins/vllm/tests/test_pooling_compact.py plugins/vllm/tests/test_pooling.py

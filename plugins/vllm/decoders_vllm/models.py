@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from torch import Tensor
 from vllm.model_executor.models.bailing_moe import BailingMoeV2ForCausalLM
 from vllm.model_executor.models.qwen2 import Qwen2ForCausalLM
 from vllm.model_executor.models.qwen3 import Qwen3ForCausalLM
@@ -19,6 +22,13 @@ class Hosted:
     @staticmethod
     def get_model_state_cls() -> type[Host]:
         return Host
+
+    def compute_logits(self, hidden_states: Tensor) -> Any:
+        """Of canvases. A forward of prefills alone has none, and ranks gather nothing then: vLLM's gathering on a CPU divides by the number
+        of rows."""
+        if not len(hidden_states):
+            return hidden_states.new_empty(0, self.logits_processor.org_vocab_size)
+        return super().compute_logits(hidden_states)
 
 
 class Qwen3ForBlockDiffusion(Hosted, Qwen3ForCausalLM):

@@ -8,13 +8,14 @@ from typing import Any
 from decoders.core.errors import UsageError
 
 ARCHITECTURES = {
-    "SDARForCausalLM": "Qwen3ForBlockDiffusion",
-    "SDARMoeForCausalLM": "Qwen3MoeForBlockDiffusion",
-    "Fast_dLLM_QwenForCausalLM": "Qwen2ForBlockDiffusion",
-    "LLaDA2MoeModelLM": "BailingMoeV2ForBlockDiffusion",
-    "NanoForBlockDiffusion": "Qwen3ForBlockDiffusion",
+    "SDARForCausalLM": "models:Qwen3ForBlockDiffusion",
+    "SDARMoeForCausalLM": "models:Qwen3MoeForBlockDiffusion",
+    "Fast_dLLM_QwenForCausalLM": "models:Qwen2ForBlockDiffusion",
+    "LLaDA2MoeModelLM": "models:BailingMoeV2ForBlockDiffusion",
+    "NanoForBlockDiffusion": "models:Qwen3ForBlockDiffusion",
+    "DiffusionGemmaForStrategies": "gemma:DiffusionGemmaForStrategies",
 }
-"""`architectures` of config.json to the class that runs it; the embedded model's is given by `overrides`."""
+"""`architectures` of config.json to the class that runs it; the last two are given by `overrides`."""
 SMALLEST_PAGE = 16
 
 
@@ -33,13 +34,14 @@ def register() -> None:
     configs.register()
     pooling.register()
     for architecture, cls in ARCHITECTURES.items():
-        ModelRegistry.register_model(architecture, f"decoders_vllm.models:{cls}")
+        ModelRegistry.register_model(architecture, f"decoders_vllm.{cls}")
         MODELS_CONFIG_MAP[architecture] = Hosting
 
 
 def overrides(directory: str) -> dict[str, Any]:
     """`hf_overrides` for the checkpoint in a directory: what its config.json does not say of itself. Only checkpoints of the embedded
-    model's family need any. Raises `UsageError` for a family that is not served."""
+    model's family need any, and those of DiffusionGemma, which vLLM would run with its own sampler. Raises `UsageError` for a family that
+    is not served."""
     from pathlib import Path
 
     from decoders.models.reading import read_json
@@ -47,6 +49,8 @@ def overrides(directory: str) -> dict[str, Any]:
 
     config = read_json(Path(directory) / "config.json")
     family = family_in(Path(directory), config)
+    if family.name == "diffusion_gemma":
+        return {"architectures": ["DiffusionGemmaForStrategies"]}
     if family.name != "nano":
         return {}
     return {"architectures": ["NanoForBlockDiffusion"], "canvas_length": family.blocks(config, "block")[0]}
@@ -78,6 +82,11 @@ def host(vllm_config: Any) -> None:
             f"pages of {cache.block_size} positions do not hold whole blocks of {served.canvas}, so prefixes cannot be cached; take a "
             f"block_size that is a multiple of {served.canvas}, or no prefix caching"
         )
+    if served.causal:
+        from vllm.model_executor.models.config import Gemma4Config
+
+        Gemma4Config.verify_and_update_config(vllm_config)  # the backend for heads of several sizes
+        model.hf_config.vision_config = None  # text only
     vllm_config.diffusion_config = DiffusionConfig(canvas_length=served.canvas)
     model.hf_config.decoders_served = served.written
     model.generation_config = "vllm"  # a checkpoint's own temperature would be refused in every request

@@ -74,6 +74,11 @@ def check(served: Served, decoder: Decoder, spec: str, infill: bool) -> None:
     """Raises `UsageError` for what the engine cannot do."""
     if wants(decoder):
         raise UsageError(f"{spec} asks another model to reason; do that first, put it into the prompt, and name the decoder of the answer")
+    if served.mask_id is None and decoder.needs_mask:
+        raise UsageError(f"{spec} needs a model with a mask token, and the family {served.family} has none")
+    if served.causal and (decoder.needs_causal or decoder.windows(served.windows, True) != served.windows):
+        raise UsageError(f"{spec} works on other windows than whole canvases, or asks what follows from the left alone, which the family "
+                         f"{served.family} does not carry; take a diffusion decoder such as gemma")
     if decoder.asks_ahead and not served.shifted:
         raise UsageError(
             f"{spec} verifies several positions in one causal forward; output i of the family {served.family} predicts position i, which "
@@ -143,6 +148,8 @@ def request_of(served: Served, args: Mapping[str, Any] | None, max_tokens: int |
 
 def pinned(served: Served, holes: Any) -> tuple[int, ...]:
     """`infill` as `Request.pins`."""
+    if holes and served.mask_id is None:
+        raise UsageError(f"infill needs a mask token for the holes, and the family {served.family} has none")
     if not isinstance(holes, list | tuple) or any(isinstance(t, bool) or not isinstance(t, int) for t in holes):
         raise UsageError(f"infill must be a list of token ids, with the mask token {served.mask_id} where a hole is, not {holes!r}")
     if any(not 0 <= t < served.vocab for t in holes):

@@ -17,7 +17,7 @@ from torch import Tensor
 from decoders.core.decoder import Decoder, Query
 from decoders.core.pred import Pred
 from decoders.core.state import State, choose
-from decoders.core.windows import Windows
+from decoders.core.windows import Blocks, Windows
 
 IDLE, DENOISE, COMMIT = range(3)
 FREE = -1  # in `Rows.pins`: nothing is given there
@@ -27,7 +27,7 @@ FREE = -1  # in `Rows.pins`: nothing is given there
 class Facts:
     """What a row's transitions need to know of the model and of the engine."""
 
-    mask_id: int
+    mask_id: int | None
     vocab: int
     stop_ids: tuple[int, ...]
     never: tuple[int, ...]
@@ -36,6 +36,8 @@ class Facts:
     """Output i predicts position i + 1."""
     keep: bool
     """Keys and values of a finished row may be read by a later one (prefix caching), so whole blocks are committed before it ends."""
+    causal: bool = False
+    """Canvases start where a prompt ends, and what is left of them is read causally."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,24 @@ class Rows:
         """(r,) the place after the canvas, or after the row."""
         return torch.minimum(self.base + self.tokens.shape[1], self.limit)
 
-    # what `Windows` read of a canvas
+    # what `Windows` read of a canvas; `Canvases` read nothing of that
     block_causal = True
     causal_context = False
 
     @property
     def live(self) -> Tensor:
         return self.phase != IDLE
+
+
+@dataclass(frozen=True)
+class Canvases(Blocks):
+    """Windows that are whole canvases, wherever those start."""
+
+    def span(self, c: Any) -> tuple[Tensor, Tensor]:
+        return c.start, c.start + self.size
+
+    def lead(self, c: Any) -> Tensor:
+        return torch.zeros_like(c.start)
 
 
 @dataclass(frozen=True)
@@ -151,8 +164,10 @@ def enter(rows: Rows, windows: Windows) -> Rows:
 def lay_out(rows: Rows, facts: Facts, given: Tensor) -> Rows:
     """A new canvas at `base`, with what is `given (r, C)` in it, FREE elsewhere."""
     free = (given == FREE) & (rows.column < rows.limit[:, None])
+    before = replace(rows, start=rows.base, clock=torch.zeros_like(rows.clock))  # the library's loop lays out the whole row at once
+    blank = view(before, facts, rows.tokens.shape[1]).blank()
     return replace(
-        rows, tokens=torch.where(free, facts.mask_id, given.clamp(min=0)), open=free, editable=free,
+        rows, tokens=torch.where(free, blank, given.clamp(min=0)), open=free, editable=free,
         confidence=torch.zeros_like(rows.confidence), committed_at=torch.full_like(rows.committed_at, -1),
     )
 
@@ -191,6 +206,7 @@ class Shown:
     tokens: Tensor  # (r, C) long
     cut: Tensor  # (r,) long  positions left of this place see nothing to their right; the others up to `reach` see each other
     reach: Tensor  # (r,) long  positions from here on are seen by nobody
+    conditioning: Tensor  # (r,) float  the temperature of the last prediction of this canvas, for models that condition on it; 0: none
 
 
 def query(rows: Rows, way: Way, facts: Facts) -> tuple[State, Query]:
@@ -204,8 +220,11 @@ def show(rows: Rows, way: Way, facts: Facts) -> Shown:
     asks = rows.phase == DENOISE
     shown = put(rows, s.tokens.shape[1], torch.where(s.editable, q.tokens, s.tokens), rows.tokens)
     reach = torch.minimum(rows.block_end, rows.end)
+    causal = asks & q.causal | ~asks & facts.causal
+    heat = torch.ones_like(rows.confidence[:, 0]) if q.conditioning is None else q.conditioning
     return Shown(
-        torch.where(asks[:, None], shown, rows.tokens), torch.where(asks & q.causal, reach, torch.minimum(rows.block_start, reach)), reach,
+        torch.where(asks[:, None], shown, rows.tokens), torch.where(causal, reach, torch.minimum(rows.block_start, reach)), reach,
+        torch.where(asks & (rows.step > 0), heat, 0),
     )
 
 
@@ -252,7 +271,7 @@ def advance(rows: Rows, way: Way, facts: Facts, logits: Tensor, carry: Tensor | 
     after_this = rows.start + rows.size
     full = over & (after_this >= rows.end)
     filled = full & (rows.end >= rows.limit)
-    whole = full & (rows.end == rows.base + C)
+    whole = full & (facts.causal | (rows.end == rows.base + C))  # canvases that start anywhere may fill pages with any part of them
     finishes = (ended | filled) & ~(whole & facts.keep)
     to = torch.where(ended, torch.minimum(stop + 1, rows.end), rows.end)
     count = torch.where(finishes, to - rows.sent, torch.where(commits, rows.end - rows.sent, 0)).clamp(min=0)

@@ -84,6 +84,7 @@ class Saved:
     cut: Tensor
     reach: Tensor
     carry: Tensor | None
+    soft: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -109,11 +110,13 @@ class Host(ModelState):
         cache = vllm_config.cache_config
         self.facts = Facts(
             served.mask_id, served.vocab, served.stop_ids, served.never, served.shifted, bool(cache.enable_prefix_caching),
+            served.causal,
         )
         n, C = self.max_num_reqs, served.canvas
         self.slots = Slots(n, C, device)
         self.cut, self.reach = torch.zeros(n, dtype=torch.long, device=device), torch.zeros(n, dtype=torch.long, device=device)
         self.carry = torch.zeros(n, served.vocab, dtype=torch.float32, device=device) if served.shifted else None
+        self.soft: Tensor | None = None  # (n, C, H), in models that condition on what they said before
         self.pins: Tensor | None = None  # (n, max_model_len) int32, from the first request on that gives something
         self.way: list[Way | None] = [None] * n
         self.asked: list[Request | None] = [None] * n
@@ -176,7 +179,11 @@ class Host(ModelState):
 
     def save(self, here: Tensor, way: Way) -> Saved:
         shown = self.sampler.drafts[here]
-        return Saved(self.slots.take(here, way), shown, self.cut[here], self.reach[here], None if self.carry is None else self.carry[here])
+        carry, soft = (None if x is None else x[here] for x in (self.carry, self.soft))
+        return Saved(self.slots.take(here, way), shown, self.cut[here], self.reach[here], carry, soft)
+
+    def condition(self, index: Tensor, logits: Tensor | None, temperature: Tensor) -> None:
+        """Keep what `logits (r, C, V)` say for the next forward of the slots `index (r,)`, in models that condition on it."""
 
     # --- the forward
 
@@ -235,10 +242,12 @@ class Host(ModelState):
         first_np = batch.num_computed_tokens_np[:R].astype(np.int64)
         start_np, length = batch.query_start_loc_np[: R + 1].astype(np.int64), np.diff(batch.query_start_loc_np[: R + 1]).astype(np.int64)
         decodes_np = decoding(batch)
-        number = np.where(decodes_np, 3, -(-(first_np + length) // C) - first_np // C)
+        number = np.where(decodes_np, 3, 1 if self.facts.causal else -(-(first_np + length) // C) - first_np // C)
         row_np = np.repeat(np.arange(R), number)
         j_np = np.arange(len(row_np)) - np.repeat(np.cumsum(number) - number, number)
         prefilled = np.minimum((first_np[row_np] // C + j_np + 1) * C, first_np[row_np] + length[row_np])
+        if self.facts.causal:
+            prefilled = (first_np + length)[row_np]
         row, j, ends = self.to_device(row_np), self.to_device(j_np), self.to_device(prefilled)
         slot = batch.idx_mapping[row]
         decodes, base = self.to_device(decodes_np)[row], self.slots.rows.base[slot]
@@ -251,9 +260,10 @@ class Host(ModelState):
         to = self.to_device(start_np)[row] + ends - origin
         starts = torch.nn.functional.pad(to, (1, 0)).int()
         host = starts.cpu().numpy() if self.device.type == "cpu" else outer(start_np, row_np, decodes_np, prefilled - first_np[row_np])
-        longest = int(np.minimum(length, C).max())
+        longest = int((length if self.facts.causal else np.minimum(length, C)).max())
         seen = torch.where(decodes & (j == 2), reach, ends).clamp(min=1).int()
-        return Pieces(row_np, starts, host, seen, (decodes & (j == 0)).int(), longest)
+        causal = torch.where(decodes, j == 0, self.facts.causal)
+        return Pieces(row_np, starts, host, seen, causal.int(), longest)
 
 
 def whole(batch: Any) -> Pieces:
@@ -329,7 +339,7 @@ class StrategySampler:
         made = advance(rows, way, host.facts, seen, carry, self.given(index, rows.base + C, C))
         out.index_copy_(0, which_, made.out.int())
         count.index_copy_(0, which_, made.count.int())
-        self.settle(index, way, made.rows)
+        self.settle(index, way, made.rows, seen)
 
     def given(self, index: Tensor, base: Tensor, width: int) -> Tensor:
         """(r, width) what is given right of the prompts at the places from `base (r,)` on."""
@@ -339,13 +349,14 @@ class StrategySampler:
         pins = self.host.pins[index[:, None], place.clamp(max=self.host.pins.shape[1] - 1)].long()
         return torch.where(place < self.host.pins.shape[1], pins, FREE)
 
-    def settle(self, index: Tensor, way: Way, rows: Rows) -> None:
+    def settle(self, index: Tensor, way: Way, rows: Rows, seen: Tensor | None = None) -> None:
         """Store rows, and what their next forward shows."""
         host = self.host
         host.slots.put(index, way, rows)
         shown = show(rows, way, host.facts)
         host.cut.index_copy_(0, index, shown.cut)
         host.reach.index_copy_(0, index, shown.reach)
+        host.condition(index, seen, shown.conditioning)
         self.drafts.index_copy_(0, index, shown.tokens.to(self.drafts.dtype))
 
     def join(self, way: Way, slots: np.ndarray, prefill: np.ndarray) -> None:
@@ -359,7 +370,7 @@ class StrategySampler:
         if not len(slots):
             return
         index, P = host.to_device(slots.astype(np.int64)), host.to_device(prefill)
-        base = (P - int(host.facts.shifted)) // C * C
+        base = P if host.facts.causal else (P - int(host.facts.shifted)) // C * C
         base = torch.where(host.max_model_len - C < P, P, base)
         place = base[:, None] + torch.arange(C, device=P.device)
         tail = self.req_states.all_token_ids.gpu[index[:, None], place.clamp(max=host.max_model_len - 1)]
@@ -382,3 +393,5 @@ class StrategySampler:
         host.cut[here], host.reach[here], self.drafts[here] = saved.cut, saved.reach, saved.shown
         if host.carry is not None:
             host.carry[here] = saved.carry
+        if host.soft is not None:
+            host.soft[here] = saved.soft

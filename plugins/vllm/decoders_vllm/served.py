@@ -16,8 +16,9 @@ from decoders.models.checkpoint import mask_of, stops_of
 from decoders.models.families import Family, family_of
 from decoders.models.reading import read_json
 from decoders.models.tokenizer import JsonTokenizer, load_tokenizer
+from decoders_vllm.rows import Canvases
 
-SERVED = "sdar", "sdar_moe", "fast_dllm_v2", "llada2", "nano"
+SERVED = "sdar", "sdar_moe", "fast_dllm_v2", "llada2", "nano", "diffusion_gemma"
 """Families that vLLM's native path can hold."""
 
 
@@ -31,7 +32,7 @@ class Served:
     """Positions of a canvas: the block of the model's attention."""
     window: int
     """Positions that a decoder works on at once; divides the canvas."""
-    mask_id: int
+    mask_id: int | None
     vocab: int
     stop_ids: tuple[int, ...]
     never: tuple[int, ...]
@@ -40,8 +41,13 @@ class Served:
     """The spec of requests that give none."""
 
     @property
+    def causal(self) -> bool:
+        """What is left of a canvas is read causally, so canvases start where a prompt ends; in the others they are blocks of the row."""
+        return self.family == "diffusion_gemma"
+
+    @property
     def windows(self) -> Blocks:
-        return Blocks(self.window, self.canvas if self.window != self.canvas else None)
+        return Canvases(self.canvas) if self.causal else Blocks(self.window, self.canvas if self.window != self.canvas else None)
 
     @classmethod
     def of(cls, directory: Path, vocab: int, block: int | None = None, decoder: str = "threshold") -> Self:
@@ -55,7 +61,6 @@ class Served:
             raise UsageError(f"the attention blocks of {directory} have {fixed} positions, not {block}")
         canvas = block or fixed or window
         mask = mask_of(directory, config, family)
-        assert mask is not None
         stop_ids = stops_of(directory, config, family, vocab)
         never = tuple(t for t in load_tokenizer(directory, mask)[1] if t not in stop_ids)
         return cls(
@@ -80,8 +85,6 @@ class Served:
 def family_in(directory: Path, config: Mapping[str, Any]) -> Family:
     """The family of a checkpoint. Raises `UsageError` for one that is not served."""
     family = family_of(config, str(directory))
-    if family.name == "diffusion_gemma":
-        raise UsageError(f"vLLM runs {directory}, a DiffusionGemma, with a sampler of its own; decoders run it in decoders.Generator")
     if family.name not in SERVED:
         served = ", ".join(SERVED)
         raise UsageError(f"{directory} is of the family {family.name}, which vLLM's native path does not hold; served are {served}")

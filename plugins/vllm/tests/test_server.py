@@ -34,7 +34,7 @@ DEFAULT = "sdar:tau=0.8"
 class Server:
     """A server in processes of its own."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, *more: str) -> None:
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             self.port = s.getsockname()[1]
@@ -43,7 +43,7 @@ class Server:
             "--host", "127.0.0.1", "--port", str(self.port), "--dtype", "float32", "--enforce-eager", "--max-model-len", "256",
             "--max-num-seqs", "8", "--kv-cache-memory-bytes", str(64 << 20),
         ]
-        command = [sys.executable, "-m", "decoders.cli", "serve", "-m", "nano", "-d", DEFAULT, *options]
+        command = [sys.executable, "-m", "decoders.cli", "serve", "-m", "nano", "-d", DEFAULT, *options, *more]
         with log.open("w") as out:
             self.process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
         self.log = log

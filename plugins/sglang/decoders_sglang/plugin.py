@@ -1,0 +1,31 @@
+"""SGLang calls `register` in each of its processes, before it looks at its arguments.
+
+Interface: `sglang.srt.plugins` and `sglang.srt.dllm.algorithm` of SGLang 0.5.23.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from decoders.registry import load, split, unfolded
+
+LOOKUP = "sglang.srt.dllm.algorithm.get_algorithm_cls"
+
+
+def register() -> None:
+    """Have SGLang ask here first for what `--dllm-algorithm` names."""
+    from sglang.srt.plugins.hook_registry import HookRegistry, HookType
+
+    HookRegistry.register(LOOKUP, look_up, HookType.AROUND)
+
+
+def look_up(original: Callable[[str], type], name: str) -> type:
+    """The class behind a name: SGLang's own if it has one, else that of a strategy's spec string. Raises `UsageError` if there is none."""
+    import sglang.srt.dllm.algorithm as theirs
+
+    if name in theirs.algo_name_to_cls:
+        return original(name)
+    from decoders_sglang.algorithm import algorithm_class
+
+    load("strategies", split("strategies", unfolded(name)[0])[0])  # an unknown name is told from known ones, before anything is made
+    return algorithm_class(name)
