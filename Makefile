@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PAGES := README.md docs/benchmarks.md docs/cli.md docs/strategies.md
 
-.PHONY: demo test slow lint docs clean results
+.PHONY: demo test slow lint docs clean results smoke full gpu vllm plugins
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -31,13 +31,41 @@ docs: $(VENV)/installed
 clean:
 	rm -rf $(VENV) build dist *.egg-info
 
+# Every bench in small: that the commands run, and that what they promise holds.
+smoke: $(VENV)/installed
+	rm -rf build/smoke
+	$(BIN)/decoders bench exactness -n 500
+	$(BIN)/decoders bench constraints -n 50 --timed 2
+	$(BIN)/decoders bench quality -n 20 -t chain/hard,sudoku/easy,shuffle/easy -d threshold -d llada -d left_to_right -o build/smoke/run
+	$(BIN)/decoders bench report build/smoke/run -o build/smoke/report.html --json
+
+vllm:
+	plugins/vllm/test.sh
+
+plugins: $(VENV)/installed
+	$(BIN)/python -m pytest -q -c pyproject.toml plugins/sglang
+	plugins/lm-eval/test.sh
+
+gpu: $(VENV)/installed
+	$(BIN)/python -m pytest -m gpu
+	bench/gpu.sh
+
+# Full sizes: hours.
+full: $(VENV)/installed results
+	$(BIN)/decoders bench quality -m nano --full -o build/quality-full
+	$(BIN)/decoders bench peers -o bench/results/peers.json
+	plugins/vllm/test.sh --full
+
 results: $(VENV)/installed
 	$(BIN)/decoders bench tasks -n 100 -t chain -t answer_first -t extract -t sudoku -t list -t shuffle -t ledger/easy \
 		-o bench/results/nano-tasks.json
 	$(BIN)/decoders bench tasks -n 10 -t ledger/hard -o bench/results/nano-ledger.json
-	$(BIN)/decoders bench step-time -o bench/results/step-time.json
+	$(BIN)/decoders bench step-time --clock cpu -o bench/results/step-time.json
 	$(BIN)/decoders bench caches --clock cpu -o bench/results/caches.json
 	$(BIN)/decoders bench calibrate-entropycache -o bench/results/caches-calibration.json
 	$(BIN)/decoders bench cache-time --clock cpu -o bench/results/cache-time.json
 	$(BIN)/decoders bench modes -n 25 -o bench/results/modes.json
 	$(BIN)/decoders bench modes -n 300 -t chain/hard -o bench/results/modes-scratchpad.json
+	$(BIN)/decoders bench exactness -o bench/results/exactness.json
+	$(BIN)/decoders bench constraints -n 1000 -o bench/results/constraints.json
+	$(BIN)/decoders bench quality -m nano -n 20 -o bench/results/quality
