@@ -39,8 +39,18 @@ def test_every_strategy_can_be_loaded():
     assert [e.problem for e in entries("strategies") if e.problem] == []
 
 
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
-@pytest.mark.parametrize("spec", [*STRATEGIES, *OPTIONS])
+QUICK = {"llada", "threshold", "left_to_right", "llada2", "remdm", "uniform_ddim"}
+"""Strategies that are compiled in the default run too; for the others that takes too long."""
+
+
+def lawsuits():
+    for spec in (*STRATEGIES, *OPTIONS):
+        for law in LAWS:
+            slow = law.__name__ == "compiles" and spec not in QUICK
+            yield pytest.param(spec, law, marks=pytest.mark.slow if slow else (), id=f"{spec}-{law.__name__}")
+
+
+@pytest.mark.parametrize(("spec", "law"), lawsuits())
 def test_law(spec, law):
     law(get(spec))
 

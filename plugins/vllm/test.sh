@@ -15,6 +15,10 @@ done
 for family in sdar sdar_moe fast_dllm_v2 llada2; do
     VLLM_ENABLE_V1_MULTIPROCESSING=0 run plugins/vllm/tests/test_families.py --family "$family"
 done
+# vLLM's DiffusionGemma imports a processor for pictures, and that torchvision; beside a torch for CPU its operators are names alone.
+[[ -d "$venv/torchvision" ]] || "$venv/bin/pip" install -q --no-deps --target "$venv/torchvision" torchvision==0.28.0
+VLLM_ENABLE_V1_MULTIPROCESSING=0 PYTHONPATH="$PYTHONPATH:$venv/torchvision:$PWD/plugins/vllm/tests/shim/torchvision_on_cpu" run \
+    plugins/vllm/tests/test_gemma.py
 run plugins/vllm/tests/test_server.py --soak "$soak"
 run plugins/vllm/tests/test_parallel.py
 # Pooling and the stock server are on vLLM's older runner, which needs no Triton and fails beside the shim.

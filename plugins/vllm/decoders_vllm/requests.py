@@ -77,8 +77,10 @@ def check(served: Served, decoder: Decoder, spec: str, infill: bool) -> None:
     if served.mask_id is None and decoder.needs_mask:
         raise UsageError(f"{spec} needs a model with a mask token, and the family {served.family} has none")
     if served.causal and (decoder.needs_causal or decoder.windows(served.windows, True) != served.windows):
-        raise UsageError(f"{spec} works on other windows than whole canvases, or asks what follows from the left alone, which the family "
-                         f"{served.family} does not carry; take a diffusion decoder such as gemma")
+        raise UsageError(
+            f"{spec} asks what follows from the left alone, or works on less than whole canvases, which the family {served.family} does "
+            "not carry; take a diffusion decoder such as gemma"
+        )
     if decoder.asks_ahead and not served.shifted:
         raise UsageError(
             f"{spec} verifies several positions in one causal forward; output i of the family {served.family} predicts position i, which "

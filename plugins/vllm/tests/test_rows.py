@@ -131,11 +131,18 @@ def test_serve_refuses(model: str, decoder: str, options: list[str], line: str) 
         arguments(model, decoder, options)
 
 
-@pytest.mark.parametrize(("family", "line"), [("diffusion_gemma", "a sampler of its own"), ("llada", "does not hold")])
-def test_serve_refuses_families_that_the_engine_does_not_hold(tmp_path: Path, family: str, line: str) -> None:
+def test_serve_refuses_families_that_the_engine_does_not_hold(tmp_path: Path) -> None:
     import tiny
 
-    recipe = tiny.checkpoints.RECIPES[family]
+    recipe = tiny.checkpoints.RECIPES["llada"]
     (tmp_path / "config.json").write_text(json.dumps(dict(recipe.config)))
-    with pytest.raises(decoders.UsageError, match=line):
+    with pytest.raises(decoders.UsageError, match="does not hold"):
         arguments(str(tmp_path), "threshold", [])
+
+
+def test_serve_takes_diffusion_gemma_from_vllms_own_sampler(tmp_path: Path) -> None:
+    import tiny
+
+    (tmp_path / "config.json").write_text(json.dumps(dict(tiny.checkpoints.RECIPES["diffusion_gemma"].config)))
+    given = arguments(str(tmp_path), "gemma", [])
+    assert json.loads(given[given.index("--hf-overrides") + 1]) == {"architectures": ["DiffusionGemmaForStrategies"]}

@@ -24,6 +24,9 @@ def write(directory: Path, family: str, **changes: Any) -> Path:
         before = dict(checkpoints.LLADA2)
         checkpoints.LLADA2.update(wide)
     settings = {**recipe.settings, **wide} if recipe.settings else {}
+    if family == "diffusion_gemma":  # in sliding layers vLLM counts from each position, transformers from the canvas: one that holds all
+        text = {**recipe.settings["text_config"], "head_dim": HEAD, "global_head_dim": HEAD, "sliding_window": 256}
+        settings, wide = {**recipe.settings, "text_config": text}, {}
     checkpoints.RECIPES[family] = replace(recipe, settings=settings, config={**recipe.config, **wide})
     try:
         checkpoints.write(directory, family, **changes)
