@@ -15,6 +15,7 @@ from decoders_bench.latency.cli import latency
 from decoders_bench.nano.cli import train_roles
 from decoders_bench.options import emit, json_option, on_device, progress
 from decoders_bench.peers.cli import peers_command
+from decoders_bench.quality.areas_cli import areas
 from decoders_bench.quality.cli import quality
 from decoders_bench.report.cli import report
 from decoders_bench.vllm import vllm_command
@@ -43,6 +44,7 @@ bench.add_command(golden)
 bench.add_command(exactness)
 bench.add_command(latency)
 bench.add_command(quality)
+bench.add_command(areas)
 bench.add_command(report)
 bench.add_command(train_roles)
 bench.add_command(peers_command)

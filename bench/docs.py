@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from decoders_bench.constraints.tables import constraints_section
 from decoders_bench.exactness.tables import exactness_table, load_exactness
 from decoders_bench.mode_tables import mode_pairs, mode_reading, mode_tables, mode_verdicts
 from decoders_bench.modes import load_modes
+from decoders_bench.quality.areas import section as areas_of
 from decoders_bench.quality.summary import curves, points
 from decoders_bench.quality.summary import load as load_quality
 from decoders_bench.quality.tables import curve_table, place_table, point_table
@@ -24,6 +26,7 @@ from decoders_bench.results import (
     load_cells,
     load_timings,
     markdown,
+    percent,
     recorded_on,
     task_table,
     timing_table,
@@ -59,6 +62,23 @@ def shelf_section() -> str:
     run = load_quality(RESULTS / "shelf")
     own = sorted(points(run.rows), key=lambda p: (-p.summary.accuracy, p.summary.nfe))
     return "\n\n".join([run.info["environment"]["hardware"], point_table(own), place_table(run.rows)])
+
+
+def best_section(name: str) -> str:
+    """Our own decoder against others: `test` or `shelf`, as `decoders bench areas` kept them."""
+    return areas_of(RESULTS / "best" / f"{name}.json", tested=name == "test")
+
+
+def tried_section() -> str:
+    """What was tried on the validation split before our own decoder was what it is, a point each."""
+    found = json.loads((RESULTS / "best" / "tried.json").read_text())
+    body = [
+        [x["tried"], percent(x["right"] / x["n"]), f"{x['nfe'] / x['n']:.2f}", f"{100 * x['right'] / x['n'] * x['tokens'] / x['nfe']:.0f}",
+         f"{x['positions'] / x['n']:.0f}"]
+        for x in found["rows"]
+    ]  # fmt: skip
+    head = f"{found['split']} split, wording {found['template']}, {', '.join(found['rungs'])}, {found['rows'][0]['n']} items in all."
+    return f"{head}\n\n{markdown(['tried', 'right, %', 'forwards', 'AUP of the point', 'positions'], body)}"
 
 
 def exactness_section() -> str:

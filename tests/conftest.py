@@ -12,7 +12,13 @@ if not torch.cuda.is_available():
 
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from decoders.testing import LAWS
+
 torch.set_num_threads(1)
+
+
+BY_COST = [pytest.param(law, id=law.__name__, marks=pytest.mark.slow if law.__name__ == "compiles" else ()) for law in LAWS]
+"""The laws, for options of a strategy: compiling each of them takes too long for the default run."""
 
 
 def network() -> Qwen3ForCausalLM:

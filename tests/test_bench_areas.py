@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -49,6 +50,12 @@ def test_the_difference_of_areas_is_the_summarys_and_its_interval_holds_it():
     assert (found["same"].more, found["same"].low, found["same"].high) == (0, 0, 0)  # paired: the same rows on every draw of problems
 
 
+def test_sweeps_of_two_options_are_two_curves():
+    twice = [replace(r, decoder=r.decoder.replace("x=", "y="), swept="y") for r in SLOWER]
+    found = {x.curve: x.aup for x in areas("all", OURS + SLOWER + twice, "mine")}
+    assert set(found) == {"mine", "slower, by x", "slower, by y"}
+
+
 def test_a_draw_of_problems_keeps_the_number_in_every_rung():
     draws = resampled(OURS, 0)
     assert draws.shape == (RESAMPLES, 120)
@@ -86,6 +93,9 @@ def test_wrong_runs_and_names_are_one_line(tmp_path):
     apart = rows("other", 1, 0.8, 5, rungs=("other",))
     with pytest.raises(UsageError, match="no question that all"):
         shared([run(tmp_path, OURS), run(tmp_path, apart)])
+    other = [replace(r, cache="dual") for r in SLOWER]
+    with pytest.raises(UsageError, match="several models, caches or blocks"):
+        shared([run(tmp_path, OURS), run(tmp_path, other)])
     with pytest.raises(UsageError, match="nobody is not among the decoders"):
         areas("all", OURS, "nobody")
     done = CliRunner().invoke(bench, ["areas", str(tmp_path), "--of", "mine"])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import BY_COST
 from torch import Tensor
 
 from decoders import Blocks, Decoder, Pred, State, decode, get, get_cache
@@ -17,7 +18,6 @@ from decoders.core.select import within_bound
 from decoders.core.trace import Trace
 from decoders.registry import entries
 from decoders.strategies.sdar import block_share
-from decoders.testing import LAWS
 from decoders.testing.oracle import Oracle, distance, floor
 from decoders.testing.toy import ToyModel
 from decoders_bench.golden.blocks import edited, filled, last, prepare, shared
@@ -71,7 +71,7 @@ def done_at(before: State, after: State) -> list[int]:
     return (before.open & ~after.open)[0].nonzero().flatten().tolist()
 
 
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+@pytest.mark.parametrize("law", BY_COST)
 @pytest.mark.parametrize("spec", VARIANTS)
 def test_law(spec, law):
     law(get(spec))

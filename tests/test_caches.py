@@ -466,7 +466,8 @@ def test_the_store_is_as_large_as_the_model_says(plain_net: Qwen3ForCausalLM, ma
     session(Forward(
         tokens=torch.ones(2, 17, dtype=torch.long), until=torch.full((2, 17), 16), compute=every, outdated=~every, given=~every,
         at=columns[:4].expand(2, -1), want=want, causal=want[:, 0], entered=want[:, 0], phase=columns[:2],
-        hidden=torch.zeros(2, 17, 2, dtype=torch.long),
+        hidden=torch.zeros(2, 17, 2, dtype=torch.long), left_out=want, other_tokens=torch.zeros(2, 0, 4, dtype=torch.long),
+        other_want=torch.zeros(2, 0, 4, dtype=torch.bool),
     ))
     stored = sum(x.numel() * x.element_size() for pair in session.cache.stored.values() for x in pair)
     assert stored == 2 * 17 * model.column_bytes

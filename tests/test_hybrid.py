@@ -8,6 +8,7 @@ from typing import ClassVar
 import pytest
 import torch
 from click.testing import CliRunner
+from conftest import BY_COST
 
 from decoders import Blocks, Decoder, Generator, Pred, State, UsageError, decode, get, get_cache, spec_of
 from decoders.cli import main
@@ -15,7 +16,6 @@ from decoders.cli.show import Watching
 from decoders.models.adapter import TransformersModel
 from decoders.models.source import load_model
 from decoders.strategies.hybrid import Hybrid
-from decoders.testing import LAWS
 from decoders.testing.toy import ToyModel
 from decoders_bench.tasks import TASKS, items
 
@@ -30,7 +30,7 @@ SPECS = [
 ]
 
 
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+@pytest.mark.parametrize("law", BY_COST)
 @pytest.mark.parametrize("spec", SPECS)
 def test_law(spec, law):
     law(get(spec))

@@ -50,7 +50,7 @@ def lawsuits():
             yield pytest.param(spec, law, marks=pytest.mark.slow if slow else (), id=f"{spec}-{law.__name__}")
 
 
-@pytest.mark.parametrize(("spec", "law"), lawsuits())
+@pytest.mark.parametrize(("spec", "law"), list(lawsuits()))
 def test_law(spec, law):
     law(get(spec))
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import pytest
 import torch
+from conftest import BY_COST
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import BertConfig, BertForMaskedLM, Qwen3Config, Qwen3ForCausalLM
@@ -25,7 +26,6 @@ from decoders.models.encoder import EncoderModel
 from decoders.models.guidance import Guided
 from decoders.strategies.fast_dllm import Threshold
 from decoders.strategies.planned import Planned
-from decoders.testing import LAWS
 from decoders.testing.oracle import Oracle
 from decoders.testing.toy import ToyModel, ToySession
 
@@ -33,7 +33,7 @@ LITTLE = "planned:promise=1+2,span=3+4,sync=5,digits=6+7+8,scale=1.5,spans=2"
 SPECS = [LITTLE, f"{LITTLE},temperature=1.0,answer=(llada:steps=6)", f"{LITTLE},answer=(frontier:w=2)"]
 
 
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+@pytest.mark.parametrize("law", BY_COST)
 @pytest.mark.parametrize("spec", SPECS)
 def test_law(spec, law):
     law(get(spec))

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
+from conftest import BY_COST
 from torch import Tensor
 
 from decoders import Blocks, Generator, Pred, State, UsageError, decode, first_run, get, get_cache
@@ -22,7 +23,7 @@ from decoders.core.trace import Trace
 from decoders.models.adapter import TransformersModel
 from decoders.strategies.s2d2 import S2D2, Coupled, EditingS2D2, residual
 from decoders.strategies.s2d2_routing import Bandit, acceptance, bucket, expected_length
-from decoders.testing import LAWS, check
+from decoders.testing import check
 from decoders.testing.oracle import Oracle, distance, floor
 from decoders.testing.toy import ToyModel
 from decoders_bench.golden import speculation
@@ -40,7 +41,7 @@ ESTIMATORS = ["soft_entropy", "hard_margin", "hard_entropy", "confidence_power",
 # --- laws -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+@pytest.mark.parametrize("law", BY_COST)
 @pytest.mark.parametrize(
     "spec", ["s2d2:route=ucb,temperature=1.0,top_k=5,keep=3,tau=0.3", "s2d2:ratio=0.3,block_steps=2,temper=0.5,confident=true,tau=0.3"]
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from torch import Tensor
+
 from decoders.core.decoder import Decoder
 from decoders.core.options import option
 from decoders.core.pred import Pred
@@ -30,7 +32,11 @@ class Frechet(Decoder):
     def step(self, s: State, p: Pred) -> State:
         tokens, confidence = p.draw(s, self.temperature)
         score = only(s.open, confidence)
-        ordered = score.sort(dim=-1, descending=True, stable=True).values
-        doubt = (1 - ordered).cumsum(-1)  # 1 - L, where that is not cut off at 0
-        passes = (1 - doubt).clamp(min=0) - (1 - ordered) > self.delta
-        return s.commit(top(score, passes.sum(-1).clamp(min=1)), tokens, confidence)
+        return s.commit(top(score, jointly_likeliest(score, self.delta).clamp(min=1)), tokens, confidence)
+
+
+def jointly_likeliest(score: Tensor, delta: float) -> Tensor:
+    """(B,) long: the largest n such that L > U + `delta` for the n highest of `score (B, W)`, confidences or -inf; see `Frechet`."""
+    ordered = score.sort(dim=-1, descending=True, stable=True).values
+    doubt = (1 - ordered).cumsum(-1)  # 1 - L, where that is not cut off at 0
+    return ((1 - doubt).clamp(min=0) - (1 - ordered) > delta).sum(-1)
