@@ -16,6 +16,7 @@ from decoders_bench.exactness.tables import exactness_table, load_exactness
 from decoders_bench.mode_tables import mode_pairs, mode_reading, mode_tables, mode_verdicts
 from decoders_bench.modes import load_modes
 from decoders_bench.quality.areas import section as areas_of
+from decoders_bench.quality.shelf import shelf_against
 from decoders_bench.quality.summary import curves, points
 from decoders_bench.quality.summary import load as load_quality
 from decoders_bench.quality.tables import curve_table, place_table, point_table
@@ -79,6 +80,11 @@ def tried_section() -> str:
     ]  # fmt: skip
     head = f"{found['split']} split, wording {found['template']}, {', '.join(found['rungs'])}, {found['rows'][0]['n']} items in all."
     return f"{head}\n\n{markdown(['tried', 'right, %', 'forwards', 'AUP of the point', 'positions'], body)}"
+
+
+def choosing_section() -> str:
+    """Every strategy at its defaults against a threshold at its own."""
+    return shelf_against(points(load_quality(RESULTS / "shelf").rows))
 
 
 def exactness_section() -> str:

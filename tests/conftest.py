@@ -17,8 +17,10 @@ from decoders.testing import LAWS
 torch.set_num_threads(1)
 
 
-BY_COST = [pytest.param(law, id=law.__name__, marks=pytest.mark.slow if law.__name__ == "compiles" else ()) for law in LAWS]
-"""The laws, for options of a strategy: compiling each of them takes too long for the default run."""
+DEAR = {"compiles", "engine_agrees", "replays", "packing", "pure", "rests"}
+BY_COST = [pytest.param(law, id=law.__name__, marks=pytest.mark.slow if law.__name__ in DEAR else ()) for law in LAWS]
+"""The laws, for further options of a strategy: those that take long are held in the slow run alone. At its defaults every strategy
+is held to all of them but the first."""
 
 
 def network() -> Qwen3ForCausalLM:
