@@ -17,7 +17,8 @@ SMALL = ("-q", "-p", "no:cacheprovider", "--benchmark-max-time", "0.01", "--benc
 
 
 def shell(*command):
-    return subprocess.run([str(c) for c in command], cwd=ROOT, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    env = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")}  # under which pytest-benchmark measures nothing
+    return subprocess.run([str(c) for c in command], cwd=ROOT, capture_output=True, text=True, env=env | {"OMP_NUM_THREADS": "1"})
 
 
 def test_a_prepared_step_commits_and_can_be_repeated():

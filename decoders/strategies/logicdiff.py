@@ -11,6 +11,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
+from decoders.core.constants import among
 from decoders.core.decoder import Decoder
 from decoders.core.errors import UsageError
 from decoders.core.options import option
@@ -111,6 +112,6 @@ class LogicDiff(Decoder):
         given = (tokens[..., None] == decided[:, None]).any(-1)
         role = torch.where(given, ROLES.index("premise"), ROLES.index("derived"))
         for name, ids in (("connective", self.connectives), ("conclusion", self.conclusions)):
-            known = torch.tensor(() if isinstance(ids, str) else ids, dtype=torch.long, device=tokens.device)
-            role = torch.where(torch.isin(tokens, known), ROLES.index(name), role)
+            known = among(tokens, () if isinstance(ids, str) else ids)
+            role = torch.where(known, ROLES.index(name), role)
         return torch.where(is_stop(s, tokens), ROLES.index("filler"), role)
