@@ -11,7 +11,6 @@ from decoders.core.options import Option
 from decoders.models.families import FAMILIES, Family
 from decoders.registry import DISTRIBUTION, Entry, entries
 from decoders_bench.cache_tables import cache_summary, cache_tables, cache_time_table, calibration_table
-from decoders_bench.constraints.tables import constraints_section
 from decoders_bench.exactness.tables import exactness_table, load_exactness
 from decoders_bench.mode_tables import mode_pairs, mode_reading, mode_tables, mode_verdicts
 from decoders_bench.modes import load_modes
@@ -90,10 +89,6 @@ def choosing_section() -> str:
 def exactness_section() -> str:
     path = RESULTS / "exactness.json"
     return f"{recorded_on(path)}\n\n{exactness_table(load_exactness(path))}"
-
-
-def constraints_part() -> str:
-    return constraints_section(RESULTS / "constraints.json")
 
 
 def vllm_section() -> str:
