@@ -196,7 +196,7 @@ def section(path: Path, tested: bool = True) -> str:
 def area_table(own: Sequence[Area], ours: str, rungs: Sequence[str]) -> str:
     """A row a curve: over all and held-out rungs with what ours has more, and over each rung."""
     by = {(x.curve, x.rungs): x for x in own}
-    names = sorted({x.curve for x in own}, key=lambda c: -by[c, "all"].aup)
+    names = sorted({x.curve for x in own}, key=lambda c: (-by[c, "all"].aup, c))
     wide = [w for w in ("all", "held out") if (ours, w) in by]
 
     def told(x: Area) -> str:
