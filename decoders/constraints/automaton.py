@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -26,22 +25,18 @@ class Automaton:
 
     group: Tensor  # (V,) long  the class of each token
     move: Tensor  # (S, K) long  the next state
+    edges: Tensor  # (2, E) long  from which state to which some token leads, but not to the dead one
     accepting: Tensor  # (S,) bool
     start: int
     text: str = ""
     """How it was written, for messages."""
 
-    @cached_property
-    def anywhere(self) -> Tensor:
-        """(S, S) float: 1 where some token leads from the one state to the other."""
-        states = len(self.move)
-        return torch.zeros(states, states, device=self.move.device).scatter_(1, self.move, 1.0)
-
     def to(self, device: torch.device) -> Automaton:
         """The same on a device; itself if it is there."""
         if self.group.device == device:
             return self
-        return Automaton(self.group.to(device), self.move.to(device), self.accepting.to(device), self.start, self.text)
+        group, move, edges, accepting = (x.to(device) for x in (self.group, self.move, self.edges, self.accepting))
+        return Automaton(group, move, edges, accepting, self.start, self.text)
 
     def after(self, states: Tensor, token: Tensor) -> Tensor:
         """(B, S) bool: where `states (B, S)` come to by `token (B,)`."""
@@ -49,16 +44,18 @@ class Automaton:
         return torch.zeros_like(states).scatter_reduce(1, to, states, "amax")
 
     def after_any(self, states: Tensor) -> Tensor:
-        """(B, S) bool: where they come to by any token."""
-        return states.float() @ self.anywhere > 0
+        """(B, S) bool: where they come to by any token that is allowed."""
+        source, target = self.edges
+        return torch.zeros_like(states).scatter_reduce(1, target.expand(len(states), -1), states[:, source], "amax")
 
     def before(self, states: Tensor, token: Tensor) -> Tensor:
         """(B, S) bool: from where `token (B,)` leads into `states (B, S)`."""
         return states.gather(1, self.move[:, self.group[token]].T)
 
     def before_any(self, states: Tensor) -> Tensor:
-        """(B, S) bool: from where some token leads into them."""
-        return states.float() @ self.anywhere.T > 0
+        """(B, S) bool: from where some token that is allowed leads into them."""
+        source, target = self.edges
+        return torch.zeros_like(states).scatter_reduce(1, source.expand(len(states), -1), states[:, target], "amax")
 
     def allowed(self, left: Tensor, right: Tensor) -> Tensor:
         """(N, V) bool: the tokens that lead from one of the states `left (N, S)` to one of `right (N, S)`."""
@@ -114,4 +111,6 @@ def minimal(group: Tensor, move: Tensor, accepting: Tensor, start: int, text: st
     kept, order = first.sort()  # by the first state of each part, so that the dead state's is number 0
     part = order.argsort()[part]
     columns, merged = part[move[kept]].unique(dim=1, return_inverse=True)
-    return Automaton(merged[group], columns, accepting[kept], int(part[start]), text)
+    source = torch.arange(count)[:, None].expand_as(columns)
+    edges = torch.stack([source, columns], -1)[columns != DEAD].unique(dim=0).T
+    return Automaton(merged[group], columns, edges, accepting[kept], int(part[start]), text)
