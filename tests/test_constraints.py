@@ -102,6 +102,15 @@ def test_tokens_that_are_allowed_alone_but_not_together_are_thinned_out():
     assert max(row.nfe for row in rows) > 1  # the others were left open at first
 
 
+def test_a_decoder_that_wants_for_ever_what_is_refused_comes_to_an_end():
+    """`llada2` overwrites, here, what then has to be taken back."""
+    pattern = r'\{[ ]?"c"[ ]?:[ ]?\[[ ]?\]([ ]?,[ ]?"d"[ ]?:[ ]?(true|false))?[ ]?\}'
+    a = automaton(pattern)
+    row = decode(TOY, Constrained(get("llada2"), a, 17), [[1, 2]], length=17, seed=1, max_steps=200)[0]
+    assert row.finish_reason == "stop"
+    assert re.fullmatch(pattern, written(row.tokens))
+
+
 def test_a_free_language_changes_nothing():
     for spec in ("threshold:tau=0.3", "llada:steps=4", "llada2", "remdm"):
         free = run(spec, "(.|\n)*", 12)

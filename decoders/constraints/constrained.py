@@ -21,7 +21,8 @@ from decoders.core.windows import Windows
 from decoders.strategies.composed import Composed
 
 PATIENCE = 4
-"""Forwards in which nothing changes after which the rest is completed without the decoder."""
+"""Forwards in which nothing changes, or the constraint is in the way and no more is decided than ever before, after which the rest is
+completed without the decoder."""
 
 
 class Held(NamedTuple):
@@ -31,7 +32,8 @@ class Held(NamedTuple):
     left: Tensor  # (B, S) bool  states that what is left of the window may have led to
     through: Tensor  # (B, S) bool  and what stands in the window after it
     closing: Tensor  # (B,) bool  the decoder has had its say, and the rest is completed without it
-    still: Tensor  # (B,) long  forwards since anything changed
+    fewest: Tensor  # (B,) long  open positions there have been in the window
+    still: Tensor  # (B,) long  forwards without progress since then, see `PATIENCE`
     inner: Any
 
 
@@ -74,8 +76,9 @@ class Constrained(Composed):
     of them allows, they may not allow together. So its changes are taken over from left to right, as long as the canvas can still be
     completed with them; what is in the way of that stays open. The leftmost change can always be taken over, so there is progress.
 
-    What the decoder leaves open when it is done, or after a few forwards without a change, is completed with the likeliest tokens. So
-    every row that ends, ends valid; `check_fits` says before the first forward whether any text fits.
+    What the decoder leaves open when it is done, or after a few forwards without progress, is completed with the likeliest tokens: a
+    decoder that revises may else want for ever what is refused for ever. So every row ends, and what ends is valid; `check_fits` says
+    before the first forward whether any text fits.
 
     What a position allows depends on its neighbours, so passes go over the window one position at a time, unlike any strategy: they are
     Python loops of a fixed length that read nothing on the host. (A parallel scan would multiply S x S relations.)
@@ -113,13 +116,13 @@ class Constrained(Composed):
         start = torch.arange(len(self.automaton.accepting), device=s.key.device) == self.automaton.start
         start = start.expand(len(s.key), -1)
         zero = torch.zeros_like(s.key)
-        return replace(s, memo=Held(origin, start, start, zero.bool(), zero, self.decoder.init(s).memo))
+        return replace(s, memo=Held(origin, start, start, zero.bool(), zero, zero, self.decoder.init(s).memo))
 
     def begin(self, s: State) -> State:
         memo: Held = s.memo
         zero = torch.zeros_like(s.key)
         inner = self.decoder.begin(self.inner(s)).memo
-        return replace(s, memo=Held(memo.origin, memo.through, memo.through, zero.bool(), zero, inner))
+        return replace(s, memo=Held(memo.origin, memo.through, memo.through, zero.bool(), s.open.sum(-1), zero, inner))
 
     def tables(self, s: State) -> Automaton:
         return self.automaton.to(s.key.device)
@@ -139,12 +142,13 @@ class Constrained(Composed):
         wish = self.decoder.step(self.inner(s), p)
         own = p.part(0, s.tokens.shape[1])  # without the other canvases of the row
         rest = replace(s.commit(s.open, *own.best()), memo=wish.memo)
-        after, through = self.granted(s, choose(memo.closing, rest, wish))
+        after, through, refused = self.granted(s, choose(memo.closing, rest, wish))
         changed = ((after.tokens != s.tokens) | (after.open != s.open)).any(-1)
-        still = torch.where(changed, 0, memo.still + 1)
+        fewest = torch.minimum(memo.fewest, after.open.sum(-1))
+        still = torch.where(fewest < memo.fewest, 0, memo.still + (refused | ~changed))
         left_over = self.decoder.done(after) & after.open.any(-1)
         closing = memo.closing | left_over | (still >= PATIENCE)
-        return replace(after, memo=Held(memo.origin, memo.left, through, closing, still, after.memo))
+        return replace(after, memo=Held(memo.origin, memo.left, through, closing, fewest, still, after.memo))
 
     def done(self, s: State) -> Tensor:
         memo: Held = s.memo
@@ -192,8 +196,9 @@ class Constrained(Composed):
         allowed = allowed.view(*p.at.shape, -1)[..., : p.logits.shape[-1]] | ~counts
         return replace(p, logits=p.logits.masked_fill(~allowed, -torch.inf), _once={})
 
-    def granted(self, s: State, wish: State) -> tuple[State, Tensor]:
-        """What of `wish` leaves a canvas that can be completed, from left to right; and (B, S) the states after the window."""
+    def granted(self, s: State, wish: State) -> tuple[State, Tensor, Tensor]:
+        """What of `wish` leaves a canvas that can be completed, from left to right; (B, S) the states after the window; and (B,) bool
+        whether something was refused."""
         a, counts = self.tables(s), self.counts(s)
         new = ~wish.open & counts & (s.open | (wish.tokens != s.tokens))
         right = self.right(s, wish.open | new)
@@ -214,7 +219,7 @@ class Constrained(Composed):
             confidence=torch.where(back, s.confidence, wish.confidence),
             committed_at=torch.where(back, s.committed_at, wish.committed_at),
         )
-        return after.reopen(refused & ~back), states
+        return after.reopen(refused & ~back), states, refused.any(-1)
 
 
 def check_fits(automaton: Automaton, length: int) -> None:
