@@ -35,6 +35,7 @@ clean:
 smoke: $(VENV)/installed
 	rm -rf build/smoke
 	$(BIN)/decoders bench exactness -n 500
+	$(BIN)/decoders bench constraints -n 50 --timed 1
 	$(BIN)/decoders bench quality -n 20 -t chain/hard,sudoku/easy,shuffle/easy -d threshold -d llada -d left_to_right -o build/smoke/run
 	$(BIN)/decoders bench report build/smoke/run -o build/smoke/report.html --json
 
@@ -66,5 +67,5 @@ results: $(VENV)/installed
 	$(BIN)/decoders bench modes -n 25 -o bench/results/modes.json
 	$(BIN)/decoders bench modes -n 300 -t chain/hard -o bench/results/modes-scratchpad.json
 	$(BIN)/decoders bench exactness -o bench/results/exactness.json
-	$(BIN)/decoders bench constraints -n 1000 --timed 1 --length 24 -o bench/results/constraints.json
+	$(BIN)/decoders bench constraints -n 1000 --timed 10 -o bench/results/constraints.json
 	$(BIN)/decoders bench quality -m nano -n 20 -o bench/results/quality
