@@ -1,0 +1,82 @@
+"""Accuracy, forward passes and tokens per forward of decoders on the generated tasks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+
+from decoders import Generator
+from decoders.models.source import load_model
+from decoders_bench.common.statistics import wilson
+from decoders_bench.common.workers import spread
+from decoders_bench.tasks import TASKS, Split, items
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell of a table: a decoder on a task."""
+
+    task: str
+    rung: str
+    decoder: str
+    model: str = "nano"
+    n: int = 100
+    split: Split = "test"
+    seed: int = 0
+    batch: int = 25
+    block: int | None = None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What was measured. Tokens are generated ones up to and without the stop token; neither prompt nor padding counts."""
+
+    job: Job
+    right: int
+    work: int | None
+    """Answers whose written steps are right and agree with the answer; None where there are none."""
+    nfe: float
+    tokens: float
+    seconds: float
+
+    @property
+    def accuracy(self) -> float:
+        return self.right / self.job.n
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        return wilson(self.right, self.job.n)
+
+    @property
+    def tokens_per_forward(self) -> float:
+        return self.tokens / self.nfe
+
+
+loaded = cache(load_model)  # once in a process, whatever the decoders
+
+
+def evaluate(job: Job) -> Cell:
+    """Decode the first `n` items of a split, templates mixed, and grade them."""
+    task = TASKS[job.task]
+    chosen = items(task, job.rung, job.split, job.n, job.seed)
+    run = Generator(loaded(job.model), job.decoder)
+    began, made = time.perf_counter(), []
+    for i in range(0, len(chosen), job.batch):
+        made += run([x.prompt for x in chosen[i : i + job.batch]], length=task.length[job.rung], block=job.block, seed=job.seed)
+    grades = [task.grade(x.problem, g.text) for x, g in zip(chosen, made, strict=True)]
+    work = [g.work for g in grades if g.work is not None]
+    return Cell(
+        job,
+        sum(g.exact for g in grades),
+        sum(work) if work else None,
+        sum(g.nfe for g in made) / job.n,
+        sum(g.generated_tokens for g in made) / job.n,
+        time.perf_counter() - began,
+    )
+
+
+def run_all(jobs: Iterable[Job], workers: int, notify: Callable[[object], None]) -> list[Cell]:
+    """All cells, in the order of the jobs, on `workers` processes of one thread each."""
+    return spread(evaluate, jobs, workers, notify)

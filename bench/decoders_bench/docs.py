@@ -1,0 +1,164 @@
+"""The generated parts of the README; cog calls these, and a test checks that the text is what they say."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from decoders.core.options import Option
+from decoders.models.families import FAMILIES, Family
+from decoders.registry import DISTRIBUTION, Entry, entries
+from decoders_bench.caches.tables import cache_summary, cache_tables, cache_time_table, calibration_table
+from decoders_bench.common.results import (
+    load_cache_times,
+    load_caches,
+    load_calibration,
+    load_cells,
+    load_timings,
+    markdown,
+    percent,
+    recorded_on,
+    task_table,
+    timing_table,
+)
+from decoders_bench.exactness.tables import exactness_table, load_exactness
+from decoders_bench.modes.measure import load_modes
+from decoders_bench.modes.tables import mode_pairs, mode_reading, mode_tables, mode_verdicts
+from decoders_bench.peers.vllm import read as read_vllm
+from decoders_bench.peers.vllm import table as vllm_table
+from decoders_bench.quality.areas import section as areas_of
+from decoders_bench.quality.shelf import shelf_against
+from decoders_bench.quality.summary import curves, points
+from decoders_bench.quality.summary import load as load_quality
+from decoders_bench.quality.tables import curve_table, place_table, point_table
+
+RESULTS = Path(__file__).parents[1] / "results"
+VERDICT = "Each against the most right threshold that takes no more forwards, on the same items, by McNemar's test at 5 %:"
+
+
+def written(o: Option) -> str:
+    return f"`{o.name}={'none' if o.default is None else o.default}`"
+
+
+def plug_table(kind: str) -> str:
+    """All built-in plugs of a kind: name, options with defaults, what is declared, source."""
+    own: list[Entry] = [e for e in entries(kind) if e.distribution == DISTRIBUTION and not e.problem]
+    rows = [[f"`{e.name}`", e.summary.replace("|", "\\|"), " ".join(map(written, e.options)), ", ".join(e.capabilities)] for e in own]
+    return markdown(["name", "what it does", "options and defaults", "declares"], rows)
+
+
+def quality_section() -> str:
+    """The default grid of `decoders bench quality`: every setting over all tasks, the curves, and what differs beyond chance."""
+    run = load_quality(RESULTS / "quality")
+    own = points(run.rows)
+    head = run.info["environment"]["hardware"]
+    return "\n\n".join([head, point_table(own), curve_table(curves(own), own), place_table(run.rows)])
+
+
+def shelf_section() -> str:
+    """Every strategy at its defaults, on the same items."""
+    run = load_quality(RESULTS / "shelf")
+    own = sorted(points(run.rows), key=lambda p: (-p.summary.accuracy, p.summary.nfe))
+    return "\n\n".join([run.info["environment"]["hardware"], point_table(own), place_table(run.rows)])
+
+
+def best_section(name: str) -> str:
+    """Our own decoder against others: `test` or `shelf`, as `decoders bench areas` kept them."""
+    return areas_of(RESULTS / "best" / f"{name}.json", tested=name == "test")
+
+
+def tried_section() -> str:
+    """What was tried on the validation split before our own decoder was what it is, a point each."""
+    found = json.loads((RESULTS / "best" / "tried.json").read_text())
+    body = [
+        [x["tried"], percent(x["right"] / x["n"]), f"{x['nfe'] / x['n']:.2f}", f"{100 * x['right'] / x['n'] * x['tokens'] / x['nfe']:.0f}",
+         f"{x['positions'] / x['n']:.0f}"]
+        for x in found["rows"]
+    ]  # fmt: skip
+    head = f"{found['split']} split, wording {found['template']}, {', '.join(found['rungs'])}, {found['rows'][0]['n']} items in all."
+    return f"{head}\n\n{markdown(['tried', 'right, %', 'forwards', 'AUP of the point', 'positions'], body)}"
+
+
+def choosing_section() -> str:
+    """Every strategy at its defaults against a threshold at its own."""
+    return shelf_against(points(load_quality(RESULTS / "shelf").rows))
+
+
+def exactness_section() -> str:
+    path = RESULTS / "exactness.json"
+    return f"{recorded_on(path)}\n\n{exactness_table(load_exactness(path))}"
+
+
+def vllm_section() -> str:
+    path = RESULTS / "vllm.json"
+    return f"{recorded_on(path)}\n\n{vllm_table(read_vllm(path))}"
+
+
+def shelf_line() -> str:
+    """How many strategies there are, and how many recorded cases of official implementations the replay counts on."""
+    own = [e for e in entries("strategies") if e.distribution == DISTRIBUTION and not e.problem]
+    return f"{len(own)} strategies, every one held to the same laws and, where recorded runs of an official implementation exist, to those."
+
+
+def help_of(*command: str) -> str:
+    """What `decoders COMMAND --help` prints, in a fence."""
+    done = subprocess.run(
+        [sys.executable, "-m", "decoders.cli", *command, "--help"], capture_output=True, text=True, check=True, env={"COLUMNS": "110"}
+    )
+    return f"```text\n{done.stdout.rstrip()}\n```"
+
+
+def tasks_section() -> str:
+    return task_table([*load_cells(RESULTS / "nano-tasks.json"), *load_cells(RESULTS / "nano-ledger.json")])
+
+
+def timing_section() -> str:
+    path = RESULTS / "step-time.json"
+    return f"{recorded_on(path)}\n\n{timing_table(load_timings(path))}"
+
+
+def caches_section() -> str:
+    path = RESULTS / "caches.json"
+    return f"{recorded_on(path)}\n\n{cache_tables(load_caches(path))}"
+
+
+def caches_summary() -> str:
+    return cache_summary(load_caches(RESULTS / "caches.json"))
+
+
+def calibration_section() -> str:
+    return calibration_table(load_calibration(RESULTS / "caches-calibration.json"))
+
+
+def cache_time_section() -> str:
+    path = RESULTS / "cache-time.json"
+    return f"{recorded_on(path)}\n\n{cache_time_table(load_cache_times(path))}"
+
+
+def modes_section() -> str:
+    path = RESULTS / "modes.json"
+    rows = load_modes(path)
+    return f"{recorded_on(path)}\n\n{mode_tables(rows)}\n\n{VERDICT}\n\n{mode_verdicts(rows)}"
+
+
+def scratchpad_section() -> str:
+    path = RESULTS / "modes-scratchpad.json"
+    rows = load_modes(path)
+    head = f"{recorded_on(path)}; {rows[0].trial.n} items."
+    return "\n\n".join([head, mode_pairs(rows), mode_reading(rows), VERDICT, mode_verdicts(rows)])
+
+
+def family_table() -> str:
+    """Every family of checkpoints: how it is known, what runs it, and how it is run."""
+
+    def row(f: Family) -> list[str]:
+        known = [f"`{x}`" for x in (f.types if f.architectures else ["diffusion_family"])] or [f"`{a}`" for a in f.architectures]
+        runs = "its own code" if f.remote else f"`{f.native}`" if f.native else "the class that it names"
+        sees = " or ".join({"bidirectional": "bidirectional", "block": f"blocks of {f.block}"}[a] for a in f.attentions)
+        mask = {"config": "config", "tokenizer": "tokenizer", "none": "none: uniform noise"}.get(str(f.mask), str(f.mask))
+        return [f"`{f.name}`", ", ".join(known), runs, sees, "shifted by one" if f.shifted else "aligned", mask]
+
+    header = ["family", "known by", "run by", "attention", "logits", "mask token"]
+    return markdown(header, [row(f) for f in FAMILIES.values()])

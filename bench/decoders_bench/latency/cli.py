@@ -1,0 +1,116 @@
+"""`decoders bench latency`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from decoders_bench.common.options import emit, json_option, on_device, progress
+
+DECODERS = ("llada", "threshold:tau=0.9")
+CACHES = ("none", "dual")
+
+
+class Numbers(click.ParamType):
+    """Numbers of at least 1 between commas."""
+
+    name = "N,N,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            found = tuple(int(x) for x in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of numbers such as 1,8,32", param, ctx)
+        if min(found) < 1:
+            self.fail(f"{value!r} has a number below 1", param, ctx)
+        return found
+
+
+@click.command("latency")
+@click.option("-m", "--model", metavar="SPEC", help="a model, or the directory of a checkpoint; its own answers decide")
+@click.option("--shape", metavar="NAME",
+              help="random weights: llada-8b, dream-7b, sdar-8b, nano, or one of the first three with -tiny  [default: nano]")
+@click.option("--layers", type=click.IntRange(1), metavar="N", help="only so many layers of the shape")
+@click.option("-d", "--decoder", "decoders", multiple=True, default=DECODERS, show_default=True, help="decoder spec; repeat for more")
+@click.option("--all", "every", is_flag=True, help="every strategy that is installed")
+@click.option("-c", "--cache", "caches", multiple=True, default=CACHES, show_default=True, help="cache spec; repeat for more")
+@click.option("--peers/--no-peers", default=True, show_default=True,
+              help="also a plain loop over the whole canvas, diffusers' schedulers if installed, and autoregression with a static cache")
+@click.option("--batch", "batches", type=Numbers(), default="1", show_default=True, help="rows")
+@click.option("--prompt", default=64, show_default=True, type=click.IntRange(1), help="positions of the prompt, of a shape")
+@click.option("--length", default=64, show_default=True, type=click.IntRange(1), help="positions of the canvas")
+@click.option("--block", type=click.IntRange(1),
+              help="positions of a window  [default: that of the model, or of a block-causal shape; else 32]")
+@click.option("--device", default="cpu", show_default=True, callback=on_device)
+@click.option("--dtype", type=click.Choice(("float32", "bfloat16", "float16")),
+              help="[default: bfloat16; of a model, what it is loaded as]")
+@click.option("--steps", default=16, show_default=True, type=click.IntRange(1),
+              help="forwards measured of a shape: as many whole windows as these hold, or one")
+@click.option("--repeats", default=3, show_default=True, type=click.IntRange(1))
+@click.option("--compile", "compiled", is_flag=True, help="torch.compile the model's layers")
+@click.option("--graph", is_flag=True, help="capture steps as CUDA graphs; on a CPU, what stands in for them, and no time")
+@click.option("--poll", default=1, show_default=True, type=click.IntRange(1), help="look whether rows are done every so many steps")
+@click.option("--roofline/--no-roofline", default=True, show_default=True, help="measure what the device can do, and hold steps against it")
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
+@click.option("--clock", default="wall", show_default=True, type=click.Choice(("wall", "cpu")),
+              help="cpu: time that one thread was given, for a machine that others use too")
+@click.option("--recordings", type=click.Path(dir_okay=False, path_type=Path),
+              help="take from this JSON file what nano committed in which forward, and add what it lacks")
+@click.option("--record-only", is_flag=True, help="only record what is missing there, on this machine's CPU; no model is made")
+@click.option("--minutes", type=click.FloatRange(0), help="begin nothing after so many; what is missing is measured when asked again")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path),
+              help="write the results here as JSON, one after the other; what stands there already is not measured again")
+@json_option
+def latency(
+    model: str | None, shape: str | None, layers: int | None, decoders: tuple[str, ...], every: bool, caches: tuple[str, ...], peers: bool,
+    batches: tuple[int, ...], prompt: int, length: int, block: int | None, device: str, dtype: str | None, steps: int, repeats: int,
+    compiled: bool, graph: bool, poll: int, roofline: bool, threads: int, clock: Any, recordings: Path | None,
+    record_only: bool, minutes: float | None, output: Path | None, as_json: bool,
+) -> None:
+    """Milliseconds a step, and where they go: the model's forward, cache traffic, assembling the forward, statistics of the logits, the
+    decision, and the host; p50 and p95, tokens a second, and peak memory. Of a shape the weights are random; how many tokens which forward
+    commits is what the same decoder and cache did on nano. On a CUDA device times are those of events in its stream.
+
+    The roof is the time that a step cannot take less than, by the bytes that it moves and the operations that it does, and the bandwidth
+    and arithmetic that are measured on the device first; achieved is its share of the step."""
+    import torch
+
+    from decoders import UsageError
+    from decoders.models.source import load_model
+    from decoders_bench.common.replay import whole_blocks
+    from decoders_bench.common.results import document, hardware, record
+    from decoders_bench.common.shapes import scaled
+    from decoders_bench.latency.measure import Case, net_of
+    from decoders_bench.latency.recordings import Recordings
+    from decoders_bench.latency.run import Run, cases
+    from decoders_bench.latency.tables import latency_table
+
+    if model and (shape or layers):
+        raise UsageError("-m takes a model's own weights, --shape and --layers make random ones; leave one out")
+    torch.set_num_threads(threads)
+    if model:
+        loaded = load_model(model, device=device, **({"dtype": dtype} if dtype else {}))
+        net = net_of(loaded)
+        kind = str(net.dtype if net is not None else torch.get_default_dtype()).removeprefix("torch.")
+        first = Case(model, device, kind, 1, 0, length, block or loaded.block or 32, "", "", None, compiled, graph, poll, clock)
+    else:
+        loaded, own = None, scaled(shape or "nano")
+        window = block or (own.of.block if own.block_causal else 32)
+        first = Case(shape or "nano", device, dtype or "bfloat16", 1, prompt, length, window, "", "", layers, compiled, graph, poll, clock)
+        whole_blocks(length, window)
+    run = Run(Recordings(recordings), output, steps, repeats, roofline, minutes, loaded)
+    asked = cases(first, decoders, caches, batches, every, peers and not model)
+    if record_only and (model or not recordings):
+        raise UsageError("--record-only needs a --shape and a file to write to, --recordings")
+    with progress() as bar:
+        step = bar.add_task("cases", total=len(asked))
+        rows, absent, left = (run.record if record_only else run)(asked, lambda: bar.advance(step))
+    click.echo(f"{hardware(device)}\n\n{latency_table(rows, absent)}")
+    if left:
+        click.echo(f"\n{left} of {len(asked)} cases are left; the same command goes on with them.")
+    if as_json:
+        emit(document("latency", rows, device, absent=[record(a) for a in absent], left=left))

@@ -1,0 +1,79 @@
+"""How many tokens decoders commit in which forward on `nano`, kept in a file, so that a model with random weights can spend the same."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from decoders import UsageError, get, get_cache
+from decoders_bench.common.replay import Recording, recorded
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a recording is of."""
+
+    decoder: str
+    cache: str
+    model: str
+    """`nano`, or `nano:attention=block` for shapes of block-causal models."""
+    block: int
+    blocks: int
+
+
+class Recordings:
+    """Those in a file, if there is one, and those made since; a new one is written to the file at once."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        self.made: dict[Wanted, Recording | str] = {}
+        if path and path.exists():
+            for row in json.loads(path.read_text()):
+                reason = row.pop("reason")
+                counts = [tuple(row.pop(name)) for name in ("commits", "refreshes")]
+                self.made[Wanted(**row)] = reason or Recording(*counts)
+
+    def __getitem__(self, wanted: Wanted) -> Recording:
+        """Raises `UsageError` if `nano` cannot be decoded so; that is kept too."""
+        if wanted not in self.made:
+            try:
+                self.made[wanted] = recorded(
+                    get(wanted.decoder), get_cache(wanted.cache), wanted.model, block=wanted.block, blocks=wanted.blocks,
+                )
+            except UsageError as e:
+                self.made[wanted] = str(e)
+            self.save()
+        found = self.made[wanted]
+        if isinstance(found, str):
+            raise UsageError(found)
+        return found
+
+    def save(self) -> None:
+        """The new file is whole before it takes the place of the old one."""
+        if self.path is None:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lines = ",\n".join(json.dumps(row) for row in self.rows())
+        part = self.path.with_suffix(".part")
+        part.write_text(f"[\n{lines}\n]\n")
+        os.replace(part, self.path)
+
+    def rows(self) -> Iterable[dict[str, Any]]:
+        for wanted, found in self.made.items():
+            known = isinstance(found, Recording)
+            counts = {"commits": found.commits, "refreshes": found.refreshes} if known else {"commits": (), "refreshes": ()}
+            yield {**asdict(wanted), **counts, "reason": "" if known else found}
+
+
+def cut(commits: tuple[int, ...], block: int, steps: int) -> int:
+    """How many forwards to measure: as many whole windows as `steps` hold, or one."""
+    filled, whole = 0, []
+    for i, n in enumerate(commits, 1):
+        filled += n
+        if filled % block == 0 and n:
+            whole.append(i)
+    return max((i for i in whole if i <= steps), default=whole[0])

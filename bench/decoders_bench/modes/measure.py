@@ -1,0 +1,139 @@
+"""Strategies with more than one kind of forward against those with one, on `nano`: autoregression, thresholds, self-speculation under
+every routing policy, and hybrids in every mode; each on the same items, so that two of them can be compared item by item.
+
+Blocks are those of `nano:attention=block`; `full` is one window over the whole row of the bidirectional `nano`. A hybrid reasons to
+` #` on chain, where the answer stands behind that, and for half of the row on the other tasks, which have no such mark. The
+reasoner of mode two-model is `nano` itself, asked left to right: what is measured is the handing over, not a better planner.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from decoders import Forward, Generator, Pred
+from decoders.core.canvas import Canvas
+from decoders.models.source import Messages, load_model
+from decoders.reasoning.reasoner import Reasoning, until
+from decoders_bench.common.workers import spread
+from decoders_bench.tasks import TASKS, items
+
+THRESHOLDS = tuple(f"threshold:tau={tau}" for tau in (0.7, 0.8, 0.9, 0.95))
+SPECULATIVE = (
+    "s2d2", "s2d2:route=never", "s2d2:route=min_span,min_span=4", "s2d2:route=score", "s2d2:route=hysteresis,on=1.0,off=-5.0,dynamic=true",
+    "s2d2:route=ucb", "coupled",
+)
+HYBRIDS = ("hybrid:mode=block", "hybrid:mode=block,ar=wide", "hybrid:mode=frontier,w=4", "hybrid:mode=two-model")
+DECODERS = ("left_to_right", *THRESHOLDS, *SPECULATIVE, *HYBRIDS)
+BLOCKS = (4, 8, 16, None)
+"""None: full."""
+MARK = " #"
+"""Ends the written work of a chain."""
+loaded = cache(load_model)  # once in a process
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A decoder on a task."""
+
+    task: str
+    rung: str
+    decoder: str
+    block: int | None
+    n: int = 50
+    seed: int = 0
+    batch: int = 25
+
+    @property
+    def model(self) -> str:
+        return "nano" if self.block is None else "nano:attention=block"
+
+    @property
+    def spec(self) -> str | None:
+        """The decoder with what its task asks of it; none if it cannot do with this attention, or with this task."""
+        if not self.decoder.startswith("hybrid"):
+            return self.decoder
+        if ("mode=block" in self.decoder and self.block is None) or ("two-model" in self.decoder and self.task != "chain"):
+            return None
+        reasoner = ",reasoner=decoders_bench.modes.measure:LeftToRightNano" if "two-model" in self.decoder else ""
+        ends = f'boundary="{MARK}"' if self.task == "chain" else f"budget={TASKS[self.task].length[self.rung] // 2}"
+        return f"{self.decoder},{ends}{reasoner}"
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What became of it, item by item; forwards and tokens of a reasoner are counted in. `verified`: forwards that verified, and
+    `accepted`: positions that they decided."""
+
+    trial: Trial
+    right: list[bool]
+    nfe: list[int]
+    tokens: list[int]
+    verified: int
+    accepted: int
+
+
+class LeftToRightNano:
+    """`nano` as a reasoner: continues the prompt left to right up to the boundary."""
+
+    name = "nano, left to right"
+
+    def write(
+        self, prompts: Sequence[str | Messages], *, seeds: Sequence[int], boundary: str, budget: int
+    ) -> list[Reasoning]:
+        texts = [p for p in prompts if isinstance(p, str)]
+        ends = [boundary] if boundary else ()
+        made = Generator(loaded("nano"), "left_to_right")(texts, length=min(budget, 64), seeds=list(seeds), stop=ends)
+        return [Reasoning(until(g.text, boundary), g.nfe, g.seconds, g.finish_reason, True, self.name) for g in made]
+
+
+class Phases:
+    """Counts what the forwards of each phase decide."""
+
+    def __init__(self) -> None:
+        self.verified = self.accepted = 0
+        self.clock: torch.Tensor | None = None
+
+    def __call__(self, f: Forward, p: Pred, c: Canvas) -> None:
+        before = torch.zeros_like(c.clock) if self.clock is None else self.clock
+        verifies = (c.clock > before) & (f.phase == 1)
+        decided = (c.committed_at == (c.clock - 1)[:, None]).sum(-1)
+        self.verified += int(verifies.sum())
+        self.accepted += int(decided[verifies].sum())
+        self.clock = c.clock
+
+
+def run(trial: Trial) -> Decoded | None:
+    """Decodes and grades the items of a trial; none if the decoder cannot do with it."""
+    if trial.spec is None:
+        return None
+    task = TASKS[trial.task]
+    chosen = items(task, trial.rung, "test", trial.n, trial.seed)
+    generator = Generator(loaded(trial.model), trial.spec)
+    right, nfe, tokens, verified, accepted = [], [], [], 0, 0
+    for i in range(0, len(chosen), trial.batch):
+        part, phases = chosen[i : i + trial.batch], Phases()
+        made = generator([x.prompt for x in part], length=task.length[trial.rung], block=trial.block, seed=trial.seed, watch=phases)
+        texts = [(g.reasoning.text + generator.boundary if g.reasoning else "") + g.text for g in made]
+        right += [task.grade(x.problem, text).exact for x, text in zip(part, texts, strict=True)]
+        # a token of the reasoner is a forward of the reasoner, and here it is the same model
+        reasoned = [g.reasoning.tokens or 0 if g.reasoning else 0 for g in made]
+        nfe += [g.nfe + n for g, n in zip(made, reasoned, strict=True)]
+        tokens += [g.generated_tokens + n for g, n in zip(made, reasoned, strict=True)]
+        if generator.decoder.phases == ("draft", "verify"):
+            verified, accepted = verified + phases.verified, accepted + phases.accepted
+    return Decoded(trial, right, nfe, tokens, verified, accepted)
+
+
+def run_all(trials: Iterable[Trial], workers: int, notify: Callable[[object], None]) -> list[Decoded]:
+    """All trials, in their order, on `workers` processes of one thread each. Raises `UsageError` for a decoder that is none."""
+    return [made for made in spread(run, trials, workers, notify) if made is not None]
+
+
+def load_modes(path: Path) -> list[Decoded]:
+    return [Decoded(**{**row, "trial": Trial(**row["trial"])}) for row in json.loads(path.read_text())["rows"]]

@@ -1,0 +1,142 @@
+"""The tables of `decoders bench modes`, and the sentences that say what they show: all of it follows from the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from decoders_bench.common.results import markdown, percent
+from decoders_bench.common.statistics import difference, disagreements, mcnemar, wilson
+from decoders_bench.modes.measure import DECODERS, Decoded
+
+SCRATCHPAD = ("chain", "hard")
+"""The task on which reasoning is written before the answer."""
+
+
+def mean(xs: Sequence[float]) -> float:
+    return sum(xs) / len(xs)
+
+
+def size(block: int | None) -> str:
+    return "full" if block is None else str(block)
+
+
+def mode_tables(rows: Sequence[Decoded]) -> str:
+    """One table per block size: a row per decoder, a column per task and rung."""
+    parts = []
+    for block in dict.fromkeys(r.trial.block for r in rows):
+        own = [r for r in rows if r.trial.block == block]
+        places = list(dict.fromkeys((r.trial.task, r.trial.rung) for r in own))
+        found = {(r.trial.decoder, r.trial.task, r.trial.rung): r for r in own}
+        decoders = dict.fromkeys(r.trial.decoder for r in own)
+        body = [[f"`{d}`", *(cell(found.get((d, *place))) for place in places)] for d in decoders]
+        header = ["decoder", *(f"{task}/{rung} (n={own[0].trial.n})" for task, rung in places)]
+        parts.append(f"Blocks of {block}:" if block else "One window, bidirectional:")
+        parts.append(markdown(header, body))
+    return "\n\n".join(parts)
+
+
+def cell(r: Decoded | None) -> str:
+    if r is None:
+        return ""
+    low, high = wilson(sum(r.right), len(r.right))
+    nfe = mean(r.nfe)
+    return f"**{percent(mean(r.right))}** ({percent(low)}-{percent(high)})<br>{nfe:.1f} / {mean(r.tokens) / nfe:.1f}"
+
+
+def paired(a: Decoded, b: Decoded) -> str:
+    """How `b` differs from `a` on the same items: the difference in accuracy with its 95 % interval, McNemar's exact p, and its
+    forwards as a multiple."""
+    lost, won = disagreements(a.right, b.right)
+    n = len(a.right)
+    low, high = difference(lost, won, n)
+    ratio = mean(b.nfe) / mean(a.nfe)
+    return f"{100 * (won - lost) / n:+.1f} ({100 * low:+.1f} to {100 * high:+.1f}), p={mcnemar(lost, won):.2f}; {ratio:.2f}x the forwards"
+
+
+def best_threshold(rows: Sequence[Decoded]) -> Decoded:
+    """Of the thresholds that are within one answer of the most right, the one with fewest forwards."""
+    own = [r for r in rows if r.trial.decoder.startswith("threshold")]
+    most = max(sum(r.right) for r in own)
+    return min((r for r in own if sum(r.right) >= most - 1), key=lambda r: mean(r.nfe))
+
+
+def mode_pairs(rows: Sequence[Decoded]) -> str:
+    """On the scratchpad task, every decoder against the best threshold and against autoregression, item by item; and for those that
+    verify, how many positions a verification decides."""
+    body = []
+    for block in dict.fromkeys(r.trial.block for r in rows):
+        own = [r for r in rows if r.trial.block == block and (r.trial.task, r.trial.rung) == SCRATCHPAD]
+        alone = next((r for r in own if r.trial.decoder == "left_to_right"), None)
+        if alone is None or not any(r.trial.decoder.startswith("threshold") for r in own):
+            continue
+        best = best_threshold(own)
+        for r in sorted(own, key=lambda r: DECODERS.index(r.trial.decoder) if r.trial.decoder in DECODERS else len(DECODERS)):
+            if r in (alone, best):
+                continue
+            each = f"{r.accepted / r.verified:.1f}" if r.verified else ""
+            body.append([size(block), f"`{r.trial.decoder}`", paired(best, r), paired(alone, r), each])
+        body.append([size(block), f"`{best.trial.decoder}`, the best threshold", "", paired(alone, best), ""])
+    return markdown(["block", "decoder", "against the best threshold", "against `left_to_right`", "decided per verification"], body)
+
+
+def rival(r: Decoded, thresholds: Sequence[Decoded]) -> Decoded | None:
+    """The most right threshold that takes no more forwards; none if all take more."""
+    return max((t for t in thresholds if mean(t.nfe) <= mean(r.nfe)), key=lambda t: sum(t.right), default=None)
+
+
+def verdict(r: Decoded, thresholds: Sequence[Decoded]) -> str:
+    """Whether a decoder is better than the best threshold of no more forwards, by McNemar's test at 5 %."""
+    other = rival(r, thresholds)
+    if other is None:
+        return "fewer forwards than any threshold"
+    lost, won = disagreements(other.right, r.right)
+    if mcnemar(lost, won) >= 0.05:
+        return "no difference shown"
+    return "better" if won > lost else "worse"
+
+
+def mode_verdicts(rows: Sequence[Decoded]) -> str:
+    """Where each of the others beats the best threshold at equal forwards, and where it does not."""
+    verdicts = ("better", "worse", "fewer forwards than any threshold", "no difference shown")
+    body = []
+    for block, decoder in dict.fromkeys((r.trial.block, r.trial.decoder) for r in rows):
+        if decoder.startswith("threshold"):
+            continue
+        where: dict[str, list[str]] = {v: [] for v in verdicts}
+        for r in (r for r in rows if (r.trial.block, r.trial.decoder) == (block, decoder)):
+            place = (block, r.trial.task, r.trial.rung)
+            own = [t for t in rows if t.trial.decoder.startswith("threshold") and (t.trial.block, t.trial.task, t.trial.rung) == place]
+            if own:
+                where[verdict(r, own)].append(f"{r.trial.task}/{r.trial.rung}")
+        body.append([size(block), f"`{decoder}`", *(", ".join(where[v]) for v in verdicts)])
+    return markdown(["block", "decoder", *verdicts], body)
+
+
+def mode_reading(rows: Sequence[Decoded]) -> str:
+    """What the aims were and what was reached."""
+    own = [r for r in rows if (r.trial.task, r.trial.rung) == SCRATCHPAD]
+    lines = []
+    for block in dict.fromkeys(r.trial.block for r in own):
+        here = [r for r in own if r.trial.block == block]
+        best, alone = best_threshold(here), next(r for r in here if r.trial.decoder == "left_to_right")
+        drafts = [r for r in here if r.verified and sum(r.right) >= sum(best.right)]
+        fewest = min(drafts, key=lambda r: mean(r.nfe), default=None)
+        reached = fewest is not None and mean(best.nfe) / mean(fewest.nfe) >= 1.3
+        said = "no self-speculation is as right as it" if fewest is None else (
+            f"of the self-speculations that are as right, `{fewest.trial.decoder}` takes {mean(fewest.nfe):.1f}, "
+            f"{mean(fewest.nfe) / mean(best.nfe):.2f}x as many"
+        )
+        lines.append(
+            f"- Block {size(block)}: the best threshold is `{best.trial.decoder}` with {mean(best.nfe):.1f} forwards; {said}: "
+            f"the aim of 1.3x fewer is {'reached' if reached else 'not reached'}."
+        )
+        for r in (r for r in here if r.trial.decoder.startswith("hybrid")):
+            lost, won = disagreements(alone.right, r.right)
+            low, _ = difference(lost, won, len(r.right))
+            twice = mean(alone.nfe) / mean(r.nfe)
+            sure = low >= -0.01
+            lines.append(
+                f"- Block {size(block)}, `{r.trial.decoder}`: {twice:.2f}x fewer forwards than autoregression, and its accuracy is "
+                f"{'' if sure else 'not '}shown to be within 1 point: the aim is {'reached' if sure and twice >= 2 else 'not reached'}."
+            )
+    return "\n".join(lines)

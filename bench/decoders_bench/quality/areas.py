@@ -1,0 +1,228 @@
+"""One decoder's area under the accuracy-parallelism curve against those of others, on the same problems: what `decoders bench areas`
+writes, and the tables that docs/best.md shows of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from decoders import UsageError
+from decoders_bench.common.results import markdown, percent
+from decoders_bench.quality.summary import Curve, Point, Row, Run, area, curves, grouped, points
+from decoders_bench.quality.tables import Against, against
+
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A point of a curve."""
+
+    decoder: str
+    curve: str
+    right: int
+    n: int
+    low: float
+    high: float
+    nfe: float
+    tokens_per_forward: float
+    positions: float
+
+
+@dataclass(frozen=True)
+class Area:
+    """The area of a curve over some rungs, and what the decoder in question has more, with a 95 % interval over problems."""
+
+    rungs: str
+    curve: str
+    aup: float
+    more: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A point of another decoder against the most accurate one of ours that takes no more forwards, by problem (`summary.compare`)."""
+
+    rungs: str
+    other: str
+    other_nfe: float
+    verdict: str
+    ours: str = ""
+    ours_nfe: float = 0.0
+    difference: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    won: int = 0
+    lost: int = 0
+    p: float | None = None
+    """Holm's, among all of the table; None where there is none of ours to compare with."""
+
+
+def place(r: Row) -> str:
+    return f"{r.task}/{r.rung}"
+
+
+def shared(runs: Sequence[Run]) -> list[Row]:
+    """The rows of all runs on the questions that every one of their decoders was asked. Raises `UsageError` if there are none, or if
+    there are several models, caches or blocks."""
+    rows = {(r.decoder, *r.question): r for run in runs for r in run.rows}
+    if len({(r.model, r.cache, r.block) for run in runs for r in run.rows}) > 1:
+        raise UsageError("the runs have several models, caches or blocks; give those of one setting")
+    asked = [{r.question for r in own} for own in grouped(rows.values(), lambda r: r.decoder).values()]
+    common = set.intersection(*asked) if asked else set()
+    if not common:
+        raise UsageError("the runs have no question that all of their decoders were asked")
+    return [r for r in rows.values() if r.question in common]
+
+
+def spot(p: Point) -> Spot:
+    s = p.summary
+    return Spot(p.decoder, p.curve, s.right, s.n, s.low, s.high, s.nfe, s.tokens_per_forward, s.positions)
+
+
+def areas(rungs: str, rows: Sequence[Row], ours: str, seed: int = 0) -> list[Area]:
+    """Of all curves. The interval is the percentile bootstrap's (Efron and Tibshirani 1993, chapter 13): problems are drawn again, in
+    each rung as many as there are, with everything that was measured on them."""
+    own = curves(points(rows))
+    names = [c.curve if [d.curve for d in own].count(c.curve) == 1 else f"{c.curve}, by {c.swept}" for c in own]
+    if ours not in names:
+        raise UsageError(f"{ours} is not among the decoders; there are {', '.join(names)}")
+    draws = resampled(rows, seed)
+    order = {problem: i for i, problem in enumerate(grouped(rows, lambda r: r.problem))}
+    sums = {p.decoder: totals(p, order, draws) for c in own for p in c.points}
+    best = torch.stack([100 * x[:, 0] / x[:, 1] for x in sums.values()]).amax(0).tolist()
+
+    def drawn(c: Curve) -> Tensor:
+        parts = [sums[p.decoder] for p in c.points]
+        where = [zip((x[:, 3] / x[:, 2]).tolist(), (100 * x[:, 0] / x[:, 1]).tolist(), strict=True) for x in parts]
+        spots = (sorted(found, key=lambda xy: (xy[0], -xy[1])) for found in zip(*where, strict=True))
+        return torch.tensor([area(found, b) for found, b in zip(spots, best, strict=True)], dtype=torch.double)
+
+    mine, its = own[names.index(ours)].aup, drawn(own[names.index(ours)])
+    out = []
+    for name, c in zip(names, own, strict=True):
+        more = (its - drawn(c)).sort().values
+        low, high = (float(more[round(q * (RESAMPLES - 1))]) for q in (0.025, 0.975))
+        out.append(Area(rungs, name, c.aup, mine - c.aup, low, high))
+    return out
+
+
+def resampled(rows: Sequence[Row], seed: int) -> Tensor:
+    """(R, problems): how often each problem was drawn."""
+    g = torch.Generator().manual_seed(seed)
+    problems = grouped(grouped(rows, lambda r: r.problem), lambda problem: problem[:2])
+    index = {problem: i for i, problem in enumerate(grouped(rows, lambda r: r.problem))}
+    out = torch.zeros(RESAMPLES, len(index), dtype=torch.double)
+    for own in problems.values():
+        chosen = torch.tensor([index[problem] for problem in own])[torch.randint(len(own), (RESAMPLES, len(own)), generator=g)]
+        out.scatter_add_(1, chosen, torch.ones_like(chosen, dtype=torch.double))
+    return out
+
+
+def totals(p: Point, order: dict[Any, int], draws: Tensor) -> Tensor:
+    """(R, 4): right answers, questions, forwards and tokens of a point in every draw."""
+    per_problem = torch.zeros(len(order), 4, dtype=torch.double)
+    for r in p.rows:
+        per_problem[order[r.problem]] += torch.tensor([r.right, 1, r.nfe, r.tokens], dtype=torch.double)
+    return draws @ per_problem
+
+
+def pairs(rungs: str, rows: Sequence[Row], ours: str) -> list[Pair]:
+    def pair(a: Against) -> Pair:
+        """`Against` speaks of the other point's gain over ours; here it is the other way round."""
+        c, q, said = a.compared, a.rival, {"better": "worse", "worse": "better"}
+        if c is None or q is None:
+            return Pair(rungs, a.point.decoder, a.point.summary.nfe, "fewer forwards than ours")
+        return Pair(
+            rungs, a.point.decoder, a.point.summary.nfe, said.get(a.verdict, a.verdict), q.decoder, q.summary.nfe,
+            -c.difference, -c.high, -c.low, c.lost, c.won, a.adjusted,
+        )  # fmt: skip
+
+    return [pair(a) for a in against(points(rows), ours)]
+
+
+def measured(runs: Sequence[Run], ours: str, seen: Collection[str]) -> dict[str, Any]:
+    """Everything, as plain data. `seen`: the rungs on which the decoder was chosen; the others are held out."""
+    rows = shared(runs)
+    held_out = [r for r in rows if place(r) not in seen]
+    parts = {"all": rows} | ({"held out": held_out} if held_out and len(held_out) < len(rows) else {})
+    by_rung = grouped(rows, place)
+    return {
+        "ours": ours, "seen": sorted(seen), "rungs": list(by_rung), "splits": sorted({run.info["grid"]["split"] for run in runs}),
+        "wordings": len({r.template for r in rows}), "problems": len({r.problem for r in rows}),
+        "questions": len({r.question for r in rows}),
+        "commands": [run.info["command"] for run in runs], "environment": runs[0].info["environment"],
+        "points": [asdict(spot(p)) for p in points(rows)],
+        "areas": [asdict(x) for name, part in (parts | by_rung).items() for x in areas(name, part, ours)],
+        "pairs": [asdict(x) for name, part in parts.items() for x in pairs(name, part, ours)],
+    }  # fmt: skip
+
+
+def save(path: Path, found: dict[str, Any]) -> None:
+    """A line an entry of each list, so that a change of one is a change of one line."""
+
+    def lined(x: Any) -> str:
+        listed = isinstance(x, list) and x and isinstance(x[0], dict)
+        return "[\n" + ",\n".join(map(json.dumps, x)) + "\n]" if listed else json.dumps(x)
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("{\n" + ",\n".join(f"{json.dumps(k)}: {lined(x)}" for k, x in found.items()) + "\n}\n")
+
+
+def section(path: Path, tested: bool = True) -> str:
+    """The tables of a file that `save` wrote; `tested`: with the pairs."""
+    found = json.loads(path.read_text())
+    spots, own = [Spot(**x) for x in found["points"]], [Area(**x) for x in found["areas"]]
+    compared, ours = [Pair(**x) for x in found["pairs"]], found["ours"]
+    head = (
+        f"{found['environment']['hardware']}; {'/'.join(found['splits'])} split, {found['wordings']} wording(s), "
+        f"{found['problems']} problems of {len(found['rungs'])} rungs, {found['questions']} questions a point."
+    )
+    parts = [head, area_table(own, ours, found["rungs"]), spot_table(spots)]
+    for name, part in grouped(compared if tested else [], lambda x: x.rungs).items():
+        parts.append(f"Every point of the others against the most accurate one of `{ours}` that takes no more forwards, {name} rungs:")
+        parts.append(pair_table(part))
+    return "\n\n".join(parts)
+
+
+def area_table(own: Sequence[Area], ours: str, rungs: Sequence[str]) -> str:
+    """A row a curve: over all and held-out rungs with what ours has more, and over each rung."""
+    by = {(x.curve, x.rungs): x for x in own}
+    names = sorted({x.curve for x in own}, key=lambda c: (-by[c, "all"].aup, c))
+    wide = [w for w in ("all", "held out") if (ours, w) in by]
+
+    def told(x: Area) -> str:
+        return f"**{x.aup:.0f}**" if x.curve == ours else f"{x.aup:.0f} ({x.more:+.0f}, {x.low:+.0f} to {x.high:+.0f})"
+
+    body = [[f"`{c}`", *(told(by[c, w]) for w in wide), *(f"{by[c, r].aup:.0f}" for r in rungs)] for c in names]
+    return markdown(["AUP", *(f"{w} rungs (ours more, 95 %)" for w in wide), *rungs], body)
+
+
+def spot_table(spots: Sequence[Spot]) -> str:
+    body = [
+        [f"`{x.decoder}`", f"**{percent(x.right / x.n)}** ({percent(x.low)}-{percent(x.high)})", f"{x.nfe:.2f}",
+         f"{x.tokens_per_forward:.2f}", f"{x.positions:.0f}"]
+        for x in spots
+    ]  # fmt: skip
+    return markdown(["decoder", "right, %", "forwards", "tokens per forward", "positions"], body)
+
+
+def pair_table(found: Sequence[Pair]) -> str:
+    body = []
+    for x in found:
+        own = [f"`{x.other}`", f"{x.other_nfe:.2f}"]
+        if x.p is None:
+            body.append([*own, "", "", "", "", "", x.verdict])
+            continue
+        change = f"{100 * x.difference:+.1f} ({100 * x.low:+.1f} to {100 * x.high:+.1f})"
+        body.append([*own, f"`{x.ours}`", f"{x.ours_nfe:.2f}", change, f"{x.won} / {x.lost}", f"{x.p:.3f}", x.verdict])
+    header = ["other", "forwards", "ours", "forwards", "difference in points", "won / lost", "p (Holm)", "ours is"]
+    return markdown(header, body)

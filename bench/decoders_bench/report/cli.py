@@ -1,0 +1,58 @@
+"""`decoders bench report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from decoders_bench.common.options import emit, json_option
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+DIRECTORY = click.Path(file_okay=False, path_type=Path)
+
+
+@click.command("report")
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-o", "--output", metavar="FILE", type=FILE, help="the page: one HTML file that needs no network")
+@click.option("--markdown", metavar="FILE", type=FILE, help="the findings and tables as Markdown")
+@click.option("--png", metavar="DIR", type=DIRECTORY, help="the charts as PNG files in here")
+@click.option("--svg", metavar="DIR", type=DIRECTORY, help="the charts as SVG files in here")
+@json_option
+def report(
+    runs: tuple[Path, ...], output: Path | None, markdown: Path | None, png: Path | None, svg: Path | None, as_json: bool
+) -> None:
+    """What runs of `bench quality` show, as one page: accuracy against forward passes, seconds and parallelism with intervals, every
+    setting, paired comparisons, the spread over wordings, and every item with a replay of how it was decoded.
+
+    Several runs are merged, each item once; where their environments differ, the report says so. An unfinished run shows what it has.
+    """
+    from decoders import UsageError
+    from decoders_bench.report.document import brief, document
+    from decoders_bench.report.gather import gather
+    from decoders_bench.report.page import page
+    from decoders_bench.report.plots import plots
+    from decoders_bench.report.text import text
+
+    if not (output or markdown or png or svg or as_json):
+        raise UsageError("there is nothing to write: give -o report.html, --markdown FILE, --png DIR, --svg DIR or --json")
+    found = gather(runs)
+    whole = document(found)
+    written = []
+    try:
+        for path, made in ((output, lambda: page(whole, f"{', '.join(p.name for p in runs)}: steps against quality")),
+                           (markdown, lambda: text(found))):
+            if path:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(made(), encoding="utf-8")
+                written.append(path)
+        for where, kind in ((png, "png"), (svg, "svg")):
+            written += plots(whole, where, kind) if where else []
+    except OSError as e:
+        raise UsageError(f"{e.filename} cannot be written: {e.strerror}") from None
+    for path in written:
+        click.echo(f"wrote {path}")
+    for line in found.clashes:
+        click.echo(line, err=True)
+    if as_json:
+        emit({"command": "report", **brief(whole), "wrote": [str(path) for path in written]})

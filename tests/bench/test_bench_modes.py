@@ -1,0 +1,118 @@
+"""`decoders bench modes`: what is counted, how two decoders are compared, and what the tables say."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from decoders import UsageError, get
+from decoders.cli import main
+from decoders_bench.common.statistics import difference
+from decoders_bench.modes.measure import BLOCKS, DECODERS, HYBRIDS, Decoded, LeftToRightNano, Trial, run, run_all
+from decoders_bench.modes.tables import best_threshold, mode_pairs, mode_reading, mode_tables, mode_verdicts, paired, verdict
+from decoders_bench.tasks import TASKS
+
+
+def tried(decoder: str, right: list[bool], nfe: int, block: int | None = 8, verified: int = 0, accepted: int = 0) -> Decoded:
+    n = len(right)
+    return Decoded(Trial("chain", "hard", decoder, block, n), right, [nfe] * n, [20] * n, verified, accepted)
+
+
+def test_every_decoder_of_the_comparison_is_one_and_fits_its_task():
+    for decoder in DECODERS:
+        for task, rung in (("chain", "easy"), ("sudoku", "hard")):
+            for block in BLOCKS:
+                spec = Trial(task, rung, decoder, block).spec
+                assert spec is None or get(spec)
+    assert [Trial("chain", "easy", d, None).spec is None for d in HYBRIDS] == [True, True, False, False]
+    assert [Trial("sudoku", "easy", d, 8).spec is None for d in HYBRIDS] == [False, False, False, True]
+    assert f"budget={TASKS['sudoku'].length['easy'] // 2}" in str(Trial("sudoku", "easy", HYBRIDS[2], 8).spec)
+
+
+def test_a_trial_counts_the_items_it_grades():
+    made = run(Trial("chain", "easy", "s2d2", 8, n=3, batch=2))
+    assert made is not None
+    assert made.right == [True] * 3
+    assert all(n >= 2 for n in made.nfe)
+    assert 0 < made.verified < sum(made.nfe)  # the others drafted
+    assert made.accepted <= 3 * TASKS["chain"].length["easy"]
+    plain = run(Trial("chain", "easy", "threshold:tau=0.9", 8, n=3))
+    assert plain is not None
+    assert (plain.verified, plain.accepted) == (0, 0)
+
+
+def test_the_reasoners_forwards_count():
+    alone = run(Trial("chain", "easy", "left_to_right", None, n=2))
+    both = run(Trial("chain", "easy", "hybrid:mode=two-model", None, n=2))
+    assert alone is not None
+    assert both is not None
+    assert both.right == alone.right == [True, True]
+    # the reasoner writes all but the answer, one token a forward, and the answer takes one or two
+    assert all(a - 4 <= b <= a + 2 for a, b in zip(alone.nfe, both.nfe, strict=True))
+
+
+def test_the_reasoner_stops_at_the_boundary():
+    (made,) = LeftToRightNano().write(["Q: Ada has 45 eggs. Ada buys 7. How many?"], seeds=[0], boundary=" #", budget=40)
+    assert "#" not in made.text
+    assert made.continues
+
+
+def test_a_decoder_that_is_none_is_refused_by_the_pool():
+    with pytest.raises(UsageError, match="unknown strategy"):
+        run_all([Trial("chain", "easy", "nothing", 8, n=1)], 1, lambda _: None)
+
+
+@pytest.mark.parametrize(("lost", "won", "n"), [(0, 0, 300), (10, 10, 100), (3, 0, 50), (0, 40, 40)])
+def test_the_interval_of_a_difference_holds_the_difference(lost, won, n):
+    low, high = difference(lost, won, n)
+    assert -1 <= low <= (won - lost) / n <= high <= 1
+    assert difference(won, lost, n) == pytest.approx((-high, -low))
+    assert (low >= -0.01) == ((lost, n) in {(0, 300), (0, 40)})
+
+
+def test_two_decoders_are_compared_item_by_item():
+    a, b = tried("threshold:tau=0.9", [True, True, False, True], 4), tried("s2d2", [True, False, True, True], 8)
+    assert paired(a, b).startswith("+0.0 (")
+    assert paired(a, b).endswith("p=1.00; 2.00x the forwards")
+    assert paired(a, tried("s2d2", [True, False, False, True], 8)).startswith("-25.0 (")
+
+
+def test_the_best_threshold_may_lose_one_answer():
+    sure = tried("threshold:tau=0.95", [True] * 9 + [False], 9)
+    quick = tried("threshold:tau=0.9", [True] * 8 + [False] * 2, 6)
+    wrong = tried("threshold:tau=0.7", [True] * 7 + [False] * 3, 3)
+    assert best_threshold([sure, quick, wrong, tried("s2d2", [True] * 10, 1)]) == quick
+
+
+def test_the_tables_say_whether_the_aims_are_reached():
+    n = 300
+    base = [tried("left_to_right", [True] * n, 40), tried("threshold:tau=0.9", [True] * n, 8)]
+    rows = [*base, tried("s2d2", [True] * n, 6, verified=600, accepted=3000), tried("hybrid:mode=frontier,w=4", [True] * n, 12)]
+    text = mode_reading(rows)
+    assert "`s2d2` takes 6.0, 0.75x as many: the aim of 1.3x fewer is reached" in text
+    assert "3.33x fewer forwards than autoregression, and its accuracy is shown to be within 1 point: the aim is reached" in text
+    slip = [False] + [True] * (n - 1)
+    text = mode_reading([*base, tried("s2d2", slip, 2, verified=1), tried("hybrid:mode=frontier,w=4", slip, 12)])
+    assert "no self-speculation is as right as it: the aim of 1.3x fewer is not reached" in text
+    assert "not shown to be within 1 point: the aim is not reached" in text
+    assert "| 5.0 |" in mode_pairs(rows)
+    assert "**100** (99-100)<br>6.0 / 3.3" in mode_tables(rows)
+
+
+def test_the_command():
+    done = CliRunner().invoke(main, ["bench", "modes", "-n", "1", "-t", "chain/easy", "--block", "4", "-d", "threshold", "--workers", "1"])
+    assert done.exit_code == 0, done.output
+    assert "Blocks of 4:" in done.stdout
+    assert "| `threshold` | **100** (21-100)" in done.stdout
+
+
+def test_a_verdict_is_of_equal_forwards_and_beyond_chance():
+    n = 40
+    thresholds = [tried("threshold:tau=0.7", [True] * 20 + [False] * 20, 4), tried("threshold:tau=0.95", [True] * n, 9)]
+    right, half, wrong = [True] * n, [True] * 20 + [False] * 20, [False] * n
+    assert verdict(tried("s2d2", right, 5), thresholds) == "better"
+    assert verdict(tried("s2d2", half, 5), thresholds) == "no difference shown"
+    assert verdict(tried("s2d2", wrong, 5), thresholds) == "worse"
+    assert verdict(tried("s2d2", half, 12), thresholds) == "worse"  # now the other threshold may be taken
+    assert verdict(tried("s2d2", wrong, 3), thresholds) == "fewer forwards than any threshold"
+    assert "| 8 | `s2d2` | chain/hard |  |  |  |" in mode_verdicts([*thresholds, tried("s2d2", right, 5)])

@@ -1,0 +1,59 @@
+"""The suites of pytest-benchmark, and the script that runs everything on a GPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from decoders_bench.step_time import prepared
+
+ROOT = Path(__file__).parents[2]
+SMALL = ("-q", "-p", "no:cacheprovider", "--benchmark-max-time", "0.01", "--benchmark-min-rounds", "1")
+
+
+def shell(*command):
+    env = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")}  # under which pytest-benchmark measures nothing
+    return subprocess.run([str(c) for c in command], cwd=ROOT, capture_output=True, text=True, env=env | {"OMP_NUM_THREADS": "1"})
+
+
+def test_a_prepared_step_commits_and_can_be_repeated():
+    import torch
+
+    step, bare = prepared("threshold", torch.float32, 2, block=4, vocab=50)
+    first, second = step(), step()
+    assert torch.equal(first.tokens, second.tokens)
+    assert bool((first.committed_at == 0).any(-1).all())
+    assert bare().values.shape == (2, 4)
+
+
+def test_the_script_lists_its_parts_and_knows_no_others():
+    parts = shell("bench/gpu.sh", "--list").stdout.split()
+    assert len(set(parts)) == len(parts) == 3 + 3 * 3 * 3 + 1
+    assert {"recordings-sdar-8b", "llada-8b-b32", "dream-7b-b8-all", "sdar-8b-b1-graph", "suites"} <= set(parts)
+    dry = shell("bench/gpu.sh", "--dry", "--list").stdout.split()
+    assert {name for name in parts if "-b" not in name.replace("-8b", "")} <= set(dry)
+    wrong = shell("bench/gpu.sh", "--dry", "llada-9b")
+    assert wrong.returncode == 2
+    assert "there is no part llada-9b" in wrong.stderr
+
+
+@pytest.mark.slow
+def test_suites_run_by_hand_and_show_regressions(tmp_path):
+    run = (sys.executable, "-m", "pytest", "bench/suites", *SMALL, "-k", "bench_step and threshold", "--benchmark-storage", tmp_path)
+    first = shell(*run, "--benchmark-autosave")
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "bench_step[threshold]" in first.stdout
+    (saved,) = tmp_path.glob("*/*.json")
+    before = json.loads(saved.read_text())
+    for b in before["benchmarks"]:
+        b["stats"]["median"] /= 100
+    saved.write_text(json.dumps(before))
+    second = shell(*run, "--benchmark-compare", "--benchmark-compare-fail", "median:100%")
+    assert "(NOW)" in second.stdout
+    assert "Performance has regressed" in second.stdout + second.stderr
+    assert second.returncode != 0

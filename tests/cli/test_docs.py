@@ -1,0 +1,35 @@
+"""The README is what its generators say, and names everything there is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from decoders.registry import DISTRIBUTION, entries
+
+ROOT = Path(__file__).parents[2]
+PAGES = (ROOT / "Makefile").read_text().partition("PAGES := ")[2].partition("\n")[0].split()
+"""What the Makefile has cog write."""
+
+
+@pytest.mark.slow
+def test_the_generated_parts_of_the_readme_are_current():
+    done = subprocess.run([sys.executable, "-m", "cogapp", "--check", *PAGES], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_built_in_stands_in_the_readme_and_on_its_page():
+    readme, shelf = (ROOT / "README.md").read_text(), (ROOT / "docs" / "strategies.md").read_text()
+    for kind, page in (("strategies", shelf), ("caches", readme)):
+        for entry in entries(kind):
+            if entry.distribution == DISTRIBUTION:
+                assert f"`{entry.name}`" in readme
+                assert f"| `{entry.name}` |" in page
+
+
+def test_the_example_in_the_readme_is_the_one_that_is_tested():
+    source = (ROOT / "plugins" / "example" / "decoders_zigzag.py").read_text()
+    assert source[source.index("@dataclass") :].strip() in (ROOT / "README.md").read_text()
