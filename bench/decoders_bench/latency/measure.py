@@ -2,7 +2,8 @@
 
 Given only a shape the weights are random; how many tokens which forward commits is then what the same decoder and cache did on `nano`
 (`decoders_bench.common.replay`), and a run is cut after a number of whole windows, since steps repeat. Given a model, its own answers
-decide and the prompts are items of a task. Steps are timed in a pass of their own; a second pass splits them, whose marks cost time themselves.
+decide and the prompts are items of a task. Steps are timed in a pass of their own; a second pass splits them, whose marks cost time
+themselves.
 """
 
 from __future__ import annotations
