@@ -15,16 +15,23 @@ from decoders.constraints.automaton import Automaton
 from decoders.constraints.base import Constraint, constraint_of
 from decoders.constraints.constrained import Constrained, check_fits
 from decoders.constraints.spelling import spellings
-from decoders.core.canvas import Canvas
-from decoders.core.decoder import Decoder
-from decoders.core.errors import UsageError
-from decoders.core.events import Event, generated
-from decoders.core.forward import Cache, Forward, Model, Rule
-from decoders.core.loop import check, decode
-from decoders.core.pred import Pred
-from decoders.core.rules import Suppress
-from decoders.core.state import State
-from decoders.core.windows import Blocks
+from decoders.core import (
+    Blocks,
+    Cache,
+    Canvas,
+    Decoder,
+    Event,
+    Forward,
+    Model,
+    Pred,
+    Rule,
+    State,
+    Suppress,
+    UsageError,
+    check,
+    decode,
+    generated,
+)
 from decoders.engine import Graph
 from decoders.models.guidance import Guided
 from decoders.models.source import Loaded, Messages, Tokenizer, load_model
@@ -91,7 +98,7 @@ class NoStopInHoles:
     def __call__(self, s: State, p: Pred) -> Pred:
         inside = (s.position < self.lengths[:, None]).gather(1, p.at.clamp(max=p.width - 1))
         rows = torch.where(inside.flatten()[:, None], p.without(self.stop_ids).rows, p.rows)
-        return replace(p, logits=rows.view_as(p.logits), banned=(), _once={})
+        return replace(p, logits=rows.view_as(p.logits), banned=())
 
 
 class Generator:

@@ -27,16 +27,7 @@ from transformers.generation.stopping_criteria import EosTokenCriteria, MaxLengt
 from transformers.generation.streamers import BaseStreamer
 from transformers.utils.generic import ModelOutput
 
-from decoders.core.decoder import Decoder
-from decoders.core.errors import UsageError
-from decoders.core.events import Event
-from decoders.core.forward import Cache, Rule
-from decoders.core.loop import Row, decode
-from decoders.core.options import options
-from decoders.core.pred import Pred
-from decoders.core.rules import Suppress
-from decoders.core.state import State
-from decoders.core.windows import Blocks
+from decoders.core import Blocks, Cache, Decoder, Event, Pred, Row, Rule, State, Suppress, UsageError, decode, options
 from decoders.models.families import Attention
 from decoders.models.guidance import Guided
 from decoders.models.native import adapt
@@ -198,7 +189,7 @@ class Nucleus:
 
     def __call__(self, s: State, p: Pred) -> Pred:
         out = p.filtered(self.temperature, self.top_k, self.top_p).logits == -torch.inf
-        return replace(p, logits=p.logits.masked_fill(out, -torch.inf), _once={})
+        return replace(p, logits=p.logits.masked_fill(out, -torch.inf))
 
 
 def sampled(spec: str | Decoder, processors: LogitsProcessorList, do_sample: bool) -> tuple[Decoder, list[Rule]]:

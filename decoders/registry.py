@@ -17,10 +17,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points, packages_distributions
 from typing import Any
 
-from decoders.core.decoder import Decoder
-from decoders.core.errors import UsageError, suggest
-from decoders.core.forward import Cache
-from decoders.core.options import Option, option_named, options
+from decoders.core import Cache, Decoder, Option, UsageError, option_named, options, suggest
 from decoders.presets import Preset
 
 DISTRIBUTION = "dllm-decoders"
@@ -205,7 +202,7 @@ class Entry:
 
 
 FLAGS = (
-    "needs_mask", "needs_causal", "needs_sight", "needs_leave_one_out", "needs_alternatives", "needs_store", "needs_blocks",
+    "needs_mask", "needs_causal", "needs_sight", "needs_leave_one_out", "needs_candidates", "needs_store", "needs_blocks",
     "needs_attention", "resizes", "revises", "exact", "row_budget", "keeps_vocabulary",
 )
 

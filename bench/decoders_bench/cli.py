@@ -86,7 +86,7 @@ def tasks_command(model: str, decoders: tuple[str, ...], tasks: tuple[str, ...],
 def chosen(names: tuple[str, ...]) -> list[tuple[str, str]]:
     """(task, rung) pairs that names like `sudoku` and `list/hard` stand for; all if there are none."""
     from decoders import UsageError
-    from decoders.core.errors import suggest
+    from decoders.core import suggest
     from decoders_bench.tasks import TASKS
 
     out = []

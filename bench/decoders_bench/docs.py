@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from decoders.core.options import Option
+from decoders.core import Option
 from decoders.models.families import FAMILIES, Family
 from decoders.registry import DISTRIBUTION, Entry, entries
 from decoders_bench.caches.tables import cache_summary, cache_tables, cache_time_table, calibration_table

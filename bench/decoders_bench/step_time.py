@@ -1,4 +1,4 @@
-"""What a step costs beside the model's forward: everything that `ask`, the statistics, `step` and `tell` do, in milliseconds, and as a
+"""What a step costs beside the model's forward: everything that `prepare`, the statistics, `step` and `apply` do, in milliseconds, and as a
 multiple of a bare `logits.max(-1)` on the same logits, measured in turn in one run."""
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from decoders import Blocks, Plan, Pred, ask, get, tell
-from decoders.caches.exact import Exact
-from decoders.core.canvas import Shape, layout
+from decoders import Blocks, Plan, Pred, apply, get, prepare
+from decoders.core import Exact, Shape, layout
 from decoders_bench.common.outcome import CLOCKS, Clock
 
 
@@ -49,11 +48,11 @@ def prepared(spec: str, dtype: torch.dtype, batch: int, block: int = 32, vocab: 
     shape = Shape(mask_id=vocab - 1, vocab=vocab, stop_ids=(vocab - 2,))
     c = layout(shape, decoder, [[1, 2, 3]] * batch, length=block, keys=range(batch), windows=plan.windows, device=device)
     logits = (3 * torch.randn(batch, block, vocab, generator=torch.Generator().manual_seed(0))).to(dtype).to(device)
-    f = ask(plan, c)
+    f = prepare(plan, c)
     n = int(f.want.sum(-1).max())
     at = f.want.to(torch.uint8).argsort(dim=-1, descending=True, stable=True)[:, :n]
     pred = Pred(logits[:, :n].contiguous(), at, c.width)
-    return torch.inference_mode()(lambda: tell(plan, c, ask(plan, c), replace(pred, _once={}))), lambda: logits.max(-1)
+    return torch.inference_mode()(lambda: apply(plan, c, prepare(plan, c), replace(pred))), lambda: logits.max(-1)
 
 
 def time_step(

@@ -9,12 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from decoders.core.canvas import Canvas
-from decoders.core.forward import Cache, just_decided, refresh
-from decoders.core.options import option
-from decoders.core.pred import Attention, Pred
-from decoders.core.select import only
-from decoders.core.state import State
+from decoders.core import Attention, Cache, Canvas, Pred, State, just_decided, only, option, refresh
 
 
 @dataclass(frozen=True)
@@ -66,5 +61,5 @@ class Elastic(Cache):
 
 def attention(p: Pred) -> Attention:
     if p.attention is None:
-        raise RuntimeError("the session was not asked for attention maps (Need.attention)")
+        raise RuntimeError("the session was not asked for attention maps (SessionSpec.attention)")
     return p.attention

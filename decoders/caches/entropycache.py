@@ -8,12 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from decoders.core.canvas import Canvas
-from decoders.core.forward import Cache, just_decided, refresh
-from decoders.core.options import option
-from decoders.core.pred import Pred
-from decoders.core.select import only, top
-from decoders.core.state import State
+from decoders.core import Cache, Canvas, Pred, State, just_decided, only, option, refresh, top
 
 
 @dataclass(frozen=True)

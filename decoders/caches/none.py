@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from decoders.core.forward import Cache
+from decoders.core import Cache
 
 
 @dataclass(frozen=True)

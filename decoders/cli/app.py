@@ -13,7 +13,7 @@ from decoders import registry
 from decoders.cli.compare import compare
 from decoders.cli.generate import generate
 from decoders.cli.listing import list_
-from decoders.core.errors import UsageError
+from decoders.core import UsageError
 
 INTERRUPTED = 130
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from decoders.core.errors import UsageError
+from decoders.core import UsageError
 from decoders.reasoning.reasoner import ReasonerError, Reasoning
 from decoders.registry import spec_of
 

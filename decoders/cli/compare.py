@@ -9,7 +9,7 @@ import click
 
 from decoders.cli.options import loading, shared
 from decoders.cli.show import table
-from decoders.core.errors import UsageError
+from decoders.core import UsageError
 
 
 @click.command()

@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from decoders.cli.options import loading, shared, with_options
-from decoders.core.errors import UsageError
-from decoders.core.forward import Forward
-from decoders.core.pred import Pred
+from decoders.core import Forward, Pred, UsageError
 from decoders.reasoning.reasoner import ReasonerError, Reasoning
 
 if TYPE_CHECKING:
-    from decoders.core.canvas import Canvas
+    from decoders.core import Canvas
     from decoders.generator import Generation, Generator, Watch
 
 FILE = click.Path(dir_okay=False, path_type=Path)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from decoders import registry
-from decoders.core.errors import UsageError
+from decoders.core import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 

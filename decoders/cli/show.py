@@ -11,10 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import click
 
-from decoders.core.canvas import Canvas
-from decoders.core.events import Event, generated
-from decoders.core.forward import Forward
-from decoders.core.pred import Pred
+from decoders.core import Canvas, Event, Forward, Pred, generated
 from decoders.generator import Generator
 
 if TYPE_CHECKING:

@@ -8,10 +8,7 @@ from typing import Any, TextIO
 import torch
 from torch import Tensor
 
-from decoders.core.canvas import Canvas, view
-from decoders.core.decoder import Decoder
-from decoders.core.forward import Forward
-from decoders.core.pred import Pred
+from decoders.core import Canvas, Decoder, Forward, Pred, view
 
 
 class TraceFile:

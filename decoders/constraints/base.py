@@ -8,7 +8,7 @@ from pathlib import Path
 
 from decoders import registry
 from decoders.constraints.automaton import Automaton
-from decoders.core.errors import UsageError
+from decoders.core import UsageError
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,7 @@ import torch
 from torch import Tensor
 
 from decoders.constraints.automaton import Automaton
-from decoders.core.canvas import Canvas
-from decoders.core.decoder import Decoder, Query
-from decoders.core.errors import UsageError
-from decoders.core.pred import Pred
-from decoders.core.select import leftmost
-from decoders.core.state import State, choose
-from decoders.core.windows import Windows
+from decoders.core import Canvas, Decoder, Pred, Query, State, UsageError, Windows, choose, leftmost
 from decoders.strategies.composed import Composed
 
 PATIENCE = 4
@@ -98,8 +92,8 @@ class Constrained(Composed):
         return self.decoder.padding
 
     @property
-    def alternatives(self) -> int:
-        return self.decoder.alternatives
+    def candidates(self) -> int:
+        return self.decoder.candidates
 
     @cached_property
     def reach(self) -> Tensor:
@@ -194,7 +188,7 @@ class Constrained(Composed):
         allowed = self.tables(s).allowed(left.gather(1, at).flatten(0, 1), right.gather(1, at).flatten(0, 1))
         counts = self.counts(s).gather(1, place)[..., None]
         allowed = allowed.view(*p.at.shape, -1)[..., : p.logits.shape[-1]] | ~counts
-        return replace(p, logits=p.logits.masked_fill(~allowed, -torch.inf), _once={})
+        return replace(p, logits=p.logits.masked_fill(~allowed, -torch.inf))
 
     def granted(self, s: State, wish: State) -> tuple[State, Tensor, Tensor]:
         """What of `wish` leaves a canvas that can be completed, from left to right; (B, S) the states after the window; and (B,) bool

@@ -11,7 +11,7 @@ from typing import Any
 
 from decoders.constraints.automaton import Automaton, build
 from decoders.constraints.base import Constraint, read_file
-from decoders.core.errors import UsageError
+from decoders.core import UsageError
 
 RECURSION = 3
 """How deep a schema that refers to itself is unrolled: a finite automaton has no memory of depth."""

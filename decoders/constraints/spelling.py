@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from decoders.core.errors import UsageError
+from decoders.core import UsageError
 
 if TYPE_CHECKING:
     from decoders.models.source import Tokenizer

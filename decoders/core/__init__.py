@@ -1,0 +1,95 @@
+"""Everything that a strategy, a cache, a model or an engine is written with: one place to import from."""
+
+from decoders.core.cache import Cache, Exact, just_decided, must_recompute, refresh, sees_any
+from decoders.core.canvas import APPROXIMATE, EXHAUSTED, FILLED, LIVE, NOTHING, REASONS, STOPPED, Canvas, view, write
+from decoders.core.decoder import Decoder
+from decoders.core.events import Event, generated
+from decoders.core.layout import enter, layout
+from decoders.core.loop import Eager, Row, Run, check, decode, row_of
+from decoders.core.model import Fixed, Forward, Model, ModelDefaults, Session, SessionSpec, Shape
+from decoders.core.options import Option, option, option_named, options, validate
+from decoders.core.plan import Plan, Rule
+from decoders.core.pred import Attention, Pred
+from decoders.core.query import Candidates, Query, Sight
+from decoders.core.rules import Suppress
+from decoders.core.select import above, best_of_runs, first_run, leftmost, near, only, rank, share, top, until_first, within_bound
+from decoders.core.state import State, choose
+from decoders.core.step import apply, next_start, prepare, session_spec, stopped
+from decoders.core.trace import Trace, replay
+from decoders.core.windows import Blocks, Whole, Windows
+from decoders.errors import UsageError, suggest
+
+__all__ = [
+    "APPROXIMATE",
+    "EXHAUSTED",
+    "FILLED",
+    "LIVE",
+    "NOTHING",
+    "REASONS",
+    "STOPPED",
+    "Attention",
+    "Blocks",
+    "Cache",
+    "Candidates",
+    "Canvas",
+    "Decoder",
+    "Eager",
+    "Event",
+    "Exact",
+    "Fixed",
+    "Forward",
+    "Model",
+    "ModelDefaults",
+    "Option",
+    "Plan",
+    "Pred",
+    "Query",
+    "Row",
+    "Rule",
+    "Run",
+    "Session",
+    "SessionSpec",
+    "Shape",
+    "Sight",
+    "State",
+    "Suppress",
+    "Trace",
+    "UsageError",
+    "Whole",
+    "Windows",
+    "above",
+    "apply",
+    "best_of_runs",
+    "check",
+    "choose",
+    "decode",
+    "enter",
+    "first_run",
+    "generated",
+    "just_decided",
+    "layout",
+    "leftmost",
+    "must_recompute",
+    "near",
+    "next_start",
+    "only",
+    "option",
+    "option_named",
+    "options",
+    "prepare",
+    "rank",
+    "refresh",
+    "replay",
+    "row_of",
+    "sees_any",
+    "session_spec",
+    "share",
+    "stopped",
+    "suggest",
+    "top",
+    "until_first",
+    "validate",
+    "view",
+    "within_bound",
+    "write",
+]

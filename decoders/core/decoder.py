@@ -1,63 +1,19 @@
-"""Decoder and Query: the two things that a strategy is made of."""
+"""Decoder: what every strategy is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from decoders.core.options import validate
 from decoders.core.pred import Pred
+from decoders.core.query import Query
 from decoders.core.state import State
-
-if TYPE_CHECKING:
-    from decoders.core.windows import Windows
-
-
-@dataclass(frozen=True)
-class Sight:
-    """What the positions of a window see, where a decoder says so itself: the columns left of `until`, less a hidden stretch.
-
-    It has to be transitive: what a position sees sees nothing that the position does not. Stored keys and values are trusted on
-    that ground.
-    """
-
-    until: Tensor  # (B, W) long  a place in the text, like `State.position`
-    hidden: Tensor  # (B, W, 2) long  the places from the first up to the second are not seen; none if they are equal
-
-
-@dataclass(frozen=True)
-class Alternatives:
-    """Other contents of a window that the same forward is asked about, each as though it stood there in place of what stands there."""
-
-    tokens: Tensor  # (B, A, W) long
-    want: Tensor  # (B, A, W) bool  an alternative that wants nothing costs nothing
-
-
-@dataclass(frozen=True)
-class Query:
-    """What to show the model and what to ask of it."""
-
-    tokens: Tensor  # (B, W) long
-    want: Tensor  # (B, W) bool  positions whose prediction will be read; the others get no logits
-    causal: Tensor  # (B,)   bool  True: position i is predicted from the shown tokens left of it, and from nothing else
-    sight: Sight | None = None
-    """None: positions see what the model has them see. Otherwise they see this, in causal rows too, and what is outside of the window
-    sees itself and what is left of it. A decoder always or never says it, and then declares `needs_sight`."""
-    left_out: Tensor | None = None
-    """(B, W) bool: wanted positions that are predicted without their own token in sight: from a shadow of the wanted positions, mask
-    tokens in their places that see what the positions see but the own token, and each other, and that nobody else sees. In causal rows
-    it means nothing. A decoder always or never says it, then declares `needs_leave_one_out`, and has no `sight`."""
-    alternatives: Alternatives | None = None
-    """What else to show the model in the same forward. A decoder always or never says it, and then declares `needs_alternatives`."""
-    conditioning: Tensor | None = None
-    """(B,) float: the temperature at which a model that conditions on its own last prediction of the window sees it; None: 1."""
-    extent: Tensor | None = None
-    """(B,) long: how many of the window's positions there are yet; nothing sees the others, and none of them is wanted. None: all. A
-    decoder that says it declares `resizes`."""
+from decoders.core.windows import Windows
 
 
 @dataclass(frozen=True)
@@ -83,12 +39,12 @@ class Decoder:
     """Its queries say themselves what positions see (`Query.sight`)."""
     needs_leave_one_out: ClassVar[bool] = False
     """Its queries leave out a position's own token (`Query.left_out`)."""
-    needs_alternatives: ClassVar[bool] = False
-    """Its queries show `alternatives` canvases besides the row's own (`Query.alternatives`), and `step` gets a `Pred` of them all."""
+    needs_candidates: ClassVar[bool] = False
+    """Its queries show `candidates` canvases besides the row's own (`Query.beside`), and `step` gets a `Pred` of them all."""
     needs_attention: ClassVar[bool] = False
     """Reads attention maps (`Pred.attention`)."""
     needs_hidden: ClassVar[bool] = False
-    """Reads the hidden states of wanted positions (`Pred.hidden`)."""
+    """Reads the hidden states of wanted positions (`Pred.hidden_states`)."""
     resizes: ClassVar[bool] = False
     """Its queries say how long the window is yet (`Query.extent`), and it works on the row as one window."""
     revises: ClassVar[bool] = False
@@ -110,8 +66,8 @@ class Decoder:
         validate(self)
 
     @property
-    def alternatives(self) -> int:
-        """A: how many alternatives each of its queries has."""
+    def candidates(self) -> int:
+        """A: how many candidates each of its queries has."""
         return 0
 
     @property

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from decoders.core.canvas import FILLED, LIVE, REASONS, STOPPED, Canvas, Shape, layout
+from decoders.core.cache import Cache, Exact
+from decoders.core.canvas import FILLED, LIVE, REASONS, STOPPED, Canvas
 from decoders.core.decoder import Decoder
-from decoders.core.errors import UsageError
 from decoders.core.events import Event, Narrator, generated
-from decoders.core.forward import Cache, Foreseeing, Forward, Model, Need, Plan, Rule, ask, tell
+from decoders.core.layout import layout
+from decoders.core.model import Forward, Model, Shape
+from decoders.core.plan import Plan, Rule
 from decoders.core.pred import Pred
+from decoders.core.step import apply, prepare, session_spec
 from decoders.core.windows import Blocks, Windows
+from decoders.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -50,24 +54,34 @@ def check(model: Model, decoder: Decoder, cache: Cache) -> None:
     name, policy = type(decoder).__name__, type(cache).__name__
     if decoder.needs_mask and model.mask_id is None:
         raise UsageError(f"{name} needs a model with a mask token, and this one has none")
-    if decoder.needs_causal and "causal" not in model.gives:
+    if decoder.needs_causal and "causal" not in model.capabilities:
         raise UsageError(f"{name} asks what follows from the left alone, and this model cannot be asked so")
-    if decoder.needs_sight and "sight" not in model.gives:
+    if decoder.needs_sight and "sight" not in model.capabilities:
         raise UsageError(f"{name} hides parts of the text from each other, and this model cannot be told which positions see which")
-    if decoder.needs_leave_one_out and "leave_one_out" not in model.gives:
+    if decoder.needs_leave_one_out and "leave_one_out" not in model.capabilities:
         raise UsageError(f"{name} predicts decided positions without themselves in sight, and this model cannot be asked so")
-    if decoder.needs_alternatives and "alternatives" not in model.gives:
+    if decoder.needs_candidates and "candidates" not in model.capabilities:
         raise UsageError(f"{name} asks about several canvases of a row in one forward, and this model cannot be asked so")
-    if decoder.needs_attention and "attention" not in model.gives:
+    if decoder.needs_attention and "attention" not in model.capabilities:
         raise UsageError(f"{name} reads attention maps, and this model gives none")
-    if decoder.needs_hidden and "hidden" not in model.gives:
+    if decoder.needs_hidden and "hidden_states" not in model.capabilities:
         raise UsageError(f"{name} reads hidden states, and this model gives none")
     if cache.needs_blocks and not model.block_causal:
         raise UsageError(f"the cache {policy} is for block-causal models; for this one there are exact, prefix, dual and others")
-    if cache.needs_store and "store" not in model.gives:
+    if cache.needs_store and "store" not in model.capabilities:
         raise UsageError(f"the cache {policy} reuses stored keys and values, and this model keeps none; take exact or none")
-    if cache.needs_attention and "attention" not in model.gives:
+    if cache.needs_attention and "attention" not in model.capabilities:
         raise UsageError(f"the cache {policy} reads attention maps, and this model gives none")
+
+
+@runtime_checkable
+class Foreseeing(Protocol):
+    """A session far from its model, told before a forward which step is to read the prediction, so that it need not fetch all of it."""
+
+    def foresee(self, plan: Plan, c: Canvas, f: Forward) -> None:
+        """`f` comes next, on the canvas `c`; nothing but `apply` by this plan will read what it predicts."""
+
+    def __call__(self, f: Forward) -> Pred: ...
 
 
 class Run(Protocol):
@@ -91,16 +105,16 @@ class Eager:
 
     def __init__(self, model: Model, plan: Plan, c: Canvas, watch: Callable[[Forward, Pred, Canvas], None] | None = None) -> None:
         self.plan, self.canvas, self.watch = plan, c, watch
-        self.forward = model.session(Need.of(plan, c))
+        self.forward = model.session(session_spec(plan, c))
         unwatched = watch is None  # who watches may ask more of a prediction than the step does
         self.foresee = self.forward.foresee if unwatched and isinstance(self.forward, Foreseeing) else None
 
     def step(self) -> None:
-        f = ask(self.plan, self.canvas)
+        f = prepare(self.plan, self.canvas)
         if self.foresee:
             self.foresee(self.plan, self.canvas, f)
         p = self.forward(f)
-        self.canvas = tell(self.plan, self.canvas, f, p)
+        self.canvas = apply(self.plan, self.canvas, f, p)
         if self.watch:
             self.watch(f, p, self.canvas)
 
@@ -139,8 +153,6 @@ def decode(
 
     Raises `UsageError` for what cannot be decoded.
     """
-    from decoders.caches.exact import Exact  # the default policy is a plug like any other
-
     cache = cache or Exact()
     check(model, decoder, cache)
     for name, value in (("poll", poll), ("max_steps", max_steps)):

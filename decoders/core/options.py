@@ -8,7 +8,7 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from decoders.core.errors import UsageError, suggest
+from decoders.errors import UsageError, suggest
 
 
 def option(default: Any, help: str = "", *, min: float | None = None, max: float | None = None) -> Any:

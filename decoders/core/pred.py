@@ -54,26 +54,29 @@ class Pred:
     cost: tuple[Tensor, Tensor] | None = None
     """(B,) long positions that the model ran for each row, and (B,) double floating point operations; none: it does not tell."""
     attention: Attention | None = None
-    """There where a strategy or a cache policy needs it (`Need.attention`)."""
-    hidden: Tensor | None = None
-    """(B, N, D) the last hidden states, from which the logits were made; none: the model does not `give` them."""
+    """There where a strategy or a cache policy needs it (`SessionSpec.attention`)."""
+    hidden_states: Tensor | None = None
+    """(B, N, D) the last hidden states, from which the logits were made; none: it has not the capability."""
     banned: tuple[int, ...] = ()
     """Tokens that are impossible, whatever `logits` say."""
-    _once: dict[str, stats.Statistics] = field(default_factory=dict, repr=False, compare=False)
+    _once: dict[str, stats.Statistics] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What was computed once of these logits. `dataclasses.replace` starts it anew, so it never outlives the logits it came from."""
 
     def part(self, which: Tensor | int, width: int) -> Pred:
-        """Of a prediction on several canvases (`Query.alternatives`), that on one of them: number `which`, or `which (B,)` row by row,
+        """Of a prediction on several canvases (`Query.beside`), that on one of them: number `which`, or `which (B,)` row by row,
         each `width` wide. The row's own is number 0."""
         first = which[:, None] * width if isinstance(which, Tensor) else which * width
         at = torch.where((self.at >= first) & (self.at < first + width), self.at - first, width)
-        return replace(self, at=at, width=width, _once=self._once)  # what was computed once per logit row stays
+        part = replace(self, at=at, width=width)
+        part._once.update({"statistics": self.statistics})  # the logit rows are the same, and so is what was computed of them
+        return part
 
     def joined(self, parts: Sequence[Pred]) -> Pred:
         """This prediction on several canvases, with `parts` in place of its own, number 0 first, of the same logit rows."""
         logits = parts[0].logits
         for i, part in enumerate(parts[1:], 1):
             logits = torch.where((self.at // part.width == i)[..., None], part.logits, logits)
-        return replace(self, logits=logits, banned=parts[0].banned, _once={})
+        return replace(self, logits=logits, banned=parts[0].banned)
 
     def spread(self, x: Tensor) -> Tensor:
         """(B * N, ...) -> (B, W, ...): one answer per logit row, at its window position."""
@@ -145,13 +148,13 @@ class Pred:
             return self
         rows = self.rows
         rows = rows.to(reference.accumulator(rows)) / temperature if temperature > 0 else rows
-        return replace(self, logits=reference.filtered(rows, top_k, top_p).view_as(self.logits), banned=(), _once={})
+        return replace(self, logits=reference.filtered(rows, top_k, top_p).view_as(self.logits), banned=())
 
     def cooled(self, temperature: Tensor) -> Pred:
         """The prediction at a temperature of each row's own, `(B,)`, above 0."""
-        return replace(self, logits=self.logits / temperature[:, None, None].to(self.logits.dtype), _once={})
+        return replace(self, logits=self.logits / temperature[:, None, None].to(self.logits.dtype))
 
     def without(self, tokens: tuple[int, ...]) -> Pred:
         """The prediction with some token ids made impossible."""
         more = tuple(t for t in tokens if t not in self.banned)
-        return replace(self, banned=(*self.banned, *more), _once={}) if more else self
+        return replace(self, banned=(*self.banned, *more)) if more else self

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from decoders.core.random import scramble, unit
+from decoders.stats.random import scramble, unit
 
 T = TypeVar("T")
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from decoders.core.canvas import Canvas
-from decoders.core.forward import Forward, Plan, ask, tell
+from decoders.core.model import Forward
+from decoders.core.plan import Plan
 from decoders.core.pred import Pred
+from decoders.core.step import apply, prepare
 
 
 @dataclass
@@ -26,5 +28,5 @@ class Trace:
 def replay(plan: Plan, c: Canvas, preds: list[Pred]) -> Canvas:
     """The canvas after the predictions of a trace, from its first canvas; no model runs."""
     for p in preds:
-        c = tell(plan, c, ask(plan, c), p)
+        c = apply(plan, c, prepare(plan, c), p)
     return c

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
-from decoders.core.errors import UsageError
+from decoders.errors import UsageError
 
 if TYPE_CHECKING:
     from decoders.core.canvas import Canvas

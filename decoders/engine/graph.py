@@ -23,10 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from decoders.core.canvas import Canvas
-from decoders.core.forward import Fixed, Forward, Model, Need, Plan, ask, tell
-from decoders.core.state import choose
-from decoders.core.windows import Blocks
+from decoders.core import Blocks, Canvas, Fixed, Forward, Model, Plan, SessionSpec, apply, choose, prepare, session_spec
 from decoders.engine.backends import Backend, CannotCapture, CudaGraphs
 from decoders.engine.buffers import assign, owned
 
@@ -75,12 +72,12 @@ def changeable(rule: Any) -> bool:
 class Room:
     """The buffers of one plan in one shape, and the graphs that work on them."""
 
-    def __init__(self, plan: Plan, session: Fixed, c: Canvas, need: Need) -> None:
+    def __init__(self, plan: Plan, session: Fixed, c: Canvas, spec: SessionSpec) -> None:
         self.plan, self.session = plan, session
         columns, rows = session.buckets
-        self.columns, self.rows = thinned(columns, need.width), thinned(rows, max(need.width // 4, 1))
+        self.columns, self.rows = thinned(columns, spec.width), thinned(rows, max(spec.width // 4, 1))
         self.canvas = owned(c)
-        self.forward: Forward = owned(ask(plan, self.canvas))
+        self.forward: Forward = owned(prepare(plan, self.canvas))
         self.needs = session.needs(self.forward).clone()
         self.news = self.told(self.canvas, self.needs)
         self.waits = torch.zeros((), dtype=torch.long, device=self.news.device)
@@ -88,7 +85,7 @@ class Room:
     def load(self, c: Canvas) -> None:
         """Go on from another canvas."""
         assign(self.canvas, c)
-        f = ask(self.plan, self.canvas)
+        f = prepare(self.plan, self.canvas)
         needs = self.session.needs(f)
         assign((self.forward, self.needs, self.news), (f, needs, self.told(c, needs)))
 
@@ -109,12 +106,12 @@ class Room:
             here = fits[:, None]
             f = replace(f, compute=f.compute & here, outdated=f.outdated & here, want=f.want & here)
         p = self.session.fixed(f, *bucket)
-        after = tell(self.plan, c, f, p)
+        after = apply(self.plan, c, f, p)
         waits = self.waits
         if not whole:
             after = choose(fits, after, c)
             waits = waits + (~fits).sum()
-        g = ask(self.plan, after)
+        g = prepare(self.plan, after)
         needs = self.session.needs(g)
         assign(
             (self.canvas, self.forward, self.needs, self.news, self.waits), (after, g, needs, self.told(after, needs), waits),
@@ -122,7 +119,7 @@ class Room:
 
 
 class Captured:
-    """A run (`decoders.core.loop.Run`) of the graphs of a room."""
+    """A run (`decoders.core.Run`) of the graphs of a room."""
 
     def __init__(self, graph: Graph, key: Any, room: Room) -> None:
         self.graph, self.key, self.room = graph, key, room
@@ -194,15 +191,15 @@ class Graph:
         if isinstance(plan.windows, Blocks) and plan.windows.size >= L - 1 and not model.block_causal:
             plan = replace(plan, windows=Blocks(columns - 1))  # one window over the row, however long that is
         c = lay(rows, columns, plan.windows)
-        need = Need.of(plan, c)
-        key = model, plan, need
+        spec = session_spec(plan, c)
+        key = model, plan, spec
         if key in self.refused:
             raise CannotCapture(self.refused[key])
         if key in self.rooms:
             self.rooms.move_to_end(key)
             self.rooms[key].load(c)
         else:
-            self.rooms[key] = Room(plan, self.session(model, need), c, need)
+            self.rooms[key] = Room(plan, self.session(model, spec), c, spec)
             while len(self.rooms) > self.most_rooms:
                 self.leave(next(iter(self.rooms)))
         run = Captured(self, key, self.rooms[key])
@@ -223,12 +220,12 @@ class Graph:
         if self.memory is None and isinstance(self.backend, CudaGraphs):
             self.memory = torch.cuda.get_device_properties(device).total_memory // 4
 
-    def session(self, model: Model, need: Need) -> Fixed:
+    def session(self, model: Model, spec: SessionSpec) -> Fixed:
         """A session for a room; rooms of one model that need the same share one."""
         for (other, _, same), room in self.rooms.items():
-            if other is model and same == need:
+            if other is model and same == spec:
                 return room.session
-        session = model.session(need)
+        session = model.session(spec)
         if not isinstance(session, Fixed):
             raise CannotCapture(f"{type(model).__name__} has no forward of fixed shape for this")
         return session

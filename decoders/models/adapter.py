@@ -7,8 +7,8 @@ need none. Predictions that leave out a position's own token (`Forward.left_out`
 wanted position of the row: they see what the column sees whose output they stand for, but not the position, and each other.
 
 The columns to run are gathered to the left, row by row, and padded to the nearest of a few sizes that the cache policy declares
-(`Need.sizes`): shapes repeat, which is what a captured graph needs. Rows decide for themselves when to refresh, so in one forward some may
-need all their columns and others a few; then it is run in two parts, the few and the many, where that saves enough.
+(`SessionSpec.sizes`): shapes repeat, which is what a captured graph needs. Rows decide for themselves when to refresh, so in one
+forward some may need all their columns and others a few; then it is run in two parts, the few and the many, where that saves enough.
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from decoders.core.alternatives import Spread
-from decoders.core.forward import Forward, Need, Session
-from decoders.core.pred import Attention, Pred
+from decoders.core import Attention, Forward, Pred, Session, SessionSpec
 from decoders.models.scatter import ScatterCache
+from decoders.models.spread import Spread
 
 
 def compact(where: Tensor, pad: int, sizes: tuple[int, ...] = ()) -> Tensor:
@@ -51,13 +50,13 @@ def parted(counts: list[int], least: float = 0.25) -> int | None:
     return best if costs and costs[best] < (1 - least) * whole else None
 
 
-def seen(until: Tensor, index: Tensor, columns: int, hidden: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
+def seen(until: Tensor, index: Tensor, columns: int, unseen: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
     """(B, M, K) bool, the rule of attention: the columns `index (B, M)` see those left of their `until (B, K)`, less the stretch that
-    is `hidden (B, K, 2)`, and themselves; those where `beside (B, K)` see each other too."""
+    is `unseen (B, K, 2)`, and themselves; those where `beside (B, K)` see each other too."""
     key = torch.arange(columns, device=until.device)
     left = key < until.gather(1, index)[..., None]
-    if hidden is not None:
-        since, to = hidden.gather(1, index[..., None].expand(-1, -1, 2))[..., None].unbind(2)
+    if unseen is not None:
+        since, to = unseen.gather(1, index[..., None].expand(-1, -1, 2))[..., None].unbind(2)
         left = left & ~((key >= since) & (key < to))
     if beside is not None:
         left = left | (beside.gather(1, index)[..., None] & beside[:, None])
@@ -113,7 +112,8 @@ class TransformersModel:
         self.mask_id, self.stop_ids, self.shifted, self.block_causal = mask_id, stop_ids, shifted, block_causal
         self.attention_block = attention_block
         self.vocab = int(model.config.vocab_size)
-        self.gives = frozenset({"causal", "store", "hidden", "alternatives", *(["attention", "sight", "leave_one_out"] if native else [])})
+        shown = ("attention", "sight", "leave_one_out") if native else ()
+        self.capabilities = frozenset({"causal", "store", "hidden_states", "candidates", *shown})
         self.work = Work.of(model)
 
     @property
@@ -129,10 +129,10 @@ class TransformersModel:
         """Have `torch.compile` compile the network below the head, in place, when it is next run; `options` are its."""
         self.model.base_model.compile(**options)
 
-    def session(self, need: Need) -> Session:
-        return Spread(self, need) if need.alternatives else TransformersSession(self, need)
+    def session(self, spec: SessionSpec) -> Session:
+        return Spread(self, spec) if spec.candidates else TransformersSession(self, spec)
 
-    def hidden(
+    def states(
         self, tokens: Tensor, position: Tensor, sees: Tensor, cache: ScatterCache | None = None, maps: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         """(B, M, D) the last hidden states of `tokens (B, M)` at `position (B, M)`, where `sees (B, M, K)` says which of the K
@@ -170,18 +170,18 @@ def eager(model: PreTrainedModel, wanted: bool) -> Iterator[None]:
 class TransformersSession:
     """The keys and values of one canvas, and the forward that reads and writes them."""
 
-    def __init__(self, owner: TransformersModel, need: Need) -> None:
-        self.owner, self.need = owner, need
-        self.probes = need.width if need.leave_one_out or (need.causal and not owner.shifted) else 0
-        self.sizes = (*need.sizes, need.sizes[-1] + self.probes) if need.sizes else ()
-        self.cache = ScatterCache(need.columns + self.probes, need.rows)
+    def __init__(self, owner: TransformersModel, spec: SessionSpec) -> None:
+        self.owner, self.spec = owner, spec
+        self.probes = spec.width if spec.leave_one_out or (spec.causal and not owner.shifted) else 0
+        self.sizes = (*spec.sizes, spec.sizes[-1] + self.probes) if spec.sizes else ()
+        self.cache = ScatterCache(spec.columns + self.probes, spec.rows)
         self.shapes: set[tuple[int, int, int]] = set()
         """(rows, columns, logit rows) of every part of a forward so far, as a graph would capture them."""
 
     @property
     def buckets(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The numbers of columns and of logit rows that forwards are padded to (`decoders.core.forward.Fixed`)."""
-        return self.sizes or (self.need.columns + self.probes,), widths(self.need.width)
+        """The numbers of columns and of logit rows that forwards are padded to (`decoders.core.Fixed`)."""
+        return self.sizes or (self.spec.columns + self.probes,), widths(self.spec.width)
 
     def needs(self, f: Forward) -> Tensor:
         """(B, 2) long: how many columns each row has to run, and how many of its positions reach the head."""
@@ -193,13 +193,13 @@ class TransformersSession:
         compute = asked[3]
         at = compact(f.want, W, widths(W))
         counts = compute.sum(-1)
-        bound = None if len(at) == 1 or self.need.attention else parted(counts.tolist())
+        bound = None if len(at) == 1 or self.spec.attention else parted(counts.tolist())
         if bound is None:
-            wanted, attention = self.run(None, at, compact(compute, self.need.columns - 1, self.sizes), *asked)
+            wanted, attention = self.run(None, at, compact(compute, self.spec.columns - 1, self.sizes), *asked)
         else:
             few = counts <= bound
             parts = few.nonzero().flatten(), (~few).nonzero().flatten()
-            done = [self.run(r, at[r], compact(compute[r], self.need.columns - 1, self.sizes), *(x[r] for x in asked))[0] for r in parts]
+            done = [self.run(r, at[r], compact(compute[r], self.spec.columns - 1, self.sizes), *(x[r] for x in asked))[0] for r in parts]
             wanted, attention = torch.cat(done)[torch.cat(parts).argsort()], None
         return self.pred(f, at, wanted, attention, asked)
 
@@ -208,7 +208,7 @@ class TransformersSession:
         """A forward in which no row needs more than so many columns and logit rows, without a look at the host."""
         asked = self.asked(f)
         at = gathered(f.want, f.want.shape[1], rows)
-        return self.pred(f, at, *self.run(None, at, gathered(asked[3], self.need.columns - 1, columns), *asked), asked)
+        return self.pred(f, at, *self.run(None, at, gathered(asked[3], self.spec.columns - 1, columns), *asked), asked)
 
     def pred(self, f: Forward, at: Tensor, wanted: Tensor, attention: Attention | None, asked: tuple[Tensor, ...]) -> Pred:
         _, _, until, compute, _, *masks = asked
@@ -222,8 +222,8 @@ class TransformersSession:
         column = torch.arange(L, device=f.tokens.device)
         source = (f.at - shift).clamp(min=0)  # the column whose output is the prediction
         tokens, until, compute, position = f.tokens, f.until, f.compute, column.expand(B, L)
-        hidden = f.hidden if self.need.sight or self.need.leave_one_out else None
-        beside, alone = None, f.left_out if self.need.leave_one_out else torch.zeros_like(f.want)
+        unseen = f.unseen if self.spec.sight or self.spec.leave_one_out else None
+        beside, alone = None, f.left_out if self.spec.leave_one_out else torch.zeros_like(f.want)
         if shift:
             compute = compute.scatter(1, torch.where(f.want & ~alone, source, bin_), True)
         if self.probes:
@@ -234,40 +234,40 @@ class TransformersSession:
             tokens = torch.cat([tokens, torch.full_like(f.at, self.owner.mask_id or 0)], 1)
             until, position = torch.cat([until, left], 1), torch.cat([position, source], 1)
             compute = torch.cat([compute, ahead | shadow], 1)
-            if hidden is not None:
-                hidden = torch.cat([hidden, torch.stack([f.at, f.at + 1], -1) * shadow[..., None]], 1)
-            if self.need.leave_one_out:
+            if unseen is not None:
+                unseen = torch.cat([unseen, torch.stack([f.at, f.at + 1], -1) * shadow[..., None]], 1)
+            if self.spec.leave_one_out:
                 beside = torch.cat([torch.zeros_like(f.compute), shadow], 1)
             source = torch.where(ahead | alone, L + place, source)
         compute = compute & (torch.arange(compute.shape[1], device=compute.device) != bin_)
-        return tokens, position, until, compute, source, *(x for x in (hidden, beside) if x is not None)
+        return tokens, position, until, compute, source, *(x for x in (unseen, beside) if x is not None)
 
     def run(
         self, rows: Tensor | None, at: Tensor, index: Tensor, tokens: Tensor, position: Tensor, until: Tensor, compute: Tensor,
-        source: Tensor, hidden: Tensor | None = None, beside: Tensor | None = None,
+        source: Tensor, unseen: Tensor | None = None, beside: Tensor | None = None,
     ) -> tuple[Tensor, Attention | None]:
         """(B, N, D) the hidden states that predict the window positions `at (B, N)`, after running the columns `index (B, M)`, and the
         attention if it is needed. Unless `rows (B,)` is none, these are some of the canvas's rows."""
-        K, bin_ = compute.shape[1], self.need.columns - 1
+        K, bin_ = compute.shape[1], self.spec.columns - 1
         source = source.gather(1, at.clamp(max=source.shape[1] - 1))
         self.cache.index, self.cache.rows = index, rows
-        sees = seen(until, index, K, hidden, beside)
-        states, weights = self.owner.hidden(
-            tokens.gather(1, index), position.gather(1, index), sees, self.cache, self.need.attention
+        sees = seen(until, index, K, unseen, beside)
+        states, weights = self.owner.states(
+            tokens.gather(1, index), position.gather(1, index), sees, self.cache, self.spec.attention
         )
         self.shapes.add((*index.shape, source.shape[1]))
         order = torch.arange(index.shape[1], device=index.device).expand_as(index)
         slot = torch.zeros_like(compute, dtype=torch.long).scatter(1, index, order)
         wanted = slot.gather(1, source)[..., None].expand(-1, -1, states.shape[-1])
-        attention = None if weights is None else Attention(weights[..., : self.need.columns], index.clamp(max=bin_))
+        attention = None if weights is None else Attention(weights[..., : self.spec.columns], index.clamp(max=bin_))
         return states.gather(1, wanted), attention
 
     def cost(
-        self, compute: Tensor, until: Tensor, want: Tensor, hidden: Tensor | None = None, beside: Tensor | None = None
+        self, compute: Tensor, until: Tensor, want: Tensor, unseen: Tensor | None = None, beside: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """`Pred.cost`: what each row asked for, without the padding that a batch brings."""
         work, positions = self.owner.work, compute.sum(-1)
-        sees = until if hidden is None else until - hidden.diff(dim=-1)[..., 0]
+        sees = until if unseen is None else until - unseen.diff(dim=-1)[..., 0]
         pairs = (compute * sees).sum(-1) + (0 if beside is None else beside.sum(-1) ** 2)
         return positions, work.column * positions.double() + work.pair * pairs.double() + work.row * want.sum(-1).double()
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from decoders.core.errors import UsageError
+from decoders.core import UsageError
 from decoders.models.families import Attention, Family, family_of
 from decoders.models.reading import line, quiet, read_json
 from decoders.models.source import Loaded
@@ -26,7 +26,7 @@ from decoders.models.tokenizer import load_tokenizer, read_tokenizer
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from decoders.core.forward import Model
+    from decoders.core import Model
 
 
 def load_checkpoint(

@@ -12,7 +12,7 @@ see has changed, so they are stale and ride in the next canvas's first forward.
   official sampler draws it anew after each step.
 - Self-conditioning. Each forward also takes the previous forward's logits of the same canvas, at every position of it, and none in
   the canvas's first. So the head runs on the whole window, wanted or not: unlike elsewhere, it cannot be kept to the wanted rows.
-  The official sampler conditions on the logits divided by its temperature, so a strategy says which (`Query.conditioning`).
+  The official sampler conditions on the logits divided by its temperature, so a strategy says which (`Query.level`).
 - Shorter canvases. The model takes any length, and the result is that of transformers for a canvas of that length; it was
   trained on `canvas_length` positions, so lengths that are multiples of it are best.
 """
@@ -27,9 +27,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from decoders.core.errors import UsageError
-from decoders.core.forward import Forward, Need, Session
-from decoders.core.pred import Pred
+from decoders.core import Forward, Pred, Session, SessionSpec, UsageError
 from decoders.models.adapter import compact, seen
 from decoders.models.scatter import ScatterCache
 
@@ -70,7 +68,7 @@ class DiffusionGemmaModel:
     block_causal = True
     causal_context = True
     attention_block: int | None = None
-    gives = frozenset({"store"})
+    capabilities = frozenset({"store"})
 
     def __init__(self, model: PreTrainedModel, stop_ids: tuple[int, ...] = ()) -> None:
         self.model = model.eval()
@@ -113,8 +111,8 @@ class DiffusionGemmaModel:
     def column_bytes(self) -> int:
         return sum(layer.stored for layer in self.layers) * int(self.model.dtype.itemsize)
 
-    def session(self, need: Need) -> Session:
-        return DiffusionGemmaSession(self, need)
+    def session(self, spec: SessionSpec) -> Session:
+        return DiffusionGemmaSession(self, spec)
 
     def encode(self, tokens: Tensor, index: Tensor, sees: Tensor, context: Context) -> None:
         """Stores the keys and values of the columns `index (B, M)`, which hold `tokens (B, M)` and attend to the columns where
@@ -150,9 +148,9 @@ class DiffusionGemmaModel:
 class DiffusionGemmaSession:
     """The context of one canvas of rows and what their canvases were last predicted to be."""
 
-    def __init__(self, owner: DiffusionGemmaModel, need: Need) -> None:
-        self.owner, self.need = owner, need
-        self.context = Context(need.columns)
+    def __init__(self, owner: DiffusionGemmaModel, spec: SessionSpec) -> None:
+        self.owner, self.spec = owner, spec
+        self.context = Context(spec.columns)
         self.encoded: Tensor | None = None  # (B, L) bool  columns whose keys and values the context holds
         self.previous: Tensor | None = None  # (B, W, V)  as they were predicted
 
@@ -168,7 +166,7 @@ class DiffusionGemmaSession:
         stale = (f.compute | ~held) & left
         self.encoded = held | stale
         if not self.context.stored or bool(stale.any()):
-            index = compact(stale, L - 1, self.need.sizes)
+            index = compact(stale, L - 1, self.spec.sizes)
             self.owner.encode(f.tokens.gather(1, index), index, seen(f.until, index, L), self.context)
         inside = f.at < reach
         again = ~f.entered
@@ -182,7 +180,7 @@ class DiffusionGemmaSession:
         """(B, W, V) the last prediction at the temperature that the forward says."""
         if self.previous is None:
             return None
-        logits = self.previous if f.conditioning is None else self.previous / f.conditioning[:, None, None].to(self.previous.dtype)
+        logits = self.previous if f.level is None else self.previous / f.level[:, None, None].to(self.previous.dtype)
         return logits.to(self.owner.model.dtype)
 
     def cost(self, stale: Tensor, start: Tensor, size: Tensor, again: Tensor) -> tuple[Tensor, Tensor]:

@@ -21,11 +21,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
-from decoders.core.alternatives import Spread
-from decoders.core.errors import UsageError
-from decoders.core.forward import Forward, Need, Session
-from decoders.core.pred import Pred
+from decoders.core import Forward, Pred, Session, SessionSpec, UsageError
 from decoders.models.adapter import compact, widths
+from decoders.models.spread import Spread
 
 
 class Given(nn.Module):
@@ -93,7 +91,7 @@ class EncoderModel:
     block_causal = False
     causal_context = False
     attention_block: int | None = None
-    gives: frozenset[str] = frozenset({"alternatives"})
+    capabilities: frozenset[str] = frozenset({"candidates"})
     """Nothing else: attention is bidirectional in the models' own code, and a row is run as a whole."""
     column_bytes = 0
 
@@ -125,14 +123,14 @@ class EncoderModel:
         most = getattr(self.model.config, "max_position_embeddings", None)
         return None if most is None else int(most) - self.first_position
 
-    def session(self, need: Need) -> Session:
-        return Spread(self, need) if need.alternatives else self.forward
+    def session(self, spec: SessionSpec) -> Session:
+        return Spread(self, spec) if spec.candidates else self.forward
 
     @torch.inference_mode()
     def forward(self, f: Forward) -> Pred:
         W = f.want.shape[1]
         end = f.until.amax(-1)  # the row's end, here for every position
-        hidden = self.hidden(f.tokens[:, :-1], end)  # no row reaches the bin, and there may be no position for it
+        hidden = self.states(f.tokens[:, :-1], end)  # no row reaches the bin, and there may be no position for it
         at = compact(f.want, W, widths(W))
         column = f.at.gather(1, at.clamp(max=W - 1)).clamp(max=hidden.shape[1] - 1)
         wanted = f.want.sum(-1)
@@ -140,7 +138,7 @@ class EncoderModel:
         logits = self.head(hidden.gather(1, column[..., None].expand(-1, -1, hidden.shape[-1])))
         return Pred(logits, at, W, (columns, torch.where(wanted > 0, self.work(columns, wanted), 0.0)))
 
-    def hidden(self, tokens: Tensor, end: Tensor) -> Tensor:
+    def states(self, tokens: Tensor, end: Tensor) -> Tensor:
         """(B, M, D) the last hidden states of `tokens (B, M)`, where each row ends at `end (B,)`."""
         return cast(Tensor, self.model.base_model(input_ids=tokens, **self.inputs(tokens, end))[0])
 
@@ -164,7 +162,7 @@ class EncoderModel:
         tokens, end = torch.tensor([[self.mask_id, 0, 0]], device=self.device), torch.tensor([2], device=self.device)
         try:
             alone = self.model(input_ids=tokens[:, :2], **self.inputs(tokens[:, :2], end)).logits
-            padded = self.head(self.hidden(tokens, end)[:, 1:2])
+            padded = self.head(self.states(tokens, end)[:, 1:2])
         except Exception as e:  # an encoder-decoder, a model without a base model, a head that is not made of positions
             raise UsageError(f"{name} cannot be run as a masked language model: {next(iter(str(e).splitlines()), type(e).__name__)}") from e
         error = (padded[:, 0] - alone[:, 1]).abs().max() if padded.shape == (1, 1, self.vocab) else torch.tensor(torch.inf)

@@ -13,12 +13,12 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from decoders.core.errors import UsageError, suggest
+from decoders.core import UsageError, suggest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from decoders.core.forward import Model
+    from decoders.core import Model
 
 Attention = Literal["bidirectional", "block"]
 Adapt = Callable[["PreTrainedModel", "int | None", tuple[int, ...]], "Model"]

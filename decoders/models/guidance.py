@@ -7,10 +7,8 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from decoders.core.alternatives import Spread
-from decoders.core.errors import UsageError
-from decoders.core.forward import Fixed, Forward, Model, Need, Session
-from decoders.core.pred import Pred
+from decoders.core import Fixed, Forward, Model, Pred, Session, SessionSpec, UsageError
+from decoders.models.spread import Spread
 from decoders.models.wrapper import Wrapper
 
 
@@ -29,17 +27,17 @@ class Guided(Wrapper):
             raise UsageError("guidance masks the prompt, and this model has no mask token")
 
     @property
-    def gives(self) -> frozenset[str]:
-        return self.model.gives - {"attention", "hidden"}  # two forwards, two sets of maps
+    def capabilities(self) -> frozenset[str]:
+        return self.model.capabilities - {"attention", "hidden_states"}  # two forwards, two sets of maps
 
     @property
     def column_bytes(self) -> int:
         return 2 * self.model.column_bytes
 
-    def session(self, need: Need) -> Session:
-        if need.alternatives:
-            return Spread(self, need)
-        inner = self.model.session(replace(need, rows=2 * need.rows))
+    def session(self, spec: SessionSpec) -> Session:
+        if spec.candidates:
+            return Spread(self, spec)
+        inner = self.model.session(replace(spec, rows=2 * spec.rows))
         return FixedGuidedSession(self, inner) if isinstance(inner, Fixed) else GuidedSession(self, inner)
 
 

@@ -7,8 +7,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from decoders.core.errors import UsageError
-from decoders.core.forward import Model
+from decoders.core import Model, UsageError
 from decoders.models.adapter import TransformersModel
 from decoders.models.families import Attention, Family, family_of
 

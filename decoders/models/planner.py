@@ -7,9 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from decoders.core.errors import UsageError
-from decoders.core.forward import Forward, Model, Need, Session
-from decoders.core.pred import Pred
+from decoders.core import Forward, Model, Pred, Session, SessionSpec, UsageError
 from decoders.models.wrapper import Wrapper
 
 
@@ -31,11 +29,11 @@ class WithPlanner(Wrapper):
             raise UsageError(f"a planner needs the model's vocabulary of {self.model.vocab} tokens, and it has {self.planner.vocab}")
 
     @property
-    def gives(self) -> frozenset[str]:
+    def capabilities(self) -> frozenset[str]:
         return frozenset()
 
-    def session(self, need: Need) -> Session:
-        denoise, plan = self.model.session(need), self.planner.session(need)
+    def session(self, spec: SessionSpec) -> Session:
+        denoise, plan = self.model.session(spec), self.planner.session(spec)
 
         def forward(f: Forward) -> Pred:
             planned = (f.phase == self.phase)[:, None]

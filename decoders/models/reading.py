@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from decoders.core.errors import UsageError
+from decoders.core import UsageError
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from decoders import registry
-from decoders.core.errors import UsageError
-from decoders.core.forward import Model
-from decoders.core.options import option, option_named, validate
+from decoders.core import Model, UsageError, option, option_named, validate
 
 
 class Tokenizer(Protocol):

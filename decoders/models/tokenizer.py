@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from decoders.core.errors import UsageError
+from decoders.core import UsageError
 from decoders.models.reading import line, quiet, read_json
 from decoders.models.source import Messages
 

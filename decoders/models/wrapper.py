@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from decoders.core.forward import Model
+from decoders.core import Model
 
 
 class Wrapper:
@@ -37,8 +37,8 @@ class Wrapper:
         return self.model.attention_block
 
     @property
-    def gives(self) -> frozenset[str]:
-        return self.model.gives
+    def capabilities(self) -> frozenset[str]:
+        return self.model.capabilities
 
     @property
     def column_bytes(self) -> int:

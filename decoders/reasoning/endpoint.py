@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from decoders.core.errors import UsageError
-from decoders.core.options import option, validate
+from decoders.core import UsageError, option, validate
 from decoders.models.reading import line
 from decoders.models.source import Messages
 from decoders.reasoning.patience import AttemptError, Patience, retry_after

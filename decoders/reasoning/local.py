@@ -14,12 +14,11 @@ from urllib.parse import quote
 import torch
 from torch import Tensor
 
-from decoders.core.errors import UsageError
-from decoders.core.options import option, validate
-from decoders.core.random import gumbel, scramble, unit
+from decoders.core import UsageError, option, validate
 from decoders.models.reading import line, quiet, read_json
 from decoders.models.source import Chat, Messages
 from decoders.reasoning.reasoner import ReasonerError, Reasoning, named, until
+from decoders.stats.random import gumbel, scramble, unit
 
 if TYPE_CHECKING:
     from decoders.models.tokenizer import JsonTokenizer

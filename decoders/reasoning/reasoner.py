@@ -13,9 +13,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
-from decoders.core.decoder import Decoder
-from decoders.core.errors import UsageError
-from decoders.core.options import option_named
+from decoders.core import Decoder, UsageError, option_named
 
 if TYPE_CHECKING:
     from decoders.models.source import Messages

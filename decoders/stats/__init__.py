@@ -16,7 +16,7 @@ from typing import Literal, Protocol, get_args
 import torch
 from torch import Tensor
 
-from decoders.core.errors import UsageError
+from decoders.errors import UsageError
 from decoders.stats.reference import InTorch
 
 Choice = Literal["auto", "torch", "triton"]

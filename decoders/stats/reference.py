@@ -13,8 +13,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from decoders.core.constants import constant
-from decoders.core.random import gumbel, scramble, unit
+from decoders.stats.constants import constant
+from decoders.stats.random import gumbel, scramble, unit
 
 BLOCK = 1 << 18  # elements of logits that are worked on at a time, on a CPU
 CHUNK = 512  # columns of one chunk of the two-level searches

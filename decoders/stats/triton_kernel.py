@@ -19,7 +19,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from decoders.core.constants import among, constant
+from decoders.stats.constants import among, constant
 
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 NEVER = tl.constexpr(1 << 30)  # more than any column
@@ -76,7 +76,7 @@ def below(x, top):
 
 @triton.jit
 def scrambled(h):
-    """`decoders.core.random.scramble`, bit for bit."""
+    """`decoders.stats.random.scramble`, bit for bit."""
     h = h.to(tl.uint64, bitcast=True)
     h = (h ^ (h >> 30)) * 0xBF58476D1CE4E5B9
     h = (h ^ (h >> 27)) * 0x94D049BB133111EB
@@ -85,7 +85,7 @@ def scrambled(h):
 
 @triton.jit
 def noise(h):
-    """float64 Gumbel noise from int64 numbers: `gumbel(unit(scramble(h)))` of `decoders.core.random`."""
+    """float64 Gumbel noise from int64 numbers: `gumbel(unit(scramble(h)))` of `decoders.stats.random`."""
     u = (scrambled(h) >> 11).to(tl.float64) * 1.1102230246251565e-16  # 2^-53
     u = tl.where(u < 2.2250738585072014e-308, 2.2250738585072014e-308, u)
     return -tl.log(-tl.log(u))

@@ -9,14 +9,8 @@ from typing import Any, ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from decoders.core.constants import among
-from decoders.core.decoder import Decoder, Query
-from decoders.core.errors import UsageError
-from decoders.core.options import option
-from decoders.core.pred import Pred
-from decoders.core.select import only, top
-from decoders.core.state import State, choose
-from decoders.core.windows import Blocks, Windows
+from decoders.core import Blocks, Decoder, Pred, Query, State, UsageError, Windows, choose, only, option, top
+from decoders.stats.constants import among
 from decoders.strategies.composed import Composed, only_where
 from decoders.strategies.fast_dllm import Threshold
 

@@ -8,13 +8,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from decoders.core.decoder import Decoder
-from decoders.core.errors import UsageError
-from decoders.core.pred import Pred
-from decoders.core.state import State
+from decoders.core import Decoder, Pred, State, UsageError
 
 FLAGS = (
-    "needs_mask", "needs_causal", "asks_ahead", "needs_sight", "needs_leave_one_out", "needs_alternatives", "needs_attention",
+    "needs_mask", "needs_causal", "asks_ahead", "needs_sight", "needs_leave_one_out", "needs_candidates", "needs_attention",
     "needs_hidden", "resizes", "revises", "row_budget", "keeps_vocabulary",
 )
 
@@ -30,7 +27,7 @@ class Composed(Decoder):
     def __post_init__(self) -> None:
         super().__post_init__()
         for d in self.parts():
-            if not self.everything and (d.needs_leave_one_out or d.needs_alternatives):
+            if not self.everything and (d.needs_leave_one_out or d.needs_candidates):
                 own, other = type(self).__name__, type(d).__name__
                 raise UsageError(f"{own} cannot hand steps on to {other}, whose forwards show more than the window")
         for flag in FLAGS:

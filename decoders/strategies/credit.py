@@ -8,11 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core.decoder import Decoder
-from decoders.core.options import option
-from decoders.core.pred import Pred
-from decoders.core.select import above, only
-from decoders.core.state import State
+from decoders.core import Decoder, Pred, State, above, only, option
 
 TIE = 1e-5
 
@@ -70,7 +66,7 @@ class Credit(Decoder):
         """The prediction with the credits in it."""
         at = p.at.clamp(max=p.width - 1)[..., None].expand(-1, -1, p.width)
         credit = torch.zeros_like(p.logits).scatter_add(2, memo.token.gather(1, at), memo.credit.gather(1, at).to(p.logits.dtype))
-        return replace(p, logits=p.logits + self.alpha * credit.log1p(), _once={})
+        return replace(p, logits=p.logits + self.alpha * credit.log1p())
 
 
 def guarded(s: State, p: Pred) -> tuple[Tensor, Tensor, Tensor]:

@@ -8,12 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core.decoder import Decoder, Query
-from decoders.core.options import option
-from decoders.core.pred import Pred
-from decoders.core.select import above, only, top
-from decoders.core.state import State, choose
-from decoders.core.windows import Whole, Windows
+from decoders.core import Decoder, Pred, Query, State, Whole, Windows, above, choose, only, option, top
 
 
 class Length(NamedTuple):

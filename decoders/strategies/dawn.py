@@ -8,11 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from decoders.core.decoder import Decoder
-from decoders.core.options import option
-from decoders.core.pred import Attention, Pred
-from decoders.core.select import above, only, rank
-from decoders.core.state import State
+from decoders.core import Attention, Decoder, Pred, State, above, only, option, rank
 
 ROUNDS = 8
 """Rounds of the independent set; a chain of conflicts longer than that is cut short, and fewer positions are committed."""

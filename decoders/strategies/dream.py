@@ -8,12 +8,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from decoders.core.decoder import Decoder
-from decoders.core.options import option
-from decoders.core.pred import Pred
-from decoders.core.random import gumbel
-from decoders.core.select import above, only, top
-from decoders.core.state import State
+from decoders.core import Decoder, Pred, State, above, only, option, top
+from decoders.stats.random import gumbel
 from decoders.strategies.llada import per_window
 
 ORDER = 0x21  # salt

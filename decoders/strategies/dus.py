@@ -8,10 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from decoders.core.decoder import Decoder
-from decoders.core.options import option
-from decoders.core.pred import Pred
-from decoders.core.state import State
+from decoders.core import Decoder, Pred, State, option
 
 LEVELS = 64
 

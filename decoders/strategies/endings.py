@@ -9,12 +9,8 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core.constants import constant
-from decoders.core.decoder import Decoder, Query
-from decoders.core.options import option
-from decoders.core.pred import Pred
-from decoders.core.select import leftmost
-from decoders.core.state import State
+from decoders.core import Decoder, Pred, Query, State, leftmost, option
+from decoders.stats.constants import constant
 from decoders.strategies.composed import Composed
 from decoders.strategies.fast_dllm import Threshold
 from decoders.strategies.llada import is_stop
@@ -111,7 +107,7 @@ def raised(p: Pred, tokens: tuple[int, ...], by: Tensor) -> Pred:
     ids = constant(tokens, p.logits.device)
     each = by.gather(1, p.at.clamp(max=p.width - 1)).to(p.logits.dtype)
     more = each[..., None].expand(-1, -1, len(tokens))
-    return replace(p, logits=p.logits.index_add(-1, ids, more), _once={})
+    return replace(p, logits=p.logits.index_add(-1, ids, more))
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from decoders.core.decoder import Decoder
-from decoders.core.options import option
-from decoders.core.pred import Pred
-from decoders.core.select import within_bound
-from decoders.core.state import State
+from decoders.core import Decoder, Pred, State, option, within_bound
 
 
 @dataclass(frozen=True)

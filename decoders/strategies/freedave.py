@@ -8,11 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core.decoder import Alternatives, Decoder, Query
-from decoders.core.errors import UsageError
-from decoders.core.options import option
-from decoders.core.pred import Pred
-from decoders.core.state import State, choose
+from decoders.core import Candidates, Decoder, Pred, Query, State, UsageError, choose, option
 from decoders.strategies.composed import Composed
 from decoders.strategies.llada import LLaDA
 
@@ -25,7 +21,7 @@ class Run(NamedTuple):
     clock: Tensor  # (B,)   long  and on this row
     committed_at: Tensor  # (B, W) long  by that clock
     tokens: Tensor  # (B, A, W) long  what it would show in its 2nd forward from here, 3rd, ...
-    want: Tensor  # (B, A, W) bool  and ask
+    want: Tensor  # (B, A, W) bool  and prepare
 
 
 @dataclass(frozen=True)
@@ -33,7 +29,7 @@ class FreeDave(Composed):
     """Guess the next states of `base` from one prediction, and check the guesses together. Wu and Zhang 2025, 2510.00294.
 
     From one prediction the base strategy's next `ahead` states follow without the model, as though the prediction did not change. The next
-    forward shows the model the first of them, which is certain, and the others beside it (`Query.alternatives`). Its predictions are
+    forward shows the model the first of them, which is certain, and the others beside it (`Query.beside`). Its predictions are
     then taken one after the other: as long as the base strategy, stepped with the last one, would next ask exactly what has been
     asked, the next prediction is the one that it would have got. So tokens are those of the base strategy, bit by bit where the
     model's arithmetic does not depend on the batch, in as many forwards or fewer, each of the price of up to 1 + `ahead`.
@@ -44,7 +40,7 @@ class FreeDave(Composed):
     """
 
     source: ClassVar[str] = "Wu and Zhang 2025, arXiv 2510.00294"
-    needs_alternatives: ClassVar[bool] = True
+    needs_candidates: ClassVar[bool] = True
     base: Decoder = option(LLaDA(), "the strategy whose tokens these are")
     ahead: int = option(3, "states guessed at a time", min=1)
 
@@ -59,7 +55,7 @@ class FreeDave(Composed):
         return (self.base,)
 
     @property
-    def alternatives(self) -> int:
+    def candidates(self) -> int:
         return self.ahead
 
     def init(self, s: State) -> State:
@@ -81,7 +77,7 @@ class FreeDave(Composed):
 
     def query(self, s: State) -> Query:
         run: Run = s.memo
-        return replace(self.base.query(self.own(s)), alternatives=Alternatives(run.tokens, run.want))
+        return replace(self.base.query(self.own(s)), beside=Candidates(run.tokens, run.want))
 
     def step(self, s: State, p: Pred) -> State:
         run: Run = s.memo

@@ -8,11 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from decoders.core.decoder import Decoder, Query
-from decoders.core.options import option
-from decoders.core.pred import Pred
-from decoders.core.select import leftmost, until_first
-from decoders.core.state import State
+from decoders.core import Decoder, Pred, Query, State, leftmost, option, until_first
 from decoders.strategies.composed import Composed, only_where, step_within
 from decoders.strategies.fast_dllm import Threshold
 

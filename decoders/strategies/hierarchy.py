@@ -7,11 +7,7 @@ from typing import ClassVar
 
 import torch
 
-from decoders.core.decoder import Decoder, Query
-from decoders.core.options import option
-from decoders.core.pred import Pred
-from decoders.core.select import best_of_runs, only, top
-from decoders.core.state import State
+from decoders.core import Decoder, Pred, Query, State, best_of_runs, only, option, top
 from decoders.strategies.credit import guarded
 
 

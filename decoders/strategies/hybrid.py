@@ -25,15 +25,20 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor
 
-from decoders.core.canvas import Canvas
-from decoders.core.constants import constant
-from decoders.core.decoder import Decoder, Query
-from decoders.core.errors import UsageError
-from decoders.core.options import option
-from decoders.core.pred import Pred
-from decoders.core.select import leftmost, until_first
-from decoders.core.state import State, choose
-from decoders.core.windows import Windows
+from decoders.core import (
+    Canvas,
+    Decoder,
+    Pred,
+    Query,
+    State,
+    UsageError,
+    Windows,
+    choose,
+    leftmost,
+    option,
+    until_first,
+)
+from decoders.stats.constants import constant
 from decoders.strategies.composed import Composed, only_where, step_within
 from decoders.strategies.fast_dllm import Threshold
 from decoders.strategies.frontier import Frontier

@@ -8,11 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core.decoder import Decoder
-from decoders.core.options import option
-from decoders.core.pred import Pred
-from decoders.core.select import only, share, top
-from decoders.core.state import State
+from decoders.core import Decoder, Pred, State, only, option, share, top
 from decoders.stats.reference import accumulator
 from decoders.strategies.llada import per_window
 

@@ -8,11 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from decoders.core.decoder import Decoder, Query
-from decoders.core.options import option
-from decoders.core.pred import Pred
-from decoders.core.select import leftmost
-from decoders.core.state import State
+from decoders.core import Decoder, Pred, Query, State, leftmost, option
 
 
 def drawn_in_a_race(s: State, p: Pred, temperature: float) -> Tensor:

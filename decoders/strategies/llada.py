@@ -7,12 +7,8 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from decoders.core.constants import among
-from decoders.core.decoder import Decoder
-from decoders.core.options import option
-from decoders.core.pred import Pred
-from decoders.core.select import only, share, top
-from decoders.core.state import State
+from decoders.core import Decoder, Pred, State, only, option, share, top
+from decoders.stats.constants import among
 
 ORDER = 0x11  # salt
 

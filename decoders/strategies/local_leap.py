@@ -7,11 +7,7 @@ from typing import ClassVar
 
 import torch
 
-from decoders.core.decoder import Decoder
-from decoders.core.options import option
-from decoders.core.pred import Pred
-from decoders.core.select import above, near, only
-from decoders.core.state import State
+from decoders.core import Decoder, Pred, State, above, near, only, option
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,8 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from decoders.core.constants import among
-from decoders.core.decoder import Decoder
-from decoders.core.errors import UsageError
-from decoders.core.options import option
-from decoders.core.pred import Pred
-from decoders.core.select import only, share, top
-from decoders.core.state import State
+from decoders.core import Decoder, Pred, State, UsageError, only, option, share, top
+from decoders.stats.constants import among
 from decoders.strategies.llada import is_stop, per_window
 
 ROLES = ("premise", "connective", "derived", "conclusion", "filler")
@@ -99,11 +94,11 @@ class LogicDiff(Decoder):
         """(B, W) long: the role that the head finds likeliest."""
         head = self.classify
         assert head is not None
-        assert p.hidden is not None
-        if head.hidden.shape[1] != p.hidden.shape[-1]:
-            reads, has = head.hidden.shape[1], p.hidden.shape[-1]
+        assert p.hidden_states is not None
+        if head.hidden.shape[1] != p.hidden_states.shape[-1]:
+            reads, has = head.hidden.shape[1], p.hidden_states.shape[-1]
             raise UsageError(f"the role head {self.head} reads {reads} numbers, and this model's hidden states have {has}")
-        return p.spread(head(p.hidden).argmax(-1).flatten())
+        return p.spread(head(p.hidden_states).argmax(-1).flatten())
 
     def heuristic(self, s: State, tokens: Tensor) -> Tensor:
         """(B, W) long"""

@@ -8,12 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from decoders.core.constants import constant
-from decoders.core.decoder import Decoder
-from decoders.core.options import option
-from decoders.core.pred import Pred
-from decoders.core.select import only, top
-from decoders.core.state import State
+from decoders.core import Decoder, Pred, State, only, option, top
+from decoders.stats.constants import constant
 from decoders.strategies.llada import per_window
 
 TIME = 0x31  # salt

@@ -8,11 +8,7 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core.decoder import Decoder, Query
-from decoders.core.options import option
-from decoders.core.pred import Pred
-from decoders.core.select import only, top
-from decoders.core.state import State, choose
+from decoders.core import Decoder, Pred, Query, State, choose, only, option, top
 from decoders.strategies.llada import per_window
 
 

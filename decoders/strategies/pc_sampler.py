@@ -11,12 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from decoders.core.decoder import Decoder
-from decoders.core.errors import UsageError
-from decoders.core.options import option
-from decoders.core.pred import Pred
-from decoders.core.select import only, share, top
-from decoders.core.state import State
+from decoders.core import Decoder, Pred, State, UsageError, only, option, share, top
 from decoders.strategies.llada import per_window
 
 TABLE = "frequency"

@@ -8,11 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core.decoder import Alternatives, Decoder, Query
-from decoders.core.options import option
-from decoders.core.pred import Pred
-from decoders.core.select import only, rank, top, until_first
-from decoders.core.state import State, choose
+from decoders.core import Candidates, Decoder, Pred, Query, State, choose, only, option, rank, top, until_first
 from decoders.strategies.frechet import jointly_likeliest
 
 
@@ -26,7 +22,7 @@ class Drafts(NamedTuple):
 @dataclass(frozen=True)
 class PersistentDrafts(Decoder):
     """Commit by Fréchet's bound (`frechet`), and then up to `ahead` tokens more of those it left open: beside the canvas the next
-    forward shows the model the surest of them, the two surest, and so on (`Query.alternatives`). The first is decided if the model,
+    forward shows the model the surest of them, the two surest, and so on (`Query.beside`). The first is decided if the model,
     seeing what was committed meanwhile, still takes it for the likeliest with at least `keep`; the second if, seeing the first, it
     still does; and so on. What is predicted beside the last one that stands is what Fréchet's bound then decides from. Ours.
 
@@ -43,13 +39,13 @@ class PersistentDrafts(Decoder):
     """
 
     source: ClassVar[str] = "cf. arXiv 2606.02955, 2510.00294, 2510.06133"
-    needs_alternatives: ClassVar[bool] = True
+    needs_candidates: ClassVar[bool] = True
     delta: float = option(0.75, "by how much Fréchet's lower bound must exceed the upper; smaller commits more", min=-1, max=1)
     ahead: int = option(3, "drafts that a forward may decide", min=0)
     keep: float = option(0.0, "probability that a draft must keep", min=0, max=1)
 
     @property
-    def alternatives(self) -> int:
+    def candidates(self) -> int:
         return self.ahead
 
     def begin(self, s: State) -> State:
@@ -58,11 +54,11 @@ class PersistentDrafts(Decoder):
     def query(self, s: State) -> Query:
         d: Drafts = s.memo
         i = torch.arange(self.ahead, device=s.tokens.device)[:, None]
-        drafted = s.open[:, None] & (d.rank[:, None] <= i)  # (B, A, W): alternative i shows the drafts up to number i
+        drafted = s.open[:, None] & (d.rank[:, None] <= i)  # (B, A, W): candidate i shows the drafts up to number i
         asked = (s.open[:, None] & (d.rank[:, None] == i)).any(-1, keepdim=True)
         tokens = torch.where(drafted, d.tokens[:, None], s.tokens[:, None])
         none = torch.zeros_like(s.key, dtype=torch.bool)
-        return Query(s.tokens, s.open, none, alternatives=Alternatives(tokens, s.open[:, None] & ~drafted & asked))
+        return Query(s.tokens, s.open, none, beside=Candidates(tokens, s.open[:, None] & ~drafted & asked))
 
     def step(self, s: State, p: Pred) -> State:
         d: Drafts = s.memo
@@ -70,7 +66,7 @@ class PersistentDrafts(Decoder):
         tokens, confidence = p.part(0, W).best()
         for i in range(self.ahead):
             draft = s.open & (d.rank == i)
-            beside = (s.open & ~draft).any(-1)  # otherwise the alternative wanted nothing
+            beside = (s.open & ~draft).any(-1)  # otherwise the candidate wanted nothing
             lasts = draft & (tokens == d.tokens) & (confidence >= self.keep)
             stands = stands & lasts.any(-1) & beside
             s = s.commit(lasts & stands[:, None], tokens, confidence)

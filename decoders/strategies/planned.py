@@ -24,14 +24,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from decoders.core.constants import among, constant
-from decoders.core.decoder import Decoder, Query, Sight
-from decoders.core.errors import UsageError
-from decoders.core.options import option
-from decoders.core.pred import Pred
-from decoders.core.select import leftmost
-from decoders.core.state import State, choose
-from decoders.core.windows import Whole, Windows
+from decoders.core import Decoder, Pred, Query, Sight, State, UsageError, Whole, Windows, choose, leftmost, option
+from decoders.stats.constants import among, constant
 from decoders.strategies.composed import Composed
 from decoders.strategies.fast_dllm import Threshold
 from decoders.strategies.left_to_right import LeftToRight
@@ -84,7 +78,7 @@ class Spans:
         left = s.position[:, :1]
         until = left + torch.minimum(self.start + self.size, s.size[:, None])
         hidden = torch.stack([(left + self.first[:, None]).expand_as(self.start), left + self.start], -1)
-        return Sight(torch.where(self.inside, until, before.until), torch.where(self.inside[..., None], hidden, before.hidden))
+        return Sight(torch.where(self.inside, until, before.until), torch.where(self.inside[..., None], hidden, before.unseen))
 
 
 @dataclass(frozen=True)

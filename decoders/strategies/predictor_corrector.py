@@ -8,10 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core.decoder import Decoder, Query
-from decoders.core.options import option
-from decoders.core.pred import Pred
-from decoders.core.state import State
+from decoders.core import Decoder, Pred, Query, State, option
 from decoders.strategies.llada import per_window
 
 FATE, RETURN, NOISE = 0x43, 0x44, 0x45  # salts

@@ -9,11 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core.decoder import Decoder, Query
-from decoders.core.options import option
-from decoders.core.pred import Pred
-from decoders.core.state import State, choose
-from decoders.core.windows import Whole, Windows
+from decoders.core import Decoder, Pred, Query, State, Whole, Windows, choose, option
 from decoders.strategies.composed import Composed, only_where
 from decoders.strategies.llada import LLaDA
 

@@ -8,10 +8,7 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core.decoder import Decoder
-from decoders.core.options import option
-from decoders.core.pred import Pred
-from decoders.core.state import State
+from decoders.core import Decoder, Pred, State, option
 from decoders.strategies.llada import per_window
 from decoders.strategies.mdlm import without_mask
 
@@ -100,7 +97,7 @@ def nucleus(p: Pred, top_p: float) -> Pred:
     out = ordered.softmax(-1).cumsum(-1) > top_p
     out[..., 0] = False
     logits = p.rows.masked_fill(torch.zeros_like(out).scatter(1, index, out), -torch.inf)
-    return replace(p, logits=logits.view_as(p.logits), banned=(), _once={})
+    return replace(p, logits=logits.view_as(p.logits), banned=())
 
 
 def posterior(x0: Tensor, tokens: Tensor, open: Tensor, mask_id: int, rates: Rates) -> Tensor:

@@ -8,11 +8,20 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core.decoder import Decoder, Query
-from decoders.core.options import option
-from decoders.core.pred import Pred
-from decoders.core.select import above, first_run, leftmost, only, share, until_first
-from decoders.core.state import State, choose
+from decoders.core import (
+    Decoder,
+    Pred,
+    Query,
+    State,
+    above,
+    choose,
+    first_run,
+    leftmost,
+    only,
+    option,
+    share,
+    until_first,
+)
 from decoders.stats import reference as stats
 from decoders.strategies.left_to_right import drawn_in_a_race
 from decoders.strategies.s2d2_routing import PARAMETER, Bandit, Estimator, Route, acceptance, bucket, expected_length

@@ -12,9 +12,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core.pred import Pred
-from decoders.core.select import first_run
-from decoders.core.state import State
+from decoders.core import Pred, State, first_run
 from decoders.stats.reference import accumulator
 
 Route = Literal["always", "never", "min_span", "score", "hysteresis", "ucb"]

@@ -8,11 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from decoders.core.decoder import Decoder
-from decoders.core.options import option
-from decoders.core.pred import Pred
-from decoders.core.select import above, only, share, top, within_bound
-from decoders.core.state import State
+from decoders.core import Decoder, Pred, State, above, only, option, share, top, within_bound
 
 
 @dataclass(frozen=True)

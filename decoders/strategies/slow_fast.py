@@ -8,11 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core.decoder import Decoder
-from decoders.core.options import option
-from decoders.core.pred import Pred
-from decoders.core.select import above, only, top
-from decoders.core.state import State, choose
+from decoders.core import Decoder, Pred, State, above, choose, only, option, top
 
 EXPLORE, FAST = 0, 1
 

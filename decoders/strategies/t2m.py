@@ -8,10 +8,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core.options import option
-from decoders.core.pred import Pred
-from decoders.core.select import only, top
-from decoders.core.state import State
+from decoders.core import Pred, State, only, option, top
 from decoders.strategies.llada2 import FillAndRevise
 
 TAU = {"low_prob": 0.5, "t2t_remask": 0.9, "logit_diff": 0.3}

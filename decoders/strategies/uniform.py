@@ -8,11 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core.decoder import Decoder, Query
-from decoders.core.options import option
-from decoders.core.pred import Pred
-from decoders.core.select import above, only, within_bound
-from decoders.core.state import State
+from decoders.core import Decoder, Pred, Query, State, above, only, option, within_bound
 from decoders.strategies.llada import per_window
 
 FATE, NOISE = 0x41, 0x42  # salts
@@ -37,7 +33,7 @@ class Gemma(Decoder):
     mutual information of the accepted ones is at most that. Acceptance lasts for a step; all others are noise again. The window ends
     with the likeliest tokens of the last forward: when they have not changed for `stability` forwards and the mean entropy is below
     `confidence`, or after `block_steps` forwards. The model conditions on its last prediction at that step's temperature
-    (`Query.conditioning`).
+    (`Query.level`).
 
     A model with a mask token is shown that instead of noise. Given tokens take no part; the official sampler knows of none.
     """
@@ -62,7 +58,7 @@ class Gemma(Decoder):
 
     def query(self, s: State) -> Query:
         both = torch.zeros_like(s.key, dtype=torch.bool)
-        return Query(torch.where(s.open, s.blank(), s.tokens), s.editable, both, conditioning=self.temperature(s.step - 1))
+        return Query(torch.where(s.open, s.blank(), s.tokens), s.editable, both, level=self.temperature(s.step - 1))
 
     def step(self, s: State, p: Pred) -> State:
         memo: Draft = s.memo

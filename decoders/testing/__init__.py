@@ -9,7 +9,7 @@ and `law(decoder)` make each a test of its own.
 
 from __future__ import annotations
 
-from decoders.core.decoder import Decoder
+from decoders.core import Decoder
 from decoders.registry import get
 from decoders.testing.laws import LAWS, Law
 

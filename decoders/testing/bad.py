@@ -10,10 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from decoders.core.decoder import Decoder, Query
-from decoders.core.pred import Pred
-from decoders.core.select import leftmost, only, top
-from decoders.core.state import State
+from decoders.core import Decoder, Pred, Query, State, leftmost, only, top
 
 
 def fair(s: State, p: Pred) -> State:

@@ -1,6 +1,6 @@
 """A host that owns the loop: slots, rows that come and go, several plans in one batch, one forward a step.
 
-It is what an inference server does with `ask` and `tell`, in as few lines as show it: each plan has a canvas over all slots, in
+It is what an inference server does with `prepare` and `apply`, in as few lines as show it: each plan has a canvas over all slots, in
 which only its own rows are live; the forwards of all plans are merged row by row, and every plan reads its rows of the answer.
 """
 
@@ -11,10 +11,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from decoders.core.canvas import FILLED, Canvas, Shape, layout
-from decoders.core.forward import Model, Need, Plan, ask, tell
-from decoders.core.loop import Row, row_of
-from decoders.core.state import choose
+from decoders.core import FILLED, Canvas, Model, Plan, Row, SessionSpec, Shape, apply, choose, layout, prepare, row_of
 
 
 @dataclass(frozen=True)
@@ -30,17 +27,17 @@ class Request:
 
 class Engine:
     """Decodes requests on one session of `slots` rows and `columns` columns; no window may be wider than `width`,
-    and no plan may ask about more than `alternatives`."""
+    and no plan may ask about more than `candidates`."""
 
     def __init__(
         self, model: Model, slots: int, columns: int, width: int, causal: bool = True, attention: bool = False,
-        sight: bool = True, leave_one_out: bool = True, alternatives: int = 0,
+        sight: bool = True, leave_one_out: bool = True, candidates: int = 0,
     ) -> None:
         self.model, self.slots, self.columns, self.width = model, slots, columns, width
         self.shape = Shape.of(model)
-        self.alternatives = alternatives
+        self.candidates = candidates
         self.forward = model.session(
-            Need(slots, columns, width, causal, attention, sight=sight, leave_one_out=leave_one_out, alternatives=alternatives)
+            SessionSpec(slots, columns, width, causal, attention, sight=sight, leave_one_out=leave_one_out, candidates=candidates)
         )
         self.canvases: dict[Plan, Canvas] = {}
         self.running: dict[int, tuple[int, Request]] = {}
@@ -51,7 +48,7 @@ class Engine:
         """Lay a request out in a free slot of its plan's canvas. Raises `UsageError` if it does not fit."""
         row = layout(
             self.shape, r.plan.decoder, [r.prompt], length=r.length, keys=[r.key], windows=r.plan.windows, cache=r.plan.cache,
-            infill=r.infill, columns=self.columns, width=self.width, alternatives=self.alternatives,
+            infill=r.infill, columns=self.columns, width=self.width, candidates=self.candidates,
             device=self.model.device,
         )
         here = torch.arange(self.slots, device=self.model.device) == slot
@@ -62,14 +59,14 @@ class Engine:
     @torch.inference_mode()
     def step(self) -> dict[int, Row]:
         """One forward for all slots; the requests that it finished come back under their number."""
-        asked = {plan: ask(plan, c) for plan, c in self.canvases.items()}
+        asked = {plan: prepare(plan, c) for plan, c in self.canvases.items()}
         merged, *_ = asked.values()
         for plan, f in asked.items():
             merged = choose(self.canvases[plan].live, f, merged)
         p = self.forward(merged)
         self.forwards += 1
         for plan, f in asked.items():
-            self.canvases[plan] = tell(plan, self.canvases[plan], f, p)
+            self.canvases[plan] = apply(plan, self.canvases[plan], f, p)
         done = {}
         for slot, (number, r) in list(self.running.items()):
             if not bool(self.canvases[r.plan].live[slot]):

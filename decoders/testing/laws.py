@@ -16,17 +16,31 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
-from decoders.caches.exact import Exact
-from decoders.core.canvas import Canvas, Shape, layout, view
-from decoders.core.decoder import Decoder, Query
-from decoders.core.errors import UsageError
-from decoders.core.forward import Forward, Need, Plan, Session, ask, tell
-from decoders.core.loop import Row, decode
-from decoders.core.pred import Pred
-from decoders.core.select import leftmost
-from decoders.core.state import State
-from decoders.core.trace import Trace, replay
-from decoders.core.windows import Blocks, Windows
+from decoders.core import (
+    Blocks,
+    Canvas,
+    Decoder,
+    Exact,
+    Forward,
+    Plan,
+    Pred,
+    Query,
+    Row,
+    Session,
+    Shape,
+    State,
+    Trace,
+    UsageError,
+    Windows,
+    apply,
+    decode,
+    layout,
+    leftmost,
+    prepare,
+    replay,
+    session_spec,
+    view,
+)
 from decoders.registry import get, spec_of
 from decoders.strategies.left_to_right import LeftToRight
 from decoders.testing.engine import Engine, Request
@@ -61,7 +75,7 @@ class Room:
 
     def session(self, decoder: Decoder, c: Canvas) -> Session:
         model = replace(self.model, device=c.tokens.device)
-        return model.session(Need.of(self.plan(decoder), c))
+        return model.session(session_spec(self.plan(decoder), c))
 
     def decode(
         self, decoder: Decoder, prompts: tuple[tuple[int, ...], ...], watch: Callable[[Forward, Pred, Canvas], None] | None = None
@@ -131,9 +145,9 @@ def run(room: Room, decoder: Decoder, at_most: int | None = None) -> Iterator[Mo
     plan, c = room.plan(decoder), room.layout(decoder)
     forward = room.session(decoder, c)
     while bool(c.live.any()) and at_most != 0:
-        f = ask(plan, c)
+        f = prepare(plan, c)
         p = forward(f)
-        after = tell(plan, c, f, p)
+        after = apply(plan, c, f, p)
         yield Moment(c, decoder.query(view(c)), f, p, decoder.step(view(c), p), after)
         c, at_most = after, None if at_most is None else at_most - 1
 
@@ -141,7 +155,7 @@ def run(room: Room, decoder: Decoder, at_most: int | None = None) -> Iterator[Mo
 def leaves(x: Any) -> dict[str, Any]:
     """Path to leaf of anything made of dataclasses and of what pytrees know."""
     if is_dataclass(x) and not isinstance(x, type):
-        return {f"{f.name}{path}": leaf for f in fields(x) if f.name != "_once" for path, leaf in leaves(getattr(x, f.name)).items()}
+        return {f"{f.name}{path}": leaf for f in fields(x) if f.init for path, leaf in leaves(getattr(x, f.name)).items()}
     flat, _ = tree_flatten(x)
     if len(flat) == 1 and flat[0] is x:
         return {"": x}
@@ -166,7 +180,7 @@ def difference(a: Any, b: Any) -> str | None:
 def copied(x: Any) -> Any:
     """The same with tensors of its own."""
     if is_dataclass(x) and not isinstance(x, type):
-        return replace(x, **{f.name: copied(getattr(x, f.name)) for f in fields(x) if f.name != "_once"})
+        return replace(x, **{f.name: copied(getattr(x, f.name)) for f in fields(x) if f.init})
     return tree_map(lambda t: t.clone() if isinstance(t, Tensor) else t, x)
 
 
@@ -258,8 +272,8 @@ def meta_safe(decoder: Decoder) -> None:
             c = room.layout(decoder, "meta")
             forward = room.session(decoder, c)
             for _ in range(2):
-                f = ask(plan, c)
-                c = tell(plan, c, f, forward(f))
+                f = prepare(plan, c)
+                c = apply(plan, c, f, forward(f))
         except Exception as e:
             raise AssertionError(f"{room.name}: a value is read on the host, or a tensor is on another device: {e}") from e
         expect(all(x.is_meta for x in leaves(c).values() if isinstance(x, Tensor)), f"{room.name}: a tensor has left its device")
@@ -281,7 +295,7 @@ def no_loops(decoder: Decoder) -> None:
     def operations(rows: int, length: int) -> int:
         room = replace(ROOMS[0], prompts=((1, 2),) * rows, length=length)
         c = room.layout(decoder)
-        s, f = view(c), ask(room.plan(decoder), c)
+        s, f = view(c), prepare(room.plan(decoder), c)
         p = room.session(decoder, c)(f)
         count = Count()  # type: ignore[no-untyped-call]  # torch's own constructor
         with count:
@@ -315,9 +329,9 @@ def packing(decoder: Decoder) -> None:
         for m in run(room, decoder):
             p = m.pred
             order = p.at.argsort(dim=-1, descending=True)
-            logits, hidden = (None if x is None else x.gather(1, order[..., None].expand_as(x)) for x in (p.logits, p.hidden))
+            logits, hidden = (None if x is None else x.gather(1, order[..., None].expand_as(x)) for x in (p.logits, p.hidden_states))
             assert logits is not None
-            mixed = replace(p, logits=logits, hidden=hidden, at=p.at.gather(1, order), _once={})
+            mixed = replace(p, logits=logits, hidden_states=hidden, at=p.at.gather(1, order))
             path = difference(m.state, decoder.step(view(m.before), mixed))
             expect(path is None, f"{room.name}: {path} depends on the order of the logit rows; use the methods of Pred")
 
@@ -331,8 +345,8 @@ def rests(decoder: Decoder) -> None:
             last = m.after
         forward = room.session(decoder, last)
         for _ in range(2):
-            f = ask(plan, last)
-            after = tell(plan, last, f, forward(f))
+            f = prepare(plan, last)
+            after = apply(plan, last, f, forward(f))
             check_rest(room, last, f, after)
             last = after
 
@@ -358,7 +372,7 @@ def engine_agrees(decoder: Decoder) -> None:
             for p in (plan, OTHER)
         ]
         alone = iter(room.decode(decoder, room.prompts))
-        rows = Engine(room.model, 2, columns, width, attention=decoder.needs_attention, alternatives=decoder.alternatives).run(requests)
+        rows = Engine(room.model, 2, columns, width, attention=decoder.needs_attention, candidates=decoder.candidates).run(requests)
         for r, row in zip(requests, rows, strict=True):
             same = next(alone) if r.plan is plan else guest(room.model, r)
             expect(row == same, f"{room.name}: in an engine {row} and without {same} ({spec_of(r.plan.decoder)})")

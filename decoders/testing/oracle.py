@@ -8,19 +8,29 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from decoders.core.canvas import Shape, layout
-from decoders.core.decoder import Decoder
-from decoders.core.errors import UsageError
-from decoders.core.forward import Forward, Need, Plain, Plan, Session, ask, tell
-from decoders.core.pred import Pred
-from decoders.core.windows import Blocks
+from decoders.core import (
+    Blocks,
+    Decoder,
+    Forward,
+    ModelDefaults,
+    Plan,
+    Pred,
+    Session,
+    SessionSpec,
+    Shape,
+    UsageError,
+    apply,
+    layout,
+    prepare,
+    session_spec,
+)
 from decoders.testing.toy import CPU
 
 
 @dataclass(frozen=True)
-class Oracle(Plain):
+class Oracle(ModelDefaults):
     """A random joint distribution over all texts of `length` tokens, with an energy for every pair of positions; a
-    `decoders.core.forward.Model` for canvases without a prompt.
+    `decoders.core.Model` for canvases without a prompt.
 
     Its logits are the exact log conditionals given what is shown, in float64. The mask token is the last of the vocabulary and
     is never predicted. `sharp`: how far from uniform.
@@ -70,8 +80,8 @@ class Oracle(Plain):
         """(...,) long: the place of `tokens (..., length)` in counting order."""
         return (tokens * base ** torch.arange(self.length - 1, -1, -1)).sum(-1)
 
-    def session(self, need: Need) -> Session:
-        if need.columns != self.length + 1:
+    def session(self, spec: SessionSpec) -> Session:
+        if spec.columns != self.length + 1:
             raise UsageError(f"an oracle decodes rows of {self.length} positions without a prompt")
         return self.forward
 
@@ -89,15 +99,15 @@ class Oracle(Plain):
 def sampled(decoder: Decoder, oracle: Oracle, rows: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     """(rows,) long the text that every row became, in counting order, and (rows,) long its forwards. Every row has a seed of its
     own: `seed * rows` and those after it."""
-    from decoders.caches.exact import Exact
+    from decoders.core import Exact
 
     plan = Plan(decoder, Blocks(oracle.length), Exact())
     keys = range(seed * rows, (seed + 1) * rows)
     c = layout(Shape.of(oracle), decoder, [[]] * rows, length=oracle.length, keys=keys, windows=plan.windows)
-    forward = oracle.session(Need.of(plan, c))
+    forward = oracle.session(session_spec(plan, c))
     while bool(c.live.any()):
-        f = ask(plan, c)
-        c = tell(plan, c, f, forward(f))
+        f = prepare(plan, c)
+        c = apply(plan, c, f, forward(f))
     return oracle.code(c.tokens[:, : oracle.length], oracle.letters), c.clock
 
 

@@ -7,18 +7,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from decoders.core.alternatives import Spread
-from decoders.core.forward import Forward, Need, Plain, Session
-from decoders.core.pred import Attention, Pred
-from decoders.core.random import scramble, unit
+from decoders.core import Attention, Forward, ModelDefaults, Pred, Session, SessionSpec
+from decoders.models.spread import Spread
+from decoders.stats.random import scramble, unit
 
 CPU = torch.device("cpu")
 HIDDEN = 4
 
 
 @dataclass(frozen=True)
-class ToyModel(Plain):
-    """Two layers of hashes in place of two layers of attention; a `decoders.core.forward.Model`.
+class ToyModel(ModelDefaults):
+    """Two layers of hashes in place of two layers of attention; a `decoders.core.Model`.
 
     The state of a column in each layer is an int64 hash of its own input and of the sum of what it sees. Integer sums are exact
     and know no order, so nothing that a row does not see, neither padding nor its batch, can change a bit of its logits. States
@@ -28,7 +27,7 @@ class ToyModel(Plain):
     any device, meta included.
     """
 
-    gives = frozenset({"causal", "store", "attention", "hidden", "sight", "leave_one_out", "alternatives"})
+    capabilities = frozenset({"causal", "store", "attention", "hidden_states", "sight", "leave_one_out", "candidates"})
     vocab: int = 11
     mask_id: int | None = 10
     stop_ids: tuple[int, ...] = ()
@@ -38,8 +37,8 @@ class ToyModel(Plain):
     seed: int = 0
     device: torch.device = CPU
 
-    def session(self, need: Need) -> Session:
-        return Spread(self, need) if need.alternatives else ToySession(self, need.rows, need.columns, need.attention)
+    def session(self, spec: SessionSpec) -> Session:
+        return Spread(self, spec) if spec.candidates else ToySession(self, spec.rows, spec.columns, spec.attention)
 
 
 class ToySession:
@@ -59,31 +58,31 @@ class ToySession:
         state = scramble(f.tokens + (column << 20) + (self.model.seed << 40))
         for i, stored in enumerate(self.layers):
             self.layers[i] = torch.where(f.compute, state, stored)
-            state = scramble(self.layers[i] ^ seen(self.layers[i], f.until, f.hidden))
+            state = scramble(self.layers[i] ^ seen(self.layers[i], f.until, f.unseen))
         # a causal row predicts from what is left of the position, any other from what the position sees
         bound = torch.where(f.causal[:, None], f.at, f.until.gather(1, f.at))
-        hidden = f.hidden.gather(1, f.at[..., None].expand(-1, -1, 2)).masked_fill(f.causal[:, None, None], 0)
-        hidden = torch.where(f.left_out[..., None], torch.stack([f.at, f.at + 1], -1), hidden)
+        unseen = f.unseen.gather(1, f.at[..., None].expand(-1, -1, 2)).masked_fill(f.causal[:, None, None], 0)
+        unseen = torch.where(f.left_out[..., None], torch.stack([f.at, f.at + 1], -1), unseen)
         shadow = (f.want * scramble(f.at)).sum(-1, keepdim=True)  # mask tokens in all wanted places; those that are left out see them
-        here = seen(self.layers[1], bound, hidden) + scramble(f.at) + f.left_out * shadow
+        here = seen(self.layers[1], bound, unseen) + scramble(f.at) + f.left_out * shadow
         vocab = torch.arange(self.model.vocab, device=f.tokens.device)
         logits = unit(scramble(scramble(here)[..., None] + vocab)).float() * self.model.sharp
         width = f.at.shape[1]
         at = torch.where(f.want, torch.arange(width, device=f.at.device), width)
-        return Pred(logits, at, width, attention=self.maps(f) if self.attention else None, hidden=logits[..., :HIDDEN])
+        return Pred(logits, at, width, attention=self.maps(f) if self.attention else None, hidden_states=logits[..., :HIDDEN])
 
     def maps(self, f: Forward) -> Attention:
         """Hashes of the two columns, multiples of 1/1024 below 1/4: sums of them are exact too."""
         column = torch.arange(f.tokens.shape[1], device=f.tokens.device)
         pair = scramble(scramble(self.layers[1])[..., None] ^ self.layers[1][:, None])
         visible = (column < f.until[..., None]) & f.compute[..., None]
-        hidden = (column >= f.hidden[..., :1]) & (column < f.hidden[..., 1:])
-        weights = torch.where(visible & ~hidden, (pair & 255).float() / 1024, 0)
+        unseen = (column >= f.unseen[..., :1]) & (column < f.unseen[..., 1:])
+        weights = torch.where(visible & ~unseen, (pair & 255).float() / 1024, 0)
         return Attention(weights, torch.where(f.compute, column, f.tokens.shape[1] - 1))
 
 
-def seen(state: Tensor, until: Tensor, hidden: Tensor) -> Tensor:
-    """(B, K) long: the sum of `state (B, L)` over the columns left of `until (B, K)`, less the stretch that is `hidden (B, K, 2)`."""
+def seen(state: Tensor, until: Tensor, unseen: Tensor) -> Tensor:
+    """(B, K) long: the sum of `state (B, L)` over the columns left of `until (B, K)`, less the stretch that is `unseen (B, K, 2)`."""
     total = torch.nn.functional.pad(state.cumsum(-1), (1, 0))
-    since, to = (total.gather(1, edge) for edge in hidden.unbind(-1))
+    since, to = (total.gather(1, edge) for edge in unseen.unbind(-1))
     return total.gather(1, until.clamp(min=0)) - (to - since)

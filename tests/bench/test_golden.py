@@ -22,8 +22,7 @@ from click.testing import CliRunner
 from decoders import Pred, State, UsageError, decode, get, only, top
 from decoders.caches.fast_dllm import Dual, Prefix
 from decoders.cli import main
-from decoders.core.forward import Cache
-from decoders.core.trace import Trace
+from decoders.core import Cache, Trace
 from decoders.strategies import dream as dream_module
 from decoders.strategies.dream import Dream
 from decoders.strategies.fast_dllm import Factor
@@ -35,7 +34,7 @@ from decoders_bench.golden.models import Models
 from decoders_bench.golden.references import REFERENCES, dream_setup, fast_dllm_setup, llada_setup
 from decoders_bench.golden.runner import Result, replay, summary
 from decoders_bench.golden.steps import check, state
-from decoders_bench.golden.trajectory import Job, Setup, follow, prepare, reference_nan, tie, trajectory
+from decoders_bench.golden.trajectory import Job, Setup, follow, job_of, reference_nan, tie, trajectory
 
 REPOSITORY = Path(__file__).parents[2]
 HERE = Path(__file__).parents[1] / "data" / "golden"
@@ -132,7 +131,7 @@ def test_factor_commits_what_its_bound_allows(folder_: Path) -> None:
             continue
         found += 1
         bugs = {k: (wrong, right) for k, wrong, right in case.need("bug_at")}
-        for step in follow(prepare(case, models, fast_dllm_setup(case))):
+        for step in follow(job_of(case, models, fast_dllm_setup(case))):
             ours, theirs = step.committed(step.ours)[0], step.committed(step.theirs)[0]
             if step.k in bugs:
                 assert (int(theirs.sum()), int(ours.sum())) == bugs[step.k]
@@ -171,7 +170,7 @@ def test_dream_rows_have_quotas_of_their_own() -> None:
         if case.flagged:
             found += 1
             assert any(case.mask_id in row for row in case.need("expected", "tokens"))
-            fills_and_keeps(prepare(case, models, dream_setup(case)), case.mask_id)
+            fills_and_keeps(job_of(case, models, dream_setup(case)), case.mask_id)
     assert found
 
 
@@ -184,7 +183,7 @@ def test_holes_are_filled(models: Models, setup: Callable[[Case], Setup]) -> Non
     data["params"] |= {"alg": "maskgit_plus", "block_length": 8}
     data["expected"] = {"tokens": [row + [1] * 24 for row in data["prompt"]], "nfe": 4}
     case = Case(Path("holes.json"), data)
-    fills_and_keeps(prepare(case, models, setup(case)), 63)
+    fills_and_keeps(job_of(case, models, setup(case)), 63)
 
 
 def test_a_flagged_case_neither_passes_nor_fails(folder: Path) -> None:
@@ -352,7 +351,7 @@ def test_a_session_with_another_mask_fails(models: Models) -> None:
     tokens, position = torch.arange(8), torch.arange(8)
     with torch.inference_mode():
         causal, full = torch.ones(8, 8).tril().bool(), torch.ones(8, 8).bool()
-        logits = {name: model.head(model.hidden(tokens[None], position[None], sees[None])[0])[0] for name, sees in
+        logits = {name: model.head(model.states(tokens[None], position[None], sees[None])[0])[0] for name, sees in
                   (("causal", causal), ("full", full))}
         assert session_check(model, tokens, position, causal, logits["causal"])
         assert session_check(model, tokens, position, full, logits["full"])

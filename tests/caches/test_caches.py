@@ -18,12 +18,22 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers import Qwen3ForCausalLM
 
-from decoders import Blocks, Cache, Decoder, Plan, Pred, State, UsageError, ask, decode, get, get_cache, tell
+from decoders import Blocks, Cache, Decoder, Plan, Pred, State, UsageError, apply, decode, get, get_cache, prepare
 from decoders.caches.elastic import Elastic
-from decoders.core.canvas import APPROXIMATE, NOTHING, Canvas, Shape, layout
-from decoders.core.forward import Forward, Need, must_recompute, refresh
-from decoders.core.pred import Attention
-from decoders.core.trace import Trace
+from decoders.core import (
+    APPROXIMATE,
+    NOTHING,
+    Attention,
+    Canvas,
+    Forward,
+    SessionSpec,
+    Shape,
+    Trace,
+    layout,
+    must_recompute,
+    refresh,
+    session_spec,
+)
 from decoders.models.adapter import TransformersModel, parted
 from decoders.models.guidance import Guided
 from decoders.registry import entries
@@ -86,11 +96,11 @@ def run(model: Any, decoder: Decoder, cache: Cache, block: int, prompts: list[li
     """Every forward with the canvas before and after it."""
     plan = Plan(decoder, Blocks(block, model.attention_block), cache, max_steps=200)
     c = layout(Shape.of(model), decoder, prompts, length=length, keys=range(len(prompts)), windows=plan.windows, cache=cache)
-    session, out = model.session(Need.of(plan, c)), []
+    session, out = model.session(session_spec(plan, c)), []
     while bool(c.live.any()):
-        f = ask(plan, c)
+        f = prepare(plan, c)
         p = session(f)
-        after = tell(plan, c, f, p)
+        after = apply(plan, c, f, p)
         out.append((c, f, p, after))
         c = after
     return out
@@ -178,7 +188,7 @@ def test_a_forward_in_two_parts_is_the_same_as_in_one(
 
     def rows() -> tuple[list[Any], list[int]]:
         ran: list[int] = []
-        monkeypatch.setattr(model, "hidden", lambda *a: ran.append(a[0].numel()) or TransformersModel.hidden(model, *a))
+        monkeypatch.setattr(model, "states", lambda *a: ran.append(a[0].numel()) or TransformersModel.states(model, *a))
         cache = get_cache("entropycache", tau=1.5, k=2)
         return decode(model, get("threshold", tau=0.3), prompts, length=12, windows=Blocks(4), cache=cache, seed=5), ran
 
@@ -205,14 +215,14 @@ def test_nothing_unstored_is_read_and_approximation_is_known(block_causal: bool,
     toy = ToyModel(block_causal=block_causal, seed=seed)
     plan = Plan(get("threshold", tau=0.3), Blocks(block), Whim(odds))
     c = layout(Shape.of(toy), plan.decoder, PROMPTS, length=9, keys=[1, 2, 3], windows=plan.windows, cache=plan.cache)
-    session = toy.session(Need.of(plan, c))
+    session = toy.session(session_spec(plan, c))
     while bool(c.live.any()):
-        f = ask(plan, c)
+        f = prepare(plan, c)
         within = (c.column < c.reach[:, None]) & c.live[:, None]
         assert not (within & (c.kv_tokens == NOTHING) & ~f.compute).any()
         session(f)
-        after = tell(plan, c, f, Pred(torch.randn(3, c.width, 11), torch.arange(c.width).expand(3, -1), c.width))
-        fresh = toy.session(Need.of(plan, c))
+        after = apply(plan, c, f, Pred(torch.randn(3, c.width, 11), torch.arange(c.width).expand(3, -1), c.width))
+        fresh = toy.session(session_spec(plan, c))
         fresh(replace(f, compute=torch.ones_like(f.compute)))
         trusted = (after.kv_tokens == f.tokens) & (after.kv_until == f.until) & within
         assert torch.equal(layers(session)[:, trusted], layers(fresh)[:, trusted])
@@ -313,7 +323,7 @@ def test_the_matrix(plain_net: Qwen3ForCausalLM, setting: str, spec: str, cache:
 
 @dataclass(frozen=True)
 class Blind(ToyModel):
-    gives = ToyModel.gives - {"attention"}
+    capabilities = ToyModel.capabilities - {"attention"}
 
 
 # --- what a policy needs ------------------------------------------------------------------------------------------------------
@@ -334,7 +344,7 @@ def test_a_cache_that_does_not_fit_the_model_is_refused(model: Any, cache: str, 
 
 @dataclass(frozen=True)
 class Storeless(ToyModel):
-    gives = frozenset()
+    capabilities = frozenset()
 
 
 @pytest.mark.parametrize("cache", CACHES)
@@ -416,15 +426,15 @@ def test_shapes_are_few_and_declared(plain_net: Qwen3ForCausalLM, cache: str) ->
     model, policy = TransformersModel(plain_net, mask_id=MASK), get_cache(cache)
     plan = Plan(get("first_hitting"), Blocks(8), policy)
     c = layout(Shape.of(model), plan.decoder, PROMPTS, length=40, keys=[0, 1, 2], windows=plan.windows, cache=policy)
-    need = Need.of(plan, c)
-    assert list(need.sizes) == sorted(set(need.sizes))
-    assert need.sizes[-1] == c.tokens.shape[1] - 1
-    session: Any = model.session(need)
+    spec = session_spec(plan, c)
+    assert list(spec.sizes) == sorted(set(spec.sizes))
+    assert spec.sizes[-1] == c.tokens.shape[1] - 1
+    session: Any = model.session(spec)
     while bool(c.live.any()):
-        f = ask(plan, c)
-        c = tell(plan, c, f, session(f))
+        f = prepare(plan, c)
+        c = apply(plan, c, f, session(f))
     _, columns, wanted = (set(x) for x in zip(*session.shapes, strict=True))
-    assert columns <= set(need.sizes)
+    assert columns <= set(spec.sizes)
     assert wanted <= set(range(1, 9))
     assert len(columns) == 2 or cache != "dual"  # all, and a window
 
@@ -460,14 +470,14 @@ def test_memory_stays_flat_over_thousands_of_steps(plain_net: Qwen3ForCausalLM, 
 @pytest.mark.parametrize("make", [lambda: get("fast-dllm"), lambda: get_cache("dual")])
 def test_the_store_is_as_large_as_the_model_says(plain_net: Qwen3ForCausalLM, make: Callable[[], Any]) -> None:
     model = TransformersModel(plain_net, mask_id=MASK)
-    session: Any = model.session(Need(2, 17, 4))
+    session: Any = model.session(SessionSpec(2, 17, 4))
     columns, every = torch.arange(17), torch.ones(2, 17, dtype=torch.bool)
     want = torch.zeros(2, 4, dtype=torch.bool)
     session(Forward(
         tokens=torch.ones(2, 17, dtype=torch.long), until=torch.full((2, 17), 16), compute=every, outdated=~every, given=~every,
         at=columns[:4].expand(2, -1), want=want, causal=want[:, 0], entered=want[:, 0], phase=columns[:2],
-        hidden=torch.zeros(2, 17, 2, dtype=torch.long), left_out=want, other_tokens=torch.zeros(2, 0, 4, dtype=torch.long),
-        other_want=torch.zeros(2, 0, 4, dtype=torch.bool),
+        unseen=torch.zeros(2, 17, 2, dtype=torch.long), left_out=want, candidate_tokens=torch.zeros(2, 0, 4, dtype=torch.long),
+        candidate_want=torch.zeros(2, 0, 4, dtype=torch.bool),
     ))
     stored = sum(x.numel() * x.element_size() for pair in session.cache.stored.values() for x in pair)
     assert stored == 2 * 17 * model.column_bytes

@@ -24,8 +24,7 @@ from decoders.cli import batch, main, show
 from decoders.cli.compare import agreement
 from decoders.cli.show import Streaming, Watching
 from decoders.cli.trace import TraceFile
-from decoders.core.errors import UsageError
-from decoders.core.events import Event
+from decoders.core import Event, UsageError
 from decoders.generator import KEYS
 from decoders_bench.tasks import TASKS, items
 

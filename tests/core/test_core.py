@@ -11,13 +11,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decoders import Blocks, Decoder, Pred, State, Suppress, UsageError, decode, get, get_cache
-from decoders.caches.exact import Exact
-from decoders.core import select
-from decoders.core.canvas import EXHAUSTED, FILLED, LIVE, STOPPED, Canvas, Shape, enter, layout, view, write
-from decoders.core.events import generated
-from decoders.core.forward import Need, Plan, ask, must_recompute, next_start, stopped, tell
-from decoders.core.loop import REASONS
-from decoders.core.state import choose
+from decoders.core import (
+    EXHAUSTED,
+    FILLED,
+    LIVE,
+    REASONS,
+    STOPPED,
+    Canvas,
+    Exact,
+    Plan,
+    Shape,
+    apply,
+    choose,
+    enter,
+    generated,
+    layout,
+    must_recompute,
+    next_start,
+    prepare,
+    select,
+    session_spec,
+    stopped,
+    view,
+    write,
+)
 from decoders.registry import entries
 from decoders.stats import reference as stats
 from decoders.testing.toy import ToyModel
@@ -395,7 +412,7 @@ def test_layout_refuses(arguments, says):
         layout(values.pop("shape"), decoder, values.pop("prompts"), keys=[0], windows=Blocks(4), **values)
 
 
-# --- ask and tell ----------------------------------------------------------------------------------------------------
+# --- prepare and tell ----------------------------------------------------------------------------------------------------
 
 
 @some
@@ -453,17 +470,17 @@ def test_every_forward_shows_the_text_and_the_cache_never_lies(block_causal, blo
     toy = ToyModel(block_causal=block_causal)
     plan = Plan(Confused(), Blocks(block), Exact())
     c = layout(Shape(MASK, 11, (), block_causal), plan.decoder, [[1, 2, 3], [4]], length=9, keys=[1, 2], windows=plan.windows)
-    cached, forwards = toy.session(Need.of(plan, c)), 0
+    cached, forwards = toy.session(session_spec(plan, c)), 0
     while bool(c.live.any()):
-        f = ask(plan, c)
+        f = prepare(plan, c)
         p = cached(f)
-        fresh = toy.session(Need.of(plan, c))(replace(f, compute=torch.ones_like(f.compute)))
+        fresh = toy.session(session_spec(plan, c))(replace(f, compute=torch.ones_like(f.compute)))
         assert torch.equal(p.logits[f.want], fresh.logits[f.want])
         assert torch.equal(f.tokens, c.tokens)
         assert torch.equal(f.want, view(c).open & c.live[:, None])
         assert not (f.compute & (c.column >= c.reach[:, None])).any()
         assert torch.equal(f.given, ~c.editable & (c.column < c.limit[:, None]))
-        before, c = c, tell(plan, c, f, p)
+        before, c = c, apply(plan, c, f, p)
         assert torch.equal(c.clock, before.clock + before.live)
         assert torch.equal(c.kv_tokens, torch.where(f.compute, f.tokens, before.kv_tokens))
         assert torch.equal(c.kv_until, torch.where(f.compute, f.until, before.kv_until))
@@ -706,3 +723,18 @@ def test_no_cache_is_the_reference_for_every_cache():
     decode(TOY, get("threshold"), PROMPTS, length=6, cache=get_cache("none"), stop=False, watch=watch)
     assert seen[0].tolist() == [9, 7, 10]
     assert all(int(x) in (0, n) for step in seen for x, n in zip(step, (9, 7, 10), strict=True))
+
+
+def test_statistics_belong_to_the_logits_that_they_came_from():
+    """A rule may look at a prediction and then hand out another one made by `dataclasses.replace`."""
+
+    def upside_down(s: State, p: Pred) -> Pred:
+        p.entropy()
+        return replace(p, logits=-p.logits)
+
+    def unseen(s: State, p: Pred) -> Pred:
+        return replace(p, logits=-p.logits)
+
+    toy = ToyModel()
+    rows = [decode(toy, get("llada"), [[1, 2]], length=6, rules=rules) for rules in ((upside_down,), (unseen,), ())]
+    assert rows[0] == rows[1] != rows[2]

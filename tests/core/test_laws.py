@@ -10,8 +10,7 @@ import torch
 from conftest import DEAR
 
 from decoders import Blocks, Decoder, Pred, State, UsageError, decode, first_run, get, get_cache
-from decoders.caches.exact import Exact
-from decoders.core.forward import Plan
+from decoders.core import Exact, Plan
 from decoders.models.adapter import TransformersModel
 from decoders.registry import entries
 from decoders.testing import LAWS, check

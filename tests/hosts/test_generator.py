@@ -11,7 +11,7 @@ import pytest
 
 import decoders
 from decoders import Decoder, Generator, UsageError
-from decoders.core.events import Event
+from decoders.core import Event
 from decoders.generator import KEYS
 from decoders.models.source import Checkpoint, Loaded, load_model
 from decoders_bench.tasks import TASKS, items

@@ -15,9 +15,7 @@ from transformers import Qwen3ForCausalLM
 
 from decoders import Blocks, Decoder, Generator, Pred, State, decode, get, get_cache
 from decoders.cli import main
-from decoders.core.canvas import Shape, layout
-from decoders.core.forward import Fixed, Need, Plan, ask
-from decoders.core.windows import Whole
+from decoders.core import Fixed, Plan, SessionSpec, Shape, Whole, layout, prepare
 from decoders.engine import CannotCapture, Graph, Recorded
 from decoders.engine.buffers import assign, leaves, owned
 from decoders.engine.graph import thinned
@@ -95,7 +93,7 @@ def test_a_graph_decodes_what_the_loop_does(here: Qwen3ForCausalLM, place: Place
         found = rows(model, decoder, cache, poll=poll, runner=graph)
     same(found, rows(model, decoder, cache))
     report = graph.report()
-    if decoder.needs_alternatives or decoder.alternatives:  # their session keeps count of alternatives on the way
+    if decoder.needs_candidates or decoder.candidates:  # their session keeps count of candidates on the way
         assert list(report.eager) == ["TransformersModel has no forward of fixed shape for this"]
         assert len(told) == 1
     else:
@@ -295,7 +293,7 @@ def test_what_the_host_computes_is_frozen(net: Qwen3ForCausalLM) -> None:
 
 def test_a_model_without_fixed_shapes_is_run_eagerly() -> None:
     model, graph = ToyModel(), RECORDED.graph()
-    assert not isinstance(model.session(Need(1, 5, 4)), Fixed)
+    assert not isinstance(model.session(SessionSpec(1, 5, 4)), Fixed)
     with pytest.warns(RuntimeWarning, match="ToyModel has no forward of fixed shape"):
         same(rows(model, "threshold", runner=graph), rows(model, "threshold"))
 
@@ -332,7 +330,7 @@ def test_buffers_take_values_that_are_made_from_them() -> None:
 def test_buffers_of_a_canvas_share_nothing() -> None:
     plan = Plan(get("llada2"), Blocks(4), get_cache("dual"))
     c = owned(layout(Shape(MASK, 24), plan.decoder, PROMPTS, length=8, keys=[0, 1, 2], windows=plan.windows, cache=plan.cache))
-    tensors = leaves((c, owned(ask(plan, c))))
+    tensors = leaves((c, owned(prepare(plan, c))))
     assert len({t.untyped_storage().data_ptr() for t in tensors if t.numel()}) == len([t for t in tensors if t.numel()])
     assert all(t.is_contiguous() for t in tensors)
 

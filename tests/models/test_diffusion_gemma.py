@@ -13,12 +13,13 @@ from transformers.models.diffusion_gemma import modeling_diffusion_gemma as mode
 from transformers.models.gemma4.configuration_gemma4 import Gemma4VisionConfig
 
 from decoders import Blocks, Decoder, UsageError, decode
+from decoders.caches.block import Block
 from decoders.caches.dkv import DKV
 from decoders.caches.entropycache import EntropyCache
-from decoders.caches.exact import Block, Exact
 from decoders.caches.fast_dllm import Dual, Prefix
 from decoders.caches.interval import Interval
 from decoders.caches.none import NoCache
+from decoders.core import Exact
 from decoders.models.diffusion_gemma import DiffusionGemmaModel
 from decoders.strategies.fast_dllm import Factor, Threshold
 from decoders.strategies.llada import LLaDA

@@ -101,7 +101,7 @@ def test_padding_tokens_in_a_text_take_a_position_like_any_other(kind):
     first = 2 if kind in COUNT_FROM_PADDING else 0
     position = {"position_ids": torch.arange(first, first + 6)[None]} if adapted.takes_positions else {}
     logits = model(input_ids=tokens, attention_mask=torch.ones_like(tokens), **position).logits
-    torch.testing.assert_close(adapted.head(adapted.hidden(tokens, torch.tensor([6]))), logits, rtol=0, atol=1e-9)
+    torch.testing.assert_close(adapted.head(adapted.states(tokens, torch.tensor([6]))), logits, rtol=0, atol=1e-9)
     assert (adapted.first_position, adapted.positions) == (first, 48 - first)
 
 
@@ -147,7 +147,7 @@ def test_what_is_no_masked_language_model_of_the_kind_is_refused(kind, says):
 
 def test_nothing_is_stored():
     adapted = EncoderModel(tiny("Bert"), mask_id=MASK)
-    assert (adapted.gives, adapted.column_bytes, adapted.block_causal) == (frozenset({"alternatives"}), 0, False)
+    assert (adapted.capabilities, adapted.column_bytes, adapted.block_causal) == (frozenset({"candidates"}), 0, False)
     for decoder, cache, says in (("threshold", Dual(), "keeps none"), ("left_to_right", None, "cannot be asked so")):
         with pytest.raises(UsageError, match=says):
             decode(adapted, get(decoder), PROMPTS, length=4, cache=cache)

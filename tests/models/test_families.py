@@ -20,8 +20,7 @@ from torch import Tensor, nn
 
 from decoders import UsageError, get
 from decoders.cli import main
-from decoders.core.loop import decode
-from decoders.core.windows import Blocks
+from decoders.core import Blocks, decode
 from decoders.models import families
 from decoders.models.source import Checkpoint, Loaded, load_model, source_of
 from decoders_bench.golden.models import purify

@@ -13,8 +13,7 @@ import pytest
 import torch
 
 from decoders import stats
-from decoders.core.errors import UsageError
-from decoders.core.pred import Pred
+from decoders.core import Pred, UsageError
 from decoders.stats import reference
 
 if importlib.util.find_spec("triton") is None:

@@ -14,13 +14,12 @@ from conftest import BY_COST
 from torch import Tensor
 
 from decoders import Blocks, Decoder, Pred, State, decode, get, get_cache
-from decoders.core.select import within_bound
-from decoders.core.trace import Trace
+from decoders.core import Trace, within_bound
 from decoders.registry import entries
 from decoders.strategies.sdar import block_share
 from decoders.testing.oracle import Oracle, distance, floor
 from decoders.testing.toy import ToyModel
-from decoders_bench.golden.blocks import edited, filled, last, prepare, shared
+from decoders_bench.golden.blocks import edited, filled, job_of, last, shared
 from decoders_bench.golden.cases import Case, MismatchError, SkipError, read
 from decoders_bench.golden.models import Models
 from decoders_bench.golden.references import llada2, llada2_job, sdar, sdar_job
@@ -474,7 +473,7 @@ def test_a_row_stops_with_the_block_that_holds_a_stop_token(models):
 )
 def test_another_decoder_fails(models, reference, name, wrong):
     with pytest.raises(MismatchError):
-        free(prepare(recorded(reference, name), models, get(wrong)))
+        free(job_of(recorded(reference, name), models, get(wrong)))
 
 
 @golden

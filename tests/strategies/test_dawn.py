@@ -8,9 +8,7 @@ import pytest
 import torch
 
 from decoders import Pred, UsageError, decode, get
-from decoders.core.canvas import Shape, layout, view
-from decoders.core.pred import Attention
-from decoders.core.windows import Whole
+from decoders.core import Attention, Shape, Whole, layout, view
 from decoders.models.guidance import Guided
 from decoders.strategies.dawn import DAWN, independent
 from decoders.testing.toy import ToyModel

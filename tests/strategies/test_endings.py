@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from decoders import Blocks, Pred, UsageError, decode, get
-from decoders.core.forward import Plain
+from decoders.core import ModelDefaults
 from decoders.testing.toy import ToyModel
 
 END, MASK = 9, 10
@@ -16,7 +16,7 @@ TOY = ToyModel(stop_ids=(END,))
 
 
 @dataclass(frozen=True)
-class Script(Plain):
+class Script(ModelDefaults):
     """Says at place i of the row what stands in `logits` there, `{place: {token: logit}}`, and token 1 with logit 4 elsewhere. Keeps what
     it was shown: (L,) tokens and how far the first column sees."""
 

@@ -9,8 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from decoders import Generator, Pred, UsageError, decode, get
-from decoders.core.canvas import Shape, layout, view
-from decoders.core.windows import Whole
+from decoders.core import Shape, Whole, layout, view
 from decoders.models.guidance import Guided
 from decoders.strategies.logicdiff import ROLES, SHIPPED, LogicDiff, RoleHead, read_head
 from decoders.testing import check

@@ -30,7 +30,7 @@ def pred(s: State, *canvases: list[tuple[int, float]]) -> Pred:
 def stepped(spec: str, s: State, *canvases: list[tuple[int, float]]) -> State:
     d = get(spec)
     s = s if s.memo is not None else d.begin(d.init(s))
-    return d.step(s, pred(s, *canvases, *[[(0, 0.0)] * s.tokens.shape[1]] * (1 + d.alternatives - len(canvases))))
+    return d.step(s, pred(s, *canvases, *[[(0, 0.0)] * s.tokens.shape[1]] * (1 + d.candidates - len(canvases))))
 
 
 def decided(s: State) -> dict[int, int]:
@@ -48,8 +48,8 @@ def test_the_next_forward_shows_the_drafts_beside_the_canvas_one_more_each_time(
     assert decided(s) == {0: 0}
     q = get("persistent_drafts:ahead=2").query(s)
     assert q.tokens[0].tolist() == [0, MASK, MASK, MASK]
-    assert q.alternatives.tokens[0].tolist() == [[0, 1, MASK, MASK], [0, 1, 2, MASK]]
-    assert q.alternatives.want[0].tolist() == [[False, False, True, True], [False, False, False, True]]
+    assert q.beside.tokens[0].tolist() == [[0, 1, MASK, MASK], [0, 1, 2, MASK]]
+    assert q.beside.want[0].tolist() == [[False, False, True, True], [False, False, False, True]]
 
 
 @pytest.mark.parametrize(

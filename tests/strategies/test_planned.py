@@ -13,14 +13,24 @@ from hypothesis import strategies as st
 from transformers import BertConfig, BertForMaskedLM, Qwen3Config, Qwen3ForCausalLM
 
 from decoders import Blocks, Decoder, Pred, State, UsageError, decode, get, get_cache
-from decoders.caches.exact import Exact
-from decoders.core.canvas import Shape, layout
-from decoders.core.decoder import Query, Sight
-from decoders.core.forward import Need, Plan, ask, must_recompute, sees_any, tell
-from decoders.core.loop import check
-from decoders.core.select import leftmost
-from decoders.core.state import choose
-from decoders.core.windows import Whole
+from decoders.core import (
+    Exact,
+    Plan,
+    Query,
+    SessionSpec,
+    Shape,
+    Sight,
+    Whole,
+    apply,
+    check,
+    choose,
+    layout,
+    leftmost,
+    must_recompute,
+    prepare,
+    sees_any,
+    session_spec,
+)
 from decoders.models.adapter import TransformersModel
 from decoders.models.encoder import EncoderModel
 from decoders.models.guidance import Guided
@@ -49,20 +59,20 @@ def test_the_exact_rule_recomputes_what_sees_a_change(seed):
     c = layout(Shape(10, 11), get("threshold"), [[1, 2], [3]], length=6, keys=[1, 2], windows=Blocks(8))
     B, L = c.tokens.shape
     until = torch.randint(1, L + 1, (B, L), generator=g)
-    hidden = torch.minimum(torch.randint(0, L, (B, L, 2), generator=g).sort(-1).values, until[..., None])
+    unseen = torch.minimum(torch.randint(0, L, (B, L, 2), generator=g).sort(-1).values, until[..., None])
     kept = torch.rand(3, B, L, generator=g) < 0.85
     c = replace(
         c, kv_tokens=torch.randint(0, 2, (B, L), generator=g), kv_until=torch.where(kept[0], until, 0),
-        kv_hidden=torch.where(kept[1][..., None], hidden, 0),
+        kv_unseen=torch.where(kept[1][..., None], unseen, 0),
     )
     shown, reach = torch.where(kept[2], c.kv_tokens, 1), torch.randint(0, L + 1, (B,), generator=g)
-    found = must_recompute(c, shown, until, reach, hidden)
+    found = must_recompute(c, shown, until, reach, unseen)
     for b in range(B):
         n = int(reach[b])
-        kept_ = [(shown[b, i], until[b, i], *hidden[b, i]) == (c.kv_tokens[b, i], c.kv_until[b, i], *c.kv_hidden[b, i]) for i in range(n)]
-        sees = [[j < until[b, i] and not hidden[b, i, 0] <= j < hidden[b, i, 1] for j in range(n)] for i in range(L)]
+        kept_ = [(shown[b, i], until[b, i], *unseen[b, i]) == (c.kv_tokens[b, i], c.kv_until[b, i], *c.kv_unseen[b, i]) for i in range(n)]
+        sees = [[j < until[b, i] and not unseen[b, i, 0] <= j < unseen[b, i, 1] for j in range(n)] for i in range(L)]
         assert found[b].tolist() == [i < n and any(s and not k for s, k in zip(sees[i], kept_, strict=True)) for i in range(L)]
-    nothing = torch.zeros_like(hidden)
+    nothing = torch.zeros_like(unseen)
     assert torch.equal(sees_any(kept[0], until, nothing), sees_any(kept[0], until))
 
 
@@ -187,7 +197,7 @@ def test_the_cost_counts_the_pairs_that_see_each_other(net):
 
 @dataclass(frozen=True)
 class NoSight(ToyModel):
-    gives = frozenset({"causal", "store"})
+    capabilities = frozenset({"causal", "store"})
 
 
 @dataclass(frozen=True)
@@ -279,7 +289,7 @@ class Scripted(ToyModel):
     stop_ids: tuple[int, ...] = (STOP,)
     scripts: tuple[tuple[int, ...], ...] = ()
 
-    def session(self, need: Need) -> ToySession:
+    def session(self, need: SessionSpec) -> ToySession:
         return ScriptedSession(self, need.rows, need.columns)
 
 
@@ -372,11 +382,11 @@ def moments(script, decoder=PLANNED, cache="exact"):
     plan = Plan(decoder, Whole(), get_cache(cache))
     prompt = PROMPTS[list(SCRIPTS).index(script)]
     c = layout(Shape.of(MODEL), decoder, [prompt], length=40, keys=[3], windows=Whole())
-    session = MODEL.session(Need.of(plan, c))
+    session = MODEL.session(session_spec(plan, c))
     while bool(c.live.any()):
-        f = ask(plan, c)
+        f = prepare(plan, c)
         yield c, f
-        c = tell(plan, c, f, session(f))
+        c = apply(plan, c, f, session(f))
 
 
 def test_spans_are_blind_to_each_other_and_what_follows_is_not():
@@ -384,7 +394,7 @@ def test_spans_are_blind_to_each_other_and_what_follows_is_not():
     checked = set()
     for c, f in moments("two spans, then text"):
         def run(token, c=c, f=f):
-            session = MODEL.session(Need(1, c.tokens.shape[1], c.width))
+            session = MODEL.session(SessionSpec(1, c.tokens.shape[1], c.width))
             p = session(replace(f, compute=torch.ones_like(f.compute), tokens=f.tokens.index_fill(1, torch.tensor([13]), token)))
             return p.logits[0], torch.stack(session.layers)[:, 0]
 
@@ -410,13 +420,13 @@ def test_what_the_cache_trusts_is_what_a_fresh_model_computes(script):
     plan = Plan(PLANNED, Whole(), Exact())
     prompt = PROMPTS[list(SCRIPTS).index(script)]
     c = layout(Shape.of(MODEL), PLANNED, [prompt], length=40, keys=[3], windows=Whole())
-    session = MODEL.session(Need.of(plan, c))
+    session = MODEL.session(session_spec(plan, c))
     while bool(c.live.any()):
-        f = ask(plan, c)
-        p, fresh = session(f), MODEL.session(Need.of(plan, c))
+        f = prepare(plan, c)
+        p, fresh = session(f), MODEL.session(session_spec(plan, c))
         assert torch.equal(p.logits[f.want], fresh(replace(f, compute=torch.ones_like(f.compute))).logits[f.want])
-        c = tell(plan, c, f, p)
-        kept = (c.kv_tokens == f.tokens) & (c.kv_until == f.until) & (c.kv_hidden == f.hidden).all(-1)
+        c = apply(plan, c, f, p)
+        kept = (c.kv_tokens == f.tokens) & (c.kv_until == f.until) & (c.kv_unseen == f.unseen).all(-1)
         assert torch.equal(torch.stack(session.layers)[:, kept], torch.stack(fresh.layers)[:, kept])
 
 

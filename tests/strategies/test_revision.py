@@ -12,10 +12,7 @@ import torch
 from torch import Tensor
 
 from decoders import Blocks, Decoder, Pred, State, Suppress, UsageError, decode, get, get_cache
-from decoders.caches.exact import Exact
-from decoders.core.canvas import Shape, layout
-from decoders.core.forward import Need, Plan, ask
-from decoders.core.loop import check
+from decoders.core import Exact, Plan, Shape, check, layout, prepare, session_spec
 from decoders.models.adapter import TransformersModel
 from decoders.models.guidance import Guided
 from decoders.models.planner import WithPlanner
@@ -29,7 +26,7 @@ from decoders_bench.golden.cases import MismatchError, read
 from decoders_bench.golden.models import Models
 from decoders_bench.golden.revision import in_pairs, p2, remdm, wino
 from decoders_bench.golden.steps import state
-from decoders_bench.golden.trajectory import Setup, free, prepare
+from decoders_bench.golden.trajectory import Setup, free, job_of
 
 ROWS = [[1, 2, 3], [4], [5, 6, 7, 8, 9, 0, 1]]
 TOYS = {
@@ -132,7 +129,7 @@ def test_shadows_are_paid_for(net):
 
 
 class Few(ToyModel):
-    gives = frozenset({"causal", "store", "sight"})
+    capabilities = frozenset({"causal", "store", "sight"})
 
 
 @pytest.mark.parametrize(
@@ -242,7 +239,11 @@ def test_guided_alternatives(net):
 def test_an_alternative_that_wants_nothing_costs_nothing():
     """In the first forward of a window nothing is guessed yet."""
     toy, costs = TOYS["whole"], []
-    decode(toy, get("freedave"), ROWS[:1], length=8, watch=lambda f, p, c: costs.append((int(p.cost[0]), f.other_want[0].any(-1).tolist())))
+
+    def watch(f, p, c):
+        costs.append((int(p.cost[0]), f.candidate_want[0].any(-1).tolist()))
+
+    decode(toy, get("freedave"), ROWS[:1], length=8, watch=watch)
     assert costs[0] == (11, [False] * 3)
     assert costs[1] == (11 * 4, [True] * 3)
 
@@ -260,8 +261,8 @@ def test_bases_that_ask_otherwise_are_refused():
 
 def test_an_engine_without_room_for_alternatives_says_so():
     d = get("freedave:ahead=3")
-    with pytest.raises(UsageError, match="3 alternatives are asked about, and there is room for 2"):
-        layout(Shape.of(TOYS["whole"]), d, ROWS, length=4, keys=[0] * 3, windows=Blocks(4), alternatives=2)
+    with pytest.raises(UsageError, match="3 candidates are asked about, and there is room for 2"):
+        layout(Shape.of(TOYS["whole"]), d, ROWS, length=4, keys=[0] * 3, windows=Blocks(4), candidates=2)
 
 
 def test_two_numbers_of_alternatives_share_a_forward():
@@ -269,21 +270,21 @@ def test_two_numbers_of_alternatives_share_a_forward():
     toy, d = TOYS["whole"], get("freedave:ahead=2")
     plan = Plan(d, Blocks(16), Exact())
     found = []
-    for alternatives in (2, 5):
-        c = layout(Shape.of(toy), d, ROWS, length=8, keys=[0] * 3, windows=plan.windows, alternatives=alternatives)
-        f = ask(plan, c)
-        assert f.other_tokens.shape[1] == f.other_want.shape[1] == alternatives == Need.of(plan, c).alternatives
+    for candidates in (2, 5):
+        c = layout(Shape.of(toy), d, ROWS, length=8, keys=[0] * 3, windows=plan.windows, candidates=candidates)
+        f = prepare(plan, c)
+        assert f.candidate_tokens.shape[1] == f.candidate_want.shape[1] == candidates == session_spec(plan, c).candidates
         found.append(decode_on(toy, plan, c))
     assert found[0] == found[1]
 
 
 def decode_on(model, plan: Plan, c) -> list[list[int]]:
-    from decoders import tell
+    from decoders import apply
 
-    forward = model.session(Need.of(plan, c))
+    forward = model.session(session_spec(plan, c))
     while bool(c.live.any()):
-        f = ask(plan, c)
-        c = tell(plan, c, f, forward(f))
+        f = prepare(plan, c)
+        c = apply(plan, c, f, forward(f))
     return c.tokens.tolist()
 
 
@@ -493,6 +494,6 @@ def test_p2_shows_its_planner_the_prompt_as_it_is():
     models = Models(SHARED / "models")
     case = read(SHARED / "cases" / "p2" / "g16_s8_eta1_logP_B1_p5_planner.json")
     assert "shows its planner another prompt" in p2(case, models)
-    job = in_pairs(prepare(case, models, Setup(get("p2:steps=8,planner=forward,score=drawn"), Pred.best)), 8)
+    job = in_pairs(job_of(case, models, Setup(get("p2:steps=8,planner=forward,score=drawn"), Pred.best)), 8)
     with pytest.raises(MismatchError, match="row 0"):
         free(job)

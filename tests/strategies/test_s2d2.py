@@ -19,7 +19,7 @@ from torch import Tensor
 
 from decoders import Blocks, Generator, Pred, State, UsageError, decode, first_run, get, get_cache
 from decoders.cli import main
-from decoders.core.trace import Trace
+from decoders.core import Trace
 from decoders.models.adapter import TransformersModel
 from decoders.strategies.s2d2 import S2D2, Coupled, EditingS2D2, residual
 from decoders.strategies.s2d2_routing import Bandit, acceptance, bucket, expected_length

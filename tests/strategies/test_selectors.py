@@ -11,8 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from decoders import Blocks, Pred, State, UsageError, decode, get
-from decoders.core.select import best_of_runs, near, within_bound
-from decoders.core.trace import Trace
+from decoders.core import Trace, best_of_runs, near, within_bound
 from decoders.strategies.ada_block import AdaBlock
 from decoders.testing.toy import ToyModel
 from decoders_bench.golden.runner import replay

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 
 from decoders import Blocks, Forward, Pred, UsageError, decode, get, get_cache
 from decoders.caches.entropycache import EntropyCache
-from decoders.core.canvas import Canvas
+from decoders.core import Canvas
 from decoders_bench.common.outcome import CLOCKS, Clock
 from decoders_bench.common.plain import plain_decode, see_both_ways
 from decoders_bench.common.replay import Recording, Replayed, ReplayedEntropyCache, recorded, whole_blocks

@@ -16,12 +16,9 @@ from torch import Tensor
 
 from decoders import Blocks, Cache, Decoder, Forward, Pred, Query, State, Suppress, UsageError, decode
 from decoders.caches.entropycache import EntropyCache
-from decoders.core.canvas import Canvas
-from decoders.core.constants import constant
-from decoders.core.forward import refresh
-from decoders.core.select import only, top
-from decoders.core.windows import Windows
+from decoders.core import Canvas, Windows, only, refresh, top
 from decoders.models.source import Loaded
+from decoders.stats.constants import constant
 from decoders.strategies.composed import Composed
 from decoders_bench.common.evaluate import loaded
 from decoders_bench.tasks import TASKS, items
@@ -43,8 +40,8 @@ class Replayed(Composed):
         return (self.decoder,)
 
     @property
-    def alternatives(self) -> int:
-        return self.decoder.alternatives
+    def candidates(self) -> int:
+        return self.decoder.candidates
 
     def windows(self, asked: Windows, block_causal: bool) -> Windows:
         return self.decoder.windows(asked, block_causal)

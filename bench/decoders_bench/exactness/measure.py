@@ -13,8 +13,7 @@ from functools import cache
 from typing import Any
 
 from decoders import Decoder, UsageError, get
-from decoders.caches.exact import Exact
-from decoders.core.loop import check
+from decoders.core import Exact, check
 from decoders.registry import entries, spec_of
 from decoders.testing.oracle import Oracle, distance, floor
 from decoders_bench.common.workers import spread

@@ -4,7 +4,7 @@ The references spend forwards that we do not: a prefill of the prompt's whole bl
 stores its keys and values; ours stores them in the next block's first forward. So the forwards that denoise or verify are compared.
 The references also generate whole blocks, and here ours does: the rows are as long as theirs before anything is trimmed.
 
-    job = prepare(case, models, decoder)   # `stop`: token ids that end the text
+    job = job_of(case, models, decoder)   # `stop`: token ids that end the text
     trace = free(job)                      # trajectory.free: decodes; compares every canvas, the number of forwards and the end
     filled(trace), edited(trace)           # what each forward decided and changed, in the form of the data
 """
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from decoders import Decoder, Pred
-from decoders.core.trace import Trace
+from decoders.core import Trace
 from decoders_bench.golden.cases import Case, MismatchError, rows
 from decoders_bench.golden.models import Models
 from decoders_bench.golden.trajectory import Job, Setup
@@ -26,7 +26,7 @@ def shared(case: Case) -> list[int]:
     return [k for k, kind in enumerate(case.need("expected", "forwards")) if kind in ("denoise", "verify")]
 
 
-def prepare(case: Case, models: Models, decoder: Decoder, stop: Sequence[int] = ()) -> Job:
+def job_of(case: Case, models: Models, decoder: Decoder, stop: Sequence[int] = ()) -> Job:
     """One row of whole blocks, and the reference's canvas after each shared forward.
 
     `stop`: the row ends with the block in which one of these tokens was decided. Raises `MismatchError`."""

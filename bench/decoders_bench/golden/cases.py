@@ -10,7 +10,7 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor
 
-from decoders.core.errors import UsageError, suggest
+from decoders.core import UsageError, suggest
 
 MASK = 63  # of every model in the data; cases with parameters repeat it
 

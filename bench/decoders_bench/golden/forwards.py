@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from decoders.core.forward import Forward, Need, Session
+from decoders.core import Forward, Session, SessionSpec
 from decoders.models.adapter import TransformersModel
 from decoders_bench.golden.cases import Case, rows
 from decoders_bench.golden.models import Models
@@ -34,7 +34,7 @@ def model_check(case: Case, models: Models) -> str:
 
 def whole(model: TransformersModel, tokens: Tensor, position: Tensor, sees: Tensor) -> Tensor:
     """(B, M, V) logits, position i predicting position i, of one forward without stored keys and values."""
-    logits = model.head(model.hidden(tokens, position, sees)[0])
+    logits = model.head(model.states(tokens, position, sees)[0])
     return torch.cat([logits[:, :1], logits[:, :-1]], 1) if model.shifted else logits
 
 
@@ -60,20 +60,20 @@ def session_check(model: TransformersModel, tokens: Tensor, position: Tensor, se
             tokens=torch.cat([tokens[kept], bin_])[None], until=torch.cat([until, bin_ + n])[None], compute=columns,
             outdated=torch.zeros_like(columns), given=torch.zeros_like(columns), at=at[None], want=want[None],
             causal=torch.tensor([causal]), entered=torch.tensor([False]), phase=torch.tensor([0]),
-            hidden=torch.zeros(1, n + 1, 2, dtype=torch.long), left_out=torch.zeros_like(want[None]),
-            other_tokens=at.new_zeros(1, 0, len(at)), other_want=want.new_zeros(1, 0, len(at)),
+            unseen=torch.zeros(1, n + 1, 2, dtype=torch.long), left_out=torch.zeros_like(want[None]),
+            candidate_tokens=at.new_zeros(1, 0, len(at)), candidate_want=want.new_zeros(1, 0, len(at)),
         )
         p = session(f)
         return p.logits[0][p.at[0] < p.width]
 
     column, every = torch.arange(n), torch.ones(n, dtype=torch.bool)
-    check("a session's logits", forward(model.session(Need(1, n + 1, n)), column, every, every, False), logits[kept], TOLERANCE)
-    session = model.session(Need(1, n + 1, n))
+    check("a session's logits", forward(model.session(SessionSpec(1, n + 1, n)), column, every, every, False), logits[kept], TOLERANCE)
+    session = model.session(SessionSpec(1, n + 1, n))
     for end in until.unique().tolist():
         block = until == end
         check(f"the logits of the block up to {end}", forward(session, column, block, block, False), logits[kept][block], TOLERANCE)
     if len(at):
-        session = model.session(Need(1, n + 1, len(at), causal=True))
+        session = model.session(SessionSpec(1, n + 1, len(at), causal=True))
         ours = forward(session, at, every, torch.ones(len(at), dtype=torch.bool), True)
         check("the logits of the probes", ours, logits[probe], TOLERANCE)
     return True

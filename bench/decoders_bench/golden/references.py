@@ -14,7 +14,7 @@ from torch import Tensor
 from decoders import Pred, get, get_cache
 from decoders.strategies.dream import Dream
 from decoders_bench.golden.acceptance import acceptance
-from decoders_bench.golden.blocks import edited, filled, prepare
+from decoders_bench.golden.blocks import edited, filled, job_of
 from decoders_bench.golden.cases import Case, MismatchError, SkipError
 from decoders_bench.golden.forwards import model_check
 from decoders_bench.golden.models import Models
@@ -106,7 +106,7 @@ def sdar_job(case: Case, models: Models) -> Job:
         "sdar", by=q.get("remasking_strategy", "low_confidence_dynamic"), block_steps=q.get("denoising_steps"),
         tau=q.get("confidence_threshold", 0.85),
     )
-    return prepare(case, models, decoder, q.get("stopping_criteria_idx", ()))
+    return job_of(case, models, decoder, q.get("stopping_criteria_idx", ()))
 
 
 def llada2(case: Case, models: Models) -> str:
@@ -127,7 +127,7 @@ def llada2_job(case: Case, models: Models) -> Job:
         "llada2", tau_mask=q.get("threshold", 0.95), tau_edit=q.get("editing_threshold", 0.9), at_least=q.get("num_to_transfer", 1),
         max_post=q.get("max_post_steps", 16),
     )
-    return prepare(case, models, decoder, [q["eos_id"]] if q.get("eos_early_stop") else ())
+    return job_of(case, models, decoder, [q["eos_id"]] if q.get("eos_early_stop") else ())
 
 
 def prophet(case: Case, models: Models) -> str:

@@ -14,14 +14,13 @@ import torch
 
 from decoders import Pred, get
 from decoders.caches.none import NoCache
-from decoders.core.forward import Forward, Need, Session
-from decoders.core.trace import Trace
+from decoders.core import Forward, Session, SessionSpec, Trace
 from decoders.models.adapter import TransformersModel
 from decoders.strategies.remdm import ReMDM, nucleus, posterior
 from decoders_bench.golden.cases import Case, MismatchError, SkipError, rows
 from decoders_bench.golden.models import Models
 from decoders_bench.golden.steps import chances, check
-from decoders_bench.golden.trajectory import Job, Setup, free, prepare
+from decoders_bench.golden.trajectory import Job, Setup, free, job_of
 
 
 def remdm(case: Case, models: Models) -> str:
@@ -54,7 +53,7 @@ def wino(case: Case, models: Models) -> str:
     q = case.params
     if q.get("temperature"):
         raise SkipError(f"temperature {q['temperature']}: its random numbers cannot be drawn again")
-    trace = free(prepare(case, models, Setup(get("wino", tau=q["threshold"], tau_back=q["threshold_back"]), Pred.best, q["block_length"])))
+    trace = free(job_of(case, models, Setup(get("wino", tau=q["threshold"], tau_back=q["threshold_back"]), Pred.best, q["block_length"])))
     for k, (ours, theirs) in enumerate(zip(taken_back(trace), case.need("expected", "remasked"), strict=True)):
         if ours != sorted(theirs):
             raise MismatchError(f"positions {ours} taken back instead of {sorted(theirs)}", k)
@@ -76,7 +75,7 @@ def p2(case: Case, models: Models) -> str:
         raise SkipError(f"kappa {q.get('kappa_fn')}, score {q.get('score_fn')}: they do not exist here")
     planned = bool(q.get("planner"))
     decoder = get("p2", steps=q["num_steps"], eta=q["eta"], planner="forward" if planned else "self", score="drawn")
-    job = prepare(case, models, Setup(decoder, Pred.best, cache=NoCache()))
+    job = job_of(case, models, Setup(decoder, Pred.best, cache=NoCache()))
     if not planned:
         free(job)
         return ""
@@ -92,7 +91,7 @@ class PromptDrawn(TransformersModel):
     def of(cls, m: TransformersModel) -> Self:
         return cls(m.model, mask_id=m.mask_id)
 
-    def session(self, need: Need) -> Session:
+    def session(self, need: SessionSpec) -> Session:
         inner, drawn = super().session(need), torch.zeros(0)
 
         def forward(f: Forward) -> Pred:
@@ -101,7 +100,7 @@ class PromptDrawn(TransformersModel):
                 return inner(replace(f, tokens=torch.where(f.given, drawn, f.tokens)))
             tokens, column = f.tokens[:, :-1], torch.arange(f.tokens.shape[1] - 1)
             sees = (column < f.until[:, :-1, None]).expand(-1, -1, -1)
-            best = self.head(self.hidden(tokens, column.expand_as(tokens), sees)[0]).argmax(-1)
+            best = self.head(self.states(tokens, column.expand_as(tokens), sees)[0]).argmax(-1)
             drawn = torch.cat([best, f.tokens[:, -1:]], 1)
             return inner(f)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from decoders import Decoder, Pred, State, choose, get
-from decoders.core.windows import Whole, Windows
+from decoders.core import Whole, Windows
 from decoders.strategies.klass import KLASS, History
 from decoders_bench.golden.acceptance import acceptance, uniform_refinement
 from decoders_bench.golden.cases import Case, MismatchError, SkipError, rows

@@ -15,10 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from decoders import Blocks, Plan, Pred, State, ask, first_run, tell
-from decoders.caches.exact import Exact
-from decoders.core.canvas import Shape, layout, view
-from decoders.core.forward import Need
+from decoders import Blocks, Plan, Pred, State, apply, first_run, prepare
+from decoders.core import Exact, Shape, layout, session_spec, view
 from decoders.strategies.s2d2 import S2D2, EditingS2D2, residual
 from decoders.strategies.s2d2_routing import PARAMETER, acceptance, expected_length
 from decoders_bench.golden.blocks import shared
@@ -115,9 +113,9 @@ def run(case: Case, models: Models, decoder: ToldS2D2 | ToldEditing, forwards: i
     length = -(-(len(prompt) + int(case.need("params", "gen_length"))) // block) * block - len(prompt)
     plan = Plan(decoder, Blocks(block), Exact(), stop=False)
     c = layout(Shape.of(model), decoder, [prompt], length=length, keys=[0], windows=plan.windows)
-    forward, now = model.session(Need.of(plan, c)), Round([], 0.0, 0)
+    forward, now = model.session(session_spec(plan, c)), Round([], 0.0, 0)
     for k in range(forwards):
-        s, f = view(c), ask(plan, c)
+        s, f = view(c), prepare(plan, c)
         p, verify = forward(f), bool(f.phase)
         span, told = first_run(s.open)[0].nonzero().flatten().tolist(), plan
         if verify:
@@ -127,7 +125,7 @@ def run(case: Case, models: Models, decoder: ToldS2D2 | ToldEditing, forwards: i
             told = replace(plan, decoder=replace(decoder, draws=torch.tensor([numbers], dtype=torch.float64)))
         else:
             now = Round(span, float(decoder.score(s, p, p.best()[1])), 0)
-        c = tell(told, c, f, p)
+        c = apply(told, c, f, p)
         if not verify:
             now.bucket = int(c.memo.bucket)
         how = decoder.outcome(view(c))[0].tolist()

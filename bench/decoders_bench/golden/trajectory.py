@@ -9,11 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from decoders import Blocks, Decoder, Plan, Pred, State, ask, choose, decode, tell
-from decoders.caches.exact import Exact
-from decoders.core.canvas import Canvas, Shape, layout, view
-from decoders.core.forward import Cache, Model, Need
-from decoders.core.trace import Trace
+from decoders import Blocks, Decoder, Plan, Pred, State, apply, choose, decode, prepare
+from decoders.core import Cache, Canvas, Exact, Model, Shape, Trace, layout, session_spec, view
 from decoders.models.adapter import TransformersModel
 from decoders.models.guidance import Guided
 from decoders_bench.golden.cases import Case, MismatchError, SkipError, rows
@@ -63,7 +60,7 @@ class Job:
         return [b for b, nan in enumerate(self.nan) if not nan]
 
 
-def prepare(case: Case, models: Models, setup: Setup) -> Job:
+def job_of(case: Case, models: Models, setup: Setup) -> Job:
     """Reads a trajectory case. Raises `MismatchError` or `SkipError`."""
     prompts, mask_id = rows(case.need("prompt")), case.mask_id
     masks = paddings(case.params.get("attention_mask"), prompts)
@@ -114,7 +111,7 @@ def reference_nan(model: TransformersModel, prompts: list[list[int]], masks: lis
     if padding == "both":
         sees = sees & real[:, :, None]
         position = (real.long().cumsum(-1) - 1).masked_fill(~real, 1)
-    logits = model.head(model.hidden(tokens, position, sees)[0])
+    logits = model.head(model.states(tokens, position, sees)[0])
     return [bool(x) for x in (logits.isnan().any(-1) & real).any(-1)]
 
 
@@ -124,7 +121,7 @@ def trajectory(case: Case, models: Models, setup: Setup) -> str:
     It agrees if tokens, number of forwards and all canvases are equal. Where they are not, the reference's canvases are followed
     forward by forward: it also agrees if each of its choices is one of several that our rule ranks exactly alike.
     """
-    job = prepare(case, models, setup)
+    job = job_of(case, models, setup)
     notes = [f"row {b} is not compared: the reference computed NaN there" for b, nan in enumerate(job.nan) if nan]
     try:
         free(job)
@@ -204,16 +201,16 @@ def follow(job: Job) -> Iterator[Step]:
     decoder, B = job.setup.decoder, len(job.prompts)
     plan = Plan(decoder, job.windows, job.setup.cache)
     c = layout(Shape.of(job.model), decoder, job.prompts, length=job.length, keys=[0] * B, windows=job.windows, infill=job.infill)
-    forward = job.model.session(Need.of(plan, c))
+    forward = job.model.session(session_spec(plan, c))
     compared = torch.tensor([not nan for nan in job.nan])
     for k, theirs in enumerate(job.canvases):
-        f = ask(plan, c)
+        f = prepare(plan, c)
         p = forward(f)
         tokens = c.tokens.clone()
         for b, row in enumerate(theirs):
             tokens[b, : len(row)] = torch.tensor(row)
         before, leader = view(c), Follow(decoder, tokens, compared)
-        c = tell(replace(plan, decoder=leader), c, f, p)
+        c = apply(replace(plan, decoder=leader), c, f, p)
         yield Step(k, p, before, decoder.step(before, p), leader.step(before, p), c)
 
 

@@ -22,10 +22,7 @@ from transformers import PreTrainedModel
 
 from decoders import Blocks, Cache, Decoder, Forward, Model, Plan, Suppress, UsageError, decode, get, get_cache
 from decoders.caches.entropycache import EntropyCache
-from decoders.core.canvas import Canvas
-from decoders.core.forward import Rule
-from decoders.core.loop import Eager, Run, check, row_of
-from decoders.core.windows import Windows
+from decoders.core import Canvas, Eager, Rule, Run, Windows, check, row_of
 from decoders.engine import Graph, Recorded
 from decoders.models.source import Loaded
 from decoders_bench.common.outcome import CLOCKS, Clock
@@ -182,7 +179,7 @@ class Work:
 
 
 class Ticking:
-    """A runner (`decoders.core.loop.Runner`) of the library's own loop, or of a graph, that ends a step of the clock with each of its."""
+    """A runner (`decoders.core.Runner`) of the library's own loop, or of a graph, that ends a step of the clock with each of its."""
 
     def __init__(self, clock: Stopwatch, graph: Graph | None = None) -> None:
         self.clock, self.graph = clock, graph

@@ -14,7 +14,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from decoders import Cache, Forward, Model, Pred
-from decoders.core.forward import Need, Session
+from decoders.core import Session, SessionSpec
 from decoders_bench.common.stopwatch import OUTSIDE, Stopwatch
 
 FORWARD, CACHE, ASSEMBLY, STATISTICS, DECISION = "forward", "cache", "assembly", "statistics", "decision"
@@ -86,7 +86,7 @@ class Watched:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.model, name)
 
-    def session(self, need: Need) -> Session:
+    def session(self, need: SessionSpec) -> Session:
         session, cls = self.model.session(need), timed(Pred, METHODS, STATISTICS, self.clock)
         # of one session for several canvases of a row, the one that runs them
         store = getattr(getattr(session, "session", session), "cache", None)

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from decoders import Forward, Generator, Pred
-from decoders.core.canvas import Canvas
+from decoders.core import Canvas
 from decoders.models.source import Messages, load_model
 from decoders.reasoning.reasoner import Reasoning, until
 from decoders_bench.common.workers import spread

@@ -62,7 +62,7 @@ def examples(split: str, n: int, seed: int, notify: Callable[[], None]) -> Examp
             tokens = full.clone()
             tokens[len(prompt) :][masked] = model.mask_id or 0
             sees = torch.ones(1, len(tokens), len(tokens), dtype=torch.bool)
-            hidden, _ = model.hidden(tokens[None], torch.arange(len(tokens))[None], sees)
+            hidden, _ = model.states(tokens[None], torch.arange(len(tokens))[None], sees)
             said = task.said(item.answer)
             assert said is not None
             states.append(hidden[0, len(prompt) :][masked].float())

@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
-from decoders.core.errors import UsageError
+from decoders.core import UsageError
 from decoders_bench.nano.batches import Batch, Mixture, Mode, batches
 from decoders_bench.nano.muon import Muon
 from decoders_bench.nano.tokenizer import build

@@ -147,7 +147,7 @@ def quality(
 def able(model: str) -> tuple[list[str], list[str]]:
     """Every registered decoder that the model can do with, deterministic where it can be chosen; and one line for each of the others."""
     from decoders import Generator, UsageError
-    from decoders.core.options import options
+    from decoders.core import options
     from decoders.registry import entries, load
     from decoders_bench.common.evaluate import loaded
 

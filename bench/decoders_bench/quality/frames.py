@@ -7,7 +7,7 @@ from typing import Any
 
 from decoders import Forward, Pred
 from decoders.cli.trace import moved
-from decoders.core.canvas import Canvas
+from decoders.core import Canvas
 from decoders.models.source import Tokenizer
 
 

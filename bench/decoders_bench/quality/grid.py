@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from decoders import Decoder, UsageError, get, get_cache, registry
-from decoders.core.options import options
+from decoders.core import options
 from decoders_bench.tasks import Gradable, Split, task_of
 from decoders_bench.tasks.files import FileTask
 

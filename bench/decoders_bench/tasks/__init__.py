@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from decoders import UsageError, registry
-from decoders.core.errors import suggest
+from decoders.core import suggest
 from decoders_bench.tasks.arithmetic import AnswerFirst, Chain, Ledger
 from decoders_bench.tasks.base import Gradable, Grade, Item, Problem, Split, Task, items, split_of, stream
 from decoders_bench.tasks.extraction import Extract

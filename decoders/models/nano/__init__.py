@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from decoders.core.options import option
+from decoders.core import option
 from decoders.models.source import Loaded, Source
 
 

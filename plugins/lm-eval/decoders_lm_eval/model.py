@@ -14,12 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from decoders import Generator, get, get_cache, load
-from decoders.caches.exact import Exact
-from decoders.core.canvas import Shape, layout
-from decoders.core.errors import UsageError
-from decoders.core.forward import Need, Plan, ask
-from decoders.core.loop import decode
-from decoders.core.windows import Whole
+from decoders.core import Exact, Plan, Shape, UsageError, Whole, decode, layout, prepare, session_spec
 from decoders.strategies.fast_dllm import Threshold
 from decoders.strategies.llada import LLaDA
 
@@ -147,8 +142,8 @@ class DecodersLM(LM):
         c = layout(
             Shape.of(model), plan.decoder, rows.tolist(), length=0, keys=[0] * n, windows=plan.windows, infill=True, device=model.device,
         )
-        f = ask(plan, c)
-        p = model.session(Need.of(plan, c))(f)
+        f = prepare(plan, c)
+        p = model.session(session_spec(plan, c))(f)
         target = torch.nn.functional.pad(truth, (0, 1)).to(f.at.device).expand(n, -1).gather(1, f.at)
         log_p = p.prob(target).clamp(min=torch.finfo(torch.float32).tiny).log()
         return L / count * torch.where(f.want, log_p, 0.0).sum(-1).cpu()

@@ -14,7 +14,7 @@ from decoders_lm_eval.model import DecodersLM
 from lm_eval.api.instance import Instance
 
 import decoders
-from decoders.core.errors import UsageError
+from decoders.core import UsageError
 
 WORDS = ["d b a c", "f e a", "b c a d e", "c b", "e a d", "a c b"]
 SORT = {"output_type": "generate_until", "generation_kwargs": {"until": ["\n"], "max_gen_toks": 16}}

@@ -17,11 +17,7 @@ from sglang.srt.dllm.algorithm.base import DllmAlgorithm
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from decoders.core.decoder import Decoder
-from decoders.core.errors import UsageError
-from decoders.core.pred import Pred
-from decoders.core.state import State, choose
-from decoders.core.windows import Blocks
+from decoders.core import Blocks, Decoder, Pred, State, UsageError, choose
 from decoders.registry import get, unfolded
 
 OURS = ("seed", "stop_ids")
@@ -49,7 +45,7 @@ class Block:
 
 NEEDS = {
     "needs_causal": "asks what follows from the left alone", "needs_sight": "hides parts of the text from each other",
-    "needs_leave_one_out": "predicts positions without themselves in sight", "needs_alternatives": "asks about several canvases at once",
+    "needs_leave_one_out": "predicts positions without themselves in sight", "needs_candidates": "asks about several canvases at once",
     "resizes": "changes the length of the row",
 }
 """What a strategy may ask of a model, and SGLang's loop does not do."""

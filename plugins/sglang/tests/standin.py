@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from decoders.core.forward import Forward, Need
+from decoders.core import Forward, SessionSpec
 
 SOURCE = os.environ.get("SGLANG_SOURCE")
 NAMES = (
@@ -183,7 +183,7 @@ class Runner:
             torch.tensor([False]), torch.tensor([True]), torch.tensor([0]), torch.zeros(1, L, 2, dtype=torch.long), ~yes,
             torch.zeros(1, 0, W, dtype=torch.long), torch.zeros(1, 0, W, dtype=torch.bool),
         )
-        return self.model.session(Need(1, L, W))(f).logits[0]
+        return self.model.session(SessionSpec(1, L, W))(f).logits[0]
 
 
 def serve(algorithm: Any, model: Any, reqs: list[Req]) -> dict[str, list[int]]:

@@ -11,10 +11,7 @@ import pytest
 import torch
 
 import decoders
-from decoders.core.errors import UsageError
-from decoders.core.loop import decode
-from decoders.core.rules import Suppress
-from decoders.core.windows import Blocks
+from decoders.core import Blocks, Suppress, UsageError, decode
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 import standin  # noqa: E402

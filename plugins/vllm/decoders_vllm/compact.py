@@ -15,10 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from decoders.core.canvas import Canvas, view
-from decoders.core.forward import Plan
-from decoders.core.pred import Pred
-from decoders.core.state import State
+from decoders.core import Canvas, Plan, Pred, State, view
 
 Edit = tuple[str, tuple[Any, ...]]
 """A method of `Pred` that gives another `Pred`, and its arguments: `without`, `filtered`."""

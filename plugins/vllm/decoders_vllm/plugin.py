@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import lcm
 from typing import Any
 
-from decoders.core.errors import UsageError
+from decoders.core import UsageError
 
 ARCHITECTURES = {
     "SDARForCausalLM": "models:Qwen3ForBlockDiffusion",

@@ -17,11 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from decoders.core.canvas import Canvas
-from decoders.core.errors import UsageError
-from decoders.core.forward import Forward, Need, Plan
-from decoders.core.options import option
-from decoders.core.pred import Pred
+from decoders.core import Canvas, Forward, Plan, Pred, SessionSpec, UsageError, option
 from decoders.models.adapter import compact
 from decoders.models.checkpoint import check_weights, mask_of, native_class, stops_of
 from decoders.models.families import Family, family_of
@@ -131,14 +127,14 @@ class PooledModel:
     block_causal = False
     causal_context = False
     attention_block: int | None = None
-    gives: frozenset[str] = frozenset()
+    capabilities: frozenset[str] = frozenset()
     column_bytes = 0
     device = torch.device("cpu")
 
     def __init__(self, llm: Any, *, mask_id: int | None, stop_ids: tuple[int, ...], vocab: int, shifted: bool) -> None:
         self.llm, self.mask_id, self.stop_ids, self.vocab, self.shifted = llm, mask_id, stop_ids, vocab, shifted
 
-    def session(self, need: Need) -> PooledSession:
+    def session(self, spec: SessionSpec) -> PooledSession:
         return PooledSession(self)
 
 

@@ -16,10 +16,7 @@ from vllm.v1.worker.gpu.sample.logits_processor.interface import LogitsProcessor
 
 from decoders import registry
 from decoders.cli.options import with_options
-from decoders.core.decoder import Decoder
-from decoders.core.errors import UsageError, suggest
-from decoders.core.forward import Cache
-from decoders.core.options import option_named
+from decoders.core import Cache, Decoder, UsageError, option_named, suggest
 from decoders.reasoning.reasoner import wants
 from decoders.strategies.hybrid import Hybrid
 from decoders_vllm.rows import FREE, Way
@@ -89,7 +86,7 @@ def check(served: Served, decoder: Decoder, spec: str, infill: bool) -> None:
         )
     for flag, what in (
         ("needs_sight", "hides parts of the text from each other"), ("needs_leave_one_out", "leaves out a position's own token"),
-        ("needs_alternatives", "shows several canvases in one forward"), ("resizes", "changes the length of its window"),
+        ("needs_candidates", "shows several canvases in one forward"), ("resizes", "changes the length of its window"),
         ("needs_attention", "reads attention maps"), ("needs_hidden", "reads hidden states"),
     ):
         if getattr(decoder, flag):

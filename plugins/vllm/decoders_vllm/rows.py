@@ -14,10 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from decoders.core.decoder import Decoder, Query
-from decoders.core.pred import Pred
-from decoders.core.state import State, choose
-from decoders.core.windows import Blocks, Windows
+from decoders.core import Blocks, Decoder, Pred, Query, State, Windows, choose
 
 IDLE, DENOISE, COMMIT = range(3)
 FREE = -1  # in `Rows.pins`: nothing is given there
@@ -206,7 +203,7 @@ class Shown:
     tokens: Tensor  # (r, C) long
     cut: Tensor  # (r,) long  positions left of this place see nothing to their right; the others up to `reach` see each other
     reach: Tensor  # (r,) long  positions from here on are seen by nobody
-    conditioning: Tensor  # (r,) float  the temperature of the last prediction of this canvas, for models that condition on it; 0: none
+    level: Tensor  # (r,) float  the temperature of the last prediction of this canvas, for models that condition on it; 0: none
 
 
 def query(rows: Rows, way: Way, facts: Facts) -> tuple[State, Query]:
@@ -221,7 +218,7 @@ def show(rows: Rows, way: Way, facts: Facts) -> Shown:
     shown = put(rows, s.tokens.shape[1], torch.where(s.editable, q.tokens, s.tokens), rows.tokens)
     reach = torch.minimum(rows.block_end, rows.end)
     causal = asks & q.causal | ~asks & facts.causal
-    heat = torch.ones_like(rows.confidence[:, 0]) if q.conditioning is None else q.conditioning
+    heat = torch.ones_like(rows.confidence[:, 0]) if q.level is None else q.level
     return Shown(
         torch.where(asks[:, None], shown, rows.tokens), torch.where(causal, reach, torch.minimum(rows.block_start, reach)), reach,
         torch.where(asks & (rows.step > 0), heat, 0),
@@ -250,7 +247,7 @@ def predicted(rows: Rows, facts: Facts, way: Way, logits: Tensor, carry: Tensor 
     p = Pred(picked, torch.where(want, torch.arange(width, device=want.device), width), width).without(facts.never)
     if way.infill:
         between = (s.position < rows.holes_end[:, None])[..., None]
-        p = replace(p, logits=torch.where(between, p.without(facts.stop_ids).rows.view_as(p.logits), p.logits), _once={})
+        p = replace(p, logits=torch.where(between, p.without(facts.stop_ids).rows.view_as(p.logits), p.logits))
     return s, p
 
 

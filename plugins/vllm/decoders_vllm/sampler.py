@@ -356,7 +356,7 @@ class StrategySampler:
         shown = show(rows, way, host.facts)
         host.cut.index_copy_(0, index, shown.cut)
         host.reach.index_copy_(0, index, shown.reach)
-        host.condition(index, seen, shown.conditioning)
+        host.condition(index, seen, shown.level)
         self.drafts.index_copy_(0, index, shown.tokens.to(self.drafts.dtype))
 
     def join(self, way: Way, slots: np.ndarray, prefill: np.ndarray) -> None:

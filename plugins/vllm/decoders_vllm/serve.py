@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from decoders.core.errors import UsageError
+from decoders.core import UsageError
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})

@@ -10,8 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
-from decoders.core.errors import UsageError
-from decoders.core.windows import Blocks
+from decoders.core import Blocks, UsageError
 from decoders.models.checkpoint import mask_of, stops_of
 from decoders.models.families import Family, family_of
 from decoders.models.reading import read_json

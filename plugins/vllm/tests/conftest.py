@@ -11,9 +11,7 @@ import pytest
 import torch
 
 import decoders
-from decoders.core.loop import decode
-from decoders.core.rules import Suppress
-from decoders.core.windows import Blocks
+from decoders.core import Blocks, Suppress, decode
 
 torch.set_num_threads(1)
 NANO = Path(decoders.__file__).parent / "models" / "nano"

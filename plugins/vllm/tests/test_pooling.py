@@ -12,10 +12,7 @@ import pytest
 import torch
 
 import decoders
-from decoders.core.errors import UsageError
-from decoders.core.loop import decode
-from decoders.core.rules import Suppress
-from decoders.core.windows import Blocks
+from decoders.core import Blocks, Suppress, UsageError, decode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tests"))
 import checkpoints
@@ -56,7 +53,7 @@ def test_only_answers_come_back(nano: Any, ours: Any, spec: str, whole: bool, mo
     from decoders_vllm.pooling import PooledModel, PooledSession
 
     made: list[PooledSession] = []
-    monkeypatch.setattr(PooledModel, "session", lambda self, need: made.append(PooledSession(self)) or made[-1])
+    monkeypatch.setattr(PooledModel, "session", lambda self, spec: made.append(PooledSession(self)) or made[-1])
     prompts = [ours.tokenizer.encode(t) for t in TEXTS]
     assert tokens(nano, spec, prompts) == tokens(ours, spec, prompts)
     assert (made[0].whole_rows > 0) is whole

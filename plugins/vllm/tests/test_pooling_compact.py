@@ -12,10 +12,7 @@ import pytest
 import torch
 
 from decoders import get
-from decoders.core.loop import decode
-from decoders.core.pred import Pred
-from decoders.core.rules import Suppress
-from decoders.core.windows import Blocks
+from decoders.core import Blocks, Pred, Suppress, decode
 from decoders.testing.toy import ToyModel
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -37,8 +34,8 @@ class Far:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.model, name)
 
-    def session(self, need: Any) -> Any:
-        forward, owner = self.model.session(need), self
+    def session(self, spec: Any) -> Any:
+        forward, owner = self.model.session(spec), self
 
         class Session:
             plan: Any = None
@@ -75,7 +72,7 @@ def test_the_same_tokens_from_answers_alone(spec: str) -> None:
 def test_a_question_made_of_an_answer_is_not_foreseen() -> None:
     from dataclasses import dataclass
 
-    from decoders.core.decoder import Decoder
+    from decoders.core import Decoder
 
     @dataclass(frozen=True)
     class Doubting(Decoder):

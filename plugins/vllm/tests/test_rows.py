@@ -15,7 +15,7 @@ from decoders_vllm.serve import arguments
 from decoders_vllm.served import Served
 
 import decoders
-from decoders.core.windows import Blocks
+from decoders.core import Blocks
 
 C, V = 8, 20
 FACTS = Facts(mask_id=1, vocab=V, stop_ids=(0,), never=(1,), shifted=False, keep=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import decoders
-from decoders.core.errors import UsageError
+from decoders.core import UsageError
 
 NANO = Path(decoders.__file__).parent / "models" / "nano"
 

@@ -1,9 +1,9 @@
-"""Several canvases of a row in one forward, for models that run rows: each alternative is a row of its own beside the row's.
+"""Several canvases of a row in one forward, for models that run rows: each candidate is a row of its own beside the row's.
 
-A model that `gives` alternatives hands out this session where they are needed:
+A model that has the capability candidates hands out this session where they are needed:
 
-    def session(self, need):
-        return Spread(self, need) if need.alternatives else ...
+    def session(self, spec):
+        return Spread(self, spec) if spec.candidates else ...
 """
 
 from __future__ import annotations
@@ -13,23 +13,22 @@ from dataclasses import fields, replace
 import torch
 from torch import Tensor
 
-from decoders.core.forward import Forward, Model, Need
-from decoders.core.pred import Attention, Pred
+from decoders.core import Attention, Forward, Model, Pred, SessionSpec
 
 
 class Spread:
-    """A session of B rows with A alternatives each, on a session of B (1 + A) rows.
+    """A session of B rows with A candidates each, on a session of B (1 + A) rows.
 
-    Every alternative keeps keys and values of its own. What sees the window is computed in every forward, by the decoder's query; the
-    rest of a row is the same for all its alternatives, and an alternative computes it when it is first asked about in a window. One
+    Every candidate keeps keys and values of its own. What sees the window is computed in every forward, by the decoder's query; the
+    rest of a row is the same for all its candidates, and an candidate computes it when it is first asked about in a window. One
     that wants nothing computes nothing. `Pred.cost` is that of all canvases together: one forward, at the price of several.
     """
 
-    def __init__(self, model: Model, need: Need) -> None:
-        self.canvases = 1 + need.alternatives
-        self.session = model.session(replace(need, rows=need.rows * self.canvases, alternatives=0))
+    def __init__(self, model: Model, spec: SessionSpec) -> None:
+        self.canvases = 1 + spec.candidates
+        self.session = model.session(replace(spec, rows=spec.rows * self.canvases, candidates=0))
         self.current: Tensor | None = None
-        """(B, A) bool: alternatives whose stored columns outside of the window are those of this window."""
+        """(B, A) bool: candidates whose stored columns outside of the window are those of this window."""
 
     def __call__(self, f: Forward) -> Pred:
         flat, n, (B, W) = self.flat(f), self.canvases, f.at.shape
@@ -42,8 +41,8 @@ class Spread:
         return Pred(p.logits.unflatten(0, (B, n)).flatten(1, 2), at, n * W, cost, maps)
 
     def flat(self, f: Forward) -> Forward:
-        """The forward of all canvases, a row's own and then its alternatives, row after row."""
-        n, used = self.canvases, f.other_want.any(-1)
+        """The forward of all canvases, a row's own and then its candidates, row after row."""
+        n, used = self.canvases, f.candidate_want.any(-1)
         kept = torch.zeros_like(used) if self.current is None else self.current & ~f.entered[:, None]
         self.current = kept | used
         reach = torch.where(f.compute, f.until, 0).amax(-1, keepdim=True)
@@ -54,8 +53,8 @@ class Spread:
             return torch.cat([own[:, None], others], 1).flatten(0, 1)
 
         repeated = {x.name: v.repeat_interleave(n, 0) for x in fields(Forward) if (v := getattr(f, x.name)) is not None}
-        flat = replace(f, **repeated | {name: repeated[name][:, :0] for name in ("other_tokens", "other_want")})
-        window = beside(f.tokens.gather(1, f.at), f.other_tokens)
+        flat = replace(f, **repeated | {name: repeated[name][:, :0] for name in ("candidate_tokens", "candidate_want")})
+        window = beside(f.tokens.gather(1, f.at), f.candidate_tokens)
         return replace(
-            flat, tokens=flat.tokens.scatter(1, flat.at, window), compute=beside(f.compute, others), want=beside(f.want, f.other_want)
+            flat, tokens=flat.tokens.scatter(1, flat.at, window), compute=beside(f.compute, others), want=beside(f.want, f.candidate_want)
         )

@@ -1,20 +1,11 @@
-"""The exact rule: recompute whatever sees a column that changed."""
+"""The exact rule for block-causal models."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from decoders.core.forward import Cache
-
-
-@dataclass(frozen=True)
-class Exact(Cache):
-    """No approximation. Block-causal models reuse every earlier block, autoregression reuses the whole prefix, and a
-    bidirectional canvas is recomputed whenever a token on it changes. The rule is `decoders.core.forward.must_recompute`."""
-
-    exact: ClassVar[bool] = True
-    needs_store: ClassVar[bool] = False
+from decoders.core import Exact
 
 
 @dataclass(frozen=True)

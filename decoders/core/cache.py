@@ -1,0 +1,99 @@
+"""Cache: which stored keys and values the next forward trusts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from decoders.core.canvas import Canvas
+from decoders.core.options import validate
+from decoders.core.pred import Pred
+from decoders.core.state import State
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Which columns the next forward recomputes besides those whose prediction is wanted. Subclass it as a frozen dataclass and
+    write `stale`.
+
+    Keys and values of all columns are always stored; a policy only says when to trust them. A column for which nothing is stored
+    yet is computed whatever the policy says, and in causal rows the exact rule holds.
+    """
+
+    exact: ClassVar[bool] = False
+    """Recompute whatever sees a column that changed, and nothing else; `stale` is then not asked."""
+    whole: ClassVar[bool] = False
+    """Recompute everything in every forward, in causal rows too; `stale` is then not asked."""
+    needs_store: ClassVar[bool] = True
+    """Makes no sense where the model keeps no keys and values."""
+    needs_blocks: ClassVar[bool] = False
+    """The model must be block-causal."""
+    needs_attention: ClassVar[bool] = False
+    """Reads `Pred.attention`."""
+    source: ClassVar[str] = ""
+    """The paper: authors, year, arXiv number."""
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    def stale(self, after: Canvas, before: State, p: Pred) -> Tensor:
+        """(B, L) bool, from the canvas after a step, the window before it, and what was predicted."""
+        raise NotImplementedError
+
+    def init(self, c: Canvas) -> Any:
+        """The policy's own tensors at the start, leading dimension B; they are `Canvas.memory`."""
+        return None
+
+    def remember(self, after: Canvas, before: State, p: Pred) -> Any:
+        """Those tensors after a step, from what `stale` gets; their structure never changes."""
+        return after.memory
+
+    def sizes(self, columns: int, width: int) -> tuple[int, ...]:
+        """Ascending numbers of positions, the last one `columns`, that of the longest row: every forward is padded to one of them.
+        By default powers of two up to the window, then multiples of it."""
+        small = [2**i for i in range((width - 1).bit_length())]
+        return (*small, *range(width, columns, width), columns)
+
+
+@dataclass(frozen=True)
+class Exact(Cache):
+    """No approximation. Block-causal models reuse every earlier block, autoregression reuses the whole prefix, and a
+    bidirectional canvas is recomputed whenever a token on it changes. The rule is `must_recompute`."""
+
+    exact: ClassVar[bool] = True
+    needs_store: ClassVar[bool] = False
+
+
+def sees_any(columns: Tensor, until: Tensor, unseen: Tensor | None = None) -> Tensor:
+    """(B, L) bool: what sees one of `columns (B, L)`, by the rule of attention; without `unseen`, nothing is."""
+    if unseen is None:
+        L = columns.shape[1]
+        first = torch.where(columns, torch.arange(L, device=columns.device), L).amin(-1, keepdim=True)
+        return until > first
+    left = torch.nn.functional.pad(columns.cumsum(-1), (1, 0))  # how many are left of each column
+    since, to = (left.gather(1, torch.minimum(edge, until)) for edge in unseen.unbind(-1))
+    return left.gather(1, until) > to - since
+
+
+def must_recompute(c: Canvas, shown: Tensor, until: Tensor, reach: Tensor, unseen: Tensor | None = None) -> Tensor:
+    """(B, L) bool, the exact rule: whatever sees a column that changed. Block caches, prefix caches and autoregressive caches are
+    this one rule, and a finished block rides in the next block's first forward."""
+    within = c.column < reach[:, None]
+    changed = ((c.kv_tokens != shown) | (c.kv_until != until)) & within
+    if unseen is not None:
+        changed = changed | ((c.kv_unseen != unseen).any(-1) & within)
+    return sees_any(changed, until, unseen) & within
+
+
+def refresh(c: Canvas) -> Tensor:
+    """(B, L) bool: the columns that an exact refresh recomputes, as the canvas stands. Where everything sees everything that is
+    all of the row as soon as one token changed; in a block-causal model, finished blocks are left alone."""
+    return must_recompute(c, c.tokens, c.until, c.reach)
+
+
+def just_decided(after: Canvas, before: State) -> Tensor:
+    """(B, L) bool: what the last step committed or edited."""
+    return after.committed_at == before.clock[:, None]

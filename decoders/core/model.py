@@ -1,0 +1,138 @@
+"""Model: who runs forwards, and what one forward is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Protocol, Self, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from decoders.core.pred import Pred
+
+
+@dataclass(frozen=True)
+class Forward:
+    """One forward over the canvas: the columns in `compute` are run and their keys and values stored.
+
+    Attention is one rule: column i sees the columns left of `until[i]`, less a stretch, those from `unseen[i, 0]` up to
+    `unseen[i, 1]`; unless the decoder `needs_sight` there is none, and all of it is 0. In rows that are `causal`, a wanted position i
+    is predicted from the columns left of i alone.
+    """
+
+    tokens: Tensor  # (B, L) long
+    until: Tensor  # (B, L) long
+    compute: Tensor  # (B, L) bool
+    outdated: Tensor  # (B, L) bool  columns that a cache policy leaves as they are though they see a change; others read them
+    given: Tensor  # (B, L) bool  the prompt and what else was given; what guidance hides
+    at: Tensor  # (B, W) long  columns of the window
+    want: Tensor  # (B, W) bool
+    causal: Tensor  # (B,)   bool
+    entered: Tensor  # (B,)   bool  the first forward of this window; what a model carries from forward to forward starts anew
+    phase: Tensor  # (B,)   long  which of the decoder's `phases` it is; for those who watch, and nothing to a model
+    unseen: Tensor  # (B, L, 2) long
+    left_out: Tensor  # (B, W) bool  wanted positions that are predicted without their own token in sight; none unless it was needed
+    candidate_tokens: Tensor  # (B, A, W) long  what else the window may hold; A is 0 unless candidates were needed
+    candidate_want: Tensor  # (B, A, W) bool
+    level: Tensor | None = None  # (B,) float  see `Query.level`; none: 1
+
+
+Session = Callable[[Forward], Pred]
+
+
+@runtime_checkable
+class Fixed(Protocol):
+    """A session whose forwards can also be run with shapes that were chosen beforehand and without a look at the host, as a captured
+    graph needs it. What it stores, it stores in place."""
+
+    @property
+    def buckets(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Ascending numbers of columns and of logit rows; no row ever needs more than the last ones."""
+
+    def needs(self, f: Forward) -> Tensor:
+        """(B, 2) long: the columns and the logit rows that each row takes."""
+
+    def fixed(self, f: Forward, columns: int, rows: int) -> Pred:
+        """A forward in which no row needs more than so many columns and logit rows."""
+
+    def __call__(self, f: Forward) -> Pred: ...
+
+
+@dataclass(frozen=True)
+class SessionSpec:
+    """What a session has to be ready for."""
+
+    rows: int
+    columns: int
+    width: int
+    causal: bool = False
+    """Some queries may be causal."""
+    attention: bool = False
+    """Predictions come with `Pred.attention`."""
+    sizes: tuple[int, ...] = ()
+    """Ascending: every forward asks for at most one of these many columns in any row, so that shapes are few and known; empty: any."""
+    sight: bool = False
+    """Some columns may have an unseen stretch; otherwise `Forward.unseen` need not be looked at."""
+    leave_one_out: bool = False
+    """Some positions may be predicted without their own token; otherwise `Forward.left_out` need not be looked at."""
+    candidates: int = 0
+    """A of `Forward.candidate_tokens`; predictions are then as wide as all 1 + A windows, the row's own first (see `Pred.part`)."""
+
+
+class Model(Protocol):
+    """Runs forwards. A session belongs to one canvas: it holds the keys and values of its rows."""
+
+    @property
+    def mask_id(self) -> int | None: ...
+    @property
+    def vocab(self) -> int: ...
+    @property
+    def stop_ids(self) -> tuple[int, ...]: ...
+    @property
+    def block_causal(self) -> bool: ...
+    @property
+    def causal_context(self) -> bool:
+        """Of a block-causal model: what is left of the window is seen causally, and windows are counted from the end of the prompt."""
+    @property
+    def attention_block(self) -> int | None:
+        """Of a block-causal model: the block of its attention; none: it follows the windows."""
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What it can do that not every model can: `causal` rows, a `store` of keys and values, `attention` maps, `sight`: columns
+        with an unseen stretch, `leave_one_out`: predictions without a position's own token, `candidates`: several canvases a row,
+        `hidden_states` (`Pred.hidden_states`)."""
+    @property
+    def column_bytes(self) -> int:
+        """What the keys and values of one column of one row take."""
+    @property
+    def device(self) -> torch.device: ...
+
+    def session(self, spec: SessionSpec) -> Session:
+        """A forward function for one canvas."""
+
+
+class ModelDefaults:
+    """What most models have in common, for those who write one: everything sees everything, keys and values are kept."""
+
+    stop_ids: tuple[int, ...] = ()
+    block_causal: bool = False
+    causal_context: bool = False
+    attention_block: int | None = None
+    capabilities: frozenset[str] = frozenset({"causal", "store"})
+    column_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a canvas needs to know of a model; every `Model` has these."""
+
+    mask_id: int | None
+    vocab: int
+    stop_ids: tuple[int, ...] = ()
+    block_causal: bool = False
+    causal_context: bool = False
+
+    @classmethod
+    def of(cls, model: Model) -> Self:
+        return cls(**{f.name: getattr(model, f.name) for f in fields(cls)})

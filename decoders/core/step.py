@@ -1,0 +1,173 @@
+"""The two pure functions around one forward: `prepare` before it, `apply` after it.
+
+`decode` calls them in a loop; an engine that owns its own loop calls the same two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from decoders.core.cache import must_recompute, sees_any
+from decoders.core.canvas import APPROXIMATE, EXHAUSTED, FILLED, LIVE, NOTHING, STOPPED, Canvas, view, write
+from decoders.core.layout import enter
+from decoders.core.model import Forward, SessionSpec
+from decoders.core.plan import Plan
+from decoders.core.pred import Pred
+from decoders.core.query import Query, Sight
+from decoders.core.state import State, choose
+from decoders.stats.constants import among
+
+
+def session_spec(plan: Plan, c: Canvas) -> SessionSpec:
+    """What a session has to be ready for when it decodes this canvas by this plan."""
+    (rows, columns), width = c.tokens.shape, c.width
+    d, cache = plan.decoder, plan.cache
+    sizes = cache.sizes(columns - 1, width)  # less the bin
+    maps = d.needs_attention or cache.needs_attention
+    return SessionSpec(rows, columns, width, d.needs_causal, maps, sizes, d.needs_sight, d.needs_leave_one_out, c.candidates)
+
+def prepare(plan: Plan, c: Canvas) -> Forward:
+    """The next forward of all rows; rows that have ended ask for nothing."""
+    s = view(c)
+    q = plan.decoder.query(s)
+    causal = q.causal & c.live
+    want = q.want & s.editable & c.live[:, None]
+    at = c.at
+    here = c.column >= c.block_start[:, None] if c.block_causal else torch.ones_like(c.open)
+    narrow = causal[:, None] & here  # columns that see no further than themselves: blocks that are finished are left as they are
+    last = torch.where(want, at, 0).amax(-1)
+    reach = torch.where(causal, last, c.reach)  # a causal row needs nothing at or right of its last wanted position
+    shown = c.tokens.scatter(1, at, torch.where(s.editable, q.tokens, s.tokens))
+    shown = torch.where(c.live[:, None], shown, c.tokens)
+    until, unseen = torch.where(narrow, c.column + 1, c.until), c.kv_unseen
+    if q.sight is not None:
+        until, unseen = looked(c, q.sight)
+        reach = torch.where(causal, last, torch.where(want, until.gather(1, at), 0).amax(-1))
+    if q.extent is not None:
+        end = c.start + q.extent
+        reach, want = torch.minimum(reach, end), want & (at < end[:, None])
+        until = torch.minimum(until, end[:, None])
+    stale = must_recompute(c, shown, until, reach, None if q.sight is None else unseen)
+    if plan.cache.whole:
+        chosen = torch.ones_like(c.stale)
+    elif plan.cache.exact:
+        chosen = stale
+        if q.beside is not None:  # what sees the window is not the same for all of them
+            chosen = chosen | sees_any(c.window, until)
+    else:
+        chosen = torch.where(causal[:, None], stale, c.stale | (c.kv_tokens == NOTHING))
+    wanted = torch.zeros_like(c.open).scatter(1, at, want & ~causal[:, None])
+    compute = (chosen | wanted) & (c.column < reach[:, None]) & c.live[:, None]
+    given = ~c.editable & (c.column < c.limit[:, None])
+    outdated = stale & ~compute & c.live[:, None]
+    heat = torch.ones_like(c.confidence[:, 0]) if q.level is None else q.level
+    left_out = torch.zeros_like(want) if q.left_out is None else q.left_out & want & ~causal[:, None]
+    return Forward(
+        shown, until, compute, outdated, given, at, want, causal, c.step == 0, plan.decoder.phase(s), unseen, left_out,
+        *candidates(c, s, q), heat,
+    )
+
+
+def candidates(c: Canvas, s: State, q: Query) -> tuple[Tensor, Tensor]:
+    """(B, A, W) long and (B, A, W) bool: `Forward.candidate_tokens` and `candidate_want`. Where the canvas has room for more than are asked
+    about, the rest wants nothing."""
+    (B, W), A = s.tokens.shape, c.candidates
+    tokens, want = s.tokens.new_zeros(B, A, W), s.open.new_zeros(B, A, W)
+    if q.beside is not None:
+        asked = q.beside.tokens.shape[1]
+        tokens[:, :asked], want[:, :asked] = q.beside.tokens, q.beside.want
+    return torch.where(s.editable[:, None], tokens, s.tokens[:, None]), want & s.editable[:, None] & c.live[:, None, None]
+
+
+def looked(c: Canvas, sight: Sight) -> tuple[Tensor, Tensor]:
+    """(B, L) and (B, L, 2) long, `until` and `unseen` of the whole canvas: the sight in the window, and elsewhere causal."""
+    at, inside = c.at, c.inside
+    causal, pair = (c.column + 1).expand_as(c.tokens), at[..., None].expand(-1, -1, 2)
+    until = causal.scatter(1, at, torch.where(inside, sight.until, at + 1))
+    unseen = torch.zeros_like(c.kv_unseen).scatter(1, pair, torch.where(inside[..., None], sight.unseen, 0))
+    return until, unseen
+
+
+def apply(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
+    """The canvas after one step: commitments, finished windows, ended rows, and what is stale."""
+    before = view(c)
+    if c.candidates and not plan.decoder.needs_candidates:
+        p = p.part(0, c.width)
+    p = ruled(plan, before, f, p)
+    after = plan.decoder.step(before, p)
+    after = choose(c.live, replace(after, step=before.step + 1, clock=before.clock + 1), before)
+    c = stored(write(c, after), f, p, plan.decoder.needs_sight)
+    over = plan.decoder.done(after) & c.live  # rows that leave their window
+    ended = stopped(c) & (over if plan.decoder.revises else c.live) if plan.stop else torch.zeros_like(over)
+    start = next_start(c)
+    filled = over & (start >= c.limit)
+    moved = enter(replace(c, start=torch.where(over, start, c.start)), plan.decoder.windows(plan.windows, c.block_causal))
+    moved = replace(moved, memo=plan.decoder.begin(view(moved)).memo)
+    exhausted = torch.zeros_like(over) if plan.max_steps is None else c.clock >= plan.max_steps
+    went_on, c = c.live, choose(over & ~filled & ~ended, moved, c)
+    why = torch.where(exhausted, EXHAUSTED, LIVE)
+    why = torch.where(ended, STOPPED, torch.where(filled, FILLED, why))
+    c = replace(c, reason=torch.where(c.live, why, c.reason))
+    if plan.cache.exact or plan.cache.whole:
+        return c
+    if plan.decoder.needs_candidates:
+        p = p.part(0, c.width)
+    return replace(
+        c, stale=plan.cache.stale(c, before, p), memory=choose(went_on, plan.cache.remember(c, before, p), c.memory),
+    )
+
+
+def ruled(plan: Plan, s: State, f: Forward, p: Pred) -> Pred:
+    """The prediction as the plan's rules have it; of candidates, each by itself."""
+    if not plan.decoder.needs_candidates or not plan.rules:
+        for rule in plan.rules:
+            p = rule(s, p)
+        return p
+    parts, W = [], s.tokens.shape[1]
+    for i in range(1 + plan.decoder.candidates):
+        shown = s if i == 0 else replace(s, tokens=f.candidate_tokens[:, i - 1], open=f.candidate_want[:, i - 1])
+        part = p.part(i, W)
+        for rule in plan.rules:
+            part = rule(shown, part)
+        parts.append(part)
+    return p.joined(parts)
+
+
+def stored(c: Canvas, f: Forward, p: Pred, sight: bool = False) -> Canvas:
+    """The canvas after a forward: what the store now holds, and what was spent. Whatever sees a column that stayed out of date is
+    approximate, so that an exact refresh finds it later. `sight`: some of them may have a unseen stretch."""
+    tokens = torch.where(f.compute, f.tokens, c.kv_tokens)
+    until = torch.where(f.compute, f.until, c.kv_until)
+    unseen = torch.where(f.compute[..., None], f.unseen, c.kv_unseen) if sight else c.kv_unseen
+    misled = sees_any(f.outdated, until.clamp(min=0), unseen if sight else None) & (tokens != NOTHING)
+    tokens = torch.where(misled, APPROXIMATE, tokens)
+    positions, flops = p.cost or (f.compute.sum(-1), torch.zeros_like(c.flops))
+    bound = torch.maximum(torch.where(f.compute, f.until, 0).amax(-1), torch.where(f.want & f.causal[:, None], f.at, 0).amax(-1))
+    read = (c.column < bound[:, None]) & (c.kv_tokens != NOTHING) & ~f.compute
+    return replace(
+        c, kv_tokens=tokens, kv_until=until, kv_unseen=unseen,
+        computed=c.computed + torch.where(c.live, positions, 0),
+        reused=c.reused + torch.where(c.live, read.sum(-1), 0),
+        flops=c.flops + torch.where(c.live, flops, 0.0),
+    )
+
+
+def next_start(c: Canvas) -> Tensor:
+    """(B,) where the window after this one starts: at the first position that it left open, or else at its end; what is given there
+    is passed over, except in block-causal models, whose blocks have to be computed one after the other."""
+    end = c.start + c.size
+    if c.block_causal:
+        return torch.where(c.open & c.window, c.column, end[:, None]).amin(-1)
+    return torch.where(c.open & (c.column >= c.start[:, None]), c.column, c.limit[:, None]).amin(-1)
+
+
+def stopped(c: Canvas) -> Tensor:
+    """(B,) bool: a stop token was committed and nothing left of it is open, so that the text is complete."""
+    if not c.stop_ids:
+        return torch.zeros_like(c.live)
+    hit = among(c.tokens, c.stop_ids) & c.editable & ~c.open
+    first = torch.where(hit, c.column, c.tokens.shape[1]).amin(-1)
+    return hit.any(-1) & ~(c.open & (c.column < first[:, None])).any(-1)
