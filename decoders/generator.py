@@ -141,8 +141,6 @@ class Generator:
         self.chat = chat
         self.model: Model = Guided(self.loaded.model, guidance) if guidance else self.loaded.model
         check(self.model, self.decoder, self.cache)
-        if self.decoder.needs_blocks and not self.model.block_causal:
-            raise UsageError(f"{self.decoder_spec} is for block-causal models, and {self.loaded.name} is bidirectional here")
         self.graph, self.poll = Graph() if graph is True else graph or None, poll
         if compile:
             from decoders.models.adapter import TransformersModel  # and with it transformers, which not every model needs

@@ -17,7 +17,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points, packages_distributions
 from typing import Any
 
-from decoders.core import Cache, Decoder, Option, UsageError, option_named, options, suggest
+from decoders.core import SENTENCES, Cache, Decoder, Option, UsageError, asks, option_named, options, suggest
 from decoders.presets import Preset
 
 DISTRIBUTION = "dllm-decoders"
@@ -201,10 +201,18 @@ class Entry:
     """Why it cannot be used; empty if it can."""
 
 
-FLAGS = (
-    "needs_mask", "needs_causal", "needs_sight", "needs_leave_one_out", "needs_candidates", "needs_store", "needs_blocks",
-    "needs_attention", "resizes", "revises", "exact", "row_budget", "keeps_vocabulary",
-)
+SAID = ("needs_store", "needs_blocks", "needs_attention", "revises", "unbiased", "exact")
+"""What plugs say of themselves."""
+
+
+def capabilities(kind: str, cls: type) -> tuple[str, ...]:
+    """What there is to know of a plug's needs and ways: of a strategy what it asks, with its default options, on models of both kinds,
+    and what plugs of all kinds say of themselves."""
+    said = [name for name in SAID if getattr(cls, name, False)]
+    if kind != "strategies":
+        return tuple(said)
+    asked = asks(cls()) | asks(cls(), block_causal=True)
+    return (*(f"needs_{name}" if name in ("mask", "blocks") else name for name in SENTENCES if name in asked), *said)
 
 
 def entries(kind: str) -> list[Entry]:
@@ -219,7 +227,7 @@ def entries(kind: str) -> list[Entry]:
             problem = str(e) if isinstance(e, UsageError) else f"{type(e).__name__}: {e}"
             out.append(Entry(name, (), "", "", (), owners, problem))
             continue
-        flags = tuple(x for x in FLAGS if getattr(cls, x, False))
+        flags = capabilities(kind, cls)
         preset = f"{cls.decoder} with the cache {cls.cache}: {cls.summary}" if isinstance(cls, Preset) else ""
         summary = preset or " ".join((cls.__doc__ or "").split("\n\n")[0].split())
         out.append(Entry(name, known, summary, getattr(cls, "source", ""), flags, owners))

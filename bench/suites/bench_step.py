@@ -9,7 +9,7 @@ from decoders.registry import entries
 from decoders_bench.step_time import prepared
 
 BATCH, BLOCK, VOCAB = 4, 32, 8192
-MORE = {"needs_candidates", "needs_attention", "needs_hidden"}
+MORE = {"candidates", "attention", "hidden_states"}
 ABLE = [e.name for e in entries("strategies") if not e.problem and not MORE & set(e.capabilities)]
 """All but those that read more of a prediction than logits of one canvas: what is made up here has no more."""
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from decoders.constraints.automaton import Automaton
-from decoders.core import Canvas, Decoder, Pred, Query, State, UsageError, Windows, choose, leftmost
+from decoders.core import Canvas, Decoder, Pred, Query, State, UsageError, Windows, choose, either, leftmost
 from decoders.strategies.composed import Composed
 
 PATIENCE = 4
@@ -91,10 +91,6 @@ class Constrained(Composed):
     def padding(self) -> int:
         return self.decoder.padding
 
-    @property
-    def candidates(self) -> int:
-        return self.decoder.candidates
-
     @cached_property
     def reach(self) -> Tensor:
         """(most + 1, S) bool: from where an accepting state can be reached by exactly so many tokens."""
@@ -127,15 +123,16 @@ class Constrained(Composed):
 
     def query(self, s: State) -> Query:
         asked = self.decoder.query(self.inner(s))
-        rest = replace(asked, tokens=s.tokens, want=s.open, causal=torch.zeros_like(asked.causal))
-        return choose(s.memo.closing, rest, asked)
+        rest = replace(asked, tokens=s.tokens, want=s.open, causal=None)
+        return either(s.memo.closing, rest, asked)
 
     def step(self, s: State, p: Pred) -> State:
         memo: Held = s.memo
-        p = self.masked(s, p, self.left(s), self.right(s, s.open))
+        left, right = self.left(s), self.right(s, s.open)
+        others = tuple(self.masked(s, other, left, right) for other in p.beside)  # held to what stands on the row's own canvas
+        p = replace(self.masked(s, p, left, right), beside=others)
         wish = self.decoder.step(self.inner(s), p)
-        own = p.part(0, s.tokens.shape[1])  # without the other canvases of the row
-        rest = replace(s.commit(s.open, *own.best()), memo=wish.memo)
+        rest = replace(s.commit(s.open, *p.best()), memo=wish.memo)
         after, through, refused = self.granted(s, choose(memo.closing, rest, wish))
         changed = ((after.tokens != s.tokens) | (after.open != s.open)).any(-1)
         fewest = torch.minimum(memo.fewest, after.open.sum(-1))
@@ -183,7 +180,7 @@ class Constrained(Composed):
 
     def masked(self, s: State, p: Pred, left: Tensor, right: Tensor) -> Pred:
         """The prediction without the tokens that could not stand where it predicts them."""
-        place = p.at.clamp(max=p.width - 1) % s.tokens.shape[1]  # other canvases of the row are held to what stands on its own
+        place = p.at.clamp(max=p.width - 1)
         at = place[..., None].expand(-1, -1, left.shape[-1])
         allowed = self.tables(s).allowed(left.gather(1, at).flatten(0, 1), right.gather(1, at).flatten(0, 1))
         counts = self.counts(s).gather(1, place)[..., None]

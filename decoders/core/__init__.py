@@ -7,13 +7,14 @@ from decoders.core.events import Event, generated
 from decoders.core.layout import enter, layout
 from decoders.core.loop import Eager, Row, Run, check, decode, row_of
 from decoders.core.model import Fixed, Forward, Model, ModelDefaults, Session, SessionSpec, Shape
+from decoders.core.needs import MODEL, SENTENCES, asks, candidates, memo_bytes, refuse
 from decoders.core.options import Option, option, option_named, options, validate
 from decoders.core.plan import Plan, Rule
 from decoders.core.pred import Attention, Pred
-from decoders.core.query import Candidates, Query, Sight
+from decoders.core.query import Candidates, Query, Sight, either
 from decoders.core.rules import Suppress
 from decoders.core.select import above, best_of_runs, first_run, leftmost, near, only, rank, share, top, until_first, within_bound
-from decoders.core.state import State, choose
+from decoders.core.state import State, choose, nbytes
 from decoders.core.step import apply, next_start, prepare, session_spec, stopped
 from decoders.core.trace import Trace, replay
 from decoders.core.windows import Blocks, Whole, Windows
@@ -24,8 +25,10 @@ __all__ = [
     "EXHAUSTED",
     "FILLED",
     "LIVE",
+    "MODEL",
     "NOTHING",
     "REASONS",
+    "SENTENCES",
     "STOPPED",
     "Attention",
     "Blocks",
@@ -59,17 +62,22 @@ __all__ = [
     "Windows",
     "above",
     "apply",
+    "asks",
     "best_of_runs",
+    "candidates",
     "check",
     "choose",
     "decode",
+    "either",
     "enter",
     "first_run",
     "generated",
     "just_decided",
     "layout",
     "leftmost",
+    "memo_bytes",
     "must_recompute",
+    "nbytes",
     "near",
     "next_start",
     "only",
@@ -79,6 +87,7 @@ __all__ = [
     "prepare",
     "rank",
     "refresh",
+    "refuse",
     "replay",
     "row_of",
     "sees_any",

@@ -34,10 +34,11 @@ class Canvas:
     until: Tensor  # (B, L) long  position i sees the columns left of until[i]: its block's end, or the row's
     kv_tokens: Tensor  # (B, L) long  the tokens that the stored keys and values were computed from, NOTHING, or APPROXIMATE
     kv_until: Tensor  # (B, L) long  and what they saw: the columns left of it,
-    kv_unseen: Tensor  # (B, L, 2) long  less those from the first of these up to the second; all 0 unless the decoder `needs_sight`
+    kv_unseen: Tensor  # (B, L, 2) long  less those from the first of these up to the second; all 0 unless queries say what positions see
     stale: Tensor  # (B, L) bool  what a cache policy wants recomputed in the next forward
     start: Tensor  # (B,)   long  the row's window
-    size: Tensor  # (B,)   long
+    size: Tensor  # (B,)   long   how many of its positions there are,
+    room: Tensor  # (B,)   long   and how many there may come to be
     limit: Tensor  # (B,)   long  end of the row
     block_start: Tensor  # (B,)   long  in a block-causal model, the block of the attention that the window is in
     block_end: Tensor  # (B,)   long
@@ -73,13 +74,13 @@ class Canvas:
 
     @property
     def inside(self) -> Tensor:
-        """(B, W) bool: positions that belong to the row's own window."""
-        return torch.arange(self.width, device=self.start.device) < self.size[:, None]
+        """(B, W) bool: positions that belong to the row's own window, those that are not there yet among them."""
+        return torch.arange(self.width, device=self.start.device) < self.room[:, None]
 
     @property
     def window(self) -> Tensor:
         """(B, L) bool: columns of the row's own window."""
-        return (self.column >= self.start[:, None]) & (self.column < (self.start + self.size)[:, None])
+        return (self.column >= self.start[:, None]) & (self.column < (self.start + self.room)[:, None])
 
     @property
     def reach(self) -> Tensor:
@@ -98,9 +99,9 @@ def view(c: Canvas) -> State:
     cut = {name: getattr(c, name).gather(1, at) for name in _CUT}
     cut |= {"open": cut["open"] & inside, "editable": cut["editable"] & inside}
     return State(
-        **cut, position=at, size=c.size, opened=c.opened, windows=c.windows, step=c.step, clock=c.clock, key=c.key,
+        **cut, position=at, size=c.size, room=c.room, opened=c.opened, windows=c.windows, step=c.step, clock=c.clock, key=c.key,
         mask_id=c.mask_id, vocab=c.vocab, stop_ids=c.stop_ids, block_causal=c.block_causal,
-        rest=(c.limit - c.start - c.size).clamp(min=0), memo=c.memo,
+        rest=(c.limit - c.start - c.room).clamp(min=0), memo=c.memo,
     )
 
 
@@ -112,4 +113,4 @@ def write(c: Canvas, s: State) -> Canvas:
         return old.scatter(1, at, torch.where(inside, new, old.gather(1, at)))
 
     changed: dict[str, Any] = {name: put(getattr(c, name), getattr(s, name)) for name in _CUT}
-    return replace(c, **changed, step=s.step, clock=s.clock, memo=s.memo)
+    return replace(c, **changed, size=s.size, step=s.step, clock=s.clock, memo=s.memo)

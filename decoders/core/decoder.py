@@ -24,37 +24,18 @@ class Decoder:
     tensor functions: no `.item()`, no data-dependent shapes, no Python loop over rows or positions. One step is one forward; an
     algorithm with two kinds of forwards keeps its phase per row in `memo`.
 
-    Class attributes declare what a strategy needs and does; they are checked before the first forward.
+    What it asks of a model, such as causal rows or attention maps, nobody declares: it is read off its `query` and its `step` before the
+    first forward (`decoders.core.needs`). Class attributes say what cannot be read off.
     """
 
-    needs_mask: ClassVar[bool] = True
-    """The model must have a mask token."""
-    needs_causal: ClassVar[bool] = False
-    """Some of its queries are causal."""
-    asks_ahead: ClassVar[bool] = False
-    """Some of its causal queries want more than the leftmost open position, so that what is shown left of one is not settled."""
+    needs_mask: ClassVar[bool] = False
+    """The model must have a mask token: it means something to the algorithm that nothing else can stand for."""
     needs_blocks: ClassVar[bool] = False
-    """Does what its name says on block-causal models only; a `Generator` refuses others."""
-    needs_sight: ClassVar[bool] = False
-    """Its queries say themselves what positions see (`Query.sight`)."""
-    needs_leave_one_out: ClassVar[bool] = False
-    """Its queries leave out a position's own token (`Query.left_out`)."""
-    needs_candidates: ClassVar[bool] = False
-    """Its queries show `candidates` canvases besides the row's own (`Query.beside`), and `step` gets a `Pred` of them all."""
-    needs_attention: ClassVar[bool] = False
-    """Reads attention maps (`Pred.attention`)."""
-    needs_hidden: ClassVar[bool] = False
-    """Reads the hidden states of wanted positions (`Pred.hidden_states`)."""
-    resizes: ClassVar[bool] = False
-    """Its queries say how long the window is yet (`Query.extent`), and it works on the row as one window."""
+    """Does what its name says on block-causal models only."""
     revises: ClassVar[bool] = False
     """May change or take back what it has committed."""
-    exact: ClassVar[bool] = False
+    unbiased: ClassVar[bool] = False
     """With its sampling at temperature 1, samples come from the model's own distribution in the limit of one token a step."""
-    keeps_vocabulary: ClassVar[bool] = False
-    """Its memo has a number for every token of the vocabulary; see `Row.memo_bytes`."""
-    row_budget: ClassVar[bool] = False
-    """Its option `steps` is the budget of the whole row, split evenly over the row's windows."""
     phases: ClassVar[tuple[str, ...]] = ()
     """Names of the kinds of forwards, where there is more than one; `phase` says which one comes next. For those who watch."""
     outcomes: ClassVar[tuple[str, ...]] = ()
@@ -64,11 +45,6 @@ class Decoder:
 
     def __post_init__(self) -> None:
         validate(self)
-
-    @property
-    def candidates(self) -> int:
-        """A: how many candidates each of its queries has."""
-        return 0
 
     @property
     def padding(self) -> int:
@@ -90,12 +66,12 @@ class Decoder:
         return s
 
     def begin(self, s: State) -> State:
-        """At every new window; the memo of the window before is still there. Only the memo that is returned counts."""
+        """At every new window; the memo of the window before is still there. Only the memo and the size that are returned count."""
         return s
 
     def query(self, s: State) -> Query:
         """What the next forward shows and asks. By default: the tokens as they stand, every open position, both directions."""
-        return Query(s.tokens, s.open, torch.zeros_like(s.key, dtype=torch.bool))
+        return Query(s.tokens, s.open)
 
     def step(self, s: State, p: Pred) -> State:
         """One step: read the prediction, return the new state."""

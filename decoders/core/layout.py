@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from decoders.core import needs
 from decoders.core.cache import Cache
 from decoders.core.canvas import NOTHING, Canvas, view
 from decoders.core.decoder import Decoder
@@ -40,9 +41,10 @@ def layout(
     W = width or min(windows.size, L - 1)
     if needed > L or min(windows.size, L - 1) > W:
         raise UsageError(f"{L} columns and windows of {W} are too few for rows of {needed - 1} and windows of {windows.size}")
-    A = decoder.candidates if candidates is None else candidates
-    if decoder.candidates > A:
-        raise UsageError(f"{decoder.candidates} candidates are asked about, and there is room for {A}")
+    asked = needs.candidates(decoder, shape.block_causal)
+    A = asked if candidates is None else candidates
+    if asked > A:
+        raise UsageError(f"{asked} candidates are asked about, and there is room for {A}")
     tokens = torch.zeros(B, L, dtype=torch.long)
     for b, prompt in enumerate(prompts):
         tokens[b, : len(prompt)] = torch.tensor(prompt, dtype=torch.long)
@@ -56,7 +58,7 @@ def layout(
     c = Canvas(
         tokens=tokens, open=editable, editable=editable, confidence=torch.zeros(B, L), committed_at=none, until=none,
         kv_tokens=torch.full_like(none, NOTHING), kv_until=none, kv_unseen=torch.zeros(B, L, 2, dtype=torch.long),
-        stale=torch.ones_like(editable), start=editable.long().argmax(1), size=zero, limit=limit,
+        stale=torch.ones_like(editable), start=editable.long().argmax(1), size=zero, room=zero, limit=limit,
         block_start=zero, block_end=zero, opened=zero, windows=zero, step=zero, clock=zero,
         key=torch.tensor(list(keys), dtype=torch.long), reason=zero, computed=zero, reused=zero, flops=zero.double(),
         width=W, mask_id=shape.mask_id, vocab=shape.vocab, stop_ids=shape.stop_ids, block_causal=shape.block_causal,
@@ -75,7 +77,7 @@ def layout(
     everywhere = replace(view(c), tokens=c.tokens, position=column.expand(B, L))
     blank = torch.where(c.editable, everywhere.blank(), c.tokens)
     c = enter(replace(c, until=until, tokens=blank), windows)
-    c = replace(c, memo=decoder.begin(decoder.init(view(c))).memo)
+    c = begun(replace(c, memo=decoder.init(view(c)).memo), decoder)
     return replace(c, memory=cache.init(c)) if cache else c
 
 
@@ -96,7 +98,7 @@ def check_prompts(shape: Shape, prompts: Sequence[Sequence[int]], length: int, i
 def check_budget(decoder: Decoder, c: Canvas) -> None:
     """A budget of steps for the whole row has to be divisible by the number of its windows."""
     steps = getattr(decoder, "steps", None)
-    if not decoder.row_budget or steps is None:
+    if steps is None:
         return
     for count in c.windows.unique().tolist():
         if steps % count:
@@ -106,7 +108,7 @@ def check_budget(decoder: Decoder, c: Canvas) -> None:
 def enter(c: Canvas, windows: Windows) -> Canvas:
     """A window for rows whose `start` is new: its size, how much is open in it, and what its positions will see."""
     size = torch.minimum(windows.next(c).clamp(min=1, max=c.width), (c.limit - c.start).clamp(min=0))
-    c = replace(c, size=size, step=torch.zeros_like(c.step))
+    c = replace(c, size=size, room=size, step=torch.zeros_like(c.step))
     until, column = c.until, c.column
     if c.causal_context:
         until = torch.where(column < c.start[:, None], column + 1, until)
@@ -116,3 +118,9 @@ def enter(c: Canvas, windows: Windows) -> Canvas:
         within = (column >= c.block_start[:, None]) & (column < c.reach[:, None])
         until = torch.where(within, c.reach[:, None], until)
     return replace(c, opened=(c.open & c.window).sum(-1), until=until)
+
+
+def begun(c: Canvas, decoder: Decoder) -> Canvas:
+    """The canvas with its windows begun by the decoder: its memo, and how many positions they have to begin with."""
+    s = decoder.begin(view(c))
+    return replace(c, memo=s.memo, size=s.size)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass, field, replace
+from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
 
 from decoders.core.cache import Cache, Exact
 from decoders.core.canvas import FILLED, LIVE, REASONS, STOPPED, Canvas
@@ -15,8 +14,10 @@ from decoders.core.decoder import Decoder
 from decoders.core.events import Event, Narrator, generated
 from decoders.core.layout import layout
 from decoders.core.model import Forward, Model, Shape
+from decoders.core.needs import MODEL, SENTENCES, asks, refuse
 from decoders.core.plan import Plan, Rule
 from decoders.core.pred import Pred
+from decoders.core.state import nbytes
 from decoders.core.step import apply, prepare, session_spec
 from decoders.core.windows import Blocks, Windows
 from decoders.errors import UsageError
@@ -51,21 +52,11 @@ class Row:
 
 def check(model: Model, decoder: Decoder, cache: Cache) -> None:
     """Raises `UsageError` where a model cannot do what a strategy or a cache policy needs."""
-    name, policy = type(decoder).__name__, type(cache).__name__
-    if decoder.needs_mask and model.mask_id is None:
-        raise UsageError(f"{name} needs a model with a mask token, and this one has none")
-    if decoder.needs_causal and "causal" not in model.capabilities:
-        raise UsageError(f"{name} asks what follows from the left alone, and this model cannot be asked so")
-    if decoder.needs_sight and "sight" not in model.capabilities:
-        raise UsageError(f"{name} hides parts of the text from each other, and this model cannot be told which positions see which")
-    if decoder.needs_leave_one_out and "leave_one_out" not in model.capabilities:
-        raise UsageError(f"{name} predicts decided positions without themselves in sight, and this model cannot be asked so")
-    if decoder.needs_candidates and "candidates" not in model.capabilities:
-        raise UsageError(f"{name} asks about several canvases of a row in one forward, and this model cannot be asked so")
-    if decoder.needs_attention and "attention" not in model.capabilities:
-        raise UsageError(f"{name} reads attention maps, and this model gives none")
-    if decoder.needs_hidden and "hidden_states" not in model.capabilities:
-        raise UsageError(f"{name} reads hidden states, and this model gives none")
+    asked = asks(decoder, model.block_causal)
+    able = {*model.capabilities, *(set(SENTENCES) - MODEL)}
+    able -= {name for name, there in (("mask", model.mask_id is not None), ("blocks", model.block_causal)) if not there}
+    refuse(type(decoder).__name__, asked, able, "this model")
+    policy = type(cache).__name__
     if cache.needs_blocks and not model.block_causal:
         raise UsageError(f"the cache {policy} is for block-causal models; for this one there are exact, prefix, dual and others")
     if cache.needs_store and "store" not in model.capabilities:
@@ -208,13 +199,3 @@ def row_of(c: Canvas, row: int, decoder: Decoder) -> Row:
     kept = [t for t in tokens if t is not None]
     spent = int(c.computed[row]), int(c.reused[row]), float(c.flops[row])
     return Row(tuple(kept), int(c.clock[row]), reason, tuple(whole), *spent, nbytes(c.memo, row))
-
-
-def nbytes(memo: Any, row: int) -> int:
-    """What the tensors in a memo take for one row."""
-    if isinstance(memo, Tensor):
-        return memo[row].nbytes
-    if is_dataclass(memo):
-        return sum(nbytes(getattr(memo, f.name), row) for f in fields(memo))
-    parts = memo.values() if isinstance(memo, dict) else memo if isinstance(memo, tuple | list) else ()
-    return sum(nbytes(part, row) for part in parts)

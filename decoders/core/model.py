@@ -17,8 +17,8 @@ class Forward:
     """One forward over the canvas: the columns in `compute` are run and their keys and values stored.
 
     Attention is one rule: column i sees the columns left of `until[i]`, less a stretch, those from `unseen[i, 0]` up to
-    `unseen[i, 1]`; unless the decoder `needs_sight` there is none, and all of it is 0. In rows that are `causal`, a wanted position i
-    is predicted from the columns left of i alone.
+    `unseen[i, 1]`; unless queries say what positions see (`SessionSpec.sight`) there is none, and all of it is 0. In rows that
+    are `causal`, a wanted position i is predicted from the columns left of i alone.
     """
 
     tokens: Tensor  # (B, L) long
@@ -77,7 +77,7 @@ class SessionSpec:
     leave_one_out: bool = False
     """Some positions may be predicted without their own token; otherwise `Forward.left_out` need not be looked at."""
     candidates: int = 0
-    """A of `Forward.candidate_tokens`; predictions are then as wide as all 1 + A windows, the row's own first (see `Pred.part`)."""
+    """A of `Forward.candidate_tokens`; predictions then have as many `Pred.beside` them."""
 
 
 class Model(Protocol):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from decoders import stats
@@ -50,7 +48,7 @@ class Pred:
 
     logits: Tensor  # (B, N, V)    N is at most `width`
     at: Tensor  # (B, N) long  the window position of each logit row; W where the row is padding
-    width: int  # W; of a prediction on several canvases, all their widths together
+    width: int  # W
     cost: tuple[Tensor, Tensor] | None = None
     """(B,) long positions that the model ran for each row, and (B,) double floating point operations; none: it does not tell."""
     attention: Attention | None = None
@@ -59,24 +57,10 @@ class Pred:
     """(B, N, D) the last hidden states, from which the logits were made; none: it has not the capability."""
     banned: tuple[int, ...] = ()
     """Tokens that are impossible, whatever `logits` say."""
+    beside: tuple[Pred, ...] = ()
+    """What the same forward predicts of each of the other contents of the window that it was asked about (`Query.beside`)."""
     _once: dict[str, stats.Statistics] = field(default_factory=dict, init=False, repr=False, compare=False)
     """What was computed once of these logits. `dataclasses.replace` starts it anew, so it never outlives the logits it came from."""
-
-    def part(self, which: Tensor | int, width: int) -> Pred:
-        """Of a prediction on several canvases (`Query.beside`), that on one of them: number `which`, or `which (B,)` row by row,
-        each `width` wide. The row's own is number 0."""
-        first = which[:, None] * width if isinstance(which, Tensor) else which * width
-        at = torch.where((self.at >= first) & (self.at < first + width), self.at - first, width)
-        part = replace(self, at=at, width=width)
-        part._once.update({"statistics": self.statistics})  # the logit rows are the same, and so is what was computed of them
-        return part
-
-    def joined(self, parts: Sequence[Pred]) -> Pred:
-        """This prediction on several canvases, with `parts` in place of its own, number 0 first, of the same logit rows."""
-        logits = parts[0].logits
-        for i, part in enumerate(parts[1:], 1):
-            logits = torch.where((self.at // part.width == i)[..., None], part.logits, logits)
-        return replace(self, logits=logits, banned=parts[0].banned)
 
     def spread(self, x: Tensor) -> Tensor:
         """(B * N, ...) -> (B, W, ...): one answer per logit row, at its window position."""

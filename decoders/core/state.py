@@ -32,7 +32,8 @@ class State:
     confidence: Tensor  # (B, W) float  probability at commitment
     committed_at: Tensor  # (B, W) long   `clock` at commitment, -1 if given or open
     position: Tensor  # (B, W) long   place in the text
-    size: Tensor  # (B,)   long   the row's own window length, at most W
+    size: Tensor  # (B,)   long   how many positions the row's window has, at most `room`; `begin` and a step may set it
+    room: Tensor  # (B,)   long   how many it may come to have, at most W; nothing sees those beyond `size`
     opened: Tensor  # (B,)   long   positions that were open when the window was entered
     windows: Tensor  # (B,)   long   how many windows the row has in all
     step: Tensor  # (B,)   long   forwards spent on this window
@@ -98,10 +99,22 @@ def choose(rows: Tensor, a: T, b: T) -> T:
     """Row by row: `a` where `rows (B,)`, else `b`. For tensors with leading dimension B, and for anything made of them: states,
     queries, memos, canvases. What is not a tensor is taken from `a`."""
     if is_dataclass(a) and not isinstance(a, type):
-        changed = {f.name: choose(rows, getattr(a, f.name), getattr(b, f.name)) for f in fields(a)}
+        changed = {f.name: choose(rows, getattr(a, f.name), getattr(b, f.name)) for f in fields(a) if f.init}
         return cast(T, replace(a, **changed))
 
     def pick(x: Any, y: Any) -> Any:
+        if x is y and isinstance(x, Tensor) and len(x) == len(rows):
+            return x
         return torch.where(rows.view(-1, *[1] * (x.dim() - 1)), x, y) if isinstance(x, Tensor) else x
 
     return cast(T, tree_map(pick, a, b))
+
+
+def nbytes(memo: Any, row: int) -> int:
+    """What the tensors in a memo take for one row."""
+    if isinstance(memo, Tensor):
+        return memo[row].nbytes
+    if is_dataclass(memo):
+        return sum(nbytes(getattr(memo, f.name), row) for f in fields(memo))
+    parts = memo.values() if isinstance(memo, dict) else memo if isinstance(memo, tuple | list) else ()
+    return sum(nbytes(part, row) for part in parts)

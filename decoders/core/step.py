@@ -12,8 +12,9 @@ from torch import Tensor
 
 from decoders.core.cache import must_recompute, sees_any
 from decoders.core.canvas import APPROXIMATE, EXHAUSTED, FILLED, LIVE, NOTHING, STOPPED, Canvas, view, write
-from decoders.core.layout import enter
+from decoders.core.layout import begun, enter
 from decoders.core.model import Forward, SessionSpec
+from decoders.core.needs import asks, hold_to
 from decoders.core.plan import Plan
 from decoders.core.pred import Pred
 from decoders.core.query import Query, Sight
@@ -24,16 +25,18 @@ from decoders.stats.constants import among
 def session_spec(plan: Plan, c: Canvas) -> SessionSpec:
     """What a session has to be ready for when it decodes this canvas by this plan."""
     (rows, columns), width = c.tokens.shape, c.width
-    d, cache = plan.decoder, plan.cache
-    sizes = cache.sizes(columns - 1, width)  # less the bin
-    maps = d.needs_attention or cache.needs_attention
-    return SessionSpec(rows, columns, width, d.needs_causal, maps, sizes, d.needs_sight, d.needs_leave_one_out, c.candidates)
+    asked, sizes = asks(plan.decoder, c.block_causal), plan.cache.sizes(columns - 1, width)  # less the bin
+    return SessionSpec(
+        rows, columns, width, sizes=sizes, causal="causal" in asked, sight="sight" in asked, leave_one_out="leave_one_out" in asked,
+        attention="attention" in asked or plan.cache.needs_attention, candidates=c.candidates,
+    )
 
 def prepare(plan: Plan, c: Canvas) -> Forward:
     """The next forward of all rows; rows that have ended ask for nothing."""
     s = view(c)
-    q = plan.decoder.query(s)
-    causal = q.causal & c.live
+    q, asked = plan.decoder.query(s), asks(plan.decoder, c.block_causal)
+    hold_to(plan.decoder, q, asked)
+    causal = torch.zeros_like(c.live) if q.causal is None else q.causal & c.live
     want = q.want & s.editable & c.live[:, None]
     at = c.at
     here = c.column >= c.block_start[:, None] if c.block_causal else torch.ones_like(c.open)
@@ -46,10 +49,11 @@ def prepare(plan: Plan, c: Canvas) -> Forward:
     if q.sight is not None:
         until, unseen = looked(c, q.sight)
         reach = torch.where(causal, last, torch.where(want, until.gather(1, at), 0).amax(-1))
-    if q.extent is not None:
-        end = c.start + q.extent
-        reach, want = torch.minimum(reach, end), want & (at < end[:, None])
-        until = torch.minimum(until, end[:, None])
+    if "resizes" in asked:
+        end = c.start + c.size
+        whole = c.size == c.room  # then what lies behind the window is seen as ever
+        reach, want = torch.where(whole, reach, torch.minimum(reach, end)), want & (at < end[:, None])
+        until = torch.where(whole[:, None], until, torch.minimum(until, end[:, None]))
     stale = must_recompute(c, shown, until, reach, None if q.sight is None else unseen)
     if plan.cache.whole:
         chosen = torch.ones_like(c.stale)
@@ -94,18 +98,16 @@ def looked(c: Canvas, sight: Sight) -> tuple[Tensor, Tensor]:
 def apply(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
     """The canvas after one step: commitments, finished windows, ended rows, and what is stale."""
     before = view(c)
-    if c.candidates and not plan.decoder.needs_candidates:
-        p = p.part(0, c.width)
     p = ruled(plan, before, f, p)
     after = plan.decoder.step(before, p)
     after = choose(c.live, replace(after, step=before.step + 1, clock=before.clock + 1), before)
-    c = stored(write(c, after), f, p, plan.decoder.needs_sight)
+    c = stored(write(c, after), f, p, "sight" in asks(plan.decoder, c.block_causal))
     over = plan.decoder.done(after) & c.live  # rows that leave their window
     ended = stopped(c) & (over if plan.decoder.revises else c.live) if plan.stop else torch.zeros_like(over)
     start = next_start(c)
     filled = over & (start >= c.limit)
     moved = enter(replace(c, start=torch.where(over, start, c.start)), plan.decoder.windows(plan.windows, c.block_causal))
-    moved = replace(moved, memo=plan.decoder.begin(view(moved)).memo)
+    moved = begun(moved, plan.decoder)
     exhausted = torch.zeros_like(over) if plan.max_steps is None else c.clock >= plan.max_steps
     went_on, c = c.live, choose(over & ~filled & ~ended, moved, c)
     why = torch.where(exhausted, EXHAUSTED, LIVE)
@@ -113,27 +115,25 @@ def apply(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
     c = replace(c, reason=torch.where(c.live, why, c.reason))
     if plan.cache.exact or plan.cache.whole:
         return c
-    if plan.decoder.needs_candidates:
-        p = p.part(0, c.width)
     return replace(
         c, stale=plan.cache.stale(c, before, p), memory=choose(went_on, plan.cache.remember(c, before, p), c.memory),
     )
 
 
 def ruled(plan: Plan, s: State, f: Forward, p: Pred) -> Pred:
-    """The prediction as the plan's rules have it; of candidates, each by itself."""
-    if not plan.decoder.needs_candidates or not plan.rules:
-        for rule in plan.rules:
-            p = rule(s, p)
+    """The prediction as the plan's rules have it, and those of the candidates beside it, each as of what it shows."""
+    if not plan.rules:
         return p
-    parts, W = [], s.tokens.shape[1]
-    for i in range(1 + plan.decoder.candidates):
-        shown = s if i == 0 else replace(s, tokens=f.candidate_tokens[:, i - 1], open=f.candidate_want[:, i - 1])
-        part = p.part(i, W)
+
+    def held(shown: State, p: Pred) -> Pred:
         for rule in plan.rules:
-            part = rule(shown, part)
-        parts.append(part)
-    return p.joined(parts)
+            p = rule(shown, p)
+        return p
+
+    others = tuple(
+        held(replace(s, tokens=f.candidate_tokens[:, i], open=f.candidate_want[:, i]), other) for i, other in enumerate(p.beside)
+    )
+    return replace(held(s, p), beside=others)
 
 
 def stored(c: Canvas, f: Forward, p: Pred, sight: bool = False) -> Canvas:
@@ -158,7 +158,7 @@ def stored(c: Canvas, f: Forward, p: Pred, sight: bool = False) -> Canvas:
 def next_start(c: Canvas) -> Tensor:
     """(B,) where the window after this one starts: at the first position that it left open, or else at its end; what is given there
     is passed over, except in block-causal models, whose blocks have to be computed one after the other."""
-    end = c.start + c.size
+    end = c.start + c.room
     if c.block_causal:
         return torch.where(c.open & c.window, c.column, end[:, None]).amin(-1)
     return torch.where(c.open & (c.column >= c.start[:, None]), c.column, c.limit[:, None]).amin(-1)

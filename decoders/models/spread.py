@@ -33,12 +33,12 @@ class Spread:
     def __call__(self, f: Forward) -> Pred:
         flat, n, (B, W) = self.flat(f), self.canvases, f.at.shape
         p = self.session(flat)
-        at = p.at.unflatten(0, (B, n))
-        at = torch.where(at < W, at + torch.arange(n, device=at.device)[:, None] * W, n * W).flatten(1, 2)
+        logits, at = p.logits.unflatten(0, (B, n)), p.at.unflatten(0, (B, n))
         positions, flops = p.cost or (flat.compute.sum(-1), torch.zeros(B * n, dtype=torch.double, device=at.device))
         cost = positions.unflatten(0, (B, n)).sum(1), flops.unflatten(0, (B, n)).sum(1)
         maps = p.attention and Attention(p.attention.weights[::n], p.attention.index[::n])
-        return Pred(p.logits.unflatten(0, (B, n)).flatten(1, 2), at, n * W, cost, maps)
+        others = tuple(Pred(logits[:, i], at[:, i], W) for i in range(1, n))
+        return Pred(logits[:, 0], at[:, 0], W, cost, maps, beside=others)
 
     def flat(self, f: Forward) -> Forward:
         """The forward of all canvases, a row's own and then its candidates, row after row."""

@@ -46,7 +46,7 @@ class AdaBlock(Composed):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.base.row_budget and getattr(self.base, "steps", None) is not None:
+        if getattr(self.base, "steps", None) is not None:
             raise UsageError("AdaBlock: base has a budget of steps, and how many blocks there will be is not known; leave steps out")
         ids = self.delimiters
         if isinstance(ids, tuple) and not (ids and all(isinstance(t, int) and t >= 0 for t in ids)):

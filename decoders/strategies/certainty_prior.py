@@ -28,8 +28,6 @@ class CertaintyPrior(Decoder):
     """
 
     source: ClassVar[str] = "d2Cache, 2025, arXiv 2509.23094"
-    needs_mask: ClassVar[bool] = False
-    row_budget: ClassVar[bool] = True
     steps: int | None = option(None, "forwards for the whole row; none: one per position", min=1)
     sigma: float = option(10.0, "standard deviation of a token's influence, in positions", min=0.1, max=1000)
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)

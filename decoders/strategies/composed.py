@@ -8,26 +8,22 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from decoders.core import Decoder, Pred, State, UsageError
+from decoders.core import Decoder, Pred, State, UsageError, asks
 
-FLAGS = (
-    "needs_mask", "needs_causal", "asks_ahead", "needs_sight", "needs_leave_one_out", "needs_candidates", "needs_attention",
-    "needs_hidden", "resizes", "revises", "row_budget", "keeps_vocabulary",
-)
+FLAGS = ("needs_mask", "revises")
 
 
 @dataclass(frozen=True)
 class Composed(Decoder):
     """A decoder that hands its steps on to others. Raises `UsageError` for one whose forwards show more than the window."""
 
-    needs_mask: ClassVar[bool] = False
     everything: ClassVar[bool] = False
     """It hands on whole queries and predictions, those that show more than the window too."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for d in self.parts():
-            if not self.everything and (d.needs_leave_one_out or d.needs_candidates):
+            if not self.everything and {"leave_one_out", "candidates"} & asks(d):
                 own, other = type(self).__name__, type(d).__name__
                 raise UsageError(f"{own} cannot hand steps on to {other}, whose forwards show more than the window")
         for flag in FLAGS:
@@ -40,7 +36,7 @@ class Composed(Decoder):
     @property
     def steps(self) -> int | None:
         """The part's budget of forwards for the whole row, if one has one."""
-        return next((getattr(d, "steps", None) for d in self.parts() if d.row_budget), None)
+        return next((steps for d in self.parts() if (steps := getattr(d, "steps", None)) is not None), None)
 
 
 def only_where(s: State, where: Tensor) -> State:

@@ -35,7 +35,6 @@ class Credit(Decoder):
     """
 
     source: ClassVar[str] = "CreditDecoding, 2025, arXiv 2510.06133; dInfer, 2025, arXiv 2510.08666"
-    needs_mask: ClassVar[bool] = False
     tau: float = option(0.9, "confidence from which a token is committed", min=0, max=1)
     alpha: float = option(0.7, "weight of the credits", min=0)
     decay: float = option(0.8, "what is left of a credit from one forward to the next", min=0, max=1)

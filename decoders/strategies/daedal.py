@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from decoders.core import Decoder, Pred, Query, State, Whole, Windows, above, choose, only, option, top
-
-
-class Length(NamedTuple):
-    """How much of the window there is."""
-
-    extent: Tensor  # (B,) long  positions
-    writing: Tensor  # (B,) bool  the length to begin with has been found
 
 
 @dataclass(frozen=True)
@@ -35,8 +28,8 @@ class Daedal(Decoder):
     """
 
     source: ClassVar[str] = "Li et al. 2025, arXiv 2508.00819"
+    needs_mask: ClassVar[bool] = True
     revises: ClassVar[bool] = True
-    resizes: ClassVar[bool] = True
     initial: int = option(64, "positions to begin with", min=1)
     grow: int = option(8, "positions to grow by, and masks that an uncertain one becomes", min=1)
     watched: int = option(32, "last positions over which the end is looked for", min=1)
@@ -50,8 +43,8 @@ class Daedal(Decoder):
         return asked if block_causal else Whole()
 
     def begin(self, s: State) -> State:
-        extent = s.size if not s.stop_ids else s.size.clamp(max=self.initial)
-        return replace(s, memo=Length(extent, torch.zeros_like(s.size).bool()))
+        size = s.room.clamp(max=self.initial) if s.stop_ids else s.room
+        return replace(s, size=size, memo=torch.zeros_like(size).bool())
 
     def place(self, s: State) -> Tensor:
         """(W,)"""
@@ -59,35 +52,28 @@ class Daedal(Decoder):
 
     def there(self, s: State) -> Tensor:
         """(B, W) bool: the positions that there are yet."""
-        memo: Length = s.memo
-        return self.place(s) < memo.extent[:, None]
+        return self.place(s) < s.size[:, None]
 
     def query(self, s: State) -> Query:
-        memo: Length = s.memo
-        both = torch.zeros_like(s.key, dtype=torch.bool)
-        return Query(s.tokens, s.editable, both, extent=memo.extent)
+        return Query(s.tokens, s.editable)
 
     def step(self, s: State, p: Pred) -> State:
-        memo: Length = s.memo
         end = self.expected_end(s, p)
-        writing = memo.writing | (end >= self.tau_eos) | (memo.extent >= s.size)
-        return choose(writing, self.write(s, p, end), self.lengthen(s))
+        writing: Tensor = s.memo | (end >= self.tau_eos) | (s.size >= s.room)
+        return replace(choose(writing, self.write(s, p, end), self.lengthen(s)), memo=writing)
 
     def expected_end(self, s: State, p: Pred) -> Tensor:
         """(B,) mean probability of a stop token over the last positions; 1 where there is none to look at."""
-        memo: Length = s.memo
-        last = s.editable & self.there(s) & (self.place(s) >= (memo.extent - self.watched)[:, None])
+        last = s.editable & self.there(s) & (self.place(s) >= (s.size - self.watched)[:, None])
         each = sum((p.prob(torch.full_like(s.tokens, t)) for t in s.stop_ids), torch.zeros_like(s.confidence))
         seen = last.sum(-1)
         return torch.where(seen > 0, torch.where(last, each, 0).sum(-1) / seen.clamp(min=1), 1)
 
     def lengthen(self, s: State) -> State:
-        memo: Length = s.memo
-        return replace(s, memo=memo._replace(extent=torch.minimum(memo.extent + self.grow, s.size)))
+        return replace(s, size=torch.minimum(s.size + self.grow, s.room))
 
     def write(self, s: State, p: Pred, end: Tensor) -> State:
         """Commit in the block of the leftmost open position, expand in it, and close what was never grown to."""
-        memo: Length = s.memo
         tokens, confidence = p.best()
         open = s.open & self.there(s)
         here = self.place(s) // self.block == (open.long().argmax(-1) // self.block)[:, None]
@@ -95,23 +81,21 @@ class Daedal(Decoder):
         sure = above(candidates, confidence > self.tau, torch.ones_like(s.step))
         after = s.commit(sure, tokens, confidence)
         least = top(only(open & here & ~sure, -confidence), torch.ones_like(s.step)) & (confidence < self.tau_low)
-        movable = (s.editable == (self.place(s) < s.size[:, None])).all(-1)
-        fits = (memo.extent + self.grow - 1 <= s.size) & (end < self.tau_expand) & movable
+        movable = (s.editable == (self.place(s) < s.room[:, None])).all(-1)
+        fits = (s.size + self.grow - 1 <= s.room) & (end < self.tau_expand) & movable
         after = choose(fits & least.any(-1), self.expanded(after, least), after)
-        extent: Length = after.memo
-        full = ~(after.open & (self.place(s) < extent.extent[:, None])).any(-1)
+        full = ~(after.open & self.there(after)).any(-1)
         tail = after.open & full[:, None]
         if s.stop_ids:
             after = after.commit(tail, torch.full_like(tokens, s.stop_ids[0]), torch.zeros_like(confidence))
-        return replace(after, memo=extent._replace(writing=torch.ones_like(memo.writing)))
+        return replace(after, size=torch.where(full, s.room, after.size))
 
     def expanded(self, s: State, where: Tensor) -> State:
         """With the one open position `where (B, W)` made `grow` open ones, and what lies right of it moved up."""
-        memo: Length = s.memo
         at, more = where.long().argmax(-1, keepdim=True), self.grow - 1
         source = torch.where(self.place(s) > at + more, self.place(s) - more, torch.minimum(self.place(s), at))
         moved = {name: getattr(s, name).gather(1, source) for name in ("tokens", "open", "confidence", "committed_at")}
-        return replace(s, **moved, memo=memo._replace(extent=memo.extent + more))
+        return replace(s, **moved, size=s.size + more)
 
     def done(self, s: State) -> Tensor:
         return ~s.open.any(-1)

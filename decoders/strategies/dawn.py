@@ -31,8 +31,6 @@ class DAWN(Decoder):
     """
 
     source: ClassVar[str] = "DAWN, 2026, arXiv 2602.06953"
-    needs_mask: ClassVar[bool] = False
-    needs_attention: ClassVar[bool] = True
     tau: float = option(0.9, "confidence from which a token is committed whatever it is coupled to", min=0, max=1)
     tau_induce: float = option(0.7, "and if it attends to a sure decided one", min=0, max=1)
     tau_low: float = option(0.7, "and if it is coupled to nothing else that is committed", min=0, max=1)

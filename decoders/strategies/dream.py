@@ -29,8 +29,6 @@ class Dream(Decoder):
     """
 
     source: ClassVar[str] = "Ye et al. 2025, arXiv 2508.15487"
-    needs_mask: ClassVar[bool] = False
-    row_budget: ClassVar[bool] = True
     by: Literal["origin", "maskgit_plus", "topk_margin", "entropy", "confidence_threshold"] = option("entropy", "how to choose")
     steps: int | None = option(None, "forwards for the whole row; none: one per position", min=1)
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)

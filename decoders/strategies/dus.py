@@ -24,7 +24,6 @@ class DUS(Decoder):
     """
 
     source: ClassVar[str] = "DUS, 2025, arXiv 2506.19037"
-    needs_mask: ClassVar[bool] = False
     base: int = option(2, "by what the stride is divided from one step to the next", min=2)
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)
 

@@ -22,8 +22,7 @@ class EntropyBound(Decoder):
     """
 
     source: ClassVar[str] = "Ben-Hamu et al. 2025, arXiv 2505.24857"
-    needs_mask: ClassVar[bool] = False
-    exact: ClassVar[bool] = True
+    unbiased: ClassVar[bool] = True
     bound: float = option(0.1, "nats a step that taking tokens together may lose", min=0)
     by: Literal["entropy", "confidence", "margin"] = option("entropy", "the order in which tokens are taken")
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)

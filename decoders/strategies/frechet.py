@@ -21,7 +21,6 @@ class Frechet(Decoder):
     """
 
     source: ClassVar[str] = "Fast-dLLM++, 2026, arXiv 2606.02955"
-    needs_mask: ClassVar[bool] = False
     delta: float = option(0.25, "by how much the lower bound must exceed the upper; smaller commits more", min=-1, max=1)
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core import Candidates, Decoder, Pred, Query, State, UsageError, choose, option
+from decoders.core import Candidates, Decoder, Pred, Query, State, UsageError, asks, choose, option
 from decoders.strategies.composed import Composed
 from decoders.strategies.llada import LLaDA
 
@@ -40,23 +40,17 @@ class FreeDave(Composed):
     """
 
     source: ClassVar[str] = "Wu and Zhang 2025, arXiv 2510.00294"
-    needs_candidates: ClassVar[bool] = True
     base: Decoder = option(LLaDA(), "the strategy whose tokens these are")
     ahead: int = option(3, "states guessed at a time", min=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        asks = self.base.needs_causal or self.base.needs_sight or self.base.resizes
-        if asks or type(self.base).windows is not Decoder.windows:
+        if {"causal", "sight", "resizes"} & asks(self.base) or type(self.base).windows is not Decoder.windows:
             name = type(self.base).__name__
             raise UsageError(f"freedave cannot guess what {name} asks next; take a base that asks about its window as it stands")
 
     def parts(self) -> tuple[Decoder, ...]:
         return (self.base,)
-
-    @property
-    def candidates(self) -> int:
-        return self.ahead
 
     def init(self, s: State) -> State:
         (B, W), A = s.tokens.shape, self.ahead
@@ -81,15 +75,14 @@ class FreeDave(Composed):
 
     def step(self, s: State, p: Pred) -> State:
         run: Run = s.memo
-        W = s.tokens.shape[1]
-        now, taken, going = self.own(s), torch.zeros_like(s.step), torch.ones_like(s.step, dtype=torch.bool)
-        for i in range(1 + self.ahead):
-            now, taken = choose(going, self.forward(now, p.part(i, W)), now), taken + going
+        now, last, going = self.own(s), p, torch.ones_like(s.step, dtype=torch.bool)
+        for i, each in enumerate((p, *p.beside)):
+            now, last = choose(going, (self.forward(now, each), alone(each)), (now, alone(last)))
             if i < self.ahead:
                 tokens, want = self.asks(now)
                 same = (tokens == run.tokens[:, i]) & (want == run.want[:, i])
                 going = going & same.all(-1) & want.any(-1)
-        guesses, guess, last = [], now, p.part(taken - 1, W)
+        guesses, guess = [], now
         for _ in range(self.ahead):
             guess = self.forward(guess, last)
             guesses.append(self.asks(guess))
@@ -110,3 +103,8 @@ class FreeDave(Composed):
 
     def done(self, s: State) -> Tensor:
         return self.base.done(self.own(s))
+
+
+def alone(p: Pred) -> Pred:
+    """The prediction of one canvas, without those beside it and without what was spent."""
+    return replace(p, beside=(), cost=None, attention=None)

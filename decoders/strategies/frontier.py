@@ -59,7 +59,6 @@ class Pard(Decoder):
     abstract is what was available; confidence as the test of a prediction is that of `threshold`."""
 
     source: ClassVar[str] = "PARD, 2026, arXiv 2607.24306"
-    needs_mask: ClassVar[bool] = False
     tau: float = option(0.9, "confidence from which a token is committed", min=0, max=1)
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)
 

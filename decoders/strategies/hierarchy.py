@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
 from decoders.core import Decoder, Pred, Query, State, best_of_runs, only, option, top
 from decoders.strategies.credit import guarded
 
@@ -25,7 +23,6 @@ class Hierarchy(Decoder):
     """
 
     source: ClassVar[str] = "dInfer, 2025, arXiv 2510.08666"
-    needs_mask: ClassVar[bool] = False
     tau: float = option(0.9, "confidence above which a token is committed", min=0, max=1)
     low: float = option(0.4, "confidence above which the best token of a run is committed; the code's default is 0", min=0, max=1)
     remask: float = option(0.0, "confidence below which a decided position is opened again", min=0, max=1)
@@ -35,7 +32,7 @@ class Hierarchy(Decoder):
         object.__setattr__(self, "revises", self.remask > 0)
 
     def query(self, s: State) -> Query:
-        return Query(s.tokens, s.editable if self.remask > 0 else s.open, torch.zeros_like(s.key, dtype=torch.bool))
+        return Query(s.tokens, s.editable if self.remask > 0 else s.open)
 
     def step(self, s: State, p: Pred) -> State:
         doubtful = s.editable & ~s.open & (p.best()[1] < self.remask)

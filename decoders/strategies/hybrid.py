@@ -34,6 +34,7 @@ from decoders.core import (
     UsageError,
     Windows,
     choose,
+    either,
     leftmost,
     option,
     until_first,
@@ -271,7 +272,7 @@ class Hybrid(Composed):
 
     def query(self, s: State) -> Query:
         thought = self.thinker(s.block_causal).query(only_where(replace(s, memo=s.memo.reasoning), self.region(s)))
-        return choose(s.memo.answering, self.answer.query(self.rest(s)), thought)
+        return either(s.memo.answering, self.answer.query(self.rest(s)), thought)
 
     def step(self, s: State, p: Pred) -> State:
         m, rest = s.memo, self.rest(s)

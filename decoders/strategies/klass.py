@@ -37,9 +37,6 @@ class KLASS(Decoder):
     """
 
     source: ClassVar[str] = "KLASS, 2025, arXiv 2511.05664"
-    needs_mask: ClassVar[bool] = False
-    row_budget: ClassVar[bool] = True
-    keeps_vocabulary: ClassVar[bool] = True
     tau: float = option(0.6, "confidence above which a token may be committed", min=0, max=1)
     eps: float = option(0.015, "nats below which a prediction has not moved", min=0)
     history: int = option(2, "forwards in which it must not have moved", min=1)

@@ -23,9 +23,7 @@ class LeftToRight(Decoder):
     2503.09573, section 3.1). The model sees no later column, so its keys and values are reused exactly."""
 
     source: ClassVar[str] = "Arriola et al. 2025, arXiv 2503.09573"
-    needs_mask: ClassVar[bool] = False
-    needs_causal: ClassVar[bool] = True
-    exact: ClassVar[bool] = True
+    unbiased: ClassVar[bool] = True
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)
     top_p: float | None = option(None, "keep the smallest set of tokens with this probability", min=0, max=1)
     top_k: int | None = option(None, "keep this many tokens", min=1)

@@ -28,7 +28,6 @@ class FillAndRevise(Decoder):
     forwards; so it pays one forward for the finding that all is well, unless `max_post` is 0.
     """
 
-    needs_mask: ClassVar[bool] = False
     revises: ClassVar[bool] = True
     tau_mask: float = option(0.95, "confidence above which a mask is filled", min=0)
     at_least: int = option(1, "fill this many a forward in any case", min=1)
@@ -47,7 +46,7 @@ class FillAndRevise(Decoder):
         return replace(s, memo=Edits(zero, zero.bool(), self.fresh(s)))
 
     def query(self, s: State) -> Query:
-        return Query(s.tokens, s.editable, torch.zeros_like(s.key, dtype=torch.bool))
+        return Query(s.tokens, s.editable)
 
     def step(self, s: State, p: Pred) -> State:
         memo: Edits = s.memo

@@ -20,7 +20,6 @@ class LocalLeap(Decoder):
     """
 
     source: ClassVar[str] = "LocalLeap, 2025, arXiv 2510.07081"
-    needs_mask: ClassVar[bool] = False
     tau: float = option(0.9, "confidence from which a token is committed, and an anchor", min=0, max=1)
     relaxed: float = option(0.75, "confidence from which a token near an anchor is committed", min=0, max=1)
     radius: int = option(4, "how far an anchor reaches, in positions", min=0)

@@ -64,8 +64,6 @@ class LogicDiff(Decoder):
     """
 
     source: ClassVar[str] = "Aman 2026, arXiv 2603.26771"
-    needs_mask: ClassVar[bool] = False
-    row_budget: ClassVar[bool] = True
     steps: int | None = option(None, "forwards for the whole row; none: one per position", min=1)
     head: str = option(HEURISTIC, "who tells the roles: heuristic, nano, or a file of safetensors")
     connectives: str | tuple[int, ...] = option((), "heuristic: tokens that connect; a text is every token of it")
@@ -76,8 +74,8 @@ class LogicDiff(Decoder):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "needs_hidden", self.head != HEURISTIC)
-        object.__setattr__(self, "classify", read_head(str(SHIPPED.get(self.head, self.head))) if self.needs_hidden else None)
+        head = None if self.head == HEURISTIC else read_head(str(SHIPPED.get(self.head, self.head)))
+        object.__setattr__(self, "classify", head)
 
     def tokenized(self, encode: Callable[[str], list[int]]) -> Self:
         connectives, conclusions = (tuple(encode(x)) if isinstance(x, str) else x for x in (self.connectives, self.conclusions))

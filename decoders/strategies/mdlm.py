@@ -44,8 +44,8 @@ class Ancestral(Decoder):
     """
 
     source: ClassVar[str] = "Sahoo et al. 2024, arXiv 2406.07524; Austin et al. 2021, arXiv 2107.03006"
-    row_budget: ClassVar[bool] = True
-    exact: ClassVar[bool] = True
+    needs_mask: ClassVar[bool] = True
+    unbiased: ClassVar[bool] = True
     steps: int | None = option(None, "steps of time for the whole row; none: one per position", min=1)
     temperature: float = option(1.0, "0 takes the likeliest token", min=0)
 
@@ -66,7 +66,8 @@ class FirstHitting(Decoder):
     """
 
     source: ClassVar[str] = "Arriola et al. 2025, arXiv 2503.09573"
-    exact: ClassVar[bool] = True
+    needs_mask: ClassVar[bool] = True
+    unbiased: ClassVar[bool] = True
     temperature: float = option(1.0, "0 takes the likeliest token", min=0)
     top_p: float | None = option(None, "keep the smallest set of tokens with this probability", min=0, max=1)
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core import Decoder, Pred, Query, State, choose, only, option, top
+from decoders.core import Decoder, Pred, Query, State, choose, either, only, option, top
 from decoders.strategies.llada import per_window
 
 
@@ -36,7 +36,7 @@ class P2(Decoder):
     """
 
     source: ClassVar[str] = "Peng et al. 2025, arXiv 2502.03540"
-    row_budget: ClassVar[bool] = True
+    needs_mask: ClassVar[bool] = True
     revises: ClassVar[bool] = True
     phases: ClassVar[tuple[str, ...]] = ("denoise", "plan")
     steps: int | None = option(None, "steps for the whole row; none: one per position", min=1)
@@ -50,10 +50,8 @@ class P2(Decoder):
 
     def query(self, s: State) -> Query:
         draft: Draft = s.memo
-        causal = torch.zeros_like(draft.planning)
         decided = s.editable & ~s.open
-        plan = Query(draft.tokens, decided, causal)
-        return choose(draft.planning, plan, Query(s.tokens, s.editable, causal))
+        return either(draft.planning, Query(draft.tokens, decided), Query(s.tokens, s.editable))
 
     def phase(self, s: State) -> Tensor:
         draft: Draft = s.memo

@@ -50,8 +50,6 @@ class PCSampler(Decoder):
     """
 
     source: ClassVar[str] = "PC-Sampler, 2025, arXiv 2508.13021"
-    needs_mask: ClassVar[bool] = False
-    row_budget: ClassVar[bool] = True
     rarity: ClassVar[Tensor | None] = None  # (V,) float  what `corpus` holds
     steps: int | None = option(None, "forwards for the whole row; none: one per position", min=1)
     decay: float = option(0.25, "how much the order is from left to right; 0: not at all", min=0)

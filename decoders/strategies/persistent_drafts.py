@@ -39,14 +39,10 @@ class PersistentDrafts(Decoder):
     """
 
     source: ClassVar[str] = "cf. arXiv 2606.02955, 2510.00294, 2510.06133"
-    needs_candidates: ClassVar[bool] = True
+    needs_mask: ClassVar[bool] = True
     delta: float = option(0.75, "by how much Fréchet's lower bound must exceed the upper; smaller commits more", min=-1, max=1)
     ahead: int = option(3, "drafts that a forward may decide", min=0)
     keep: float = option(0.0, "probability that a draft must keep", min=0, max=1)
-
-    @property
-    def candidates(self) -> int:
-        return self.ahead
 
     def begin(self, s: State) -> State:
         return replace(s, memo=Drafts(s.tokens, torch.full_like(s.tokens, self.ahead)))
@@ -57,20 +53,19 @@ class PersistentDrafts(Decoder):
         drafted = s.open[:, None] & (d.rank[:, None] <= i)  # (B, A, W): candidate i shows the drafts up to number i
         asked = (s.open[:, None] & (d.rank[:, None] == i)).any(-1, keepdim=True)
         tokens = torch.where(drafted, d.tokens[:, None], s.tokens[:, None])
-        none = torch.zeros_like(s.key, dtype=torch.bool)
-        return Query(s.tokens, s.open, none, beside=Candidates(tokens, s.open[:, None] & ~drafted & asked))
+        return Query(s.tokens, s.open, beside=Candidates(tokens, s.open[:, None] & ~drafted & asked))
 
     def step(self, s: State, p: Pred) -> State:
         d: Drafts = s.memo
-        W, stands = s.tokens.shape[1], torch.ones_like(s.key, dtype=torch.bool)
-        tokens, confidence = p.part(0, W).best()
-        for i in range(self.ahead):
+        stands = torch.ones_like(s.key, dtype=torch.bool)
+        tokens, confidence = p.best()
+        for i, other in enumerate(p.beside):
             draft = s.open & (d.rank == i)
             beside = (s.open & ~draft).any(-1)  # otherwise the candidate wanted nothing
             lasts = draft & (tokens == d.tokens) & (confidence >= self.keep)
             stands = stands & lasts.any(-1) & beside
             s = s.commit(lasts & stands[:, None], tokens, confidence)
-            tokens, confidence = choose(stands, p.part(1 + i, W).best(), (tokens, confidence))
+            tokens, confidence = choose(stands, other.best(), (tokens, confidence))
         sure = top(score := only(s.open, confidence), jointly_likeliest(score, self.delta))
         wanted = only(self.counts(s), confidence)
         one = top(wanted, 1 - (sure & (wanted >= 0)).sum(-1))

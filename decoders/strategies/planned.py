@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from decoders.core import Decoder, Pred, Query, Sight, State, UsageError, Whole, Windows, choose, leftmost, option
+from decoders.core import Decoder, Pred, Query, Sight, State, UsageError, Whole, Windows, asks, choose, either, leftmost, option
 from decoders.stats.constants import among, constant
 from decoders.strategies.composed import Composed
 from decoders.strategies.fast_dllm import Threshold
@@ -112,8 +112,6 @@ class Planned(Composed):
     """
 
     source: ClassVar[str] = "Israel et al. 2025, arXiv 2510.18087"
-    needs_causal: ClassVar[bool] = True
-    needs_sight: ClassVar[bool] = True
     phases: ClassVar[tuple[str, ...]] = ("plan", "spans")
     answer: Decoder = option(Threshold(), "decodes the spans")
     promise: str | tuple[int, ...] = option((151669, 151670), "the two tokens around a promise; ids are written 12+7")
@@ -127,8 +125,7 @@ class Planned(Composed):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "phases", ("plan", *(self.answer.phases or ("spans",))))
-        object.__setattr__(self, "needs_sight", True)
-        if self.answer.needs_causal or self.answer.needs_sight:
+        if {"causal", "sight"} & asks(self.answer):
             raise UsageError(f"Planned: {type(self.answer).__name__} cannot write spans, since it says itself what positions see")
         for name, count in COUNTS.items():
             value = getattr(self, name)
@@ -221,8 +218,7 @@ class Planned(Composed):
         for k in range(self.spans):
             own, q = self.own(s, m, k), self.answer.query(self.shown(s, m, k))
             tokens, want = torch.where(own, q.tokens, tokens), want | (q.want & own)
-        spans = Query(tokens, want, torch.zeros_like(m.spanning))
-        return replace(choose(m.spanning, spans, self.writer.query(s)), sight=m.sight)
+        return replace(either(m.spanning, Query(tokens, want), self.writer.query(s)), sight=m.sight)
 
     def step(self, s: State, p: Pred) -> State:
         return choose(s.memo.spanning, self.fill(s, p), self.write(s, p))

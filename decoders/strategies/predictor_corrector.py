@@ -39,9 +39,7 @@ class PredictorCorrector(Decoder):
     """
 
     source: ClassVar[str] = "Campbell et al. 2022, arXiv 2205.14987; Austin et al. 2021, arXiv 2107.03006"
-    needs_mask: ClassVar[bool] = False
     revises: ClassVar[bool] = True
-    row_budget: ClassVar[bool] = True
     phases: ClassVar[tuple[str, ...]] = ("predict", "correct")
     steps: int | None = option(None, "forwards for the whole row; none: one per position", min=1)
     correctors: int = option(1, "corrector steps after each predictor step", min=0)
@@ -64,7 +62,7 @@ class PredictorCorrector(Decoder):
 
     def query(self, s: State) -> Query:
         want = s.editable if s.mask_id is None else s.open
-        return Query(s.tokens, want, torch.zeros_like(s.key, dtype=torch.bool))
+        return Query(s.tokens, want)
 
     def step(self, s: State, p: Pred) -> State:
         if s.mask_id is not None:

@@ -43,7 +43,7 @@ class ReMDM(Decoder):
     """
 
     source: ClassVar[str] = "Wang et al. 2025, arXiv 2503.00307"
-    row_budget: ClassVar[bool] = True
+    needs_mask: ClassVar[bool] = True
     revises: ClassVar[bool] = True
     steps: int | None = option(None, "forwards for the whole row; none: one per position", min=1)
     schedule: Literal["cap", "rescale", "conf", "loop", "forward_backward"] = option("cap", "how sigma follows time")

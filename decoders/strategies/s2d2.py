@@ -15,6 +15,7 @@ from decoders.core import (
     State,
     above,
     choose,
+    either,
     first_run,
     leftmost,
     only,
@@ -94,8 +95,7 @@ class S2D2(Decoder):
     """
 
     source: ClassVar[str] = "Han et al. 2026, arXiv 2603.25702"
-    needs_causal: ClassVar[bool] = True
-    asks_ahead: ClassVar[bool] = True
+    needs_mask: ClassVar[bool] = True
     phases: ClassVar[tuple[str, ...]] = ("draft", "verify")
     outcomes: ClassVar[tuple[str, ...]] = ("base", "accepted", "resampled", "ratio", "confident")
     route: Route = option("always", "which drafts are verified")
@@ -142,8 +142,8 @@ class S2D2(Decoder):
     def query(self, s: State) -> Query:
         d: Draft = s.memo
         span = first_run(s.open)
-        verify = Query(torch.where(span, d.tokens, s.tokens), span, torch.ones_like(d.verify))
-        return choose(d.verify, verify, Query(s.tokens, s.open, torch.zeros_like(d.verify)))
+        verify = Query(torch.where(span, d.tokens, s.tokens), span, torch.ones_like(d.verify), ahead=True)
+        return either(d.verify, verify, Query(s.tokens, s.open))
 
     def step(self, s: State, p: Pred) -> State:
         p = p.filtered(self.temperature, self.top_k, self.top_p)
@@ -304,9 +304,8 @@ class Coupled(Decoder):
     """
 
     source: ClassVar[str] = "after Han et al. 2026, arXiv 2603.25702"
-    needs_causal: ClassVar[bool] = True
-    asks_ahead: ClassVar[bool] = True
-    exact: ClassVar[bool] = True
+    needs_mask: ClassVar[bool] = True
+    unbiased: ClassVar[bool] = True
     phases: ClassVar[tuple[str, ...]] = ("draft", "verify")
     outcomes: ClassVar[tuple[str, ...]] = ("accepted", "resampled")
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)
@@ -329,7 +328,7 @@ class Coupled(Decoder):
 
     def query(self, s: State) -> Query:
         m: Coupling = s.memo
-        return Query(torch.where(s.open & m.verify[:, None], m.drafts, s.tokens), s.open, m.verify)
+        return Query(torch.where(s.open & m.verify[:, None], m.drafts, s.tokens), s.open, m.verify, ahead=True)
 
     def step(self, s: State, p: Pred) -> State:
         m: Coupling = s.memo

@@ -30,7 +30,6 @@ class Saber(Decoder):
     """
 
     source: ClassVar[str] = "Saber, 2025, arXiv 2510.18165"
-    needs_mask: ClassVar[bool] = False
     revises: ClassVar[bool] = True
     at_least: int = option(2, "commit this many a forward in any case", min=1)
     share: float = option(0.125, "how many are taken back, of what was just committed", min=0, max=1)
@@ -41,7 +40,7 @@ class Saber(Decoder):
         return replace(s, memo=Running(zero.double(), zero))
 
     def query(self, s: State) -> Query:
-        return Query(s.tokens, s.editable, torch.zeros_like(s.key, dtype=torch.bool))
+        return Query(s.tokens, s.editable)
 
     def step(self, s: State, p: Pred) -> State:
         memo: Running = s.memo

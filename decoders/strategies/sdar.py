@@ -31,7 +31,6 @@ class SDAR(Decoder):
     """
 
     source: ClassVar[str] = "Cheng et al. 2025, arXiv 2510.06303"
-    needs_mask: ClassVar[bool] = False
     by: Literal["sequential", "low_confidence_static", "low_confidence_dynamic", "entropy_bounded"] = option(
         "low_confidence_dynamic", "which predictions to commit"
     )

@@ -35,7 +35,6 @@ class SlowFast(Decoder):
     """
 
     source: ClassVar[str] = "Slow-Fast Sampling, 2025, arXiv 2506.10848"
-    needs_mask: ClassVar[bool] = False
     phases: ClassVar[tuple[str, ...]] = ("explore", "fast")
     tau: float = option(0.9, "confidence from which a token of the span is committed", min=0, max=1)
     low: float = option(0.3, "confidence from which a position may be the end of the span", min=0, max=1)

@@ -39,7 +39,6 @@ class Gemma(Decoder):
     """
 
     source: ClassVar[str] = "transformers 5.23, DiffusionGemma; Ben-Hamu et al. 2025, arXiv 2505.24857"
-    needs_mask: ClassVar[bool] = False
     revises: ClassVar[bool] = True
     block_steps: int = option(48, "forwards for a window, at most", min=1)
     bound: float = option(0.1, "of the entropies summed, in nats", min=0)
@@ -57,8 +56,7 @@ class Gemma(Decoder):
         return self.t_min + (self.t_max - self.t_min) * left
 
     def query(self, s: State) -> Query:
-        both = torch.zeros_like(s.key, dtype=torch.bool)
-        return Query(torch.where(s.open, s.blank(), s.tokens), s.editable, both, level=self.temperature(s.step - 1))
+        return Query(torch.where(s.open, s.blank(), s.tokens), s.editable, level=self.temperature(s.step - 1))
 
     def step(self, s: State, p: Pred) -> State:
         memo: Draft = s.memo
@@ -90,13 +88,12 @@ class BlockRefinement(Decoder):
     """
 
     source: ClassVar[str] = "diffusers 0.42, BlockRefinementScheduler"
-    needs_mask: ClassVar[bool] = False
     block_steps: int | None = option(None, "forwards for a window, at most; none: one per position", min=1)
     tau: float = option(0.7, "confidence above which a token is committed", min=0)
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)
 
     def query(self, s: State) -> Query:
-        return Query(torch.where(s.open, s.blank(), s.tokens), s.open, torch.zeros_like(s.key, dtype=torch.bool))
+        return Query(torch.where(s.open, s.blank(), s.tokens), s.open)
 
     def step(self, s: State, p: Pred) -> State:
         tokens, confidence = p.draw(s, self.temperature)
@@ -119,15 +116,13 @@ class UniformDDIM(Decoder):
     """
 
     source: ClassVar[str] = "Song et al. 2021, arXiv 2010.02502, appendix A"
-    needs_mask: ClassVar[bool] = False
     revises: ClassVar[bool] = True
-    row_budget: ClassVar[bool] = True
     steps: int | None = option(None, "forwards for the whole row; none: one per position", min=1)
     temperature: float = option(1.0, "0 takes the likeliest token", min=0)
     eta: float = option(0.0, "0: nothing turns to noise again; 1: as much as can", min=0, max=1)
 
     def query(self, s: State) -> Query:
-        return Query(s.tokens, s.editable, torch.zeros_like(s.key, dtype=torch.bool))
+        return Query(s.tokens, s.editable)
 
     def step(self, s: State, p: Pred) -> State:
         if s.mask_id is not None:

@@ -31,7 +31,7 @@ class WINO(Decoder):
     """
 
     source: ClassVar[str] = "Hong et al. 2025, arXiv 2507.18578"
-    needs_leave_one_out: ClassVar[bool] = True
+    needs_mask: ClassVar[bool] = True
     revises: ClassVar[bool] = True
     tau: float = option(0.6, "confidence above which a token is decided", min=0, max=1)
     tau_back: float = option(0.9, "confidence below which a decided token is taken back", min=0, max=1)
@@ -45,7 +45,7 @@ class WINO(Decoder):
 
     def query(self, s: State) -> Query:
         decided = s.editable & ~s.open
-        return Query(s.tokens, s.editable, torch.zeros_like(s.key, dtype=torch.bool), left_out=decided)
+        return Query(s.tokens, s.editable, left_out=decided)
 
     def step(self, s: State, p: Pred) -> State:
         before: Tensor = s.memo  # (B,) how many the forward before has decided

@@ -211,8 +211,19 @@ class GrowingMemo(Decoder):
 
 
 @dataclass(frozen=True)
-class UndeclaredCausal(Decoder):
-    """Asks causally without saying so."""
+class SometimesCausal(Decoder):
+    """Asks causally in windows of some widths only."""
+
+    def query(self, s: State) -> Query:
+        return Query(s.tokens, leftmost(s.open), torch.ones_like(s.open[:, 0]) if s.tokens.shape[1] > 8 else None)
+
+    def step(self, s: State, p: Pred) -> State:
+        return fair(s, p)
+
+
+@dataclass(frozen=True)
+class UnsaidAhead(Decoder):
+    """Asks causally about all that is open and does not say `ahead`."""
 
     def query(self, s: State) -> Query:
         return Query(s.tokens, s.open, torch.ones_like(s.open[:, 0]))
@@ -222,10 +233,11 @@ class UndeclaredCausal(Decoder):
 
 
 @dataclass(frozen=True)
-class UndeclaredAhead(UndeclaredCausal):
-    """Asks causally about all that is open and says only that it asks causally."""
+class Grows(Decoder):
+    """Sets the size of its window beyond the room that there is."""
 
-    needs_causal: ClassVar[bool] = True
+    def step(self, s: State, p: Pred) -> State:
+        return replace(fair(s, p), size=s.size + 1)
 
 
 @dataclass(frozen=True)
@@ -271,6 +283,7 @@ CONTROLS: dict[type[Decoder], str] = {
     OtherDevice: "meta_safe", RowLoop: "no_loops", PositionLoop: "no_loops", InPlace: "pure", Overwrites: "given_stays_given",
     MaskIsOpen: "given_stays_given", BatchMean: "batch_invariant", PaddedQuota: "batch_invariant", GlobalRandom: "pure",
     Remembers: "pure", Endless: "terminates", Undecided: "terminates", SilentlyRevises: "moves_are_legal",
-    GrowingMemo: "moves_are_legal", UndeclaredCausal: "asks_what_it_may", UndeclaredAhead: "asks_what_it_may", RawLogits: "packing",
+    GrowingMemo: "moves_are_legal", SometimesCausal: "asks_what_it_may", UnsaidAhead: "asks_what_it_may",
+    Grows: "moves_are_legal", RawLogits: "packing",
     Prints: "compiles", Unwritable: "spec_round_trip",
 }

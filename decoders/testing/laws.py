@@ -33,6 +33,8 @@ from decoders.core import (
     UsageError,
     Windows,
     apply,
+    asks,
+    candidates,
     decode,
     layout,
     leftmost,
@@ -41,6 +43,7 @@ from decoders.core import (
     session_spec,
     view,
 )
+from decoders.core.needs import said
 from decoders.registry import get, spec_of
 from decoders.strategies.left_to_right import LeftToRight
 from decoders.testing.engine import Engine, Request
@@ -209,16 +212,18 @@ def terminates(decoder: Decoder) -> None:
 
 
 def asks_what_it_may(decoder: Decoder) -> None:
-    """Queries have the shapes and types that `Query` says, and causal ones are declared."""
+    """Queries have the shapes and types that `Query` says, and all ask the same of a model; `ahead` is said where it is so."""
     for room in rooms(decoder):
         for m in run(room, decoder):
             q, (B, W) = m.query, (len(m.before.tokens), m.before.width)
             expect(q.tokens.shape == (B, W) and q.tokens.dtype == torch.long, f"{room.name}: Query.tokens is not (B, W) long")
             expect(q.want.shape == (B, W) and q.want.dtype == torch.bool, f"{room.name}: Query.want is not (B, W) bool")
-            expect(q.causal.shape == (B,) and q.causal.dtype == torch.bool, f"{room.name}: Query.causal is not (B,) bool")
-            expect(decoder.needs_causal or not q.causal.any(), f"{room.name}: a causal query, but needs_causal is not declared")
-            ahead = q.want & ~leftmost(view(m.before).open) & (q.causal & m.live)[:, None]
-            expect(decoder.asks_ahead or not ahead.any(), f"{room.name}: a causal query ahead of the leftmost open position, undeclared")
+            asked = asks(decoder, room.model.block_causal)
+            expect(said(q) <= asked, f"{room.name}: a query asks for {sorted(said(q) - asked)}, and the first one did not")
+            if q.causal is not None:
+                expect(q.causal.shape == (B,) and q.causal.dtype == torch.bool, f"{room.name}: Query.causal is not (B,) bool")
+                ahead = q.want & ~leftmost(view(m.before).open) & (q.causal & m.live)[:, None]
+                expect(q.ahead or not ahead.any(), f"{room.name}: a causal row wants more than its leftmost position; say `ahead`")
 
 
 def moves_are_legal(decoder: Decoder) -> None:
@@ -237,8 +242,11 @@ def moves_are_legal(decoder: Decoder) -> None:
                 form == [(path, x.shape, x.dtype) if isinstance(x, Tensor) else (path, x) for path, x in leaves(t.memo).items()],
                 f"{room.name}: the memo changed its structure",
             )
-            for name in ("editable", "position", "size", "opened", "windows", "key"):
+            for name in ("editable", "position", "room", "opened", "windows", "key"):
                 expect((getattr(s, name) == getattr(t, name))[m.live].all(), f"{room.name}: a step changed State.{name}")
+            expect((t.size <= t.room)[m.live].all(), f"{room.name}: a step set State.size beyond State.room")
+            if "resizes" not in asks(decoder, room.model.block_causal):
+                expect((s.size == t.size)[m.live].all(), f"{room.name}: a step changed State.size, which the first one left alone")
             changed = (s.tokens != t.tokens) | (s.open != t.open)
             expect(not (changed & ~s.editable & live).any(), f"{room.name}: a step changed a position that is not editable")
             if not decoder.revises:
@@ -297,10 +305,15 @@ def no_loops(decoder: Decoder) -> None:
         c = room.layout(decoder)
         s, f = view(c), prepare(room.plan(decoder), c)
         p = room.session(decoder, c)(f)
-        count = Count()  # type: ignore[no-untyped-call]  # torch's own constructor
-        with count:
+
+        def once() -> None:
             decoder.query(s)
             decoder.begin(decoder.step(s, p))
+
+        once()  # what is made once and kept is made now
+        count = Count()  # type: ignore[no-untyped-call]  # torch's own constructor
+        with count:
+            once()
         return count.calls
 
     small, tall, wide = operations(2, 6), operations(4, 6), operations(2, 12)
@@ -372,7 +385,7 @@ def engine_agrees(decoder: Decoder) -> None:
             for p in (plan, OTHER)
         ]
         alone = iter(room.decode(decoder, room.prompts))
-        rows = Engine(room.model, 2, columns, width, attention=decoder.needs_attention, candidates=decoder.candidates).run(requests)
+        rows = Engine(room.model, 2, columns, width, attention="attention" in asks(decoder), candidates=candidates(decoder)).run(requests)
         for r, row in zip(requests, rows, strict=True):
             same = next(alone) if r.plan is plan else guest(room.model, r)
             expect(row == same, f"{room.name}: in an engine {row} and without {same} ({spec_of(r.plan.decoder)})")

@@ -22,6 +22,7 @@ from decoders.core import (
     Plan,
     Shape,
     apply,
+    asks,
     choose,
     enter,
     generated,
@@ -127,7 +128,8 @@ def state(open_, editable, mask_id=MASK):
     column, rows = torch.arange(W).expand(B, W), torch.arange(B)
     return State(
         tokens=torch.where(open_, MASK, column), open=open_, editable=editable, confidence=torch.zeros(B, W), committed_at=column - 1,
-        position=column, size=rows * 0 + W, opened=open_.sum(-1), windows=rows * 0 + 1, step=rows, clock=rows + 5, key=rows,
+        position=column, size=rows * 0 + W, room=rows * 0 + W, opened=open_.sum(-1),
+        windows=rows * 0 + 1, step=rows, clock=rows + 5, key=rows,
         mask_id=mask_id, vocab=11,
     )
 
@@ -530,7 +532,7 @@ def test_stopping_early_cuts_nothing_but_the_tail(toy, spec):
     ended = decode(toy, get(spec), PROMPTS, length=24, windows=Blocks(4))
     assert [row.tokens for row in ended] == [row.tokens for row in through]
     spent, all_ = (sum(row.nfe for row in rows) for rows in (ended, through))
-    assert spent <= all_ if get(spec).resizes else spent < all_  # its row is one window, which it may still revise
+    assert spent <= all_ if "resizes" in asks(get(spec)) else spent < all_  # its row is one window, which it may still revise
     assert "stop" in {row.finish_reason for row in ended}
     assert {row.finish_reason for row in through} == {"length"}
 

@@ -87,7 +87,7 @@ def test_a_decoder_comes_back_from_its_spec(decoder):
         ("no_such_module:Class", "cannot be loaded: ModuleNotFoundError"),
         ("decoders.strategies.llada:Lama", "has no 'Lama'"),
         ("decoders.strategies.llada:per_window", "is not a dataclass"),
-        ("decoders.caches.exact:Exact", "is not a Decoder"),
+        ("decoders.core.cache:Exact", "is not a Decoder"),
     ],
 )
 def test_a_mistake_gets_one_clear_line(spec, message):

@@ -15,7 +15,7 @@ from transformers import Qwen3ForCausalLM
 
 from decoders import Blocks, Decoder, Generator, Pred, State, decode, get, get_cache
 from decoders.cli import main
-from decoders.core import Fixed, Plan, SessionSpec, Shape, Whole, layout, prepare
+from decoders.core import Fixed, Plan, SessionSpec, Shape, Whole, candidates, layout, prepare
 from decoders.engine import CannotCapture, Graph, Recorded
 from decoders.engine.buffers import assign, leaves, owned
 from decoders.engine.graph import thinned
@@ -93,7 +93,7 @@ def test_a_graph_decodes_what_the_loop_does(here: Qwen3ForCausalLM, place: Place
         found = rows(model, decoder, cache, poll=poll, runner=graph)
     same(found, rows(model, decoder, cache))
     report = graph.report()
-    if decoder.needs_candidates or decoder.candidates:  # their session keeps count of candidates on the way
+    if candidates(decoder):  # their session keeps count of candidates on the way
         assert list(report.eager) == ["TransformersModel has no forward of fixed shape for this"]
         assert len(told) == 1
     else:

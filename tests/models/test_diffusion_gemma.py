@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import pytest
 import torch
@@ -72,7 +71,6 @@ def model(tiny, monkeypatch):
 class Patient(Decoder):
     """Commits nothing until the last of a window's steps, then everything."""
 
-    needs_mask: ClassVar[bool] = False
     steps: int = 3
 
     def step(self, s, p):
@@ -83,7 +81,6 @@ class Patient(Decoder):
 class Keep(Decoder):
     """Commits the noise that it finds, so that a text never changes."""
 
-    needs_mask: ClassVar[bool] = False
 
     def step(self, s, p):
         return s.commit(s.open, s.tokens, p.best()[1])

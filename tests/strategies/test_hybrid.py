@@ -13,6 +13,7 @@ from conftest import BY_COST
 from decoders import Blocks, Decoder, Generator, Pred, State, UsageError, decode, get, get_cache, spec_of
 from decoders.cli import main
 from decoders.cli.show import Watching
+from decoders.core import asks
 from decoders.models.adapter import TransformersModel
 from decoders.models.source import load_model
 from decoders.strategies.hybrid import Hybrid
@@ -328,12 +329,13 @@ def test_auto_looks_at_the_model():
 
 
 def test_it_needs_what_its_parts_need():
-    assert not get("hybrid").needs_causal
-    assert get("hybrid:ar=wide").needs_causal
-    assert not get("hybrid:mode=frontier,ar=wide").needs_causal
-    assert get("hybrid:answer=left_to_right").needs_causal
+    for blocks in (False, True):
+        assert "causal" not in asks(get("hybrid"), blocks)
+        assert ("causal" in asks(get("hybrid:ar=wide"), blocks)) == blocks
+        assert "causal" not in asks(get("hybrid:mode=frontier,ar=wide"), blocks)
+        assert "causal" in asks(get("hybrid:answer=left_to_right"), blocks)
     assert get("hybrid:answer=ancestral").needs_mask
-    assert get("frontier:base=(llada:steps=4)").row_budget
+    assert get("frontier:base=(llada:steps=4)").steps == 4
     assert get("hybrid").phases == ("reasoning", "answer")
 
 
@@ -392,7 +394,8 @@ def state(open_):
     zero, rows = torch.zeros(B, W, dtype=torch.long), torch.zeros(B, dtype=torch.long)
     return State(
         tokens=zero + 2, open=open_, editable=torch.ones_like(open_), confidence=zero.float(), committed_at=zero - 1,
-        position=torch.arange(W).expand(B, W), size=rows + W, opened=open_.sum(-1), windows=rows + 1, step=rows, clock=rows, key=rows,
+        position=torch.arange(W).expand(B, W), size=rows + W, room=rows + W, opened=open_.sum(-1),
+        windows=rows + 1, step=rows, clock=rows, key=rows,
         mask_id=2, vocab=3,
     )
 

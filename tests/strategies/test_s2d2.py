@@ -103,9 +103,9 @@ def test_the_distances_in_the_documentation_are_measured(options: str) -> None:
 
 
 def test_what_is_exact_says_so() -> None:
-    assert Coupled.exact
-    assert not S2D2.exact
-    assert not EditingS2D2.exact
+    assert Coupled.unbiased
+    assert not S2D2.unbiased
+    assert not EditingS2D2.unbiased
 
 
 # --- exact form equals autoregression ---------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from decoders import Blocks, Pred, State, UsageError, decode, get
-from decoders.core import Trace, best_of_runs, near, within_bound
+from decoders.core import Trace, asks, best_of_runs, near, within_bound
 from decoders.strategies.ada_block import AdaBlock
 from decoders.testing.toy import ToyModel
 from decoders_bench.golden.runner import replay
@@ -125,11 +125,11 @@ def test_klass_waits_until_a_prediction_rests():
     assert (~d.step(d.begin(window(0.9, 0.8)[0]), window(0.9, 0.8)[1]).open).tolist() == [[True, False]]
 
 
-def test_what_a_memo_takes_is_counted_and_grows_with_the_vocabulary_only_where_that_is_declared():
+def test_what_a_memo_takes_is_counted_and_grows_with_the_vocabulary_only_where_that_is_said():
     for spec in ("klass", "credit", "frontier:base=(klass)", "hierarchy", "saber", "slow_fast"):
         d = get(spec)
         small, large = (decode(ToyModel(vocab=v), d, ROWS[:1], length=6)[0].memo_bytes for v in (11, 44))
-        assert (large > small) == d.keeps_vocabulary == ("klass" in spec), spec
+        assert (large > small) == ("vocabulary" in asks(d)) == ("klass" in spec), spec
     assert decode(TOY, get("klass"), [[1]], length=6)[0].memo_bytes == 7 * 11 * 4 + 7 * 8
     assert decode(TOY, get("threshold"), [[1]], length=6)[0].memo_bytes == 0
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from decoders import Generator, get
+from decoders.core import options
 from decoders_bench.common.evaluate import loaded
 from decoders_bench.common.outcome import Batch, Clock, agreeing, decode_items, hit_rate, lost_and_won
 from decoders_bench.common.workers import spread
@@ -180,7 +181,7 @@ def jobs_for(
         for decoder in decoders or ("threshold:tau=0.9", rows.budget):
             if caches:
                 out.append(Job(changed, decoder, tuple(caches), seed=seed, clock=clock))
-            if blocks and not get(decoder).row_budget:
+            if blocks and "steps" not in options(type(get(decoder))):
                 out.append(Job(changed, decoder, tuple(blocks), "nano:attention=block", seed, clock))
     return out
 

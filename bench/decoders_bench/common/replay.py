@@ -39,10 +39,6 @@ class Replayed(Composed):
     def parts(self) -> Sequence[Decoder]:
         return (self.decoder,)
 
-    @property
-    def candidates(self) -> int:
-        return self.decoder.candidates
-
     def windows(self, asked: Windows, block_causal: bool) -> Windows:
         return self.decoder.windows(asked, block_causal)
 
@@ -59,8 +55,9 @@ class Replayed(Composed):
         return self.decoder.phase(s)
 
     def step(self, s: State, p: Pred) -> State:
-        s = replace(s, memo=self.decoder.step(s, p).memo)
-        tokens, confidence = (x[:, : s.tokens.shape[1]] for x in p.best())  # of the row's own canvas, if there are others
+        stepped = self.decoder.step(s, p)
+        s = replace(s, memo=stepped.memo, size=stepped.size)
+        tokens, confidence = p.best()
         quota = constant(self.commits, s.clock.device)[s.clock.clamp(max=len(self.commits) - 1)]
         return s.commit(top(only(s.open, confidence), quota), tokens, confidence)
 

@@ -155,7 +155,7 @@ def noise(truth: Truth, samples: int) -> tuple[float, float]:
 def measure(trial: Trial) -> Found:
     decoder = get(trial.decoder)
     off, nfe = distance(decoder, trial.truth.oracle(), trial.samples, trial.seed)
-    return Found(trial, decoder.exact, nfe, off, *noise(trial.truth, trial.samples))
+    return Found(trial, decoder.unbiased, nfe, off, *noise(trial.truth, trial.samples))
 
 
 def measure_all(trials: Sequence[Trial], workers: int, notify: Callable[[object], None] = lambda _: None) -> list[Found]:

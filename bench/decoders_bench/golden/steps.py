@@ -18,7 +18,7 @@ def state(tokens: torch.Tensor, mask_id: int, vocab: int, opened: torch.Tensor |
     zero, none = torch.zeros(B, dtype=torch.long), torch.full((B, W), -1)
     return State(
         tokens=tokens, open=open, editable=open, confidence=torch.zeros(B, W), committed_at=none, position=torch.arange(W).expand(B, W),
-        size=zero + W, opened=open.sum(-1) if opened is None else opened, windows=zero + 1, step=zero, clock=zero, key=zero,
+        size=zero + W, room=zero + W, opened=open.sum(-1) if opened is None else opened, windows=zero + 1, step=zero, clock=zero, key=zero,
         mask_id=mask_id, vocab=vocab,
     )
 

@@ -125,7 +125,7 @@ def preflight(grid: Grid) -> None:
         if question not in asked:
             for item in chosen:
                 run.encode(item.prompt, length)
-        divides = run.decoder.row_budget and cell.block is not None
+        divides = getattr(run.decoder, "steps", None) is not None and cell.block is not None
         if (cell.decoder, cell.cache, cell.block) not in seen or (divides and (cell.template, cell.seed) == (0, grid.seeds[0])):
             run([chosen[0].prompt], length=length, block=cell.block, max_steps=1)
         asked.add(question)

@@ -17,7 +17,7 @@ from sglang.srt.dllm.algorithm.base import DllmAlgorithm
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from decoders.core import Blocks, Decoder, Pred, State, UsageError, choose
+from decoders.core import Blocks, Decoder, Pred, State, UsageError, asks, choose, refuse
 from decoders.registry import get, unfolded
 
 OURS = ("seed", "stop_ids")
@@ -43,24 +43,18 @@ class Block:
     start: int
 
 
-NEEDS = {
-    "needs_causal": "asks what follows from the left alone", "needs_sight": "hides parts of the text from each other",
-    "needs_leave_one_out": "predicts positions without themselves in sight", "needs_candidates": "asks about several canvases at once",
-    "resizes": "changes the length of the row",
-}
-"""What a strategy may ask of a model, and SGLang's loop does not do."""
+ABLE = {"mask", "blocks", "vocabulary"}
+"""What SGLang's loop, which shows one block after the other, each whole to itself, can do of all that a strategy may ask."""
 
 
 def hostable(spec: str, decoder: Decoder) -> None:
     """Raises `UsageError` for a strategy that SGLang's loop cannot host."""
     if unfolded(spec)[1] is not None:
         raise UsageError(f"{spec} is a preset with a cache of its own, and under SGLang the cache is SGLang's; name the decoder alone")
+    refuse(spec, asks(decoder, block_causal=True), ABLE, "SGLang")
     asked = Blocks(8)
-    why = next((said for name, said in NEEDS.items() if getattr(decoder, name)), "")
-    if not why and (decoder.windows(asked, True) is not asked or decoder.padding):
-        why = "lays out the row itself"
-    if why:
-        raise UsageError(f"{spec} {why}, and SGLang shows one block after the other, each whole to itself; take a strategy that does not")
+    if decoder.windows(asked, True) is not asked:
+        raise UsageError(f"{spec} lays out the row itself, and SGLang shows one block after the other; take a strategy that does not")
 
 
 def merged(f: Callable[..., Tensor], *trees: Any) -> Any:
@@ -125,7 +119,8 @@ class Strategy(DllmAlgorithm):
         key = zero + self.seed if seeds is None else seeds.long()
         s = State(
             tokens=tokens.clone(), open=open_, editable=open_, confidence=torch.zeros_like(tokens, dtype=torch.float32),
-            committed_at=torch.full_like(tokens, -1), position=place, size=zero + W, opened=open_.sum(-1), windows=zero + 1, step=zero,
+            committed_at=torch.full_like(tokens, -1), position=place, size=zero + W, room=zero + W,
+            opened=open_.sum(-1), windows=zero + 1, step=zero,
             clock=zero, key=key, mask_id=self.mask_id, vocab=self.vocab, stop_ids=self.stop_ids, block_causal=True,
         )
         s = self.decoder.init(s)

@@ -158,9 +158,6 @@ class Compact(Pred):
             return self
         return replace(self, edits=(*self.edits, ("filtered", (temperature, top_k, top_p))))
 
-    def part(self, which: Tensor | int, width: int) -> Pred:
-        raise WantsRowsError("part of several canvases")
-
     def probs_at(self, where: Tensor) -> Tensor:
         raise WantsRowsError("a whole distribution")
 

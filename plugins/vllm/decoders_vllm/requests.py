@@ -16,7 +16,7 @@ from vllm.v1.worker.gpu.sample.logits_processor.interface import LogitsProcessor
 
 from decoders import registry
 from decoders.cli.options import with_options
-from decoders.core import Cache, Decoder, UsageError, option_named, suggest
+from decoders.core import Cache, Decoder, UsageError, asks, option_named, refuse, suggest
 from decoders.reasoning.reasoner import wants
 from decoders.strategies.hybrid import Hybrid
 from decoders_vllm.rows import FREE, Way
@@ -56,6 +56,10 @@ class Request:
     """What is given right of the prompt, FREE where it is to be filled."""
 
 
+ABLE = {"mask", "blocks", "causal", "ahead"}
+"""What the engine can do of all that a decoder may ask."""
+
+
 @lru_cache(maxsize=1024)
 def way_of(served: Served, spec: str, stop: bool, infill: bool) -> Way:
     """The decoder of a spec on this model, in the engine. Raises `UsageError` if it cannot be."""
@@ -71,30 +75,21 @@ def check(served: Served, decoder: Decoder, spec: str, infill: bool) -> None:
     """Raises `UsageError` for what the engine cannot do."""
     if wants(decoder):
         raise UsageError(f"{spec} asks another model to reason; do that first, put it into the prompt, and name the decoder of the answer")
-    if served.mask_id is None and decoder.needs_mask:
-        raise UsageError(f"{spec} needs a model with a mask token, and the family {served.family} has none")
-    if served.causal and (decoder.needs_causal or decoder.windows(served.windows, True) != served.windows):
+    asked = asks(decoder, block_causal=True)
+    if served.mask_id is None:
+        refuse(spec, asked & {"mask"}, (), f"the family {served.family}")
+    if served.causal and ("causal" in asked or decoder.windows(served.windows, True) != served.windows):
         raise UsageError(
             f"{spec} asks what follows from the left alone, or works on less than whole canvases, which the family {served.family} does "
             "not carry; take a diffusion decoder such as gemma"
         )
-    if decoder.asks_ahead and not served.shifted:
+    if "ahead" in asked and not served.shifted:
         raise UsageError(
             f"{spec} verifies several positions in one causal forward; output i of the family {served.family} predicts position i, which "
             "takes a doubled sequence that vLLM's attention does not carry; take left_to_right or a diffusion decoder, or decode it with "
             "decoders.Generator"
         )
-    for flag, what in (
-        ("needs_sight", "hides parts of the text from each other"), ("needs_leave_one_out", "leaves out a position's own token"),
-        ("needs_candidates", "shows several canvases in one forward"), ("resizes", "changes the length of its window"),
-        ("needs_attention", "reads attention maps"), ("needs_hidden", "reads hidden states"),
-    ):
-        if getattr(decoder, flag):
-            raise UsageError(f"{spec} {what}, which vLLM does not carry; decode it with decoders.Generator")
-    if decoder.keeps_vocabulary:
-        raise UsageError(f"{spec} keeps numbers for the whole vocabulary, too much for all slots; decode it with decoders.Generator")
-    if decoder.padding:
-        raise UsageError(f"{spec} gives end tokens behind the row, and in a block-causal model nothing sees them")
+    refuse(spec, asked, ABLE, "vLLM (decode it with decoders.Generator)")
     if infill and isinstance(decoder, Hybrid) and decoder.windows(served.windows, True) != served.windows:
         raise UsageError(f"{spec} reasons in windows of one position, which is not for infill here; say ar=wide")
 
@@ -140,7 +135,7 @@ def request_of(served: Served, args: Mapping[str, Any] | None, max_tokens: int |
         if len(pins) > max_tokens:
             raise UsageError(f"infill has {len(pins)} positions, and max_tokens is {max_tokens}; give at least as many")
         check_budget(way.decoder, served, max_tokens - (pins.index(FREE) if pins else 0), spec)
-    elif way.decoder.row_budget and getattr(way.decoder, "steps", None) is not None:
+    elif getattr(way.decoder, "steps", None) is not None:
         raise UsageError(f"{spec} has a budget of steps for the whole row; give max_tokens")
     return Request(way, seed, pins)
 
@@ -162,7 +157,7 @@ def check_budget(decoder: Decoder, served: Served, length: int, spec: str) -> No
     """A budget of steps for the whole row has to be divisible by the number of its windows, and that depends on where in a block the
     prompt ends, which nobody knows here. Raises `UsageError` unless it is divisible whatever that is."""
     steps = getattr(decoder, "steps", None)
-    if not decoder.row_budget or steps is None:
+    if steps is None:
         return
     counts = {-(-n // served.window) for n in (length, length + served.window - 1)}
     if any(steps % count for count in counts):

@@ -130,7 +130,8 @@ def view(rows: Rows, facts: Facts, width: int) -> State:
     cut |= {"open": cut["open"] & own, "editable": cut["editable"] & own}
     place = rows.start[:, None] + torch.arange(width, device=rows.base.device)
     return State(
-        **cut, position=place, size=rows.size, opened=rows.opened, windows=rows.windows, step=rows.step, clock=rows.clock, key=rows.key,
+        **cut, position=place, size=rows.size, room=rows.size,
+        opened=rows.opened, windows=rows.windows, step=rows.step, clock=rows.clock, key=rows.key,
         mask_id=facts.mask_id, vocab=facts.vocab, stop_ids=facts.stop_ids, block_causal=True, memo=rows.memo,
     )
 
@@ -217,7 +218,8 @@ def show(rows: Rows, way: Way, facts: Facts) -> Shown:
     asks = rows.phase == DENOISE
     shown = put(rows, s.tokens.shape[1], torch.where(s.editable, q.tokens, s.tokens), rows.tokens)
     reach = torch.minimum(rows.block_end, rows.end)
-    causal = asks & q.causal | ~asks & facts.causal
+    own = torch.zeros_like(asks) if q.causal is None else q.causal
+    causal = asks & own | ~asks & facts.causal
     heat = torch.ones_like(rows.confidence[:, 0]) if q.level is None else q.level
     return Shown(
         torch.where(asks[:, None], shown, rows.tokens), torch.where(causal, reach, torch.minimum(rows.block_start, reach)), reach,
