@@ -40,7 +40,7 @@ class Elastic(Cache):
         return Watched(torch.zeros_like(c.start), torch.zeros_like(c.confidence))
 
     def stale(self, after: Canvas, before: State, p: Pred) -> Tensor:
-        memory: Watched = after.memory
+        memory: Watched = after.store.memory
         known = memory.attended.sum(-1) > 0
         now = attention(p).of(memory.column)
         drifted = known & (cosine_similarity(now, memory.attended, dim=-1) < self.gamma)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from decoders.constraints.automaton import Automaton
-from decoders.core import Canvas, Decoder, Pred, Query, State, UsageError, Windows, choose, either, leftmost
+from decoders.core import Decoder, Pred, Query, Rows, State, UsageError, Windows, choose, either, leftmost
 from decoders.strategies.composed import Composed
 
 PATIENCE = 4
@@ -45,20 +45,20 @@ class Unwrapped:
     def block(self) -> int:
         return self.windows.block
 
-    def first(self, c: Canvas) -> Tensor:
+    def first(self, c: Rows) -> Tensor:
         return self.windows.first(bare(c))
 
-    def next(self, c: Canvas) -> Tensor:
+    def next(self, c: Rows) -> Tensor:
         return self.windows.next(bare(c))
 
-    def span(self, c: Canvas) -> tuple[Tensor, Tensor]:
+    def span(self, c: Rows) -> tuple[Tensor, Tensor]:
         return self.windows.span(bare(c))
 
-    def count(self, c: Canvas) -> Tensor:
+    def count(self, c: Rows) -> Tensor:
         return self.windows.count(bare(c))
 
 
-def bare(c: Canvas) -> Canvas:
+def bare(c: Rows) -> Rows:
     """The canvas with the decoder's own memo."""
     return c if c.memo is None else replace(c, memo=c.memo.inner)
 

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from decoders.constraints.automaton import Automaton, build
 from decoders.constraints.base import Constraint, read_file
@@ -52,17 +52,33 @@ class Regex(Constraint):
 
 
 @dataclass(frozen=True)
-class JsonSchema(Constraint):
+class InlineSchema(Constraint):
+    """The text is JSON that a schema describes: keys in the schema's order, at most one space where JSON allows space. A schema that
+    refers to itself is unrolled three deep."""
+
+    what: ClassVar[str] = "the JSON schema"
+
+    @property
+    def schema(self) -> str:
+        """The schema itself, as JSON."""
+        return self.text
+
+    def automaton(self, spellings: Mapping[int, bytes], vocab: int, ends: tuple[int, ...]) -> Automaton:
+        try:
+            schema = json.loads(self.schema)
+        except ValueError as e:
+            raise UsageError(f"{self.what} {self.text} is no JSON: {first_line(e)}") from None
+        return compiled(f"{self.what} {self.text}", schema_pattern(f"{self.what} {self.text}", schema), spellings, vocab, ends)
+
+
+@dataclass(frozen=True)
+class JsonSchema(InlineSchema):
     """The text is JSON that a schema in a file describes: keys in the schema's order, at most one space where JSON allows space. A schema
     that refers to itself is unrolled three deep."""
 
-    def automaton(self, spellings: Mapping[int, bytes], vocab: int, ends: tuple[int, ...]) -> Automaton:
-        what = f"the JSON schema {self.text}"
-        try:
-            schema = json.loads(read_file("json", self.text))
-        except ValueError as e:
-            raise UsageError(f"{what} is no JSON: {first_line(e)}") from None
-        return compiled(what, schema_pattern(what, schema), spellings, vocab, ends)
+    @property
+    def schema(self) -> str:
+        return read_file("json", self.text)
 
 
 def schema_pattern(what: str, schema: Any) -> str:

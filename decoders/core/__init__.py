@@ -1,10 +1,10 @@
 """Everything that a strategy, a cache, a model or an engine is written with: one place to import from."""
 
 from decoders.core.cache import Cache, Exact, just_decided, must_recompute, refresh, sees_any
-from decoders.core.canvas import APPROXIMATE, EXHAUSTED, FILLED, LIVE, NOTHING, REASONS, STOPPED, Canvas, view, write
+from decoders.core.canvas import Canvas
 from decoders.core.decoder import Decoder
 from decoders.core.events import Event, generated
-from decoders.core.layout import enter, layout
+from decoders.core.layout import begun, enter, entered, layout
 from decoders.core.loop import Eager, Row, Run, check, decode, row_of
 from decoders.core.model import Fixed, Forward, Model, ModelDefaults, Session, SessionSpec, Shape
 from decoders.core.needs import MODEL, SENTENCES, asks, candidates, memo_bytes, refuse
@@ -12,10 +12,12 @@ from decoders.core.options import Option, option, option_named, options, validat
 from decoders.core.plan import Plan, Rule
 from decoders.core.pred import Attention, Pred
 from decoders.core.query import Candidates, Query, Sight, either
+from decoders.core.rows import EXHAUSTED, FILLED, LIVE, REASONS, STOPPED, Rows, put, settled_stop, view, write
 from decoders.core.rules import Suppress
 from decoders.core.select import above, best_of_runs, first_run, leftmost, near, only, rank, share, top, until_first, within_bound
 from decoders.core.state import State, choose, nbytes
 from decoders.core.step import apply, next_start, prepare, session_spec, stopped
+from decoders.core.store import APPROXIMATE, NOTHING, Store
 from decoders.core.trace import Trace, replay
 from decoders.core.windows import Blocks, Whole, Windows
 from decoders.errors import UsageError, suggest
@@ -48,6 +50,7 @@ __all__ = [
     "Pred",
     "Query",
     "Row",
+    "Rows",
     "Rule",
     "Run",
     "Session",
@@ -55,6 +58,7 @@ __all__ = [
     "Shape",
     "Sight",
     "State",
+    "Store",
     "Suppress",
     "Trace",
     "UsageError",
@@ -63,6 +67,7 @@ __all__ = [
     "above",
     "apply",
     "asks",
+    "begun",
     "best_of_runs",
     "candidates",
     "check",
@@ -70,6 +75,7 @@ __all__ = [
     "decode",
     "either",
     "enter",
+    "entered",
     "first_run",
     "generated",
     "just_decided",
@@ -85,6 +91,7 @@ __all__ = [
     "option_named",
     "options",
     "prepare",
+    "put",
     "rank",
     "refresh",
     "refuse",
@@ -92,6 +99,7 @@ __all__ = [
     "row_of",
     "sees_any",
     "session_spec",
+    "settled_stop",
     "share",
     "stopped",
     "suggest",

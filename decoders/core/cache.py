@@ -44,12 +44,12 @@ class Cache:
         raise NotImplementedError
 
     def init(self, c: Canvas) -> Any:
-        """The policy's own tensors at the start, leading dimension B; they are `Canvas.memory`."""
+        """The policy's own tensors at the start, leading dimension B; they are `Store.memory`."""
         return None
 
     def remember(self, after: Canvas, before: State, p: Pred) -> Any:
         """Those tensors after a step, from what `stale` gets; their structure never changes."""
-        return after.memory
+        return after.store.memory
 
     def sizes(self, columns: int, width: int) -> tuple[int, ...]:
         """Ascending numbers of positions, the last one `columns`, that of the longest row: every forward is padded to one of them.
@@ -82,9 +82,9 @@ def must_recompute(c: Canvas, shown: Tensor, until: Tensor, reach: Tensor, unsee
     """(B, L) bool, the exact rule: whatever sees a column that changed. Block caches, prefix caches and autoregressive caches are
     this one rule, and a finished block rides in the next block's first forward."""
     within = c.column < reach[:, None]
-    changed = ((c.kv_tokens != shown) | (c.kv_until != until)) & within
+    changed = ((c.store.tokens != shown) | (c.store.until != until)) & within
     if unseen is not None:
-        changed = changed | ((c.kv_unseen != unseen).any(-1) & within)
+        changed = changed | ((c.store.unseen != unseen).any(-1) & within)
     return sees_any(changed, until, unseen) & within
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
-from typing import Any
+from dataclasses import fields, is_dataclass, replace
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from decoders.core import needs
 from decoders.core.cache import Cache
-from decoders.core.canvas import NOTHING, Canvas, view
+from decoders.core.canvas import Canvas
 from decoders.core.decoder import Decoder
 from decoders.core.model import Shape
+from decoders.core.rows import Rows, view
+from decoders.core.store import NOTHING, Store
 from decoders.core.windows import Windows
 from decoders.errors import UsageError
 
@@ -57,18 +59,16 @@ def layout(
     zero, none = torch.zeros(B, dtype=torch.long), torch.full((B, L), -1)
     c = Canvas(
         tokens=tokens, open=editable, editable=editable, confidence=torch.zeros(B, L), committed_at=none, until=none,
-        kv_tokens=torch.full_like(none, NOTHING), kv_until=none, kv_unseen=torch.zeros(B, L, 2, dtype=torch.long),
-        stale=torch.ones_like(editable), start=editable.long().argmax(1), size=zero, room=zero, limit=limit,
+        start=editable.long().argmax(1), size=zero, room=zero, limit=limit,
         block_start=zero, block_end=zero, opened=zero, windows=zero, step=zero, clock=zero,
-        key=torch.tensor(list(keys), dtype=torch.long), reason=zero, computed=zero, reused=zero, flops=zero.double(),
+        key=torch.tensor(list(keys), dtype=torch.long), reason=zero, store=empty(B, L),
         width=W, mask_id=shape.mask_id, vocab=shape.vocab, stop_ids=shape.stop_ids, block_causal=shape.block_causal,
         causal_context=shape.causal_context, candidates=A,
     )
     c = replace(c, start=windows.first(c))
     c = replace(c, windows=windows.count(c))
     check_budget(decoder, c)
-    moved: dict[str, Any] = {f.name: x.to(device) for f in fields(c) if isinstance(x := getattr(c, f.name), Tensor)}
-    c = replace(c, **moved)
+    c = moved(c, device)
     column = c.column
     until = c.limit[:, None].expand(B, L)
     if c.block_causal:  # whole blocks of the prompt see themselves; what is left of it is causal until the first window takes it
@@ -78,7 +78,26 @@ def layout(
     blank = torch.where(c.editable, everywhere.blank(), c.tokens)
     c = enter(replace(c, until=until, tokens=blank), windows)
     c = begun(replace(c, memo=decoder.init(view(c)).memo), decoder)
-    return replace(c, memory=cache.init(c)) if cache else c
+    return replace(c, store=replace(c.store, memory=cache.init(c))) if cache else c
+
+
+def empty(rows: int, columns: int) -> Store:
+    """The books where nothing is stored yet."""
+    none, zero = torch.full((rows, columns), NOTHING), torch.zeros(rows, dtype=torch.long)
+    unseen = torch.zeros(rows, columns, 2, dtype=torch.long)
+    return Store(none, none, unseen, torch.ones_like(none, dtype=torch.bool), zero, zero, zero.double())
+
+
+T = TypeVar("T")
+
+
+def moved(x: T, device: torch.device | str) -> T:
+    """A dataclass with all its tensors on a device, those of dataclasses in it too."""
+    if isinstance(x, Tensor):
+        return cast(T, x.to(device))
+    if is_dataclass(x) and not isinstance(x, type):
+        return cast(T, replace(x, **{f.name: moved(getattr(x, f.name), device) for f in fields(x)}))
+    return x
 
 
 def check_prompts(shape: Shape, prompts: Sequence[Sequence[int]], length: int, infill: bool) -> None:
@@ -105,22 +124,32 @@ def check_budget(decoder: Decoder, c: Canvas) -> None:
             raise UsageError(f"{steps} steps cannot be split evenly over {count} blocks; take a multiple of {count}")
 
 
+R = TypeVar("R", bound=Rows)
+
+
+def entered(r: R, windows: Windows) -> R:
+    """Rows whose `start` is new, with a window there: its size, its block of the attention, and how much is open in it."""
+    size = torch.minimum(windows.next(r).clamp(min=1, max=r.width), (r.end - r.start).clamp(min=0))
+    r = replace(r, size=size, room=size, step=torch.zeros_like(r.step))
+    if r.block_causal:
+        start, end = (r.start, r.start + size) if r.causal_context else windows.span(r)
+        r = replace(r, block_start=start, block_end=end)
+    return replace(r, opened=(r.open & r.window).sum(-1))
+
+
 def enter(c: Canvas, windows: Windows) -> Canvas:
-    """A window for rows whose `start` is new: its size, how much is open in it, and what its positions will see."""
-    size = torch.minimum(windows.next(c).clamp(min=1, max=c.width), (c.limit - c.start).clamp(min=0))
-    c = replace(c, size=size, room=size, step=torch.zeros_like(c.step))
+    """A window for rows whose `start` is new, and what its positions will see."""
+    c = entered(c, windows)
     until, column = c.until, c.column
     if c.causal_context:
         until = torch.where(column < c.start[:, None], column + 1, until)
     if c.block_causal:
-        start, end = (c.start, c.start + size) if c.causal_context else windows.span(c)
-        c = replace(c, block_start=start, block_end=end)
         within = (column >= c.block_start[:, None]) & (column < c.reach[:, None])
         until = torch.where(within, c.reach[:, None], until)
-    return replace(c, opened=(c.open & c.window).sum(-1), until=until)
+    return replace(c, until=until)
 
 
-def begun(c: Canvas, decoder: Decoder) -> Canvas:
-    """The canvas with its windows begun by the decoder: its memo, and how many positions they have to begin with."""
-    s = decoder.begin(view(c))
-    return replace(c, memo=s.memo, size=s.size)
+def begun(r: R, decoder: Decoder) -> R:
+    """The rows with their windows begun by the decoder: its memo, and how many positions they have to begin with."""
+    s = decoder.begin(view(r))
+    return replace(r, memo=s.memo, size=s.size)

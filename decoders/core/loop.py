@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import torch
 
 from decoders.core.cache import Cache, Exact
-from decoders.core.canvas import FILLED, LIVE, REASONS, STOPPED, Canvas
+from decoders.core.canvas import Canvas
 from decoders.core.decoder import Decoder
 from decoders.core.events import Event, Narrator, generated
 from decoders.core.layout import layout
@@ -17,6 +17,7 @@ from decoders.core.model import Forward, Model, Shape
 from decoders.core.needs import MODEL, SENTENCES, asks, refuse
 from decoders.core.plan import Plan, Rule
 from decoders.core.pred import Pred
+from decoders.core.rows import FILLED, LIVE, REASONS, STOPPED
 from decoders.core.state import nbytes
 from decoders.core.step import apply, prepare, session_spec
 from decoders.core.windows import Blocks, Windows
@@ -197,5 +198,5 @@ def row_of(c: Canvas, row: int, decoder: Decoder) -> Row:
     reason = REASONS[int(c.reason[row])]
     whole = c.tokens[row, : int(c.limit[row])].tolist()
     kept = [t for t in tokens if t is not None]
-    spent = int(c.computed[row]), int(c.reused[row]), float(c.flops[row])
+    spent = int(c.store.computed[row]), int(c.store.reused[row]), float(c.store.flops[row])
     return Row(tuple(kept), int(c.clock[row]), reason, tuple(whole), *spent, nbytes(c.memo, row))

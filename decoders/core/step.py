@@ -11,15 +11,17 @@ import torch
 from torch import Tensor
 
 from decoders.core.cache import must_recompute, sees_any
-from decoders.core.canvas import APPROXIMATE, EXHAUSTED, FILLED, LIVE, NOTHING, STOPPED, Canvas, view, write
+from decoders.core.canvas import Canvas
 from decoders.core.layout import begun, enter
 from decoders.core.model import Forward, SessionSpec
 from decoders.core.needs import asks, hold_to
 from decoders.core.plan import Plan
 from decoders.core.pred import Pred
 from decoders.core.query import Query, Sight
+from decoders.core.rows import EXHAUSTED, FILLED, LIVE, STOPPED, settled_stop, view, write
 from decoders.core.state import State, choose
-from decoders.stats.constants import among
+from decoders.core.store import APPROXIMATE, NOTHING
+from decoders.stats.constants import constant
 
 
 def session_spec(plan: Plan, c: Canvas) -> SessionSpec:
@@ -45,7 +47,7 @@ def prepare(plan: Plan, c: Canvas) -> Forward:
     reach = torch.where(causal, last, c.reach)  # a causal row needs nothing at or right of its last wanted position
     shown = c.tokens.scatter(1, at, torch.where(s.editable, q.tokens, s.tokens))
     shown = torch.where(c.live[:, None], shown, c.tokens)
-    until, unseen = torch.where(narrow, c.column + 1, c.until), c.kv_unseen
+    until, unseen = torch.where(narrow, c.column + 1, c.until), c.store.unseen
     if q.sight is not None:
         until, unseen = looked(c, q.sight)
         reach = torch.where(causal, last, torch.where(want, until.gather(1, at), 0).amax(-1))
@@ -56,13 +58,13 @@ def prepare(plan: Plan, c: Canvas) -> Forward:
         until = torch.where(whole[:, None], until, torch.minimum(until, end[:, None]))
     stale = must_recompute(c, shown, until, reach, None if q.sight is None else unseen)
     if plan.cache.whole:
-        chosen = torch.ones_like(c.stale)
+        chosen = torch.ones_like(c.store.stale)
     elif plan.cache.exact:
         chosen = stale
         if q.beside is not None:  # what sees the window is not the same for all of them
             chosen = chosen | sees_any(c.window, until)
     else:
-        chosen = torch.where(causal[:, None], stale, c.stale | (c.kv_tokens == NOTHING))
+        chosen = torch.where(causal[:, None], stale, c.store.stale | (c.store.tokens == NOTHING))
     wanted = torch.zeros_like(c.open).scatter(1, at, want & ~causal[:, None])
     compute = (chosen | wanted) & (c.column < reach[:, None]) & c.live[:, None]
     given = ~c.editable & (c.column < c.limit[:, None])
@@ -91,7 +93,7 @@ def looked(c: Canvas, sight: Sight) -> tuple[Tensor, Tensor]:
     at, inside = c.at, c.inside
     causal, pair = (c.column + 1).expand_as(c.tokens), at[..., None].expand(-1, -1, 2)
     until = causal.scatter(1, at, torch.where(inside, sight.until, at + 1))
-    unseen = torch.zeros_like(c.kv_unseen).scatter(1, pair, torch.where(inside[..., None], sight.unseen, 0))
+    unseen = torch.zeros_like(c.store.unseen).scatter(1, pair, torch.where(inside[..., None], sight.unseen, 0))
     return until, unseen
 
 
@@ -115,9 +117,8 @@ def apply(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
     c = replace(c, reason=torch.where(c.live, why, c.reason))
     if plan.cache.exact or plan.cache.whole:
         return c
-    return replace(
-        c, stale=plan.cache.stale(c, before, p), memory=choose(went_on, plan.cache.remember(c, before, p), c.memory),
-    )
+    memory = choose(went_on, plan.cache.remember(c, before, p), c.store.memory)
+    return replace(c, store=replace(c.store, stale=plan.cache.stale(c, before, p), memory=memory))
 
 
 def ruled(plan: Plan, s: State, f: Forward, p: Pred) -> Pred:
@@ -139,20 +140,20 @@ def ruled(plan: Plan, s: State, f: Forward, p: Pred) -> Pred:
 def stored(c: Canvas, f: Forward, p: Pred, sight: bool = False) -> Canvas:
     """The canvas after a forward: what the store now holds, and what was spent. Whatever sees a column that stayed out of date is
     approximate, so that an exact refresh finds it later. `sight`: some of them may have a unseen stretch."""
-    tokens = torch.where(f.compute, f.tokens, c.kv_tokens)
-    until = torch.where(f.compute, f.until, c.kv_until)
-    unseen = torch.where(f.compute[..., None], f.unseen, c.kv_unseen) if sight else c.kv_unseen
+    tokens = torch.where(f.compute, f.tokens, c.store.tokens)
+    until = torch.where(f.compute, f.until, c.store.until)
+    unseen = torch.where(f.compute[..., None], f.unseen, c.store.unseen) if sight else c.store.unseen
     misled = sees_any(f.outdated, until.clamp(min=0), unseen if sight else None) & (tokens != NOTHING)
     tokens = torch.where(misled, APPROXIMATE, tokens)
-    positions, flops = p.cost or (f.compute.sum(-1), torch.zeros_like(c.flops))
+    positions, flops = p.cost or (f.compute.sum(-1), torch.zeros_like(c.store.flops))
     bound = torch.maximum(torch.where(f.compute, f.until, 0).amax(-1), torch.where(f.want & f.causal[:, None], f.at, 0).amax(-1))
-    read = (c.column < bound[:, None]) & (c.kv_tokens != NOTHING) & ~f.compute
-    return replace(
-        c, kv_tokens=tokens, kv_until=until, kv_unseen=unseen,
-        computed=c.computed + torch.where(c.live, positions, 0),
-        reused=c.reused + torch.where(c.live, read.sum(-1), 0),
-        flops=c.flops + torch.where(c.live, flops, 0.0),
-    )
+    read = (c.column < bound[:, None]) & (c.store.tokens != NOTHING) & ~f.compute
+    return replace(c, store=replace(
+        c.store, tokens=tokens, until=until, unseen=unseen,
+        computed=c.store.computed + torch.where(c.live, positions, 0),
+        reused=c.store.reused + torch.where(c.live, read.sum(-1), 0),
+        flops=c.store.flops + torch.where(c.live, flops, 0.0),
+    ))
 
 
 def next_start(c: Canvas) -> Tensor:
@@ -168,6 +169,4 @@ def stopped(c: Canvas) -> Tensor:
     """(B,) bool: a stop token was committed and nothing left of it is open, so that the text is complete."""
     if not c.stop_ids:
         return torch.zeros_like(c.live)
-    hit = among(c.tokens, c.stop_ids) & c.editable & ~c.open
-    first = torch.where(hit, c.column, c.tokens.shape[1]).amin(-1)
-    return hit.any(-1) & ~(c.open & (c.column < first[:, None])).any(-1)
+    return settled_stop(c, constant(c.stop_ids, c.tokens.device))[0]

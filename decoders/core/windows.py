@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from decoders.core.rows import Rows
 from decoders.errors import UsageError
-
-if TYPE_CHECKING:
-    from decoders.core.canvas import Canvas
 
 
 class Windows(Protocol):
@@ -25,18 +23,18 @@ class Windows(Protocol):
     def block(self) -> int:
         """In block-causal models, the block of the attention; the size of the windows divides it."""
 
-    def first(self, c: Canvas) -> Tensor:
-        """(B,) the column where each row's first window starts, from `c.start`, its first open column."""
+    def first(self, c: Rows) -> Tensor:
+        """(B,) the column where each row's first window starts, from `start`, its first open column."""
 
-    def next(self, c: Canvas) -> Tensor:
-        """(B,) the size of the window that starts at `c.start`, before it is cut at the row's end."""
+    def next(self, c: Rows) -> Tensor:
+        """(B,) the size of the window that starts at `start`, before it is cut at the row's end."""
 
-    def span(self, c: Canvas) -> tuple[Tensor, Tensor]:
-        """(B,) and (B,): in block-causal models, the first column of the block of the attention that the window at `c.start` is in,
+    def span(self, c: Rows) -> tuple[Tensor, Tensor]:
+        """(B,) and (B,): in block-causal models, the first column of the block of the attention that the window at `start` is in,
         and the column after its last, before it is cut at the row's end. The columns between see each other."""
 
-    def count(self, c: Canvas) -> Tensor:
-        """(B,) how many windows each row will have, from its first one at `c.start`."""
+    def count(self, c: Rows) -> Tensor:
+        """(B,) how many windows each row will have, from its first one at `start`."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +49,16 @@ class Whole:
     def block(self) -> int:
         return self.size
 
-    def first(self, c: Canvas) -> Tensor:
+    def first(self, c: Rows) -> Tensor:
         return c.start
 
-    def next(self, c: Canvas) -> Tensor:
+    def next(self, c: Rows) -> Tensor:
         return c.limit - c.start
 
-    def span(self, c: Canvas) -> tuple[Tensor, Tensor]:
+    def span(self, c: Rows) -> tuple[Tensor, Tensor]:
         return c.start, c.limit
 
-    def count(self, c: Canvas) -> Tensor:
+    def count(self, c: Rows) -> Tensor:
         return torch.ones_like(c.start)
 
 
@@ -85,19 +83,19 @@ class Blocks:
     def block(self) -> int:
         return self.within or self.size
 
-    def first(self, c: Canvas) -> Tensor:
+    def first(self, c: Rows) -> Tensor:
         return c.start - self.lead(c)
 
-    def next(self, c: Canvas) -> Tensor:
+    def next(self, c: Rows) -> Tensor:
         return self.size - self.lead(c)
 
-    def span(self, c: Canvas) -> tuple[Tensor, Tensor]:
+    def span(self, c: Rows) -> tuple[Tensor, Tensor]:
         start = c.start // self.block * self.block
         return start, start + self.block
 
-    def lead(self, c: Canvas) -> Tensor:
-        """(B,) how far `c.start` is from the left end of a window; 0 where windows are counted from it."""
+    def lead(self, c: Rows) -> Tensor:
+        """(B,) how far `start` is from the left end of a window; 0 where windows are counted from it."""
         return c.start % self.size if c.block_causal and not c.causal_context else torch.zeros_like(c.start)
 
-    def count(self, c: Canvas) -> Tensor:
+    def count(self, c: Rows) -> Tensor:
         return (c.limit - c.start + self.size - 1) // self.size

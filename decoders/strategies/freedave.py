@@ -75,9 +75,9 @@ class FreeDave(Composed):
 
     def step(self, s: State, p: Pred) -> State:
         run: Run = s.memo
-        now, last, going = self.own(s), p, torch.ones_like(s.step, dtype=torch.bool)
+        now, last, going = self.own(s), alone(p), torch.ones_like(s.step, dtype=torch.bool)
         for i, each in enumerate((p, *p.beside)):
-            now, last = choose(going, (self.forward(now, each), alone(each)), (now, alone(last)))
+            now, last = choose(going, self.forward(now, each), now), choose(going, alone(each), last)
             if i < self.ahead:
                 tokens, want = self.asks(now)
                 same = (tokens == run.tokens[:, i]) & (want == run.want[:, i])

@@ -26,10 +26,10 @@ import torch
 from torch import Tensor
 
 from decoders.core import (
-    Canvas,
     Decoder,
     Pred,
     Query,
+    Rows,
     State,
     UsageError,
     Windows,
@@ -65,30 +65,30 @@ class OneByOne:
     def block(self) -> int:
         return self.blocks.block
 
-    def first(self, c: Canvas) -> Tensor:
+    def first(self, c: Rows) -> Tensor:
         return c.start
 
-    def next(self, c: Canvas) -> Tensor:
+    def next(self, c: Rows) -> Tensor:
         later = c.open & (c.column > c.start[:, None])
         following = torch.where(later, c.column, c.limit[:, None]).amin(-1)
         return torch.where(answering(c), self.blocks.next(c), following - c.start)
 
-    def span(self, c: Canvas) -> tuple[Tensor, Tensor]:
+    def span(self, c: Rows) -> tuple[Tensor, Tensor]:
         start, end = self.blocks.span(c)
         start = torch.where(answering(c), start.clamp(min=begun(c)), c.start)
         return start, torch.where(answering(c), end, c.start + 1)
 
-    def count(self, c: Canvas) -> Tensor:
+    def count(self, c: Rows) -> Tensor:
         """As many as there would be without reasoning; how long that is, nobody knows beforehand."""
         return self.blocks.count(c)
 
 
-def answering(c: Canvas) -> Tensor:
+def answering(c: Rows) -> Tensor:
     """(B,) bool, of a canvas that `Hybrid` decodes; before its first window, where there is no memo yet, nobody answers."""
-    return torch.zeros_like(c.live) if c.memo is None else c.memo.answering
+    return torch.zeros_like(c.start, dtype=torch.bool) if c.memo is None else c.memo.answering
 
 
-def begun(c: Canvas) -> Tensor:
+def begun(c: Rows) -> Tensor:
     """(B,) long: the column where the answer began."""
     return c.start if c.memo is None else c.memo.begun
 

@@ -219,12 +219,12 @@ def test_nothing_unstored_is_read_and_approximation_is_known(block_causal: bool,
     while bool(c.live.any()):
         f = prepare(plan, c)
         within = (c.column < c.reach[:, None]) & c.live[:, None]
-        assert not (within & (c.kv_tokens == NOTHING) & ~f.compute).any()
+        assert not (within & (c.store.tokens == NOTHING) & ~f.compute).any()
         session(f)
         after = apply(plan, c, f, Pred(torch.randn(3, c.width, 11), torch.arange(c.width).expand(3, -1), c.width))
         fresh = toy.session(session_spec(plan, c))
         fresh(replace(f, compute=torch.ones_like(f.compute)))
-        trusted = (after.kv_tokens == f.tokens) & (after.kv_until == f.until) & within
+        trusted = (after.store.tokens == f.tokens) & (after.store.until == f.until) & within
         assert torch.equal(layers(session)[:, trusted], layers(fresh)[:, trusted])
         assert not (refresh(after) & trusted & ~must_recompute(after, after.tokens, after.until, after.reach)).any()
         c = after
@@ -238,7 +238,7 @@ def test_a_window_left_without_a_change_still_refreshes_what_was_approximate() -
     assert int(entered[1][1].compute.sum()) == 10
     steps = run(ToyModel(), get("first_hitting"), get_cache("dual"), 4, [[1, 2]], 8)
     second = next(after for c, _, _, after in steps if int(c.step) == 1)
-    assert (second.kv_tokens[0, :2] == APPROXIMATE).all()
+    assert (second.store.tokens[0, :2] == APPROXIMATE).all()
 
 
 def test_a_policy_that_trusts_everything_still_decodes() -> None:
@@ -410,12 +410,12 @@ def test_elastic_refreshes_once_the_watched_token_has_drifted(plain_net: Qwen3Fo
     some = steps(0.97)
     assert set(refreshed(some)) == {True, False}
     for (c, _, p, after), (_, f, _, _) in pairwise(some):
-        now, was = p.attention.of(c.memory.column)[0], c.memory.attended[0].double()
+        now, was = p.attention.of(c.store.memory.column)[0], c.store.memory.attended[0].double()
         drifted = bool(was.sum() > 0) and float(torch.nn.functional.cosine_similarity(now, was, dim=0)) < 0.97
         assert drifted == bool(f.compute[0].sum() == c.limit[0])
         if not drifted:  # the watched token is computed, so that it can be tested again
             watched = f.compute[0] & ~after.open[0]
-            assert watched[int(after.memory.column[0])]
+            assert watched[int(after.store.memory.column[0])]
 
 
 # --- shapes and memory ----------------------------------------------------------------------------------------------------------

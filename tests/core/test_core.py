@@ -424,12 +424,13 @@ def test_the_exact_rule_recomputes_what_sees_a_change(seed, causal):
     c = laid(SHAPES["both"], [[1, 2], [3]], 5, 4)
     B, L = c.tokens.shape
     until = torch.arange(1, L + 1).expand(B, L) if causal else torch.randint(1, L + 1, (B, L), generator=g)
-    c = replace(c, kv_tokens=torch.randint(0, 2, (B, L), generator=g), kv_until=torch.where(torch.rand(B, L, generator=g) < 0.8, until, 0))
-    shown, reach = torch.where(torch.rand(B, L, generator=g) < 0.8, c.kv_tokens, 1), torch.randint(0, L + 1, (B,), generator=g)
+    kept = torch.where(torch.rand(B, L, generator=g) < 0.8, until, 0)
+    c = replace(c, store=replace(c.store, tokens=torch.randint(0, 2, (B, L), generator=g), until=kept))
+    shown, reach = torch.where(torch.rand(B, L, generator=g) < 0.8, c.store.tokens, 1), torch.randint(0, L + 1, (B,), generator=g)
     found = must_recompute(c, shown, until, reach)
     for b in range(B):
         n = int(reach[b])
-        changed = [i for i in range(n) if shown[b, i] != c.kv_tokens[b, i] or until[b, i] != c.kv_until[b, i]]
+        changed = [i for i in range(n) if shown[b, i] != c.store.tokens[b, i] or until[b, i] != c.store.until[b, i]]
         assert found[b].tolist() == [i < n and any(j < until[b, i] for j in changed) for i in range(L)]
 
 
@@ -484,8 +485,8 @@ def test_every_forward_shows_the_text_and_the_cache_never_lies(block_causal, blo
         assert torch.equal(f.given, ~c.editable & (c.column < c.limit[:, None]))
         before, c = c, apply(plan, c, f, p)
         assert torch.equal(c.clock, before.clock + before.live)
-        assert torch.equal(c.kv_tokens, torch.where(f.compute, f.tokens, before.kv_tokens))
-        assert torch.equal(c.kv_until, torch.where(f.compute, f.until, before.kv_until))
+        assert torch.equal(c.store.tokens, torch.where(f.compute, f.tokens, before.store.tokens))
+        assert torch.equal(c.store.until, torch.where(f.compute, f.until, before.store.until))
         decided = before.open & ~c.open
         assert torch.equal(c.committed_at[decided], before.clock[:, None].expand_as(decided)[decided])
         forwards += 1

@@ -22,15 +22,19 @@ def window(n: int, **more: object) -> State:
 
 def pred(s: State, *canvases: list[tuple[int, float]]) -> Pred:
     """A prediction on several canvases: of each, the likeliest token and its probability at every position."""
-    flat = [x for canvas in canvases for x in canvas]
-    rows = torch.tensor([[c if v == token else (1 - c) / (VOCAB - 1) for v in range(VOCAB)] for token, c in flat], dtype=torch.double)
-    return Pred(rows.log()[None], torch.arange(len(flat))[None], len(flat))
+
+    def one(canvas: list[tuple[int, float]]) -> Pred:
+        rows = [[c if v == token else (1 - c) / (VOCAB - 1) for v in range(VOCAB)] for token, c in canvas]
+        return Pred(torch.tensor(rows, dtype=torch.double).log()[None], torch.arange(len(canvas))[None], len(canvas))
+
+    own, *others = map(one, canvases)
+    return replace(own, beside=tuple(others))
 
 
 def stepped(spec: str, s: State, *canvases: list[tuple[int, float]]) -> State:
     d = get(spec)
     s = s if s.memo is not None else d.begin(d.init(s))
-    return d.step(s, pred(s, *canvases, *[[(0, 0.0)] * s.tokens.shape[1]] * (1 + d.candidates - len(canvases))))
+    return d.step(s, pred(s, *canvases, *[[(0, 0.0)] * s.tokens.shape[1]] * (1 + d.ahead - len(canvases))))
 
 
 def decided(s: State) -> dict[int, int]:

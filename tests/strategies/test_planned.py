@@ -60,15 +60,17 @@ def test_the_exact_rule_recomputes_what_sees_a_change(seed):
     until = torch.randint(1, L + 1, (B, L), generator=g)
     unseen = torch.minimum(torch.randint(0, L, (B, L, 2), generator=g).sort(-1).values, until[..., None])
     kept = torch.rand(3, B, L, generator=g) < 0.85
-    c = replace(
-        c, kv_tokens=torch.randint(0, 2, (B, L), generator=g), kv_until=torch.where(kept[0], until, 0),
-        kv_unseen=torch.where(kept[1][..., None], unseen, 0),
+    store = replace(
+        c.store, tokens=torch.randint(0, 2, (B, L), generator=g), until=torch.where(kept[0], until, 0),
+        unseen=torch.where(kept[1][..., None], unseen, 0),
     )
-    shown, reach = torch.where(kept[2], c.kv_tokens, 1), torch.randint(0, L + 1, (B,), generator=g)
+    c = replace(c, store=store)
+    shown, reach = torch.where(kept[2], c.store.tokens, 1), torch.randint(0, L + 1, (B,), generator=g)
     found = must_recompute(c, shown, until, reach, unseen)
     for b in range(B):
         n = int(reach[b])
-        kept_ = [(shown[b, i], until[b, i], *unseen[b, i]) == (c.kv_tokens[b, i], c.kv_until[b, i], *c.kv_unseen[b, i]) for i in range(n)]
+        said = [(shown[b, i], until[b, i], *unseen[b, i]) for i in range(n)]
+        kept_ = [x == (store.tokens[b, i], store.until[b, i], *store.unseen[b, i]) for i, x in enumerate(said)]
         sees = [[j < until[b, i] and not unseen[b, i, 0] <= j < unseen[b, i, 1] for j in range(n)] for i in range(L)]
         assert found[b].tolist() == [i < n and any(s and not k for s, k in zip(sees[i], kept_, strict=True)) for i in range(L)]
     nothing = torch.zeros_like(unseen)
@@ -422,7 +424,7 @@ def test_what_the_cache_trusts_is_what_a_fresh_model_computes(script):
         p, fresh = session(f), MODEL.session(session_spec(plan, c))
         assert torch.equal(p.logits[f.want], fresh(replace(f, compute=torch.ones_like(f.compute))).logits[f.want])
         c = apply(plan, c, f, p)
-        kept = (c.kv_tokens == f.tokens) & (c.kv_until == f.until) & (c.kv_unseen == f.unseen).all(-1)
+        kept = (c.store.tokens == f.tokens) & (c.store.until == f.until) & (c.store.unseen == f.unseen).all(-1)
         assert torch.equal(torch.stack(session.layers)[:, kept], torch.stack(fresh.layers)[:, kept])
 
 

@@ -135,7 +135,7 @@ class Few(ToyModel):
 @pytest.mark.parametrize(
     ("spec", "says_"),
     [
-        ("wino", "WINO predicts decided positions without themselves in sight, and this model cannot be asked so"),
+        ("wino", "WINO predicts positions without their own token in sight, and this model cannot be asked so"),
         ("freedave", "FreeDave asks about several canvases of a row in one forward, and this model cannot be asked so"),
     ],
 )

@@ -68,7 +68,7 @@ def decode_items(
     for row, (item, g) in enumerate(zip(chosen, made, strict=True)):
         right = TASKS[item.task].grade(item.problem, g.text).exact
         places = settled[row][canvas.editable[row]].tolist()
-        outcomes.append(Outcome(right, g.tokens, tuple(places), g.nfe, g.positions_computed, int(canvas.reused[row])))
+        outcomes.append(Outcome(right, g.tokens, tuple(places), g.nfe, g.positions_computed, int(canvas.store.reused[row])))
     sizes = run.cache.sizes(canvas.tokens.shape[1] - 1, canvas.width)
     return Batch(outcomes, seconds, sum(padded(where, sizes, whole=run.cache.needs_attention) for where in asked))
 

@@ -110,7 +110,7 @@ class Recorder:
         left = min(self.open, int(c.open.sum()))
         self.windows[-1].append((self.open - left, self.due))
         self.open = left
-        self.due = bool(c.stale[0, 0])
+        self.due = bool(c.store.stale[0, 0])
 
 
 def record(

@@ -279,12 +279,12 @@ class Bench:
         busy = self.busy(lambda: self.once(short, self.clock(case), case.poll, graph), min(n, 8))
         whole = [whole_rows(f.compute, c) for f in forwards] + [False] * n  # steps between the end and the next poll do nothing
         asked = sum(int(f.want.sum()) for f in forwards) / n
-        computed, reused = (float(x.sum()) / n for x in (c.computed, c.reused))
+        computed, reused = (float(x.sum()) / n for x in (c.store.computed, c.store.reused))
         text = Text(work.nfe, work.nfe, case.batch * case.length) if work.nfe else Text(
             float(c.clock.double().mean()), n, sum(len(row_of(c, b, work.decoder).tokens) for b in range(case.batch))
         )
         found = self.latency(
-            case, "decoders", plainly, [once for once, _ in seen], text, peak, busy, float(c.flops.sum()) / n,
+            case, "decoders", plainly, [once for once, _ in seen], text, peak, busy, float(c.store.flops.sum()) / n,
             self.moved(computed, reused, asked), whole[:n],
         )
         return replace(found, graph_bytes=graph.report().bytes) if graph else found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -16,19 +16,27 @@ from vllm.v1.worker.gpu.sample.logits_processor.interface import LogitsProcessor
 
 from decoders import registry
 from decoders.cli.options import with_options
+from decoders.constraints.automaton import Automaton
+from decoders.constraints.constrained import Constrained, check_fits
+from decoders.constraints.grammar import InlineSchema, Regex
+from decoders.constraints.spelling import spellings
 from decoders.core import Cache, Decoder, UsageError, asks, option_named, refuse, suggest
 from decoders.reasoning.reasoner import wants
 from decoders.strategies.hybrid import Hybrid
-from decoders_vllm.rows import FREE, Way
+from decoders_vllm.rows import FREE, RowPlan
 from decoders_vllm.served import Served
 
 if TYPE_CHECKING:
     from vllm import SamplingParams
 
-OPTIONS = "decoder", "seed", "temperature", "top_p", "top_k", "infill"
+OPTIONS = "decoder", "seed", "temperature", "top_p", "top_k", "infill", "constraint"
 """What `extra_args` may say to us."""
 OTHERS = "kv_transfer_params", "ec_transfer_params"
 """What vLLM itself puts there."""
+CONSTRAINTS = {"regex": Regex, "json": InlineSchema}
+"""What a request may hold its text to, each with its text: a pattern, or a JSON schema."""
+ROUNDED = 256
+"""Lengths are rounded up to so many positions where a constraint looks ahead, so that requests of several lengths share their steps."""
 STOPS = 32
 """Stop tokens that a request may have."""
 DROPPED = {
@@ -50,7 +58,7 @@ DROPPED = {
 class Request:
     """A request, read."""
 
-    way: Way
+    plan: RowPlan
     seed: int
     pins: tuple[int, ...]
     """What is given right of the prompt, FREE where it is to be filled."""
@@ -61,14 +69,14 @@ ABLE = {"mask", "blocks", "causal", "ahead"}
 
 
 @lru_cache(maxsize=1024)
-def way_of(served: Served, spec: str, stop: bool, infill: bool) -> Way:
+def plan_of(served: Served, spec: str, stop: bool, infill: bool) -> RowPlan:
     """The decoder of a spec on this model, in the engine. Raises `UsageError` if it cannot be."""
     only_registered(spec)
     if registry.unfolded(spec)[1] is not None:
         raise UsageError(f"{spec!r} is a preset with a cache, and vLLM keeps keys and values itself; name its decoder alone")
     decoder = registry.get(spec).tokenized(served.tokenizer.encode)
     check(served, decoder, spec, infill)
-    return Way(decoder, served.windows, stop, infill)
+    return RowPlan(decoder, served.windows, stop, infill)
 
 
 def check(served: Served, decoder: Decoder, spec: str, infill: bool) -> None:
@@ -92,6 +100,27 @@ def check(served: Served, decoder: Decoder, spec: str, infill: bool) -> None:
     refuse(spec, asked, ABLE, "vLLM (decode it with decoders.Generator)")
     if infill and isinstance(decoder, Hybrid) and decoder.windows(served.windows, True) != served.windows:
         raise UsageError(f"{spec} reasons in windows of one position, which is not for infill here; say ar=wide")
+
+
+def constrained(served: Served, decoder: Decoder, constraint: Any, max_tokens: int | None, infill: bool) -> Decoder:
+    """The decoder held to a constraint, `regex:PATTERN` or `json:SCHEMA` with the schema itself. Raises `UsageError`."""
+    if infill:
+        raise UsageError("a constraint is about the text after a prompt, so it cannot be used with infill")
+    if max_tokens is None:
+        raise UsageError("a constraint has to know how long the text may be; give max_tokens")
+    kind, _, text = constraint.partition(":") if isinstance(constraint, str) else ("", "", "")
+    if kind not in CONSTRAINTS or not text:
+        raise UsageError(f"constraint must be regex:PATTERN or json:SCHEMA, with the schema itself, not {constraint!r}")
+    automaton = automaton_of(served, kind, text)
+    check_fits(automaton, max_tokens)
+    return Constrained(decoder, automaton, -(-max_tokens // ROUNDED) * ROUNDED)
+
+
+@lru_cache(maxsize=64)
+def automaton_of(served: Served, kind: str, text: str) -> Automaton:
+    """What a constraint allows, over the tokens of the served model. Raises `UsageError`."""
+    known = spellings(served.tokenizer, served.vocab, (*served.never, *served.stop_ids))
+    return CONSTRAINTS[kind](text).automaton(known, served.vocab, served.stop_ids)
 
 
 def only_registered(spec: str) -> None:
@@ -128,16 +157,19 @@ def request_of(served: Served, args: Mapping[str, Any] | None, max_tokens: int |
         only_registered(spec)
         spec = with_options(spec, **numbers)
     pins = pinned(served, holes)
-    way = way_of(served, spec, not ignore_eos, bool(pins))
+    constraint = said.get("constraint")
+    plan = plan_of(served, spec, not ignore_eos, bool(pins))
+    if constraint is not None:
+        plan = replace(plan, decoder=constrained(served, plan.decoder, constraint, max_tokens, bool(pins)))
     if max_tokens is not None:
         if max_tokens < 1:
             raise UsageError("max_tokens must be at least 1: a canvas has no room for less")
         if len(pins) > max_tokens:
             raise UsageError(f"infill has {len(pins)} positions, and max_tokens is {max_tokens}; give at least as many")
-        check_budget(way.decoder, served, max_tokens - (pins.index(FREE) if pins else 0), spec)
-    elif getattr(way.decoder, "steps", None) is not None:
+        check_budget(plan.decoder, served, max_tokens - (pins.index(FREE) if pins else 0), spec)
+    elif getattr(plan.decoder, "steps", None) is not None:
         raise UsageError(f"{spec} has a budget of steps for the whole row; give max_tokens")
-    return Request(way, seed, pins)
+    return Request(plan, seed, pins)
 
 
 def pinned(served: Served, holes: Any) -> tuple[int, ...]:

@@ -30,10 +30,8 @@ from vllm.v1.worker.gpu.model_states.interface import ModelState
 from vllm.v1.worker.gpu.sample.output import SamplerOutput
 
 from decoders_vllm.requests import STOPS, Request, request_of
-from decoders_vllm.rows import COMMIT, FREE, IDLE, Facts, Rows, Way, advance, settle, show
+from decoders_vllm.rows import COMMIT, FREE, IDLE, NUMBERS, EngineSpec, RowPlan, Rows, advance, settle, show
 from decoders_vllm.served import Served
-
-NUMBERS = tuple(f.name for f in fields(Rows) if f.name != "memo")
 
 
 def mapped(f: Callable[..., Any], tree: Any, *others: Any) -> Any:
@@ -47,31 +45,36 @@ def mapped(f: Callable[..., Any], tree: Any, *others: Any) -> Any:
     return f(tree, *others) if isinstance(tree, Tensor) else tree
 
 
+KEPT = 64
+"""Plans whose memos are kept for the next request that asks for them."""
+
+
 class Slots:
     """The rows of all requests by slot, and the memos of each way of decoding."""
 
-    def __init__(self, number: int, canvas: int, device: torch.device) -> None:
-        cell = torch.zeros(number, canvas, dtype=torch.long, device=device)
-        row = cell[:, 0]
-        own = {
-            "tokens": cell, "open": cell.bool(), "editable": cell.bool(), "confidence": cell.float(), "committed_at": cell,
-            "stops": row[:, None].expand(number, STOPS) - 1,
-        }
+    def __init__(self, number: int, canvas: int, spec: EngineSpec, device: torch.device) -> None:
         self.number = number
-        self.rows = Rows(**{name: own.get(name, row).clone() for name in NUMBERS})
-        self.memos: dict[Way, Any] = {}
+        self.rows = Rows.vacant(number, canvas, spec, STOPS, device)
+        self.memos: dict[RowPlan, Any] = {}
 
-    def take(self, index: Tensor, way: Way | None) -> Rows:
-        """The rows in the slots `index (r,)`, with their memos if they are all of one way."""
-        memo = mapped(lambda x: x[index], self.memos[way]) if way in self.memos else None
-        return Rows(**{name: getattr(self.rows, name)[index] for name in NUMBERS}, memo=memo)
+    def take(self, index: Tensor, plan: RowPlan | None) -> Rows:
+        """The rows in the slots `index (r,)`, with their memos if they are all of one plan."""
+        memo = mapped(lambda x: x[index], self.memos[plan]) if plan in self.memos else None
+        own = {name: getattr(self.rows, name)[index] for name in NUMBERS}
+        return replace(self.rows, **own, width=plan.windows.size if plan else self.rows.width, memo=memo)
 
-    def put(self, index: Tensor, way: Way, rows: Rows) -> None:
+    def put(self, index: Tensor, plan: RowPlan, rows: Rows) -> None:
         for name in NUMBERS:
             getattr(self.rows, name).index_copy_(0, index, getattr(rows, name))
-        if way not in self.memos:
-            self.memos[way] = mapped(lambda x: x.new_zeros(self.number, *x.shape[1:]), rows.memo)
-        mapped(lambda x, new: x.index_copy_(0, index, new.to(x.dtype)), self.memos[way], rows.memo)
+        if plan not in self.memos:
+            self.memos[plan] = mapped(lambda x: x.new_zeros(self.number, *x.shape[1:]), rows.memo)
+        mapped(lambda x, new: x.index_copy_(0, index, new.to(x.dtype)), self.memos[plan], rows.memo)
+
+
+    def forget(self, plan: RowPlan) -> None:
+        """No slot is decoded by this plan any more; what was kept for it goes if there are many others."""
+        if len(self.memos) > KEPT:
+            self.memos.pop(plan, None)
 
 
 @dataclass(frozen=True)
@@ -108,22 +111,22 @@ class Host(ModelState):
         super().__init__(vllm_config, model, encoder_cache, device)
         served = self.served = Served.read(self.model_config.hf_config.decoders_served)
         cache = vllm_config.cache_config
-        self.facts = Facts(
+        self.engine = EngineSpec(
             served.mask_id, served.vocab, served.stop_ids, served.never, served.shifted, bool(cache.enable_prefix_caching),
             served.causal,
         )
         n, C = self.max_num_reqs, served.canvas
-        self.slots = Slots(n, C, device)
+        self.slots = Slots(n, C, self.engine, device)
         self.cut, self.reach = torch.zeros(n, dtype=torch.long, device=device), torch.zeros(n, dtype=torch.long, device=device)
         self.carry = torch.zeros(n, served.vocab, dtype=torch.float32, device=device) if served.shifted else None
         self.soft: Tensor | None = None  # (n, C, H), in models that condition on what they said before
         self.pins: Tensor | None = None  # (n, max_model_len) int32, from the first request on that gives something
-        self.way: list[Way | None] = [None] * n
+        self.plan: list[RowPlan | None] = [None] * n
         self.asked: list[Request | None] = [None] * n
         self.limit = np.zeros(n, dtype=np.int64)
-        self.number = np.full(n, -1, dtype=np.int64)  # of the way, in `ways`
+        self.number = np.full(n, -1, dtype=np.int64)  # of the plan, in `plans`
         self.joined = np.zeros(n, dtype=bool)  # its prefill is over
-        self.ways: list[Way] = []
+        self.plans: list[RowPlan] = []
         self.slot_of: dict[str, int] = {}
         self.saved: OrderedDict[str, Saved] = OrderedDict()
         self.back: dict[int, Saved] = {}
@@ -143,13 +146,13 @@ class Host(ModelState):
     def add_request(self, slot: int, new: Any) -> None:
         p = new.sampling_params
         asked = request_of(self.served, p.extra_args, p.max_tokens, p.ignore_eos)
-        self.slot_of[new.req_id], self.asked[slot], self.way[slot] = slot, asked, asked.way
-        if asked.way not in self.ways:
-            free = next((i for i in range(len(self.ways)) if not (self.number == i).any()), len(self.ways))
-            for gone in self.ways[free : free + 1]:
+        self.slot_of[new.req_id], self.asked[slot], self.plan[slot] = slot, asked, asked.plan
+        if asked.plan not in self.plans:
+            free = next((i for i in range(len(self.plans)) if not (self.number == i).any()), len(self.plans))
+            for gone in self.plans[free : free + 1]:
                 self.slots.memos.pop(gone, None)
-            self.ways[free : free + 1] = [asked.way]
-        self.number[slot] = self.ways.index(asked.way)
+            self.plans[free : free + 1] = [asked.plan]
+        self.number[slot] = self.plans.index(asked.plan)
         self.limit[slot] = min(new.prompt_len + p.max_tokens, self.max_model_len)
         ends = [*(p.stop_token_ids or ()), *([p.eos_token_id] if p.eos_token_id is not None else [])]
         stops = torch.tensor([*ends, *[-1] * STOPS][:STOPS])
@@ -168,19 +171,21 @@ class Host(ModelState):
         slot = self.slot_of.pop(req_id, None)
         if slot is None:
             return
-        way = self.way[slot]
+        plan = self.plan[slot]
         if slot in self.back:
             self.saved[req_id] = self.back.pop(slot)
-        elif self.joined[slot] and way is not None:
-            self.saved[req_id] = self.save(torch.tensor([slot], device=self.device), way)
+        elif self.joined[slot] and plan is not None:
+            self.saved[req_id] = self.save(torch.tensor([slot], device=self.device), plan)
         while len(self.saved) > self.max_num_reqs:
             self.saved.popitem(last=False)
-        self.number[slot], self.way[slot], self.asked[slot], self.joined[slot] = -1, None, None, False
+        self.number[slot], self.plan[slot], self.asked[slot], self.joined[slot] = -1, None, None, False
+        if plan is not None and plan not in self.plan:
+            self.slots.forget(plan)
 
-    def save(self, here: Tensor, way: Way) -> Saved:
+    def save(self, here: Tensor, plan: RowPlan) -> Saved:
         shown = self.sampler.drafts[here]
         carry, soft = (None if x is None else x[here] for x in (self.carry, self.soft))
-        return Saved(self.slots.take(here, way), shown, self.cut[here], self.reach[here], carry, soft)
+        return Saved(self.slots.take(here, plan), shown, self.cut[here], self.reach[here], carry, soft)
 
     def condition(self, index: Tensor, logits: Tensor | None, temperature: Tensor) -> None:
         """Keep what `logits (r, C, V)` say for the next forward of the slots `index (r,)`, in models that condition on it."""
@@ -242,11 +247,11 @@ class Host(ModelState):
         first_np = batch.num_computed_tokens_np[:R].astype(np.int64)
         start_np, length = batch.query_start_loc_np[: R + 1].astype(np.int64), np.diff(batch.query_start_loc_np[: R + 1]).astype(np.int64)
         decodes_np = decoding(batch)
-        number = np.where(decodes_np, 3, 1 if self.facts.causal else -(-(first_np + length) // C) - first_np // C)
+        number = np.where(decodes_np, 3, 1 if self.engine.causal else -(-(first_np + length) // C) - first_np // C)
         row_np = np.repeat(np.arange(R), number)
         j_np = np.arange(len(row_np)) - np.repeat(np.cumsum(number) - number, number)
         prefilled = np.minimum((first_np[row_np] // C + j_np + 1) * C, first_np[row_np] + length[row_np])
-        if self.facts.causal:
+        if self.engine.causal:
             prefilled = (first_np + length)[row_np]
         row, j, ends = self.to_device(row_np), self.to_device(j_np), self.to_device(prefilled)
         slot = batch.idx_mapping[row]
@@ -260,9 +265,9 @@ class Host(ModelState):
         to = self.to_device(start_np)[row] + ends - origin
         starts = torch.nn.functional.pad(to, (1, 0)).int()
         host = starts.cpu().numpy() if self.device.type == "cpu" else outer(start_np, row_np, decodes_np, prefilled - first_np[row_np])
-        longest = int((length if self.facts.causal else np.minimum(length, C)).max())
+        longest = int((length if self.engine.causal else np.minimum(length, C)).max())
         seen = torch.where(decodes & (j == 2), reach, ends).clamp(min=1).int()
-        causal = torch.where(decodes, j == 0, self.facts.causal)
+        causal = torch.where(decodes, j == 0, self.engine.causal)
         return Pieces(row_np, starts, host, seen, causal.int(), longest)
 
 
@@ -313,33 +318,33 @@ class StrategySampler:
         count = torch.zeros(R, dtype=torch.int32, device=host.device)
         owners = np.where(decodes, host.number[slots], -1)
         for number in np.unique(owners[owners >= 0]):
-            self.step(host.ways[number], np.flatnonzero(owners == number), logits, batch, out, count)
+            self.step(host.plans[number], np.flatnonzero(owners == number), logits, batch, out, count)
         done = batch.num_computed_prefill_tokens_np[:R] + batch.num_scheduled_tokens[:R] >= batch.prefill_len_np[:R]
         joins = np.where(~decodes & done, host.number[slots], -1)
         for number in np.unique(joins[joins >= 0]):
-            self.join(host.ways[number], slots[joins == number], batch.prefill_len_np[:R][joins == number])
+            self.join(host.plans[number], slots[joins == number], batch.prefill_len_np[:R][joins == number])
         length = host.to_device(np.where(decodes, np.diff(batch.query_start_loc_np[: R + 1]), 0).astype(np.int32))
         return SamplerOutput(
             sampled_token_ids=out, logprobs_tensors=None, num_nans=None, num_sampled=count, num_rejected=(length - count).clamp(min=0),
         )
 
-    def step(self, way: Way, which: np.ndarray, logits: Tensor, batch: Any, out: Tensor, count: Tensor) -> None:
-        """One forward later for the rows `which` of the batch, all of one way."""
+    def step(self, plan: RowPlan, which: np.ndarray, logits: Tensor, batch: Any, out: Tensor, count: Tensor) -> None:
+        """One forward later for the rows `which` of the batch, all of one plan."""
         host, C = self.host, self.host.served.canvas
         index = host.to_device(batch.idx_mapping_np[which].astype(np.int64))
         which_ = host.to_device(which.astype(np.int64))
         first, last = (batch.cu_num_logits_np[i].astype(np.int64) for i in (which, which + 1))
         at = np.minimum(first[:, None] + np.arange(C), last[:, None] - 1)
         seen = logits[host.to_device(at)].float()
-        rows = host.slots.take(index, way)
+        rows = host.slots.take(index, plan)
         carry = None if host.carry is None else host.carry[index]
         if carry is not None:
             last_row = torch.where((rows.phase == COMMIT)[:, None], seen[:, -1], carry)
             host.carry.index_copy_(0, index, last_row)
-        made = advance(rows, way, host.facts, seen, carry, self.given(index, rows.base + C, C))
+        made = advance(rows, plan, host.engine, seen, carry, self.given(index, rows.base + C, C))
         out.index_copy_(0, which_, made.out.int())
         count.index_copy_(0, which_, made.count.int())
-        self.settle(index, way, made.rows, seen)
+        self.settle(index, plan, made.rows, seen)
 
     def given(self, index: Tensor, base: Tensor, width: int) -> Tensor:
         """(r, width) what is given right of the prompts at the places from `base (r,)` on."""
@@ -349,28 +354,28 @@ class StrategySampler:
         pins = self.host.pins[index[:, None], place.clamp(max=self.host.pins.shape[1] - 1)].long()
         return torch.where(place < self.host.pins.shape[1], pins, FREE)
 
-    def settle(self, index: Tensor, way: Way, rows: Rows, seen: Tensor | None = None) -> None:
+    def settle(self, index: Tensor, plan: RowPlan, rows: Rows, seen: Tensor | None = None) -> None:
         """Store rows, and what their next forward shows."""
         host = self.host
-        host.slots.put(index, way, rows)
-        shown = show(rows, way, host.facts)
+        host.slots.put(index, plan, rows)
+        shown = show(rows, plan, host.engine)
         host.cut.index_copy_(0, index, shown.cut)
         host.reach.index_copy_(0, index, shown.reach)
         host.condition(index, seen, shown.level)
         self.drafts.index_copy_(0, index, shown.tokens.to(self.drafts.dtype))
 
-    def join(self, way: Way, slots: np.ndarray, prefill: np.ndarray) -> None:
+    def join(self, plan: RowPlan, slots: np.ndarray, prefill: np.ndarray) -> None:
         """Prefill is over: the first canvases, with the prompts' tails in them. Rows that were taken out go on where they were."""
         host, C = self.host, self.host.served.canvas
         host.joined[slots] = True
         returns = np.isin(slots, list(host.back))
         for slot in slots[returns]:
-            self.resume(int(slot), way)
+            self.resume(int(slot), plan)
         slots, prefill = slots[~returns], prefill[~returns].astype(np.int64)
         if not len(slots):
             return
         index, P = host.to_device(slots.astype(np.int64)), host.to_device(prefill)
-        base = P if host.facts.causal else (P - int(host.facts.shifted)) // C * C
+        base = P if host.engine.causal else (P - int(host.engine.shifted)) // C * C
         base = torch.where(host.max_model_len - C < P, P, base)
         place = base[:, None] + torch.arange(C, device=P.device)
         tail = self.req_states.all_token_ids.gpu[index[:, None], place.clamp(max=host.max_model_len - 1)]
@@ -383,13 +388,13 @@ class StrategySampler:
             key=torch.tensor([a.seed for a in asked], device=P.device),
             holes_end=P + torch.tensor([len(a.pins) for a in asked], device=P.device),
         )
-        self.settle(index, way, settle(rows, way, host.facts, given))
+        self.settle(index, plan, settle(rows, plan, given))
 
-    def resume(self, slot: int, way: Way) -> None:
+    def resume(self, slot: int, plan: RowPlan) -> None:
         """A row that was taken out goes on where it was."""
         host, here = self.host, torch.tensor([slot], device=self.host.device)
         saved = host.back.pop(slot)
-        host.slots.put(here, way, saved.rows)
+        host.slots.put(here, plan, saved.rows)
         host.cut[here], host.reach[here], self.drafts[here] = saved.cut, saved.reach, saved.shown
         if host.carry is not None:
             host.carry[here] = saved.carry

@@ -32,8 +32,8 @@ class WholeBlocks(Scheduler):
 
     def add_request(self, request: Any) -> None:
         p = request.sampling_params
-        way = request_of(self.served, p.extra_args, p.max_tokens, p.ignore_eos).way
-        if request._block_hasher is not None and way.windows != way.asked:
+        plan = request_of(self.served, p.extra_args, p.max_tokens, p.ignore_eos).plan
+        if request._block_hasher is not None and plan.windows != plan.asked:
             request._block_hasher = private(request._block_hasher)
         super().add_request(request)
 

@@ -45,7 +45,7 @@ class Served:
     def params(self, spec: str, length: int, **more: Any) -> Any:
         from vllm import SamplingParams
 
-        own = {key: more.pop(key) for key in ("seed", "temperature", "top_p", "infill") if key in more}
+        own = {key: more.pop(key) for key in ("seed", "temperature", "top_p", "infill", "constraint") if key in more}
         return SamplingParams(max_tokens=length, temperature=1.0, extra_args={"decoder": spec, **own}, **{"detokenize": False, **more})
 
     def run(self, asked: Sequence[tuple[Sequence[int], Any]]) -> list[Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import pytest
@@ -64,6 +66,30 @@ def test_answers_what_the_model_was_trained_for(nano: Served) -> None:
     assert [o.text for o in found] == [x.text for x in own]
     assert [o.finish_reason for o in found] == [x.finish_reason for x in own]
     assert "stop" in {o.finish_reason for o in found}
+
+
+@pytest.mark.parametrize("spec", ["threshold", "llada", "left_to_right:temperature=1.0"])
+def test_constraints_hold_and_give_the_librarys_text(nano: Served, spec: str) -> None:
+    """Requests with and without a constraint, of several lengths, in one batch."""
+    pattern = " [a-m]( [a-m]){2,9}"
+    own = decoders.Generator("nano:attention=block", spec, constraint=f"regex:{pattern}", cache="block")
+    texts = (SORT, SHUFFLE, SUM)
+    asked = [
+        (nano.loaded.tokenizer.encode(t), nano.params(spec, n, seed=5, constraint=held, detokenize=True, skip_special_tokens=False))
+        for t in texts for n in (24, 31) for held in (f"regex:{pattern}", None)
+    ]
+    found = [o.text for o in nano.run(asked)]
+    expected = [g.text for n in (24, 31) for g in own(list(texts), length=n, seeds=[5] * len(texts))]
+    assert found[::2] == [expected[i] for i in (0, 3, 1, 4, 2, 5)]
+    assert all(re.fullmatch(pattern, text) for text in found[::2])
+    assert found[1::2] != found[::2]
+
+
+def test_a_schema_comes_with_the_request(nano: Served) -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
+    held = nano.params("threshold", 40, constraint=f"json:{json.dumps(schema)}", detokenize=True)
+    (o,) = nano.run([(nano.loaded.tokenizer.encode(SORT), held)])
+    assert isinstance(json.loads(o.text)["n"], int)
 
 
 def test_a_seed_says_what_is_sampled(nano: Served) -> None:
@@ -152,6 +178,9 @@ BAD = {
     "no list": ({"infill": "abc"}, "infill must be a list of token ids"),
     "outside": ({"infill": [10**6, 1]}, "outside the vocabulary of 719"),
     "too long": ({"infill": [1] * 17}, "infill has 17 positions, and max_tokens is 16"),
+    "constraint": ({"constraint": "grammar:x"}, "constraint must be regex:PATTERN or json:SCHEMA"),
+    "no schema": ({"constraint": "json:{"}, "is no JSON"),
+    "too short": ({"constraint": "regex:a{200}"}, "and there is room for 16"),
     "windows of one": ({"decoder": "hybrid", "infill": [1, 5]}, "say ar=wide"),
 }
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import NANO
-from decoders_vllm.requests import request_of, way_of
-from decoders_vllm.rows import COMMIT, DENOISE, FREE, IDLE, Facts, Rows, Way, advance, settle, show
+from decoders_vllm.requests import plan_of, request_of
+from decoders_vllm.rows import COMMIT, DENOISE, FREE, IDLE, EngineSpec, RowPlan, Rows, advance, settle, show
 from decoders_vllm.serve import arguments
 from decoders_vllm.served import Served
 
@@ -18,7 +18,7 @@ import decoders
 from decoders.core import Blocks
 
 C, V = 8, 20
-FACTS = Facts(mask_id=1, vocab=V, stop_ids=(0,), never=(1,), shifted=False, keep=True)
+ENGINE = EngineSpec(mask_id=1, vocab=V, stop_ids=(0,), never=(1,), shifted=False, keep=True)
 SPECS = (
     "threshold:tau=0.9,temperature=1.0", "factor", "llada", "ancestral", "sdar:block_steps=3", "llada2", "left_to_right:race=true",
     "hybrid:budget=5", "hybrid:ar=wide,answer=(s2d2:temperature=1.0)", "s2d2:route=ucb", "s2d2_editing", "coupled",
@@ -26,26 +26,21 @@ SPECS = (
 
 
 def vacant(n: int, device: str = "cpu") -> Rows:
-    cell = torch.zeros(n, C, dtype=torch.long, device=device)
-    own = {
-        "tokens": cell, "open": cell.bool(), "editable": cell.bool(), "confidence": cell.float(), "committed_at": cell,
-        "stops": torch.full((n, 4), -1, device=device),
-    }
-    return Rows(**{f.name: own.get(f.name, cell[:, 0]) for f in fields(Rows) if f.name != "memo"})
+    return Rows.vacant(n, C, ENGINE, 4, device)
 
 
 @pytest.mark.parametrize("shifted", [False, True])
 @pytest.mark.parametrize("spec", SPECS)
 def test_nothing_is_read_from_the_device(spec: str, shifted: bool) -> None:
     """A step of several rows on tensors that have shapes and no values."""
-    n, facts = 3, replace(FACTS, shifted=shifted)
-    way = Way(decoders.get(spec), Blocks(4, C), infill=True)
+    n, engine = 3, replace(ENGINE, shifted=shifted)
+    plan = RowPlan(decoders.get(spec), Blocks(4, C), infill=True)
     given = torch.full((n, C), FREE, device="meta")
-    rows = settle(vacant(n, "meta"), way, facts, given)
+    rows = settle(vacant(n, "meta"), plan, given)
     logits = torch.zeros(n, C, V, device="meta")
     for _ in range(2):
-        assert show(rows, way, facts).tokens.shape == (n, C)
-        step = advance(rows, way, facts, logits, logits[:, 0] if shifted else None, given)
+        assert show(rows, plan, engine).tokens.shape == (n, C)
+        step = advance(rows, plan, engine, logits, logits[:, 0] if shifted else None, given)
         rows = step.rows
         assert step.out.shape == (n, C)
         assert step.count.shape == (n,)
@@ -57,17 +52,17 @@ def row(limit: int, sent: int, stops: tuple[int, ...] = ()) -> Rows:
     return replace(one, stops=torch.tensor([[*stops, *[-1] * 4][:4]]))
 
 
-def run(rows: Rows, facts: Facts, tokens: list[int], way: Way) -> tuple[list[int], list[int]]:
+def run(rows: Rows, engine: EngineSpec, tokens: list[int], plan: RowPlan) -> tuple[list[int], list[int]]:
     """What the engine gets, and the phases of the forwards, of a model that is sure of `tokens` by place."""
     out, phases = [], []
     given = torch.full((1, C), FREE)
     given[0, : int(rows.sent) - int(rows.base)] = 7
-    rows = settle(rows, way, facts, given)
+    rows = settle(rows, plan, given)
     while int(rows.phase) != IDLE:
         phases.append(int(rows.phase))
         wanted = torch.tensor([(tokens * 9)[int(rows.base) : int(rows.base) + C]])
         logits = torch.nn.functional.one_hot(wanted, V).float() * 30
-        step = advance(rows, way, facts, logits, None, torch.full((1, C), FREE))
+        step = advance(rows, plan, engine, logits, None, torch.full((1, C), FREE))
         out += step.out[0, : int(step.count)].tolist()
         rows = step.rows
     return out, phases
@@ -75,19 +70,19 @@ def run(rows: Rows, facts: Facts, tokens: list[int], way: Way) -> tuple[list[int
 
 def test_forwards_of_a_row() -> None:
     """The prompt's tail is not sent again, each finished block costs one commit, and a row that ends within a block needs none."""
-    way, tokens = Way(decoders.get("threshold"), Blocks(C)), [2, 3, 4, 5, 6, 8, 9, 10]
-    out, phases = run(row(limit=13 + 14, sent=13), FACTS, tokens, way)
+    plan, tokens = RowPlan(decoders.get("threshold"), Blocks(C)), [2, 3, 4, 5, 6, 8, 9, 10]
+    out, phases = run(row(limit=13 + 14, sent=13), ENGINE, tokens, plan)
     assert out == (tokens * 9)[13:27]
     assert phases == [DENOISE, COMMIT, DENOISE, COMMIT, DENOISE]
-    assert run(row(limit=24, sent=13), FACTS, tokens, way)[1] == [DENOISE, COMMIT, DENOISE, COMMIT]  # its last page may be read again
-    assert run(row(limit=24, sent=13), replace(FACTS, keep=False), tokens, way)[1] == [DENOISE, COMMIT, DENOISE]
+    assert run(row(limit=24, sent=13), ENGINE, tokens, plan)[1] == [DENOISE, COMMIT, DENOISE, COMMIT]  # its last page may be read again
+    assert run(row(limit=24, sent=13), replace(ENGINE, keep=False), tokens, plan)[1] == [DENOISE, COMMIT, DENOISE]
 
 
 def test_a_stop_token_ends_a_row_where_it_is() -> None:
-    way, tokens = Way(decoders.get("threshold"), Blocks(C)), [2, 3, 4, 5, 6, 8, 9, 10]
-    out, _ = run(row(limit=60, sent=8, stops=(5,)), replace(FACTS, keep=False), tokens, way)
+    plan, tokens = RowPlan(decoders.get("threshold"), Blocks(C)), [2, 3, 4, 5, 6, 8, 9, 10]
+    out, _ = run(row(limit=60, sent=8, stops=(5,)), replace(ENGINE, keep=False), tokens, plan)
     assert out == [2, 3, 4, 5]
-    out, _ = run(row(limit=28, sent=8, stops=(5,)), FACTS, tokens, replace(way, stop=False))
+    out, _ = run(row(limit=28, sent=8, stops=(5,)), ENGINE, tokens, replace(plan, stop=False))
     assert out == (tokens * 9)[8:28]
 
 
@@ -104,9 +99,9 @@ def test_requests_of_one_decoder_share_their_way() -> None:
     served = Served.of(NANO, 719)
     one = request_of(served, {"decoder": "threshold:tau=0.9", "seed": 1}, 16, False)
     other = request_of(served, {"decoder": "threshold:temperature=0.0", "seed": 2}, 64, False)
-    assert one.way == other.way
-    assert hash(one.way) == hash(other.way)
-    assert way_of(served, "threshold", False, False) != one.way
+    assert one.plan == other.plan
+    assert hash(one.plan) == hash(other.plan)
+    assert plan_of(served, "threshold", False, False) != one.plan
 
 
 def test_serve() -> None:

@@ -1,0 +1,25 @@
+"""Store: what the keys and values of a batch were computed from, what of them is out of date, and what it all cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+NOTHING, APPROXIMATE = -1, -2
+"""What `Store.tokens` holds where nothing is stored, and where what is stored saw keys and values that were out of date."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """The books of a cache, column by column; the keys and values themselves belong to the model's session."""
+
+    tokens: Tensor  # (B, L) long  the tokens that the stored keys and values were computed from, NOTHING, or APPROXIMATE
+    until: Tensor  # (B, L) long  and what they saw: the columns left of it,
+    unseen: Tensor  # (B, L, 2) long  less those from the first of these up to the second; all 0 unless queries say what positions see
+    stale: Tensor  # (B, L) bool  what a cache policy wants recomputed in the next forward
+    computed: Tensor  # (B,)   long  positions that the model ran for this row
+    reused: Tensor  # (B,)   long  positions whose keys and values it read from the store instead
+    flops: Tensor  # (B,)   double  floating point operations that it spent; 0 where it does not tell
+    memory: Any = None  # a cache policy's own tensors, leading dimension B; structure never changes
