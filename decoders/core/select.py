@@ -19,12 +19,12 @@ def rank(score: Tensor) -> Tensor:
     return order.argsort(dim=-1, stable=True)
 
 
-def top(score: Tensor, k: Tensor) -> Tensor:
-    """(B, W) bool: the `k (B,)` best of each row; ties go to the left; -inf is never taken."""
-    return (rank(score) < k[:, None]) & (score > -INF)
+def top(score: Tensor, k: Tensor | int) -> Tensor:
+    """(B, W) bool: the `k (B,)` best of each row, or of all rows the same number; ties go to the left; -inf is never taken."""
+    return (rank(score) < (k if isinstance(k, int) else k[:, None])) & (score > -INF)
 
 
-def above(score: Tensor, sure: Tensor, at_least: Tensor) -> Tensor:
+def above(score: Tensor, sure: Tensor, at_least: Tensor | int = 1) -> Tensor:
     """(B, W) bool: what is `sure (B, W)`; in rows where that is fewer than `at_least (B,)`, the best ones instead."""
     sure = sure & (score > -INF)
     return torch.where((sure.sum(-1) >= at_least)[:, None], sure, top(score, at_least))

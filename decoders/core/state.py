@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from decoders.core.select import share
+from decoders.stats.constants import among
 from decoders.stats.random import scramble, unit
 
 T = TypeVar("T")
@@ -45,6 +47,28 @@ class State:
     block_causal: bool = False  # the model's blocks see no later block
     rest: Tensor | None = None  # (B,)   long  positions of the row that are right of the window; none: an engine does not say
     memo: Any = None  # a decoder's own tensors, leading dimension B; structure never changes
+
+    @property
+    def decided(self) -> Tensor:
+        """(B, W) bool: what the decoder has decided; what is given is not."""
+        return self.editable & ~self.open
+
+    @property
+    def place(self) -> Tensor:
+        """(W,) long: 0, 1, 2, ..., the positions' places in the window."""
+        return torch.arange(self.tokens.shape[1], device=self.tokens.device)
+
+    def window_steps(self, steps: int | None) -> Tensor:
+        """(B,) long: how many of a budget of `steps` for the whole row fall to this window; None is one for each open position."""
+        return self.opened.clamp(min=1) if steps is None else steps // self.windows.clamp(min=1)
+
+    def quota(self, steps: int | None) -> Tensor:
+        """(B,) long: how many positions this step commits where a budget of `steps` for the row is shared out evenly."""
+        return share(self.opened, self.window_steps(steps), self.step)
+
+    def is_stop(self, tokens: Tensor) -> Tensor:
+        """Like `tokens`, bool: those that end a text."""
+        return among(tokens, self.stop_ids)
 
     def hash(self, salt: int, timeless: bool = False) -> Tensor:
         """(B, W) int64: 64 random bits of key, step, position and salt. Timeless: the clock is left out, so the bits stay the

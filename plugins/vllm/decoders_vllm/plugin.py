@@ -61,7 +61,7 @@ def host(vllm_config: Any) -> None:
     from vllm.config.compilation import CUDAGraphMode
     from vllm.config.diffusion import DiffusionConfig
 
-    from decoders_vllm.requests import way_of
+    from decoders_vllm.requests import plan_of
     from decoders_vllm.served import Served, directory_of
 
     model, cache, scheduling = vllm_config.model_config, vllm_config.cache_config, vllm_config.scheduler_config
@@ -70,7 +70,7 @@ def host(vllm_config: Any) -> None:
     block = vllm_config.diffusion_config.canvas_length if vllm_config.diffusion_config else None
     asked = (vllm_config.additional_config or {}).get("decoder", "threshold")
     served = Served.of(directory_of(model.model), model.get_vocab_size(), block, asked)
-    way_of(served, served.decoder, True, False)
+    plan_of(served, served.decoder, True, False)
     if vllm_config.parallel_config.pipeline_parallel_size > 1:
         raise UsageError("pipeline parallelism: only the last stage knows a row's canvas; take tensor or data parallelism")
     if scheduling.max_num_batched_tokens < served.canvas:
