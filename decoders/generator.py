@@ -34,8 +34,10 @@ from decoders.core import (
 )
 from decoders.engine import Graph
 from decoders.models.guidance import Guided
-from decoders.models.source import Loaded, Messages, Tokenizer, load_model
-from decoders.reasoning.reasoner import BUDGET, Reasoned, Reasoner, Reasoning, reasoner_of, wants
+from decoders.models.loaded import Loaded, Messages, Tokenizer
+from decoders.models.source import load_model
+from decoders.reasoning.base import Reasoner, Reasoning
+from decoders.reasoning.reasoner import BUDGET, Reasoned, reasoner_of, wants
 from decoders.registry import get, get_cache, spec_of, unfolded
 
 Watch = Callable[[Forward, Pred, Canvas], None]

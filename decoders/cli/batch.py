@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from decoders.core import UsageError
-from decoders.reasoning.reasoner import ReasonerError, Reasoning
+from decoders.reasoning.base import ReasonerError, Reasoning
 from decoders.registry import spec_of
 
 if TYPE_CHECKING:

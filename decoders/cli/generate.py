@@ -14,7 +14,7 @@ import click
 
 from decoders.cli.options import loading, shared, with_options
 from decoders.core import Forward, Pred, UsageError
-from decoders.reasoning.reasoner import ReasonerError, Reasoning
+from decoders.reasoning.base import ReasonerError, Reasoning
 
 if TYPE_CHECKING:
     from decoders.core import Canvas

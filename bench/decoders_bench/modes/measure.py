@@ -18,8 +18,9 @@ import torch
 
 from decoders import Forward, Generator, Pred
 from decoders.core import Canvas
-from decoders.models.source import Messages, load_model
-from decoders.reasoning.reasoner import Reasoning, until
+from decoders.models.loaded import Messages
+from decoders.models.source import load_model
+from decoders.reasoning.base import Reasoning, until
 from decoders_bench.common.workers import spread
 from decoders_bench.tasks import TASKS, items
 
