@@ -25,7 +25,7 @@ from decoders.cli.compare import agreement
 from decoders.cli.show import Streaming, Watching
 from decoders.cli.trace import TraceFile
 from decoders.core import Event, UsageError
-from decoders.generator import KEYS
+from decoders.text.records import KEYS
 from decoders_bench.tasks import TASKS, items
 
 DECODERS = str(Path(sys.executable).parent / "decoders")
@@ -181,7 +181,7 @@ class Fickle(Decoder):
 def test_a_trace_tells_what_was_taken_back(tmp_path):
     run = Generator("nano", Fickle())
     with (tmp_path / "trace").open("w") as file:
-        run("ab", length=4, watch=TraceFile(file, first=7, decoder=Fickle()), ignore_eos=True)
+        run("ab", length=4, watch=TraceFile(file, prompts=[7], decoder=Fickle()), ignore_eos=True)
     rows = [json.loads(line)["rows"][0] for line in (tmp_path / "trace").read_text().splitlines()]
     assert {r["prompt"] for r in rows} == {7}
     assert [[len(r[kind]) for kind in ("committed", "edited", "reopened")] for r in rows] == [[4, 0, 0], [0, 1, 1], [1, 0, 0]]
