@@ -27,20 +27,22 @@ Watch = Callable[[Forward, Pred, Canvas], None]
 class Generator:
     """A model with a way of decoding it: `Generator("nano", "threshold:tau=0.9")(["Reverse: a b c"])`.
 
-    `model`, `decoder` and `cache` are spec strings or objects; without a `cache` it is the decoder preset's, or `exact`. `guidance`
-    above 0 is the scale of classifier-free guidance. The mask token and the unknown token are never generated, whatever the decoder
-    (`Suppress`).
+    `model`, `decoder` and `cache` are spec strings or objects; without a `cache` it is the decoder preset's, or
+    `exact`. `guidance` above 0 is the scale of classifier-free guidance. The mask token and the unknown token are never
+    generated, whatever the decoder (`Suppress`).
 
-    `constraint`: what every text has to be, `json:SCHEMA.json`, `regex:PATTERN` or `template:FILE`, or an object; whatever the decoder,
-    a text that is not cut short by `max_steps` is valid, and what cannot fit into the canvas is refused before the first forward.
+    `constraint`: what every text has to be, `json:SCHEMA.json`, `regex:PATTERN` or `template:FILE`, or an object;
+    whatever the decoder, a text that is not cut short by `max_steps` is valid, and what cannot fit into the canvas is
+    refused before the first forward.
 
-    `chat`: whether a text is put to the model as a user's message, in the checkpoint's chat template. None: where it has one and
-    nothing is to be filled in; True: always; False: never. `options` (`device`, `dtype`, ...) are those of `load_model`. Raises
-    `UsageError`.
+    `chat`: whether a text is put to the model as a user's message, in the checkpoint's chat template. None: where it
+    has one and nothing is to be filled in; True: always; False: never. `options` (`device`, `dtype`, ...) are those of
+    `load_model`. Raises `UsageError`.
 
-    `graph`: run steps as captured CUDA graphs (`decoders.engine.Graph`, of which one may be given); where that cannot be, a warning says
-    why. A run with a `watch` is run eagerly, as somebody hears of every forward. `poll` is that of `decode`: what the host hears, events
-    and stop strings included, it hears every so many forwards. `compile`: `torch.compile` the model.
+    `graph`: run steps as captured CUDA graphs (`decoders.engine.Graph`, of which one may be given); where that cannot
+    be, a warning says why. A run with a `watch` is run eagerly, as somebody hears of every forward. `poll` is that of
+    `decode`: what the host hears, events and stop strings included, it hears every so many forwards. `compile`:
+    `torch.compile` the model.
     """
 
     def __init__(
@@ -49,7 +51,8 @@ class Generator:
         poll: int = 1, compile: bool = False, **options: Any,
     ) -> None:
         chosen = settings(decoder, cache, guidance)
-        self.decoder, self.decoder_spec, self.cache, self.cache_spec = chosen.decoder, chosen.decoder_spec, chosen.cache, chosen.cache_spec
+        self.decoder, self.decoder_spec = chosen.decoder, chosen.decoder_spec
+        self.cache, self.cache_spec = chosen.cache, chosen.cache_spec
         if options and not isinstance(model, str):
             raise UsageError(f"{', '.join(options)}: options of loading a model, and this one is loaded")
         self.loaded = load_model(model, **options) if isinstance(model, str) else model
@@ -85,23 +88,24 @@ class Generator:
     def encode(
         self, prompt: Prompt, length: int | None = None, infill: bool = False, reasoning: Reasoning | None = None
     ) -> list[int]:
-        """The token ids of a prompt, and of the reasoning after it. Raises `UsageError` if it cannot be decoded: empty, too long, or
-        without a hole to fill."""
+        """The token ids of a prompt, and of the reasoning after it. Raises `UsageError` if it cannot be decoded: empty,
+        too long, or without a hole to fill."""
         return self.encoding.encode(prompt, length, infill, reasoning)
 
     def reason(
         self, prompts: Sequence[Prompt], *, seeds: Sequence[int], length: int | None = None, infill: bool = False
     ) -> Sequence[Reasoning | UsageError | None]:
-        """What stands between each prompt and its answer, to be given to a run as its `reasonings`; none where the decoder asks for no
-        reasoner. In the place of a prompt without one is the error that says why (`decoders.text.reasons`), and the others are not lost.
-        Raises `UsageError` for what concerns all of them."""
+        """What stands between each prompt and its answer, to be given to a run as its `reasonings`; none where the
+        decoder asks for no reasoner. In the place of a prompt without one is the error that says why
+        (`decoders.text.reasons`), and the others are not lost. Raises `UsageError` for what concerns all of them."""
         return self.reasons(prompts, seeds, length, infill) if self.reasons else [None] * len(prompts)
 
     def __call__(
-        self, prompts: Prompt | Sequence[Prompt], *, length: int | None = None, block: int | None = None, stop: str | Sequence[str] = (),
-        ignore_eos: bool = False, infill: bool = False, seed: int = 0, seeds: Sequence[int] | None = None, max_steps: int | None = None,
-        reasonings: Sequence[Reasoning | None] | None = None, batch: int | None = None, on_batch: Callable[[Batch], None] | None = None,
-        on_event: Listener | None = None, watch: Watch | None = None,
+        self, prompts: Prompt | Sequence[Prompt], *, length: int | None = None, block: int | None = None,
+        stop: str | Sequence[str] = (), ignore_eos: bool = False, infill: bool = False, seed: int = 0,
+        seeds: Sequence[int] | None = None, max_steps: int | None = None,
+        reasonings: Sequence[Reasoning | None] | None = None, batch: int | None = None,
+        on_batch: Callable[[Batch], None] | None = None, on_event: Listener | None = None, watch: Watch | None = None,
     ) -> list[Generation]:
         """What becomes of prompts, in their order: `run` with its first error raised. Raises `UsageError`."""
         asked = listed(prompts)
@@ -115,25 +119,29 @@ class Generator:
         return [made[i] for i in range(len(asked))]
 
     def run(
-        self, prompts: Prompt | Sequence[Prompt], *, length: int | None = None, block: int | None = None, stop: str | Sequence[str] = (),
-        ignore_eos: bool = False, infill: bool = False, seed: int = 0, seeds: Sequence[int] | None = None, max_steps: int | None = None,
-        reasonings: Sequence[Reasoning | None] | None = None, batch: int | None = None, on_batch: Callable[[Batch], None] | None = None,
-        on_event: Listener | None = None, watch: Watch | None = None,
+        self, prompts: Prompt | Sequence[Prompt], *, length: int | None = None, block: int | None = None,
+        stop: str | Sequence[str] = (), ignore_eos: bool = False, infill: bool = False, seed: int = 0,
+        seeds: Sequence[int] | None = None, max_steps: int | None = None,
+        reasonings: Sequence[Reasoning | None] | None = None, batch: int | None = None,
+        on_batch: Callable[[Batch], None] | None = None, on_event: Listener | None = None, watch: Watch | None = None,
     ) -> Iterator[Result]:
-        """Decode prompts, and hand out the index of each with what became of it as soon as that is known. A text depends on its own
-        prompt and seed alone. A prompt is a text, or a conversation: messages with a `role` and a `content`, oldest first.
+        """Decode prompts, and hand out the index of each with what became of it as soon as that is known. A text
+        depends on its own prompt and seed alone. A prompt is a text, or a conversation: messages with a `role` and a
+        `content`, oldest first.
 
-        A prompt that cannot be decoded is handed out with the error that says why, and the others are decoded without it. If its
-        reasoner says that other prompts would fare the same, those behind its batch are left out.
+        A prompt that cannot be decoded is handed out with the error that says why, and the others are decoded without
+        it. If its reasoner says that other prompts would fare the same, those behind its batch are left out.
 
-        `length`: positions after each prompt; by default the model's, with `infill` none. `block`: size of the windows; by default
-        the model's, which may be one window over the whole row. `stop`: strings that end a text; it is cut before the first.
-        `ignore_eos`: decode all positions even after a stop token; the text still ends before it. `infill`: mask tokens in a prompt
-        are holes to fill; otherwise they are data. `seed` is every prompt's unless `seeds` gives each its own. `max_steps`: as of
-        `decode`. `reasonings`: what `reason` gave for these prompts; without them it is asked here.
+        `length`: positions after each prompt; by default the model's, with `infill` none. `block`: size of the windows;
+        by default the model's, which may be one window over the whole row. `stop`: strings that end a text; it is cut
+        before the first. `ignore_eos`: decode all positions even after a stop token; the text still ends before it.
+        `infill`: mask tokens in a prompt are holes to fill; otherwise they are data. `seed` is every prompt's unless
+        `seeds` gives each its own. `max_steps`: as of `decode`. `reasonings`: what `reason` gave for these prompts;
+        without them it is asked here.
 
-        `batch`: how many prompts are decoded together; by default all. `on_batch` hears of each batch before its first forward.
-        `on_event` hears of news as in `decode`, a row being the index of its prompt, and `watch` of every forward of a batch.
+        `batch`: how many prompts are decoded together; by default all. `on_batch` hears of each batch before its first
+        forward. `on_event` hears of news as in `decode`, a row being the index of its prompt, and `watch` of every
+        forward of a batch.
 
         Raises `UsageError` at once for what concerns all prompts.
         """
@@ -150,9 +158,11 @@ class Generator:
         decoder = self.decoder.tokenized(self.ids)
         decoder = self.constraint.on(decoder, size) if self.constraint else decoder
         job = Job(
-            setup=replace(self.setup.in_blocks(block), decoder=decoder), encoding=self.encoding, reasons=reasons, length=size,
-            template=tuple(template), infill=infill, stop=ends, on_batch=on_batch, on_event=on_event,
-            how={"stop": not ignore_eos, "max_steps": max_steps, "watch": watch, "poll": self.poll, "runner": self.graph},
+            setup=replace(self.setup.in_blocks(block), decoder=decoder), encoding=self.encoding, reasons=reasons,
+            length=size, template=tuple(template), infill=infill, stop=ends, on_batch=on_batch, on_event=on_event,
+            how={
+                "stop": not ignore_eos, "max_steps": max_steps, "watch": watch, "poll": self.poll, "runner": self.graph,
+            },
         )
         given = [None] * len(asked) if reasonings is None else reasonings
         return job.results([Item(*x) for x in zip(range(len(asked)), asked, keys, given, strict=True)], batch)

@@ -89,7 +89,8 @@ def generate(
         prompts = unpadded(input_ids, model_kwargs)
         unstored = "none" if generation_config.use_cache is False else None
         chosen = settings(decoder, cache or unstored, guidance)
-        strategy, sampling = sampled(decoder, chosen.decoder, logits_processor or LogitsProcessorList(), generation_config.do_sample)
+        processors = logits_processor or LogitsProcessorList()
+        strategy, sampling = sampled(decoder, chosen.decoder, processors, generation_config.do_sample)
         if wants(strategy):
             raise UsageError("this decoder asks for a reasoner, which hands over text, and here are token ids; use decoders.Generator")
         never = () if adapted.mask_id is None else (adapted.mask_id,)
@@ -104,7 +105,9 @@ def generate(
     sequences = padded(input_ids, made, generation_config.pad_token_id, adapted.stop_ids)
     if feed:
         feed.end(made[0])
-    return described(sequences, rows, made, halt, adapted.stop_ids) if generation_config.return_dict_in_generate else sequences
+    if generation_config.return_dict_in_generate:
+        return described(sequences, rows, made, halt, adapted.stop_ids)
+    return sequences
 
 
 @contextmanager
@@ -118,7 +121,9 @@ def modes_kept(model: PreTrainedModel) -> Iterator[None]:
             module.training = mode
 
 
-def described(sequences: Tensor, rows: Sequence[Row], made: list[list[int]], halt: Halt, stop_ids: tuple[int, ...]) -> GenerateOutput:
+def described(
+    sequences: Tensor, rows: Sequence[Row], made: list[list[int]], halt: Halt, stop_ids: tuple[int, ...]
+) -> GenerateOutput:
     """The sequences with what they took; `made` is what was generated of each row."""
     return GenerateOutput(
         sequences=sequences,
@@ -199,9 +204,11 @@ class Nucleus:
         return replace(p, logits=p.logits.masked_fill(out, -torch.inf))
 
 
-def sampled(spec: str | Decoder, made: Decoder, processors: LogitsProcessorList, do_sample: bool) -> tuple[Decoder, list[Rule]]:
-    """The decoder `made` from a spec, at the temperature that the processors say, and rules for what else they say. Raises `UsageError`
-    for a processor that needs to know the tokens before a position, which here may be open."""
+def sampled(
+    spec: str | Decoder, made: Decoder, processors: LogitsProcessorList, do_sample: bool
+) -> tuple[Decoder, list[Rule]]:
+    """The decoder `made` from a spec, at the temperature that the processors say, and rules for what else they say.
+    Raises `UsageError` for a processor that needs to know the tokens before a position, which here may be open."""
     cls: Any = type(made)
     known = options(cls)
     if isinstance(spec, str):

@@ -33,7 +33,8 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Item:
-    """A prompt on its way. `index` is its place among those of the run, `tokens` what it is to the model, once that is known."""
+    """A prompt on its way. `index` is its place among those of the run, `tokens` what it is to the model, once that is
+    known."""
 
     index: int
     prompt: Prompt
@@ -100,7 +101,8 @@ class Job:
         except UsageError as e:
             return e
         if self.template and self.setup.model.mask_id in tokens:
-            return UsageError(f"with a template a prompt cannot hold {self.encoding.mask}; the holes are those of the template")
+            mask = self.encoding.mask
+            return UsageError(f"with a template a prompt cannot hold {mask}; the holes are those of the template")
         return replace(item, reasoning=reasoning, tokens=tuple(tokens))
 
     def answered(self, items: Sequence[Item]) -> Iterator[Result]:
@@ -126,8 +128,9 @@ class Job:
         halt, seen = StopStrings(self.encoding.loaded.tokenizer.decode, self.stop), list[Canvas]()
         began = time.perf_counter()
         done = self.setup.decode(
-            rows, length=0 if self.template else self.length, rules=self.rules(rows), infill=self.holes, seeds=[x.seed for x in items],
-            halt=halt if self.stop else None, on_event=renumbered(self.on_event, indices), final=seen.append, **self.how,
+            rows, length=0 if self.template else self.length, rules=self.rules(rows), infill=self.holes,
+            seeds=[x.seed for x in items], halt=halt if self.stop else None,
+            on_event=renumbered(self.on_event, indices), final=seen.append, **self.how,
         )
         seconds = time.perf_counter() - began
         texts = [self.text(item, seen[0], b, halt) for b, item in enumerate(items)]
@@ -156,9 +159,9 @@ class Job:
     def generation(self, item: Item, row: Row, text: Text, seconds: float, kv_bytes: int) -> Generation:
         return Generation(
             text=text.text, tokens=text.tokens, nfe=row.nfe, generated_tokens=text.made, seconds=seconds,
-            finish_reason="stop" if text.cut else row.finish_reason, decoder=self.setup.decoder_spec, cache=self.setup.cache_spec,
-            seed=item.seed, positions_computed=row.positions_computed, cache_hit_rate=row.cache_hit_rate, flops=row.flops,
-            kv_bytes=kv_bytes, reasoning=item.reasoning,
+            finish_reason="stop" if text.cut else row.finish_reason, decoder=self.setup.decoder_spec,
+            cache=self.setup.cache_spec, seed=item.seed, positions_computed=row.positions_computed,
+            cache_hit_rate=row.cache_hit_rate, flops=row.flops, kv_bytes=kv_bytes, reasoning=item.reasoning,
         )
 
 

@@ -14,7 +14,8 @@ from decoders.registry import get, get_cache, spec_of, unfolded
 
 @dataclass(frozen=True)
 class Settings:
-    """A decoder and a cache policy, each with the spec that makes it, and the scale of classifier-free guidance; 0 is none."""
+    """A decoder and a cache policy, each with the spec that makes it, and the scale of classifier-free guidance; 0 is
+    none."""
 
     decoder: Decoder
     decoder_spec: str
@@ -23,8 +24,9 @@ class Settings:
     guidance: float
 
     def on(self, model: Model, never: tuple[int, ...] = (), block: int | None = None) -> Setup:
-        """The same on a model, which generates none of the tokens `never`, in windows of `block` positions; None: one window over the
-        whole row. Raises `UsageError` where the model cannot do what the decoder, the cache or guidance needs."""
+        """The same on a model, which generates none of the tokens `never`, in windows of `block` positions; None: one
+        window over the whole row. Raises `UsageError` where the model cannot do what the decoder, the cache or guidance
+        needs."""
         used: Model = Guided(model, self.guidance) if self.guidance else model
         check(used, self.decoder, self.cache)
         return Setup(**vars(self), model=used, rules=(Suppress(never),), windows=None).in_blocks(block)
@@ -41,18 +43,24 @@ class Setup(Settings):
     """None: one window over the whole row."""
 
     def in_blocks(self, size: int | None) -> Self:
-        """With windows of another size, if one is given. Raises `UsageError` for a size that the model's attention cannot have."""
+        """With windows of another size, if one is given. Raises `UsageError` for a size that the model's attention
+        cannot have."""
         return self if size is None else replace(self, windows=Blocks(size, self.model.attention_block))
 
-    def decode(self, prompts: Sequence[Sequence[int]], *, length: int, rules: Sequence[Rule] = (), **how: Any) -> list[Row]:
-        """`decode` with these settings, `rules` after its own; `how` are further arguments of `decode`. Raises `UsageError`."""
+    def decode(
+        self, prompts: Sequence[Sequence[int]], *, length: int, rules: Sequence[Rule] = (), **how: Any
+    ) -> list[Row]:
+        """`decode` with these settings, `rules` after its own; `how` are further arguments of `decode`. Raises
+        `UsageError`."""
         return decode(
-            self.model, self.decoder, prompts, length=length, windows=self.windows, cache=self.cache, rules=[*self.rules, *rules], **how
+            self.model, self.decoder, prompts, length=length, windows=self.windows, cache=self.cache,
+            rules=[*self.rules, *rules], **how,
         )
 
 
 def settings(decoder: str | Decoder, cache: str | Cache | None = None, guidance: float = 0.0) -> Settings:
-    """The settings that two specs or objects describe; without a cache it is the decoder preset's, else `exact`. Raises `UsageError`."""
+    """The settings that two specs or objects describe; without a cache it is the decoder preset's, else `exact`. Raises
+    `UsageError`."""
     if not (math.isfinite(guidance) and guidance >= 0):
         raise UsageError(f"guidance must be at least 0, not {guidance}")
     plug, spec = (get(decoder), decoder) if isinstance(decoder, str) else (decoder, spec_of(decoder))

@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 
 
 class Audience:
-    """The listeners of a run, for each batch anew: the text of one prompt as it settles, its canvas as it denoises, and the trace."""
+    """The listeners of a run, for each batch anew: the text of one prompt as it settles, its canvas as it denoises, and
+    the trace."""
 
-    def __init__(self, generator: Generator, how: dict[str, Any], stream: bool, watching: bool, trace: TextIO | None) -> None:
+    def __init__(
+        self, generator: Generator, how: dict[str, Any], stream: bool, watching: bool, trace: TextIO | None
+    ) -> None:
         self.generator, self.how, self.stream, self.watching, self.trace = generator, how, stream, watching, trace
         self.shown = ExitStack()
         self.streaming: Streaming | None = None
@@ -30,7 +33,9 @@ class Audience:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.shown.close()
 
     def batch(self, size: int) -> int:

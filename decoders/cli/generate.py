@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -65,15 +65,15 @@ def generate(
     """
     check_flags(prompts, stream, watching, as_json, trace, source, target, infill=how["infill"])
     decoder, options = with_options(spec, temperature=temperature, top_p=top_p, top_k=top_k), loading(how)
-    options |= {"graph": how.pop("graph"), "poll": how.pop("poll"), "compile": how.pop("compiled")}  # how fast, and not what
-    if options["graph"]:
+    speed = {"graph": how.pop("graph"), "poll": how.pop("poll"), "compile": how.pop("compiled")}
+    if speed["graph"]:
         click.get_current_context().with_resource(warnings_in_a_line())
     about: dict[str, Any] = {"guidance": guidance, "chat": chat, **({"constraint": constraint} if constraint else {})}
 
     def make() -> Generator:
         from decoders.generator import Generator
 
-        return Generator(model, decoder, cache, **about, **options)
+        return Generator(model, decoder, cache, **about, **options, **speed)
 
     if source and target:
         from decoders.cli.batch import run
@@ -89,8 +89,8 @@ def generate(
 
 
 def check_flags(
-    prompts: Sequence[str], stream: bool, watching: bool, as_json: bool, trace: Path | None, source: Path | None, target: Path | None,
-    infill: bool,
+    prompts: Sequence[str], stream: bool, watching: bool, as_json: bool, trace: Path | None, source: Path | None,
+    target: Path | None, infill: bool,
 ) -> None:
     """Raises `UsageError` for flags that do not go together."""
     if source or target:
@@ -107,15 +107,17 @@ def check_flags(
 
 
 def printed(
-    generator: Generator, prompts: Sequence[str], how: dict[str, Any], batch: int, as_json: bool, stream: bool, watching: bool,
-    trace: Path | None,
+    generator: Generator, prompts: Sequence[str], how: dict[str, Any], batch: int, as_json: bool, stream: bool,
+    watching: bool, trace: Path | None,
 ) -> list[str]:
-    """Decode prompts and print what becomes of them; returns the problems of those that their reasoner failed. Raises `UsageError` for
-    any other that cannot be decoded, if possible before anything is."""
+    """Decode prompts and print what becomes of them; returns the problems of those that their reasoner failed. Raises
+    `UsageError` for any other that cannot be decoded, if possible before anything is."""
     for prompt in prompts:
         generator.encode(prompt, how["length"], how["infill"])
     failed, left = [], len(prompts)
-    with opened(trace) if trace else nullcontext() as file, Audience(generator, how, stream, watching, file) as audience:
+    with ExitStack() as stack:
+        file = stack.enter_context(opened(trace)) if trace else None
+        audience = stack.enter_context(Audience(generator, how, stream, watching, file))
         for index, made in generator.run(prompts, batch=audience.batch(batch), **how, **audience.listeners):
             left -= 1
             audience.finish(made)

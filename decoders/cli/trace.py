@@ -18,8 +18,8 @@ class TraceFile:
     `{"forward": n, "rows": [{"prompt": i, "committed": [...], "edited": [...], "reopened": [...]}]}`
 
     with `{"position", "token", "confidence"}` for each change; `position` counts from the start of the prompt, and of a reopened
-    position the token and confidence are those it had. `rows` holds the prompts that took part, by the indices `prompts` of the
-    batch's rows, and `forward` counts from 1 in every batch. A row has a "phase" where the decoder has several kinds of
+    position the token and confidence are those it had. `rows` holds the prompts that took part, by the indices
+    `prompts` of the batch's rows, and `forward` counts from 1 in every batch. A row has a "phase" where the decoder has several kinds of
     forwards, and what is committed an "outcome" where it knows several ways to that.
     """
 

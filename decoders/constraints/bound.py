@@ -36,12 +36,14 @@ class Bound:
         return found and found.to(model.device)
 
     def automaton(self, length: int) -> Automaton | None:
-        """What is allowed, which `length` positions have room for; none: everything. Raises `UsageError` if they have none."""
+        """What is allowed, which `length` positions have room for; none: everything. Raises `UsageError` if they have
+        none."""
         if self.compiled:
             check_fits(self.compiled, length)
         return self.compiled
 
     def on(self, decoder: Decoder, length: int) -> Decoder:
-        """A decoder that keeps to the constraint in the `length` positions after a prompt. Raises `UsageError` as `automaton` does."""
+        """A decoder that keeps to the constraint in the `length` positions after a prompt. Raises `UsageError` as
+        `automaton` does."""
         automaton = self.automaton(length)
         return Constrained(decoder, automaton, length) if automaton else decoder

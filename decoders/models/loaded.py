@@ -22,9 +22,9 @@ Messages = Sequence[Mapping[str, str]]
 
 
 class Chat(Protocol):
-    """A chat template: the token ids of a prompt that ends where the answer to `messages` begins, or after `begun`, the beginning of
-    that answer. Control tokens that are written in a message or there are text, unless it has `holes` to fill, which are written as
-    mask tokens."""
+    """A chat template: the token ids of a prompt that ends where the answer to `messages` begins, or after `begun`, the
+    beginning of that answer. Control tokens that are written in a message or there are text, unless it has `holes` to
+    fill, which are written as mask tokens."""
 
     def __call__(self, messages: Messages, holes: bool = False, begun: str = "") -> list[int]: ...
 

@@ -37,7 +37,8 @@ class Reasoning:
 
 
 class ReasonerError(UsageError):
-    """There is no reasoning for a prompt. `everyone`: other prompts would fare the same, so that nobody need ask for them."""
+    """There is no reasoning for a prompt. `everyone`: other prompts would fare the same, so that nobody need ask for
+    them."""
 
     def __init__(self, problem: str, everyone: bool = False) -> None:
         super().__init__(problem)
@@ -54,7 +55,8 @@ class Reasoner(Protocol):
     def write(
         self, prompts: Sequence[str | Messages], *, seeds: Sequence[int], boundary: str, budget: int
     ) -> list[Reasoning | ReasonerError]:
-        """Each prompt's reasoning, or why there is none: up to `boundary` (if it is not empty), its own end, or `budget` tokens."""
+        """Each prompt's reasoning, or why there is none: up to `boundary` (if it is not empty), its own end, or
+        `budget` tokens."""
 
 
 def named(place: str, reasoner: Any, options: Sequence[str]) -> str:

@@ -18,8 +18,9 @@ Prompt = str | Messages
 class Encoding:
     """How a model is told its prompts.
 
-    `chat`: whether a text is put to it as a user's message, in the checkpoint's chat template. None: where it has one and nothing is to
-    be filled in. `boundary` stands between a reasoning and the answer. Raises `UsageError` for a template that there is not."""
+    `chat`: whether a text is put to it as a user's message, in the checkpoint's chat template. None: where it has one
+    and nothing is to be filled in. `boundary` stands between a reasoning and the answer. Raises `UsageError` for a
+    template that there is not."""
 
     loaded: Loaded
     chat: bool | None = None
@@ -36,7 +37,8 @@ class Encoding:
         return "" if mask_id is None else self.loaded.tokenizer.decode([mask_id])
 
     def length(self, length: int | None, infill: bool) -> int:
-        """Positions after the prompt: as asked, else none after an infilled prompt and the model's default after others."""
+        """Positions after the prompt: as asked, else none after an infilled prompt and the model's default after
+        others."""
         return length if length is not None else 0 if infill else self.loaded.length
 
     def ids(self, text: str) -> list[int]:
@@ -47,8 +49,8 @@ class Encoding:
     def encode(
         self, prompt: Prompt, length: int | None = None, infill: bool = False, reasoning: Reasoning | None = None
     ) -> list[int]:
-        """The token ids of a prompt, and of the reasoning after it. Raises `UsageError` if it cannot be decoded: empty, too long, or
-        without a hole to fill."""
+        """The token ids of a prompt, and of the reasoning after it. Raises `UsageError` if it cannot be decoded: empty,
+        too long, or without a hole to fill."""
         tokens, length = self.tokens(prompt, infill, reasoning), self.length(length, infill)
         if not tokens:
             raise UsageError("the prompt is empty")
@@ -57,20 +59,22 @@ class Encoding:
         most = self.loaded.positions
         if most is not None and len(tokens) + length > most:
             has = "prompt and its reasoning have" if reasoning else "prompt has"
-            raise UsageError(f"the {has} {len(tokens)} tokens; with {length} more that is beyond the {most} of {self.loaded.name}")
+            beyond = f"beyond the {most} of {self.loaded.name}"
+            raise UsageError(f"the {has} {len(tokens)} tokens; with {length} more that is {beyond}")
         return tokens
 
     def tokens(self, prompt: Prompt, infill: bool, reasoning: Reasoning | None = None) -> list[int]:
-        """The token ids of a text or of a conversation, with the chat template where that is asked for. Raises `UsageError`.
+        """The token ids of a text or of a conversation, with the chat template where that is asked for. Raises
+        `UsageError`.
 
-        A reasoning and the boundary follow: as the beginning of the answer where there is a chat template, elsewhere as more of the
-        text, on a line of its own unless it continues the prompt."""
+        A reasoning and the boundary follow: as the beginning of the answer where there is a chat template, elsewhere as
+        more of the text, on a line of its own unless it continues the prompt."""
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else conversation(prompt)
         for message in messages:
             check_unicode(message["content"])
-        wanted = self.chat if self.chat is not None else self.loaded.chat is not None and not (infill and isinstance(prompt, str))
-        if wanted and self.loaded.chat is not None:
-            return self.loaded.chat(messages, infill, reasoning.text + self.boundary if reasoning else "")
+        template, raw = self.loaded.chat, infill and isinstance(prompt, str)
+        if template is not None and (not raw if self.chat is None else self.chat):
+            return template(messages, infill, reasoning.text + self.boundary if reasoning else "")
         if not isinstance(prompt, str):
             why = f"{self.loaded.name} has none" if self.loaded.chat is None else "it was asked not to be applied"
             raise UsageError(f"a conversation needs a chat template, and {why}")
@@ -80,7 +84,8 @@ class Encoding:
 
 
 def listed(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
-    """The prompts; one alone may stand for itself. A message is no prompt, so a sequence of messages is one conversation."""
+    """The prompts; one alone may stand for itself. A message is no prompt, so a sequence of messages is one
+    conversation."""
     one = isinstance(prompts, str) or (len(prompts) > 0 and isinstance(prompts[0], Mapping))
     return [cast(Prompt, prompts)] if one else list(cast(Sequence[Prompt], prompts))
 

@@ -21,11 +21,12 @@ class Reasons:
     def __call__(
         self, prompts: Sequence[Prompt], seeds: Sequence[int], length: int | None, infill: bool
     ) -> list[Reasoning | UsageError]:
-        """Each prompt's reasoning, or why there is none: the prompt cannot be decoded alone, and then it is not reasoned about; or a
-        `ReasonerError`, since the reasoner failed, or the prompt cannot be decoded with what it wrote. Raises `UsageError` for what
-        concerns all of them."""
+        """Each prompt's reasoning, or why there is none: the prompt cannot be decoded alone, and then it is not
+        reasoned about; or a `ReasonerError`, since the reasoner failed, or the prompt cannot be decoded with what it
+        wrote. Raises `UsageError` for what concerns all of them."""
         if infill:
-            raise UsageError("a reasoner writes what comes between a prompt and its answer, so it cannot be used with infill")
+            why = "a reasoner writes what comes between a prompt and its answer"
+            raise UsageError(f"{why}, so it cannot be used with infill")
         found = {i: problem for i, p in enumerate(prompts) if (problem := self.problem(p, length))}
         todo = [i for i in range(len(prompts)) if i not in found]
         asked, keys = [prompts[i] for i in todo], [seeds[i] for i in todo]

@@ -9,8 +9,8 @@ from decoders.core import UsageError
 from decoders.reasoning.base import Reasoning
 
 KEYS = (
-    "text", "tokens", "nfe", "generated_tokens", "tokens_per_forward", "seconds", "finish_reason", "decoder", "cache", "seed",
-    "positions_computed", "cache_hit_rate", "flops", "kv_bytes",
+    "text", "tokens", "nfe", "generated_tokens", "tokens_per_forward", "seconds", "finish_reason", "decoder", "cache",
+    "seed", "positions_computed", "cache_hit_rate", "flops", "kv_bytes",
 )
 
 
@@ -29,8 +29,8 @@ class Generation:
     seconds: float
     """Wall time of the whole batch that the prompt was in, without loading the model."""
     finish_reason: str
-    """`stop` (a stop token, or a stop string), `length` or `max_steps`. With `ignore_eos` a text that ends before its length
-    because of a stop token still says `length`, since all its positions were decoded."""
+    """`stop` (a stop token, or a stop string), `length` or `max_steps`. With `ignore_eos` a text that ends before its
+    length because of a stop token still says `length`, since all its positions were decoded."""
     decoder: str
     cache: str
     seed: int
@@ -43,14 +43,16 @@ class Generation:
     kv_bytes: int
     """What the keys and values of this prompt's row take in the store, which is the same under every cache policy."""
     reasoning: Reasoning | None = None
-    """What another model wrote between the prompt and the text, where the decoder asks for that. Nothing above counts any of it."""
+    """What another model wrote between the prompt and the text, where the decoder asks for that. Nothing above counts
+    any of it."""
 
     @property
     def tokens_per_forward(self) -> float:
         return self.generated_tokens / self.nfe
 
     def record(self) -> dict[str, Any]:
-        """Everything, under `KEYS`, as JSON can hold it; with a reasoning also what that was and took (`Reasoning.record`)."""
+        """Everything, under `KEYS`, as JSON can hold it; with a reasoning also what that was and took
+        (`Reasoning.record`)."""
         own = {key: getattr(self, key) for key in KEYS} | {"tokens": list(self.tokens)}
         return own | (self.reasoning.record() if self.reasoning else {})
 

@@ -22,7 +22,8 @@ def stop_strings(stop: str | Sequence[str], infill: bool) -> tuple[str, ...]:
 
 
 class StopStrings:
-    """A `halt` for `decode`: true once the settled text of a row holds one of `ends`. `ended` keeps the tokens that did, by row."""
+    """A `halt` for `decode`: true once the settled text of a row holds one of `ends`. `ended` keeps the tokens that
+    did, by row."""
 
     def __init__(self, decode: Callable[[Sequence[int]], str], ends: Sequence[str]) -> None:
         self.decode, self.ends = decode, ends

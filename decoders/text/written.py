@@ -23,7 +23,8 @@ class Text(NamedTuple):
 
 
 def written(c: Canvas, row: int, revises: bool, halt: StopStrings) -> Text:
-    """What follows the prompt, cut before a stop string; only settled text can hold one. `revises`: as of the decoder."""
+    """What follows the prompt, cut before a stop string; only settled text can hold one. `revises`: as of the
+    decoder."""
     tokens, count = generated(c, row, revises)
     kept = [t for t in tokens if t is not None]
     sure = halt.ended.get(row) or [t for t in tokens[:count] if t is not None]
@@ -36,7 +37,8 @@ def written(c: Canvas, row: int, revises: bool, halt: StopStrings) -> Text:
 
 
 def filled(c: Canvas, row: int, prompt: int, revises: bool, tokenizer: Tokenizer) -> Text:
-    """The prompt, of so many tokens, with its holes filled and what follows it; an undecided hole is still a mask token."""
+    """The prompt, of so many tokens, with its holes filled and what follows it; an undecided hole is still a mask
+    token."""
     tokens, _ = generated(c, row, revises)
     holes = int(c.editable[row, :prompt].sum())
     whole = (*c.tokens[row, :prompt].tolist(), *(t for t in tokens[holes:] if t is not None))

@@ -221,6 +221,20 @@ def test_lines_that_cannot_be_decoded_are_named_and_the_others_are_decoded(tmp_p
     assert list(made[0])[2 : 2 + len(KEYS)] == list(KEYS)
 
 
+def test_what_concerns_every_line_is_told_once(tmp_path):
+    source, target = write(tmp_path / "in", [{"prompt": "a"}, {"prompt": "b"}]), tmp_path / "out"
+    done = call("generate", "-n", 4, "--stop", "", "--input", source, "--output", target)
+    assert (done.exit_code, done.stderr, target.read_bytes()) == (2, "Error: a stop string is empty\n", b"")
+
+
+def test_prompts_beside_one_that_cannot_be_decoded_are_decoded_together(tmp_path):
+    rows = [{"prompt": "a"}, {"prompt": ""}, {"prompt": "b"}]
+    source, target = write(tmp_path / "in", rows), tmp_path / "out"
+    assert call("generate", "-n", 8, "--input", source, "--output", target).exit_code == 1
+    first, second = read(target)
+    assert first["seconds"] == second["seconds"]  # of one batch
+
+
 def test_mending_the_input_and_running_again_adds_what_was_missing(tmp_path):
     source, target = write(tmp_path / "in", [{"prompt": "a"}, b"oops", {"prompt": "c"}]), tmp_path / "out"
     args = ("generate", "-n", 4, "--input", source, "--output", target)

@@ -63,7 +63,8 @@ def evaluate(job: Job) -> Cell:
     chosen = items(task, job.rung, job.split, job.n, job.seed)
     generate = Generator(loaded(job.model), job.decoder)
     began = time.perf_counter()
-    made = generate([x.prompt for x in chosen], length=task.length[job.rung], block=job.block, seed=job.seed, batch=job.batch)
+    prompts, length = [x.prompt for x in chosen], task.length[job.rung]
+    made = generate(prompts, length=length, block=job.block, seed=job.seed, batch=job.batch)
     grades = [task.grade(x.problem, g.text) for x, g in zip(chosen, made, strict=True)]
     work = [g.work for g in grades if g.work is not None]
     return Cell(

@@ -122,8 +122,8 @@ def run(trial: Trial) -> Decoded | None:
     generator = Generator(loaded(trial.model), trial.spec)
     phases = Phases()
     made = generator(
-        [x.prompt for x in chosen], length=task.length[trial.rung], block=trial.block, seed=trial.seed, batch=trial.batch,
-        on_batch=phases.begin, watch=phases,
+        [x.prompt for x in chosen], length=task.length[trial.rung], block=trial.block, seed=trial.seed,
+        batch=trial.batch, on_batch=phases.begin, watch=phases,
     )
     texts = [(g.reasoning.text + generator.boundary if g.reasoning else "") + g.text for g in made]
     right = [task.grade(x.problem, text).exact for x, text in zip(chosen, texts, strict=True)]
