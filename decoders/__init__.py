@@ -33,9 +33,10 @@ from decoders.core import (
     top,
     until_first,
 )
-from decoders.generator import Generation, Generator
+from decoders.generator import Generator
 from decoders.models.source import load_model as load
 from decoders.registry import get, get_cache, spec_of
+from decoders.text.records import Generation
 
 if TYPE_CHECKING:
     from decoders.hf import generate

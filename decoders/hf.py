@@ -7,8 +7,8 @@ What a canvas that is filled in any order can honour of them is honoured, and th
 from __future__ import annotations
 
 import inspect
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -27,12 +27,12 @@ from transformers.generation.stopping_criteria import EosTokenCriteria, MaxLengt
 from transformers.generation.streamers import BaseStreamer
 from transformers.utils.generic import ModelOutput
 
-from decoders.core import Blocks, Cache, Decoder, Event, Pred, Row, Rule, State, Suppress, UsageError, decode, options
+from decoders.core import Cache, Decoder, Event, Pred, Row, Rule, State, Suppress, UsageError, options
 from decoders.models.families import Attention
-from decoders.models.guidance import Guided
 from decoders.models.native import adapt
 from decoders.reasoning.reasoner import wants
-from decoders.registry import get, get_cache, split, unfolded
+from decoders.registry import split, unfolded
+from decoders.settings import settings
 
 
 @dataclass
@@ -81,42 +81,54 @@ def generate(
     caller = handed_to_transformers()
     streamer = streamer or caller.get("streamer")
     length, stop_ids, criteria = ends(stopping_criteria or StoppingCriteriaList(), generation_config, input_ids.shape[1])
-    training = [(m, m.training) for m in model.modules()]
-    try:
+    with modes_kept(model):
         adapted, window = adapt(model, mask_id, shifted, attention, block, stop_ids)
         refuse(generation_config, caller, synced_gpus, model_kwargs)
-        if not (math.isfinite(guidance) and guidance >= 0):
-            raise UsageError(f"guidance must be at least 0, not {guidance}")
         if streamer and len(input_ids) > 1:
             raise UsageError(f"a streamer shows one row, and here are {len(input_ids)}")
         prompts = unpadded(input_ids, model_kwargs)
-        strategy, sampling = sampled(decoder, logits_processor or LogitsProcessorList(), generation_config.do_sample)
+        unstored = "none" if generation_config.use_cache is False else None
+        chosen = settings(decoder, cache or unstored, guidance)
+        processors = logits_processor or LogitsProcessorList()
+        strategy, sampling = sampled(decoder, chosen.decoder, processors, generation_config.do_sample)
         if wants(strategy):
             raise UsageError("this decoder asks for a reasoner, which hands over text, and here are token ids; use decoders.Generator")
-        policy = cache or ("none" if generation_config.use_cache is False else isinstance(decoder, str) and unfolded(decoder)[1]) or "exact"
-        windows = None if window is None else Blocks(window, adapted.attention_block)
+        never = () if adapted.mask_id is None else (adapted.mask_id,)
         halt = Halt(input_ids, criteria)
         feed = Feed(streamer, halt) if streamer else None
-        rows = decode(
-            Guided(adapted, guidance) if guidance else adapted, strategy, prompts, length=length, windows=windows,
-            cache=get_cache(policy) if isinstance(policy, str) else policy,
-            rules=[Suppress(() if adapted.mask_id is None else (adapted.mask_id,)), *sampling, *rules], stop=bool(adapted.stop_ids),
+        rows = replace(chosen, decoder=strategy).on(adapted, never, window).decode(
+            prompts, length=length, rules=[*sampling, *rules], stop=bool(adapted.stop_ids),
             seeds=seeds(seed, len(prompts), generation_config.num_return_sequences or 1), max_steps=max_steps,
             halt=halt if criteria else None, on_event=feed,
         )
-    finally:
-        for module, mode in training:
-            module.training = mode
     made = [text(row, len(p), b, halt, adapted.stop_ids) for b, (row, p) in enumerate(zip(rows, prompts, strict=True))]
     sequences = padded(input_ids, made, generation_config.pad_token_id, adapted.stop_ids)
     if feed:
         feed.end(made[0])
-    if not generation_config.return_dict_in_generate:
-        return sequences
+    if generation_config.return_dict_in_generate:
+        return described(sequences, rows, made, halt, adapted.stop_ids)
+    return sequences
+
+
+@contextmanager
+def modes_kept(model: PreTrainedModel) -> Iterator[None]:
+    """Afterwards each module of the model is training or evaluating as it was before."""
+    training = [(m, m.training) for m in model.modules()]
+    try:
+        yield
+    finally:
+        for module, mode in training:
+            module.training = mode
+
+
+def described(
+    sequences: Tensor, rows: Sequence[Row], made: list[list[int]], halt: Halt, stop_ids: tuple[int, ...]
+) -> GenerateOutput:
+    """The sequences with what they took; `made` is what was generated of each row."""
     return GenerateOutput(
         sequences=sequences,
         nfe=torch.tensor([r.nfe for r in rows]),
-        generated_tokens=torch.tensor([len([t for t in m if t not in adapted.stop_ids]) for m in made]),
+        generated_tokens=torch.tensor([len([t for t in m if t not in stop_ids]) for m in made]),
         positions_computed=torch.tensor([r.positions_computed for r in rows]),
         positions_reused=torch.tensor([r.positions_reused for r in rows]),
         finish_reason=tuple("stop" if b in halt.cut else r.finish_reason for b, r in enumerate(rows)),
@@ -192,10 +204,11 @@ class Nucleus:
         return replace(p, logits=p.logits.masked_fill(out, -torch.inf))
 
 
-def sampled(spec: str | Decoder, processors: LogitsProcessorList, do_sample: bool) -> tuple[Decoder, list[Rule]]:
-    """The decoder, at the temperature that the processors say, and rules for what else they say. Raises `UsageError` for a
-    processor that needs to know the tokens before a position, which here may be open."""
-    made = get(spec) if isinstance(spec, str) else spec
+def sampled(
+    spec: str | Decoder, made: Decoder, processors: LogitsProcessorList, do_sample: bool
+) -> tuple[Decoder, list[Rule]]:
+    """The decoder `made` from a spec, at the temperature that the processors say, and rules for what else they say.
+    Raises `UsageError` for a processor that needs to know the tokens before a position, which here may be open."""
     cls: Any = type(made)
     known = options(cls)
     if isinstance(spec, str):

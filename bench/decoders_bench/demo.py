@@ -10,7 +10,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from decoders import Generator
-from decoders.models.source import Loaded
+from decoders.models.loaded import Loaded
 from decoders_bench.tasks import TASKS, items
 
 

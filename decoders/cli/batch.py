@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from io import RawIOBase
@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from decoders.core import UsageError
-from decoders.reasoning.reasoner import ReasonerError, Reasoning
 from decoders.registry import spec_of
 
 if TYPE_CHECKING:
-    from decoders.generator import Generation, Generator, Prompt
+    from decoders.generator import Generator
+    from decoders.text.encoding import Prompt
+    from decoders.text.records import Generation
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ def finished(file: RawIOBase, target: Path, items: dict[int, Item], asked: str) 
 def decoded(
     generator: Generator, todo: list[Item], how: dict[str, Any], size: int, total: int
 ) -> Iterator[tuple[Item, Generation | UsageError]]:
-    """Each item with what became of it, behind a progress bar. If a reasoner fails everyone, the batches after that are left out."""
+    """Each item with what became of it, behind a progress bar."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -180,14 +181,9 @@ def decoded(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("decoding", total=total, completed=total - len(todo))
-        for i in range(0, len(todo), size):
-            failed = False
-            for item, made in batch(generator, todo[i : i + size], how):
-                yield item, made
-                progress.advance(bar)
-                failed |= isinstance(made, ReasonerError) and made.everyone
-            if failed:
-                return
+        for i, made in generator.run([x.prompt for x in todo], **how, seeds=[x.seed for x in todo], batch=size):
+            yield todo[i], made
+            progress.advance(bar)
 
 
 def append(file: RawIOBase, target: Path, row: dict[str, Any]) -> None:
@@ -198,34 +194,3 @@ def append(file: RawIOBase, target: Path, row: dict[str, Any]) -> None:
             line = line[file.write(line) :]
     except OSError as e:
         raise UsageError(f"{target} cannot be written: {e.strerror}; what is in it stays, run the same command again to go on") from e
-
-
-def batch(generator: Generator, items: list[Item], how: dict[str, Any]) -> Iterator[tuple[Item, Generation | UsageError]]:
-    """Each item with what became of it. If one cannot be decoded the others are decoded without it."""
-    prompts, seeds = [x.prompt for x in items], [x.seed for x in items]
-    found: Sequence[Reasoning | UsageError | None]
-    try:
-        found = generator.reason(prompts, seeds=seeds, length=how["length"], infill=how["infill"])
-    except UsageError as e:
-        found = [e] * len(items)
-    yield from ((item, r) for item, r in zip(items, found, strict=True) if isinstance(r, UsageError))
-    yield from answered(generator, [(item, r) for item, r in zip(items, found, strict=True) if not isinstance(r, UsageError)], how)
-
-
-def answered(
-    generator: Generator, items: list[tuple[Item, Reasoning | None]], how: dict[str, Any]
-) -> Iterator[tuple[Item, Generation | UsageError]]:
-    """Each item, which has been reasoned about, with what became of it. If one cannot be decoded each is decoded by itself."""
-    if not items:
-        return
-    try:
-        more = {"seeds": [x.seed for x, _ in items], "reasonings": [r for _, r in items]}
-        made = generator([x.prompt for x, _ in items], **{**how, **more})
-    except UsageError as e:
-        if len(items) == 1:
-            yield items[0][0], e
-        else:
-            for one in items:
-                yield from answered(generator, [one], how)
-        return
-    yield from zip((x for x, _ in items), made, strict=True)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from decoders.cli.audience import Audience
 from decoders.cli.options import loading, shared, with_options
-from decoders.core import Forward, Pred, UsageError
-from decoders.reasoning.reasoner import ReasonerError, Reasoning
+from decoders.cli.tell import tell
+from decoders.core import UsageError
+from decoders.reasoning.base import ReasonerError
+from decoders.text.records import or_raise
 
 if TYPE_CHECKING:
-    from decoders.core import Canvas
-    from decoders.generator import Generation, Generator, Watch
+    from decoders.generator import Generator
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -63,6 +63,36 @@ def generate(
     The same command again goes on where the last one stopped. Lines that cannot be decoded are reported and left out, and the
     exit code is then 1.
     """
+    check_flags(prompts, stream, watching, as_json, trace, source, target, infill=how["infill"])
+    decoder, options = with_options(spec, temperature=temperature, top_p=top_p, top_k=top_k), loading(how)
+    speed = {"graph": how.pop("graph"), "poll": how.pop("poll"), "compile": how.pop("compiled")}
+    if speed["graph"]:
+        click.get_current_context().with_resource(warnings_in_a_line())
+    about: dict[str, Any] = {"guidance": guidance, "chat": chat, **({"constraint": constraint} if constraint else {})}
+
+    def make() -> Generator:
+        from decoders.generator import Generator
+
+        return Generator(model, decoder, cache, **about, **options, **speed)
+
+    if source and target:
+        from decoders.cli.batch import run
+
+        failed = run(source, target, make, {**about, "dtype": options.get("dtype"), **how}, how, batch)
+    else:
+        problems = printed(make(), prompts, how, batch, as_json, stream, watching, trace)
+        for problem in problems:
+            click.echo(f"Error: {problem}", err=True)
+        failed = len(problems)
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+def check_flags(
+    prompts: Sequence[str], stream: bool, watching: bool, as_json: bool, trace: Path | None, source: Path | None,
+    target: Path | None, infill: bool,
+) -> None:
+    """Raises `UsageError` for flags that do not go together."""
     if source or target:
         if not (source and target):
             raise UsageError("--input and --output go together")
@@ -72,47 +102,32 @@ def generate(
         raise UsageError("give a PROMPT, or --input and --output")
     if stream + watching + as_json > 1:
         raise UsageError("--stream, --watch and --json exclude each other")
-    if stream and how["infill"]:
+    if stream and infill:
         raise UsageError("holes do not settle from left to right, so --infill cannot --stream; try --watch")
 
-    from decoders.generator import Generator
 
-    decoder, options = with_options(spec, temperature=temperature, top_p=top_p, top_k=top_k), loading(how)
-    options |= {"graph": how.pop("graph"), "poll": how.pop("poll"), "compile": how.pop("compiled")}  # how fast, and not what
-    if options["graph"]:
-        click.get_current_context().with_resource(warnings_in_a_line())
-    if source and target:
-        from decoders.cli.batch import run
-
-        about: dict[str, Any] = {"guidance": guidance, "chat": chat, **({"constraint": constraint} if constraint else {})}
-        settings = {**about, "dtype": options.get("dtype"), **how}
-        if run(source, target, lambda: Generator(model, decoder, cache, **about, **options), settings, how, batch):
-            raise click.exceptions.Exit(1)
-        return
-    generator = Generator(model, decoder, cache, guidance=guidance, chat=chat, constraint=constraint, **options)
-    for prompt in prompts:  # before anything is decoded
+def printed(
+    generator: Generator, prompts: Sequence[str], how: dict[str, Any], batch: int, as_json: bool, stream: bool,
+    watching: bool, trace: Path | None,
+) -> list[str]:
+    """Decode prompts and print what becomes of them; returns the problems of those that their reasoner failed. Raises
+    `UsageError` for any other that cannot be decoded, if possible before anything is."""
+    for prompt in prompts:
         generator.encode(prompt, how["length"], how["infill"])
-    size = 1 if stream or watching else batch
-    failed: list[str] = []
-    with ExitStack() as open_files:
-        file = open_files.enter_context(opened(trace)) if trace else None
-        for i in range(0, len(prompts), size):
-            group = prompts[i : i + size]
-            found = generator.reason(group, seeds=[how["seed"]] * len(group), length=how["length"], infill=how["infill"])
-            for begin, reasonings in reasoned(found):
-                ready = group[begin : begin + len(reasonings)]
-                for made in decode(generator, ready, reasonings, i + begin, how, stream, watching, file):
-                    tell(made, as_json, shown=stream or watching, printed=stream)
-            problems = [(n, r) for n, r in enumerate(found, i + 1) if isinstance(r, UsageError)]
-            failed += [f"prompt {n}: {r}" for n, r in problems]
-            left = len(prompts) - i - len(group)
-            if left and any(isinstance(r, ReasonerError) and r.everyone for _, r in problems):
-                failed.append(f"{left} more prompts were not tried")
-                break
-    for problem in failed:
-        click.echo(f"Error: {problem}", err=True)
-    if failed:
-        raise click.exceptions.Exit(1)
+    failed, left = [], len(prompts)
+    with ExitStack() as stack:
+        file = stack.enter_context(opened(trace)) if trace else None
+        audience = stack.enter_context(Audience(generator, how, stream, watching, file))
+        for index, made in generator.run(prompts, batch=audience.batch(batch), **how, **audience.listeners):
+            left -= 1
+            audience.finish(made)
+            if isinstance(made, ReasonerError):
+                failed.append(f"prompt {index + 1}: {made}")
+            else:
+                tell(or_raise(made), as_json, shown=stream or watching, printed=stream)
+    if left:
+        failed.append(f"{left} more prompts were not tried")
+    return failed
 
 
 @contextmanager
@@ -121,66 +136,6 @@ def warnings_in_a_line() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *args, **kwargs: click.echo(f"Warning: {message}", err=True)
         yield
-
-
-def reasoned(found: Sequence[Reasoning | UsageError | None]) -> Iterator[tuple[int, list[Reasoning | None]]]:
-    """Stretches without an error, and where they begin."""
-    for failed, group in groupby(enumerate(found), key=lambda x: isinstance(x[1], UsageError)):
-        if not failed:
-            members = list(group)
-            yield members[0][0], [r for _, r in members if not isinstance(r, UsageError)]
-
-
-def decode(
-    generator: Generator, prompts: tuple[str, ...], reasonings: list[Reasoning | None], first: int, how: dict[str, Any], stream: bool,
-    watching: bool, file: TextIO | None,
-) -> list[Generation]:
-    """One batch, shown while it is decoded if that was asked for."""
-    from decoders.cli.show import Streaming, Watching
-    from decoders.cli.trace import TraceFile
-
-    with ExitStack() as shown:
-        watches: list[Watch] = [TraceFile(file, first, generator.decoder)] if file else []
-        if watching:
-            watches.append(shown.enter_context(Watching(generator, how["infill"])))
-        streaming = Streaming(generator, how["stop"]) if stream else None
-        if stream or watching:
-            show_reasoning(reasonings[0])
-
-        def watch(f: Forward, p: Pred, c: Canvas) -> None:
-            for w in watches:
-                w(f, p, c)
-
-        made = generator(prompts, **how, reasonings=reasonings, on_event=streaming, watch=watch if watches else None)
-    if streaming:
-        streaming.finish(made[0].text)
-    return made
-
-
-def show_reasoning(reasoning: Reasoning | None) -> None:
-    """To stderr, so that stdout holds texts alone."""
-    if reasoning:
-        click.secho(reasoning.text, dim=True, err=True)
-
-
-def tell(made: Generation, as_json: bool, shown: bool, printed: bool) -> None:
-    """The result of one prompt. `shown`: its reasoning was told already; `printed`: so was the text."""
-    if as_json:
-        click.echo(json.dumps(made.record(), ensure_ascii=False))
-        return
-    if not shown:
-        show_reasoning(made.reasoning)
-    if not printed:
-        click.echo(made.text)
-    if r := made.reasoning:
-        count = "" if r.tokens is None else f"{r.tokens} tokens, "
-        click.echo(f"[reasoning by {r.reasoner}: {count}{r.seconds:.2f} s, {r.finish_reason}]", err=True)
-    click.echo(
-        f"[{made.decoder}: {made.nfe} forwards, {made.generated_tokens} tokens, {made.tokens_per_forward:.2f} tokens per forward, "
-        f"{made.seconds:.2f} s, {made.positions_computed} positions computed, {made.cache_hit_rate:.0%} from the cache {made.cache}, "
-        f"{made.finish_reason}]",
-        err=True,
-    )
 
 
 def opened(path: Path) -> TextIO:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, TextIO
 
 import torch
@@ -17,13 +18,13 @@ class TraceFile:
     `{"forward": n, "rows": [{"prompt": i, "committed": [...], "edited": [...], "reopened": [...]}]}`
 
     with `{"position", "token", "confidence"}` for each change; `position` counts from the start of the prompt, and of a reopened
-    position the token and confidence are those it had. `rows` holds the prompts that took part, `forward` counts from 1 in every
-    batch, and `first` is the index of the batch's first prompt. A row has a "phase" where the decoder has several kinds of
+    position the token and confidence are those it had. `rows` holds the prompts that took part, by the indices
+    `prompts` of the batch's rows, and `forward` counts from 1 in every batch. A row has a "phase" where the decoder has several kinds of
     forwards, and what is committed an "outcome" where it knows several ways to that.
     """
 
-    def __init__(self, file: TextIO, first: int, decoder: Decoder) -> None:
-        self.file, self.first, self.decoder = file, first, decoder
+    def __init__(self, file: TextIO, prompts: Sequence[int], decoder: Decoder) -> None:
+        self.file, self.prompts, self.decoder = file, prompts, decoder
         self.forwards = 0
         self.before: Canvas | None = None
 
@@ -36,7 +37,7 @@ class TraceFile:
         phases, outcomes, how = self.decoder.phases, self.decoder.outcomes, self.how(f, c)
         rows = []
         for b in took_part.nonzero().flatten().tolist():
-            row: dict[str, Any] = {"prompt": self.first + b} | ({"phase": phases[int(f.phase[b])]} if phases else {})
+            row: dict[str, Any] = {"prompt": self.prompts[b]} | ({"phase": phases[int(f.phase[b])]} if phases else {})
             row |= {kind: changes(where[b], source, b) for kind, (where, source) in changed.items()}
             for change in row["committed"] if outcomes else ():
                 change["outcome"] = outcomes[how[b][change["position"]]]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from decoders.core import UsageError
 
 if TYPE_CHECKING:
-    from decoders.models.source import Tokenizer
+    from decoders.models.loaded import Tokenizer
 
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>$")
 

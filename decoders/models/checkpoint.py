@@ -19,8 +19,8 @@ import torch
 
 from decoders.core import UsageError
 from decoders.models.families import Attention, Family, family_of
+from decoders.models.loaded import Loaded
 from decoders.models.reading import line, quiet, read_json
-from decoders.models.source import Loaded
 from decoders.models.tokenizer import load_tokenizer, read_tokenizer
 
 if TYPE_CHECKING:

@@ -4,52 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from decoders import registry
-from decoders.core import Model, UsageError, option, option_named, validate
-
-
-class Tokenizer(Protocol):
-    """Text to token ids and back."""
-
-    def encode(self, text: str) -> list[int]: ...
-
-    def decode(self, tokens: Sequence[int]) -> str: ...
-
-
-Messages = Sequence[Mapping[str, str]]
-"""A conversation, oldest message first; each has a `role` and a `content`."""
-
-
-class Chat(Protocol):
-    """A chat template: the token ids of a prompt that ends where the answer to `messages` begins, or after `begun`, the beginning of
-    that answer. Control tokens that are written in a message or there are text, unless it has `holes` to fill, which are written as
-    mask tokens."""
-
-    def __call__(self, messages: Messages, holes: bool = False, begun: str = "") -> list[int]: ...
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A model, ready to run, with what is needed to talk to it in text."""
-
-    model: Model
-    tokenizer: Tokenizer
-    name: str
-    length: int
-    """Positions after the prompt, where nobody says otherwise."""
-    block: int | None = None
-    """Window size where nobody says otherwise; none: one window over the whole row."""
-    positions: int | None = None
-    """The longest row that the model was made for, prompt included; none: any."""
-    never: tuple[int, ...] = ()
-    """Token ids that are no text and are never generated: the mask token and the unknown token."""
-    chat: Chat | None = None
-    """The chat template, for a checkpoint that has one."""
+from decoders.core import UsageError, option, option_named, validate
+from decoders.models.loaded import Loaded
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from decoders.core import UsageError
+from decoders.models.loaded import Messages
 from decoders.models.reading import line, quiet, read_json
-from decoders.models.source import Messages
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from decoders.core import UsageError, option, validate
+from decoders.models.loaded import Messages
 from decoders.models.reading import line
-from decoders.models.source import Messages
+from decoders.reasoning.base import ReasonerError, Reasoning, named, until
 from decoders.reasoning.patience import AttemptError, Patience, retry_after
-from decoders.reasoning.reasoner import ReasonerError, Reasoning, named, until
 
 if TYPE_CHECKING:
     from httpx2 import AsyncClient, Response

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from decoders.core import UsageError, option, validate
+from decoders.models.loaded import Chat, Messages
 from decoders.models.reading import line, quiet, read_json
-from decoders.models.source import Chat, Messages
-from decoders.reasoning.reasoner import ReasonerError, Reasoning, named, until
+from decoders.reasoning.base import ReasonerError, Reasoning, named, until
 from decoders.stats.random import gumbel, scramble, unit
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from itertools import count
 from time import time
 from typing import TypeVar
 
-from decoders.reasoning.reasoner import ReasonerError
+from decoders.reasoning.base import ReasonerError
 
 T = TypeVar("T")
 LONGEST = 60.0

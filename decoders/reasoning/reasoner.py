@@ -8,64 +8,15 @@ diffusion model is the plan conditioning of St Sauver 2026, 2603.13243, who also
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from dataclasses import fields
+from typing import Any, Protocol, runtime_checkable
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from decoders.core import Decoder, UsageError, option_named
-
-if TYPE_CHECKING:
-    from decoders.models.source import Messages
+from decoders.reasoning.base import Reasoner
 
 BUDGET = 256
 """Tokens of the reasoner, where the decoder sets no limit."""
-
-
-@dataclass(frozen=True)
-class Reasoning:
-    """What a reasoner wrote for one prompt. None of it counts as the diffusion model's tokens, forwards or seconds."""
-
-    text: str
-    """Up to the boundary, which is not part of it."""
-    tokens: int | None
-    """What the reasoner generated, by its own count; none if an endpoint does not say."""
-    seconds: float
-    """Wall time: of the request with its waits and repetitions; of the whole batch for a model in this process."""
-    finish_reason: str
-    """`stop` (the boundary, or an end of its own), `length` (the budget), or what else an endpoint says."""
-    continues: bool
-    """It goes on where the prompt ends; otherwise it is a reply that stands for itself."""
-    reasoner: str
-    """Who wrote it, without options of patience."""
-
-    def record(self) -> dict[str, Any]:
-        """Its part of a generation's record."""
-        return {
-            "reasoning": self.text, "reasoning_tokens": self.tokens, "reasoning_seconds": self.seconds,
-            "reasoning_finish_reason": self.finish_reason, "reasoner": self.reasoner,
-        }
-
-
-class ReasonerError(UsageError):
-    """There is no reasoning for a prompt. `everyone`: other prompts would fare the same, so that nobody need ask for them."""
-
-    def __init__(self, problem: str, everyone: bool = False) -> None:
-        super().__init__(problem)
-        self.everyone = everyone
-
-
-class Reasoner(Protocol):
-    """Writes the reasoning for prompts: a text is to be continued or replied to, a conversation is to be replied to."""
-
-    @property
-    def name(self) -> str:
-        """All that its texts depend on; not, for one, how often it tries again."""
-
-    def write(
-        self, prompts: Sequence[str | Messages], *, seeds: Sequence[int], boundary: str, budget: int
-    ) -> list[Reasoning | ReasonerError]:
-        """Each prompt's reasoning, or why there is none: up to `boundary` (if it is not empty), its own end, or `budget` tokens."""
 
 
 @runtime_checkable
@@ -131,15 +82,3 @@ def parsed(cls: type, given: dict[str, str]) -> dict[str, Any]:
     for key in given.keys() - known:
         raise UsageError(f"{owner} has no option {key!r}; there is {', '.join(sorted(known))}")
     return {key: option_named(cls, owner, key).parse(owner, text) for key, text in given.items()}
-
-
-def named(place: str, reasoner: Any, options: Sequence[str]) -> str:
-    """A URL with those of `options` that differ from their defaults."""
-    defaults = {f.name: f.default for f in fields(reasoner)}
-    more = {key: str(getattr(reasoner, key)).lower() for key in options if getattr(reasoner, key) != defaults[key]}
-    return f"{place}?{urlencode(more)}" if more else place
-
-
-def until(text: str, boundary: str) -> str:
-    """The text left of the boundary."""
-    return text.partition(boundary)[0] if boundary else text

@@ -25,7 +25,7 @@ from decoders.cli.compare import agreement
 from decoders.cli.show import Streaming, Watching
 from decoders.cli.trace import TraceFile
 from decoders.core import Event, UsageError
-from decoders.generator import KEYS
+from decoders.text.records import KEYS
 from decoders_bench.tasks import TASKS, items
 
 DECODERS = str(Path(sys.executable).parent / "decoders")
@@ -181,7 +181,7 @@ class Fickle(Decoder):
 def test_a_trace_tells_what_was_taken_back(tmp_path):
     run = Generator("nano", Fickle())
     with (tmp_path / "trace").open("w") as file:
-        run("ab", length=4, watch=TraceFile(file, first=7, decoder=Fickle()), ignore_eos=True)
+        run("ab", length=4, watch=TraceFile(file, prompts=[7], decoder=Fickle()), ignore_eos=True)
     rows = [json.loads(line)["rows"][0] for line in (tmp_path / "trace").read_text().splitlines()]
     assert {r["prompt"] for r in rows} == {7}
     assert [[len(r[kind]) for kind in ("committed", "edited", "reopened")] for r in rows] == [[4, 0, 0], [0, 1, 1], [1, 0, 0]]
@@ -219,6 +219,20 @@ def test_lines_that_cannot_be_decoded_are_named_and_the_others_are_decoded(tmp_p
     assert made[0]["tokens"] == made[2]["tokens"]  # the place in the file does not matter
     assert made[1]["tokens"] == list(Generator("nano", "ancestral")("Sort: b a", length=8, seed=9)[0].tokens)
     assert list(made[0])[2 : 2 + len(KEYS)] == list(KEYS)
+
+
+def test_what_concerns_every_line_is_told_once(tmp_path):
+    source, target = write(tmp_path / "in", [{"prompt": "a"}, {"prompt": "b"}]), tmp_path / "out"
+    done = call("generate", "-n", 4, "--stop", "", "--input", source, "--output", target)
+    assert (done.exit_code, done.stderr, target.read_bytes()) == (2, "Error: a stop string is empty\n", b"")
+
+
+def test_prompts_beside_one_that_cannot_be_decoded_are_decoded_together(tmp_path):
+    rows = [{"prompt": "a"}, {"prompt": ""}, {"prompt": "b"}]
+    source, target = write(tmp_path / "in", rows), tmp_path / "out"
+    assert call("generate", "-n", 8, "--input", source, "--output", target).exit_code == 1
+    first, second = read(target)
+    assert first["seconds"] == second["seconds"]  # of one batch
 
 
 def test_mending_the_input_and_running_again_adds_what_was_missing(tmp_path):

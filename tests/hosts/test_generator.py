@@ -12,8 +12,9 @@ import pytest
 import decoders
 from decoders import Decoder, Generator, UsageError
 from decoders.core import Event
-from decoders.generator import KEYS
-from decoders.models.source import Checkpoint, Loaded, load_model
+from decoders.models.loaded import Loaded
+from decoders.models.source import Checkpoint, load_model
+from decoders.text.records import KEYS
 from decoders_bench.tasks import TASKS, items
 
 NANO = Path(decoders.__file__).parent / "models" / "nano"

@@ -26,13 +26,14 @@ from transformers.utils import logging
 import decoders
 from decoders import Generator, UsageError
 from decoders.cli import main
-from decoders.generator import KEYS
 from decoders.models.source import load_model
 from decoders.models.tokenizer import load_tokenizer
+from decoders.reasoning.base import ReasonerError, Reasoning
 from decoders.reasoning.endpoint import Endpoint
 from decoders.reasoning.local import Local
 from decoders.reasoning.patience import retry_after
-from decoders.reasoning.reasoner import ReasonerError, Reasoning, reasoner_of
+from decoders.reasoning.reasoner import reasoner_of
+from decoders.text.records import KEYS
 
 SERVER = Path(__file__).parents[1] / "openai_server.py"
 DECODERS = str(Path(sys.executable).parent / "decoders")

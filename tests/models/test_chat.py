@@ -13,7 +13,8 @@ from click.testing import CliRunner
 import decoders
 from decoders import Generator, UsageError
 from decoders.cli import main
-from decoders.models.source import Loaded, load_model
+from decoders.models.loaded import Loaded
+from decoders.models.source import load_model
 from decoders.models.tokenizer import load_tokenizer
 
 NANO = Path(decoders.__file__).parent / "models" / "nano"

@@ -22,7 +22,8 @@ from decoders import UsageError, get
 from decoders.cli import main
 from decoders.core import Blocks, decode
 from decoders.models import families
-from decoders.models.source import Checkpoint, Loaded, load_model, source_of
+from decoders.models.loaded import Loaded
+from decoders.models.source import Checkpoint, load_model, source_of
 from decoders_bench.golden.models import purify
 
 SHIFTED = ("dream", "fast_dllm_v2")

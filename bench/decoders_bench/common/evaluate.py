@@ -61,10 +61,10 @@ def evaluate(job: Job) -> Cell:
     """Decode the first `n` items of a split, templates mixed, and grade them."""
     task = TASKS[job.task]
     chosen = items(task, job.rung, job.split, job.n, job.seed)
-    run = Generator(loaded(job.model), job.decoder)
-    began, made = time.perf_counter(), []
-    for i in range(0, len(chosen), job.batch):
-        made += run([x.prompt for x in chosen[i : i + job.batch]], length=task.length[job.rung], block=job.block, seed=job.seed)
+    generate = Generator(loaded(job.model), job.decoder)
+    began = time.perf_counter()
+    prompts, length = [x.prompt for x in chosen], task.length[job.rung]
+    made = generate(prompts, length=length, block=job.block, seed=job.seed, batch=job.batch)
     grades = [task.grade(x.problem, g.text) for x, g in zip(chosen, made, strict=True)]
     work = [g.work for g in grades if g.work is not None]
     return Cell(

@@ -17,7 +17,7 @@ from torch import Tensor
 from decoders import Blocks, Cache, Decoder, Forward, Pred, Query, State, Suppress, UsageError, decode
 from decoders.caches.entropycache import EntropyCache
 from decoders.core import Canvas, Windows, only, refresh, top
-from decoders.models.source import Loaded
+from decoders.models.loaded import Loaded
 from decoders.stats.constants import constant
 from decoders.strategies.composed import Composed
 from decoders_bench.common.evaluate import loaded

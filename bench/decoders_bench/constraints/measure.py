@@ -11,7 +11,8 @@ from pathlib import Path
 from random import Random
 from statistics import median
 
-from decoders import Generator, decode, get
+from decoders import Generator, UsageError, decode, get
+from decoders.constraints.automaton import Automaton
 from decoders.constraints.constrained import Constrained
 from decoders_bench.constraints.schemas import draw, random_schema, toy, valid, written
 
@@ -78,7 +79,7 @@ def overhead(decoders: Sequence[str], count: int, length: int, seed: int, notify
                 path = Path(folder) / "schema.json"
                 path.write_text(json.dumps(random_schema(rng, 2)))
                 bound = Generator(loaded, spec, constraint=f"json:{path}")
-                automaton = bound.automaton(length) if fits(bound, length) else None
+                automaton = fitting(bound, length)
                 if automaton is None:
                     continue
                 times = [per_forward(g, length) for g in (bound, free, bound, free)][2:]
@@ -89,13 +90,12 @@ def overhead(decoders: Sequence[str], count: int, length: int, seed: int, notify
     return out
 
 
-def fits(generator: Generator, length: int) -> bool:
-    from decoders import UsageError
-
+def fitting(generator: Generator, length: int) -> Automaton | None:
+    """What the generator's constraint allows, if a text of it fits into so many tokens."""
     try:
-        return generator.automaton(length) is not None
+        return generator.constraint and generator.constraint.automaton(length)
     except UsageError:
-        return False
+        return None
 
 
 def per_forward(generator: Generator, length: int) -> float:

@@ -24,7 +24,7 @@ from decoders import Blocks, Cache, Decoder, Forward, Model, Plan, Suppress, Usa
 from decoders.caches.entropycache import EntropyCache
 from decoders.core import Canvas, Eager, Rule, Run, Windows, check, row_of
 from decoders.engine import Graph, Recorded
-from decoders.models.source import Loaded
+from decoders.models.loaded import Loaded
 from decoders_bench.common.outcome import CLOCKS, Clock
 from decoders_bench.common.replay import Replayed, ReplayedEntropyCache, whole_blocks
 from decoders_bench.common.shapes import adapted, build, scaled

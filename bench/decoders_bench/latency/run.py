@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from decoders import UsageError, get, get_cache
-from decoders.models.source import Loaded
+from decoders.models.loaded import Loaded
 from decoders.registry import entries
 from decoders_bench.common.results import save
 from decoders_bench.latency.measure import Absent, Bench, Case, Latency, guarded, wanted

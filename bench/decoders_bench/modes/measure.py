@@ -18,8 +18,10 @@ import torch
 
 from decoders import Forward, Generator, Pred
 from decoders.core import Canvas
-from decoders.models.source import Messages, load_model
-from decoders.reasoning.reasoner import Reasoning, until
+from decoders.job import Batch
+from decoders.models.loaded import Messages
+from decoders.models.source import load_model
+from decoders.reasoning.base import Reasoning, until
 from decoders_bench.common.workers import spread
 from decoders_bench.tasks import TASKS, items
 
@@ -99,6 +101,9 @@ class Phases:
         self.verified = self.accepted = 0
         self.clock: torch.Tensor | None = None
 
+    def begin(self, batch: Batch) -> None:
+        self.clock = None
+
     def __call__(self, f: Forward, p: Pred, c: Canvas) -> None:
         before = torch.zeros_like(c.clock) if self.clock is None else self.clock
         verifies = (c.clock > before) & (f.phase == 1)
@@ -115,19 +120,19 @@ def run(trial: Trial) -> Decoded | None:
     task = TASKS[trial.task]
     chosen = items(task, trial.rung, "test", trial.n, trial.seed)
     generator = Generator(loaded(trial.model), trial.spec)
-    right, nfe, tokens, verified, accepted = [], [], [], 0, 0
-    for i in range(0, len(chosen), trial.batch):
-        part, phases = chosen[i : i + trial.batch], Phases()
-        made = generator([x.prompt for x in part], length=task.length[trial.rung], block=trial.block, seed=trial.seed, watch=phases)
-        texts = [(g.reasoning.text + generator.boundary if g.reasoning else "") + g.text for g in made]
-        right += [task.grade(x.problem, text).exact for x, text in zip(part, texts, strict=True)]
-        # a token of the reasoner is a forward of the reasoner, and here it is the same model
-        reasoned = [g.reasoning.tokens or 0 if g.reasoning else 0 for g in made]
-        nfe += [g.nfe + n for g, n in zip(made, reasoned, strict=True)]
-        tokens += [g.generated_tokens + n for g, n in zip(made, reasoned, strict=True)]
-        if generator.decoder.phases == ("draft", "verify"):
-            verified, accepted = verified + phases.verified, accepted + phases.accepted
-    return Decoded(trial, right, nfe, tokens, verified, accepted)
+    phases = Phases()
+    made = generator(
+        [x.prompt for x in chosen], length=task.length[trial.rung], block=trial.block, seed=trial.seed,
+        batch=trial.batch, on_batch=phases.begin, watch=phases,
+    )
+    texts = [(g.reasoning.text + generator.boundary if g.reasoning else "") + g.text for g in made]
+    right = [task.grade(x.problem, text).exact for x, text in zip(chosen, texts, strict=True)]
+    # a token of the reasoner is a forward of the reasoner, and here it is the same model
+    reasoned = [g.reasoning.tokens or 0 if g.reasoning else 0 for g in made]
+    nfe = [g.nfe + n for g, n in zip(made, reasoned, strict=True)]
+    tokens = [g.generated_tokens + n for g, n in zip(made, reasoned, strict=True)]
+    verifies = generator.decoder.phases == ("draft", "verify")
+    return Decoded(trial, right, nfe, tokens, phases.verified if verifies else 0, phases.accepted if verifies else 0)
 
 
 def run_all(trials: Iterable[Trial], workers: int, notify: Callable[[object], None]) -> list[Decoded]:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from decoders import load
 from decoders.models.adapter import TransformersModel
-from decoders.models.source import Loaded
+from decoders.models.loaded import Loaded
 from decoders.strategies.logicdiff import ROLES
 from decoders_bench.tasks import TASKS
 

@@ -75,8 +75,7 @@ def own_loop(loaded: Any, decoder: str, prompts: Sequence[str], batch: int) -> t
     """Tokens and forwards of the library's loop, `batch` requests at a time."""
     import decoders
 
-    g = decoders.Generator(loaded, decoder)
-    done = [x for i in range(0, len(prompts), batch) for x in g(prompts[i : i + batch], length=LENGTH, ignore_eos=True)]
+    done = decoders.Generator(loaded, decoder)(prompts, length=LENGTH, ignore_eos=True, batch=batch)
     return LENGTH * len(done), sum(x.nfe for x in done)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from decoders import Forward, Pred
 from decoders.cli.trace import moved
 from decoders.core import Canvas
-from decoders.models.source import Tokenizer
+from decoders.models.loaded import Tokenizer
 
 
 class Frames:

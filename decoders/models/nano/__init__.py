@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from decoders.core import option
-from decoders.models.source import Loaded, Source
+from decoders.models.loaded import Loaded
+from decoders.models.source import Source
 
 
 @dataclass(frozen=True)

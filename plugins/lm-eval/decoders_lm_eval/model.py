@@ -17,6 +17,7 @@ from decoders import Generator, get, get_cache, load
 from decoders.core import Exact, Plan, Shape, UsageError, Whole, decode, layout, prepare, session_spec
 from decoders.strategies.fast_dllm import Threshold
 from decoders.strategies.llada import LLaDA
+from decoders.text.records import or_raise
 
 GREEDY = {"do_sample": False, "temperature": 0.0, "top_p": 1.0, "top_k": 0}
 """What tasks say of sampling where they ask for none."""
@@ -79,17 +80,14 @@ class DecodersLM(LM):
         out: dict[int, str] = {}
         with tqdm(total=len(requests), disable=disable_tqdm, desc="decoders") as bar:
             for (ends, length), group in grouped(requests, self.wanted):
-                for some in batched(group, self.batch):
-                    prompts = [requests[i].args[0] for i in some]
-                    made = self.generator if self.templated else self.text
-                    done = made(
-                        [json.loads(p) for p in prompts] if self.templated else prompts, length=length, block=self.block, stop=ends,
-                        seed=self.seed,
-                    )
-                    for i, g in zip(some, done, strict=True):
-                        out[i] = g.text
-                        self.cache_hook.add_partial("generate_until", requests[i].args, g.text)
-                    bar.update(len(some))
+                generator, read = (self.generator, json.loads) if self.templated else (self.text, str)
+                prompts = [read(requests[i].args[0]) for i in group]
+                for n, made in generator.run(
+                    prompts, length=length, block=self.block, stop=ends, seed=self.seed, batch=self.batch
+                ):
+                    text = out[group[n]] = or_raise(made).text
+                    self.cache_hook.add_partial("generate_until", requests[group[n]].args, text)
+                    bar.update()
         return [out[i] for i in range(len(requests))]
 
     def wanted(self, r: Instance) -> tuple[tuple[str, ...], int]:
@@ -170,7 +168,7 @@ def part(options: dict[str, Any], prefix: str) -> dict[str, Any]:
     return {key.removeprefix(prefix): x for key, x in options.items() if key.startswith(prefix)}
 
 
-def grouped(requests: Sequence[Instance], key: Any) -> Iterator[tuple[Any, Iterable[int]]]:
+def grouped(requests: Sequence[Instance], key: Any) -> Iterator[tuple[Any, list[int]]]:
     """The numbers of requests that want the same, each group with what it wants."""
     keys = [key(r) for r in requests]
     order = sorted(range(len(requests)), key=lambda i: keys[i])

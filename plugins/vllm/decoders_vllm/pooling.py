@@ -21,8 +21,9 @@ from decoders.core import Canvas, Forward, Plan, Pred, SessionSpec, UsageError, 
 from decoders.models.adapter import compact
 from decoders.models.checkpoint import check_weights, mask_of, native_class, stops_of
 from decoders.models.families import Family, family_of
+from decoders.models.loaded import Loaded
 from decoders.models.reading import read_json
-from decoders.models.source import Loaded, Source
+from decoders.models.source import Source
 from decoders.models.tokenizer import load_tokenizer
 from decoders_vllm.compact import Compact, Ledger, Question, foreseen
 

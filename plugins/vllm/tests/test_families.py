@@ -11,7 +11,7 @@ from conftest import Served, engine
 from vllm.exceptions import VLLMValidationError
 
 import decoders
-from decoders.generator import NoStopInHoles
+from decoders.text.stopping import NoStopInHoles
 
 SPECS = (
     "threshold:tau=0.5", "threshold:tau=0.3,temperature=1.0", "llada", "left_to_right:temperature=1.0", "llada2:tau_mask=0.3,tau_edit=0.3",

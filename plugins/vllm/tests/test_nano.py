@@ -12,7 +12,7 @@ from conftest import NANO, Served, engine
 from vllm.exceptions import VLLMValidationError
 
 import decoders
-from decoders.generator import NoStopInHoles
+from decoders.text.stopping import NoStopInHoles
 from decoders_bench.tasks import TASKS
 
 SPECS = (

@@ -1,0 +1,48 @@
+"""A model, ready to run, and what is needed to talk to it in text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from decoders.core import Model
+
+
+class Tokenizer(Protocol):
+    """Text to token ids and back."""
+
+    def encode(self, text: str) -> list[int]: ...
+
+    def decode(self, tokens: Sequence[int]) -> str: ...
+
+
+Messages = Sequence[Mapping[str, str]]
+"""A conversation, oldest message first; each has a `role` and a `content`."""
+
+
+class Chat(Protocol):
+    """A chat template: the token ids of a prompt that ends where the answer to `messages` begins, or after `begun`, the
+    beginning of that answer. Control tokens that are written in a message or there are text, unless it has `holes` to
+    fill, which are written as mask tokens."""
+
+    def __call__(self, messages: Messages, holes: bool = False, begun: str = "") -> list[int]: ...
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model, ready to run, with what is needed to talk to it in text."""
+
+    model: Model
+    tokenizer: Tokenizer
+    name: str
+    length: int
+    """Positions after the prompt, where nobody says otherwise."""
+    block: int | None = None
+    """Window size where nobody says otherwise; none: one window over the whole row."""
+    positions: int | None = None
+    """The longest row that the model was made for, prompt included; none: any."""
+    never: tuple[int, ...] = ()
+    """Token ids that are no text and are never generated: the mask token and the unknown token."""
+    chat: Chat | None = None
+    """The chat template, for a checkpoint that has one."""

@@ -1,0 +1,70 @@
+"""How to decode where nobody says otherwise: what the `Generator` and `decoders.generate` have in common."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from decoders.core import Blocks, Cache, Decoder, Model, Row, Rule, Suppress, UsageError, Windows, check, decode
+from decoders.models.guidance import Guided
+from decoders.registry import get, get_cache, spec_of, unfolded
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A decoder and a cache policy, each with the spec that makes it, and the scale of classifier-free guidance; 0 is
+    none."""
+
+    decoder: Decoder
+    decoder_spec: str
+    cache: Cache
+    cache_spec: str
+    guidance: float
+
+    def on(self, model: Model, never: tuple[int, ...] = (), block: int | None = None) -> Setup:
+        """The same on a model, which generates none of the tokens `never`, in windows of `block` positions; None: one
+        window over the whole row. Raises `UsageError` where the model cannot do what the decoder, the cache or guidance
+        needs."""
+        used: Model = Guided(model, self.guidance) if self.guidance else model
+        check(used, self.decoder, self.cache)
+        return Setup(**vars(self), model=used, rules=(Suppress(never),), windows=None).in_blocks(block)
+
+
+@dataclass(frozen=True)
+class Setup(Settings):
+    """Settings on a model."""
+
+    model: Model
+    """Under guidance, if there is any."""
+    rules: tuple[Rule, ...]
+    windows: Windows | None
+    """None: one window over the whole row."""
+
+    def in_blocks(self, size: int | None) -> Self:
+        """With windows of another size, if one is given. Raises `UsageError` for a size that the model's attention
+        cannot have."""
+        return self if size is None else replace(self, windows=Blocks(size, self.model.attention_block))
+
+    def decode(
+        self, prompts: Sequence[Sequence[int]], *, length: int, rules: Sequence[Rule] = (), **how: Any
+    ) -> list[Row]:
+        """`decode` with these settings, `rules` after its own; `how` are further arguments of `decode`. Raises
+        `UsageError`."""
+        return decode(
+            self.model, self.decoder, prompts, length=length, windows=self.windows, cache=self.cache,
+            rules=[*self.rules, *rules], **how,
+        )
+
+
+def settings(decoder: str | Decoder, cache: str | Cache | None = None, guidance: float = 0.0) -> Settings:
+    """The settings that two specs or objects describe; without a cache it is the decoder preset's, else `exact`. Raises
+    `UsageError`."""
+    if not (math.isfinite(guidance) and guidance >= 0):
+        raise UsageError(f"guidance must be at least 0, not {guidance}")
+    plug, spec = (get(decoder), decoder) if isinstance(decoder, str) else (decoder, spec_of(decoder))
+    if cache is None:
+        cache = (unfolded(decoder)[1] if isinstance(decoder, str) else None) or "exact"
+    policy, cache_spec = (get_cache(cache), cache) if isinstance(cache, str) else (cache, spec_of(cache, "caches"))
+    return Settings(plug, spec, policy, cache_spec, guidance)

@@ -1,0 +1,64 @@
+"""What became of a prompt, and the record of it that JSON can hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from decoders.core import UsageError
+from decoders.reasoning.base import Reasoning
+
+KEYS = (
+    "text", "tokens", "nfe", "generated_tokens", "tokens_per_forward", "seconds", "finish_reason", "decoder", "cache",
+    "seed", "positions_computed", "cache_hit_rate", "flops", "kv_bytes",
+)
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What became of one prompt."""
+
+    text: str
+    """The generated text; with `infill` the whole prompt with its holes filled, and what follows it."""
+    tokens: tuple[int, ...]
+    """Its token ids. Neither a stop token nor what follows one is among them."""
+    nfe: int
+    """Forward passes that this prompt took part in."""
+    generated_tokens: int
+    """How many of `tokens` were generated: filled holes count, the prompt and the first stop token do not."""
+    seconds: float
+    """Wall time of the whole batch that the prompt was in, without loading the model."""
+    finish_reason: str
+    """`stop` (a stop token, or a stop string), `length` or `max_steps`. With `ignore_eos` a text that ends before its
+    length because of a stop token still says `length`, since all its positions were decoded."""
+    decoder: str
+    cache: str
+    seed: int
+    positions_computed: int
+    """Positions that the model ran for this prompt, in all forwards."""
+    cache_hit_rate: float
+    """The share of positions whose stored keys and values were read instead."""
+    flops: float
+    """Floating point operations spent on this prompt, from the shapes of the model; 0 if it does not tell."""
+    kv_bytes: int
+    """What the keys and values of this prompt's row take in the store, which is the same under every cache policy."""
+    reasoning: Reasoning | None = None
+    """What another model wrote between the prompt and the text, where the decoder asks for that. Nothing above counts
+    any of it."""
+
+    @property
+    def tokens_per_forward(self) -> float:
+        return self.generated_tokens / self.nfe
+
+    def record(self) -> dict[str, Any]:
+        """Everything, under `KEYS`, as JSON can hold it; with a reasoning also what that was and took
+        (`Reasoning.record`)."""
+        own = {key: getattr(self, key) for key in KEYS} | {"tokens": list(self.tokens)}
+        return own | (self.reasoning.record() if self.reasoning else {})
+
+
+def or_raise(made: Generation | UsageError) -> Generation:
+    """What became of a prompt, which is raised if it is an error."""
+    if isinstance(made, UsageError):
+        raise made
+    return made

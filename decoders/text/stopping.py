@@ -1,0 +1,55 @@
+"""Where a text ends: stop strings, and that stop tokens have no place inside a prompt with holes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from decoders.core import Pred, State, UsageError
+
+
+def stop_strings(stop: str | Sequence[str], infill: bool) -> tuple[str, ...]:
+    """The strings that end a text; one alone may stand for itself. Raises `UsageError`."""
+    ends = (stop,) if isinstance(stop, str) else tuple(stop)
+    if not all(ends):
+        raise UsageError("a stop string is empty")
+    if ends and infill:
+        raise UsageError("stop strings end a text from left to right, so they cannot be used with infill")
+    return ends
+
+
+class StopStrings:
+    """A `halt` for `decode`: true once the settled text of a row holds one of `ends`. `ended` keeps the tokens that
+    did, by row."""
+
+    def __init__(self, decode: Callable[[Sequence[int]], str], ends: Sequence[str]) -> None:
+        self.decode, self.ends = decode, ends
+        self.seen: dict[int, int] = {}
+        self.ended: dict[int, list[int]] = {}
+
+    def __call__(self, row: int, tokens: Sequence[int]) -> bool:
+        if self.seen.get(row) != len(tokens) and self.find(tokens) is not None:
+            self.ended[row] = list(tokens)
+        self.seen[row] = len(tokens)
+        return row in self.ended
+
+    def find(self, tokens: Sequence[int]) -> int | None:
+        """Where the first of the stop strings begins in the text of `tokens`."""
+        text = self.decode(tokens) if self.ends else ""
+        return min((i for end in self.ends if (i := text.find(end)) >= 0), default=None)
+
+
+@dataclass(frozen=True, eq=False)
+class NoStopInHoles:
+    """Stop tokens are impossible inside a prompt with holes: text stands right of them."""
+
+    lengths: Tensor  # (B,) long, of the prompts
+    stop_ids: tuple[int, ...]
+
+    def __call__(self, s: State, p: Pred) -> Pred:
+        inside = (s.position < self.lengths[:, None]).gather(1, p.at.clamp(max=p.width - 1))
+        rows = torch.where(inside.flatten()[:, None], p.without(self.stop_ids).rows, p.rows)
+        return replace(p, logits=rows.view_as(p.logits), banned=())
