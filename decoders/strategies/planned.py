@@ -203,9 +203,7 @@ class Planned(Composed):
 
     def shown(self, s: State, m: Memo, k: int) -> State:
         """What the answer's decoder sees when it decodes span `k`: a window in which all else is given."""
-        own = self.own(s, m, k)
-        memo = m.inner[k] if m.inner else None
-        return replace(s, memo=memo, step=s.step - m.step, opened=m.opened[:, k], editable=own, open=s.open & own)
+        return s.within(self.own(s, m, k), m.opened[:, k], m.inner[k] if m.inner else None, since=m.step)
 
     # --- a forward
 
@@ -228,10 +226,7 @@ class Planned(Composed):
         m, t, inner, p = s.memo, s, [], p.without(s.stop_ids)
         for k in range(self.spans):
             own, a = self.own(s, m, k), self.answer.step(self.shown(s, m, k), p)
-            t = replace(
-                t, tokens=torch.where(own, a.tokens, t.tokens), open=torch.where(own, a.open, t.open),
-                confidence=torch.where(own, a.confidence, t.confidence), committed_at=torch.where(own, a.committed_at, t.committed_at),
-            )
+            t = t.taking(own, a, m)
             inner.append(a.memo)
         m = replace(m, inner=tuple(inner))
         later = replace(t, step=t.step + 1, clock=t.clock + 1)
