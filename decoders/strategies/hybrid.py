@@ -276,7 +276,7 @@ class Hybrid(Composed):
     def step(self, s: State, p: Pred) -> State:
         m, rest = s.memo, self.rest(s)
         a = self.answer.step(rest, p)
-        a = s.taking(rest.editable, a, replace(m, answer=a.memo))
+        a = replace(s.taking(rest.editable, a, replace(m, answer=a.memo)), size=a.size)
         b = step_within(self.thinker(s.block_causal), replace(s, memo=m.reasoning), p, self.region(s))
         return self.turned(choose(m.answering, a, replace(b, memo=replace(m, reasoning=b.memo))))
 
