@@ -11,6 +11,10 @@ class UsageError(ValueError):
     the message as it is and exits with 2."""
 
 
+class OldSpelling(FutureWarning):
+    """A spec is written in a way that will go; the message says how it is written now."""
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """`; did you mean x?` for the nearest known name, else the list of what there is."""
     known = sorted(known)

@@ -11,13 +11,15 @@ import importlib
 import json
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points, packages_distributions
 from typing import Any
 
-from decoders.core import SENTENCES, Cache, Decoder, Option, UsageError, asks, option_named, options, suggest
+from decoders.core import SENTENCES, Cache, Decoder, Option, Part, UsageError, asks, option_named, options, suggest
+from decoders.errors import OldSpelling
 from decoders.presets import Preset
 
 DISTRIBUTION = "dllm-decoders"
@@ -25,6 +27,9 @@ KINDS = {
     "strategies": "strategy", "caches": "cache", "presets": "preset", "models": "model",
     "constraints": "constraint", "tasks": "task", "commands": "command",
 }
+
+Kind = str | type[Part]
+"""What a name is looked up among: a group of entry points, or the parts that an option chooses from."""
 
 
 @cache
@@ -41,21 +46,29 @@ def owner(e: EntryPoint) -> str:
     return e.dist.name if e.dist else "unknown"
 
 
-def load(kind: str, name: str) -> Any:
+def word(kind: Kind) -> str:
+    """What a message calls a plug of that kind."""
+    return KINDS[kind] if isinstance(kind, str) else kind.__name__.lower()
+
+
+def load(kind: Kind, name: str) -> Any:
     """The object behind a name, or behind `module:Class`. Raises `UsageError` if it is unknown, has two owners or is broken."""
-    word = KINDS[kind]
     if ":" in name:
-        return load_path(word, name)
+        return load_path(word(kind), name)
+    if not isinstance(kind, str):
+        if name not in kind.known():
+            raise UsageError(f"unknown {word(kind)} {name!r}{suggest(name, kind.known())}")
+        return kind.known()[name]
     found = table(kind).get(name)
     if not found:
         known = {*table(kind), *(table("presets") if kind == "strategies" else ())}
-        raise UsageError(f"unknown {word} {name!r}{suggest(name, known)}")
+        raise UsageError(f"unknown {word(kind)} {name!r}{suggest(name, known)}")
     if len(found) > 1:
-        raise UsageError(f"{word} {name!r} is defined by {' and by '.join(owner(e) for e in found)}; uninstall one of them")
+        raise UsageError(f"{word(kind)} {name!r} is defined by {' and by '.join(owner(e) for e in found)}; uninstall one of them")
     try:
         return found[0].load()
     except Exception as e:  # whatever a plugin raises on import is its own; name it and go on
-        raise UsageError(f"{word} {name!r} of {owner(found[0])} cannot be loaded: {type(e).__name__}: {e}") from e
+        raise UsageError(f"{word(kind)} {name!r} of {owner(found[0])} cannot be loaded: {type(e).__name__}: {e}") from e
 
 
 def load_path(word: str, path: str) -> Any:
@@ -75,10 +88,10 @@ def load_path(word: str, path: str) -> Any:
 _PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(?=:|$)")
 
 
-def split(kind: str, spec: str) -> tuple[str, dict[str, str]]:
+def split(kind: Kind, spec: str) -> tuple[str, dict[str, str]]:
     """`name` and the written options of a spec string. Raises `UsageError` if it is malformed."""
     head = spec.partition(":")[0]
-    path = None if head in table(kind) else _PATH.match(spec)
+    path = None if head in (table(kind) if isinstance(kind, str) else kind.known()) else _PATH.match(spec)
     name = path[0] if path else head
     rest = spec[len(name) :]
     given: dict[str, str] = {}
@@ -113,23 +126,40 @@ def pieces(text: str) -> Iterator[str]:
     yield text[begin:]
 
 
-def make(kind: str, spec: str, extra: dict[str, Any] | None = None) -> Any:
+def make(kind: Kind, spec: str, extra: dict[str, Any] | None = None) -> Any:
     """The plug that a spec describes; `extra` gives further options as Python values, and those of the spec win."""
     name, given = split(kind, spec)
     cls = load(kind, name)
     if not (isinstance(cls, type) and hasattr(cls, "__dataclass_fields__")):
-        raise UsageError(f"{KINDS[kind]} {name!r} is not a dataclass, so it is no {KINDS[kind]}")
-    values: dict[str, Any] = dict(extra or {})
-    for key in values:
-        option_named(cls, name, key)
-    for key, text in given.items():
+        raise UsageError(f"{word(kind)} {name!r} is not a dataclass, so it is no {word(kind)}")
+    values = {key: value for key, value in (extra or {}).items() if key in options(cls)}
+    older = {key: spelled(value, "strategies") for key, value in (extra or {}).items() if key not in values}
+    for key, text in current(cls, name, older | given).items():
         o = option_named(cls, name, key)
-        bare = text.removeprefix("(").removesuffix(")")
-        nested = text == f"({bare})" or any(issubclass(t, Decoder | Cache) for t in o.types)
-        values[key] = make(kind, bare) if nested else o.parse(name, text)
-        if not nested:
+        inner = nested(o, text, kind)
+        values[key] = make(*inner) if inner else o.parse(name, text)
+        if not inner:
             o.check(name, values[key])
     return cls(**values)
+
+
+def nested(o: Option, text: str, kind: Kind) -> tuple[Kind, str] | None:
+    """What the text of an option of a plug of that kind names, if it names another plug: the kind of that, and its spec."""
+    bare = text.removeprefix("(").removesuffix(")")
+    if o.part:
+        return o.part, bare
+    for plug, group in ((Decoder, "strategies"), (Cache, "caches")):
+        if any(issubclass(t, plug) for t in o.types):
+            return group, bare
+    return (kind, bare) if text == f"({bare})" else None
+
+
+def current(cls: type, name: str, given: dict[str, str]) -> dict[str, str]:
+    """The written options of `cls` as they are written now; a warning says how, where the spelling is an older one."""
+    new = cls.respelled(given) if issubclass(cls, Decoder) else given
+    if new != given:
+        warnings.warn(f"{joined(name, given)} is now written {joined(name, new)}", OldSpelling, stacklevel=4)
+    return new
 
 
 def get(spec: str, **options: Any) -> Decoder:
@@ -172,7 +202,10 @@ def joined(name: str, options: dict[str, str]) -> str:
 def spec_of(plug: Any, kind: str = "strategies") -> str:
     """The spec string that makes an equal plug: its name and the options that differ from their defaults."""
     path = f"{type(plug).__module__}:{type(plug).__qualname__}"
-    name = next((n for n, found in table(kind).items() if found[0].value == path), path)
+    if isinstance(plug, Part):
+        name = type(plug).__dict__.get("name") or path
+    else:
+        name = next((n for n, found in table(kind).items() if found[0].value == path), path)
     return joined(name, {f.name: spelled(x, kind) for f in fields(plug) if (x := getattr(plug, f.name)) != f.default})
 
 

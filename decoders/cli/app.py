@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import TextIOWrapper
 from typing import Any, NoReturn
 
@@ -14,6 +16,7 @@ from decoders.cli.compare import compare
 from decoders.cli.generate import generate
 from decoders.cli.listing import list_
 from decoders.core import UsageError
+from decoders.errors import OldSpelling
 
 INTERRUPTED = 130
 
@@ -43,10 +46,11 @@ class Commands(click.Group):
             formatter.write_dl(own + [x for x in others if x[0] not in self.commands])
 
     def invoke(self, ctx: click.Context) -> None:
-        try:
-            super().invoke(ctx)
-        except UsageError as e:
-            raise Mistake(str(e)) from e
+        with older_spellings_in_a_line():
+            try:
+                super().invoke(ctx)
+            except UsageError as e:
+                raise Mistake(str(e)) from e
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **more: Any) -> NoReturn:
         for stream in (sys.stdout, sys.stderr):
@@ -64,6 +68,23 @@ class Commands(click.Group):
             click.echo("Interrupted.", err=True)
             code = INTERRUPTED
         sys.exit(code)
+
+
+@contextmanager
+def older_spellings_in_a_line() -> Iterator[None]:
+    """To stderr, once, without the place in the code that they were found at."""
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, OldSpelling):
+                click.echo(f"Warning: {message}", err=True)
+            else:
+                others(message, category, *place, **more)
+
+        warnings.showwarning = show
+        warnings.simplefilter("once", OldSpelling)
+        yield
 
 
 class Mistake(click.ClickException):

@@ -8,7 +8,7 @@ from decoders.core.layout import begun, enter, entered, layout
 from decoders.core.loop import Eager, Row, Run, check, decode, row_of
 from decoders.core.model import Fixed, Forward, Model, ModelDefaults, Session, SessionSpec, Shape
 from decoders.core.needs import MODEL, SENTENCES, asks, candidates, memo_bytes, refuse
-from decoders.core.options import Option, option, option_named, options, validate
+from decoders.core.options import Option, Part, option, option_named, options, validate
 from decoders.core.plan import Plan, Rule
 from decoders.core.pred import Attention, Pred
 from decoders.core.query import Candidates, Query, Sight, either
@@ -46,6 +46,7 @@ __all__ = [
     "Model",
     "ModelDefaults",
     "Option",
+    "Part",
     "Plan",
     "Pred",
     "Query",

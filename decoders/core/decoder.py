@@ -46,6 +46,11 @@ class Decoder:
     def __post_init__(self) -> None:
         validate(self)
 
+    @classmethod
+    def respelled(cls, given: dict[str, str]) -> dict[str, str]:
+        """The written options of a spec as they are written now, from those of an older spelling."""
+        return given
+
     @property
     def padding(self) -> int:
         """How many end tokens are given behind each row, besides its length; none where the model has no end token."""

@@ -6,7 +6,7 @@ import json
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
 
 from decoders.errors import UsageError, suggest
 
@@ -14,6 +14,25 @@ from decoders.errors import UsageError, suggest
 def option(default: Any, help: str = "", *, min: float | None = None, max: float | None = None) -> Any:
     """A dataclass field with a one-line description and an inclusive range."""
     return field(default=default, metadata={"help": help, "min": min, "max": max})
+
+
+class Part:
+    """A small frozen dataclass that an option of a plug chooses by name, with options of its own: `route=ucb`, or
+    `route=(min_span:span=3)`.
+
+    The type of the option is a subclass, such as `Route`, and what can be chosen are the subclasses of that which have a `name`. A class
+    of somebody else's is chosen by `module:Class`."""
+
+    name: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    @classmethod
+    def known(cls) -> dict[str, type[Self]]:
+        """What can be chosen, by name."""
+        found = {} if not cls.__dict__.get("name") else {cls.name: cls}
+        return found | {name: part for sub in cls.__subclasses__() for name, part in sub.known().items()}
 
 
 @dataclass(frozen=True)
@@ -29,8 +48,15 @@ class Option:
     help: str
 
     @property
+    def part(self) -> type[Part] | None:
+        """The class of parts that it chooses from, if it does."""
+        return next((t for t in self.types if issubclass(t, Part)), None)
+
+    @property
     def type(self) -> str:
         """In words: `int`, `float or none`, `origin|entropy`."""
+        if self.part:
+            return "|".join(self.part.known())
         if self.choices:
             return "|".join((*map(str, self.choices), *(["none"] if NoneType in self.types else [])))
         names = {NoneType: "none", str: "text" if tuple in self.types else "str", tuple: "token ids"}

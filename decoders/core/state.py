@@ -106,6 +106,24 @@ class State:
             committed_at=torch.where(where, -1, self.committed_at),
         )
 
+    def within(self, where: Tensor, opened: Tensor, memo: Any, since: Tensor | int = 0) -> State:
+        """This window as a decoder sees it that works in a part of it only: outside of `where (B, W)` nothing is open or editable,
+        `opened (B,)` positions were open when it came to that part, `since (B,)` forwards after the window was entered, and `memo` is its
+        own. `taking` is the way back."""
+        where_open, where_editable = self.open & where, self.editable & where
+        return replace(self, open=where_open, editable=where_editable, opened=opened, step=self.step - since, memo=memo)
+
+    def taking(self, where: Tensor, other: State, memo: Any) -> State:
+        """This state with what stands in `where (B, W)` as it is in `other`, and with this `memo`."""
+        return replace(
+            self,
+            tokens=torch.where(where, other.tokens, self.tokens),
+            open=torch.where(where, other.open, self.open),
+            confidence=torch.where(where, other.confidence, self.confidence),
+            committed_at=torch.where(where, other.committed_at, self.committed_at),
+            memo=memo,
+        )
+
     def _put(self, where: Tensor, tokens: Tensor, confidence: Tensor) -> State:
         return replace(
             self,

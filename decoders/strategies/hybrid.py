@@ -262,8 +262,7 @@ class Hybrid(Composed):
     def rest(self, s: State) -> State:
         """What the answer's decoder sees: a window that was entered when the answer began, with the reasoning given."""
         m = s.memo
-        own = s.editable & (s.position >= m.begun[:, None])
-        return replace(s, memo=m.answer, step=s.step - m.step, opened=m.opened, editable=own, open=s.open & own)
+        return s.within(s.position >= m.begun[:, None], m.opened, m.answer, since=m.step)
 
     # --- a forward
 
@@ -277,7 +276,7 @@ class Hybrid(Composed):
     def step(self, s: State, p: Pred) -> State:
         m, rest = s.memo, self.rest(s)
         a = self.answer.step(rest, p)
-        a = replace(a, step=s.step, opened=s.opened, editable=s.editable, memo=replace(m, answer=a.memo))
+        a = replace(s.taking(rest.editable, a, replace(m, answer=a.memo)), size=a.size)
         b = step_within(self.thinker(s.block_causal), replace(s, memo=m.reasoning), p, self.region(s))
         return self.turned(choose(m.answering, a, replace(b, memo=replace(m, reasoning=b.memo))))
 

@@ -18,6 +18,11 @@ class Edits(NamedTuple):
     settled: Tensor  # (B,)   bool  the last of them changed nothing
     own: Any  # what else a rule keeps
 
+    def after(self, s: State, revised: Tensor, own: Any) -> Edits:
+        """After a forward on `s`, by which positions were `revised (B, W)`."""
+        full = ~s.open.any(-1)
+        return Edits(self.post + full, full & ~revised.any(-1), own)
+
 
 @dataclass(frozen=True)
 class FillAndRevise(Decoder):
@@ -53,8 +58,7 @@ class FillAndRevise(Decoder):
         tokens, confidence = p.best()
         fill = above(only(s.open, confidence), confidence > self.tau_mask, torch.full_like(s.step, self.at_least))
         after, revised, own = self.revise(s, p, memo.own)
-        after, full = after.commit(fill, tokens, confidence), ~s.open.any(-1)
-        return replace(after, memo=Edits(memo.post + full, full & ~revised.any(-1), own))
+        return replace(after.commit(fill, tokens, confidence), memo=memo.after(s, revised, own))
 
     def done(self, s: State) -> Tensor:
         memo: Edits = s.memo

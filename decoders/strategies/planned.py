@@ -22,63 +22,16 @@ from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from decoders.core import Decoder, Pred, Query, Sight, State, UsageError, Whole, Windows, asks, choose, either, leftmost, option
-from decoders.stats.constants import among, constant
+from decoders.stats.constants import among
 from decoders.strategies.composed import Composed
 from decoders.strategies.fast_dllm import Threshold
 from decoders.strategies.left_to_right import LeftToRight
-
-NONE = -1  # in no span
+from decoders.strategies.spans import NONE, Spans, promised
 
 COUNTS = {"promise": 2, "span": 2, "sync": 1, "digits": 10}
 """How many tokens each option that names some is, at most; of digits there may be fewer."""
-
-
-@dataclass(frozen=True)
-class Spans:
-    """The spans of one plan, laid out over the window. Columns of the window count from 0."""
-
-    first: Tensor  # (B,) long  where the first one starts
-    end: Tensor  # (B,) long  the column after the last one, which may lie beyond the row
-    number: Tensor  # (B, W) long  which span a position is in, or NONE
-    start: Tensor  # (B, W) long  where that span starts
-    size: Tensor  # (B, W) long  and how long it is, control tokens included
-
-    @classmethod
-    def of(cls, sizes: Tensor, first: Tensor) -> Self:
-        """One span after the other from `first (B,)` on, of the `sizes (B, W)` that are not 0."""
-        B, W = sizes.shape
-        column = torch.arange(W, device=sizes.device)
-        place = first[:, None] + sizes.cumsum(-1) - sizes
-        place = torch.where(sizes > 0, place.clamp(max=W), W)
-        starts = sizes.new_zeros(B, W + 1).scatter(1, place, sizes)[:, :W]  # at the start of each span, its size
-        start = torch.where(starts > 0, column, 0).cummax(-1).values
-        size, end = starts.gather(1, start), first + sizes.sum(-1)
-        inside = (column >= first[:, None]) & (column < end[:, None])
-        return cls(first, end, torch.where(inside, (starts > 0).cumsum(-1) - 1, NONE), start, size)
-
-    @property
-    def inside(self) -> Tensor:
-        """(B, W) bool"""
-        return self.number != NONE
-
-    def at(self, offset: Tensor | int) -> Tensor:
-        """(B, W) bool: the positions that are so far from the start of their span."""
-        return self.inside & (torch.arange(self.start.shape[1], device=self.start.device) == self.start + offset)
-
-    @property
-    def blanks(self) -> Tensor:
-        """(B, W) long: the number of the span whose text a position is part of, or NONE."""
-        return torch.where(self.at(0) | self.at(self.size - 1), NONE, self.number)
-
-    def sight(self, s: State, before: Sight) -> Sight:
-        """What positions see with these spans laid out, and what others saw `before`."""
-        left = s.position[:, :1]
-        until = left + torch.minimum(self.start + self.size, s.size[:, None])
-        hidden = torch.stack([(left + self.first[:, None]).expand_as(self.start), left + self.start], -1)
-        return Sight(torch.where(self.inside, until, before.until), torch.where(self.inside[..., None], hidden, before.unseen))
 
 
 @dataclass(frozen=True)
@@ -159,34 +112,6 @@ class Planned(Composed):
     def windows(self, asked: Windows, block_causal: bool) -> Windows:
         return Whole()
 
-    # --- plans
-
-    def promised(self, tokens: Tensor, where: Tensor) -> Tensor:
-        """(B, W) long: the size of the span that a promise asks for, control tokens included, where one ends in the text `where (B, W)`
-        of `tokens (B, W)`; elsewhere 0."""
-        opening, closing = (where & (tokens == t) for t in self.ids("promise"))
-        digit = tokens[..., None] == constant(self.ids("digits"), tokens.device)
-        value = (digit * torch.arange(digit.shape[-1], device=tokens.device)).sum(-1)
-        numeric = where & digit.any(-1)
-        # the text up to a closing token, from the one before it on, is a stretch; sums over stretches are differences of running sums
-        edge = closing.cumsum(-1) - closing.long()  # the number of the stretch a position is in
-        begins = edge != pad(edge, (1, 0), value=-1)[:, :-1]
-        column = torch.arange(tokens.shape[1], device=tokens.device)
-        begin = torch.where(begins, column, 0).cummax(-1).values
-
-        def so_far(x: Tensor) -> Tensor:
-            """(B, W) long: the sum of `x (B, W)` over the stretch, up to and with each position."""
-            total = pad(x.long().cumsum(-1), (1, 0))
-            return total[:, 1:] - total.gather(1, begin)
-
-        counted = numeric & (so_far(opening) > 0)
-        first = counted & (so_far(counted) == 1)
-        following = pad(numeric, (0, 1))[:, 1:]
-        number = torch.where(following, 10 * value + pad(value, (0, 1))[:, 1:], value)
-        found = so_far(torch.where(first, number, 0))
-        blanks = (found * self.scale).long().clamp(max=tokens.shape[1])
-        return torch.where(closing & (so_far(first) > 0), blanks + 2, 0)
-
     # --- where a row is
 
     def init(self, s: State) -> State:
@@ -194,30 +119,27 @@ class Planned(Composed):
         sight = Sight(s.position + 1, torch.zeros_like(s.position)[..., None].expand(-1, -1, 2))
         opened = zero[:, None].expand(-1, self.spans)
         m = Memo(torch.zeros_like(zero, dtype=torch.bool), zero, nowhere, sight, zero, opened, ())
-        alone = [self.answer.init(replace(self.shown(s, m, k), memo=None)) for k in range(self.spans)]
-        return replace(s, memo=replace(m, inner=tuple(self.answer.begin(t).memo for t in alone)))
+        alone = [self.answer.init(replace(part, memo=None)) for part in self.each(s, m)]
+        return replace(s, memo=replace(m, inner=tuple(self.answer.begin(part).memo for part in alone)))
 
-    def own(self, s: State, m: Memo, k: int) -> Tensor:
-        """(B, W) bool: the text of span `k`."""
-        return s.editable & ((m.span >= k) if k == self.spans - 1 else (m.span == k))
-
-    def shown(self, s: State, m: Memo, k: int) -> State:
-        """What the answer's decoder sees when it decodes span `k`: a window in which all else is given."""
-        own = self.own(s, m, k)
-        memo = m.inner[k] if m.inner else None
-        return replace(s, memo=memo, step=s.step - m.step, opened=m.opened[:, k], editable=own, open=s.open & own)
+    def each(self, s: State, m: Memo) -> list[State]:
+        """What the answer's decoder sees when it decodes each span: a window in which all else is given."""
+        return [
+            s.within((m.span >= k) if k == self.spans - 1 else (m.span == k), m.opened[:, k], m.inner[k] if m.inner else None, since=m.step)
+            for k in range(self.spans)
+        ]
 
     # --- a forward
 
     def phase(self, s: State) -> Tensor:
-        return torch.where(s.memo.spanning, 1 + self.answer.phase(self.shown(s, s.memo, 0)), 0)
+        return torch.where(s.memo.spanning, 1 + self.answer.phase(self.each(s, s.memo)[0]), 0)
 
     def query(self, s: State) -> Query:
-        m = s.memo
+        m: Memo = s.memo
         tokens, want = s.tokens, torch.zeros_like(s.open)
-        for k in range(self.spans):
-            own, q = self.own(s, m, k), self.answer.query(self.shown(s, m, k))
-            tokens, want = torch.where(own, q.tokens, tokens), want | (q.want & own)
+        for part in self.each(s, m):
+            q = self.answer.query(part)
+            tokens, want = torch.where(part.editable, q.tokens, tokens), want | (q.want & part.editable)
         return replace(either(m.spanning, Query(tokens, want), self.writer.query(s)), sight=m.sight)
 
     def step(self, s: State, p: Pred) -> State:
@@ -225,19 +147,15 @@ class Planned(Composed):
 
     def fill(self, s: State, p: Pred) -> State:
         """A step of the spans."""
-        m, t, inner, p = s.memo, s, [], p.without(s.stop_ids)
-        for k in range(self.spans):
-            own, a = self.own(s, m, k), self.answer.step(self.shown(s, m, k), p)
-            t = replace(
-                t, tokens=torch.where(own, a.tokens, t.tokens), open=torch.where(own, a.open, t.open),
-                confidence=torch.where(own, a.confidence, t.confidence), committed_at=torch.where(own, a.committed_at, t.committed_at),
-            )
+        m: Memo = s.memo
+        t, inner, p = s, [], p.without(s.stop_ids)
+        for part in self.each(s, m):
+            a = self.answer.step(part, p)
+            t = t.taking(part.editable, a, m)
             inner.append(a.memo)
         m = replace(m, inner=tuple(inner))
-        later = replace(t, step=t.step + 1, clock=t.clock + 1)
-        over = torch.ones_like(m.spanning)
-        for k in range(self.spans):
-            over = over & (self.answer.done(self.shown(later, m, k)) | ~self.own(later, m, k).any(-1))
+        later = self.each(replace(t, step=t.step + 1, clock=t.clock + 1), m)
+        over = torch.stack([self.answer.done(part) | ~part.editable.any(-1) for part in later]).all(0)
         return replace(t, memo=replace(m, spanning=m.spanning & ~over))
 
     def write(self, s: State, p: Pred) -> State:
@@ -247,7 +165,8 @@ class Planned(Composed):
         at = here.long().argmax(-1)
         token, confidence = t.tokens.gather(1, at[:, None]), t.confidence.gather(1, at[:, None])
         ends = among(token[:, 0], (*self.ids("sync"), *s.stop_ids)) & here.any(-1)
-        sizes = self.promised(s.tokens, (column >= m.begun[:, None]) & (column < at[:, None]))
+        plan = (column >= m.begun[:, None]) & (column < at[:, None])
+        sizes = promised(s.tokens, plan, self.ids("promise"), self.ids("digits"), self.scale)
         turn = ends & (sizes > 0).any(-1)
         begun = torch.where(ends, at + 1, m.begun)
         laid = self.lay(s, Spans.of(sizes, at), token, confidence)
@@ -261,11 +180,10 @@ class Planned(Composed):
         after = column == spans.end[:, None]
         s = s.commit(after, token.expand_as(s.tokens), confidence.expand_as(sure))
         m = replace(m, span=spans.blanks, begun=spans.end + 1, sight=spans.sight(s, m.sight), step=s.step + 1)
-        owns = [s.open & self.own(s, m, k) for k in range(self.spans)]
-        m = replace(m, opened=torch.stack([own.sum(-1) for own in owns], 1), spanning=torch.stack([own.any(-1) for own in owns]).any(0))
-        later = replace(s, step=s.step + 1, clock=s.clock + 1)
-        inner = tuple(self.answer.begin(self.shown(later, m, k)).memo for k in range(self.spans))
-        return replace(s, memo=replace(m, inner=inner))
+        opened = torch.stack([part.open.sum(-1) for part in self.each(s, m)], 1)
+        m = replace(m, opened=opened, spanning=(opened > 0).any(-1))
+        later = self.each(replace(s, step=s.step + 1, clock=s.clock + 1), m)
+        return replace(s, memo=replace(m, inner=tuple(self.answer.begin(part).memo for part in later)))
 
     def done(self, s: State) -> Tensor:
         memo: Memo = s.memo

@@ -35,6 +35,7 @@ from decoders.models.encoder import EncoderModel
 from decoders.models.guidance import Guided
 from decoders.strategies.fast_dllm import Threshold
 from decoders.strategies.planned import Planned
+from decoders.strategies.spans import promised
 from decoders.testing.oracle import Oracle
 from decoders.testing.toy import ToyModel, ToySession
 
@@ -85,7 +86,7 @@ class TwoSpans(Decoder):
         return Whole()
 
     def sight(self, s: State) -> Sight:
-        place = torch.arange(s.tokens.shape[1]).expand_as(s.tokens)
+        place = torch.arange(s.tokens.shape[1], device=s.tokens.device).expand_as(s.tokens)
         left = s.position[:, :1]
         one, two = (place >= 3) & (place < 7), (place >= 7) & (place < 12)
         until = torch.where(one, left + 7, torch.where(two, left + 12, s.position + 1))
@@ -95,12 +96,12 @@ class TwoSpans(Decoder):
         return (s.open.long().argmax(-1) >= 3) & (s.open.long().argmax(-1) < 12) & s.open.any(-1)
 
     def query(self, s: State) -> Query:
-        alone = torch.arange(s.tokens.shape[1]) < 12
+        alone = torch.arange(s.tokens.shape[1], device=s.tokens.device) < 12
         one_by_one = Query(s.tokens, leftmost(s.open), torch.ones_like(s.key, dtype=torch.bool))
         return replace(either(self.spanning(s), Query(s.tokens, s.open & alone), one_by_one), sight=self.sight(s))
 
     def step(self, s: State, p: Pred) -> State:
-        alone = s.open & (torch.arange(s.tokens.shape[1]) < 12)
+        alone = s.open & (torch.arange(s.tokens.shape[1], device=s.tokens.device) < 12)
         tokens, sure = p.best()
         best = alone & (sure >= torch.where(alone, sure, -1).amax(-1, keepdim=True))
         return s.commit(torch.where(self.spanning(s)[:, None], best, leftmost(s.open)), tokens, sure)
@@ -206,8 +207,11 @@ class Looks(TwoSpans):
 def test_a_model_that_cannot_hide_anything_is_refused(net):
     bert = BertForMaskedLM(BertConfig(vocab_size=24, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16))
     remote = TransformersModel(net, mask_id=MASK, native=False)
-    for model in (NoSight(), Guided(NoSight(), 1.0), Oracle(), EncoderModel(bert, mask_id=23), remote):
-        with pytest.raises(UsageError, match="Looks hides parts of the text from each other, and this model cannot be told"):
+    encoder = EncoderModel(bert, mask_id=23)
+    assert not {"causal", "sight"} & encoder.capabilities
+    for model in (NoSight(), Guided(NoSight(), 1.0), Oracle(), encoder, remote):
+        says = "asks what follows from the left alone" if model is encoder else "hides parts of the text from each other"
+        with pytest.raises(UsageError, match=f"Looks {says}, and this model cannot be "):
             check(model, Looks(), Exact())
     check(Guided(ToyModel(), 1.0), Looks(), Exact())
 
@@ -273,7 +277,7 @@ def promises(tokens, scale):
 )
 def test_promises_are_read_as_one_reads_them(tokens, since, to, scale):
     where = (torch.arange(12) >= since) & (torch.arange(12) < to)
-    found = replace(PLANNED, scale=scale).promised(torch.tensor([tokens]), where[None])[0].tolist()
+    found = promised(torch.tensor([tokens]), where[None], PLANNED.ids("promise"), PLANNED.ids("digits"), scale)[0].tolist()
     expected = {since + i: min(n, 12) + 2 for i, n in promises(tokens[since:to], scale).items()}
     assert {i: n for i, n in enumerate(found) if n} == expected
 

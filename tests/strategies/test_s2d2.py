@@ -17,12 +17,18 @@ from click.testing import CliRunner
 from conftest import BY_COST
 from torch import Tensor
 
-from decoders import Blocks, Generator, Pred, State, UsageError, decode, first_run, get, get_cache
+from decoders import Blocks, Generator, Pred, State, UsageError, decode, first_run, get, get_cache, spec_of
 from decoders.cli import main
 from decoders.core import Trace
+from decoders.errors import OldSpelling
 from decoders.models.adapter import TransformersModel
-from decoders.strategies.s2d2 import S2D2, Coupled, EditingS2D2, residual
-from decoders.strategies.s2d2_routing import Bandit, acceptance, bucket, expected_length
+from decoders.strategies.coupled import Coupled
+from decoders.strategies.s2d2 import S2D2, EditingS2D2
+from decoders.strategies.speculation.acceptance import Lenient, Speculative
+from decoders.strategies.speculation.base import Dynamic, Joint, Static
+from decoders.strategies.speculation.draft import Draft, residual
+from decoders.strategies.speculation.estimators import acceptance, expected_length
+from decoders.strategies.speculation.routes import UCB, Bandit, Hysteresis, MinSpan, Never, Route, Score, bucket
 from decoders.testing import check
 from decoders.testing.oracle import Oracle, distance, floor
 from decoders.testing.toy import ToyModel
@@ -34,7 +40,7 @@ from decoders_bench.golden.steps import state
 SHARED = Path(os.environ.get("DECODERS_GOLDEN", Path(__file__).parents[3] / "shared" / "golden"))
 ORACLE, TOY = Oracle(), ToyModel(vocab=24, mask_id=23, block_causal=True, sharp=16.0)
 PROMPTS = [[1, 2, 3], [4, 5, 6, 7, 8, 9, 10, 11, 12, 13], [14, 15, 16, 17, 18]]
-ROUTES = ["always", "never", "min_span,min_span=3", "score,cost=0.5", "hysteresis,on=0.6,off=0.3,dynamic=true", "ucb"]
+ROUTES = ["always", "never", "(min_span:span=3)", "(score:cost=0.5)", "(hysteresis:on=0.6,off=0.3,dynamic=true)", "ucb"]
 ESTIMATORS = ["soft_entropy", "hard_margin", "hard_entropy", "confidence_power", "clipped_margin", "renyi2"]
 
 
@@ -43,7 +49,11 @@ ESTIMATORS = ["soft_entropy", "hard_margin", "hard_entropy", "confidence_power",
 
 @pytest.mark.parametrize("law", BY_COST)
 @pytest.mark.parametrize(
-    "spec", ["s2d2:route=ucb,temperature=1.0,top_k=5,keep=3,tau=0.3", "s2d2:ratio=0.3,block_steps=2,temper=0.5,confident=true,tau=0.3"]
+    "spec",
+    [
+        "s2d2:route=ucb,temperature=1.0,top_k=5,keep=3,tau=0.3",
+        "s2d2:accept=(lenient:ratio=0.3,temper=0.5,confident=true),base=(dynamic:steps=2),tau=0.3",
+    ],
 )
 def test_law(spec: str, law: Callable[[Any], None]) -> None:
     law(get(spec))
@@ -54,9 +64,9 @@ def test_law(spec: str, law: Callable[[Any], None]) -> None:
     "spec",
     [
         *(f"s2d2:route={route},temperature={t},tau=0.3" for route in ROUTES for t in ("0.0", "0.7")),
-        *(f"s2d2:route=score,estimator={e},cost=0.5,tau=0.3" for e in ESTIMATORS),
-        "s2d2:resample=false,base=static,block_steps=3",
-        *(f"s2d2_editing:route={route},tau=0.3,tau_edit=0.3" for route in ("always", "hysteresis", "ucb")),
+        *(f"s2d2:route=(score:estimator={e},cost=0.5),tau=0.3" for e in ESTIMATORS),
+        "s2d2:accept=(lenient:resample=false),base=(static:steps=3)",
+        *(f"s2d2_editing:route={route},tau=0.3,base=(joint:tau_edit=0.3)" for route in ("always", "hysteresis", "ucb")),
         "coupled:temperature=1.0,top_k=5,top_p=0.9,redraft=1",
         "left_to_right:race=true,temperature=0.7,top_k=4",
     ],
@@ -149,7 +159,9 @@ def test_in_far_fewer_forwards_where_the_model_knows_both_ways() -> None:
 
 @pytest.mark.parametrize("block_causal", [False, True])
 @pytest.mark.parametrize("shifted", [False, True])
-@pytest.mark.parametrize("spec", ["s2d2:temperature=1.0", "s2d2:route=ucb,tau=0.4", "s2d2_editing:tau_edit=0.4,tau=0.4", "coupled"])
+@pytest.mark.parametrize(
+    "spec", ["s2d2:temperature=1.0", "s2d2:route=ucb,tau=0.4", "s2d2_editing:base=(joint:tau_edit=0.4),tau=0.4", "coupled"]
+)
 def test_the_exact_cache_changes_nothing(net: Any, block_causal: bool, shifted: bool, spec: str) -> None:
     model = TransformersModel(net, mask_id=23, block_causal=block_causal, shifted=shifted)
     exact, none = (decode(model, get(spec), PROMPTS, length=12, windows=Blocks(4), cache=get_cache(c), seed=1) for c in ("exact", "none"))
@@ -179,7 +191,7 @@ def test_rows_in_different_phases_and_windows_do_not_know_of_each_other(route: s
 
 def test_a_trace_tells_drafts_from_verifications_and_how_each_token_came(tmp_path: Path) -> None:
     file = tmp_path / "trace.jsonl"
-    args = ["generate", "-d", "s2d2:route=min_span,min_span=3,tau=0.99", "-n", "16", "--ignore-eos", "--trace", str(file)]
+    args = ["generate", "-d", "s2d2:route=(min_span:span=3),tau=0.99", "-n", "16", "--ignore-eos", "--trace", str(file)]
     assert CliRunner().invoke(main, [*args, "Sort: d b a c f e"]).exit_code == 0
     rows = [json.loads(line)["rows"][0] for line in file.read_text().splitlines()]
     assert {row["phase"] for row in rows} == {"draft", "verify"}
@@ -243,8 +255,8 @@ def test_a_round_by_hand() -> None:
     assert bool(q.causal)
     causal = window([0] * 5, peaked((0, 0.6), (2, 0.8), (2, 0.8), (0, 0.8), (0, 0.8)))[1]
 
-    def verified(**options: Any) -> tuple[list[int], list[int]]:
-        after = Fixed(tau=0.7, **options).step(s, causal)
+    def verified(base: Any = None, **options: Any) -> tuple[list[int], list[int]]:
+        after = Fixed(tau=0.7, base=base or Dynamic(), accept=Lenient(**options) if options else Speculative()).step(s, causal)
         assert not bool(after.memo.verify)
         return after.tokens[0].tolist(), after.memo.how[0].tolist()
 
@@ -254,18 +266,18 @@ def test_a_round_by_hand() -> None:
     assert verified(ratio=0.9) == ([0, 2, 2, 0, MASK], [1, 2, 3, 0, 0])
     assert verified(temper=0.1) == ([0, 1, 2, 0, MASK], [1, 1, 1, 0, 0])  # (.07/.8)^.1 > .5
     assert verified(confident=True) == ([0, 2, 2, 0, 3], [1, 2, 4, 0, 4])
-    assert verified(block_steps=1) == ([0, 2, 2, 0, 3], [1, 2, 0, 0, 0])  # a quota of 5: 2 verified, 2 above tau are fewer than 3
-    assert verified(block_steps=2, base="static")[0] == [0, 2, MASK, 0, 3]  # a quota of 3: the best one more
+    assert verified(Dynamic(1)) == ([0, 2, 2, 0, 3], [1, 2, 0, 0, 0])  # a quota of 5: 2 verified, 2 above tau are fewer than 3
+    assert verified(Static(2))[0] == [0, 2, MASK, 0, 3]  # a quota of 3: the best one more
 
 
 def test_the_base_rule_is_strict_and_has_a_quota() -> None:
     probs = peaked((0, 0.5), (1, 0.75), (2, 0.9), (3, 0.6))
     cases = [
-        ({"tau": 0.75}, [2]), ({"tau": 0.7}, [1, 2]), ({"tau": 0.95}, [2]), ({"tau": 0.7, "base": "static"}, [2]),
-        ({"tau": 0.95, "block_steps": 2}, [1, 2]), ({"tau": 0.4, "block_steps": 4}, [0, 1, 2, 3]),
+        ({"tau": 0.75}, [2]), ({"tau": 0.7}, [1, 2]), ({"tau": 0.95}, [2]), ({"tau": 0.7, "base": Static()}, [2]),
+        ({"tau": 0.95, "base": Dynamic(2)}, [1, 2]), ({"tau": 0.4, "base": Dynamic(4)}, [0, 1, 2, 3]),
     ]
     for options, committed in cases:
-        s, _ = after_draft(S2D2(route="never", **options), [MASK] * 4, probs)
+        s, _ = after_draft(S2D2(route=Never(), **options), [MASK] * 4, probs)
         assert (~s.open[0]).nonzero().flatten().tolist() == committed
 
 
@@ -281,16 +293,16 @@ def test_estimators_and_expected_length_by_hand() -> None:
         assert float(acceptance(kind, parameter, s, p, confidence)[0, 0]) == pytest.approx(alpha)  # type: ignore[arg-type]
     alpha = acceptance("confidence_power", 1.0, s, p, confidence)
     assert float(expected_length(alpha, first_run(s.open))) == pytest.approx(0.7 + 0.7 * 0.4)
-    d = S2D2(estimator="confidence_power", parameter=1.0, tau=0.5, cost=0.25)
-    assert float(d.score(s, p, confidence)) == pytest.approx(0.98 - 0.25)
-    assert float(replace(d, dynamic=True).score(s, p, confidence)) == pytest.approx(0.98 - 0.5)  # two drafts above tau
+    route, draft = Score(estimator="confidence_power", parameter=1.0, cost=0.25), Draft.of(s, p, keep=1, greedy=True, tau=0.5)
+    assert float(route.score(s, p, draft)) == pytest.approx(0.98 - 0.25)
+    assert float(replace(route, dynamic=True).score(s, p, draft)) == pytest.approx(0.98 - 0.5)  # two drafts above tau
 
 
 def test_hysteresis_remembers_across_windows_and_a_score_does_not() -> None:
     sure, medium, unsure = (peaked((0, c), (1, c)) for c in (0.99, 0.8, 0.3))
 
-    def routes(route: str) -> list[bool]:
-        d = S2D2(route=route, estimator="confidence_power", parameter=1.0, cost=0.0, on=1.5, off=1.0)  # type: ignore[arg-type]
+    def routes(route: Route) -> list[bool]:
+        d = S2D2(route=route)
         s, found = d.begin(d.init(window([MASK] * 2, sure)[0])), []
         for probs in (medium, sure, medium, unsure, medium):
             fresh, p = window([MASK] * 2, probs)
@@ -298,8 +310,9 @@ def test_hysteresis_remembers_across_windows_and_a_score_does_not() -> None:
             found.append(bool(s.memo.verify))
         return found
 
-    assert routes("hysteresis") == [False, True, True, False, False]
-    assert routes("score") == [False, True, False, False, False]
+    scored: dict[str, Any] = {"estimator": "confidence_power", "parameter": 1.0, "cost": 0.0, "on": 1.5}
+    assert routes(Hysteresis(off=1.0, **scored)) == [False, True, True, False, False]
+    assert routes(Score(**scored)) == [False, True, False, False, False]
 
 
 def test_the_buckets_of_the_bandit() -> None:
@@ -313,19 +326,23 @@ def test_the_buckets_of_the_bandit() -> None:
         assert int(bucket(s, p)) == number
     s, p = window([MASK, 0, *row[2:]], flat)
     assert int(bucket(replace(s, opened=torch.tensor([7])), p)) == 1
+    s, p = window([0, 0, 0, MASK], peaked(*[(0, 0.97)] * 4))  # a block of 4 with 2 given and 1 decided: less than half of it
+    assert int(bucket(replace(s, opened=torch.tensor([2])), p)) == 0
+    s, p = window([0, 0, MASK, MASK], peaked(*[(0, 0.97)] * 4))
+    assert int(bucket(replace(s, opened=torch.tensor([4])), p)) == 2
 
 
 def test_the_bandit_tries_both_arms_and_then_learns_which_pays() -> None:
     for pay, better in (((1, 5), True), ((3, 2), False)):
-        bandit, here, chosen = Bandit.new(1, torch.device("cpu")), torch.tensor([5]), []
+        bandit, chosen = Bandit.new(1, torch.device("cpu"))._replace(bucket=torch.tensor([5])), []
         for _ in range(60):
-            verified = bandit.verifies(here, 1.0)
+            verified = bandit.verifies(1.0)
             chosen.append(bool(verified))
-            bandit = bandit.learn(here, verified, torch.tensor([pay[int(verified)]]))
+            bandit = bandit.learn(verified, torch.tensor([pay[int(verified)]]))
         assert chosen[:2] == [True, False]
         assert sum(choice == better for choice in chosen[10:]) > 40
         assert int(bandit.pulls.sum()) == 60
-        assert bool(bandit.verifies(torch.tensor([0]), 1.0))  # another bucket has seen nothing
+        assert bool(bandit._replace(bucket=torch.tensor([0])).verifies(1.0))  # another bucket has seen nothing
 
 
 def test_the_residual_is_q_where_nothing_is_left() -> None:
@@ -335,7 +352,7 @@ def test_the_residual_is_q_where_nothing_is_left() -> None:
 
 
 def test_edits_are_made_before_the_verifier_sees_the_block() -> None:
-    d = EditingS2D2(tau_edit=0.6)
+    d = EditingS2D2(base=Joint(tau_edit=0.6))
     s, p = window([MASK, 1, MASK], peaked((0, 0.5), (2, 0.7), (3, 0.5)))
     s = replace(s, editable=torch.ones_like(s.open))
     s = d.step(d.begin(d.init(s)), p)
@@ -345,18 +362,87 @@ def test_edits_are_made_before_the_verifier_sees_the_block() -> None:
 
 def test_options_that_make_no_sense_are_one_clear_line() -> None:
     for spec, words in (
-        ("s2d2:route=sometimes", "route must be one of always, never, min_span, score, hysteresis, ucb"),
-        ("s2d2:keep=0", "keep must be at least 1"), ("s2d2:ratio=2", "ratio must be between 0 and 1"),
+        ("s2d2:route=sometimes", "unknown route 'sometimes'; there is always, hysteresis, min_span, never, score, ucb"),
+        ("s2d2:route=scores", "unknown route 'scores'; did you mean 'score'"),
+        ("s2d2:route=(ucb:cost=1)", "ucb has no option 'cost'; there is beta"),
+        ("s2d2:route=dynamic", "unknown route 'dynamic'"), ("s2d2:route=builtins:dict", "is not a dataclass, so it is no route"),
+        ("s2d2:route=(decoders.strategies.fast_dllm:Threshold)", "route must be always.never"),
+        ("s2d2:costs=1", "s2d2 has no option 'costs'"),
+        ("s2d2:keep=0", "keep must be at least 1"), ("s2d2:accept=(lenient:ratio=2)", "ratio must be between 0 and 1"),
         ("coupled:redraft=0", "redraft must be at least 1"),
     ):
         with pytest.raises(UsageError, match=words):
             get(spec)
 
 
+def test_a_spec_is_written_as_it_is_read() -> None:
+    for spec, made in {
+        "s2d2": S2D2(), "s2d2:route=ucb": S2D2(route=UCB()), "s2d2:route=(min_span:span=3)": S2D2(route=MinSpan(3)),
+        "s2d2:base=joint,tau=0.95": S2D2(base=Joint(), tau=0.95), "s2d2_editing:base=(static:steps=2)": EditingS2D2(base=Static(2)),
+        "s2d2:accept=(lenient:ratio=none)": S2D2(accept=Lenient()),
+    }.items():
+        assert get(spec) == made
+        assert get(spec_of(made)) == made
+        assert get(f"frontier:base=({spec})").base == made  # type: ignore[attr-defined]
+    assert S2D2(base=Joint()).revises
+    assert not S2D2().revises
+
+
+class Rare(Route):
+    """Somebody else's route, with a name that only its module gives it."""
+
+    def __call__(self, s: State, p: Pred, draft: Draft, memo: Any) -> tuple[Tensor, Any]:
+        return s.step % 2 == 0, memo
+
+
+def test_a_route_of_somebody_elses_is_chosen_by_its_module() -> None:
+    made = get(f"s2d2:route=({__name__}:Rare)")
+    assert made == S2D2(route=Rare())
+    assert get(spec_of(made)) == made
+
+
+OLD = {
+    "s2d2:route=min_span,min_span=3": "s2d2:route=(min_span:span=3)",
+    "s2d2:route=score,cost=0.5,on=1,estimator=renyi2": "s2d2:route=(score:on=1.0,cost=0.5,estimator=renyi2)",
+    "s2d2:route=hysteresis,on=1.0,off=-5.0,dynamic=true": "s2d2:route=(hysteresis:on=1.0,off=-5.0,dynamic=true)",
+    "s2d2:route=ucb,beta=2.0,cost=3.0,tau=0.3": "s2d2:route=(ucb:beta=2.0),tau=0.3",  # a bandit has no cost
+    "s2d2:cost=3.0": "s2d2", "s2d2:tau=0.85,block_steps=none": "s2d2:base=(dynamic:steps=none)",
+    "s2d2:resample=false,base=static,block_steps=3": "s2d2:accept=(lenient:resample=false),base=(static:steps=3)",
+    "s2d2:ratio=0.3,temper=0.5,confident=true": "s2d2:accept=(lenient:ratio=0.3,temper=0.5,confident=true)",
+    "s2d2_editing:tau_edit=0.4,max_post=2,block_steps=3": "s2d2_editing:base=(joint:tau_edit=0.4,max_post=2,steps=3)",
+    "s2d2_editing:base=static,tau_edit=0.4": "s2d2_editing:tau=1.0,base=(joint:tau_edit=0.4)",
+}
+
+
+@pytest.mark.parametrize("old", OLD)
+def test_an_older_spelling_is_read_with_one_line_of_warning(old: str) -> None:
+    with pytest.warns(OldSpelling) as told:
+        made = get(old)
+    assert made == get(OLD[old])
+    (line,) = (str(w.message) for w in told)
+    assert line.startswith(f"{old} is now written ")
+    assert get(line.rpartition(" ")[2]) == made
+
+
+def test_an_older_spelling_is_read_in_python_and_inside_of_a_spec_too() -> None:
+    with pytest.warns(OldSpelling, match=r"s2d2:block_steps=2,route=ucb is now written s2d2:route=ucb,base=\(dynamic:steps=2\)"):
+        assert get("s2d2:route=ucb", block_steps=2) == S2D2(route=UCB(), base=Dynamic(2))
+    with pytest.warns(OldSpelling):
+        assert get("frontier:base=(s2d2:cost=2.0)").base == S2D2()  # type: ignore[attr-defined]
+
+
+def test_the_command_line_tells_it_in_one_line_on_stderr() -> None:
+    done = CliRunner().invoke(main, ["generate", "-d", "s2d2:route=min_span,min_span=3", "-n", "4", "a"])
+    assert done.exit_code == 0
+    warning = "Warning: s2d2:route=min_span,min_span=3 is now written s2d2:route=(min_span:span=3)\n"
+    assert done.stderr.startswith(warning)
+    assert done.stderr.count("is now written") == 1
+
+
 # --- the replay bites ----------------------------------------------------------------------------------------------
 
 
-class Lenient(speculation.ToldS2D2):
+class Lucky(speculation.ToldS2D2):
     def coin(self, s: State) -> Tensor:
         return super().coin(s) * 0.0
 
@@ -366,14 +452,20 @@ class Unsorted(speculation.ToldS2D2):
         return (weight * (torch.arange(weight.shape[-1]) != weight.argmax(-1, keepdim=True))).argmax(-1)
 
 
+class Overrated(Score):
+    def score(self, s: State, p: Pred, draft: Draft) -> Tensor:
+        return super().score(s, p, draft) + 1e-3
+
+
 class Dearer(speculation.ToldS2D2):
-    def score(self, s: State, p: Pred, confidence: Tensor) -> Tensor:
-        return super().score(s, p, confidence) + 1e-3
+    def __post_init__(self) -> None:
+        assert isinstance(self.route, Score)
+        object.__setattr__(self, "route", Overrated(**vars(self.route)))
 
 
 class Eager(speculation.ToldS2D2):
-    def based(self, s: State, at_least: Tensor) -> State:
-        return super().based(s, at_least + 1)
+    def quota(self, s: State) -> Tensor:
+        return super().quota(s) + 1
 
 
 class Forgetful(speculation.ToldS2D2):
@@ -384,7 +476,7 @@ class Forgetful(speculation.ToldS2D2):
 @pytest.mark.parametrize(
     ("wrong", "name", "words"),
     [
-        (Lenient, "span1_u11_b16_L16_g32_p0", "decided:|positions"), (Unsorted, "span1_u11_b16_L16_g32_p0", "positions"),
+        (Lucky, "span1_u11_b16_L16_g32_p0", "decided:|positions"), (Unsorted, "span1_u11_b16_L16_g32_p0", "positions"),
         (Dearer, "score_static_c1_soft_renyi_2_entropy_b4_L8_g24_p0", "the score"), (Eager, "span1_steps2_b16_L16_g32_p4", "decided:"),
         (Forgetful, "ucb_b16_L5_g32_p1", "verified:|positions"),
     ],

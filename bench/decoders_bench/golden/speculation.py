@@ -17,15 +17,19 @@ from torch import Tensor
 
 from decoders import Blocks, Plan, Pred, State, apply, first_run, prepare
 from decoders.core import Exact, Shape, layout, session_spec, view
-from decoders.strategies.s2d2 import S2D2, EditingS2D2, residual
-from decoders.strategies.s2d2_routing import PARAMETER, acceptance, expected_length
+from decoders.strategies.s2d2 import S2D2, EditingS2D2
+from decoders.strategies.speculation.acceptance import Lenient
+from decoders.strategies.speculation.base import Dynamic, Joint, Static
+from decoders.strategies.speculation.draft import Draft, residual
+from decoders.strategies.speculation.estimators import ESTIMATORS, acceptance, expected_length
+from decoders.strategies.speculation.routes import UCB, Bandit, Hysteresis, MinSpan, Route, Score
 from decoders_bench.golden.blocks import shared
 from decoders_bench.golden.cases import Case, MismatchError, SkipError, rows
 from decoders_bench.golden.models import Models
 from decoders_bench.golden.steps import check, state
 
 RTOL = 1e-5  # the references take their softmax in float32
-ESTIMATORS = {
+THEIRS = {
     "soft_entropy_negexp": ("soft_entropy", "ssd_entropy_temperature"),
     "hard_margin_threshold": ("hard_margin", "ssd_confidence_margin_threshold"),
     "hard_entropy_threshold": ("hard_entropy", "ssd_entropy_threshold"),
@@ -78,23 +82,23 @@ class Round:
     """After the round."""
 
 
-def routing(case: Case) -> dict[str, Any]:
-    """The options of the route, from the reference's parameters."""
+def routing(case: Case) -> Route:
+    """The route, from the reference's parameters."""
     q = case.params
-    estimator, parameter = ESTIMATORS[q.get("token_acceptance_estimator", "soft_entropy_negexp")]
-    scored = {
+    estimator, parameter = THEIRS[q.get("token_acceptance_estimator", "soft_entropy_negexp")]
+    scored: dict[str, Any] = {
         "estimator": estimator, "parameter": q.get(parameter), "cost": float(q.get("score_penalty_coef", 1)),
         "dynamic": q.get("do_verify_score_type") == "difference_dynamic",
     }
     match q.get("do_verify_policy"):
         case "mask_span_length":
-            return {"route": "min_span", "min_span": q["min_ssd_span_length"]}
+            return MinSpan(q["min_ssd_span_length"])
         case "score_threshold":
-            return scored | {"route": "score", "on": q["do_verify_score_threshold"]}
+            return Score(on=q["do_verify_score_threshold"], **scored)
         case "score_hysteresis":
-            return scored | {"route": "hysteresis", "on": q["hysteresis_threshold_on"], "off": q["hysteresis_threshold_off"]}
+            return Hysteresis(on=q["hysteresis_threshold_on"], off=q["hysteresis_threshold_off"], **scored)
         case "contextual_bandit_ucb":
-            return {"route": "ucb", "beta": q["ucb_beta"]}
+            return UCB(q["ucb_beta"])
     raise SkipError(f"the policy {q.get('do_verify_policy')} does not exist here")
 
 
@@ -124,10 +128,11 @@ def run(case: Case, models: Models, decoder: ToldS2D2 | ToldEditing, forwards: i
                 raise MismatchError(f"the reference verifies {len(numbers)} positions and ours {len(span)}", k)
             told = replace(plan, decoder=replace(decoder, draws=torch.tensor([numbers], dtype=torch.float64)))
         else:
-            now = Round(span, float(decoder.score(s, p, p.best()[1])), 0)
+            draft = Draft.of(s, p, decoder.keep, True, decoder.tau)
+            now = Round(span, float(decoder.route.score(s, p, draft)) if isinstance(decoder.route, Score) else 0.0, 0)
         c = apply(told, c, f, p)
-        if not verify:
-            now.bucket = int(c.memo.bucket)
+        if not verify and isinstance(c.memo.route, Bandit):
+            now.bucket = int(c.memo.route.bucket)
         how = decoder.outcome(view(c))[0].tolist()
         tokens = c.tokens.gather(1, f.at)[0].tolist()
         for i, (column, was) in enumerate(zip(f.at[0].tolist(), s.open[0].tolist(), strict=True)):
@@ -162,11 +167,12 @@ def s2d2(case: Case, models: Models) -> str:
         return estimators(case) if "by_estimator" in case.need("expected") else residuals(case)
     greedy(case)
     q = case.params
-    decoder = ToldS2D2(
-        base="static" if q["remasking_strategy"] == "low_confidence_static" else "dynamic", tau=q["confidence_threshold"],
-        block_steps=q["denoising_steps"], temper=q.get("ssd_ratio_tempering_factor", 1.0), ratio=q.get("ssd_ratio_threshold"),
-        resample=q.get("allow_resample", True), confident=q.get("always_check_high_confidence", False), **routing(case),
+    base = Static if q["remasking_strategy"] == "low_confidence_static" else Dynamic
+    accept = Lenient(
+        temper=q.get("ssd_ratio_tempering_factor", 1.0), ratio=q.get("ssd_ratio_threshold"),
+        resample=q.get("allow_resample", True), confident=q.get("always_check_high_confidence", False),
     )
+    decoder = ToldS2D2(route=routing(case), accept=accept, base=base(q["denoising_steps"]), tau=q["confidence_threshold"])
     kinds, canvases = case.need("expected", "forwards"), case.need("expected", "canvases")
     forwards = shared(case)
     ends = [k for k, then in zip(forwards, [*forwards[1:], None], strict=True) if then is None or kinds[then] == "denoise"]
@@ -200,7 +206,8 @@ def llada2_s2d2(case: Case, models: Models) -> str:
     q, (prompt,) = case.params, case.need("prompt")
     if q["num_to_transfer"] != 1:
         raise SkipError("a quota other than one position does not exist here")
-    decoder = ToldEditing(tau=q["threshold"], tau_edit=q["editing_threshold"], max_post=q["max_post_steps"], **routing(case))
+    base = Joint(tau_edit=q["editing_threshold"], max_post=q["max_post_steps"])
+    decoder = ToldEditing(route=routing(case), base=base, tau=q["threshold"])
     unmask, edit, draws = (case.need("expected", key) for key in ("unmask", "edit", "draws"))
     forwards, block = len(unmask) + len(draws), q["block_length"]
     blocks = -(-(len(prompt) + q["gen_length"]) // block) - len(prompt) // block
@@ -230,15 +237,16 @@ def estimators(case: Case) -> str:
     same("the drafts", tokens[0].tolist(), case.need("expected", "draft_tokens"), 0)
     check("the confidence", confidence[0], torch.tensor(case.need("expected", "draft_confidence")), RTOL)
     for theirs, found in case.need("expected", "by_estimator").items():
-        name, parameter = ESTIMATORS[theirs]
-        value = q.get(parameter, PARAMETER[name])
+        name, parameter = THEIRS[theirs]
+        value = q.get(parameter, ESTIMATORS[name][1])
         alpha = acceptance(name, value, s, p, confidence)  # type: ignore[arg-type]
         check(f"{name}: alpha", alpha[0, span], torch.tensor(found["alpha"]), RTOL)
         same(f"{name}: the expected length", float(expected_length(alpha, first_run(s.open))), found["k_hat"], 0)
         for kind, score in found["scores"].items():
             _, cost, c = kind.split("_")
-            d = S2D2(estimator=name, parameter=value, tau=q["confidence_threshold"], dynamic=cost == "dynamic", cost=float(c[1:]))  # type: ignore[arg-type]
-            same(f"{name}, {kind}: the score", float(d.score(s, p, confidence)), score, 0)
+            route = Score(estimator=name, parameter=value, dynamic=cost == "dynamic", cost=float(c[1:]))  # type: ignore[arg-type]
+            draft = Draft.of(s, p, 1, True, q["confidence_threshold"])
+            same(f"{name}, {kind}: the score", float(route.score(s, p, draft)), score, 0)
     return ""
 
 

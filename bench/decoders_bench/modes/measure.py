@@ -27,8 +27,8 @@ from decoders_bench.tasks import TASKS, items
 
 THRESHOLDS = tuple(f"threshold:tau={tau}" for tau in (0.7, 0.8, 0.9, 0.95))
 SPECULATIVE = (
-    "s2d2", "s2d2:route=never", "s2d2:route=min_span,min_span=4", "s2d2:route=score", "s2d2:route=hysteresis,on=1.0,off=-5.0,dynamic=true",
-    "s2d2:route=ucb", "coupled",
+    "s2d2", "s2d2:route=never", "s2d2:route=(min_span:span=4)", "s2d2:route=score",
+    "s2d2:route=(hysteresis:on=1.0,off=-5.0,dynamic=true)", "s2d2:route=ucb", "coupled",
 )
 HYBRIDS = ("hybrid:mode=block", "hybrid:mode=block,ar=wide", "hybrid:mode=frontier,w=4", "hybrid:mode=two-model")
 DECODERS = ("left_to_right", *THRESHOLDS, *SPECULATIVE, *HYBRIDS)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from decoders_bench.common.results import markdown, percent
 from decoders_bench.common.statistics import difference, disagreements, mcnemar, wilson
-from decoders_bench.modes.measure import DECODERS, Decoded
+from decoders_bench.modes.measure import Decoded
 
 SCRATCHPAD = ("chain", "hard")
 """The task on which reasoning is written before the answer."""
@@ -70,7 +70,7 @@ def mode_pairs(rows: Sequence[Decoded]) -> str:
         if alone is None or not any(r.trial.decoder.startswith("threshold") for r in own):
             continue
         best = best_threshold(own)
-        for r in sorted(own, key=lambda r: DECODERS.index(r.trial.decoder) if r.trial.decoder in DECODERS else len(DECODERS)):
+        for r in own:
             if r in (alone, best):
                 continue
             each = f"{r.accepted / r.verified:.1f}" if r.verified else ""

@@ -20,7 +20,7 @@ from decoders.constraints.automaton import Automaton
 from decoders.constraints.constrained import Constrained, check_fits
 from decoders.constraints.grammar import InlineSchema, Regex
 from decoders.constraints.spelling import spellings
-from decoders.core import Cache, Decoder, UsageError, asks, option_named, refuse, suggest
+from decoders.core import Decoder, UsageError, asks, option_named, refuse, suggest
 from decoders.reasoning.reasoner import wants
 from decoders.strategies.hybrid import Hybrid
 from decoders_vllm.rows import FREE, RowPlan
@@ -123,19 +123,20 @@ def automaton_of(served: Served, kind: str, text: str) -> Automaton:
     return CONSTRAINTS[kind](text).automaton(known, served.vocab, served.stop_ids)
 
 
-def only_registered(spec: str) -> None:
+def only_registered(spec: str, kind: registry.Kind = "strategies") -> None:
     """Raises `UsageError` for a spec that names a class by its module: whoever can send a request could import what they like."""
-    name, given = registry.split("strategies", spec)
-    if name not in {*registry.table("strategies"), *registry.table("presets")}:
-        known = {*registry.table("strategies"), *registry.table("presets")}
-        raise UsageError(f"unknown strategy {name!r}{suggest(name, known)}")
-    if name in registry.table("presets"):
-        return
-    cls = registry.load("strategies", name)
-    for key, value in given.items():
-        inner = value.removeprefix("(").removesuffix(")")
-        if value == f"({inner})" or any(issubclass(t, Decoder | Cache) for t in option_named(cls, name, key).types):
-            only_registered(inner)
+    name = registry.split(kind, spec)[0]
+    if isinstance(kind, str):
+        known = {*registry.table(kind), *(registry.table("presets") if kind == "strategies" else ())}
+    else:
+        known = {*kind.known()}
+    if name not in known:
+        raise UsageError(f"unknown {registry.word(kind)} {name!r}{suggest(name, known)}")
+    name, given = registry.split(kind, registry.unfolded(spec)[0] if kind == "strategies" else spec)
+    cls = registry.load(kind, name)
+    for key, text in registry.current(cls, name, given).items():
+        if inner := registry.nested(option_named(cls, name, key), text, kind):
+            only_registered(inner[1], inner[0])
 
 
 def request_of(served: Served, args: Mapping[str, Any] | None, max_tokens: int | None, ignore_eos: bool) -> Request:

@@ -165,6 +165,8 @@ BAD = {
     "vLLM's own": ({"diffusion_canvas_length": 4}, "there is no option 'diffusion_canvas_length'"),
     "code": ({"decoder": "os.path:join"}, "unknown strategy 'os.path:join'"),
     "code inside": ({"decoder": "hybrid:answer=(subprocess:Popen)"}, "unknown strategy 'subprocess:Popen'"),
+    "code in a part": ({"decoder": "s2d2:route=(subprocess:Popen)"}, "unknown route 'subprocess:Popen'"),
+    "code in an older spelling": ({"decoder": "s2d2:route=subprocess:Popen,cost=1"}, "unknown route 'subprocess:Popen'"),
     "seed": ({"seed": 2**63}, "seed must be an integer of 64 bits"),
     "temperature": ({"temperature": "hot"}, "temperature must be a number"),
     "no temperature": ({"decoder": "llada2", "temperature": 1.0}, "llada2 has no option 'temperature'"),

@@ -1,0 +1,72 @@
+"""Self-speculation by shared noise: the tokens are those of autoregression, one by one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from decoders.core import Decoder, Pred, Query, State, leftmost, option, until_first
+from decoders.strategies.left_to_right import drawn_in_a_race
+
+
+class Coupling(NamedTuple):
+    """What the two sides of `Coupled` share."""
+
+    drafts: Tensor  # (B, W) long
+    verify: Tensor  # (B,) bool  the next forward verifies
+    how: Tensor  # (B, W) long
+
+
+@dataclass(frozen=True)
+class Coupled(Decoder):
+    """Self-speculation whose tokens are those of autoregression, one by one: `left_to_right` with the same `temperature` (by the
+    race, where it is not 0), `top_p` and `top_k`. Ours; after Han et al. 2026, 2603.25702.
+
+    Drafter and verifier race with the same timeless Gumbel noise. A draft stands while both sides agree, and where they first do
+    not, the verifier's own sample is taken, so that every token is the one that autoregression would have raced to. No draft
+    distribution is kept and no coin is flipped; all open positions are verified, not the leftmost run alone. Equal up to rounding: a
+    near tie can fall the other way where logits of the same thing are computed in two layouts.
+
+    A verification that takes fewer than `redraft` positions leaves its samples right of them as the next drafts (a Jacobi iteration)
+    instead of asking for new ones. By default, 2, no row takes more than a forward a token and one a block, even on a model that
+    was never trained to be causal; 1 always drafts anew.
+    """
+
+    source: ClassVar[str] = "after Han et al. 2026, arXiv 2603.25702"
+    needs_mask: ClassVar[bool] = True
+    unbiased: ClassVar[bool] = True
+    phases: ClassVar[tuple[str, ...]] = ("draft", "verify")
+    outcomes: ClassVar[tuple[str, ...]] = ("accepted", "resampled")
+    temperature: float = option(0.0, "0 takes the likeliest token", min=0)
+    top_p: float | None = option(None, "keep the smallest set of tokens with this probability", min=0, max=1)
+    top_k: int | None = option(None, "keep this many tokens", min=1)
+    redraft: int = option(2, "a verification that takes fewer provides the next drafts itself", min=1)
+
+    def init(self, s: State) -> State:
+        zero = torch.zeros_like(s.tokens)
+        return replace(s, memo=Coupling(zero, torch.zeros_like(s.key, dtype=torch.bool), zero))
+
+    def begin(self, s: State) -> State:
+        return replace(s, memo=s.memo._replace(verify=torch.zeros_like(s.memo.verify)))
+
+    def phase(self, s: State) -> Tensor:
+        return s.memo.verify.long()  # type: ignore[no-any-return]
+
+    def outcome(self, s: State) -> Tensor:
+        return s.memo.how  # type: ignore[no-any-return]
+
+    def query(self, s: State) -> Query:
+        m: Coupling = s.memo
+        return Query(torch.where(s.open & m.verify[:, None], m.drafts, s.tokens), s.open, m.verify, ahead=True)
+
+    def step(self, s: State, p: Pred) -> State:
+        m: Coupling = s.memo
+        p = p.filtered(self.temperature, self.top_k, self.top_p)
+        own = drawn_in_a_race(s, p, self.temperature)
+        failed = s.open & (own != m.drafts)
+        taken = s.open & (until_first(failed) | leftmost(failed)) & m.verify[:, None]
+        again = m.verify & (taken.sum(-1) < self.redraft)
+        return replace(s.commit(taken, own, p.prob(own)), memo=Coupling(own, ~m.verify | again, failed.long()))
