@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -141,6 +142,20 @@ def test_dus_depends_on_nothing_but_the_length():
     assert {row.nfe for row in rows} == {4}
 
 
+@pytest.mark.parametrize(
+    ("base", "size", "steps", "merged"),
+    [(2, 5, 2, 1), (2, 8, 3, 3), (2, 46, 5, 4), (2, 6, 2, 2), (3, 7, 2, 1), (3, 27, 3, 3)],
+)
+def test_dus_merges_its_last_step_only_where_that_is_smaller(base, size, steps, merged):
+    s = state(torch.full((1, size), 5), 5, 6)
+    for more, n in (("", steps), (",merge=true", merged)):
+        levels = get(f"dus:base={base}{more}").levels(s)[0]
+        assert len(levels.unique()) == n
+        counts = [int((levels == x).sum()) for x in levels.unique()]
+        assert sum(counts) == size
+        assert not more or len(counts) == 1 or counts[-1] >= counts[-2]
+
+
 def test_slow_fast_explores_then_fills():
     trace = Trace()
     decode(ToyModel(sharp=30.0), get("slow_fast"), ROWS, length=16, watch=trace)
@@ -190,6 +205,23 @@ def test_pc_sampler_holds_back_what_is_common(tmp_path):
         get(f"pc_sampler:corpus={nothing}")
 
 
+def test_pc_sampler_does_not_prefer_what_the_corpus_lacks_whatever_its_confidence(tmp_path):
+    """The smallest input: an unsure absent token beside a sure one of frequency 1/63."""
+    path = tmp_path / "corpus.safetensors"
+    save_file({"frequency": torch.tensor([1.0, 0, 62, 0, 0, 0])}, path)
+    s, p = window(0.05, 0.992, vocab=30)
+
+    def first(absent_is, more=""):
+        logits = p.logits.clone()
+        logits[0, 0] = torch.full((30,), (1 - absent_is) / 29).log()
+        logits[0, 0, 25] = math.log(absent_is)  # a token that the table does not even reach
+        return (~get(f"pc_sampler:decay=0.0,corpus={path}{more}").step(s, replace(p, logits=logits, _once={})).open)[0].nonzero().flatten().tolist()
+
+    assert first(0.05) == first(0.05, ",absent=2e-9") == [1]
+    assert first(0.1) == [1]  # as though it occurred once
+    assert first(0.1, ",absent=1e-30") == [0]
+
+
 def test_the_certainty_prior_grows_from_what_is_known():
     s, _ = window(*[0.5] * 6)
     density = get("certainty_prior:sigma=2.0").density(replace(s, position=s.position + 50))[0]
@@ -213,7 +245,10 @@ def test_saber_takes_back_what_lost_and_ends():
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the golden data is not here")
-@pytest.mark.parametrize(("reference", "passed", "flagged", "skipped"), [("dinfer", 17, 0, 0), ("klass", 8, 2, 0), ("diffusers", 10, 0, 0)])
+@pytest.mark.parametrize(("reference", "passed", "flagged", "skipped"), [
+    ("adablock", 3, 0, 0), ("diffusers", 10, 0, 0), ("dinfer", 17, 0, 0), ("dus", 3, 0, 0), ("klass", 8, 2, 0),
+    ("local_leap", 3, 0, 0), ("pc_sampler", 3, 0, 0),
+])
 def test_recorded_runs(reference, passed, flagged, skipped):
     found = [r.status for r in replay(SHARED, reference)]
     assert [found.count(s) for s in ("passed", "reference_bug", "skipped", "failed")] == [passed, flagged, skipped, 0]
