@@ -215,7 +215,8 @@ def test_pc_sampler_does_not_prefer_what_the_corpus_lacks_whatever_its_confidenc
         logits = p.logits.clone()
         logits[0, 0] = torch.full((30,), (1 - absent_is) / 29).log()
         logits[0, 0, 25] = math.log(absent_is)  # a token that the table does not even reach
-        return (~get(f"pc_sampler:decay=0.0,corpus={path}{more}").step(s, replace(p, logits=logits, _once={})).open)[0].nonzero().flatten().tolist()
+        d = get(f"pc_sampler:decay=0.0,corpus={path}{more}")
+        return (~d.step(s, replace(p, logits=logits, _once={})).open)[0].nonzero().flatten().tolist()
 
     assert first(0.05) == first(0.05, ",absent=2e-9") == [1]
     assert first(0.1) == [1]  # as though it occurred once
@@ -228,6 +229,18 @@ def test_the_certainty_prior_grows_from_what_is_known():
     assert (density.diff() < 0).all()
     known = replace(s, open=s.open & (torch.arange(6) != 5))
     assert get("certainty_prior:sigma=2.0").density(known)[0].argmax() == 5
+
+
+@pytest.mark.parametrize(("start", "decided", "rest"), [(3, [], 0), (50, [2], 0), (0, [5], 0), (0, [5], 4), (2, [0, 5], None)])
+def test_the_certainty_prior_at_its_edges(start, decided, rest):
+    """All left of the window is known, also where there is no text; what is right of the row is, once its last position is."""
+    s, _ = window(*[0.5] * 6)
+    s = replace(s, position=s.position + start, open=s.open & ~torch.isin(torch.arange(6), torch.tensor(decided, dtype=torch.long)))
+    s = replace(s, rest=None if rest is None else torch.tensor([rest]))
+    over = 5 in decided and not rest
+    known = [j for j in range(-13, 19) if j < 0 or j in decided or (j > 5 and over)]
+    by_hand = [sum(math.exp(-((i - j) ** 2) / 8) for j in known) for i in range(6)]
+    assert get("certainty_prior:sigma=2.0").density(s)[0].tolist() == pytest.approx(by_hand, abs=1e-4)
 
 
 def test_saber_takes_back_what_lost_and_ends():
