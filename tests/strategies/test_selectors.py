@@ -126,7 +126,17 @@ def test_klass_waits_until_a_prediction_rests():
     assert (~d.step(d.begin(window(0.9, 0.8)[0]), window(0.9, 0.8)[1]).open).tolist() == [[True, False]]
 
 
-def test_what_a_memo_takes_is_counted_and_grows_with_the_vocabulary_only_where_that_is_said():
+@pytest.mark.parametrize(("unmask", "third"), [("all", [2, 3]), ("max_conf", [2]), ("min_kl", [3])])
+def test_klass_commits_all_that_rests_or_the_surest_or_what_moved_least(unmask, third):
+    d, (s, p) = get(f"klass:tau=0.6,history=2,unmask={unmask}"), window(0.9, 0.8, 0.75, 0.65, 0.5)
+    _, other = window(0.9, 0.8, 0.752, 0.65, 0.5)  # position 2 moves a little, and less than eps
+    s = d.begin(s)
+    for now in (p, p, other):
+        before, s = s, replace(d.step(s, now), step=s.step + 1)
+    assert (before.open & ~s.open)[0].nonzero().flatten().tolist() == third
+
+
+def test_what_a_memo_takes_is_counted_and_grows_with_the_vocabulary_only_where_that_is_declared():
     for spec in ("klass", "credit", "frontier:base=(klass)", "hierarchy", "saber", "slow_fast"):
         d = get(spec)
         small, large = (decode(ToyModel(vocab=v), d, ROWS[:1], length=6)[0].memo_bytes for v in (11, 44))

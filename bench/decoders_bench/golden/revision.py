@@ -16,7 +16,8 @@ from decoders import Pred, get
 from decoders.caches.none import NoCache
 from decoders.core import Forward, Session, SessionSpec, Trace
 from decoders.models.adapter import TransformersModel
-from decoders.strategies.remdm import ReMDM, nucleus, posterior
+from decoders.strategies.mdlm import nucleus
+from decoders.strategies.remdm import ReMDM, posterior
 from decoders_bench.golden.cases import Case, MismatchError, SkipError, rows
 from decoders_bench.golden.models import Models
 from decoders_bench.golden.steps import chances, check
@@ -71,10 +72,11 @@ def p2(case: Case, models: Models) -> str:
     q = case.params
     if q.get("tau"):
         raise SkipError(f"tau {q['tau']}: its random numbers cannot be drawn again")
-    if q.get("kappa_fn", "identity") != "identity" or q.get("score_fn", "logP") != "logP":
+    scores = {"logP": "drawn", "diff_top2": "diff_top2"}
+    if q.get("kappa_fn", "identity") != "identity" or q.get("score_fn", "logP") not in scores:
         raise SkipError(f"kappa {q.get('kappa_fn')}, score {q.get('score_fn')}: they do not exist here")
     planned = bool(q.get("planner"))
-    decoder = get("p2", steps=q["num_steps"], eta=q["eta"], planner="forward" if planned else "self", score="drawn")
+    decoder = get("p2", steps=q["num_steps"], eta=q["eta"], planner="forward" if planned else "self", score=scores[q.get("score_fn", "logP")])
     job = job_of(case, models, Setup(decoder, Pred.best, cache=NoCache()))
     if not planned:
         free(job)

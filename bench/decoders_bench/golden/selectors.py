@@ -60,19 +60,22 @@ class Remembering(Decoder):
 
 def klass(case: Case, models: Models) -> str:
     q = case.params
-    if q["temperature"] or q["alg"] != "klass" or q["unmask_strategy"] != "all":
-        raise SkipError(f"alg {q['alg']}, unmask_strategy {q['unmask_strategy']}, temperature {q['temperature']} do not exist here")
-    rule = KLASS(tau=q["conf_threshold"], eps=q["kl_threshold"], history=q["kl_history_length"], steps=q["steps"])
+    if q.get("temperature") or q["alg"] != "klass" or q["unmask_strategy"] == "random":
+        raise SkipError(f"alg {q['alg']}, unmask_strategy {q['unmask_strategy']}, temperature {q.get('temperature')} cannot be replayed")
+    rule = KLASS(
+        tau=q["conf_threshold"], eps=q["kl_threshold"], history=q["kl_history_length"], unmask=q["unmask_strategy"], steps=q["steps"],
+    )
     blocks = q["gen_length"] // q["block_length"]
     return trajectory(case, models, Setup(Remembering(rule, q["block_length"], blocks), Pred.best))
 
 
 def dinfer(case: Case, models: Models) -> str:
+    """A hierarchy without a threshold has one that nothing exceeds."""
     q, function = case.params, case.need("reference", "function")
     if "Credit" in function:
         decoder = get("credit", tau=q["threshold"], alpha=q["credit_alpha"], decay=q["decay_beta"], gamma=q["boost_gamma"])
     elif "ierarchy" in function:
-        decoder = get("hierarchy", tau=q["threshold"], low=q.get("low_threshold", 0.0), remask=q.get("remask_threshold", 0.0))
+        decoder = get("hierarchy", tau=q.get("threshold", 1.0), low=q.get("low_threshold", 0.0), remask=q.get("remask_threshold", 0.0))
     else:
         decoder = get("credit", tau=q["threshold"], alpha=0.0)
     return steps(case, decoder)
