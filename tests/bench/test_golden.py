@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors.torch import save_file
 
 from decoders import Pred, State, UsageError, decode, get, only, top
 from decoders.caches.fast_dllm import Dual, Prefix
@@ -374,6 +375,54 @@ def test_dream_takes_the_nucleus_before_the_top_k() -> None:
     p = Pred(torch.tensor([[[0.4, 0.3, 0.2, 0.1]]]).log(), torch.tensor([[0]]), 1)
     after = get("dream", by="maskgit_plus", steps=1, top_p=0.5, top_k=2).step(s, p)
     assert float(after.confidence[0, 0]) == pytest.approx(0.4 / 0.7)
+
+
+def test_a_chance_beyond_one_is_the_reference_s_bug(folder: Path) -> None:
+    """ReMDM's forward-backward corrector does not bound its sigma: a position would be unmasked with probability 1.6."""
+    data, tensors = remdm_case()
+    write(folder, "remdm", "proper", data)
+    save_file(tensors, folder / "cases/remdm/proper.safetensors")
+    assert one(folder, "remdm").status == "passed"
+    data["expected"]["p_unmask"] = [1.6, None]
+    write(folder, "remdm", "proper", data)
+    result = one(folder, "remdm")
+    assert (result.status, result.reason) == (
+        "reference_bug", "a position is unmasked with probability 1.6; sigma is at most (1 - alpha_s) / alpha_t (2503.00307, section 3)",
+    )
+
+
+def remdm_case() -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """A step from time 0.5 to 0.25 at sigma 0, of an open and a decided position."""
+    x0 = torch.tensor([0.5, 0.5, 0.0])
+    logits = torch.stack([x0, x0]).log().nan_to_num(neginf=-100.0)[None]
+    posterior = torch.tensor([[[0.25, 0.25, 0.5], [1.0, 0.0, 0.0]]])
+    params = {"sampler": "mdlm", "eta": 0.0, "nucleus_p": 1.0, "t": 0.5, "s": 0.25, "mask_id": 2}
+    expected = {"tokens": [2, 0], "p_unmask": [0.5, None], "p_remask": [None, 0.0]}
+    return {"params": params, "expected": expected, "tensors": "proper.safetensors"}, {"logits": logits, "posterior": posterior}
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_a_scheduler_s_last_step_accepts_by_its_bound(folder: Path, last: bool) -> None:
+    """The bound leaves out the largest entropy, and so accepts one of the two unsure positions; ours alone would commit all at its last."""
+    write(folder, "diffusers", "entropy_bound", {
+        "reference": {"function": "EntropyBoundScheduler.step"}, "tensors": "entropy_bound.safetensors",
+        "params": {"entropy_bound": 0.1, "t_max": 1.0, "t_min": 1.0, "num_inference_steps": 8, "timestep": 7 if last else 0},
+        "expected": {"before": [0, 1, 0, 1], "accepted": [True, True, True, False]},
+    })
+    logits = torch.tensor([[[9.0, 0, 0], [0, 9.0, 0], [0.2, 0, -99.0], [0.1, 0, -99.0]]])
+    save_file({"logits": logits}, folder / "cases/diffusers/entropy_bound.safetensors")
+    assert one(folder, "diffusers").status == "passed"
+
+
+def test_a_hierarchy_without_a_threshold(folder: Path) -> None:
+    """A null threshold is one that nothing exceeds: the best of each gap above `low_threshold`, and the best of all."""
+    write(folder, "dinfer", "hierarchy_None_0.4", {
+        "reference": {"function": "HierarchyDecoder"}, "tensors": "hierarchy.safetensors", "block": [0, 3],
+        "params": {"threshold": None, "low_threshold": 0.4, "mask_id": 2},
+        "expected": {"before": [2, 2, 0], "after": [1, 2, 0]},
+    })
+    save_file({"logits": torch.tensor([[[0.0, 9, -99], [5, 0, -99], [0, 0, -99]]])}, folder / "cases/dinfer/hierarchy.safetensors")
+    assert one(folder, "dinfer").status == "passed"
 
 
 # reading

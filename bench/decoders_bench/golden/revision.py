@@ -18,14 +18,15 @@ from decoders.core import Forward, Session, SessionSpec, Trace
 from decoders.models.adapter import TransformersModel
 from decoders.strategies.mdlm import nucleus
 from decoders.strategies.remdm import ReMDM, posterior
-from decoders_bench.golden.cases import Case, MismatchError, SkipError, rows
+from decoders_bench.golden.cases import Case, MismatchError, SkipError, WrongReferenceError, rows
 from decoders_bench.golden.models import Models
-from decoders_bench.golden.steps import chances, check
+from decoders_bench.golden.steps import TOLERANCE, chances, check
 from decoders_bench.golden.trajectory import Job, Setup, free, job_of
 
 
 def remdm(case: Case, models: Models) -> str:
-    """Its distribution at every position when time goes from t to s. Raises `MismatchError` or `SkipError`."""
+    """Its distribution at every position when time goes from t to s. Raises `MismatchError`, `SkipError`, or `WrongReferenceError` where the
+    recorded chances are none: then the reference's sigma is beyond its bound, which its forward-backward corrector does not heed."""
     q, tensors = case.params, case.tensors()
     tokens = torch.tensor(rows(case.need("expected", "tokens")))
     open = tokens == case.mask_id
@@ -34,6 +35,11 @@ def remdm(case: Case, models: Models) -> str:
     confidence = -tensors["conf"] if "conf" in tensors else torch.zeros(tokens.shape)
     t, s = (torch.full((len(tokens), 1), float(q[x]), dtype=torch.double) for x in "ts")
     ours = posterior(p.logits.softmax(-1), tokens, open, case.mask_id, decoder(case).rates(t, s, confidence, ~open))
+    most = max((x for row in rows(case.need("expected").get("p_unmask") or [[]]) for x in row if x is not None), default=0.0)
+    if most > 1 + TOLERANCE:
+        raise WrongReferenceError(
+            f"a position is unmasked with probability {most:.3g}; sigma is at most (1 - alpha_s) / alpha_t (2503.00307, section 3)"
+        )
     check("the posterior", ours, tensors["posterior"])
     chances(case, ours)
     return ""

@@ -82,16 +82,14 @@ def dinfer(case: Case, models: Models) -> str:
 
 
 def diffusers(case: Case, models: Models) -> str:
-    """The scheduled number of tokens a step is the same in every step of these cases."""
     q = case.params
     if "EntropyBound" in case.need("reference", "function"):
         return acceptance(case, models)
     if "mask_token_id" not in q:
         return uniform_refinement(case)
-    number, rest = divmod(q["block_length"], q["num_inference_steps"])
-    if rest:
-        raise SkipError(f"{q['num_inference_steps']} steps do not divide a block of {q['block_length']}")
-    return steps(case, get("llada2", tau_mask=q["threshold"], tau_edit=q.get("editing_threshold", 2.0), at_least=number))
+    return steps(case, get(
+        "llada2", tau_mask=q["threshold"], tau_edit=q.get("editing_threshold", 2.0), block_steps=q["num_inference_steps"],
+    ))
 
 
 def steps(case: Case, decoder: Decoder) -> str:
@@ -104,7 +102,7 @@ def steps(case: Case, decoder: Decoder) -> str:
         end = begin + logits.shape[1]
         s = state(before[:, begin:end], case.mask_id, logits.shape[-1])
         given = torch.tensor(case.params.get("prompt_mask", [0] * logits.shape[1])).bool()
-        s = replace(s, editable=~given.expand_as(s.open), step=s.step + k)
+        s = replace(s, editable=~given.expand_as(s.open), step=s.step + recorded.get("timestep", k))
         s = replace(s, memo=memo) if k else decoder.begin(decoder.init(s))
         t = decoder.step(s, Pred(logits, torch.arange(logits.shape[1]).expand(len(before), -1), logits.shape[1]))
         memo = t.memo
