@@ -21,12 +21,13 @@ class CertaintyPrior(Decoder):
     """Commit an even share a step by confidence times the density of known tokens, each of them counting exp(-d^2 / (2 `sigma`^2))
     at distance d. d2Cache, 2509.23094.
 
-    Text grows from what is known, mostly from the prompt to the right, without being held to that order. Given and decided positions
-    are known, and so is all that is left of the window, without end: where the prompt is shorter than a token's influence reaches,
-    what would stand before it counts as known too. Beyond the right end of the row everything is known as soon as the row's last
-    position is, and nothing before. Both edges are those of the official code (`certainty_density`), which cuts the left one off at the
-    length of the answer; it divides by a constant besides. The paper has this choose both what to commit and which keys and values to
-    renew; here it commits, one token a step as there, or by `steps`.
+    Text grows from what is known, mostly from the prompt to the right, without being held to that order. Given and
+    decided positions are known, and so is all that is left of the window, without end: where the prompt is shorter than
+    a token's influence reaches, what would stand before it counts as known too. Beyond the right end of the row
+    everything is known as soon as the row's last position is, and nothing before. Both edges are those of the official
+    code (`certainty_density`), which cuts the left one off at the length of the answer; it divides by a constant
+    besides. The paper has this choose both what to commit and which keys and values to renew; here it commits, one
+    token a step as there, or by `steps`.
     """
 
     source: ClassVar[str] = "d2Cache, 2025, arXiv 2509.23094"
@@ -43,8 +44,8 @@ class CertaintyPrior(Decoder):
         """(B, W) double: the sum of the weights of what is known, in units of one neighbour's; at least a unit of rounding."""
         W, K = s.tokens.shape[1], math.ceil(REACH * self.sigma)
         column, around = torch.arange(W, device=s.tokens.device), torch.arange(-K, W + K, device=s.tokens.device)
-        last = (column == s.size[:, None] - 1) & ~s.open
-        over = last.any(-1) if s.rest is None else last.any(-1) & (s.rest == 0)  # nothing of the row is open right of the window
+        over = ((column == s.size[:, None] - 1) & ~s.open).any(-1)
+        over = over if s.rest is None else over & (s.rest == 0)  # the row's last position, and not only the window's
         beyond = (around >= s.size[:, None]) & over[:, None]
         inside = torch.nn.functional.pad(~s.open & (column < s.size[:, None]), (K, K))
         known = (around < 0) | inside | beyond  # (B, K + W + K)

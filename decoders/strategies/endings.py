@@ -61,14 +61,16 @@ def end_token(s: State) -> int:
 
 @dataclass(frozen=True)
 class EOSStop(Ending):
-    """Any rule; once a stop token is committed, everything right of the first one in the window is the end token at once, what was
-    decided there too. dInfer, Ma et al. 2025, 2510.08666 (early termination); `generate_fastdllm.generate` with `early_stop`.
+    """Any rule; once a stop token is committed, everything right of the first one in the window is the end token at
+    once, what was decided there too. dInfer, Ma et al. 2025, 2510.08666 (early termination);
+    `generate_fastdllm.generate` with `early_stop`.
 
-    What stood behind the end is no part of the text, but the model sees it as long as anything is open before the end: that is why
-    decided tokens are overwritten, and the text can be another one than `base` alone would have written. What is saved are the
-    forwards that would have filled what lies behind. dInfer's `BlockRunner` does this only once a block is full, and for later blocks;
-    here a row ends then anyhow, for every strategy. `trust` is ours: the confidence that the stop token was committed with has to
-    reach it, so that an end that the model only guessed does not cut a text. Without stop tokens in the model it is `base`.
+    What stood behind the end is no part of the text, but the model sees it as long as anything is open before the end:
+    that is why decided tokens are overwritten, and the text can be another one than `base` alone would have written.
+    What is saved are the forwards that would have filled what lies behind. dInfer's `BlockRunner` does this only once a
+    block is full, and for later blocks; here a row ends then anyhow, for every strategy. `trust` is ours: the
+    confidence that the stop token was committed with has to reach it, so that an end that the model only guessed does
+    not cut a text. Without stop tokens in the model it is `base`.
     """
 
     source: ClassVar[str] = "Ma et al. 2025, arXiv 2510.08666"

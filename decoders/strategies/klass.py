@@ -27,11 +27,12 @@ class KLASS(Decoder):
     """Commit every prediction with a confidence above `tau` that moved by less than `eps` in each of the last `history` forwards,
     KL(now || before); if there is none, an even share of the window by confidence. KLASS, 2511.05664.
 
-    `unmask=max_conf` commits only the surest of those, and `min_kl` the one that moved least in this forward. Both comparisons are strict, and the share is LLaDA's for this step, at least one. The reference takes that share also where fewer
-    are open, and then overwrites decided positions; here nothing decided is touched. Its predictions are remembered over the whole
-    answer and from block to block; a window is all that is predicted here, so its history starts with it, which costs a
-    block the first `history` forwards. The published settings for LLaDA are 0.6/0.015 (GSM8K), 0.6/0.01 (MATH), 0.9/0.01 (HumanEval) and
-    0.7/0.01 (MBPP).
+    `unmask=max_conf` commits only the surest of those, and `min_kl` the one that moved least in this forward. Both
+    comparisons are strict, and the share is LLaDA's for this step, at least one. The reference takes that share also
+    where fewer are open, and then overwrites decided positions; here nothing decided is touched. Its predictions are
+    remembered over the whole answer and from block to block; a window is all that is predicted here, so its history
+    starts with it, which costs a block the first `history` forwards. The published settings for LLaDA are 0.6/0.015
+    (GSM8K), 0.6/0.01 (MATH), 0.9/0.01 (HumanEval) and 0.7/0.01 (MBPP).
 
     It keeps the last distribution of every position of the window, 4 bytes for each token of the vocabulary.
     """
@@ -64,7 +65,8 @@ class KLASS(Decoder):
         return top(only(sure, score), torch.ones_like(sure[:, 0], dtype=torch.long))
 
     def moved(self, memo: History, p: Pred) -> tuple[History, Tensor]:
-        """The history with this prediction in it, and (B, W) float32, by how many nats it has moved; infinite where there was none."""
+        """The history with this prediction in it, and (B, W) float32, by how many nats it has moved; infinite where
+        there was none."""
         rows = p.rows
         log_p = p.spread(rows.log_softmax(-1, dtype=accumulator(rows)).float())
         here = p.spread(torch.ones_like(rows[:, 0], dtype=torch.bool))

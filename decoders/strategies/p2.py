@@ -26,12 +26,13 @@ class P2(Decoder):
     """Keep the best-scored share kappa of the window, whether drawn just now or decided long ago, and mask the rest. Peng et al. 2025,
     2502.03540, Algorithm 1; kappa at step i of T is i / T.
 
-    Open positions are scored by the log-probability of the token that is drawn for them, decided ones by that of the token that
-    stands there, times `eta`: 0 never takes a token back (LLaDA's schedule), 1 is the paper's self-planning, more takes back more.
-    `score=drawn` scores a decided position by the token that would be drawn there now, as the official code does; a token that the
-    model would replace by a likelier one then counts as good. `score=diff_top2` scores every position by how much the likeliest token is
-    likelier than the second, the difference of their logits, whatever stands there: it is never negative, so that with it a larger
-    `eta` takes back less, and 0 takes all back before anything else.
+    Open positions are scored by the log-probability of the token that is drawn for them, decided ones by that of the
+    token that stands there, times `eta`: 0 never takes a token back (LLaDA's schedule), 1 is the paper's self-planning,
+    more takes back more. `score=drawn` scores a decided position by the token that would be drawn there now, as the
+    official code does; a token that the model would replace by a likelier one then counts as good. `score=diff_top2`
+    scores every position by how much the likeliest token is likelier than the second, the difference of their logits,
+    whatever stands there: it is never negative, so that with it a larger `eta` takes back less, and 0 takes all back
+    before anything else.
 
     `planner=forward` has the decided tokens scored by a second forward, over the text with its blanks filled in: by the model itself, or
     by another one (`decoders.models.planner.WithPlanner`; the paper takes a BERT). So a step is two forwards.
@@ -46,7 +47,7 @@ class P2(Decoder):
     eta: float = option(1.0, "weight of the score of decided tokens: 0 takes none back, more takes back more", min=0)
     planner: Literal["self", "forward"] = option("self", "who scores decided tokens: the denoiser's own forward or another one")
     score: Literal["standing", "drawn", "diff_top2"] = option(
-        "standing", "which token of a decided position is scored, or in place of a token the gap between the two likeliest"
+        "standing", "which token of a decided position is scored, or the gap between the two likeliest everywhere"
     )
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)
 
@@ -72,8 +73,8 @@ class P2(Decoder):
             return self.planned(s, drawn, confidence, self.worth(p, shown))
         denoised = replace(s, memo=Draft(shown, confidence, self.worth(p, shown), ~draft.planning))
         worth = torch.where(s.open, draft.worth, self.worth(p, draft.tokens))
-        planned = self.planned(replace(s, memo=draft._replace(planning=~draft.planning)), draft.tokens, draft.confidence, worth)
-        return choose(draft.planning, planned, denoised)
+        planning = replace(s, memo=draft._replace(planning=~draft.planning))
+        return choose(draft.planning, self.planned(planning, draft.tokens, draft.confidence, worth), denoised)
 
     def worth(self, p: Pred, tokens: Tensor) -> Tensor:
         """(B, W) float: what positions are scored by that show `tokens (B, W)`."""

@@ -27,8 +27,8 @@ class Rarity(NamedTuple):
 
 @cache
 def rarity(path: str, absent: float | None) -> Rarity:
-    """From a safetensors file of counts or frequencies, which are divided by their sum. `absent`: the frequency in place of 0; none: the
-    smallest in the table. Raises `UsageError`."""
+    """From a safetensors file of counts or frequencies, which are divided by their sum. `absent`: the frequency in
+    place of 0; none: the smallest in the table. Raises `UsageError`."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -54,10 +54,10 @@ class PCSampler(Decoder):
     such as stop tokens and punctuation, which are likely because they are common. The paper's `decay` is 0.25, 0 for Sudoku and 0.5 for
     Countdown, and its cap 10. Only ratios of positions count, so it does not matter where they are counted from.
 
-    Frequencies belong to a tokenizer and a corpus, so none are shipped: without a `corpus` all tokens count as equally frequent, and
-    what is left is confidence with a decay. A token that the corpus lacks counts as one that occurs once: the official code has 1 over
-    the number of tokens in the corpus, which is the smallest frequency in any large table, and so that is taken here unless `absent`
-    says otherwise.
+    Frequencies belong to a tokenizer and a corpus, so none are shipped: without a `corpus` all tokens count as equally
+    frequent, and what is left is confidence with a decay. A token that the corpus lacks counts as one that occurs once:
+    the official code has 1 over the number of tokens in the corpus, which is the smallest frequency in any large table,
+    and so that is taken here unless `absent` says otherwise.
     """
 
     source: ClassVar[str] = "PC-Sampler, 2025, arXiv 2508.13021"
@@ -67,7 +67,7 @@ class PCSampler(Decoder):
     decay: float = option(0.25, "how much the order is from left to right; 0: not at all", min=0)
     cap: float = option(10.0, "the most that confidence and rarity together may count", min=1e-6)
     corpus: str | None = option(None, "safetensors file with a tensor `frequency`, a number for every token")
-    absent: float | None = option(None, "frequency of a token that the corpus lacks; none: the smallest in it", min=1e-30, max=1)
+    absent: float | None = option(None, "frequency of what it lacks; none: the smallest in it", min=1e-30, max=1)
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)
 
     def __post_init__(self) -> None:

@@ -36,7 +36,8 @@ class Gemma(Decoder):
     (`Query.level`).
 
     The last of `block_steps` commits everything, as the official generation loop does; the `step` of diffusers'
-    `EntropyBoundScheduler` by itself goes on accepting by the bound at its last timestep, and leaves the rest to its pipeline.
+    `EntropyBoundScheduler` by itself goes on accepting by the bound at its last timestep, and leaves the rest to its
+    pipeline.
 
     A model with a mask token is shown that instead of noise. Given tokens take no part; the official sampler knows of none.
     """

@@ -278,7 +278,8 @@ def test_a_block_is_filled_in_steps_that_do_not_divide_it():
     p = says(*((0, 0.9 - 0.01 * i) for i in range(16)))
     for step, number in enumerate((6, 5, 5, 5)):
         assert done_at(s, d.step(replace(s, step=s.step + step), p)) == list(range(number))
-    (row,) = decode(TOYS["whole"], get("llada2:block_steps=3,tau_mask=1,tau_edit=2,max_post=0"), [[1, 2]], length=16, stop=False)
+    d = get("llada2:block_steps=3,tau_mask=1,tau_edit=2,max_post=0")
+    (row,) = decode(TOYS["whole"], d, [[1, 2]], length=16, stop=False)
     assert row.nfe == 3
 
 

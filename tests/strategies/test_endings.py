@@ -86,7 +86,8 @@ def test_a_believed_end_ends_everything_behind_it():
 
 
 def test_what_was_decided_behind_the_end_is_the_end_too():
-    """Two positions behind the end are surer than it and decided first; the model is not to see them once the end is there."""
+    """Two positions behind the end are surer than it and decided first; the model is not to see them once the end is
+    there."""
     says = {5: {END: 6.0}, 8: {1: 9.0}, 9: {1: 8.0}}
     for trust, behind, nfe in ((0.0, {END}, 6), (1.0, {1}, 12)):
         row = decode(script(says), get("eos_stop:base=llada", trust=trust), [[1, 2]], length=12)[0]

@@ -385,7 +385,8 @@ def test_p2_shows_the_best_scored_share():
 
 def test_p2_by_the_gap_between_the_two_likeliest():
     """Two are to be shown; the gaps are log 8, log 1, log 4 and log 2, whichever token of a position stands there."""
-    p = says((0.8, 0.1, 0.05, 0.05, 0.0), (0.45, 0.45, 0.05, 0.05, 0.0), (0.1, 0.1, 0.4, 0.1, 0.0), (0.2, 0.4, 0.2, 0.2, 0.0))
+    first, second = (0.8, 0.1, 0.05, 0.05, 0.0), (0.45, 0.45, 0.05, 0.05, 0.0)
+    p = says(first, second, (0.1, 0.1, 0.4, 0.1, 0.0), (0.2, 0.4, 0.2, 0.2, 0.0))
     for eta, shown in ((1.0, [1, 4, 2, 4]), (0.1, [4, 4, 2, 1]), (0.0, [4, 4, 2, 1])):
         d = get(f"p2:steps=4,score=diff_top2,eta={eta}")
         s = replace(begun(window(1, 1, 4, 4), d), step=torch.tensor([1]))

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from decoders import Blocks, Pred, State, UsageError, decode, get
 from decoders.core import Trace, asks, best_of_runs, near, within_bound
 from decoders.strategies.ada_block import AdaBlock
+from decoders.strategies.saber import Sum
 from decoders.testing.toy import ToyModel
 from decoders_bench.golden.runner import replay
 from decoders_bench.golden.steps import state
@@ -241,11 +242,14 @@ def test_the_certainty_prior_grows_from_what_is_known():
     assert get("certainty_prior:sigma=2.0").density(known)[0].argmax() == 5
 
 
-@pytest.mark.parametrize(("start", "decided", "rest"), [(3, [], 0), (50, [2], 0), (0, [5], 0), (0, [5], 4), (2, [0, 5], None)])
+@pytest.mark.parametrize(
+    ("start", "decided", "rest"), [(3, [], 0), (50, [2], 0), (0, [5], 0), (0, [5], 4), (2, [0, 5], None)]
+)
 def test_the_certainty_prior_at_its_edges(start, decided, rest):
-    """All left of the window is known, also where there is no text; what is right of the row is, once its last position is."""
+    """All left of the window is known, also where there is no text; what is right of the row is, once its last position
+    is."""
     s, _ = window(*[0.5] * 6)
-    s = replace(s, position=s.position + start, open=s.open & ~torch.isin(torch.arange(6), torch.tensor(decided, dtype=torch.long)))
+    s = replace(s, position=s.position + start, open=torch.tensor([[i not in decided for i in range(6)]]))
     s = replace(s, rest=None if rest is None else torch.tensor([rest]))
     over = 5 in decided and not rest
     known = [j for j in range(-13, 19) if j < 0 or j in decided or (j > 5 and over)]
@@ -253,15 +257,43 @@ def test_the_certainty_prior_at_its_edges(start, decided, rest):
     assert get("certainty_prior:sigma=2.0").density(s)[0].tolist() == pytest.approx(by_hand, abs=1e-4)
 
 
-def test_saber_takes_back_what_lost_and_ends():
-    d, (s, p) = get("saber"), window(0.9, 0.8, 0.7, 0.6, 0.5)
-    s = replace(s, editable=torch.ones_like(s.open))
-    s = d.step(d.init(s), p)
-    assert (~s.open)[0].nonzero().flatten().tolist() == [0, 1]
-    _, now = window(0.3, 0.8, 0.7, 0.6, 0.5)
-    t = d.step(s, now)
-    assert (~t.open)[0].nonzero().flatten().tolist() == [1, 2, 3]
-    assert all(row.nfe <= 20 for row in decode(TOY, get("saber"), ROWS, length=20))
+def saber_window(open_, *confidences):
+    s, p = window(*confidences)
+    opened = torch.tensor([[i in open_ for i in range(len(confidences))]])
+    return replace(s, editable=torch.ones_like(s.open), open=opened, confidence=(~opened * 0.9).float()), p
+
+
+def decided(s):
+    return (~s.open)[0].nonzero().flatten().tolist()
+
+
+def test_saber_takes_back_what_fell_most_in_one_forward_what_is_new_included():
+    d, (s, p) = get("saber"), saber_window(range(5), 0.9, 0.8, 0.7, 0.6, 0.5)
+    s = d.step(d.begin(d.init(s)), p)
+    assert decided(s) == [0]  # two come in, and with nothing before the less sure of them is taken back
+    t = d.step(s, saber_window((), 0.3, 0.85, 0.95, 0.6, 0.5)[1])
+    assert decided(t) == [1, 2]  # only 2 is above the mean of 0.9, so the best two are taken; 0 has fallen by 0.6
+    u = d.step(s, saber_window((), 0.95, 0.2, 0.1, 0.55, 0.45)[1])  # 3 and 4 fall by 0.05, and 0 rises
+    assert decided(u) in ([0, 3], [0, 4])
+
+
+def test_saber_s_mean_is_over_what_is_decided_now():
+    """0.4 was taken back and counts no more; the mean of 0.9 and 0.6 is 0.75."""
+    d, (s, p) = get("saber:at_least=1"), saber_window((1, 2, 3, 4), 0.9, 0.76, 0.78, 0.74, 0.7)
+    s = replace(d.begin(d.init(s)), confidence=torch.tensor([[0.9, 0.4, 0, 0, 0]]))
+    s = replace(s, memo=s.memo._replace(here=d.counted(saber_window((1, 2, 3, 4), *[0.9] * 5)[0])))
+    assert (float(s.memo.here.total), int(s.memo.here.number)) == (pytest.approx(0.9), 1)
+    s = replace(s, memo=s.memo._replace(earlier=Sum(torch.tensor([0.6], dtype=torch.double), torch.tensor([1]))))
+    new = d.step(s, p)
+    assert int((s.open & ~new.open).sum()) == 1  # 1 and 2 are above 0.75, and one position is taken back
+    assert decided(d.step(replace(s, memo=s.memo._replace(before=torch.tensor([[0.0, 2, 0, 0, 0]]))), p)) == [0, 2]
+
+
+def test_saber_leaves_a_window_that_it_has_filled_and_ends():
+    d, (s, p) = get("saber"), saber_window((0, 1), 0.9, 0.8, 0.7)
+    assert decided(d.step(d.begin(d.init(s)), p)) == [0, 1, 2]
+    for at_least in (1, 2, 5):
+        assert all(row.nfe <= 20 for row in decode(TOY, get("saber", at_least=at_least), ROWS, length=20))
 
 
 # --- recorded ------------------------------------------------------------------------------------------------------------------
@@ -270,7 +302,7 @@ def test_saber_takes_back_what_lost_and_ends():
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the golden data is not here")
 @pytest.mark.parametrize(("reference", "passed", "flagged", "skipped"), [
     ("adablock", 3, 0, 0), ("diffusers", 10, 0, 0), ("dinfer", 17, 0, 0), ("dus", 3, 0, 0), ("klass", 8, 2, 0),
-    ("local_leap", 3, 0, 0), ("pc_sampler", 3, 0, 0),
+    ("local_leap", 3, 0, 0), ("pc_sampler", 3, 0, 0), ("saber", 2, 1, 0),
 ])
 def test_recorded_runs(reference, passed, flagged, skipped):
     found = [r.status for r in replay(SHARED, reference)]

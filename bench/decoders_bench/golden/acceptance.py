@@ -15,9 +15,10 @@ from decoders_bench.golden.steps import state
 
 
 def acceptance(case: Case, models: Models) -> str:
-    """Which positions are accepted, and with which tokens where those are the likeliest; noise is not compared. The logits of the
-    transformers cases are those after the temperature. Ours has one step more than the scheduler, with the same temperatures before
-    it, as the last one commits everything, which there is the pipeline's part. Raises `MismatchError`."""
+    """Which positions are accepted, and with which tokens where those are the likeliest; noise is not compared. The
+    logits of the transformers cases are those after the temperature. Ours has one step more than the scheduler, with
+    the same temperatures before it, as the last one commits everything, which there is the pipeline's part. Raises
+    `MismatchError`."""
     q, expected = case.params, case.need("expected")
     logits = case.tensors()["logits"].double()
     before = torch.tensor(rows(case.need("expected", "current" if "current" in expected else "before")))

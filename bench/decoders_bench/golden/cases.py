@@ -28,7 +28,8 @@ class MismatchError(Exception):
 
 
 class WrongReferenceError(Exception):
-    """A case that the replay finds to be a reference's bug, though the data does not say so: what the paper says, and where."""
+    """A case that the replay finds to be a reference's bug, though the data does not say so: what the paper says, and
+    where."""
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,9 @@ from decoders_bench.golden.trajectory import Job, Setup, free, job_of
 
 
 def remdm(case: Case, models: Models) -> str:
-    """Its distribution at every position when time goes from t to s. Raises `MismatchError`, `SkipError`, or `WrongReferenceError` where the
-    recorded chances are none: then the reference's sigma is beyond its bound, which its forward-backward corrector does not heed."""
+    """Its distribution at every position when time goes from t to s. Raises `MismatchError`, `SkipError`, or
+    `WrongReferenceError` where the recorded chances are none: then the reference's sigma is beyond its bound, which its
+    forward-backward corrector does not heed."""
     q, tensors = case.params, case.tensors()
     tokens = torch.tensor(rows(case.need("expected", "tokens")))
     open = tokens == case.mask_id
@@ -35,11 +36,11 @@ def remdm(case: Case, models: Models) -> str:
     confidence = -tensors["conf"] if "conf" in tensors else torch.zeros(tokens.shape)
     t, s = (torch.full((len(tokens), 1), float(q[x]), dtype=torch.double) for x in "ts")
     ours = posterior(p.logits.softmax(-1), tokens, open, case.mask_id, decoder(case).rates(t, s, confidence, ~open))
-    most = max((x for row in rows(case.need("expected").get("p_unmask") or [[]]) for x in row if x is not None), default=0.0)
+    unmasked = rows(case.need("expected").get("p_unmask") or [[]])
+    most = max((x for row in unmasked for x in row if x is not None), default=0.0)
     if most > 1 + TOLERANCE:
-        raise WrongReferenceError(
-            f"a position is unmasked with probability {most:.3g}; sigma is at most (1 - alpha_s) / alpha_t (2503.00307, section 3)"
-        )
+        bound = "sigma is at most (1 - alpha_s) / alpha_t (2503.00307, section 3)"
+        raise WrongReferenceError(f"a position is unmasked with probability {most:.3g}; {bound}")
     check("the posterior", ours, tensors["posterior"])
     chances(case, ours)
     return ""
@@ -82,7 +83,8 @@ def p2(case: Case, models: Models) -> str:
     if q.get("kappa_fn", "identity") != "identity" or q.get("score_fn", "logP") not in scores:
         raise SkipError(f"kappa {q.get('kappa_fn')}, score {q.get('score_fn')}: they do not exist here")
     planned = bool(q.get("planner"))
-    decoder = get("p2", steps=q["num_steps"], eta=q["eta"], planner="forward" if planned else "self", score=scores[q.get("score_fn", "logP")])
+    planner, score = "forward" if planned else "self", scores[q.get("score_fn", "logP")]
+    decoder = get("p2", steps=q["num_steps"], eta=q["eta"], planner=planner, score=score)
     job = job_of(case, models, Setup(decoder, Pred.best, cache=NoCache()))
     if not planned:
         free(job)

@@ -60,11 +60,11 @@ class Remembering(Decoder):
 
 def klass(case: Case, models: Models) -> str:
     q = case.params
-    if q.get("temperature") or q["alg"] != "klass" or q["unmask_strategy"] == "random":
-        raise SkipError(f"alg {q['alg']}, unmask_strategy {q['unmask_strategy']}, temperature {q.get('temperature')} cannot be replayed")
-    rule = KLASS(
-        tau=q["conf_threshold"], eps=q["kl_threshold"], history=q["kl_history_length"], unmask=q["unmask_strategy"], steps=q["steps"],
-    )
+    temperature, unmask = q.get("temperature", 0.0), q.get("unmask_strategy", "all")
+    if temperature or q["alg"] != "klass" or unmask == "random":
+        raise SkipError(f"alg {q['alg']}, unmask_strategy {unmask}, temperature {temperature} cannot be replayed")
+    tau, eps, history = q["conf_threshold"], q["kl_threshold"], q["kl_history_length"]
+    rule = KLASS(tau=tau, eps=eps, history=history, unmask=unmask, steps=q["steps"])
     blocks = q["gen_length"] // q["block_length"]
     return trajectory(case, models, Setup(Remembering(rule, q["block_length"], blocks), Pred.best))
 
@@ -75,7 +75,8 @@ def dinfer(case: Case, models: Models) -> str:
     if "Credit" in function:
         decoder = get("credit", tau=q["threshold"], alpha=q["credit_alpha"], decay=q["decay_beta"], gamma=q["boost_gamma"])
     elif "ierarchy" in function:
-        decoder = get("hierarchy", tau=q.get("threshold", 1.0), low=q.get("low_threshold", 0.0), remask=q.get("remask_threshold", 0.0))
+        low, remask = (q.get(f"{x}_threshold", 0.0) for x in ("low", "remask"))
+        decoder = get("hierarchy", tau=q.get("threshold", 1.0), low=low, remask=remask)
     else:
         decoder = get("credit", tau=q["threshold"], alpha=0.0)
     return steps(case, decoder)
@@ -87,9 +88,8 @@ def diffusers(case: Case, models: Models) -> str:
         return acceptance(case, models)
     if "mask_token_id" not in q:
         return uniform_refinement(case)
-    return steps(case, get(
-        "llada2", tau_mask=q["threshold"], tau_edit=q.get("editing_threshold", 2.0), block_steps=q["num_inference_steps"],
-    ))
+    edit, number = q.get("editing_threshold", 2.0), q["num_inference_steps"]
+    return steps(case, get("llada2", tau_mask=q["threshold"], tau_edit=edit, block_steps=number))
 
 
 def steps(case: Case, decoder: Decoder) -> str:
