@@ -137,7 +137,7 @@ def test_klass_commits_all_that_rests_or_the_surest_or_what_moved_least(unmask, 
     assert (before.open & ~s.open)[0].nonzero().flatten().tolist() == third
 
 
-def test_what_a_memo_takes_is_counted_and_grows_with_the_vocabulary_only_where_that_is_declared():
+def test_what_a_memo_takes_is_counted_and_grows_with_the_vocabulary_only_where_that_is_said():
     for spec in ("klass", "credit", "frontier:base=(klass)", "hierarchy", "saber", "slow_fast"):
         d = get(spec)
         small, large = (decode(ToyModel(vocab=v), d, ROWS[:1], length=6)[0].memo_bytes for v in (11, 44))
@@ -227,7 +227,7 @@ def test_pc_sampler_does_not_prefer_what_the_corpus_lacks_whatever_its_confidenc
         logits[0, 0] = torch.full((30,), (1 - absent_is) / 29).log()
         logits[0, 0, 25] = math.log(absent_is)  # a token that the table does not even reach
         d = get(f"pc_sampler:decay=0.0,corpus={path}{more}")
-        return (~d.step(s, replace(p, logits=logits, _once={})).open)[0].nonzero().flatten().tolist()
+        return (~d.step(s, replace(p, logits=logits)).open)[0].nonzero().flatten().tolist()
 
     assert first(0.05) == first(0.05, ",absent=2e-9") == [1]
     assert first(0.1) == [1]  # as though it occurred once
