@@ -28,14 +28,16 @@ from decoders.strategies import dream as dream_module
 from decoders.strategies.dream import Dream
 from decoders.strategies.fast_dllm import Factor
 from decoders.strategies.llada import LLaDA
+from decoders.strategies.saber import Saber
 from decoders_bench.golden.cases import Case, MismatchError, read
 from decoders_bench.golden.cli import golden
 from decoders_bench.golden.forwards import session_check
 from decoders_bench.golden.models import Models
 from decoders_bench.golden.references import REFERENCES, dream_setup, fast_dllm_setup, llada_setup
 from decoders_bench.golden.runner import Result, replay, summary
+from decoders_bench.golden.slow_fast import AsCoded
 from decoders_bench.golden.steps import check, state
-from decoders_bench.golden.trajectory import Job, Setup, follow, job_of, reference_nan, tie, trajectory
+from decoders_bench.golden.trajectory import Job, Setup, follow, free, job_of, reference_nan, tie, trajectory
 
 REPOSITORY = Path(__file__).parents[2]
 HERE = Path(__file__).parents[1] / "data" / "golden"
@@ -90,7 +92,7 @@ def shared() -> dict[str, Any]:
     return summary(replay(SHARED))
 
 
-FOUND = {"saber": {"g32_b32_n4_p3"}}
+FOUND = {"saber": {"g32_b32_n4_p3"}, "slow_fast": {"g16_b16_p0", "g32_b8_p2"}}
 """Cases that the data does not flag and the replay does."""
 
 
@@ -431,6 +433,22 @@ def test_a_hierarchy_without_a_threshold(folder: Path) -> None:
     logits = torch.tensor([[[0.0, 9, -99], [5, 0, -99], [0, 0, -99]]])
     save_file({"logits": logits}, folder / "cases/dinfer/hierarchy.safetensors")
     assert one(folder, "dinfer").status == "passed"
+
+
+@pytest.mark.parametrize("path", sorted(SHARED.glob("cases/slow_fast/*.json")), ids=lambda p: p.stem)
+def test_slow_fast_as_its_code_has_it(path: Path) -> None:
+    """What the code does beside its paper is written down, and that gives the recorded runs."""
+    with torch.inference_mode():
+        case = read(path)
+        free(job_of(case, Models(SHARED / "models"), Setup(AsCoded(), Pred.best, case.params["block_length"])))
+
+
+def test_what_the_known_deviations_do_not_explain_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where neither ours nor the reference's own rule gives the recorded run, the case fails."""
+    monkeypatch.setattr("decoders_bench.golden.slow_fast.TAU", 0.3)
+    assert summary(replay(SHARED, "slow_fast"))["failed"] > 0
+    monkeypatch.setattr(Saber, "fallen", lambda self, s, committed, fall: torch.zeros_like(s.open))
+    assert summary(replay(SHARED, "saber"))["failed"] == 3
 
 
 # reading

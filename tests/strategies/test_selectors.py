@@ -176,6 +176,37 @@ def test_slow_fast_explores_then_fills():
     assert max(row.nfe for row in decode(ToyModel(sharp=30.0), get("slow_fast"), ROWS, length=16)) < 16
 
 
+def explored(spec, *ends):
+    """After so many forwards of exploring, in which the last position above `low` was each of `ends` in turn."""
+    d, (s, p) = get(spec), window(*[0.02] * 12)
+    s = d.begin(d.init(s))
+    for end in ends:
+        _, p = window(*[0.5 if i in (11 - int(s.step), end) else 0.02 for i in range(12)], vocab=100)
+        s = replace(d.step(s, p), step=s.step + 1)
+    return s.memo
+
+
+def test_slow_fast_ends_exploring_where_the_end_has_settled_or_at_the_mean_of_the_last_forwards():
+    """Equations 8 and 9. At the right one position a forward is decided, so that the end goes left."""
+    wide = "slow_fast:spread=0.4,explore=3,low=0.1"
+    assert not explored(wide, 11, 10).fast
+    m = explored(wide, 11, 10, 9)
+    assert (bool(m.fast), int(m.end), int(m.explored)) == (True, 9, 0)  # (10 + 9) / 2, rounded down
+    m = explored("slow_fast:spread=0.6,low=0.1", 11, 10)
+    assert (bool(m.fast), int(m.end)) == (True, 10)  # settled: the last one
+    assert (get("slow_fast").tau, get("slow_fast").low, get("slow_fast").explore) == (0.85, 0.1, 8)
+
+
+def test_slow_fast_is_strict_and_begins_anew_where_its_span_is_full():
+    d, (s, p) = get("slow_fast:tau=0.5,low=0.5,explore=1"), window(0.5, 0.5, 0.9, 0.5)
+    s = d.step(d.begin(s), p)
+    assert (decided(s), bool(s.memo.fast), int(s.memo.end)) == ([2], True, 2)
+    s = d.step(s, p)
+    assert (decided(s), bool(s.memo.fast)) == ([0, 2], True)  # nothing is above 0.5, so the best one
+    s = d.step(d.step(s, p), p)
+    assert (decided(s), bool(s.memo.fast), int(s.memo.explored)) == ([0, 1, 2, 3], False, 0)
+
+
 def test_a_block_ends_after_its_surest_delimiter():
     d = AdaBlock(delimiters=(0,), tau=0.3, block=3, look=5)
     s, p = window(0.2, 0.35, 0.25, 0.5, 0.1, 0.9, 0.9)
@@ -303,6 +334,7 @@ def test_saber_leaves_a_window_that_it_has_filled_and_ends():
 @pytest.mark.parametrize(("reference", "passed", "flagged", "skipped"), [
     ("adablock", 3, 0, 0), ("diffusers", 10, 0, 0), ("dinfer", 17, 0, 0), ("dus", 3, 0, 0), ("klass", 8, 2, 0),
     ("local_leap", 3, 0, 0), ("pc_sampler", 3, 0, 0), ("saber", 2, 1, 0),
+    ("slow_fast", 1, 2, 0),
 ])
 def test_recorded_runs(reference, passed, flagged, skipped):
     found = [r.status for r in replay(SHARED, reference)]

@@ -21,6 +21,7 @@ from decoders_bench.golden.models import Models
 from decoders_bench.golden.revision import p2, remdm, wino
 from decoders_bench.golden.selectors import diffusers, dinfer, klass
 from decoders_bench.golden.shelf import adablock, dus, local_leap, pc_sampler, saber
+from decoders_bench.golden.slow_fast import slow_fast
 from decoders_bench.golden.speculation import llada2_s2d2, s2d2
 from decoders_bench.golden.steps import posterior, quotas, selection
 from decoders_bench.golden.trajectory import Job, Setup, free, trajectory
@@ -172,6 +173,7 @@ REFERENCES: dict[str, Callable[[Case, Models], str]] = {
     "s2d2": s2d2,
     "saber": saber,
     "sdar": sdar,
+    "slow_fast": slow_fast,
     "transformers": acceptance,
     "wino": wino,
 }

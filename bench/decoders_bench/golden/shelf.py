@@ -1,5 +1,4 @@
-"""Replay of whole runs of published decoders by their authors' code: AdaBlock, LocalLeap, DUS, PC-Sampler,
-Saber.
+"""Replay of whole runs of published decoders by their authors' code: AdaBlock, LocalLeap, DUS, PC-Sampler, Saber.
 
 Each adapter names the options of ours that stand for the reference's constants; where those differ from our defaults,
 ours follow the paper, and the strategy says so.
