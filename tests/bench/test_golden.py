@@ -423,6 +423,22 @@ def test_a_scheduler_s_last_step_accepts_by_its_bound(folder: Path, last: bool) 
     assert one(folder, "diffusers").status == "passed"
 
 
+def test_an_estimator_s_span_may_be_shorter_than_the_run_of_masks(folder: Path) -> None:
+    """Its length is an input of the reference's: here the first of two masks alone, whose acceptance is 0.9^0.8."""
+    logits = torch.tensor([[[0.1, 0.9], [0.2, 0.8]]]).log()
+    found = {"alpha": [0.9**0.8], "k_hat": 0.9**0.8, "scores": {"difference_static_c1": 0.9**0.8 - 1}}
+    write(folder, "s2d2", "estimators", {
+        "kind": "step", "params": {"confidence_threshold": 0.85, "ssd_confidence_power": 0.8, "mask_id": 1},
+        "block": {"masked": [True, True], "span": [0]}, "tensors": "estimators.safetensors",
+        "expected": {
+            "draft_tokens": [1, 1], "draft_confidence": [0.9, 0.8], "by_estimator": {"soft_confidence_power": found},
+        },
+    })
+    save_file({"logits": logits}, folder / "cases/s2d2/estimators.safetensors")
+    result = one(folder, "s2d2")
+    assert (result.status, result.reason) == ("passed", "")
+
+
 def test_a_hierarchy_without_a_threshold(folder: Path) -> None:
     """A null threshold is one that nothing exceeds: the best of each gap above `low_threshold`, and the best of all."""
     write(folder, "dinfer", "hierarchy_None_0.4", {
