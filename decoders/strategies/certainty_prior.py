@@ -21,10 +21,13 @@ class CertaintyPrior(Decoder):
     """Commit an even share a step by confidence times the density of known tokens, each of them counting exp(-d^2 / (2 `sigma`^2))
     at distance d. d2Cache, 2509.23094.
 
-    Text grows from what is known, mostly from the prompt to the right, without being held to that order. Whatever stands left of the
-    window is known, and so are given and decided positions in it; what is right of it is not. The paper has this choose both what
-    to commit and which keys and values to renew; here it commits, one token a step as there, or by `steps`. Its text was not
-    available: that the density is a plain sum, larger in the middle of known text than at its edge, is our reading.
+    Text grows from what is known, mostly from the prompt to the right, without being held to that order. Given and
+    decided positions are known, and so is all that is left of the window, without end: where the prompt is shorter than
+    a token's influence reaches, what would stand before it counts as known too. Beyond the right end of the row
+    everything is known as soon as the row's last position is, and nothing before. Both edges are those of the official
+    code (`certainty_density`), which cuts the left one off at the length of the answer; it divides by a constant
+    besides. The paper has this choose both what to commit and which keys and values to renew; here it commits, one
+    token a step as there, or by `steps`.
     """
 
     source: ClassVar[str] = "d2Cache, 2025, arXiv 2509.23094"
@@ -40,10 +43,12 @@ class CertaintyPrior(Decoder):
     def density(self, s: State) -> Tensor:
         """(B, W) double: the sum of the weights of what is known, in units of one neighbour's; at least a unit of rounding."""
         W, K = s.tokens.shape[1], math.ceil(REACH * self.sigma)
-        column = torch.arange(W, device=s.tokens.device)
-        before = torch.arange(-K, 0, device=s.tokens.device)
-        inside = ~s.open & (column < s.size[:, None])
-        known = torch.cat([s.position[:, :1] + before >= 0, inside], 1)  # (B, K + W)
-        distance = column[:, None] - torch.cat([before, column])  # (W, K + W)
+        column, around = torch.arange(W, device=s.tokens.device), torch.arange(-K, W + K, device=s.tokens.device)
+        over = ((column == s.size[:, None] - 1) & ~s.open).any(-1)
+        over = over if s.rest is None else over & (s.rest == 0)  # the row's last position, and not only the window's
+        beyond = (around >= s.size[:, None]) & over[:, None]
+        inside = torch.nn.functional.pad(~s.open & (column < s.size[:, None]), (K, K))
+        known = (around < 0) | inside | beyond  # (B, K + W + K)
+        distance = column[:, None] - around
         weight = (UNIT * (-(distance / self.sigma).square() / 2).exp()).long()
         return ((weight * known[:, None]).sum(-1) + 1).double() / UNIT

@@ -15,16 +15,20 @@ LEVELS = 64
 
 @dataclass(frozen=True)
 class DUS(Decoder):
-    """In step t of a block of B positions commit those on the stride of floor(B / `base`^t), at least 1; all is decided after
-    ceil(log B) steps to that base. Dilated Unmasking Scheduler, 2506.19037.
+    """In step t of a block of B positions commit those on the stride of floor(B / `base`^t), at least 1, counted from
+    the left end of the block; all is decided after at most ceil(log B) steps to that base. Dilated Unmasking Scheduler,
+    2506.19037, equations 8 and 9.
 
-    The set depends on nothing that the model says, so the number of forwards is known beforehand. The paper's text was not available:
-    that strides start at the left end of the block, given positions counted, is our reading, and its optional threshold, below which
-    a position is put off, is left out. A step of the schedule that would find all its positions given is skipped.
+    The set depends on nothing that the model says, so the number of forwards is known beforehand. Given positions are
+    counted, and a step that would find all its positions given is skipped. `merge` is the official code's and not in
+    the paper: a last step of fewer positions than the one before joins it, which saves a forward for some B that are no
+    power of the base, and decides all five positions of a block at once. The code's option to put off what is below a
+    threshold is left out: it masks again and does not come back, so that masks are left in the text.
     """
 
     source: ClassVar[str] = "DUS, 2025, arXiv 2506.19037"
     base: int = option(2, "by what the stride is divided from one step to the next", min=2)
+    merge: bool = option(False, "a last step smaller than the one before joins it, as in the official code")
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)
 
     def step(self, s: State, p: Pred) -> State:
@@ -37,4 +41,14 @@ class DUS(Decoder):
         t = torch.arange(1, LEVELS + 1, device=s.size.device)
         stride = (s.size[:, None] / float(self.base) ** t).long().clamp(min=1)  # (B, LEVELS)
         i = torch.arange(s.tokens.shape[1], device=s.size.device)
-        return (i[:, None] % stride[:, None] == 0).to(torch.uint8).argmax(-1)
+        level = (i[:, None] % stride[:, None] == 0).to(torch.uint8).argmax(-1)
+        return self.merged(level, i < s.size[:, None]) if self.merge else level
+
+    def merged(self, level: Tensor, inside: Tensor) -> Tensor:
+        """`level (B, W)` with the last one joined to the one before where it holds fewer of the positions that are
+        `inside (B, W)`."""
+        size = torch.zeros_like(level[:, :1]).expand(-1, LEVELS).scatter_add(1, level, inside.long())
+        last = torch.where(inside, level, -1).amax(-1, keepdim=True)
+        before = torch.where(inside & (level < last), level, -1).amax(-1, keepdim=True)
+        smaller = (before >= 0) & (size.gather(1, last.clamp(min=0)) < size.gather(1, before.clamp(min=0)))
+        return torch.where(smaller & (level == last), before, level)

@@ -61,25 +61,31 @@ def end_token(s: State) -> int:
 
 @dataclass(frozen=True)
 class EOSStop(Ending):
-    """Any rule; once a stop token is committed, everything right of it in the window is the end token at once. dInfer, Ma et al. 2025,
-    2510.08666 (early termination).
+    """Any rule; once a stop token is committed, everything right of the first one in the window is the end token at
+    once, what was decided there too. dInfer, Ma et al. 2025, 2510.08666 (early termination);
+    `generate_fastdllm.generate` with `early_stop`.
 
-    The text is the same as if `base` had gone on, if the model writes nothing but end tokens behind the first one; what is saved are
-    the forwards that would have said so, for rules that commit a fixed number a forward above all. That a row ends when a stop token
-    has nothing open to its left is done for every strategy by the loop. `trust`: the confidence that the stop token was committed with
-    has to reach it, so that an end that the model only guessed does not cut a text. Without stop tokens in the model it is `base`.
+    What stood behind the end is no part of the text, but the model sees it as long as anything is open before the end:
+    that is why decided tokens are overwritten, and the text can be another one than `base` alone would have written.
+    What is saved are the forwards that would have filled what lies behind. dInfer's `BlockRunner` does this only once a
+    block is full, and for later blocks; here a row ends then anyhow, for every strategy. `trust` is ours: the
+    confidence that the stop token was committed with has to reach it, so that an end that the model only guessed does
+    not cut a text. Without stop tokens in the model it is `base`.
     """
 
     source: ClassVar[str] = "Ma et al. 2025, arXiv 2510.08666"
-    trust: float = option(0.9, "confidence of a stop token from which on it is believed", min=0, max=1)
+    revises: ClassVar[bool] = True
+    trust: float = option(0.0, "confidence of a stop token from which on it is believed", min=0, max=1)
 
     def step(self, s: State, p: Pred) -> State:
         after = super().step(s, p)
         if not s.stop_ids:
             return after
-        ended = is_stop(after, after.tokens) & after.editable & ~after.open & (after.confidence >= self.trust)
-        behind = (ended.cumsum(-1) > 0) & after.open
-        return after.commit(behind, torch.full_like(s.tokens, end_token(s)), torch.ones_like(after.confidence))
+        decided = after.editable & ~after.open
+        ended = is_stop(after, after.tokens) & decided & (after.confidence >= self.trust)
+        behind = ended.cumsum(-1) > ended.long()
+        end, sure = torch.full_like(s.tokens, end_token(s)), torch.ones_like(after.confidence)
+        return after.edit(behind & (after.tokens != end), end, sure).commit(behind, end, sure)
 
 
 @dataclass(frozen=True)

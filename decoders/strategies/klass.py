@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,11 +27,12 @@ class KLASS(Decoder):
     """Commit every prediction with a confidence above `tau` that moved by less than `eps` in each of the last `history` forwards,
     KL(now || before); if there is none, an even share of the window by confidence. KLASS, 2511.05664.
 
-    Both comparisons are strict, and the share is LLaDA's for this step, at least one. The reference takes that share also where fewer
-    are open, and then overwrites decided positions; here nothing decided is touched. Its predictions are remembered over the whole
-    answer and from block to block; a window is all that is predicted here, so its history starts with it, which costs a
-    block the first `history` forwards. The published settings for LLaDA are 0.6/0.015 (GSM8K), 0.6/0.01 (MATH), 0.9/0.01 (HumanEval) and
-    0.7/0.01 (MBPP).
+    `unmask=max_conf` commits only the surest of those, and `min_kl` the one that moved least in this forward. Both
+    comparisons are strict, and the share is LLaDA's for this step, at least one. The reference takes that share also
+    where fewer are open, and then overwrites decided positions; here nothing decided is touched. Its predictions are
+    remembered over the whole answer and from block to block; a window is all that is predicted here, so its history
+    starts with it, which costs a block the first `history` forwards. The published settings for LLaDA are 0.6/0.015
+    (GSM8K), 0.6/0.01 (MATH), 0.9/0.01 (HumanEval) and 0.7/0.01 (MBPP).
 
     It keeps the last distribution of every position of the window, 4 bytes for each token of the vocabulary.
     """
@@ -40,6 +41,7 @@ class KLASS(Decoder):
     tau: float = option(0.6, "confidence above which a token may be committed", min=0, max=1)
     eps: float = option(0.015, "nats below which a prediction has not moved", min=0)
     history: int = option(2, "forwards in which it must not have moved", min=1)
+    unmask: Literal["all", "max_conf", "min_kl"] = option("all", "which of the predictions that may be committed are")
     steps: int | None = option(None, "forwards for the whole row that the share is of; none: one per position", min=1)
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)
 
@@ -48,18 +50,27 @@ class KLASS(Decoder):
         return replace(s, memo=History(nothing, torch.full_like(s.tokens, UNKNOWN)))
 
     def step(self, s: State, p: Pred) -> State:
-        memo = self.moved(s.memo, p)
+        memo, moved = self.moved(s.memo, p)
         tokens, confidence = p.draw(s, self.temperature)
-        sure = s.open & (confidence > self.tau) & (memo.stable >= self.history)
+        sure = self.picked(s.open & (confidence > self.tau) & (memo.stable >= self.history), confidence, moved)
         quota = share(s.opened, per_window(self.steps, s), s.step).clamp(min=1)
         where = torch.where(sure.any(-1, keepdim=True), sure, top(only(s.open, confidence), quota))
         return replace(s, memo=memo).commit(where, tokens, confidence)
 
-    def moved(self, memo: History, p: Pred) -> History:
-        """The history with this prediction in it."""
+    def picked(self, sure: Tensor, confidence: Tensor, moved: Tensor) -> Tensor:
+        """(B, W) bool: what is committed of what is `sure (B, W)`."""
+        if self.unmask == "all":
+            return sure
+        score = confidence if self.unmask == "max_conf" else -moved
+        return top(only(sure, score), torch.ones_like(sure[:, 0], dtype=torch.long))
+
+    def moved(self, memo: History, p: Pred) -> tuple[History, Tensor]:
+        """The history with this prediction in it, and (B, W) float32, by how many nats it has moved; infinite where
+        there was none."""
         rows = p.rows
         log_p = p.spread(rows.log_softmax(-1, dtype=accumulator(rows)).float())
         here = p.spread(torch.ones_like(rows[:, 0], dtype=torch.bool))
         terms = torch.where(log_p > -torch.inf, log_p.exp() * (log_p - memo.log_p), 0.0)
-        stable = torch.where((memo.stable >= 0) & (terms.sum(-1) < self.eps), memo.stable + 1, 0)
-        return History(log_p, torch.where(here, stable, UNKNOWN))
+        moved = torch.where(memo.stable >= 0, terms.sum(-1), torch.inf)
+        stable = torch.where(moved < self.eps, memo.stable + 1, 0)
+        return History(log_p, torch.where(here, stable, UNKNOWN)), moved

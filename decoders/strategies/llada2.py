@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from decoders.core import Decoder, Pred, Query, State, above, only, option
+from decoders.strategies.sdar import block_share
 
 
 class Edits(NamedTuple):
@@ -28,14 +29,18 @@ class Edits(NamedTuple):
 class FillAndRevise(Decoder):
     """Fill masks above `tau_mask` and, from the same forward, revise what is decided; a subclass says how, in `revise`.
 
-    If fewer than `at_least` masks are sure, the best ones are filled instead. Only what stood at the start of the forward is revised,
-    and never the prompt. A window ends when a forward that began with nothing open has changed nothing, or after `max_post` such
-    forwards; so it pays one forward for the finding that all is well, unless `max_post` is 0.
+    If fewer than `at_least` masks are sure, the best ones are filled instead; with `block_steps`, at least as many as
+    fall to this step if the block's positions, given ones counted, are spread over so many steps, the remainder over
+    the first ones: the schedule of diffusers' `BlockRefinementScheduler`, also where the steps do not divide the block.
+    Only what stood at the start of the forward is revised, and never the prompt. A window ends when a forward that
+    began with nothing open has changed nothing, or after `max_post` such forwards; so it pays one forward for the
+    finding that all is well, unless `max_post` is 0.
     """
 
     revises: ClassVar[bool] = True
     tau_mask: float = option(0.95, "confidence above which a mask is filled", min=0)
     at_least: int = option(1, "fill this many a forward in any case", min=1)
+    block_steps: int | None = option(None, "in place of at_least: this step's share if so many fill a block", min=1)
     max_post: int = option(16, "forwards with nothing open, at most", min=0)
 
     def fresh(self, s: State) -> Any:
@@ -56,7 +61,9 @@ class FillAndRevise(Decoder):
     def step(self, s: State, p: Pred) -> State:
         memo: Edits = s.memo
         tokens, confidence = p.best()
-        fill = above(only(s.open, confidence), confidence > self.tau_mask, torch.full_like(s.step, self.at_least))
+        least = torch.full_like(s.step, self.at_least)
+        due = least if self.block_steps is None else block_share(s, self.block_steps, s.step)
+        fill = above(only(s.open, confidence), confidence > self.tau_mask, due)
         after, revised, own = self.revise(s, p, memo.own)
         return replace(after.commit(fill, tokens, confidence), memo=memo.after(s, revised, own))
 

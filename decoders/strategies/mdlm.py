@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -30,6 +30,19 @@ def absorbing_posterior(logits: Tensor, tokens: Tensor, open: Tensor, mask_id: i
 def without_mask(s: State, p: Pred) -> Pred:
     """SUBS: the mask token is never predicted."""
     return p if s.mask_id is None else p.without((s.mask_id,))
+
+
+def nucleus(p: Pred, top_p: float) -> Pred:
+    """The prediction kept to the likeliest tokens whose cumulative probability is at most `top_p`, and always the
+    likeliest one. The token that crosses `top_p` is left out, unlike in the usual nucleus (`Pred.filtered`), as in the
+    official code of BD3-LM and of ReMDM."""
+    if top_p >= 1:
+        return p
+    ordered, index = p.rows.sort(dim=-1, descending=True, stable=True)
+    out = ordered.softmax(-1).cumsum(-1) > top_p
+    out[..., 0] = False
+    logits = p.rows.masked_fill(torch.zeros_like(out).scatter(1, index, out), -torch.inf)
+    return replace(p, logits=logits.view_as(p.logits), banned=())
 
 
 @dataclass(frozen=True)
@@ -61,18 +74,20 @@ class FirstHitting(Decoder):
     """One position a forward, in random order: the ancestral sampler in the limit of infinitely many steps. Arriola et al. 2025,
     BD3-LM, 2503.09573, section 5.2 (the first-hitting sampler of Zheng et al. 2024, 2409.02908).
 
-    It jumps to the next time at which something is unmasked, t * u^(1/n) for n masked positions, and unmasks one of them at
-    random: the order statistics of independent uniform times, which are drawn here directly.
+    It jumps to the next time at which something is unmasked, t * u^(1/n) for n masked positions, and unmasks one of
+    them at random: the order statistics of independent uniform times, which are drawn here directly. `top_p` is the
+    official code's: see `nucleus`. That code also tells the model the time and spends a forward a block on storing keys
+    and values; here neither is needed.
     """
 
     source: ClassVar[str] = "Arriola et al. 2025, arXiv 2503.09573"
     needs_mask: ClassVar[bool] = True
     unbiased: ClassVar[bool] = True
     temperature: float = option(1.0, "0 takes the likeliest token", min=0)
-    top_p: float | None = option(None, "keep the smallest set of tokens with this probability", min=0, max=1)
+    top_p: float = option(1.0, "keep the likeliest tokens that together have no more than this", min=0, max=1)
 
     def step(self, s: State, p: Pred) -> State:
-        p = without_mask(s, p).filtered(self.temperature, None, self.top_p)
+        p = nucleus(without_mask(s, p).filtered(self.temperature), self.top_p)
         tokens, confidence = p.draw(s, 1.0 if self.temperature > 0 else 0.0)
         soonest = top(only(s.open, -s.uniform(TIME, timeless=True)), torch.ones_like(s.step))
         return s.commit(soonest, tokens, confidence)

@@ -17,6 +17,7 @@ class Draft(NamedTuple):
 
     tokens: Tensor  # (B, W) long
     confidence: Tensor  # (B, W) float
+    worth: Tensor  # (B, W) float  what the open positions are scored by
     planning: Tensor  # (B,)   bool  the next forward is the planner's
 
 
@@ -25,10 +26,13 @@ class P2(Decoder):
     """Keep the best-scored share kappa of the window, whether drawn just now or decided long ago, and mask the rest. Peng et al. 2025,
     2502.03540, Algorithm 1; kappa at step i of T is i / T.
 
-    Open positions are scored by the log-probability of the token that is drawn for them, decided ones by that of the token that
-    stands there, times `eta`: 0 never takes a token back (LLaDA's schedule), 1 is the paper's self-planning, more takes back more.
-    `score=drawn` scores a decided position by the token that would be drawn there now, as the official code does; a token that the
-    model would replace by a likelier one then counts as good.
+    Open positions are scored by the log-probability of the token that is drawn for them, decided ones by that of the
+    token that stands there, times `eta`: 0 never takes a token back (LLaDA's schedule), 1 is the paper's self-planning,
+    more takes back more. `score=drawn` scores a decided position by the token that would be drawn there now, as the
+    official code does; a token that the model would replace by a likelier one then counts as good. `score=diff_top2`
+    scores every position by how much the likeliest token is likelier than the second, the difference of their logits,
+    whatever stands there: it is never negative, so that with it a larger `eta` takes back less, and 0 takes all back
+    before anything else.
 
     `planner=forward` has the decided tokens scored by a second forward, over the text with its blanks filled in: by the model itself, or
     by another one (`decoders.models.planner.WithPlanner`; the paper takes a BERT). So a step is two forwards.
@@ -42,11 +46,14 @@ class P2(Decoder):
     steps: int | None = option(None, "steps for the whole row; none: one per position", min=1)
     eta: float = option(1.0, "weight of the score of decided tokens: 0 takes none back, more takes back more", min=0)
     planner: Literal["self", "forward"] = option("self", "who scores decided tokens: the denoiser's own forward or another one")
-    score: Literal["standing", "drawn"] = option("standing", "which token of a decided position is scored")
+    score: Literal["standing", "drawn", "diff_top2"] = option(
+        "standing", "which token of a decided position is scored, or the gap between the two likeliest everywhere"
+    )
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)
 
     def begin(self, s: State) -> State:
-        return replace(s, memo=Draft(s.tokens, torch.zeros_like(s.confidence), torch.zeros_like(s.key, dtype=torch.bool)))
+        zero = torch.zeros_like(s.confidence)
+        return replace(s, memo=Draft(s.tokens, zero, zero, torch.zeros_like(s.key, dtype=torch.bool)))
 
     def query(self, s: State) -> Query:
         draft: Draft = s.memo
@@ -61,18 +68,24 @@ class P2(Decoder):
         draft: Draft = s.memo
         drawn, confidence = p.draw(s, self.temperature)
         confidence = confidence.to(s.confidence.dtype)
-        shown = drawn if self.score == "drawn" else torch.where(s.open, drawn, s.tokens)
+        shown = torch.where(s.open, drawn, s.tokens) if self.score == "standing" else drawn
         if self.planner == "self":
-            support = p.prob(shown).to(confidence.dtype)
-            return self.planned(s, drawn, confidence, torch.where(s.open, confidence, support))
-        denoised = replace(s, memo=Draft(shown, confidence, ~draft.planning))
-        support = torch.where(s.open, draft.confidence, p.prob(draft.tokens).to(confidence.dtype))
-        planned = self.planned(replace(s, memo=draft._replace(planning=~draft.planning)), draft.tokens, draft.confidence, support)
-        return choose(draft.planning, planned, denoised)
+            return self.planned(s, drawn, confidence, self.worth(p, shown))
+        denoised = replace(s, memo=Draft(shown, confidence, self.worth(p, shown), ~draft.planning))
+        worth = torch.where(s.open, draft.worth, self.worth(p, draft.tokens))
+        planning = replace(s, memo=draft._replace(planning=~draft.planning))
+        return choose(draft.planning, self.planned(planning, draft.tokens, draft.confidence, worth), denoised)
 
-    def planned(self, s: State, tokens: Tensor, confidence: Tensor, support: Tensor) -> State:
-        """Show the best positions; `support (B, W)` is the probability that a position is scored by."""
-        score = support.clamp(min=torch.finfo(support.dtype).tiny).log() * torch.where(s.open, 1.0, self.eta)
+    def worth(self, p: Pred, tokens: Tensor) -> Tensor:
+        """(B, W) float: what positions are scored by that show `tokens (B, W)`."""
+        if self.score == "diff_top2":
+            two = p.rows.topk(2, -1).values
+            return p.spread((two[:, 0] - two[:, 1]).float().clamp(max=torch.finfo(torch.float).max))
+        return p.prob(tokens).float().clamp(min=torch.finfo(torch.float).tiny).log()
+
+    def planned(self, s: State, tokens: Tensor, confidence: Tensor, worth: Tensor) -> State:
+        """Show the best positions, by their `worth (B, W)`."""
+        score = worth * torch.where(s.open, 1.0, self.eta)
         count, i = s.editable.sum(-1), s.step // (2 if self.planner == "forward" else 1) + 1
         masked = (count.float() * (1 - i.double() / per_window(self.steps, s)).float()).long()  # truncated as the official code does
         keep = top(only(s.editable, score), count - masked)

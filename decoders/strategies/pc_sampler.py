@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,10 +18,17 @@ TABLE = "frequency"
 """The name of the tensor in a file of frequencies: (V,), counts or probabilities of the tokens in a corpus."""
 
 
+class Rarity(NamedTuple):
+    """How rare the tokens of a corpus are."""
+
+    known: Tensor  # (V,) float  -log of the frequency of every token
+    absent: float  # of a token that the table does not reach
+
+
 @cache
-def surprise(path: str) -> Tensor:
-    """(V,) float: -log of the frequency of every token in a corpus, from a safetensors file; infinite where that is 0. Raises
-    `UsageError`."""
+def rarity(path: str, absent: float | None) -> Rarity:
+    """From a safetensors file of counts or frequencies, which are divided by their sum. `absent`: the frequency in
+    place of 0; none: the smallest in the table. Raises `UsageError`."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -33,7 +40,9 @@ def surprise(path: str) -> Tensor:
         raise UsageError(f"PCSampler: {path} is no safetensors file: {e}") from None
     if table is None or table.dim() != 1 or not bool((table >= 0).all()) or not bool(table.sum() > 0):
         raise UsageError(f"PCSampler: {path} must hold one tensor {TABLE!r} with a number of at least 0 for every token, not all of them 0")
-    return -(table.double() / table.double().sum()).log().float()
+    frequency = table.double() / table.double().sum()
+    least = float(frequency[frequency > 0].min()) if absent is None else absent
+    return Rarity(-torch.where(frequency > 0, frequency, least).log().float(), -math.log(least))
 
 
 @dataclass(frozen=True)
@@ -45,25 +54,29 @@ class PCSampler(Decoder):
     such as stop tokens and punctuation, which are likely because they are common. The paper's `decay` is 0.25, 0 for Sudoku and 0.5 for
     Countdown, and its cap 10. Only ratios of positions count, so it does not matter where they are counted from.
 
-    Frequencies belong to a tokenizer and a corpus, so none are shipped: without a `corpus` all tokens count as equally frequent, and
-    what is left is confidence with a decay. A token that the corpus lacks has the score of the cap.
+    Frequencies belong to a tokenizer and a corpus, so none are shipped: without a `corpus` all tokens count as equally
+    frequent, and what is left is confidence with a decay. A token that the corpus lacks counts as one that occurs once:
+    the official code has 1 over the number of tokens in the corpus, which is the smallest frequency in any large table,
+    and so that is taken here unless `absent` says otherwise.
     """
 
     source: ClassVar[str] = "PC-Sampler, 2025, arXiv 2508.13021"
-    rarity: ClassVar[Tensor | None] = None  # (V,) float  what `corpus` holds
+    rarity: ClassVar[Rarity | None] = None
+    """What `corpus` holds."""
     steps: int | None = option(None, "forwards for the whole row; none: one per position", min=1)
     decay: float = option(0.25, "how much the order is from left to right; 0: not at all", min=0)
     cap: float = option(10.0, "the most that confidence and rarity together may count", min=1e-6)
     corpus: str | None = option(None, "safetensors file with a tensor `frequency`, a number for every token")
+    absent: float | None = option(None, "frequency of what it lacks; none: the smallest in it", min=1e-30, max=1)
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "rarity", None if self.corpus is None else surprise(self.corpus))
+        object.__setattr__(self, "rarity", None if self.corpus is None else rarity(self.corpus, self.absent))
 
     def step(self, s: State, p: Pred) -> State:
         tokens, confidence = p.draw(s, self.temperature)
-        content = (confidence * self.surprise(s, tokens)).nan_to_num(0.0).clamp(torch.finfo(confidence.dtype).tiny, self.cap)
+        content = (confidence * self.surprise(s, tokens)).clamp(torch.finfo(confidence.dtype).tiny, self.cap)
         score = content.log() - self.decay * (s.position - s.position[:, :1])  # of logarithms, which cannot underflow
         return s.commit(top(only(s.open, score), share(s.opened, per_window(self.steps, s), s.step)), tokens, confidence)
 
@@ -71,5 +84,6 @@ class PCSampler(Decoder):
         """(B, W) float: -log of the frequency of `tokens`."""
         if self.rarity is None:
             return torch.full_like(s.confidence, math.log(s.vocab))
-        table = torch.nn.functional.pad(self.rarity, (0, max(s.vocab - len(self.rarity), 0)), value=torch.inf)
+        known, absent = self.rarity
+        table = torch.nn.functional.pad(known, (0, max(s.vocab - len(known), 0)), value=absent)
         return table.to(tokens.device)[tokens]

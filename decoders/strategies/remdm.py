@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from decoders.core import Decoder, Pred, State, option
 from decoders.strategies.llada import per_window
-from decoders.strategies.mdlm import without_mask
+from decoders.strategies.mdlm import nucleus, without_mask
 
 EVENT = 0x32  # salt
 ETA = {"cap": 0.008, "rescale": 0.015, "conf": 1.0, "loop": 0.02, "forward_backward": 1.0}
@@ -87,17 +87,6 @@ class ReMDM(Decoder):
 
     def done(self, s: State) -> Tensor:
         return s.step >= per_window(self.steps, s)
-
-
-def nucleus(p: Pred, top_p: float) -> Pred:
-    """The prediction kept to the likeliest tokens whose cumulative probability is at most `top_p`, and always the likeliest one."""
-    if top_p >= 1:
-        return p
-    ordered, index = p.rows.sort(dim=-1, descending=True, stable=True)
-    out = ordered.softmax(-1).cumsum(-1) > top_p
-    out[..., 0] = False
-    logits = p.rows.masked_fill(torch.zeros_like(out).scatter(1, index, out), -torch.inf)
-    return replace(p, logits=logits.view_as(p.logits), banned=())
 
 
 def posterior(x0: Tensor, tokens: Tensor, open: Tensor, mask_id: int, rates: Rates) -> Tensor:

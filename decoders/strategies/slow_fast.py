@@ -24,23 +24,28 @@ class Cycle(NamedTuple):
 
 @dataclass(frozen=True)
 class SlowFast(Decoder):
-    """Two phases in turns. Exploring commits the best prediction a forward and notes the last position whose confidence is at or above
-    `low`; when that has settled, with a standard deviation below `spread` over `history` forwards, or after `explore` of them, all up
-    to it is the span. Filling commits every prediction in the span at or above `tau`, and always its best one, until the span is
-    full. Slow-Fast Sampling, 2506.10848.
+    """Two phases in turns. Exploring commits the best prediction a forward and notes the last position whose confidence
+    is above `low`. When that has settled, with a standard deviation below `spread` over `history` forwards, all up to it
+    is the span (equation 8); after `explore` forwards without, all up to its mean over the last `history` of them
+    (equation 9). Filling commits every prediction in the span above `tau`, or else its best one, until the span is full.
+    Wei et al. 2025, 2506.10848 (Slow-Fast Sampling).
 
-    The paper's principles are certainty, convergence and position. It was available in a summary with its constants; that exploring
-    commits one token a forward, that a span starts at the leftmost open position and holds at least that, and that filling never
-    gives up before the span is full, is our reading. Its reuse of what is outside the span is a matter of the cache.
+    The defaults are the paper's (section 4); the official code has `tau=0.9,low=0.3,explore=6`. That code does other
+    things than the paper says, which are not done here: it always explores six forwards, settled or not and with nothing
+    left to decide; it commits everything at or above `tau` in exploring too, if that is more than one; it measures the
+    span from the start of the block; and from the second forward of filling on it cuts the canvas off behind the span,
+    so that what lies there is not seen. What the paper leaves open is our reading: where nothing is above `low`, the
+    end is the leftmost open position, and a cycle whose span turns out to be full is followed by the next one. Its
+    reuse of what is outside the span is a matter of the cache.
     """
 
-    source: ClassVar[str] = "Slow-Fast Sampling, 2025, arXiv 2506.10848"
+    source: ClassVar[str] = "Wei et al. 2025, arXiv 2506.10848"
     phases: ClassVar[tuple[str, ...]] = ("explore", "fast")
-    tau: float = option(0.9, "confidence from which a token of the span is committed", min=0, max=1)
-    low: float = option(0.3, "confidence from which a position may be the end of the span", min=0, max=1)
+    tau: float = option(0.85, "confidence above which a token of the span is committed", min=0, max=1)
+    low: float = option(0.1, "confidence above which a position may be the end of the span", min=0, max=1)
     spread: float = option(1.0, "positions by which the end may still vary", min=0)
     history: int = option(2, "forwards over which it may", min=1)
-    explore: int = option(6, "forwards of exploring in one cycle, at most", min=1)
+    explore: int = option(8, "forwards of exploring in one cycle, at most", min=1)
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)
 
     def begin(self, s: State) -> State:
@@ -58,18 +63,24 @@ class SlowFast(Decoder):
         """A step of the slow phase, and whether it was the last one."""
         memo: Cycle = s.memo
         column = torch.arange(s.tokens.shape[1], device=s.tokens.device)
-        end = torch.where(s.open & (confidence >= self.low), column, s.open.long().argmax(-1, keepdim=True)).amax(-1)
+        end = torch.where(s.open & (confidence > self.low), column, s.open.long().argmax(-1, keepdim=True)).amax(-1)
         s = s.commit(top(only(s.open, confidence), torch.ones_like(s.step)), tokens, confidence)
         count, ends = memo.explored + 1, torch.cat([memo.ends[:, 1:], end[:, None]], 1)
         settled = (count >= self.history) & (ends.double().std(-1, correction=0) < self.spread)
-        fast = (settled | (count >= self.explore)) & span(s, end).any(-1)
-        return replace(s, memo=Cycle(fast, torch.where(fast, 0, count), ends, end))
+        over = settled | (count >= self.explore)
+        end = torch.where(settled, end, self.mean(ends, count))
+        return replace(s, memo=Cycle(over & span(s, end).any(-1), torch.where(over, 0, count), ends, end))
+
+    def mean(self, ends: Tensor, count: Tensor) -> Tensor:
+        """(B,) long: of the last `history` of `ends (B, history)`, or of as many as there were forwards, `count (B,)`; rounded down."""
+        recorded = torch.arange(self.history, 0, -1, device=ends.device) <= count[:, None]
+        return torch.where(recorded, ends, 0).sum(-1) // recorded.sum(-1)
 
     def filled(self, s: State, tokens: Tensor, confidence: Tensor) -> State:
         """A step of the fast phase, and whether the span is full."""
         memo: Cycle = s.memo
         score = only(span(s, memo.end), confidence)
-        s = s.commit(above(score, confidence >= self.tau, torch.ones_like(s.step)), tokens, confidence)
+        s = s.commit(above(score, confidence > self.tau, torch.ones_like(s.step)), tokens, confidence)
         return replace(s, memo=memo._replace(fast=span(s, memo.end).any(-1)))
 
 

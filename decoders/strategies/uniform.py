@@ -35,6 +35,10 @@ class Gemma(Decoder):
     `confidence`, or after `block_steps` forwards. The model conditions on its last prediction at that step's temperature
     (`Query.level`).
 
+    The last of `block_steps` commits everything, as the official generation loop does; the `step` of diffusers'
+    `EntropyBoundScheduler` by itself goes on accepting by the bound at its last timestep, and leaves the rest to its
+    pipeline.
+
     A model with a mask token is shown that instead of noise. Given tokens take no part; the official sampler knows of none.
     """
 

@@ -271,6 +271,18 @@ def test_at_least_so_many_are_filled():
         assert done_at(s, d.step(s, p)) == expected
 
 
+def test_a_block_is_filled_in_steps_that_do_not_divide_it():
+    """16 positions in 3 steps: 6, 5 and 5, and from the third on 5 a step."""
+    d = get("llada2:block_steps=3,tau_mask=1")
+    s = begun(window(*[MASK] * 16), d)
+    p = says(*((0, 0.9 - 0.01 * i) for i in range(16)))
+    for step, number in enumerate((6, 5, 5, 5)):
+        assert done_at(s, d.step(replace(s, step=s.step + step), p)) == list(range(number))
+    d = get("llada2:block_steps=3,tau_mask=1,tau_edit=2,max_post=0")
+    (row,) = decode(TOYS["whole"], d, [[1, 2]], length=16, stop=False)
+    assert row.nfe == 3
+
+
 OVERWRITES, REMASKS = "llada2", "t2m"
 
 
@@ -393,7 +405,7 @@ def test_without_editing_llada2_is_sdar(toy):
 @golden
 @pytest.mark.parametrize("path", sorted(SHARED.glob("cases/diffusers/block_refinement_[0-9].json")), ids=lambda p: p.stem)
 def test_llada2_steps_like_the_scheduler_of_diffusers(path):
-    """Its share of the steps is `at_least`; fills and edits of every recorded step."""
+    """Its share of the steps is that of `block_steps`; fills and edits of every recorded step."""
     case = read(path)
     q, logits = case.params, case.tensors()["logits"]
     W, steps = int(q["block_length"]), int(q["num_inference_steps"])
@@ -401,10 +413,9 @@ def test_llada2_steps_like_the_scheduler_of_diffusers(path):
     for k, recorded in enumerate(case.need("expected", "steps")):
         s = state(torch.tensor(recorded["before"]), case.mask_id, logits.shape[-1])
         s = replace(s, editable=~given.expand_as(s.open))
-        share = int(block_share(s, steps, torch.full_like(s.step, recorded["timestep"]))[0])
-        d = get("llada2", tau_mask=q["threshold"], tau_edit=q.get("editing_threshold", 2.0), at_least=share)
+        d = get("llada2", tau_mask=q["threshold"], tau_edit=q.get("editing_threshold", 2.0), block_steps=steps)
         p = Pred(logits[k], torch.arange(W).expand(len(logits[k]), -1), W)
-        assert d.step(begun(s, d), p).tokens.tolist() == recorded["after"]
+        assert d.step(replace(begun(s, d), step=s.step + recorded["timestep"]), p).tokens.tolist() == recorded["after"]
 
 
 # --- golden runs ----------------------------------------------------------------------------------------------

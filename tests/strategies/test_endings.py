@@ -85,7 +85,16 @@ def test_a_believed_end_ends_everything_behind_it():
     assert decode(script(late), get("eos_stop:base=llada,trust=1.0"), [[1, 2]], length=12)[0].nfe == 12
 
 
-@pytest.mark.parametrize("spec", ["eos_stop:trust=0.0", "length_penalty:weight=3.0", "eos_padding"])
+def test_what_was_decided_behind_the_end_is_the_end_too():
+    """Two positions behind the end are surer than it and decided first; the model is not to see them once the end is
+    there."""
+    says = {5: {END: 6.0}, 8: {1: 9.0}, 9: {1: 8.0}}
+    for trust, behind, nfe in ((0.0, {END}, 6), (1.0, {1}, 12)):
+        row = decode(script(says), get("eos_stop:base=llada", trust=trust), [[1, 2]], length=12)[0]
+        assert (set(row.canvas[8:10]), row.nfe, row.tokens) == (behind, nfe, (1, 1, 1))
+
+
+@pytest.mark.parametrize("spec", ["eos_stop:trust=0.9", "length_penalty:weight=3.0", "eos_padding"])
 def test_without_an_end_token_they_are_their_base(spec):
     toy = ToyModel()
     assert decode(toy, get(spec), [[1, 2], [3]], length=12) == decode(toy, get("threshold"), [[1, 2], [3]], length=12)

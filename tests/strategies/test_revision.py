@@ -17,8 +17,9 @@ from decoders.models.adapter import TransformersModel
 from decoders.models.guidance import Guided
 from decoders.models.planner import WithPlanner
 from decoders.strategies.freedave import FreeDave
+from decoders.strategies.mdlm import nucleus
 from decoders.strategies.predictor_corrector import Clock, PredictorCorrector, absorbing, renoised, uniform
-from decoders.strategies.remdm import ReMDM, nucleus, posterior
+from decoders.strategies.remdm import ReMDM, posterior
 from decoders.testing.laws import batch_invariant, meta_safe, moves_are_legal
 from decoders.testing.oracle import Oracle
 from decoders.testing.toy import ToyModel
@@ -40,6 +41,7 @@ VARIANTS = [
     "remdm:schedule=conf,temperature=0.0",
     "p2:eta=2.0,temperature=1.0",
     "p2:planner=forward,score=drawn,steps=12",
+    "p2:planner=forward,score=diff_top2,steps=12",
     "predictor_corrector:steps=12,correctors=2,depth=2.0",
 ]
 
@@ -349,6 +351,18 @@ def test_its_nucleus_leaves_out_the_token_that_crosses():
         assert (nucleus(p, top_p).rows[0] > -torch.inf).nonzero().flatten().tolist() == kept
 
 
+def test_first_hitting_has_the_same_nucleus():
+    """At 0.9 of (0.5, 0.3, 0.2) two tokens are left, at 0.625 and 0.375."""
+    B = 4000
+    s = state(torch.full((B, 1), 3), 3, 4)
+    p = Pred(torch.tensor([0.5, 0.3, 0.2, 0.0]).log().expand(B, 1, -1), torch.zeros(B, 1, dtype=torch.long), 1)
+    after = get("first_hitting:top_p=0.9").step(replace(s, key=torch.arange(B)), p)
+    share = torch.bincount(after.tokens[:, 0], minlength=4).double() / B
+    assert share[0].item() == pytest.approx(0.625, abs=0.03)
+    assert share[2:].tolist() == [0, 0]
+    assert set(after.confidence[:, 0].tolist()) == {0.625, 0.375}
+
+
 # --- p2 -------------------------------------------------------------------------------------------------------------------
 
 
@@ -366,6 +380,16 @@ def test_p2_shows_the_best_scored_share():
     for spec, shown in (("p2:steps=4", [4, 1, 0, 4]), ("p2:steps=4,score=drawn", [1, 1, 4, 4]), ("p2:steps=4,eta=0", [1, 1, 4, 4])):
         d = get(spec)
         s = replace(begun(window(1, 1, 4, 4), d), step=torch.tensor([1]))  # a 1 stands where the model says 0
+        assert d.step(s, p).tokens[0].tolist() == shown
+
+
+def test_p2_by_the_gap_between_the_two_likeliest():
+    """Two are to be shown; the gaps are log 8, log 1, log 4 and log 2, whichever token of a position stands there."""
+    first, second = (0.8, 0.1, 0.05, 0.05, 0.0), (0.45, 0.45, 0.05, 0.05, 0.0)
+    p = says(first, second, (0.1, 0.1, 0.4, 0.1, 0.0), (0.2, 0.4, 0.2, 0.2, 0.0))
+    for eta, shown in ((1.0, [1, 4, 2, 4]), (0.1, [4, 4, 2, 1]), (0.0, [4, 4, 2, 1])):
+        d = get(f"p2:steps=4,score=diff_top2,eta={eta}")
+        s = replace(begun(window(1, 1, 4, 4), d), step=torch.tensor([1]))
         assert d.step(s, p).tokens[0].tolist() == shown
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from safetensors.torch import save_file
 from decoders import Blocks, Pred, State, UsageError, decode, get
 from decoders.core import Trace, asks, best_of_runs, near, within_bound
 from decoders.strategies.ada_block import AdaBlock
+from decoders.strategies.saber import Sum
 from decoders.testing.toy import ToyModel
 from decoders_bench.golden.runner import replay
 from decoders_bench.golden.steps import state
@@ -125,6 +127,16 @@ def test_klass_waits_until_a_prediction_rests():
     assert (~d.step(d.begin(window(0.9, 0.8)[0]), window(0.9, 0.8)[1]).open).tolist() == [[True, False]]
 
 
+@pytest.mark.parametrize(("unmask", "third"), [("all", [2, 3]), ("max_conf", [2]), ("min_kl", [3])])
+def test_klass_commits_all_that_rests_or_the_surest_or_what_moved_least(unmask, third):
+    d, (s, p) = get(f"klass:tau=0.6,history=2,unmask={unmask}"), window(0.9, 0.8, 0.75, 0.65, 0.5)
+    _, other = window(0.9, 0.8, 0.752, 0.65, 0.5)  # position 2 moves a little, and less than eps
+    s = d.begin(s)
+    for now in (p, p, other):
+        before, s = s, replace(d.step(s, now), step=s.step + 1)
+    assert (before.open & ~s.open)[0].nonzero().flatten().tolist() == third
+
+
 def test_what_a_memo_takes_is_counted_and_grows_with_the_vocabulary_only_where_that_is_said():
     for spec in ("klass", "credit", "frontier:base=(klass)", "hierarchy", "saber", "slow_fast"):
         d = get(spec)
@@ -141,6 +153,20 @@ def test_dus_depends_on_nothing_but_the_length():
     assert {row.nfe for row in rows} == {4}
 
 
+@pytest.mark.parametrize(
+    ("base", "size", "steps", "merged"),
+    [(2, 5, 2, 1), (2, 8, 3, 3), (2, 46, 5, 4), (2, 6, 2, 2), (3, 7, 2, 1), (3, 27, 3, 3)],
+)
+def test_dus_merges_its_last_step_only_where_that_is_smaller(base, size, steps, merged):
+    s = state(torch.full((1, size), 5), 5, 6)
+    for more, n in (("", steps), (",merge=true", merged)):
+        levels = get(f"dus:base={base}{more}").levels(s)[0]
+        assert len(levels.unique()) == n
+        counts = [int((levels == x).sum()) for x in levels.unique()]
+        assert sum(counts) == size
+        assert not more or len(counts) == 1 or counts[-1] >= counts[-2]
+
+
 def test_slow_fast_explores_then_fills():
     trace = Trace()
     decode(ToyModel(sharp=30.0), get("slow_fast"), ROWS, length=16, watch=trace)
@@ -148,6 +174,37 @@ def test_slow_fast_explores_then_fills():
     assert phases[0].tolist() == [0, 0, 0]
     assert (phases == 1).any()
     assert max(row.nfe for row in decode(ToyModel(sharp=30.0), get("slow_fast"), ROWS, length=16)) < 16
+
+
+def explored(spec, *ends):
+    """After so many forwards of exploring, in which the last position above `low` was each of `ends` in turn."""
+    d, (s, p) = get(spec), window(*[0.02] * 12)
+    s = d.begin(d.init(s))
+    for end in ends:
+        _, p = window(*[0.5 if i in (11 - int(s.step), end) else 0.02 for i in range(12)], vocab=100)
+        s = replace(d.step(s, p), step=s.step + 1)
+    return s.memo
+
+
+def test_slow_fast_ends_exploring_where_the_end_has_settled_or_at_the_mean_of_the_last_forwards():
+    """Equations 8 and 9. At the right one position a forward is decided, so that the end goes left."""
+    wide = "slow_fast:spread=0.4,explore=3,low=0.1"
+    assert not explored(wide, 11, 10).fast
+    m = explored(wide, 11, 10, 9)
+    assert (bool(m.fast), int(m.end), int(m.explored)) == (True, 9, 0)  # (10 + 9) / 2, rounded down
+    m = explored("slow_fast:spread=0.6,low=0.1", 11, 10)
+    assert (bool(m.fast), int(m.end)) == (True, 10)  # settled: the last one
+    assert (get("slow_fast").tau, get("slow_fast").low, get("slow_fast").explore) == (0.85, 0.1, 8)
+
+
+def test_slow_fast_is_strict_and_begins_anew_where_its_span_is_full():
+    d, (s, p) = get("slow_fast:tau=0.5,low=0.5,explore=1"), window(0.5, 0.5, 0.9, 0.5)
+    s = d.step(d.begin(s), p)
+    assert (decided(s), bool(s.memo.fast), int(s.memo.end)) == ([2], True, 2)
+    s = d.step(s, p)
+    assert (decided(s), bool(s.memo.fast)) == ([0, 2], True)  # nothing is above 0.5, so the best one
+    s = d.step(d.step(s, p), p)
+    assert (decided(s), bool(s.memo.fast), int(s.memo.explored)) == ([0, 1, 2, 3], False, 0)
 
 
 def test_a_block_ends_after_its_surest_delimiter():
@@ -190,6 +247,24 @@ def test_pc_sampler_holds_back_what_is_common(tmp_path):
         get(f"pc_sampler:corpus={nothing}")
 
 
+def test_pc_sampler_does_not_prefer_what_the_corpus_lacks_whatever_its_confidence(tmp_path):
+    """The smallest input: an unsure absent token beside a sure one of frequency 1/63."""
+    path = tmp_path / "corpus.safetensors"
+    save_file({"frequency": torch.tensor([1.0, 0, 62, 0, 0, 0])}, path)
+    s, p = window(0.05, 0.992, vocab=30)
+
+    def first(absent_is, more=""):
+        logits = p.logits.clone()
+        logits[0, 0] = torch.full((30,), (1 - absent_is) / 29).log()
+        logits[0, 0, 25] = math.log(absent_is)  # a token that the table does not even reach
+        d = get(f"pc_sampler:decay=0.0,corpus={path}{more}")
+        return (~d.step(s, replace(p, logits=logits)).open)[0].nonzero().flatten().tolist()
+
+    assert first(0.05) == first(0.05, ",absent=2e-9") == [1]
+    assert first(0.1) == [1]  # as though it occurred once
+    assert first(0.1, ",absent=1e-30") == [0]
+
+
 def test_the_certainty_prior_grows_from_what_is_known():
     s, _ = window(*[0.5] * 6)
     density = get("certainty_prior:sigma=2.0").density(replace(s, position=s.position + 50))[0]
@@ -198,22 +273,69 @@ def test_the_certainty_prior_grows_from_what_is_known():
     assert get("certainty_prior:sigma=2.0").density(known)[0].argmax() == 5
 
 
-def test_saber_takes_back_what_lost_and_ends():
-    d, (s, p) = get("saber"), window(0.9, 0.8, 0.7, 0.6, 0.5)
-    s = replace(s, editable=torch.ones_like(s.open))
-    s = d.step(d.init(s), p)
-    assert (~s.open)[0].nonzero().flatten().tolist() == [0, 1]
-    _, now = window(0.3, 0.8, 0.7, 0.6, 0.5)
-    t = d.step(s, now)
-    assert (~t.open)[0].nonzero().flatten().tolist() == [1, 2, 3]
-    assert all(row.nfe <= 20 for row in decode(TOY, get("saber"), ROWS, length=20))
+@pytest.mark.parametrize(
+    ("start", "decided", "rest"), [(3, [], 0), (50, [2], 0), (0, [5], 0), (0, [5], 4), (2, [0, 5], None)]
+)
+def test_the_certainty_prior_at_its_edges(start, decided, rest):
+    """All left of the window is known, also where there is no text; what is right of the row is, once its last position
+    is."""
+    s, _ = window(*[0.5] * 6)
+    s = replace(s, position=s.position + start, open=torch.tensor([[i not in decided for i in range(6)]]))
+    s = replace(s, rest=None if rest is None else torch.tensor([rest]))
+    over = 5 in decided and not rest
+    known = [j for j in range(-13, 19) if j < 0 or j in decided or (j > 5 and over)]
+    by_hand = [sum(math.exp(-((i - j) ** 2) / 8) for j in known) for i in range(6)]
+    assert get("certainty_prior:sigma=2.0").density(s)[0].tolist() == pytest.approx(by_hand, abs=1e-4)
+
+
+def saber_window(open_, *confidences):
+    s, p = window(*confidences)
+    opened = torch.tensor([[i in open_ for i in range(len(confidences))]])
+    return replace(s, editable=torch.ones_like(s.open), open=opened, confidence=(~opened * 0.9).float()), p
+
+
+def decided(s):
+    return (~s.open)[0].nonzero().flatten().tolist()
+
+
+def test_saber_takes_back_what_fell_most_in_one_forward_what_is_new_included():
+    d, (s, p) = get("saber"), saber_window(range(5), 0.9, 0.8, 0.7, 0.6, 0.5)
+    s = d.step(d.begin(d.init(s)), p)
+    assert decided(s) == [0]  # two come in, and with nothing before the less sure of them is taken back
+    t = d.step(s, saber_window((), 0.3, 0.85, 0.95, 0.6, 0.5)[1])
+    assert decided(t) == [1, 2]  # only 2 is above the mean of 0.9, so the best two are taken; 0 has fallen by 0.6
+    u = d.step(s, saber_window((), 0.95, 0.2, 0.1, 0.55, 0.45)[1])  # 3 and 4 fall by 0.05, and 0 rises
+    assert decided(u) in ([0, 3], [0, 4])
+
+
+def test_saber_s_mean_is_over_what_is_decided_now():
+    """0.4 was taken back and counts no more; the mean of 0.9 and 0.6 is 0.75."""
+    d, (s, p) = get("saber:at_least=1"), saber_window((1, 2, 3, 4), 0.9, 0.76, 0.78, 0.74, 0.7)
+    s = replace(d.begin(d.init(s)), confidence=torch.tensor([[0.9, 0.4, 0, 0, 0]]))
+    s = replace(s, memo=s.memo._replace(here=d.counted(saber_window((1, 2, 3, 4), *[0.9] * 5)[0])))
+    assert (float(s.memo.here.total), int(s.memo.here.number)) == (pytest.approx(0.9), 1)
+    s = replace(s, memo=s.memo._replace(earlier=Sum(torch.tensor([0.6], dtype=torch.double), torch.tensor([1]))))
+    new = d.step(s, p)
+    assert int((s.open & ~new.open).sum()) == 1  # 1 and 2 are above 0.75, and one position is taken back
+    assert decided(d.step(replace(s, memo=s.memo._replace(before=torch.tensor([[0.0, 2, 0, 0, 0]]))), p)) == [0, 2]
+
+
+def test_saber_leaves_a_window_that_it_has_filled_and_ends():
+    d, (s, p) = get("saber"), saber_window((0, 1), 0.9, 0.8, 0.7)
+    assert decided(d.step(d.begin(d.init(s)), p)) == [0, 1, 2]
+    for at_least in (1, 2, 5):
+        assert all(row.nfe <= 20 for row in decode(TOY, get("saber", at_least=at_least), ROWS, length=20))
 
 
 # --- recorded ------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the golden data is not here")
-@pytest.mark.parametrize(("reference", "passed", "flagged", "skipped"), [("dinfer", 17, 0, 0), ("klass", 8, 2, 0), ("diffusers", 10, 0, 0)])
+@pytest.mark.parametrize(("reference", "passed", "flagged", "skipped"), [
+    ("adablock", 3, 0, 0), ("diffusers", 10, 0, 0), ("dinfer", 17, 0, 0), ("dus", 3, 0, 0), ("klass", 8, 2, 0),
+    ("local_leap", 3, 0, 0), ("pc_sampler", 3, 0, 0), ("saber", 2, 1, 0),
+    ("slow_fast", 1, 2, 0),
+])
 def test_recorded_runs(reference, passed, flagged, skipped):
     found = [r.status for r in replay(SHARED, reference)]
     assert [found.count(s) for s in ("passed", "reference_bug", "skipped", "failed")] == [passed, flagged, skipped, 0]

@@ -15,13 +15,16 @@ from decoders_bench.golden.steps import state
 
 
 def acceptance(case: Case, models: Models) -> str:
-    """Which positions are accepted, and with which tokens where those are the likeliest; noise is not compared. The logits of the
-    transformers cases are those after the temperature. Raises `MismatchError`."""
+    """Which positions are accepted, and with which tokens where those are the likeliest; noise is not compared. The
+    logits of the transformers cases are those after the temperature. Ours has one step more than the scheduler, with
+    the same temperatures before it, as the last one commits everything, which there is the pipeline's part. Raises
+    `MismatchError`."""
     q, expected = case.params, case.need("expected")
     logits = case.tensors()["logits"].double()
     before = torch.tensor(rows(case.need("expected", "current" if "current" in expected else "before")))
     t_max, t_min = (float(q.get(key, 1.0)) for key in ("t_max", "t_min"))
-    decoder = Gemma(block_steps=q.get("num_inference_steps", 48), bound=q["entropy_bound"], t_max=t_max, t_min=t_min)
+    steps = q.get("num_inference_steps", 48)
+    decoder = Gemma(block_steps=steps + 1, bound=q["entropy_bound"], t_max=t_max, t_min=t_min - (t_max - t_min) / steps)
     s = decoder.begin(noise(before, torch.ones_like(before).bool(), logits.shape[-1], q.get("timestep", 0)))
     p = Pred(logits, torch.arange(logits.shape[1]).expand(len(before), -1), logits.shape[1])
     accepted = ~decoder.step(s, p).open

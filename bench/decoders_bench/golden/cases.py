@@ -27,6 +27,11 @@ class MismatchError(Exception):
         self.reason, self.step = reason, step
 
 
+class WrongReferenceError(Exception):
+    """A case that the replay finds to be a reference's bug, though the data does not say so: what the paper says, and
+    where."""
+
+
 @dataclass(frozen=True)
 class Case:
     """One case file."""

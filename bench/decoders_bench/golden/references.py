@@ -20,6 +20,8 @@ from decoders_bench.golden.forwards import model_check
 from decoders_bench.golden.models import Models
 from decoders_bench.golden.revision import p2, remdm, wino
 from decoders_bench.golden.selectors import diffusers, dinfer, klass
+from decoders_bench.golden.shelf import adablock, dus, local_leap, pc_sampler, saber
+from decoders_bench.golden.slow_fast import slow_fast
 from decoders_bench.golden.speculation import llada2_s2d2, s2d2
 from decoders_bench.golden.steps import posterior, quotas, selection
 from decoders_bench.golden.trajectory import Job, Setup, free, trajectory
@@ -151,21 +153,27 @@ def pinned(case: Case, tokens: dict[str, int]) -> Case:
 
 
 REFERENCES: dict[str, Callable[[Case, Models], str]] = {
+    "adablock": adablock,
     "diffusers": diffusers,
     "dinfer": dinfer,
     "dream": dream,
+    "dus": dus,
     "fast_dllm": fast_dllm,
     "klass": klass,
     "llada": llada,
     "llada2": llada2,
     "llada2_s2d2": llada2_s2d2,
+    "local_leap": local_leap,
     "mdlm": posterior,
     "model_check": model_check,
     "p2": p2,
+    "pc_sampler": pc_sampler,
     "prophet": prophet,
     "remdm": remdm,
     "s2d2": s2d2,
+    "saber": saber,
     "sdar": sdar,
+    "slow_fast": slow_fast,
     "transformers": acceptance,
     "wino": wino,
 }

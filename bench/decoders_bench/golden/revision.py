@@ -16,15 +16,18 @@ from decoders import Pred, get
 from decoders.caches.none import NoCache
 from decoders.core import Forward, Session, SessionSpec, Trace
 from decoders.models.adapter import TransformersModel
-from decoders.strategies.remdm import ReMDM, nucleus, posterior
-from decoders_bench.golden.cases import Case, MismatchError, SkipError, rows
+from decoders.strategies.mdlm import nucleus
+from decoders.strategies.remdm import ReMDM, posterior
+from decoders_bench.golden.cases import Case, MismatchError, SkipError, WrongReferenceError, rows
 from decoders_bench.golden.models import Models
-from decoders_bench.golden.steps import chances, check
+from decoders_bench.golden.steps import TOLERANCE, chances, check
 from decoders_bench.golden.trajectory import Job, Setup, free, job_of
 
 
 def remdm(case: Case, models: Models) -> str:
-    """Its distribution at every position when time goes from t to s. Raises `MismatchError` or `SkipError`."""
+    """Its distribution at every position when time goes from t to s. Raises `MismatchError`, `SkipError`, or
+    `WrongReferenceError` where the recorded chances are none: then the reference's sigma is beyond its bound, which its
+    forward-backward corrector does not heed."""
     q, tensors = case.params, case.tensors()
     tokens = torch.tensor(rows(case.need("expected", "tokens")))
     open = tokens == case.mask_id
@@ -33,6 +36,11 @@ def remdm(case: Case, models: Models) -> str:
     confidence = -tensors["conf"] if "conf" in tensors else torch.zeros(tokens.shape)
     t, s = (torch.full((len(tokens), 1), float(q[x]), dtype=torch.double) for x in "ts")
     ours = posterior(p.logits.softmax(-1), tokens, open, case.mask_id, decoder(case).rates(t, s, confidence, ~open))
+    unmasked = rows(case.need("expected").get("p_unmask") or [[]])
+    most = max((x for row in unmasked for x in row if x is not None), default=0.0)
+    if most > 1 + TOLERANCE:
+        bound = "sigma is at most (1 - alpha_s) / alpha_t (2503.00307, section 3)"
+        raise WrongReferenceError(f"a position is unmasked with probability {most:.3g}; {bound}")
     check("the posterior", ours, tensors["posterior"])
     chances(case, ours)
     return ""
@@ -71,10 +79,12 @@ def p2(case: Case, models: Models) -> str:
     q = case.params
     if q.get("tau"):
         raise SkipError(f"tau {q['tau']}: its random numbers cannot be drawn again")
-    if q.get("kappa_fn", "identity") != "identity" or q.get("score_fn", "logP") != "logP":
+    scores = {"logP": "drawn", "diff_top2": "diff_top2"}
+    if q.get("kappa_fn", "identity") != "identity" or q.get("score_fn", "logP") not in scores:
         raise SkipError(f"kappa {q.get('kappa_fn')}, score {q.get('score_fn')}: they do not exist here")
     planned = bool(q.get("planner"))
-    decoder = get("p2", steps=q["num_steps"], eta=q["eta"], planner="forward" if planned else "self", score="drawn")
+    planner, score = "forward" if planned else "self", scores[q.get("score_fn", "logP")]
+    decoder = get("p2", steps=q["num_steps"], eta=q["eta"], planner=planner, score=score)
     job = job_of(case, models, Setup(decoder, Pred.best, cache=NoCache()))
     if not planned:
         free(job)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from decoders_bench.golden.cases import MismatchError, SkipError, find, read
+from decoders_bench.golden.cases import MismatchError, SkipError, WrongReferenceError, find, read
 from decoders_bench.golden.models import Models
 from decoders_bench.golden.references import REFERENCES
 
@@ -52,6 +52,8 @@ def replay_case(reference: str, path: Path, models: Models) -> Result:
         note, step = adapter(case, models), None
     except SkipError as e:
         return Result(reference, name, "skipped", str(e))
+    except WrongReferenceError as e:
+        return Result(reference, name, "reference_bug", str(e))
     except Exception as e:  # a case may be anything; whatever goes wrong in it is its own failure
         reason = e.reason if isinstance(e, MismatchError) else f"{type(e).__name__}: {e}"
         note, step = " ".join(reason.split()), e.step if isinstance(e, MismatchError) else None

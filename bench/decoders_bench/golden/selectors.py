@@ -60,35 +60,36 @@ class Remembering(Decoder):
 
 def klass(case: Case, models: Models) -> str:
     q = case.params
-    if q["temperature"] or q["alg"] != "klass" or q["unmask_strategy"] != "all":
-        raise SkipError(f"alg {q['alg']}, unmask_strategy {q['unmask_strategy']}, temperature {q['temperature']} do not exist here")
-    rule = KLASS(tau=q["conf_threshold"], eps=q["kl_threshold"], history=q["kl_history_length"], steps=q["steps"])
+    temperature, unmask = q.get("temperature", 0.0), q.get("unmask_strategy", "all")
+    if temperature or q["alg"] != "klass" or unmask == "random":
+        raise SkipError(f"alg {q['alg']}, unmask_strategy {unmask}, temperature {temperature} cannot be replayed")
+    tau, eps, history = q["conf_threshold"], q["kl_threshold"], q["kl_history_length"]
+    rule = KLASS(tau=tau, eps=eps, history=history, unmask=unmask, steps=q["steps"])
     blocks = q["gen_length"] // q["block_length"]
     return trajectory(case, models, Setup(Remembering(rule, q["block_length"], blocks), Pred.best))
 
 
 def dinfer(case: Case, models: Models) -> str:
+    """A hierarchy without a threshold has one that nothing exceeds."""
     q, function = case.params, case.need("reference", "function")
     if "Credit" in function:
         decoder = get("credit", tau=q["threshold"], alpha=q["credit_alpha"], decay=q["decay_beta"], gamma=q["boost_gamma"])
     elif "ierarchy" in function:
-        decoder = get("hierarchy", tau=q["threshold"], low=q.get("low_threshold", 0.0), remask=q.get("remask_threshold", 0.0))
+        low, remask = (q.get(f"{x}_threshold", 0.0) for x in ("low", "remask"))
+        decoder = get("hierarchy", tau=q.get("threshold", 1.0), low=low, remask=remask)
     else:
         decoder = get("credit", tau=q["threshold"], alpha=0.0)
     return steps(case, decoder)
 
 
 def diffusers(case: Case, models: Models) -> str:
-    """The scheduled number of tokens a step is the same in every step of these cases."""
     q = case.params
     if "EntropyBound" in case.need("reference", "function"):
         return acceptance(case, models)
     if "mask_token_id" not in q:
         return uniform_refinement(case)
-    number, rest = divmod(q["block_length"], q["num_inference_steps"])
-    if rest:
-        raise SkipError(f"{q['num_inference_steps']} steps do not divide a block of {q['block_length']}")
-    return steps(case, get("llada2", tau_mask=q["threshold"], tau_edit=q.get("editing_threshold", 2.0), at_least=number))
+    edit, number = q.get("editing_threshold", 2.0), q["num_inference_steps"]
+    return steps(case, get("llada2", tau_mask=q["threshold"], tau_edit=edit, block_steps=number))
 
 
 def steps(case: Case, decoder: Decoder) -> str:
@@ -101,7 +102,7 @@ def steps(case: Case, decoder: Decoder) -> str:
         end = begin + logits.shape[1]
         s = state(before[:, begin:end], case.mask_id, logits.shape[-1])
         given = torch.tensor(case.params.get("prompt_mask", [0] * logits.shape[1])).bool()
-        s = replace(s, editable=~given.expand_as(s.open), step=s.step + k)
+        s = replace(s, editable=~given.expand_as(s.open), step=s.step + recorded.get("timestep", k))
         s = replace(s, memo=memo) if k else decoder.begin(decoder.init(s))
         t = decoder.step(s, Pred(logits, torch.arange(logits.shape[1]).expand(len(before), -1), logits.shape[1]))
         memo = t.memo

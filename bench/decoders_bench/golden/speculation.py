@@ -227,13 +227,15 @@ def llada2_s2d2(case: Case, models: Models) -> str:
 
 
 def estimators(case: Case) -> str:
-    """Every estimator and score on given logits. Raises `MismatchError`."""
+    """Every estimator and score on given logits, of the recorded span: an input, and maybe only the beginning of the run
+    of masks. Raises `MismatchError`."""
     q, logits = case.params, case.tensors()["logits"]
     masked, span = torch.tensor([case.need("block", "masked")]), case.need("block", "span")
     s = state(torch.where(masked, case.mask_id, 0), case.mask_id, logits.shape[-1])
     p = Pred(logits, torch.arange(logits.shape[1])[None], logits.shape[1])
     tokens, confidence = p.best()
-    same("the span", first_run(s.open)[0].nonzero().flatten().tolist(), span, 0)
+    same("the span", first_run(s.open)[0].nonzero().flatten().tolist()[: len(span)], span, 0)
+    asked = torch.isin(torch.arange(logits.shape[1]), torch.tensor(span))[None]
     same("the drafts", tokens[0].tolist(), case.need("expected", "draft_tokens"), 0)
     check("the confidence", confidence[0], torch.tensor(case.need("expected", "draft_confidence")), RTOL)
     for theirs, found in case.need("expected", "by_estimator").items():
@@ -241,12 +243,12 @@ def estimators(case: Case) -> str:
         value = q.get(parameter, ESTIMATORS[name][1])
         alpha = acceptance(name, value, s, p, confidence)  # type: ignore[arg-type]
         check(f"{name}: alpha", alpha[0, span], torch.tensor(found["alpha"]), RTOL)
-        same(f"{name}: the expected length", float(expected_length(alpha, first_run(s.open))), found["k_hat"], 0)
+        same(f"{name}: the expected length", float(expected_length(alpha, asked)), found["k_hat"], 0)
         for kind, score in found["scores"].items():
             _, cost, c = kind.split("_")
             route = Score(estimator=name, parameter=value, dynamic=cost == "dynamic", cost=float(c[1:]))  # type: ignore[arg-type]
             draft = Draft.of(s, p, 1, True, q["confidence_threshold"])
-            same(f"{name}, {kind}: the score", float(route.score(s, p, draft)), score, 0)
+            same(f"{name}, {kind}: the score", float(route.worth(s, p, draft, asked)), score, 0)
     return ""
 
 

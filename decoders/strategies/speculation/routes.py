@@ -78,9 +78,13 @@ class Score(Route):
 
     def score(self, s: State, p: Pred, draft: Draft) -> Tensor:
         """(B,): how many drafts of the leftmost open run are likely to be accepted, less the cost."""
+        return self.worth(s, p, draft, first_run(s.open))
+
+    def worth(self, s: State, p: Pred, draft: Draft, span: Tensor) -> Tensor:
+        """(B,): the score of the drafts of `span (B, W)`."""
         alpha = acceptance(self.estimator, self.parameter, s, p, draft.confidence)
         cost = self.cost * (s.open & draft.sure).sum(-1) if self.dynamic else self.cost
-        return expected_length(alpha, first_run(s.open)) - cost
+        return expected_length(alpha, span) - cost
 
     def __call__(self, s: State, p: Pred, draft: Draft, memo: Any) -> tuple[Tensor, Any]:
         return self.score(s, p, draft) >= self.on, memo

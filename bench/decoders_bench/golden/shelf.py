@@ -1,0 +1,110 @@
+"""Replay of whole runs of published decoders by their authors' code: AdaBlock, LocalLeap, DUS, PC-Sampler, Saber.
+
+Each adapter names the options of ours that stand for the reference's constants; where those differ from our defaults,
+ours follow the paper, and the strategy says so.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from decoders import Decoder, Pred, Query, State, get
+from decoders.core import Whole, Windows
+from decoders.strategies.saber import Running, Saber, Sum
+from decoders_bench.golden.cases import Case, MismatchError, WrongReferenceError
+from decoders_bench.golden.models import Models
+from decoders_bench.golden.trajectory import Setup, free, job_of, trajectory
+
+
+def run(case: Case, models: Models, decoder: Decoder) -> str:
+    """In blocks of the reference's length. Raises `MismatchError`."""
+    return trajectory(case, models, Setup(decoder, Pred.best, case.params.get("block_length")))
+
+
+def adablock(case: Case, models: Models) -> str:
+    q = case.params
+    return run(case, models, get(
+        "ada_block", delimiters=tuple(q["delimiter_ids"]), tau=q["delimiter_threshold"], block=q["init_block_length"],
+        look=int(0.25 * q["gen_length"]), base=get("threshold", tau=q["threshold"]),
+    ))
+
+
+def local_leap(case: Case, models: Models) -> str:
+    q = case.params
+    return run(case, models, get("local_leap", tau=q["threshold"], relaxed=q["relaxed_threshold"], radius=q["radius"]))
+
+
+def dus(case: Case, models: Models) -> str:
+    return run(case, models, get("dus", base=case.params["base"], merge=True))
+
+
+def pc_sampler(case: Case, models: Models) -> str:
+    """A token that the corpus lacks has 1e-9 in the reference, as in a corpus of 1e9 tokens, and 1e-9 is added to every
+    frequency; only to that one it matters."""
+    q = case.params
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = Path(folder) / "corpus.safetensors"
+        save_file({"frequency": case.tensors()["frequency"]}, corpus)
+        decoder = get("pc_sampler", steps=q["steps"], decay=q["lambd"], cap=q["alpha"], corpus=str(corpus), absent=2e-9)
+    return run(case, models, decoder)
+
+
+class Reached(NamedTuple):
+    """How far the reference of Saber has come, and what ours keeps."""
+
+    block: Tensor  # (B,) long
+    inner: Any
+
+
+@dataclass(frozen=True)
+class WholeSaber(Decoder):
+    """Saber as its reference runs it in blocks: what is taken back may be in an earlier block, what was taken back
+    still counts in the mean, and in the first forward of a later block nothing of that block is taken back."""
+
+    saber: Saber
+    block: int
+
+    def windows(self, asked: Windows, block_causal: bool) -> Windows:
+        return Whole()
+
+    def init(self, s: State) -> State:
+        return replace(s, memo=Reached(torch.zeros_like(s.size), self.saber.init(s).memo))
+
+    def query(self, s: State) -> Query:
+        return self.saber.query(s)
+
+    def step(self, s: State, p: Pred) -> State:
+        m: Reached = s.memo
+        number = torch.arange(s.tokens.shape[1]) // self.block
+        block = torch.where((s.open & (number <= m.block[:, None])).any(-1), m.block, m.block + 1)
+        entered = (number == block[:, None]) & (number > m.block[:, None])
+        memo: Running = m.inner._replace(before=torch.where(entered, -torch.inf, m.inner.before))
+        ever = s.editable & (s.confidence > 0)  # a position that is opened again keeps its confidence
+        memo = memo._replace(here=Sum(torch.where(ever, s.confidence, 0.0).double().sum(-1), ever.sum(-1)))
+        here = number <= block[:, None]
+        t = self.saber.step(replace(s, open=s.open & here, editable=s.editable & here, memo=memo), p)
+        return replace(t, open=t.open | (s.open & ~here), editable=s.editable, memo=Reached(block, t.memo))
+
+
+def saber(case: Case, models: Models) -> str:
+    """Where fewer positions are open than it commits at least, the reference overwrites decided ones. Raises
+    `MismatchError`, or `WrongReferenceError` where it differs by nothing but that."""
+    least, canvases = case.params["n"], case.need("expected", "canvases")
+    decoder = WholeSaber(Saber(at_least=least), case.params["block_length"])
+    try:
+        free(job_of(case, models, Setup(decoder, Pred.best)))
+    except MismatchError as e:
+        left = [canvas.count(case.mask_id) for canvas in canvases]
+        if e.step != len(canvases) - 1 or left[-2] >= least or len(left) != case.need("expected", "nfe"):
+            raise
+        why = f"its last forward overwrites decided tokens, for {left[-2]} positions are open and it takes {least}"
+        line = "what is unmasked was masked before (2510.18165, adaptive acceleration)"
+        raise WrongReferenceError(f"{why}; {line}") from e
+    return "with what the reference takes back in earlier blocks, and still counts in its mean"
