@@ -182,7 +182,7 @@ BAD = {
     "too long": ({"infill": [1] * 17}, "infill has 17 positions, and max_tokens is 16"),
     "constraint": ({"constraint": "grammar:x"}, "constraint must be regex:PATTERN or json:SCHEMA"),
     "no schema": ({"constraint": "json:{"}, "is no JSON"),
-    "too short": ({"constraint": "regex:a{200}"}, "and there is room for 16"),
+    "too short": ({"constraint": "regex:a{30}"}, "and there is room for 16"),
     "windows of one": ({"decoder": "hybrid", "infill": [1, 5]}, "say ar=wide"),
 }
 
