@@ -36,7 +36,8 @@ class Views:
     group: Tensor | None = None  # (n,) long; none: nothing was drawn, and the sum is exact
 
     def total(self, terms: Tensor) -> tuple[float, float]:
-        """The estimate from the views' `terms (m,)` double, and its standard error: nan where there is but one group of draws."""
+        """The estimate from the views' `terms (m,)` double, and its standard error: nan where there is but one group of
+        draws."""
         parts = self.weight * terms[self.which]
         if self.group is None:
             return float(parts.sum()), 0.0
@@ -82,9 +83,9 @@ class Causal:
 
 @dataclass(frozen=True)
 class Masked:
-    """The bound of absorbing diffusion in the form of Nie et al. 2025, 2502.09992, Algorithm 3 (Ou et al. 2024, 2406.03736): of L tokens
-    l are masked, l being uniform in 1 to L, and L / l times the log-probability of those is averaged. Where there are no more masks than
-    draws, all of them are looked at, and the average is exact."""
+    """The bound of absorbing diffusion in the form of Nie et al. 2025, 2502.09992, Algorithm 3 (Ou et al. 2024,
+    2406.03736): of L tokens l are masked, l being uniform in 1 to L, and L / l times the log-probability of those is
+    averaged. Where there are no more masks than draws, all of them are looked at, and the average is exact."""
 
     mask_id: int
 
@@ -114,13 +115,14 @@ class Masked:
 
 @dataclass(frozen=True)
 class Uniform:
-    """The bound of uniform diffusion in continuous time, Schiff et al. 2024, 2412.10193, Equation 18: at a time t, uniform in 0 to 1,
-    each of L tokens is replaced by one of all V with probability t, and the rates at which the true and the predicted reverse process
-    leave each token are compared. It is the same for every schedule of the noise.
+    """The bound of uniform diffusion in continuous time, Schiff et al. 2024, 2412.10193, Equation 18: at a time t,
+    uniform in 0 to 1, each of L tokens is replaced by one of all V with probability t, and the rates at which the true
+    and the predicted reverse process leave each token are compared. It is the same for every schedule of the noise.
 
-    At small times there is seldom anything to find, and then it counts as 1 / t. So the number n of replaced tokens is drawn instead,
-    uniform in 1 to L, and t given n with the density that takes that factor in, the n-th of L uniform numbers in order, and t L / n times
-    the rates is averaged; what a text says in which nothing is replaced is added, 1 / (L + 1) of it."""
+    At small times there is seldom anything to find, and then it counts as 1 / t. So the number n of replaced tokens is
+    drawn instead, uniform in 1 to L, and t given n with the density that takes that factor in, the n-th of L uniform
+    numbers in order, and t L / n times the rates is averaged; what a text says in which nothing is replaced is added, 1
+    / (L + 1) of it."""
 
     vocab: int
 
@@ -154,9 +156,9 @@ def log_probability(logits: Tensor, token: Tensor) -> Tensor:
 
 
 def rate_divergence(logits: Tensor, truth: Tensor, shown: Tensor, t: Tensor) -> Tensor:
-    """(R,) double: the integrand of the bound at time `t (R,)` for rows of `logits (R, V)`: the sum over the V - 1 other tokens y of
-    q(y) - r(y) + r(y) log(r(y) / q(y)), by 1 / (V (1 - t)). r and q are the ratios, of y to the token that is `shown`, of
-    V (1 - t) x + t for the true token's one-hot x and for the predicted x."""
+    """(R,) double: the integrand of the bound at time `t (R,)` for rows of `logits (R, V)`: the sum over the V - 1
+    other tokens y of q(y) - r(y) + r(y) log(r(y) / q(y)), by 1 / (V (1 - t)). r and q are the ratios, of y to the token
+    that is `shown`, of V (1 - t) x + t for the true token's one-hot x and for the predicted x."""
     V, kept = logits.shape[-1], (1 - t).clamp(min=1e-9)
     noise = t.clamp(min=1e-12)
     k = V * kept / noise  # everything below is divided by the noise
@@ -175,7 +177,8 @@ def rate_divergence(logits: Tensor, truth: Tensor, shown: Tensor, t: Tensor) -> 
 
 
 def summed(p: Pred, f: Callable[..., Tensor], *of: Tensor) -> Tensor:
-    """(B,) double: `f(logits, *of)` of every logit row that was wanted, summed over its piece. All of `of` are (B, W)."""
+    """(B,) double: `f(logits, *of)` of every logit row that was wanted, summed over its piece. All of `of` are (B,
+    W)."""
     rows = p.logits.flatten(0, 1)
     n = max(CHUNK // rows.shape[-1], 1)
     parts = zip(*(x.split(n) for x in (rows, *map(p.gather, of))), strict=True)
@@ -184,12 +187,13 @@ def summed(p: Pred, f: Callable[..., Tensor], *of: Tensor) -> Tensor:
 
 
 def ladder(piece: Piece, draws: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(n,) double, the share of the piece that each draw hides; (n, L) double, uniform: what is hidden first has the least; (n,) long,
-    the group of each draw. n is at least `draws`, and even.
+    """(n,) double, the share of the piece that each draw hides; (n, L) double, uniform: what is hidden first has the
+    least; (n,) long, the group of each draw. n is at least `draws`, and even.
 
-    Within a group the shares are evenly spaced from a random start on, and each draw has an opposite, which hides the rest of the share in
-    the reverse order, so that between them they hide every position about equally often. All is a hash of the seed, of what the piece
-    stands behind and of its start: answers to one question are compared under the same masks, and a batch changes nothing."""
+    Within a group the shares are evenly spaced from a random start on, and each draw has an opposite, which hides the
+    rest of the share in the reverse order, so that between them they hide every position about equally often. All is a
+    hash of the seed, of what the piece stands behind and of its start: answers to one question are compared under the
+    same masks, and a batch changes nothing."""
     pairs = max((draws + 1) // 2, 1)
     groups = min(GROUPS, pairs)
     each = -(-pairs // groups)
@@ -215,15 +219,17 @@ def ranks(u: Tensor) -> Tensor:
 
 
 def in_order_of(first: Tensor, u: Tensor, which: Tensor) -> Tensor:
-    """(n,) double: of L uniform numbers the `which (n,)`th in order, counted from 1. It is the product over j from there to L of the
-    j-th root of a uniform number; the first of those, which matters most, is `first (n,)`, the others are of `u (n, L)`."""
+    """(n,) double: of L uniform numbers the `which (n,)`th in order, counted from 1. It is the product over j from
+    there to L of the j-th root of a uniform number; the first of those, which matters most, is `first (n,)`, the others
+    are of `u (n, L)`."""
     j, tiny = torch.arange(1, u.shape[1] + 1), torch.finfo(torch.double).tiny
     chosen = torch.where(j == which[:, None], first[:, None], torch.where(j > which[:, None], u, 1.0))
     return (chosen.clamp(min=tiny).log() / j).sum(-1).exp()
 
 
 def key_of(piece: Piece, seed: int) -> Tensor:
-    """() long. Where next to nothing was given, as in a text that is measured as a whole, its own tokens count instead."""
+    """() long. Where next to nothing was given, as in a text that is measured as a whole, its own tokens count
+    instead."""
     told = torch.tensor(piece.tokens[: piece.given] if piece.given > 1 else piece.tokens)
     place = scramble(torch.arange(len(told)) + piece.start)
     return scramble(scramble(told ^ place).sum() + seed)

@@ -32,7 +32,8 @@ class Likelihood:
     nats: float
     """The log-likelihood, or a lower bound of it."""
     error: float
-    """Its standard error, from the spread of independent groups of draws; 0 if nothing was drawn, nan if there was one group."""
+    """Its standard error, from the spread of independent groups of draws; 0 if nothing was drawn, nan if there was one
+    group."""
     exact: bool
     """It is no bound but the log-likelihood itself: of a causal model, or of single masked tokens."""
     tokens: int
@@ -47,19 +48,20 @@ class Likelihood:
 
 @torch.inference_mode()
 def likelihoods(
-    model: Model, pairs: Sequence[Pair], *, draws: int = DRAWS, batch: int = BATCH, seed: int = 0, block: int | None = None,
-    progress: Callable[[int], object] | None = None,
+    model: Model, pairs: Sequence[Pair], *, draws: int = DRAWS, batch: int = BATCH, seed: int = 0,
+    block: int | None = None, progress: Callable[[int], object] | None = None,
 ) -> list[Likelihood]:
     """log p(answer | given) of every pair, in nats.
 
-    Causal models (a block of attention of one position) give it exactly, in one forward. Of masked models it is the bound of LLaDA
-    (`bounds.Masked`), averaged over all masks where a piece has no more of them than `draws`, else over `draws` of them; of models of
-    uniform noise it is that of UDLM (`bounds.Uniform`), always drawn. Block-causal models take block after block, each given those
-    before it; `block` is its size where the model leaves it to the windows. `batch` rows are run at a time, of any pairs; a number
-    does not depend on that, nor on the pairs beside it, except by the rounding of the model's own arithmetic. `progress` hears how many
-    more pairs are done.
+    Causal models (a block of attention of one position) give it exactly, in one forward. Of masked models it is the
+    bound of LLaDA (`bounds.Masked`), averaged over all masks where a piece has no more of them than `draws`, else over
+    `draws` of them; of models of uniform noise it is that of UDLM (`bounds.Uniform`), always drawn. Block-causal models
+    take block after block, each given those before it; `block` is its size where the model leaves it to the windows.
+    `batch` rows are run at a time, of any pairs; a number does not depend on that, nor on the pairs beside it, except
+    by the rounding of the model's own arithmetic. `progress` hears how many more pairs are done.
 
-    Raises `UsageError` for answers that have no likelihood (`check_pair`), and for a model whose predictions are no numbers."""
+    Raises `UsageError` for answers that have no likelihood (`check_pair`), and for a model whose predictions are no
+    numbers."""
     for name, value in (("draws", draws), ("batch", batch)):
         if value < 1:
             raise UsageError(f"{name} must be at least 1, not {value}")
@@ -96,13 +98,13 @@ class Tally:
     def told(self, tokens: int) -> Likelihood:
         """Raises `UsageError` if it is no number."""
         if math.isnan(self.nats):
-            raise UsageError("the model's predictions are not finite numbers, so there is no likelihood; its weights may be damaged")
+            raise UsageError("the model's predictions are not finite numbers, so there is no likelihood")
         return Likelihood(self.nats, math.sqrt(self.variance), self.exact, tokens, self.forwards)
 
 
 def check_pair(model: Model, given: Sequence[int], answer: Sequence[int]) -> None:
-    """Raises `UsageError` if there is no likelihood of an answer: it is empty, a token is none of the model's or the mask, or the model is
-    causal and nothing is given for the first token to follow from."""
+    """Raises `UsageError` if there is no likelihood of an answer: it is empty, a token is none of the model's or the
+    mask, or the model is causal and nothing is given for the first token to follow from."""
     if not answer:
         raise UsageError("there is no likelihood of an empty answer")
     if any(not 0 <= t < model.vocab for t in (*given, *answer)):
@@ -110,7 +112,7 @@ def check_pair(model: Model, given: Sequence[int], answer: Sequence[int]) -> Non
     if model.mask_id is not None and not is_causal(model) and model.mask_id in (*given, *answer):
         raise UsageError("a text holds the mask token, so its likelihood cannot be estimated by masking")
     if is_causal(model) and not given:
-        raise UsageError("a causal model predicts a token from what is left of it, and nothing is given to the first one")
+        raise UsageError("a causal model predicts from what is left of a token, and nothing is given to the first one")
 
 
 def in_order(model: Model, pairs: Sequence[Pair], block: int | None) -> list[tuple[int, Piece]]:
@@ -120,7 +122,8 @@ def in_order(model: Model, pairs: Sequence[Pair], block: int | None) -> list[tup
 
 
 def terms(
-    model: Model, bound: Bound, parts: Sequence[tuple[int, Piece]], views: Sequence[Views], batch: int, block: int | None
+    model: Model, bound: Bound, parts: Sequence[tuple[int, Piece]], views: Sequence[Views], batch: int,
+    block: int | None,
 ) -> list[Tensor]:
     """(m,) double of each piece: what its m views come to."""
     stay = STAY if model.block_causal and "store" in model.capabilities else 1
@@ -141,8 +144,8 @@ def terms(
 
 
 def laid_out(rows: Rows, of: Sequence[tuple[Views, Tensor, int]]) -> tuple[Tensor, Tensor, Tensor]:
-    """(B, W) long, (B, W) bool and (B,) double: what the rows show, what is wanted of them and their levels, of each the view whose number
-    is the `step`th; rows that have no more want nothing."""
+    """(B, W) long, (B, W) bool and (B,) double: what the rows show, what is wanted of them and their levels, of each
+    the view whose number is the `step`th; rows that have no more want nothing."""
     shown, want = rows.truth.cpu().clone(), torch.zeros(rows.at.shape, dtype=torch.bool)
     level = torch.ones(len(want), dtype=torch.double)
     for b, (views, numbers, step) in enumerate(of):
@@ -154,12 +157,13 @@ def laid_out(rows: Rows, of: Sequence[tuple[Views, Tensor, int]]) -> tuple[Tenso
 
 @torch.inference_mode()
 def greedy(
-    model: Model, pairs: Sequence[Pair], *, batch: int = BATCH, seed: int = 0, block: int | None = None, never: tuple[int, ...] = (),
-    progress: Callable[[int], object] | None = None,
+    model: Model, pairs: Sequence[Pair], *, batch: int = BATCH, seed: int = 0, block: int | None = None,
+    never: tuple[int, ...] = (), progress: Callable[[int], object] | None = None,
 ) -> list[bool]:
-    """Whether each answer is what the model itself says, without sampling, in as many positions: a causal model the likeliest token after
-    the truth, all others at each forward that token of which they are surest (LLaDA's way, `llada`; block after block where they
-    are block-causal). A row is looked at until it says otherwise. `never`: tokens that are never generated.
+    """Whether each answer is what the model itself says, without sampling, in as many positions: a causal model the
+    likeliest token after the truth, all others at each forward that token of which they are surest (LLaDA's way,
+    `llada`; block after block where they are block-causal). A row is looked at until it says otherwise. `never`: tokens
+    that are never generated.
 
     Raises `UsageError` for answers that have no likelihood (`check_pair`)."""
     for pair in pairs:
@@ -168,9 +172,10 @@ def greedy(
     said = [True] * len(pairs)
     for first in range(0, len(parts), batch):
         some = parts[first : first + batch]
-        rows = Rows(model, [piece for _, piece in some], block)
-        for (i, _), right in zip(some, agrees(rows, blanks(model, [piece for _, piece in some], seed), never).tolist(), strict=True):
-            said[i] = said[i] and right
+        of = [piece for _, piece in some]
+        right = agrees(Rows(model, of, block), blanks(model, of, seed), never)
+        for (i, _), agreed in zip(some, right.tolist(), strict=True):
+            said[i] = said[i] and agreed
         if progress:
             progress(len(some))
     return said

@@ -35,8 +35,9 @@ def is_causal(model: Model) -> bool:
 def pieces(model: Model, given: Sequence[int], answer: Sequence[int], block: int | None = None) -> Iterator[Piece]:
     """The pieces of an answer, left to right.
 
-    `block`: of a block-causal model whose blocks follow the windows, their size; None: one block over the whole row. Blocks are cut where
-    decoding cuts them: at multiples of their size, or counted from the end of what was given (`Model.causal_context`)."""
+    `block`: of a block-causal model whose blocks follow the windows, their size; None: one block over the whole row.
+    Blocks are cut where decoding cuts them: at multiples of their size, or counted from the end of what was given
+    (`Model.causal_context`)."""
     row, first = (*given, *answer), len(given)
     if not model.block_causal or is_causal(model):
         yield Piece(row, first, first)
@@ -49,9 +50,11 @@ def pieces(model: Model, given: Sequence[int], answer: Sequence[int], block: int
 
 
 class Rows:
-    """Pieces side by side, in one session of a model. Calling it shows what stands in their windows and asks about them.
+    """Pieces side by side, in one session of a model. Calling it shows what stands in their windows and asks about
+    them.
 
-    Keys and values that no window can change are computed once, where the model stores them and its attention knows such columns."""
+    Keys and values that no window can change are computed once, where the model stores them and its attention knows
+    such columns."""
 
     def __init__(self, model: Model, of: Sequence[Piece], block: int | None = None) -> None:
         self.causal = is_causal(model)
@@ -102,8 +105,9 @@ class Rows:
         no, whole = torch.zeros_like(live), torch.zeros_like(self.tokens)
         return self.session(
             Forward(
-                tokens=tokens, until=self.until, compute=compute & live[:, None], outdated=whole.bool(), given=self.given, at=self.at,
-                want=want, causal=no | self.causal, entered=~no, phase=no.long(), unseen=whole[..., None].expand(B, L, 2),
-                left_out=torch.zeros_like(want), candidate_tokens=shown.new_zeros(B, 0, W), candidate_want=want.new_zeros(B, 0, W),
+                tokens=tokens, until=self.until, compute=compute & live[:, None], outdated=whole.bool(), given=self.given,
+                at=self.at, want=want, causal=no | self.causal, entered=~no, phase=no.long(),
+                unseen=whole[..., None].expand(B, L, 2), left_out=torch.zeros_like(want),
+                candidate_tokens=shown.new_zeros(B, 0, W), candidate_want=want.new_zeros(B, 0, W),
             )
         )

@@ -13,8 +13,8 @@ from decoders.likelihood.pieces import is_causal
 from decoders.models.source import Loaded, Messages
 
 Text = tuple[str | Messages, str]
-"""What is given, a text or a conversation, and the answer to it. A last message of the assistant's is the beginning of the answer, and
-is given too."""
+"""What is given, a text or a conversation, and the answer to it. A last message of the assistant's is the beginning of
+the answer, and is given too."""
 Progress = Callable[[int], object]
 
 
@@ -34,8 +34,8 @@ class Laid:
 class Scorer:
     """The likelihood of answers: `Scorer(decoders.load("nano"))([("Sort: b a", " a b")])`.
 
-    `model`: the model to ask, where it is not the loaded one itself (with guidance, `decoders.models.guidance.Guided`). The other options
-    are those of `likelihoods`; `block` is the checkpoint's own where nobody says otherwise.
+    `model`: the model to ask, where it is not the loaded one itself (with guidance, `decoders.models.guidance.Guided`).
+    The other options are those of `likelihoods`; `block` is the checkpoint's own where nobody says otherwise.
 
     In the place of a text without a likelihood is the error that says why, and the others are not lost."""
 
@@ -47,11 +47,13 @@ class Scorer:
         self.draws, self.batch, self.seed, self.block = draws, batch, seed, block or loaded.block
 
     def __call__(self, texts: Sequence[Text], progress: Progress | None = None) -> list[Likelihood | UsageError]:
-        """What the model makes of each answer. Where it has no room for both, the condition is cut from the left, and an answer that has
-        no room by itself is taken in windows (`windows`); `Likelihood.cut` and `Likelihood.windows` tell."""
+        """What the model makes of each answer. Where it has no room for both, the condition is cut from the left, and
+        an answer that has no room by itself is taken in windows (`windows`); `Likelihood.cut` and `Likelihood.windows`
+        tell."""
         laid = self.laid(texts)
         found = likelihoods(
-            self.model, laid.pairs, draws=self.draws, batch=self.batch, seed=self.seed, block=self.block, progress=progress
+            self.model, laid.pairs, draws=self.draws, batch=self.batch, seed=self.seed, block=self.block,
+            progress=progress,
         )
         sums: dict[int, Likelihood] = {}
         for i, x in zip(laid.owners, found, strict=True):
@@ -59,10 +61,12 @@ class Scorer:
         return [laid.problems.get(i) or sums[i] for i in range(len(texts))]
 
     def greedy(self, texts: Sequence[Text], progress: Progress | None = None) -> list[bool | UsageError]:
-        """Whether each answer is what the model says itself (`decoders.likelihood.greedy`); what it never generates it does not say."""
+        """Whether each answer is what the model says itself (`decoders.likelihood.greedy`); what it never generates it
+        does not say."""
         laid = self.laid(texts)
         found = greedy(
-            self.model, laid.pairs, batch=self.batch, seed=self.seed, block=self.block, never=self.loaded.never, progress=progress
+            self.model, laid.pairs, batch=self.batch, seed=self.seed, block=self.block, never=self.loaded.never,
+            progress=progress,
         )
         said = [True] * len(texts)
         for i, right in zip(laid.owners, found, strict=True):
@@ -86,9 +90,9 @@ class Scorer:
         return out
 
     def pair(self, given: str | Messages, answer: str) -> tuple[list[int], list[int]]:
-        """Token ids of both. Where the tokenizer joins the end of a text with the answer, blanks there go to the answer. A conversation is
-        put in the checkpoint's chat template; behind nothing, a causal model's first token follows its first stop token. Raises
-        `UsageError`."""
+        """Token ids of both. Where the tokenizer joins the end of a text with the answer, blanks there go to the
+        answer. A conversation is put in the checkpoint's chat template; behind nothing, a causal model's first token
+        follows its first stop token. Raises `UsageError`."""
         try:
             answer.encode()
         except UnicodeEncodeError as e:
@@ -104,7 +108,8 @@ class Scorer:
         return condition, rest
 
     def encoder(self, given: str | Messages) -> tuple[Callable[[str], list[int]], str]:
-        """What makes token ids of a text behind all that stands before it, and that text: what is given, or the beginning of the answer."""
+        """What makes token ids of a text behind all that stands before it, and that text: what is given, or the
+        beginning of the answer."""
         if isinstance(given, str):
             return self.loaded.tokenizer.encode, given
         if self.loaded.chat is None:
@@ -114,8 +119,8 @@ class Scorer:
 
 
 def windows(given: Sequence[int], answer: Sequence[int], positions: int | None) -> Iterator[Pair]:
-    """An answer in as few stretches as a model of so many positions has room for, each behind as much of what stands before it as there
-    is room for then, and behind one token at least, where there is any."""
+    """An answer in as few stretches as a model of so many positions has room for, each behind as much of what stands
+    before it as there is room for then, and behind one token at least, where there is any."""
     row, start = [*given, *answer], len(given)
     room = len(row) if positions is None else positions
     while start < len(row):
@@ -127,6 +132,6 @@ def windows(given: Sequence[int], answer: Sequence[int], positions: int | None) 
 def together(a: Likelihood, b: Likelihood) -> Likelihood:
     """Of two windows of one answer."""
     return replace(
-        a, nats=a.nats + b.nats, error=math.hypot(a.error, b.error), exact=a.exact and b.exact, tokens=a.tokens + b.tokens,
-        forwards=a.forwards + b.forwards, windows=a.windows + b.windows,
+        a, nats=a.nats + b.nats, error=math.hypot(a.error, b.error), exact=a.exact and b.exact,
+        tokens=a.tokens + b.tokens, forwards=a.forwards + b.forwards, windows=a.windows + b.windows,
     )

@@ -1,4 +1,5 @@
-"""Likelihoods of token ids, held against enumerations that know nothing of the package: plain forwards of a network in float64."""
+"""Likelihoods of token ids, held against enumerations that know nothing of the package: plain forwards of a network in
+float64."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ def log_probs(net, tokens, sees, shifted=False):
     for i, columns in enumerate(sees):
         bias[0, 0, i, list(columns)] = 0
     with torch.inference_mode():
-        out = net(input_ids=torch.tensor([tokens]), attention_mask=bias, position_ids=torch.arange(L)[None]).logits[0].log_softmax(-1)
+        out = net(input_ids=torch.tensor([tokens]), attention_mask=bias, position_ids=torch.arange(L)[None]).logits[0]
+    out = out.log_softmax(-1)
     return torch.cat([out[:1], out[:-1]]) if shifted else out
 
 
@@ -54,7 +56,7 @@ def test_a_masked_model_is_averaged_over_all_masks_where_there_are_few(net, shif
 
 def test_a_block_causal_model_takes_block_after_block_and_the_end_of_the_prompt_with_the_first(net):
     model = TransformersModel(net, mask_id=MASK, block_causal=True, attention_block=4)
-    (found,) = likelihoods(model, [(GIVEN, ANSWER)])  # blocks of 4: the answer has 3 places beside token 4 of the prompt, and 1 after
+    (found,) = likelihoods(model, [(GIVEN, ANSWER)])  # the answer has 3 places beside token 4 of the prompt, and 1 after
     sees = [range(min((i // 4 + 1) * 4, 8)) for i in range(8)]
     first = enumerated(net, GIVEN, ANSWER[:3], sees)
     second = enumerated(net, [*GIVEN, *ANSWER[:3]], ANSWER[3:], [*sees, range(9)])
@@ -62,7 +64,8 @@ def test_a_block_causal_model_takes_block_after_block_and_the_end_of_the_prompt_
     assert found.forwards == 7 + 1
     windows = replace_block(model)
     assert likelihoods(windows, [(GIVEN, ANSWER)], block=4) == [found]
-    assert likelihoods(windows, [(GIVEN, ANSWER)])[0].nats == pytest.approx(enumerated(net, GIVEN, ANSWER, [range(9)] * 9), abs=1e-9)
+    whole = enumerated(net, GIVEN, ANSWER, [range(9)] * 9)
+    assert likelihoods(windows, [(GIVEN, ANSWER)])[0].nats == pytest.approx(whole, abs=1e-9)
 
 
 def replace_block(model):
@@ -83,7 +86,8 @@ def test_a_causal_model_is_exact_in_one_forward(net):
         for _ in range(4):
             text.append(int(net(torch.tensor([text])).logits[0, -1].argmax()))
     said = text[len(GIVEN) :]
-    assert greedy(model, [(GIVEN, said), (GIVEN, [*said[:3], (said[3] + 1) % 23]), (GIVEN, said[:1])]) == [True, False, True]
+    other = [*said[:3], (said[3] + 1) % 23]
+    assert greedy(model, [(GIVEN, said), (GIVEN, other), (GIVEN, said[:1])]) == [True, False, True]
 
 
 def test_one_masked_token_is_its_log_probability_and_no_bound(net):
@@ -111,7 +115,9 @@ def test_guidance_hides_what_was_given_and_nothing_else(net):
 LONG = [1, 0, 7, 3, 3, 9, 2, 6, 0, 4]
 
 
-@pytest.mark.parametrize(("model", "block"), [(ToyModel(), None), (ToyModel(block_causal=True), 9)], ids=["masked", "blocks"])
+@pytest.mark.parametrize(
+    ("model", "block"), [(ToyModel(), None), (ToyModel(block_causal=True), 9)], ids=["masked", "blocks"]
+)
 def test_drawn_bounds_are_right_in_the_mean_and_their_errors_are_honest(model, block):
     (exact,) = likelihoods(model, [([1, 2], LONG)], draws=1023, block=block)
     drawn = [likelihoods(model, [([1, 2], LONG)], draws=32, seed=s, block=block)[0] for s in range(80)]
@@ -129,7 +135,8 @@ def test_opposite_and_evenly_spaced_draws_spread_less_than_independent_ones():
     (piece,), L = pieces(nano.model, given, answer), len(answer)
     bound, g = bounds.Masked(nano.model.mask_id), torch.Generator().manual_seed(0)
     every = bound.views(piece, 2**L - 1, 0)
-    terms = dict(zip(map(tuple, every.want.tolist()), estimate.terms(nano.model, bound, [(0, piece)], [every], 256, None)[0], strict=True))
+    (found,) = estimate.terms(nano.model, bound, [(0, piece)], [every], 256, None)
+    terms = dict(zip(map(tuple, every.want.tolist()), found, strict=True))
     exact, _ = every.total(torch.stack(list(terms.values())))
     views = [bound.views(piece, 64, s) for s in range(200)]
     ours = torch.tensor([v.total(torch.stack([terms[tuple(w)] for w in v.want.tolist()]))[0] for v in views])
@@ -228,7 +235,8 @@ def test_the_uniform_bound_of_one_token_is_its_log_probability():
 
 
 def test_the_uniform_bound_is_below_what_the_reverse_process_makes_of_a_text():
-    """The process itself: a Markov chain in continuous time on nine texts, from noise to text, by small steps of log(1 - t)."""
+    """The process itself: a Markov chain in continuous time on nine texts, from noise to text, by small steps of log(1
+    - t)."""
     model = Table()
     texts = list(product(range(3), repeat=2))
     p = model.logits.softmax(-1)
@@ -255,11 +263,14 @@ def test_the_uniform_bound_is_below_what_the_reverse_process_makes_of_a_text():
 # What the model says itself
 
 
-@pytest.mark.parametrize("model", [ToyModel(), ToyModel(block_causal=True), ToyModel(block_causal=True, causal_context=True)])
+@pytest.mark.parametrize(
+    "model", [ToyModel(), ToyModel(block_causal=True), ToyModel(block_causal=True, causal_context=True)]
+)
 def test_greedy_is_what_decoding_gives(model):
     for seed in range(4):
         made = replace(model, seed=seed)
-        (row,) = decode(made, get("llada"), [[1, 2, 3]], length=7, windows=Blocks(4) if model.block_causal else None, stop=False)
+        windows = Blocks(4) if model.block_causal else None
+        (row,) = decode(made, get("llada"), [[1, 2, 3]], length=7, windows=windows, stop=False)
         said = row.canvas[3:]
         if 10 in said:
             continue
@@ -272,7 +283,8 @@ def test_greedy_is_what_decoding_gives(model):
 
 
 @pytest.mark.parametrize(("pair", "why"), [
-    (([1], []), "empty answer"), (([1], [11]), "outside the vocabulary"), (([1], [2, 10]), "mask token"), (([10], [2]), "mask token"),
+    (([1], []), "empty answer"), (([1], [11]), "outside the vocabulary"), (([1], [2, 10]), "mask token"),
+    (([10], [2]), "mask token"),
 ])  # fmt: skip
 def test_what_has_no_likelihood_is_refused(pair, why):
     for f in (likelihoods, greedy):
