@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -15,7 +13,7 @@ from decoders_bench.quality.summary import load
 from decoders_bench.tasks import TASKS, items, split_of, task_of
 from decoders_bench.tasks.files import GSM8K, MBPP, HumanEval, Math500, boxed, normal
 from decoders_bench.tasks.parallel import Copy, Replace, Reverse, Sort
-from decoders_bench.tasks.sandbox import apart, passes
+from decoders_bench.tasks.sandbox import unsafely
 
 LINES = {
     GSM8K: {"question": "Tom has 3 apples and buys 1,002. How many {apples}?", "answer": "3+1002=<<3+1002=1005>>1005\n#### 1,005"},
@@ -28,6 +26,13 @@ LINES = {
     MBPP: {"task_id": 1, "text": "Add two numbers.", "code": "def add(a, b):\n    return a + b", "test_list": ["assert add(1, 2) == 3"],
            "test_setup_code": "", "challenge_test_list": []},
 }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _graded_everywhere():
+    """These tests are about grading: where there is no sandbox, their programs, which are harmless, run without one."""
+    with unsafely():
+        yield
 
 
 def made(cls, tmp_path, n=1):
@@ -106,6 +111,21 @@ def test_a_function_is_taken_whole_or_as_what_goes_on(tmp_path):
     assert not task.grade(problem, "    import sys; sys.exit(0)").exact  # leaving early passes no test
 
 
+def test_tests_may_use_the_classes_of_a_program_and_names_that_python_has_too(tmp_path):
+    task = made(MBPP, tmp_path)
+    tree = {
+        "test_setup_code": "root = Node(1)\nroot.left = Node(2)", "test_list": ["assert (height(root)) == 2", "assert height(None) == 0"],
+    }
+    node = "class Node:\n    left = None\n    def __init__(self, data):\n        self.data = data\n"
+    assert task.grade(tree, f"{node}def height(n):\n    return 1 + height(n.left) if n else 0").exact
+    assert not task.grade(tree, f"{node}def height(n):\n    return 1 if n else 0").exact
+    assert task.grade({"test_list": ["assert sum(10, 15) == 6"]}, "def sum(a, b):\n    return 6").exact
+    assert not task.grade({"test_list": ["assert sum(10, 15) == 6"]}, "def total(a, b):\n    return 6").exact
+    assert not task.grade({"test_list": ["assert len(f()) == 2"]}, "def f():\n    return [1]\ndef len(x):\n    return 2").exact
+    imports = {"test_imports": ["import math"], "test_list": ["assert f(4) == math.sqrt(4)"]}
+    assert task.grade(imports, "def f(x):\n    return math.sqrt(x)").exact
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -132,51 +152,7 @@ def test_seeds_take_the_next_problems_and_too_few_are_refused(tmp_path):
         task.items("all", "train", 2)
 
 
-# The sandbox
-
-
-def test_a_program_passes_if_it_runs_to_its_end():
-    assert passes("assert 1 + 1 == 2")
-    assert not passes("assert 1 + 1 == 3")
-    assert not passes("import os; os._exit(0)")
-    assert not passes("def f(:")
-
-
-def test_a_program_is_ended_when_it_takes_too_long():
-    began = time.monotonic()
-    assert not passes("import time\nwhile True: time.sleep(1)", seconds=1)
-    assert not passes("while True: pass", seconds=1)
-    assert time.monotonic() - began < 60
-
-
-def test_a_program_has_only_so_much_memory():
-    assert passes("x = bytearray(50_000_000)")
-    assert not passes("x = bytearray(2_000_000_000)")
-
-
-def test_a_program_sees_an_empty_directory_and_environment_and_writes_little(monkeypatch):
-    monkeypatch.setenv("SECRET", "1")
-    assert passes("import os; assert 'SECRET' not in os.environ and 'HOME' not in os.environ; assert os.listdir() == ['program.py']")
-    assert not passes("open('x', 'wb').write(bytes(2_000_000))")
-    assert not passes("print('x' * 2_000_000)")
-    assert passes("import sys; assert not sys.stdin.read()")
-
-
-@pytest.mark.skipif(not apart(), reason="this kernel gives no namespaces to ordinary users")
-def test_a_program_has_no_network_and_leaves_no_process():
-    assert passes(
-        "import socket\ntry:\n    socket.create_connection(('127.0.0.1', 1), 1)\nexcept OSError as e:\n    assert e.errno == 101, e"
-    )
-    passes("import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(987)\n")
-    left = [environment(p) for p in Path("/proc").glob("[0-9]*/environ")]
-    assert b"PYTHONHASHSEED=0\0" not in left
-
-
-def environment(path):
-    try:
-        return path.read_bytes()
-    except OSError:  # another user's, or gone
-        return b""
+# Code that a model wrote; the sandbox itself is in test_sandbox.py
 
 
 def test_code_is_not_run_unless_that_is_allowed(tmp_path):
@@ -187,7 +163,7 @@ def test_code_is_not_run_unless_that_is_allowed(tmp_path):
     assert refused.exit_code == 2
     assert "runs code that a model wrote; allow it with --execute-code" in refused.stderr
     assert not (tmp_path / "run").exists()
-    done = CliRunner().invoke(main, [*args, "--execute-code"])
+    done = CliRunner().invoke(main, [*args, "--execute-code", "--unsafe"])
     assert done.exit_code == 0, done.output
     (row,) = load(tmp_path / "run").rows
     assert (row.task, row.rung, row.right) == ("humaneval:set", "all", False)

@@ -81,14 +81,15 @@ def sizes(context: click.Context, parameter: click.Parameter, given: tuple[str, 
 @click.option("--traces", default=1, show_default=True, type=click.IntRange(0), metavar="K",
               help="items of every cell that can be replayed")
 @click.option("--baseline", metavar="SPEC", help="what the others are compared with, one of the decoders  [default: the first]")
-@click.option("--execute-code", is_flag=True, help="let humaneval and mbpp run what the model writes, in a sandbox with limits")
+@click.option("--execute-code", is_flag=True, help="let humaneval and mbpp run what the model writes, in a sandbox")
+@click.option("--unsafe", is_flag=True, help="run that code even where no sandbox can hold it, with limits alone")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="RUN", help="directory of the run  [default: quality-...]")
 @json_option
 def quality(
     model: str, decoders: tuple[str, ...], caches: tuple[str, ...], tasks: tuple[str, ...], steps: str | None, thresholds: str | None,
     sweeps: dict[str, tuple[str, ...]], blocks: tuple[int | None, ...], templates: tuple[int, ...] | None, seeds: int | None,
     items: int | None, split: Any, length: int | None, full: bool, batch: int, workers: int, ray: str | None, traces: int,
-    baseline: str | None, execute_code: bool, output: Path | None, as_json: bool,
+    baseline: str | None, execute_code: bool, unsafe: bool, output: Path | None, as_json: bool,
 ) -> None:
     """Accuracy against forwards: a grid of decoders along a sweep, caches, tasks, wordings and seeds, every item on its own line of
     RUN/rows.jsonl as it finishes. The same command goes on where an interrupted one stopped. Then tables: accuracy with its 95 %
@@ -102,6 +103,7 @@ def quality(
     from decoders_bench.quality.runner import measure
     from decoders_bench.quality.summary import load
     from decoders_bench.quality.tables import document, summary_text
+    from decoders_bench.tasks.sandbox import check
 
     torch.set_num_threads(1)  # as in the workers, and what is recorded
     found, skipped = able(model) if full and not decoders else (decoders or EIGHT, [])
@@ -128,12 +130,14 @@ def quality(
     for place in grid.places():
         if place.task.runs_code and not execute_code:
             raise UsageError(f"{place.task.name} runs code that a model wrote; allow it with --execute-code")
+        if place.task.runs_code:
+            check(unsafe)
     path = output or default_directory(grid)
     total = len(grid.cells()) * grid.items
     watcher = Watcher(total, sum(grid.canvas(place) for _, place in grid.cells()) * grid.items)
     try:
         with watcher:
-            measure(grid, path, command=command_line(), workers=workers, ray=ray, batch=batch, traced=traces, notify=watcher)
+            measure(grid, path, command=command_line(), workers=workers, ray=ray, batch=batch, traced=traces, unsafe=unsafe, notify=watcher)
     except KeyboardInterrupt:
         click.echo(f"Interrupted: {watcher.items} of {total} items are in {path}; the same command goes on from there.", err=True)
         sys.exit(130)

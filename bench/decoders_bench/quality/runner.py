@@ -27,6 +27,7 @@ from decoders_bench.quality.grid import Cell, Grid, budgeted
 from decoders_bench.quality.journal import Journal
 from decoders_bench.quality.summary import Row
 from decoders_bench.tasks import Gradable, Item, Split, task_of
+from decoders_bench.tasks.sandbox import unsafely
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Job:
     length: int
     traced: int
     """How many of the cell's first items leave a trace."""
+    unsafe: bool = False
+    """Code that a model wrote is run even where no sandbox holds it."""
 
     @property
     def weight(self) -> int:
@@ -94,7 +97,7 @@ def decode(job: Job) -> Done:
         text = (g.reasoning.text + run.boundary if g.reasoning else "") + g.text
         reasoned = (g.reasoning.tokens or 0) if g.reasoning else 0
         row = Row(
-            cell.id, i, **asdict(cell), right=task.grade(item.problem, text).exact, answer=task.said(text), output=text, prompt=item.prompt,
+            cell.id, i, **asdict(cell), right=graded(task, item, text, job.unsafe), answer=task.said(text), output=text, prompt=item.prompt,
             expected=item.answer, nfe=g.nfe + reasoned, tokens=g.generated_tokens + reasoned, positions=g.positions_computed,
             seconds=seconds,
         )
@@ -102,13 +105,18 @@ def decode(job: Job) -> Done:
     return Done(job, rows, frames.traces() if frames else [])
 
 
-def jobs_of(grid: Grid, done: set[tuple[str, int]], batch: int, traced: int) -> list[Job]:
+def graded(task: Gradable, item: Item, text: str, unsafe: bool) -> bool:
+    with unsafely(unsafe):
+        return task.grade(item.problem, text).exact
+
+
+def jobs_of(grid: Grid, done: set[tuple[str, int]], batch: int, traced: int, unsafe: bool = False) -> list[Job]:
     """What is left to do, the longest canvases first, so that no worker is left alone with one at the end."""
     out = []
     for cell, place in grid.cells():
         left = iter([i for i in range(grid.items) if (cell.id, i) not in done])
         while part := tuple(islice(left, batch)):
-            out.append(Job(cell, place.spec, part, grid.items, grid.split, grid.canvas(place), traced))
+            out.append(Job(cell, place.spec, part, grid.items, grid.split, grid.canvas(place), traced, unsafe))
     return sorted(out, key=lambda job: -job.length)
 
 
@@ -154,11 +162,11 @@ def commit() -> str | None:
 
 def measure(
     grid: Grid, path: Path, *, command: str, workers: int = 1, ray: str | None = None, batch: int = 25, traced: int = 1,
-    notify: Callable[[int, int], object] = lambda items, weight: None,
+    unsafe: bool = False, notify: Callable[[int, int], object] = lambda items, weight: None,
 ) -> None:
     """Bring the run in `path` to its end: decode what is not there yet, and write each job's rows as it finishes. One worker is this
     process itself; `ray`: the address of a cluster, or `local`. `notify` hears of items and of their weight in the time left, first of
-    those that were there. Raises `UsageError` for what makes no sense, before anything is written."""
+    those that were there. `unsafe`: as of a `Job`. Raises `UsageError` for what makes no sense, before anything is written."""
 
     def everywhere(work: Callable[[Any], Any], jobs: Sequence[Any], heard: Callable[[Any], object]) -> None:
         if ray:
@@ -177,7 +185,7 @@ def measure(
             journal.add(done.rows, done.traces)
             notify(len(done.rows), done.job.weight)
 
-        left = jobs_of(grid, journal.rows, batch, traced)
+        left = jobs_of(grid, journal.rows, batch, traced, unsafe)
         there = [sum(map(size, everything)) - sum(map(size, left)) for size in (lambda job: len(job.items), lambda job: job.weight)]
         notify(*there)
         everywhere(decode, left, keep)

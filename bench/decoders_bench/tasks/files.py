@@ -6,10 +6,13 @@ text, which takes an equal answer in another form for a wrong one.
 
 from __future__ import annotations
 
+import ast
+import builtins
 import json
 import re
 from abc import abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from pathlib import Path
@@ -193,13 +196,18 @@ class Code(FileTask):
 
     @abstractmethod
     def program(self, problem: Problem, text: str) -> str:
-        """What the model wrote, and the tests behind it."""
+        """What the model wrote, and what has to stand before it."""
+
+    @abstractmethod
+    def tests(self, problem: Problem) -> tuple[str, Sequence[str]]:
+        """The tests, and the names in them that are the program's though Python has them too."""
 
     def said(self, text: str) -> str | None:
         return block(text)
 
     def grade(self, problem: Problem, text: str) -> Grade:
-        return Grade(passes(self.program(problem, text)))
+        tests, own = self.tests(problem)
+        return Grade(passes(self.program(problem, text), tests, own=own))
 
 
 class HumanEval(Code):
@@ -220,10 +228,12 @@ class HumanEval(Code):
         code, name = block(text), problem["entry_point"]
         if re.search(rf"^def {re.escape(name)}\b", code, re.MULTILINE):
             head = str(problem["prompt"]).partition(f"def {name}")[0]  # imports, and what else is defined before
-            code = f"{head}\n{code}"
-        else:
-            code = str(problem["prompt"]) + until_outdented(code)
-        return f"{code}\n\n{problem['test']}\n\ncheck({name})"
+            return f"{head}\n{code}"
+        return str(problem["prompt"]) + until_outdented(code)
+
+    def tests(self, problem: Problem) -> tuple[str, Sequence[str]]:
+        name = problem["entry_point"]
+        return f"{problem['test']}\n\ncheck({name})", [name] if hasattr(builtins, name) else []
 
 
 def until_outdented(text: str) -> str:
@@ -258,5 +268,20 @@ class MBPP(Code):
         return str(problem.get("code", ""))
 
     def program(self, problem: Problem, text: str) -> str:
-        before: Sequence[str] = [*problem.get("test_imports", ()), problem.get("test_setup_code", "")]
-        return "\n".join([*before, block(text), "", *problem["test_list"]])
+        return "\n".join([*problem.get("test_imports", ()), block(text)])
+
+    def tests(self, problem: Problem) -> tuple[str, Sequence[str]]:
+        """The code that sets them up comes after the program, whose classes it may use (as in task 367)."""
+        tests = "\n".join([*problem.get("test_imports", ()), problem.get("test_setup_code", ""), *problem["test_list"]])
+        called = functions(problem["test_list"])
+        return tests, sorted(called) if all(hasattr(builtins, name) for name in called) else []
+
+
+def functions(tests: Sequence[str]) -> set[str]:
+    """The functions that tests call by name; none of those that are no Python."""
+    found = set()
+    for test in tests:
+        with suppress(SyntaxError):
+            calls = [node.func for node in ast.walk(ast.parse(test)) if isinstance(node, ast.Call)]
+            found |= {f.id for f in calls if isinstance(f, ast.Name)}
+    return found

@@ -1,0 +1,137 @@
+"""Likelihoods of texts under a loaded checkpoint."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from decoders.core import Model, UsageError
+from decoders.likelihood.estimate import BATCH, DRAWS, Likelihood, Pair, check_pair, greedy, likelihoods
+from decoders.likelihood.pieces import is_causal
+from decoders.models.source import Loaded, Messages
+
+Text = tuple[str | Messages, str]
+"""What is given, a text or a conversation, and the answer to it. A last message of the assistant's is the beginning of
+the answer, and is given too."""
+Progress = Callable[[int], object]
+
+
+@dataclass
+class Laid:
+    """Texts as token ids, each in one window or more."""
+
+    pairs: list[Pair] = field(default_factory=list)
+    owners: list[int] = field(default_factory=list)
+    """The number of each pair's text."""
+    cuts: list[int] = field(default_factory=list)
+    """Tokens of the condition that were cut from each text."""
+    problems: dict[int, UsageError] = field(default_factory=dict)
+    """Why some texts have no likelihood."""
+
+
+class Scorer:
+    """The likelihood of answers: `Scorer(decoders.load("nano"))([("Sort: b a", " a b")])`.
+
+    `model`: the model to ask, where it is not the loaded one itself (with guidance, `decoders.models.guidance.Guided`).
+    The other options are those of `likelihoods`; `block` is the checkpoint's own where nobody says otherwise.
+
+    In the place of a text without a likelihood is the error that says why, and the others are not lost."""
+
+    def __init__(
+        self, loaded: Loaded, *, model: Model | None = None, draws: int = DRAWS, batch: int = BATCH, seed: int = 0,
+        block: int | None = None,
+    ) -> None:
+        self.loaded, self.model = loaded, model or loaded.model
+        self.draws, self.batch, self.seed, self.block = draws, batch, seed, block or loaded.block
+
+    def __call__(self, texts: Sequence[Text], progress: Progress | None = None) -> list[Likelihood | UsageError]:
+        """What the model makes of each answer. Where it has no room for both, the condition is cut from the left, and
+        an answer that has no room by itself is taken in windows (`windows`); `Likelihood.cut` and `Likelihood.windows`
+        tell."""
+        laid = self.laid(texts)
+        found = likelihoods(
+            self.model, laid.pairs, draws=self.draws, batch=self.batch, seed=self.seed, block=self.block,
+            progress=progress,
+        )
+        sums: dict[int, Likelihood] = {}
+        for i, x in zip(laid.owners, found, strict=True):
+            sums[i] = together(sums[i], x) if i in sums else replace(x, cut=laid.cuts[i])
+        return [laid.problems.get(i) or sums[i] for i in range(len(texts))]
+
+    def greedy(self, texts: Sequence[Text], progress: Progress | None = None) -> list[bool | UsageError]:
+        """Whether each answer is what the model says itself (`decoders.likelihood.greedy`); what it never generates it
+        does not say."""
+        laid = self.laid(texts)
+        found = greedy(
+            self.model, laid.pairs, batch=self.batch, seed=self.seed, block=self.block, never=self.loaded.never,
+            progress=progress,
+        )
+        said = [True] * len(texts)
+        for i, right in zip(laid.owners, found, strict=True):
+            said[i] = said[i] and right
+        return [laid.problems.get(i, said[i]) for i in range(len(texts))]
+
+    def laid(self, texts: Sequence[Text]) -> Laid:
+        out = Laid()
+        for i, text in enumerate(texts):
+            out.cuts.append(0)
+            try:
+                given, answer = self.pair(*text)
+                check_pair(self.model, given, answer)
+            except UsageError as e:
+                out.problems[i] = e
+                continue
+            parts = list(windows(given, answer, self.loaded.positions))
+            out.cuts[i] = max(len(given) - len(parts[0][0]), 0)
+            out.pairs += parts
+            out.owners += [i] * len(parts)
+        return out
+
+    def pair(self, given: str | Messages, answer: str) -> tuple[list[int], list[int]]:
+        """Token ids of both. Where the tokenizer joins the end of a text with the answer, blanks there go to the
+        answer. A conversation is put in the checkpoint's chat template; behind nothing, a causal model's first token
+        follows its first stop token. Raises `UsageError`."""
+        try:
+            answer.encode()
+        except UnicodeEncodeError as e:
+            raise UsageError(f"an answer is not valid Unicode text: {e.reason} at character {e.start}") from None
+        encode, text = self.encoder(given)
+        alone, both = encode(text), encode(text + answer)
+        if both[: len(alone)] != alone:
+            bare = text.rstrip()
+            alone, both = encode(bare), encode(text + answer)
+        condition, rest = both[: len(alone)], both[len(alone) :]
+        if not condition and is_causal(self.model):
+            condition = list(self.model.stop_ids[:1])
+        return condition, rest
+
+    def encoder(self, given: str | Messages) -> tuple[Callable[[str], list[int]], str]:
+        """What makes token ids of a text behind all that stands before it, and that text: what is given, or the
+        beginning of the answer."""
+        if isinstance(given, str):
+            return self.loaded.tokenizer.encode, given
+        if self.loaded.chat is None:
+            raise UsageError(f"a conversation needs a chat template, and {self.loaded.name} has none")
+        begun = given[-1]["content"] if given and given[-1]["role"] == "assistant" else ""
+        return partial(self.loaded.chat, given[:-1] if begun else given, False), begun
+
+
+def windows(given: Sequence[int], answer: Sequence[int], positions: int | None) -> Iterator[Pair]:
+    """An answer in as few stretches as a model of so many positions has room for, each behind as much of what stands
+    before it as there is room for then, and behind one token at least, where there is any."""
+    row, start = [*given, *answer], len(given)
+    room = len(row) if positions is None else positions
+    while start < len(row):
+        end = min(start + room - (start > 0), len(row))
+        yield row[max(end - room, 0) : start], row[start:end]
+        start = end
+
+
+def together(a: Likelihood, b: Likelihood) -> Likelihood:
+    """Of two windows of one answer."""
+    return replace(
+        a, nats=a.nats + b.nats, error=math.hypot(a.error, b.error), exact=a.exact and b.exact,
+        tokens=a.tokens + b.tokens, forwards=a.forwards + b.forwards, windows=a.windows + b.windows,
+    )
