@@ -10,7 +10,7 @@ from functools import partial
 from decoders.core import Model, UsageError
 from decoders.likelihood.estimate import BATCH, DRAWS, Likelihood, Pair, check_pair, greedy, likelihoods
 from decoders.likelihood.pieces import is_causal
-from decoders.models.source import Loaded, Messages
+from decoders.models.loaded import Loaded, Messages
 
 Text = tuple[str | Messages, str]
 """What is given, a text or a conversation, and the answer to it. A last message of the assistant's is the beginning of
