@@ -129,18 +129,26 @@ def pieces(text: str) -> Iterator[str]:
 def make(kind: Kind, spec: str, extra: dict[str, Any] | None = None) -> Any:
     """The plug that a spec describes; `extra` gives further options as Python values, and those of the spec win."""
     name, given = split(kind, spec)
-    cls = load(kind, name)
-    if not (isinstance(cls, type) and hasattr(cls, "__dataclass_fields__")):
-        raise UsageError(f"{word(kind)} {name!r} is not a dataclass, so it is no {word(kind)}")
+    known = options(dataclass_named(kind, name))
+    older = {key: spelled(value, "strategies") for key, value in (extra or {}).items() if key not in known}
+    name, given = current(kind, name, older | given)
+    cls = dataclass_named(kind, name)
     values = {key: value for key, value in (extra or {}).items() if key in options(cls)}
-    older = {key: spelled(value, "strategies") for key, value in (extra or {}).items() if key not in values}
-    for key, text in current(cls, name, older | given).items():
+    for key, text in given.items():
         o = option_named(cls, name, key)
         inner = nested(o, text, kind)
         values[key] = make(*inner) if inner else o.parse(name, text)
         if not inner:
             o.check(name, values[key])
     return cls(**values)
+
+
+def dataclass_named(kind: Kind, name: str) -> Any:
+    """The class behind a name. Raises `UsageError` if it is none whose options are known."""
+    cls = load(kind, name)
+    if not (isinstance(cls, type) and hasattr(cls, "__dataclass_fields__")):
+        raise UsageError(f"{word(kind)} {name!r} is not a dataclass, so it is no {word(kind)}")
+    return cls
 
 
 def nested(o: Option, text: str, kind: Kind) -> tuple[Kind, str] | None:
@@ -154,11 +162,14 @@ def nested(o: Option, text: str, kind: Kind) -> tuple[Kind, str] | None:
     return (kind, bare) if text == f"({bare})" else None
 
 
-def current(cls: type, name: str, given: dict[str, str]) -> dict[str, str]:
-    """The written options of `cls` as they are written now; a warning says how, where the spelling is an older one."""
-    new = cls.respelled(given) if issubclass(cls, Decoder) else given
-    if new != given:
-        warnings.warn(f"{joined(name, given)} is now written {joined(name, new)}", OldSpelling, stacklevel=4)
+def current(kind: Kind, name: str, given: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """The name and the written options of a plug as they are written now; a warning says how, where the spelling is an older one."""
+    cls = load(kind, name)
+    if not (isinstance(cls, type) and issubclass(cls, Decoder)):
+        return name, given
+    new = cls.respelled(name, given)
+    if new != (name, given):
+        warnings.warn(f"{joined(name, given)} is now written {joined(*new)}", OldSpelling, stacklevel=4)
     return new
 
 

@@ -47,9 +47,9 @@ class Decoder:
         validate(self)
 
     @classmethod
-    def respelled(cls, given: dict[str, str]) -> dict[str, str]:
-        """The written options of a spec as they are written now, from those of an older spelling."""
-        return given
+    def respelled(cls, name: str, given: dict[str, str]) -> tuple[str, dict[str, str]]:
+        """A spec as it is written now, from one of an older spelling: its name and its written options. Raises `UsageError`."""
+        return name, given
 
     @property
     def padding(self) -> int:

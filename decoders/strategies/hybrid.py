@@ -25,81 +25,15 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor
 
-from decoders.core import (
-    Decoder,
-    Pred,
-    Query,
-    Rows,
-    State,
-    UsageError,
-    Windows,
-    choose,
-    either,
-    leftmost,
-    option,
-    until_first,
-)
-from decoders.stats.constants import constant
+from decoders.core import Decoder, Pred, Query, State, UsageError, Windows, choose, either, leftmost, option
+from decoders.strategies.boundary import Boundary, Past
 from decoders.strategies.composed import Composed, only_where, step_within
 from decoders.strategies.fast_dllm import Threshold
 from decoders.strategies.frontier import Frontier
 from decoders.strategies.left_to_right import LeftToRight
+from decoders.strategies.one_by_one import OneByOne
 
-NONE = -1  # no token
 BUDGET = 64  # positions of reasoning where neither a budget nor a boundary says when it ends
-
-
-@dataclass(frozen=True)
-class OneByOne:
-    """Windows of one open position while a row reasons, and of what is given right of it; then those of `blocks`, the first of them
-    from where the answer begins. What was reasoned in the same block is not part of the answer's: it keeps seeing nothing to its
-    right, and neither does what is given in between."""
-
-    blocks: Windows
-
-    @property
-    def size(self) -> int:
-        return self.blocks.size
-
-    @property
-    def block(self) -> int:
-        return self.blocks.block
-
-    def first(self, c: Rows) -> Tensor:
-        return c.start
-
-    def next(self, c: Rows) -> Tensor:
-        later = c.open & (c.column > c.start[:, None])
-        following = torch.where(later, c.column, c.limit[:, None]).amin(-1)
-        return torch.where(answering(c), self.blocks.next(c), following - c.start)
-
-    def span(self, c: Rows) -> tuple[Tensor, Tensor]:
-        start, end = self.blocks.span(c)
-        start = torch.where(answering(c), start.clamp(min=begun(c)), c.start)
-        return start, torch.where(answering(c), end, c.start + 1)
-
-    def count(self, c: Rows) -> Tensor:
-        """As many as there would be without reasoning; how long that is, nobody knows beforehand."""
-        return self.blocks.count(c)
-
-
-def answering(c: Rows) -> Tensor:
-    """(B,) bool, of a canvas that `Hybrid` decodes; before its first window, where there is no memo yet, nobody answers."""
-    return torch.zeros_like(c.start, dtype=torch.bool) if c.memo is None else c.memo.answering
-
-
-def begun(c: Rows) -> Tensor:
-    """(B,) long: the column where the answer began."""
-    return c.start if c.memo is None else c.memo.begun
-
-
-@dataclass(frozen=True)
-class Past:
-    """The reasoning in the windows that a row has left."""
-
-    made: Tensor  # (B,) long  how many positions
-    tail: Tensor  # (B, n - 1) long  its last tokens, where a boundary of n tokens may have begun; NONE where there are none
-    end: Tensor  # (B,) long  the position after them
 
 
 @dataclass(frozen=True)
@@ -123,8 +57,7 @@ class Hybrid(Composed):
 
     `mode=block`, for block-causal models: the reasoning is autoregressive (`ar`: see this module), the answer is block diffusion.
     `mode=frontier`, for bidirectional models: the reasoning is `base` within `w` positions of the leftmost open one (`frontier`).
-    `mode=two-model`: whoever calls has put another model's reasoning (`reasoner`) into the prompt, so all that is left is the
-    answer. `mode=auto`: two-model if there is a reasoner, else block or frontier, as the model is.
+    `mode=auto`: block or frontier, as the model is. Where another model reasons, see `reasoned`.
 
     The reasoning ends with the first settled `boundary`: a text, matched as the tokens that the model's tokenizer makes of it on its
     own, or token ids. So a text that is written with other tokens where it stands in a sentence has to be given as those ids, or
@@ -135,7 +68,7 @@ class Hybrid(Composed):
 
     source: ClassVar[str] = "cf. arXiv 2510.18087, 2603.13243, 2608.05687, 2503.09573"
     phases: ClassVar[tuple[str, ...]] = ("reasoning", "answer")
-    mode: Literal["auto", "block", "frontier", "two-model"] = option("auto", "how to reason")
+    mode: Literal["auto", "block", "frontier"] = option("auto", "how to reason")
     answer: Decoder = option(Threshold(), "decodes what follows the reasoning")
     boundary: str | tuple[int, ...] | None = option(None, "ends the reasoning; ids are written 12+7")
     budget: int | None = option(None, f"positions of reasoning at most; none: to the boundary, or {BUDGET} without one", min=1)
@@ -143,7 +76,6 @@ class Hybrid(Composed):
     temperature: float = option(0.0, "block: of the reasoning; 0 takes the likeliest token", min=0)
     w: int = option(4, "frontier: positions from the leftmost open one on in which it may commit", min=1)
     base: Decoder = option(Threshold(), "frontier: the rule that commits")
-    reasoner: str | None = option(None, "two-model: who reasons")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -151,118 +83,78 @@ class Hybrid(Composed):
         object.__setattr__(self, "needs_blocks", self.mode == "block")
         if isinstance(self.boundary, str) and not self.boundary:
             raise UsageError("Hybrid: boundary is an empty text")
-        if self.reasoner and self.mode not in ("auto", "two-model"):
-            raise UsageError(f"Hybrid: a reasoner writes the reasoning in mode two-model, not in mode {self.mode}")
         if isinstance(self.boundary, tuple) and not (self.boundary and all(isinstance(t, int) and t >= 0 for t in self.boundary)):
             raise UsageError(f"Hybrid: boundary must be a text or token ids, not {self.boundary!r}")
 
     # --- what it is made of
 
-    def kind(self, block_causal: bool) -> str:
-        """The mode, for such a model."""
-        if self.mode != "auto":
-            return self.mode
-        return "two-model" if self.reasoner else "block" if block_causal else "frontier"
-
-    def thinker(self, block_causal: bool) -> Decoder:
-        """Who decodes the reasoning."""
-        return self.thinkers[self.kind(block_causal) == "block"]
+    def blocks(self, block_causal: bool) -> bool:
+        """It reasons as mode `block` says, on such a model."""
+        return self.mode == "block" or (self.mode == "auto" and block_causal)
 
     @cached_property
-    def thinkers(self) -> tuple[Decoder, Decoder]:
-        """Both: in mode frontier, and in mode block."""
+    def orders(self) -> tuple[Decoder, Decoder]:
+        """Who decodes the reasoning in mode frontier, and in mode block."""
         # in a window of one every rule is autoregression, and none has to ask causally
         alone = LeftToRight(self.temperature) if self.ar == "wide" else Threshold(temperature=self.temperature)
         return Frontier(self.w, self.base), alone
 
+    def thinker(self, s: State) -> Decoder:
+        """Who decodes the reasoning."""
+        return self.orders[self.blocks(s.block_causal)]
+
     def parts(self) -> Sequence[Decoder]:
-        return (self.answer, *(self.thinker(b) for b in (False, True) if self.kind(b) != "two-model"))
+        return (self.answer, *(self.orders[self.blocks(b)] for b in (False, True)))
 
     @property
     def steps(self) -> int | None:
         return getattr(self.answer, "steps", None)
 
-    @property
-    def limit(self) -> int | None:
-        """Positions of reasoning at most."""
-        return self.budget or (None if self.boundary else BUDGET)
-
-    @property
-    def ids(self) -> tuple[int, ...]:
-        """The boundary, as tokens."""
+    @cached_property
+    def end(self) -> Boundary:
+        """Where the reasoning ends."""
         if isinstance(self.boundary, str):
             raise UsageError(f"Hybrid: the boundary {self.boundary!r} is a text, and there is no tokenizer here; give token ids")
-        return self.boundary or ()
+        return Boundary(self.boundary or (), self.budget or (None if self.boundary else BUDGET))
 
     def tokenized(self, encode: Callable[[str], list[int]]) -> Self:
         inner = super().tokenized(encode)
         return replace(inner, boundary=tuple(encode(self.boundary))) if isinstance(self.boundary, str) else inner
 
     def windows(self, asked: Windows, block_causal: bool) -> Windows:
-        return OneByOne(asked) if self.kind(block_causal) == "block" and self.ar == "window" else asked
+        return OneByOne(asked) if self.blocks(block_causal) and self.ar == "window" else asked
 
     # --- where a row is
 
     def init(self, s: State) -> State:
-        zero, alone = torch.zeros_like(s.key), self.kind(s.block_causal) == "two-model"
-        past = Past(zero, zero[:, None].expand(-1, max(len(self.ids) - 1, 0)) + NONE, zero)
-        inner = (d.begin(d.init(s)).memo for d in (self.thinker(s.block_causal), self.answer))  # some make their memo in `begin`
-        return replace(s, memo=Memo(torch.full_like(zero, alone, dtype=torch.bool), zero, past, past, zero, zero, *inner))
+        zero, past = torch.zeros_like(s.key), self.end.nothing(s)
+        inner = (d.begin(d.init(s)).memo for d in (self.thinker(s), self.answer))  # some make their memo in `begin`
+        return replace(s, memo=Memo(zero.bool(), zero, past, past, zero, zero, *inner))
 
     def begin(self, s: State) -> State:
         m = replace(s.memo, past=s.memo.through, step=torch.zeros_like(s.step), opened=s.opened)
-        a = self.thinker(s.block_causal).begin(replace(s, memo=m.reasoning)).memo
+        a = self.thinker(s).begin(replace(s, memo=m.reasoning)).memo
         b = self.answer.begin(self.rest(replace(s, memo=m))).memo
         reasoning, answer = choose(m.answering, m.reasoning, a), choose(m.answering, b, m.answer)
         return replace(s, memo=replace(m, reasoning=reasoning, answer=answer))
 
-    def reasoned(self, s: State) -> Tensor:
-        """(B, W) bool: what is generated and settled in this window, with nothing open to its left."""
-        return s.editable & ~s.open & until_first(s.open)
-
-    def region(self, s: State) -> Tensor:
-        """(B, W) bool: where the reasoning may write, by its budget."""
-        number = s.memo.past.made[:, None] + s.editable.cumsum(-1)
-        return torch.ones_like(s.open) if self.limit is None else number <= self.limit
-
-    def text(self, s: State) -> Tensor:
-        """(B, n - 1 + W) long: the settled reasoning, from the tail of the window before on; NONE where there is none."""
-        past = s.memo.past
-        tail = torch.where((past.end == s.position[:, 0])[:, None], past.tail, NONE)
-        return torch.cat([tail, torch.where(self.reasoned(s), s.tokens, NONE)], 1)
-
-    def ends(self, s: State) -> Tensor:
-        """(B, W) bool: positions with which a boundary or the budget is complete."""
-        settled = self.reasoned(s)
-        ends = torch.zeros_like(settled)
-        if self.limit is not None:
-            ends = settled & (s.memo.past.made[:, None] + settled.cumsum(-1) == self.limit)
-        if self.ids:
-            wanted = constant(self.ids, s.tokens.device)
-            ends = ends | (self.text(s).unfold(1, len(self.ids), 1) == wanted).all(-1)
-        return ends
-
-    def left_behind(self, s: State) -> Past:
-        """The past of the next window, if this one is finished as it stands."""
-        tail = s.size[:, None] + torch.arange(max(len(self.ids) - 1, 0), device=s.size.device)
-        return Past(s.memo.past.made + self.reasoned(s).sum(-1), self.text(s).gather(1, tail), s.position[:, 0] + s.size)
+    def rest(self, s: State) -> State:
+        """What the answer's decoder sees: a window that was entered when the answer began, with the reasoning given."""
+        m: Memo = s.memo
+        return s.within(s.position >= m.begun[:, None], m.opened, m.answer, since=m.step)
 
     def turned(self, s: State) -> State:
         """The state after a step, with rows whose reasoning is complete turned to their answer."""
-        ends, m = self.ends(s), s.memo
+        m: Memo = s.memo
+        ends = self.end.ends(s, m.past)
         turn = ends.any(-1) & ~m.answering
         m = replace(
-            m, answering=m.answering | turn, through=self.left_behind(s),
+            m, answering=m.answering | turn, through=self.end.left_behind(s, m.past),
             begun=torch.where(turn, torch.where(leftmost(ends), s.position + 1, 0).sum(-1), m.begun),
             step=torch.where(turn, s.step + 1, m.step), opened=torch.where(turn, s.open.sum(-1), m.opened),
         )
         entered = self.rest(replace(s, step=s.step + 1, clock=s.clock + 1, memo=m))
         return replace(s, memo=replace(m, answer=choose(turn, self.answer.begin(entered).memo, m.answer)))
-
-    def rest(self, s: State) -> State:
-        """What the answer's decoder sees: a window that was entered when the answer began, with the reasoning given."""
-        m = s.memo
-        return s.within(s.position >= m.begun[:, None], m.opened, m.answer, since=m.step)
 
     # --- a forward
 
@@ -270,18 +162,19 @@ class Hybrid(Composed):
         return torch.where(s.memo.answering, 1 + self.answer.phase(self.rest(s)), 0)
 
     def query(self, s: State) -> Query:
-        thought = self.thinker(s.block_causal).query(only_where(replace(s, memo=s.memo.reasoning), self.region(s)))
-        return either(s.memo.answering, self.answer.query(self.rest(s)), thought)
+        m: Memo = s.memo
+        thought = self.thinker(s).query(only_where(replace(s, memo=m.reasoning), self.end.region(s, m.past)))
+        return either(m.answering, self.answer.query(self.rest(s)), thought)
 
     def step(self, s: State, p: Pred) -> State:
         m, rest = s.memo, self.rest(s)
         a = self.answer.step(rest, p)
         a = replace(s.taking(rest.editable, a, replace(m, answer=a.memo)), size=a.size)
-        b = step_within(self.thinker(s.block_causal), replace(s, memo=m.reasoning), p, self.region(s))
+        b = step_within(self.thinker(s), replace(s, memo=m.reasoning), p, self.end.region(s, m.past))
         return self.turned(choose(m.answering, a, replace(b, memo=replace(m, reasoning=b.memo))))
 
     def done(self, s: State) -> Tensor:
         m, rest = s.memo, self.rest(s)
         said = self.answer.done(rest) | ~rest.editable.any(-1)
-        thought = self.thinker(s.block_causal).done(replace(s, memo=m.reasoning)) & ~s.open.any(-1)
+        thought = self.thinker(s).done(replace(s, memo=m.reasoning)) & ~s.open.any(-1)
         return torch.where(m.answering, said, thought)

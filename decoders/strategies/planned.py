@@ -160,12 +160,12 @@ class Planned(Composed):
 
     def write(self, s: State, p: Pred) -> State:
         """A token from left to right; where it ends a plan, the spans are laid out."""
-        m, here, column = s.memo, leftmost(s.open), torch.arange(s.tokens.shape[1], device=s.tokens.device)
+        m, here = s.memo, leftmost(s.open)
         t = self.writer.step(s, p)
         at = here.long().argmax(-1)
         token, confidence = t.tokens.gather(1, at[:, None]), t.confidence.gather(1, at[:, None])
         ends = among(token[:, 0], (*self.ids("sync"), *s.stop_ids)) & here.any(-1)
-        plan = (column >= m.begun[:, None]) & (column < at[:, None])
+        plan = (s.place >= m.begun[:, None]) & (s.place < at[:, None])
         sizes = promised(s.tokens, plan, self.ids("promise"), self.ids("digits"), self.scale)
         turn = ends & (sizes > 0).any(-1)
         begun = torch.where(ends, at + 1, m.begun)
@@ -174,10 +174,10 @@ class Planned(Composed):
 
     def lay(self, s: State, spans: Spans, token: Tensor, confidence: Tensor) -> State:
         """The state with spans laid out where it is open, and `token (B, 1)` after them."""
-        m, column, sure = s.memo, torch.arange(s.tokens.shape[1], device=s.tokens.device), torch.ones_like(s.confidence)
+        m, sure = s.memo, torch.ones_like(s.confidence)
         for where, control in zip((spans.at(0), spans.at(spans.size - 1)), self.ids("span"), strict=True):
             s = s.commit(where, torch.full_like(s.tokens, control), sure)
-        after = column == spans.end[:, None]
+        after = s.place == spans.end[:, None]
         s = s.commit(after, token.expand_as(s.tokens), confidence.expand_as(sure))
         m = replace(m, span=spans.blanks, begun=spans.end + 1, sight=spans.sight(s, m.sight), step=s.step + 1)
         opened = torch.stack([part.open.sum(-1) for part in self.each(s, m)], 1)

@@ -88,10 +88,10 @@ class S2D2(Decoder):
         object.__setattr__(self, "revises", self.base.revises)
 
     @classmethod
-    def respelled(cls, given: dict[str, str]) -> dict[str, str]:
+    def respelled(cls, name: str, given: dict[str, str]) -> tuple[str, dict[str, str]]:
         given = moved(given, "route", Route, "always", ROUTING)
         given = moved(given, "accept", Acceptance, "lenient", LENIENT)
-        return moved(given, "base", Base, "dynamic", {"block_steps": "steps"})
+        return name, moved(given, "base", Base, "dynamic", {"block_steps": "steps"})
 
     def init(self, s: State) -> State:
         row, cell = torch.zeros_like(s.key), torch.zeros_like(s.tokens)
@@ -179,9 +179,9 @@ class EditingS2D2(S2D2):
     tau: float = option(0.95, "confidence above which a draft is sure", min=0, max=1)
 
     @classmethod
-    def respelled(cls, given: dict[str, str]) -> dict[str, str]:
+    def respelled(cls, name: str, given: dict[str, str]) -> tuple[str, dict[str, str]]:
         names = {"block_steps": "steps", "tau_edit": "tau_edit", "max_post": "max_post"}
         if given.get("base") in ("dynamic", "static"):  # which once said how to fill, while editing was never left out
             never = {"tau": "1.0"} if given["base"] == "static" else {}
             given = {key: text for key, text in given.items() if key != "base"} | never
-        return super().respelled(moved(given, "base", Base, "joint", names))
+        return super().respelled(name, moved(given, "base", Base, "joint", names))

@@ -133,8 +133,9 @@ def only_registered(spec: str, kind: registry.Kind = "strategies") -> None:
     if name not in known:
         raise UsageError(f"unknown {registry.word(kind)} {name!r}{suggest(name, known)}")
     name, given = registry.split(kind, registry.unfolded(spec)[0] if kind == "strategies" else spec)
+    name, given = registry.current(kind, name, given)
     cls = registry.load(kind, name)
-    for key, text in registry.current(cls, name, given).items():
+    for key, text in given.items():
         if inner := registry.nested(option_named(cls, name, key), text, kind):
             only_registered(inner[1], inner[0])
 
