@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -285,7 +286,7 @@ def test_an_attention_that_the_family_was_not_trained_for(monkeypatch):
 
 @dataclass(frozen=True)
 class NeedsMask(Decoder):
-    pass
+    needs_mask: ClassVar[bool] = True
 
 
 def test_a_decoder_that_does_not_fit_is_refused_before_anything_is_decoded(nano):
