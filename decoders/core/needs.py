@@ -1,7 +1,7 @@
 """Needs: what a decoder asks of a model and of whoever hosts it, read off what it does.
 
-Nothing is declared twice: one row is laid out on tensors without data (torch's meta device), the decoder is asked for one `query`, and
-takes one `step` on a prediction that notes what is read of it. Every host refuses through `refuse`, in the same words.
+Nothing is declared twice: one short row is laid out, the decoder is asked for one `query`, and takes one `step` on a prediction that notes
+what is read of it. Every host refuses through `refuse`, in the same words.
 """
 
 from __future__ import annotations
@@ -78,13 +78,21 @@ def probed(decoder: Decoder, block_causal: bool) -> Probe:
 def probe(decoder: Decoder, block_causal: bool) -> Probe:
     with suppress(UsageError):
         decoder = decoder.tokenized(lambda text: [0])  # what is asked does not depend on which tokens a text is
-    s = entered(decoder, WIDTH, VOCAB, block_causal)
+    try:
+        return probe_with(decoder, block_causal, VOCAB)
+    except Exception:  # a token among its options may be beyond so few
+        return probe_with(decoder, block_causal, LARGEST, patient=True)
+
+
+def probe_with(decoder: Decoder, block_causal: bool, vocab: int, patient: bool = False) -> Probe:
+    """Found out with a vocabulary of so many tokens; if `patient`, of what a step raises nothing is held against it."""
+    s = entered(decoder, WIDTH, vocab, block_causal)
     q = decoder.query(s)
     count = 0 if q.beside is None else q.beside.tokens.shape[1]
-    read, resized = stepped(decoder, s, q)
+    read, resized = stepped(decoder, s, count, patient)
     holds = {
         "mask": decoder.needs_mask, "blocks": decoder.needs_blocks, "resizes": resized, "padding": decoder.padding > 0,
-        "vocabulary": memo_bytes(decoder, WIDTH, 2 * VOCAB, block_causal) > memo_bytes(decoder, WIDTH, VOCAB, block_causal),
+        "vocabulary": nbytes(entered(decoder, WIDTH, 2 * vocab, block_causal).memo, 0) > nbytes(s.memo, 0),
     }
     return Probe(said(q) | read | {name for name, is_so in holds.items() if is_so}, count)
 
@@ -107,7 +115,7 @@ def hold_to(decoder: Decoder, q: Query, asked: frozenset[str]) -> None:
 
 remembered = lru_cache(maxsize=4096)(probe)
 
-WIDTH, VOCAB = 8, 1 << 18  # of the row that is laid out; sizes cost nothing where there is no data
+WIDTH, VOCAB, LARGEST = 8, 1 << 10, 1 << 18  # of the row that is laid out
 
 
 def memo_bytes(decoder: Decoder, width: int, vocab: int, block_causal: bool = False) -> int:
@@ -116,14 +124,13 @@ def memo_bytes(decoder: Decoder, width: int, vocab: int, block_causal: bool = Fa
 
 
 def entered(decoder: Decoder, width: int, vocab: int, block_causal: bool) -> State:
-    """A row that has just entered its only window, all of it open, on the meta device."""
-    with torch.device("meta"):
-        long, here = torch.zeros(1, width, dtype=torch.long), torch.ones(1, width, dtype=torch.bool)
-        one = torch.zeros(1, dtype=torch.long)
+    """A row that has just entered its only window, all of it open."""
+    zero, one = torch.zeros(1, width, dtype=torch.long), torch.ones(1, dtype=torch.long)
+    size = one * width
     s = State(
-        tokens=long, open=here, editable=here, confidence=long.float(), committed_at=long, position=long, size=one, room=one,
-        opened=one, windows=one, step=one, clock=one, key=one, mask_id=0, vocab=vocab, stop_ids=(1,), block_causal=block_causal,
-        rest=one,
+        tokens=zero, open=zero == 0, editable=zero == 0, confidence=zero.float(), committed_at=zero - 1,
+        position=torch.arange(width)[None], size=size, room=size, opened=size, windows=one, step=one - 1, clock=one - 1, key=one,
+        mask_id=0, vocab=vocab, stop_ids=(1,), block_causal=block_causal, rest=one - 1,
     )
     began = decoder.begin(decoder.init(s))
     return replace(s, memo=began.memo, size=began.size)
@@ -144,21 +151,24 @@ class StandIn:
         raise ReadError(self._name)
 
 
-def stepped(decoder: Decoder, s: State, q: Query) -> tuple[frozenset[str], bool]:
+def stepped(decoder: Decoder, s: State, candidates: int, patient: bool) -> tuple[frozenset[str], bool]:
     """What besides the logits one step reads of a prediction, and whether it, or entering the window, sets `State.size`."""
     read: set[str] = set()
-    logits = s.confidence.new_zeros(1, WIDTH, s.vocab)
-    at = torch.arange(WIDTH, device="meta")[None]
-    shown = Pred(logits, at, WIDTH, attention=cast(Attention, StandIn("attention", read)))
+    width = s.tokens.shape[1]
+    at = torch.arange(width)[None]
+    shown = Pred(s.uniform(0).float()[..., None].expand(-1, -1, s.vocab), at, width, attention=cast(Attention, StandIn("attention", read)))
     shown = replace(shown, hidden_states=cast(Tensor, StandIn("hidden_states", read)))
-    maps = Attention(logits.new_zeros(1, WIDTH, WIDTH), at)
+    maps = Attention(torch.zeros(1, width, width), at)
     resized = s.size is not s.room
     for attention in (shown.attention, maps):  # once more with real maps, for what is read after them
         p = replace(shown, attention=attention)
-        others = () if q.beside is None else (p,) * q.beside.tokens.shape[1]
         try:
-            resized = resized or decoder.step(s, replace(p, beside=others)).size is not s.size
-        except Exception:  # of what a step does with tensors without data nothing is held against it here; the laws do
+            resized = resized or decoder.step(s, replace(p, beside=(p,) * candidates)).size is not s.size
+        except ReadError:
             continue
+        except Exception:
+            if read or patient:
+                continue
+            raise
         break
     return frozenset(read), resized
