@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_flatten
 
 from decoders.core import (
     Blocks,
@@ -38,6 +38,7 @@ from decoders.core import (
     decode,
     layout,
     leftmost,
+    mapped,
     prepare,
     replay,
     session_spec,
@@ -180,13 +181,6 @@ def difference(a: Any, b: Any) -> str | None:
     return None
 
 
-def copied(x: Any) -> Any:
-    """The same with tensors of its own."""
-    if is_dataclass(x) and not isinstance(x, type):
-        return replace(x, **{f.name: copied(getattr(x, f.name)) for f in fields(x) if f.init})
-    return tree_map(lambda t: t.clone() if isinstance(t, Tensor) else t, x)
-
-
 def expect(holds: bool | Tensor, message: str) -> None:
     if not bool(holds):
         raise AssertionError(message)
@@ -325,10 +319,10 @@ def pure(decoder: Decoder) -> None:
     """`query` and `step` leave their arguments and torch's random state alone and give the same answer twice."""
     for room in rooms(decoder):
         for m in run(room, decoder):
-            s, p, rng = view(m.before), copied(m.pred), torch.get_rng_state()
-            kept = copied(s), copied(p)
+            s, p, rng = view(m.before), mapped(Tensor.clone, m.pred), torch.get_rng_state()
+            kept = mapped(Tensor.clone, s), mapped(Tensor.clone, p)
             first = decoder.query(s), decoder.step(s, p)
-            again = decoder.query(view(m.before)), decoder.step(view(m.before), copied(m.pred))
+            again = decoder.query(view(m.before)), decoder.step(view(m.before), mapped(Tensor.clone, m.pred))
             path = difference(kept, (s, p))
             expect(path is None, f"{room.name}: the argument {path} was changed in place")
             expect(torch.equal(rng, torch.get_rng_state()), f"{room.name}: torch's random state was used; take State.uniform")
@@ -409,7 +403,7 @@ def compiles(decoder: Decoder) -> None:
     step = torch.compile(decoder.step, fullgraph=True, backend="eager")
     for m in run(ROOMS[0], decoder, 2):
         try:
-            found = query(view(m.before)), step(view(m.before), copied(m.pred))
+            found = query(view(m.before)), step(view(m.before), mapped(Tensor.clone, m.pred))
         except Exception as e:
             raise AssertionError(f"it does not compile into one graph: {e}") from e
         path = difference((m.query, m.state), found)
