@@ -12,7 +12,7 @@ from decoders.core.decoder import Decoder
 from decoders.core.needs import asks
 from decoders.core.pred import Pred
 from decoders.core.query import Query
-from decoders.core.rows import Rows
+from decoders.core.rows import R, Rows
 from decoders.core.state import State
 from decoders.core.windows import Windows
 from decoders.errors import UsageError
@@ -165,6 +165,6 @@ class Unwrapped:
         return self.windows.count(bare(c))
 
 
-def bare(c: Rows) -> Rows:
-    """The canvas with the base's own memo."""
+def bare(c: R) -> R:
+    """The canvas of a wrapper with its base's own memo, as whoever knows the base alone expects it."""
     return c if c.memo is None else replace(c, memo=c.memo.base)

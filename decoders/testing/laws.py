@@ -104,8 +104,10 @@ NO_MASK = Room("no mask token", ToyModel(mask_id=None, stop_ids=(9,)), ((1, 2, 3
 
 
 def rooms(decoder: Decoder) -> Iterator[Room]:
-    """The rooms that suit the decoder; the first one suits all."""
+    """The rooms that suit the decoder."""
     for room in (*ROOMS, *(() if decoder.needs_mask else (NO_MASK,))):
+        if decoder.needs_blocks and not room.model.block_causal:
+            continue
         try:
             room.layout(decoder)
         except UsageError:

@@ -467,7 +467,7 @@ def test_phases_have_colours_of_their_own(nano, monkeypatch):
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
-        ("hybrid:mode=block", "is for block-causal models, and nano is bidirectional here"),
+        ("hybrid:mode=block", "does what its name says on block-causal models only, and this model is not one"),
         ("hybrid:mode=two-model", "mode two-model needs a reasoner"),
     ],
 )
