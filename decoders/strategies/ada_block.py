@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from decoders.core import Around, Blocks, Decoder, Pred, Query, State, UsageError, Windows, choose, only, option, top
+from decoders.core import Around, Blocks, Decoder, Pred, Query, State, UsageError, Windows, asks, choose, only, option, top
 from decoders.stats.constants import among
 from decoders.strategies.fast_dllm import Threshold
 
@@ -32,7 +32,7 @@ class AdaBlock(Around):
 
     Blocks are counted from the first open position, whatever size of blocks was asked for. In a block-causal model the blocks of the
     attention stay what they are, and a delimiter may cut them further. A `base` with a budget of steps is refused,
-    as nobody knows over how many blocks to split it.
+    as nobody knows over how many blocks to split it, and so is one that changes the length of its window itself.
     """
 
     source: ClassVar[str] = "AdaBlock-dLLM, 2025, arXiv 2509.26432"
@@ -47,6 +47,8 @@ class AdaBlock(Around):
         super().__post_init__()
         if getattr(self.base, "steps", None) is not None:
             raise UsageError("AdaBlock: base has a budget of steps, and how many blocks there will be is not known; leave steps out")
+        if "resizes" in asks(self.base):
+            raise UsageError(f"AdaBlock: {type(self.base).__name__} changes the length of its window, which is for AdaBlock to find")
         ids = self.delimiters
         if isinstance(ids, tuple) and not (ids and all(isinstance(t, int) and t >= 0 for t in ids)):
             raise UsageError(f"AdaBlock: delimiters must be a text or token ids, not {ids!r}")
@@ -80,8 +82,9 @@ class AdaBlock(Around):
         return super().step(self.keeping(s, choose(self.finished(s), new, s.memo.own)), p)
 
     def finished(self, s: State) -> Tensor:
-        """(B,) bool: there is no block, or nothing is open in it."""
-        return ~(s.open & left_of(s, s.memo.own.end)).any(-1)
+        """(B,) bool: there is no block, or the base is done with it."""
+        block: Block = s.memo.own
+        return (block.end == 0) | self.done(s)
 
     def found(self, s: State, tokens: Tensor, confidence: Tensor) -> Tensor:
         """(B,) long: the column after the last of the block that begins with the leftmost open position."""
@@ -95,10 +98,6 @@ class AdaBlock(Around):
         if isinstance(self.delimiters, str):
             raise UsageError(f"AdaBlock: delimiters is the text {self.delimiters!r}, and there is no tokenizer here; give token ids")
         return self.delimiters
-
-    def done(self, s: State) -> Tensor:
-        return self.finished(s) & super().done(s)
-
 
 def left_of(s: State, end: Tensor) -> Tensor:
     """(B, W) bool: the columns of the window left of `end (B,)`."""

@@ -44,11 +44,12 @@ class FreeDave(Around):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        any_size = Whole()
+        any_size, name, asked = Whole(), type(self.base).__name__, asks(self.base)
         lays_out = any(self.base.windows(any_size, b) is not any_size for b in (False, True))
-        if lays_out or {"causal", "sight", "resizes"} & asks(self.base):
-            name = type(self.base).__name__
+        if lays_out or {"causal", "sight", "resizes"} & asked:
             raise UsageError(f"freedave cannot guess what {name} asks next; take a base that asks about its window as it stands")
+        if {"attention", "hidden_states"} & asked:
+            raise UsageError(f"freedave has nothing but logits of what it guesses, and {name} reads more of a prediction")
 
     def own(self, s: State) -> Run:
         (B, W), A = s.tokens.shape, self.ahead
