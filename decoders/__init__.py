@@ -7,6 +7,7 @@ torch and nothing heavier: `generate`, which is for transformers, imports that w
 from typing import TYPE_CHECKING, Any
 
 from decoders.core import (
+    Around,
     Blocks,
     Cache,
     Decoder,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from decoders.hf import generate
 
 __all__ = [
+    "Around",
     "Blocks",
     "Cache",
     "Decoder",

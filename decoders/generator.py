@@ -9,6 +9,7 @@ from typing import Any
 from decoders.constraints.base import Constraint, constraint_of
 from decoders.constraints.bound import Bound
 from decoders.core import Cache, Canvas, Decoder, Forward, Pred, UsageError
+from decoders.core.around import bare
 from decoders.engine import Graph
 from decoders.job import Batch, Item, Job, Listener, Result
 from decoders.models.loaded import Loaded
@@ -22,6 +23,11 @@ from decoders.text.records import Generation, or_raise
 from decoders.text.stopping import stop_strings
 
 Watch = Callable[[Forward, Pred, Canvas], None]
+
+
+def unconstrained(watch: Watch) -> Watch:
+    """One who is to see canvases as the decoder under a constraint knows them."""
+    return lambda f, p, c: watch(f, p, bare(c))
 
 
 class Generator:
@@ -155,8 +161,10 @@ class Generator:
         reasons = self.reasons if reasonings is None else None
         if reasons and infill:
             reasons([], [], size, infill)
-        decoder = self.decoder.tokenized(self.ids)
-        decoder = self.constraint.on(decoder, size) if self.constraint else decoder
+        plain = self.decoder.tokenized(self.ids)
+        decoder = self.constraint.on(plain, size) if self.constraint else plain
+        if watch and decoder is not plain:
+            watch = unconstrained(watch)
         job = Job(
             setup=replace(self.setup.in_blocks(block), decoder=decoder), encoding=self.encoding, reasons=reasons,
             length=size, template=tuple(template), infill=infill, stop=ends, on_batch=on_batch, on_event=on_event,

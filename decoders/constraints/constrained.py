@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from decoders.constraints.automaton import Automaton
-from decoders.core import Decoder, Pred, Query, Rows, State, UsageError, Windows, choose, either, leftmost
-from decoders.strategies.composed import Composed
+from decoders.core import Around, Decoder, Pred, Query, State, UsageError, choose, either, leftmost
 
 PATIENCE = 4
 """Forwards in which nothing changes, or the constraint is in the way and no more is decided than ever before, after which the rest is
@@ -20,7 +18,7 @@ completed without the decoder."""
 
 
 class Held(NamedTuple):
-    """Where a row is in the automaton, and what the decoder keeps."""
+    """Where a row is in the automaton."""
 
     origin: Tensor  # (B,) long  the place where the text begins
     left: Tensor  # (B, S) bool  states that what is left of the window may have led to
@@ -28,43 +26,10 @@ class Held(NamedTuple):
     closing: Tensor  # (B,) bool  the decoder has had its say, and the rest is completed without it
     fewest: Tensor  # (B,) long  open positions there have been in the window
     still: Tensor  # (B,) long  forwards without progress since then, see `PATIENCE`
-    inner: Any
 
 
 @dataclass(frozen=True)
-class Unwrapped:
-    """The windows of a decoder under a constraint, which may read its memo."""
-
-    windows: Windows
-
-    @property
-    def size(self) -> int:
-        return self.windows.size
-
-    @property
-    def block(self) -> int:
-        return self.windows.block
-
-    def first(self, c: Rows) -> Tensor:
-        return self.windows.first(bare(c))
-
-    def next(self, c: Rows) -> Tensor:
-        return self.windows.next(bare(c))
-
-    def span(self, c: Rows) -> tuple[Tensor, Tensor]:
-        return self.windows.span(bare(c))
-
-    def count(self, c: Rows) -> Tensor:
-        return self.windows.count(bare(c))
-
-
-def bare(c: Rows) -> Rows:
-    """The canvas with the decoder's own memo."""
-    return c if c.memo is None else replace(c, memo=c.memo.inner)
-
-
-@dataclass(frozen=True)
-class Constrained(Composed):
+class Constrained(Around):
     """A decoder whose text the automaton has to accept. It sees predictions in which every token is impossible that could not stand
     where it would, given all that is decided, left and right. That is not enough where several tokens are committed at once: what each
     of them allows, they may not allow together. So its changes are taken over from left to right, as long as the canvas can still be
@@ -79,82 +44,67 @@ class Constrained(Composed):
     """
 
     everything: ClassVar[bool] = True
-    decoder: Decoder
+    base: Decoder
     automaton: Automaton
     most: int
     """Positions of the longest row, behind its prompt."""
-
-    def parts(self) -> Sequence[Decoder]:
-        return (self.decoder,)
-
-    @property
-    def padding(self) -> int:
-        return self.decoder.padding
 
     @cached_property
     def reach(self) -> Tensor:
         """(most + 1, S) bool: from where an accepting state can be reached by exactly so many tokens."""
         return self.automaton.reach(self.most)
 
-    def windows(self, asked: Windows, block_causal: bool) -> Windows:
-        return Unwrapped(self.decoder.windows(asked, block_causal))
-
-    def init(self, s: State) -> State:
+    def own(self, s: State) -> Held:
         if s.rest is None:
             raise UsageError("a constraint has to know how long the row is, and this engine does not say")
         origin = torch.where(leftmost(s.open), s.position, 0).sum(-1)
         start = torch.arange(len(self.automaton.accepting), device=s.key.device) == self.automaton.start
         start = start.expand(len(s.key), -1)
         zero = torch.zeros_like(s.key)
-        return replace(s, memo=Held(origin, start, start, zero.bool(), zero, zero, self.decoder.init(s).memo))
+        return Held(origin, start, start, zero.bool(), zero, zero)
 
     def begin(self, s: State) -> State:
-        memo: Held = s.memo
+        held: Held = s.memo.own
         zero = torch.zeros_like(s.key)
-        inner = self.decoder.begin(self.inner(s)).memo
-        return replace(s, memo=Held(memo.origin, memo.through, memo.through, zero.bool(), s.open.sum(-1), zero, inner))
+        return super().begin(self.keeping(s, Held(held.origin, held.through, held.through, zero.bool(), s.open.sum(-1), zero)))
 
     def tables(self, s: State) -> Automaton:
         return self.automaton.to(s.key.device)
 
-    def inner(self, s: State) -> State:
-        """As the decoder sees it."""
-        return replace(s, memo=s.memo.inner)
-
     def query(self, s: State) -> Query:
-        asked = self.decoder.query(self.inner(s))
+        asked = super().query(s)
         rest = replace(asked, tokens=s.tokens, want=s.open, causal=None)
-        return either(s.memo.closing, rest, asked)
+        return either(s.memo.own.closing, rest, asked)
 
     def step(self, s: State, p: Pred) -> State:
-        memo: Held = s.memo
+        held: Held = s.memo.own
         left, right = self.left(s), self.right(s, s.open)
         others = tuple(self.masked(s, other, left, right) for other in p.beside)  # held to what stands on the row's own canvas
         p = replace(self.masked(s, p, left, right), beside=others)
-        wish = self.decoder.step(self.inner(s), p)
+        wish = super().step(s, p)
         rest = replace(s.commit(s.open, *p.best()), memo=wish.memo)
-        after, through, refused = self.granted(s, choose(memo.closing, rest, wish))
+        after, through, refused = self.granted(s, choose(held.closing, rest, wish))
         changed = ((after.tokens != s.tokens) | (after.open != s.open)).any(-1)
-        fewest = torch.minimum(memo.fewest, after.open.sum(-1))
-        still = torch.where(fewest < memo.fewest, 0, memo.still + (refused | ~changed))
-        left_over = self.decoder.done(after) & after.open.any(-1)
-        closing = memo.closing | left_over | (still >= PATIENCE)
-        return replace(after, memo=Held(memo.origin, memo.left, through, closing, fewest, still, after.memo))
+        fewest = torch.minimum(held.fewest, after.open.sum(-1))
+        still = torch.where(fewest < held.fewest, 0, held.still + (refused | ~changed))
+        left_over = super().done(after) & after.open.any(-1)
+        closing = held.closing | left_over | (still >= PATIENCE)
+        return self.keeping(after, Held(held.origin, held.left, through, closing, fewest, still))
 
     def done(self, s: State) -> Tensor:
-        memo: Held = s.memo
-        return (self.decoder.done(self.inner(s)) | memo.closing) & ~s.open.any(-1)
+        held: Held = s.memo.own
+        return (super().done(s) | held.closing) & ~s.open.any(-1)
 
     def counts(self, s: State) -> Tensor:
         """(B, W) bool: the positions of the text that are in the window."""
         place = torch.arange(s.tokens.shape[1], device=s.tokens.device)
-        memo: Held = s.memo
-        return (s.position >= memo.origin[:, None]) & (place < s.size[:, None])
+        held: Held = s.memo.own
+        return (s.position >= held.origin[:, None]) & (place < s.size[:, None])
 
     def left(self, s: State) -> Tensor:
         """(B, W, S) bool: the states before each position that what stands left of it may have led to."""
         a, counts = self.tables(s), self.counts(s)
-        states, found = s.memo.left, []
+        states, found = s.memo.own.left, []
         for i in range(s.tokens.shape[1]):
             found.append(states)
             moved = torch.where(s.open[:, i, None], a.after_any(states), a.after(states, s.tokens[:, i]))
@@ -193,7 +143,7 @@ class Constrained(Composed):
         a, counts = self.tables(s), self.counts(s)
         new = ~wish.open & counts & (s.open | (wish.tokens != s.tokens))
         right = self.right(s, wish.open | new)
-        states, fits, holds = s.memo.left, [], []
+        states, fits, holds = s.memo.own.left, [], []
         for i in range(s.tokens.shape[1]):
             wished, kept = a.after(states, wish.tokens[:, i]), a.after(states, s.tokens[:, i])
             fit, hold = ((x & right[:, i]).any(-1) for x in (wished, kept))

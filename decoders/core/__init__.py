@@ -1,5 +1,6 @@
 """Everything that a strategy, a cache, a model or an engine is written with: one place to import from."""
 
+from decoders.core.around import Around
 from decoders.core.cache import Cache, Exact, just_decided, must_recompute, refresh, sees_any
 from decoders.core.canvas import Canvas
 from decoders.core.decoder import Decoder
@@ -19,6 +20,7 @@ from decoders.core.state import State, choose, nbytes
 from decoders.core.step import apply, next_start, prepare, session_spec, stopped
 from decoders.core.store import APPROXIMATE, NOTHING, Store
 from decoders.core.trace import Trace, replay
+from decoders.core.tree import mapped
 from decoders.core.windows import Blocks, Whole, Windows
 from decoders.errors import UsageError, suggest
 
@@ -32,6 +34,7 @@ __all__ = [
     "REASONS",
     "SENTENCES",
     "STOPPED",
+    "Around",
     "Attention",
     "Blocks",
     "Cache",
@@ -82,6 +85,7 @@ __all__ = [
     "just_decided",
     "layout",
     "leftmost",
+    "mapped",
     "memo_bytes",
     "must_recompute",
     "nbytes",

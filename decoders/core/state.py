@@ -7,13 +7,13 @@ N rows of logits. Everything is pure and row-wise: no value is read on the host,
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from decoders.core.select import share
+from decoders.core.tree import mapped
 from decoders.stats.constants import among
 from decoders.stats.random import scramble, unit
 
@@ -140,16 +140,11 @@ _BLANK = 0x0B
 def choose(rows: Tensor, a: T, b: T) -> T:
     """Row by row: `a` where `rows (B,)`, else `b`. For tensors with leading dimension B, and for anything made of them: states,
     queries, memos, canvases. What is not a tensor is taken from `a`."""
-    if is_dataclass(a) and not isinstance(a, type):
-        changed = {f.name: choose(rows, getattr(a, f.name), getattr(b, f.name)) for f in fields(a) if f.init}
-        return cast(T, replace(a, **changed))
 
-    def pick(x: Any, y: Any) -> Any:
-        if x is y and isinstance(x, Tensor) and len(x) == len(rows):
-            return x
-        return torch.where(rows.view(-1, *[1] * (x.dim() - 1)), x, y) if isinstance(x, Tensor) else x
+    def pick(x: Tensor, y: Tensor) -> Tensor:
+        return x if x is y and len(x) == len(rows) else torch.where(rows.view(-1, *[1] * (x.dim() - 1)), x, y)
 
-    return cast(T, tree_map(pick, a, b))
+    return mapped(pick, a, b)
 
 
 def nbytes(memo: Any, row: int) -> int:

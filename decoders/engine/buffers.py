@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass, replace
-from typing import Any, TypeVar, cast
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves
 
+from decoders.core import mapped
 from decoders.engine.backends import CannotCapture
 
 T = TypeVar("T")
@@ -16,11 +17,7 @@ T = TypeVar("T")
 
 def owned(x: T) -> T:
     """The same with contiguous tensors of its own."""
-    if is_dataclass(x) and not isinstance(x, type):
-        return cast(T, replace(x, **{f.name: owned(getattr(x, f.name)) for f in fields(x)}))
-    if isinstance(x, Tensor):
-        return cast(T, x.clone(memory_format=torch.contiguous_format))
-    return cast(T, tree_map(lambda y: y if y is x else owned(y), x))
+    return mapped(lambda t: t.clone(memory_format=torch.contiguous_format), x)
 
 
 def leaves(x: Any) -> list[Tensor]:

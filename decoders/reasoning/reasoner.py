@@ -21,7 +21,7 @@ BUDGET = 256
 
 @runtime_checkable
 class Reasoned(Protocol):
-    """A decoder that wants its prompts reasoned about first, if it names a `reasoner`."""
+    """A decoder that wants its prompts reasoned about first, such as `after_reasoning`."""
 
     reasoner: str | None
     boundary: str | tuple[int, ...] | None
@@ -32,10 +32,13 @@ class Reasoned(Protocol):
 
 def wants(decoder: Decoder) -> str:
     """The reasoner that a decoder asks for; empty if it asks for none. Raises `UsageError` if it needs one and names none."""
-    said = (isinstance(decoder, Reasoned) and decoder.reasoner) or ""
-    if not said and getattr(decoder, "mode", None) == "two-model":
-        raise UsageError("mode two-model needs a reasoner: reasoner=hf:DIRECTORY, or reasoner=http://host:port/v1#model")
-    return said
+    if not isinstance(decoder, Reasoned):
+        return ""
+    if not decoder.reasoner:
+        raise UsageError(
+            f"{type(decoder).__name__} needs a reasoner: reasoner=hf:DIRECTORY, or reasoner=http://host:port/v1#model"
+        )
+    return decoder.reasoner
 
 
 def reasoner_of(spec: str) -> Reasoner:

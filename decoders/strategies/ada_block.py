@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
-from decoders.core import Blocks, Decoder, Pred, Query, State, UsageError, Windows, choose, only, option, top
+from decoders.core import Around, Blocks, Decoder, Pred, Query, State, UsageError, Windows, asks, choose, only, option, top
 from decoders.stats.constants import among
-from decoders.strategies.composed import Composed, only_where
 from decoders.strategies.fast_dllm import Threshold
 
 
@@ -20,11 +19,10 @@ class Block(NamedTuple):
 
     end: Tensor  # (B,) long  the column of the window after its last; 0 until the first forward has found it
     opened: Tensor  # (B,) long  positions open in it before that forward
-    inner: Any  # the memo of the rule that fills it
 
 
 @dataclass(frozen=True)
-class AdaBlock(Composed):
+class AdaBlock(Around):
     """Any rule, in blocks that end after a delimiter: the first forward of a block looks at the next `look` positions, and if the most
     confident delimiter predicted there is at or above `tau`, the block ends after it; else it is `block` long. AdaBlock-dLLM, 2509.26432.
 
@@ -34,10 +32,11 @@ class AdaBlock(Composed):
 
     Blocks are counted from the first open position, whatever size of blocks was asked for. In a block-causal model the blocks of the
     attention stay what they are, and a delimiter may cut them further. A `base` with a budget of steps is refused,
-    as nobody knows over how many blocks to split it.
+    as nobody knows over how many blocks to split it, and so is one that changes the length of its window itself.
     """
 
     source: ClassVar[str] = "AdaBlock-dLLM, 2025, arXiv 2509.26432"
+    keeps_law: ClassVar[bool] = True
     delimiters: str | tuple[int, ...] = option((198,), "tokens after which a block may end; ids are written 12+7")
     tau: float = option(0.3, "confidence from which a predicted delimiter ends the block", min=0, max=1)
     block: int = option(32, "positions of a block without a delimiter", min=1)
@@ -48,48 +47,44 @@ class AdaBlock(Composed):
         super().__post_init__()
         if getattr(self.base, "steps", None) is not None:
             raise UsageError("AdaBlock: base has a budget of steps, and how many blocks there will be is not known; leave steps out")
+        if "resizes" in asks(self.base):
+            raise UsageError(f"AdaBlock: {type(self.base).__name__} changes the length of its window, which is for AdaBlock to find")
         ids = self.delimiters
         if isinstance(ids, tuple) and not (ids and all(isinstance(t, int) and t >= 0 for t in ids)):
             raise UsageError(f"AdaBlock: delimiters must be a text or token ids, not {ids!r}")
-
-    def parts(self) -> Sequence[Decoder]:
-        return (self.base,)
 
     def tokenized(self, encode: Callable[[str], list[int]]) -> Self:
         inner, text = super().tokenized(encode), self.delimiters
         return replace(inner, delimiters=tuple(encode(text))) if isinstance(text, str) else inner
 
     def windows(self, asked: Windows, block_causal: bool) -> Windows:
-        return asked if block_causal else Blocks(max(self.block, self.look))
+        return super().windows(asked, block_causal) if block_causal else Blocks(max(self.block, self.look))
 
-    def init(self, s: State) -> State:
+    def own(self, s: State) -> Block:
         zero = torch.zeros_like(s.size)
-        return replace(s, memo=Block(zero, zero, self.base.init(s).memo))
+        return Block(zero, zero)
 
     def begin(self, s: State) -> State:
-        zero = torch.zeros_like(s.size)
-        return replace(s, memo=Block(zero, zero, self.base.begin(replace(s, memo=s.memo.inner)).memo))
+        return super().begin(self.keeping(s, self.own(s)))
+
+    def inner(self, s: State) -> State:
+        """A window that ends with the block."""
+        block: Block = s.memo.own
+        return replace(s.within(left_of(s, block.end), block.opened, s.memo), size=block.end)
 
     def query(self, s: State) -> Query:
-        ahead = s.memo._replace(end=s.size, opened=s.opened)
-        return self.base.query(self.inside(s, choose(self.finished(s), ahead, s.memo)))
+        ahead = Block(s.size, s.opened)
+        return super().query(self.keeping(s, choose(self.finished(s), ahead, s.memo.own)))
 
     def step(self, s: State, p: Pred) -> State:
         end = self.found(s, *p.best())
-        new = Block(end, (s.open & left_of(s, end)).sum(-1), s.memo.inner)
-        block: Block = choose(self.finished(s), new, s.memo)
-        t = self.base.step(self.inside(s, block), p)
-        beyond = s.open & ~left_of(s, block.end)
-        return replace(t, open=t.open | beyond, size=s.size, opened=s.opened, memo=block._replace(inner=t.memo))
+        new = Block(end, (s.open & left_of(s, end)).sum(-1))
+        return super().step(self.keeping(s, choose(self.finished(s), new, s.memo.own)), p)
 
     def finished(self, s: State) -> Tensor:
-        """(B,) bool: there is no block, or nothing is open in it."""
-        return ~(s.open & left_of(s, s.memo.end)).any(-1)
-
-    def inside(self, s: State, block: Block) -> State:
-        """What the rule sees: a window that ends with the block."""
-        inner = replace(only_where(s, left_of(s, block.end)), memo=block.inner)
-        return replace(inner, size=block.end, opened=block.opened)
+        """(B,) bool: there is no block, or the base is done with it."""
+        block: Block = s.memo.own
+        return (block.end == 0) | self.done(s)
 
     def found(self, s: State, tokens: Tensor, confidence: Tensor) -> Tensor:
         """(B,) long: the column after the last of the block that begins with the leftmost open position."""
@@ -103,13 +98,6 @@ class AdaBlock(Composed):
         if isinstance(self.delimiters, str):
             raise UsageError(f"AdaBlock: delimiters is the text {self.delimiters!r}, and there is no tokenizer here; give token ids")
         return self.delimiters
-
-    def phase(self, s: State) -> Tensor:
-        return self.base.phase(self.inside(s, s.memo))
-
-    def done(self, s: State) -> Tensor:
-        return self.finished(s) & self.base.done(self.inside(s, s.memo))
-
 
 def left_of(s: State, end: Tensor) -> Tensor:
     """(B, W) bool: the columns of the window left of `end (B,)`."""

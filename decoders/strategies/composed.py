@@ -4,30 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 from torch import Tensor
 
-from decoders.core import Decoder, Pred, State, UsageError, asks
-
-FLAGS = ("needs_mask", "revises")
+from decoders.core import Decoder, Pred, State
+from decoders.core.around import inherit
 
 
 @dataclass(frozen=True)
 class Composed(Decoder):
     """A decoder that hands its steps on to others. Raises `UsageError` for one whose forwards show more than the window."""
 
-    everything: ClassVar[bool] = False
-    """It hands on whole queries and predictions, those that show more than the window too."""
-
     def __post_init__(self) -> None:
         super().__post_init__()
-        for d in self.parts():
-            if not self.everything and {"leave_one_out", "candidates"} & asks(d):
-                own, other = type(self).__name__, type(d).__name__
-                raise UsageError(f"{own} cannot hand steps on to {other}, whose forwards show more than the window")
-        for flag in FLAGS:
-            object.__setattr__(self, flag, getattr(type(self), flag) or any(getattr(d, flag) for d in self.parts()))
+        inherit(self, self.parts(), everything=False)
 
     def parts(self) -> Sequence[Decoder]:
         """Those that may come to act."""

@@ -2,56 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from decoders.core import Decoder, Pred, Query, State, leftmost, option
+from decoders.core import Around, Decoder, Pred, State, leftmost, option
 from decoders.stats.constants import constant
-from decoders.strategies.composed import Composed
 from decoders.strategies.fast_dllm import Threshold
-from decoders.strategies.llada import is_stop
-
-
-class Since(NamedTuple):
-    """Where a row's text begins, and what `base` keeps."""
-
-    start: Tensor  # (B,) long  the place of its first open position
-    base: Any
-
-
-@dataclass(frozen=True)
-class Ending(Composed):
-    """Any rule, with something done about the end of the text."""
-
-    base: Decoder = option(Threshold(), "the rule that commits")
-
-    def parts(self) -> Sequence[Decoder]:
-        return (self.base,)
-
-    def init(self, s: State) -> State:
-        first = torch.where(leftmost(s.open), s.position, 0).sum(-1)
-        return replace(s, memo=Since(first, self.base.init(s).memo))
-
-    def begin(self, s: State) -> State:
-        return replace(s, memo=Since(s.memo.start, self.base.begin(self.inner(s)).memo))
-
-    def inner(self, s: State) -> State:
-        """As `base` sees it."""
-        return replace(s, memo=s.memo.base)
-
-    def query(self, s: State) -> Query:
-        return self.base.query(self.inner(s))
-
-    def step(self, s: State, p: Pred) -> State:
-        after = self.base.step(self.inner(s), p)
-        return replace(after, memo=Since(s.memo.start, after.memo))
-
-    def done(self, s: State) -> Tensor:
-        return self.base.done(self.inner(s))
 
 
 def end_token(s: State) -> int:
@@ -60,7 +19,7 @@ def end_token(s: State) -> int:
 
 
 @dataclass(frozen=True)
-class EOSStop(Ending):
+class EOSStop(Around):
     """Any rule; once a stop token is committed, everything right of the first one in the window is the end token at
     once, what was decided there too. dInfer, Ma et al. 2025, 2510.08666 (early termination);
     `generate_fastdllm.generate` with `early_stop`.
@@ -75,21 +34,20 @@ class EOSStop(Ending):
 
     source: ClassVar[str] = "Ma et al. 2025, arXiv 2510.08666"
     revises: ClassVar[bool] = True
+    base: Decoder = option(Threshold(), "the rule that commits")
     trust: float = option(0.0, "confidence of a stop token from which on it is believed", min=0, max=1)
 
-    def step(self, s: State, p: Pred) -> State:
-        after = super().step(s, p)
-        if not s.stop_ids:
-            return after
-        decided = after.editable & ~after.open
-        ended = is_stop(after, after.tokens) & decided & (after.confidence >= self.trust)
+    def outer(self, s: State, t: State) -> State:
+        if not t.stop_ids:
+            return t
+        ended = t.is_stop(t.tokens) & t.decided & (t.confidence >= self.trust)
         behind = ended.cumsum(-1) > ended.long()
-        end, sure = torch.full_like(s.tokens, end_token(s)), torch.ones_like(after.confidence)
-        return after.edit(behind & (after.tokens != end), end, sure).commit(behind, end, sure)
+        end, sure = torch.full_like(t.tokens, end_token(t)), torch.ones_like(t.confidence)
+        return t.edit(behind & (t.tokens != end), end, sure).commit(behind, end, sure)
 
 
 @dataclass(frozen=True)
-class LengthPenalty(Ending):
+class LengthPenalty(Around):
     """Any rule on predictions in which an end is the likelier the longer the text: `weight` nats are added to the logits of stop tokens
     for each position from `start` on. The additive form of the soft length penalties of autoregressive decoding (transformers'
     `ExponentialDecayLengthPenalty`); no paper defines one for diffusion, where the place and not the step says how long the text is.
@@ -98,12 +56,17 @@ class LengthPenalty(Ending):
     """
 
     source: ClassVar[str] = "cf. transformers, ExponentialDecayLengthPenalty"
+    base: Decoder = option(Threshold(), "the rule that commits")
     start: int = option(0, "generated position from which on length costs, from 0", min=0)
     weight: float = option(0.1, "nats a position")
 
+    def own(self, s: State) -> Tensor:
+        """(B,) long: the place of the row's first open position."""
+        return torch.where(leftmost(s.open), s.position, 0).sum(-1)
+
     def step(self, s: State, p: Pred) -> State:
         if s.stop_ids:
-            beyond = (s.position - (s.memo.start + self.start)[:, None]).clamp(min=0)
+            beyond = (s.position - (s.memo.own + self.start)[:, None]).clamp(min=0)
             p = raised(p, s.stop_ids, self.weight * beyond)
         return super().step(s, p)
 
@@ -117,7 +80,7 @@ def raised(p: Pred, tokens: tuple[int, ...], by: Tensor) -> Pred:
 
 
 @dataclass(frozen=True)
-class EOSPadding(Ending):
+class EOSPadding(Around):
     """Any rule, on a row that is followed by `pad` end tokens from the start: room to think in. Breckner and Schuster 2026, 2603.05197
     (EoS-by-EoS).
 
@@ -128,8 +91,9 @@ class EOSPadding(Ending):
     """
 
     source: ClassVar[str] = "Breckner and Schuster 2026, arXiv 2603.05197"
+    base: Decoder = option(Threshold(), "the rule that commits")
     pad: int = option(8, "end tokens behind the row", min=1)
 
     @property
     def padding(self) -> int:
-        return self.pad
+        return self.pad + super().padding

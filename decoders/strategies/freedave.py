@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from decoders.core import Candidates, Decoder, Pred, Query, State, UsageError, asks, choose, option
-from decoders.strategies.composed import Composed
+from decoders.core import Around, Candidates, Decoder, Pred, Query, State, UsageError, Whole, asks, choose, option
 from decoders.strategies.llada import LLaDA
 
 
 class Run(NamedTuple):
     """How far the base strategy would be, and what it was guessed to ask next."""
 
-    memo: Any  # its own
     step: Tensor  # (B,)   long  its forwards in this window
     clock: Tensor  # (B,)   long  and on this row
     committed_at: Tensor  # (B, W) long  by that clock
@@ -25,7 +23,7 @@ class Run(NamedTuple):
 
 
 @dataclass(frozen=True)
-class FreeDave(Composed):
+class FreeDave(Around):
     """Guess the next states of `base` from one prediction, and check the guesses together. Wu and Zhang 2025, 2510.00294.
 
     From one prediction the base strategy's next `ahead` states follow without the model, as though the prediction did not change. The next
@@ -40,42 +38,41 @@ class FreeDave(Composed):
     """
 
     source: ClassVar[str] = "Wu and Zhang 2025, arXiv 2510.00294"
+    keeps_law: ClassVar[bool] = True
     base: Decoder = option(LLaDA(), "the strategy whose tokens these are")
     ahead: int = option(3, "states guessed at a time", min=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if {"causal", "sight", "resizes"} & asks(self.base) or type(self.base).windows is not Decoder.windows:
-            name = type(self.base).__name__
+        any_size, name, asked = Whole(), type(self.base).__name__, asks(self.base)
+        lays_out = any(self.base.windows(any_size, b) is not any_size for b in (False, True))
+        if lays_out or {"causal", "sight", "resizes"} & asked:
             raise UsageError(f"freedave cannot guess what {name} asks next; take a base that asks about its window as it stands")
+        if {"attention", "hidden_states"} & asked:
+            raise UsageError(f"freedave has nothing but logits of what it guesses, and {name} reads more of a prediction")
 
-    def parts(self) -> tuple[Decoder, ...]:
-        return (self.base,)
-
-    def init(self, s: State) -> State:
+    def own(self, s: State) -> Run:
         (B, W), A = s.tokens.shape, self.ahead
-        nothing = s.tokens.new_zeros(B, A, W), s.open.new_zeros(B, A, W)
-        return replace(s, memo=Run(self.base.init(s).memo, s.step, s.clock, s.committed_at, *nothing))
+        return Run(s.step, s.clock, s.committed_at, s.tokens.new_zeros(B, A, W), s.open.new_zeros(B, A, W))
 
     def begin(self, s: State) -> State:
-        run: Run = s.memo
-        own = replace(self.own(s), step=torch.zeros_like(s.step), committed_at=s.committed_at)
-        memo = self.base.begin(own).memo
-        nothing = torch.zeros_like(run.want)
-        return replace(s, memo=run._replace(memo=memo, step=own.step, committed_at=own.committed_at, want=nothing))
+        run: Run = s.memo.own
+        new = run._replace(step=torch.zeros_like(s.step), committed_at=s.committed_at, want=torch.zeros_like(run.want))
+        s = self.keeping(s, new)
+        return self.begun(s, self.beneath(s))
 
-    def own(self, s: State) -> State:
+    def inner(self, s: State) -> State:
         """The state as the base strategy, alone, would have it."""
-        run: Run = s.memo
-        return replace(s, memo=run.memo, step=run.step, clock=run.clock, committed_at=run.committed_at)
+        run: Run = s.memo.own
+        return replace(s, step=run.step, clock=run.clock, committed_at=run.committed_at)
 
     def query(self, s: State) -> Query:
-        run: Run = s.memo
-        return replace(self.base.query(self.own(s)), beside=Candidates(run.tokens, run.want))
+        run: Run = s.memo.own
+        return replace(super().query(s), beside=Candidates(run.tokens, run.want))
 
     def step(self, s: State, p: Pred) -> State:
-        run: Run = s.memo
-        now, last, going = self.own(s), alone(p), torch.ones_like(s.step, dtype=torch.bool)
+        run: Run = s.memo.own
+        now, last, going = self.beneath(s), alone(p), torch.ones_like(s.step, dtype=torch.bool)
         for i, each in enumerate((p, *p.beside)):
             now, last = choose(going, self.forward(now, each), now), choose(going, alone(each), last)
             if i < self.ahead:
@@ -89,8 +86,8 @@ class FreeDave(Composed):
         tokens, want = (torch.stack(x, 1) for x in zip(*guesses, strict=True))
         changed = (now.tokens != s.tokens) | (now.open != s.open)
         when = torch.where(now.open, -1, torch.where(changed, s.clock[:, None], s.committed_at))
-        memo = Run(now.memo, now.step, now.clock, now.committed_at, tokens, want)
-        return replace(now, memo=memo, step=s.step, clock=s.clock, committed_at=when)
+        run = Run(now.step, now.clock, now.committed_at, tokens, want)
+        return replace(now, memo=s.memo._replace(own=run, base=now.memo), step=s.step, clock=s.clock, committed_at=when)
 
     def forward(self, s: State, p: Pred) -> State:
         """The base strategy's state after a forward with this prediction."""
@@ -100,9 +97,6 @@ class FreeDave(Composed):
         """(B, W) long and (B, W) bool: what it would show and ask next; nothing where it is done with the window."""
         q = self.base.query(s)
         return q.tokens, q.want & s.editable & ~self.base.done(s)[:, None]
-
-    def done(self, s: State) -> Tensor:
-        return self.base.done(self.own(s))
 
 
 def alone(p: Pred) -> Pred:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
-
-from decoders.core import Decoder, Pred, Query, State, leftmost, option, until_first
-from decoders.strategies.composed import Composed, only_where, step_within
+from decoders.core import Around, Decoder, Pred, State, leftmost, option, until_first
 from decoders.strategies.fast_dllm import Threshold
 
 
 @dataclass(frozen=True)
-class Frontier(Composed):
+class Frontier(Around):
     """Frontier-gated commitment: any rule, but it may commit only among the `w` positions that begin with the leftmost open one.
     "Answer First, Reason Later", 2608.05687.
 
@@ -25,31 +21,13 @@ class Frontier(Composed):
     """
 
     source: ClassVar[str] = "Answer First, Reason Later, 2026, arXiv 2608.05687"
+    keeps_law: ClassVar[bool] = True
     w: int = option(4, "positions from the leftmost open one on in which it may commit", min=1)
     base: Decoder = option(Threshold(), "the rule that commits")
 
-    def parts(self) -> Sequence[Decoder]:
-        return (self.base,)
-
-    def near(self, s: State) -> Tensor:
-        """(B, W) bool: the `w` positions from the leftmost open one on."""
-        reached = (s.open.cumsum(-1) > 0).cumsum(-1)
-        return (reached > 0) & (reached <= self.w)
-
-    def init(self, s: State) -> State:
-        return self.base.init(s)
-
-    def begin(self, s: State) -> State:
-        return self.base.begin(s)
-
-    def query(self, s: State) -> Query:
-        return self.base.query(only_where(s, self.near(s)))
-
-    def step(self, s: State, p: Pred) -> State:
-        return step_within(self.base, s, p, self.near(s))
-
-    def done(self, s: State) -> Tensor:
-        return self.base.done(s) & ~s.open.any(-1)
+    def inner(self, s: State) -> State:
+        reached = (s.open.cumsum(-1) > 0).cumsum(-1)  # from the leftmost open position on: 1, 2, 3, ...
+        return s.within(~s.open | (reached <= self.w), s.opened, s.memo)
 
 
 @dataclass(frozen=True)

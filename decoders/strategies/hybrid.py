@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from decoders.core import Decoder, Pred, Query, State, UsageError, Windows, choose, either, leftmost, option
-from decoders.strategies.boundary import Boundary, Past
+from decoders.strategies.boundary import Boundary, Past, check_boundary
 from decoders.strategies.composed import Composed, only_where, step_within
 from decoders.strategies.fast_dllm import Threshold
 from decoders.strategies.frontier import Frontier
@@ -57,7 +57,7 @@ class Hybrid(Composed):
 
     `mode=block`, for block-causal models: the reasoning is autoregressive (`ar`: see this module), the answer is block diffusion.
     `mode=frontier`, for bidirectional models: the reasoning is `base` within `w` positions of the leftmost open one (`frontier`).
-    `mode=auto`: block or frontier, as the model is. Where another model reasons, see `reasoned`.
+    `mode=auto`: block or frontier, as the model is. Where another model reasons, see `after_reasoning`.
 
     The reasoning ends with the first settled `boundary`: a text, matched as the tokens that the model's tokenizer makes of it on its
     own, or token ids. So a text that is written with other tokens where it stands in a sentence has to be given as those ids, or
@@ -81,10 +81,18 @@ class Hybrid(Composed):
         super().__post_init__()
         object.__setattr__(self, "phases", ("reasoning", *(self.answer.phases or ("answer",))))
         object.__setattr__(self, "needs_blocks", self.mode == "block")
-        if isinstance(self.boundary, str) and not self.boundary:
-            raise UsageError("Hybrid: boundary is an empty text")
-        if isinstance(self.boundary, tuple) and not (self.boundary and all(isinstance(t, int) and t >= 0 for t in self.boundary)):
-            raise UsageError(f"Hybrid: boundary must be a text or token ids, not {self.boundary!r}")
+        check_boundary("Hybrid", self.boundary)
+
+    @classmethod
+    def respelled(cls, name: str, given: dict[str, str]) -> tuple[str, dict[str, str]]:
+        """Mode `two-model`, and a reasoner in mode `auto`, once meant that another model reasons."""
+        mode, reasoner = given.get("mode", "auto"), given.get("reasoner", "none")
+        if mode != "two-model" and reasoner.lower() == "none":
+            return name, {key: text for key, text in given.items() if key != "reasoner"}
+        if mode not in ("auto", "two-model"):
+            raise UsageError(f"Hybrid: a reasoner writes the reasoning in mode two-model, not in mode {mode}")
+        new = {"reasoner": "reasoner", "boundary": "boundary", "budget": "budget", "answer": "base"}
+        return "after_reasoning", {new[key]: text for key, text in given.items() if key in new}
 
     # --- what it is made of
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from decoders.core import Decoder, Pred, Query, State, Whole, Windows, choose, option
-from decoders.strategies.composed import Composed, only_where
+from decoders.core import Around, Decoder, Pred, Query, State, Whole, Windows, choose, option
 from decoders.strategies.llada import LLaDA
 
 
@@ -20,11 +18,10 @@ class Block(NamedTuple):
     number: Tensor  # (B,) long
     since: Tensor  # (B,) long  the window's step at which it was entered
     opened: Tensor  # (B,) long  positions that were open then
-    base: Any  # what `base` remembers of it
 
 
 @dataclass(frozen=True)
-class Prophet(Composed):
+class Prophet(Around):
     """Any rule, until the model is sure of the answer; then all that is open takes the likeliest tokens of that forward. Li et al. 2025,
     2508.19982 (early commit decoding).
 
@@ -47,41 +44,36 @@ class Prophet(Composed):
     mid: float = option(5.0, "logit gap, in the second third")
     late: float = option(2.5, "logit gap, in the last third")
 
-    def parts(self) -> Sequence[Decoder]:
-        return (self.base,)
-
     def windows(self, asked: Windows, block_causal: bool) -> Windows:
-        return asked if block_causal else Whole()
+        return super().windows(asked, block_causal) if block_causal else Whole()
 
-    def init(self, s: State) -> State:
-        return replace(s, memo=Block(torch.full_like(s.size, -1), s.step, s.opened, self.base.init(s).memo))
+    def width(self, s: State) -> int:
+        """Positions of a block."""
+        return self.block or s.tokens.shape[1]
+
+    def own(self, s: State) -> Block:
+        return Block(torch.full_like(s.size, -1), s.step, s.opened)
 
     def begin(self, s: State) -> State:
-        return replace(s, memo=self.next(s))
+        """In the block that holds the leftmost open position."""
+        number = s.open.long().argmax(-1) // self.width(s)
+        s = self.keeping(s, Block(number, s.step, (s.open & self.here(s, number)).sum(-1)))
+        return self.begun(s, self.beneath(s))
 
-    def here(self, s: State, index: Tensor) -> Tensor:
-        """(B, W) bool: the block of the window."""
-        place = torch.arange(s.tokens.shape[1], device=s.tokens.device)
-        return place // (self.block or s.tokens.shape[1]) == index[:, None]
+    def here(self, s: State, number: Tensor) -> Tensor:
+        """(B, W) bool: a block of the window."""
+        return torch.arange(s.tokens.shape[1], device=s.tokens.device) // self.width(s) == number[:, None]
 
-    def next(self, s: State) -> Block:
-        """The block that holds the leftmost open position, as it is when it is entered."""
-        memo: Block = s.memo
-        number = s.open.long().argmax(-1) // (self.block or s.tokens.shape[1])
-        fresh = Block(number, s.step, (s.open & self.here(s, number)).sum(-1), memo.base)
-        return fresh._replace(base=self.base.begin(self.inner(replace(s, memo=fresh))).memo)
+    def inner(self, s: State) -> State:
+        """One block of several."""
+        block: Block = s.memo.own
+        part = s.within(self.here(s, block.number), block.opened, s.memo, since=block.since)
+        return replace(part, windows=s.windows * ((s.size + self.width(s) - 1) // self.width(s)))
 
     def entered(self, s: State) -> State:
         """With the next block entered where the one before has nothing open."""
-        over = ~(s.open & self.here(s, s.memo.number)).any(-1) & s.open.any(-1)
-        return replace(s, memo=choose(over, self.next(s), s.memo))
-
-    def inner(self, s: State) -> State:
-        """The window as `base` sees it: of its block, with the rest not open."""
-        memo: Block = s.memo
-        blocks = (s.size + (self.block or s.tokens.shape[1]) - 1) // (self.block or s.tokens.shape[1])
-        s = only_where(s, self.here(s, memo.number))
-        return replace(s, opened=memo.opened, step=s.step - memo.since, windows=s.windows * blocks, memo=memo.base)
+        over = ~(s.open & self.here(s, s.memo.own.number)).any(-1) & s.open.any(-1)
+        return replace(s, memo=choose(over, self.begin(s).memo, s.memo))
 
     def answer(self, s: State) -> Tensor:
         """(B, W) bool"""
@@ -91,18 +83,11 @@ class Prophet(Composed):
         return s.editable & (s.position >= start[:, None]) & (s.position < start[:, None] + self.answer_length)
 
     def query(self, s: State) -> Query:
-        asked = self.base.query(self.inner(s))
+        asked = super().query(s)
         return replace(asked, want=asked.want | s.open | self.answer(s))
 
     def step(self, s: State, p: Pred) -> State:
-        memo: Block = s.memo
-        inner = self.inner(s)
-        stepped = self.base.step(inner, p)
-        rest = replace(
-            stepped, open=stepped.open | (s.open & ~inner.open), opened=s.opened, step=s.step, windows=s.windows,
-            memo=memo._replace(base=stepped.memo),
-        )
-        after = choose(self.sure(s, p), s.commit(s.open, *p.best()), rest)
+        after = choose(self.sure(s, p), s.commit(s.open, *p.best()), super().step(s, p))
         return self.entered(replace(after, step=s.step + 1))
 
     def sure(self, s: State, p: Pred) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from decoders.core import Decoder, Pred, Query, State, leftmost, only, top
+from decoders.core import Around, Decoder, Pred, Query, State, Windows, leftmost, only, top
 
 
 def fair(s: State, p: Pred) -> State:
@@ -278,6 +278,27 @@ class Fair(Decoder):
         return fair(s, p)
 
 
+@dataclass(frozen=True)
+class LosesWindows(Around):
+    """Works in the windows that were asked for, whatever its base works in."""
+
+    base: Decoder = Fair()
+
+    def windows(self, asked: Windows, block_causal: bool) -> Windows:
+        return asked
+
+
+@dataclass(frozen=True)
+class LosesPadding(Around):
+    """Gives up the room behind the row that its base works with."""
+
+    base: Decoder = Fair()
+
+    @property
+    def padding(self) -> int:
+        return 0
+
+
 CONTROLS: dict[type[Decoder], str] = {
     Item: "meta_safe", Branch: "meta_safe", BooleanIndex: "meta_safe", Nonzero: "meta_safe", ToHost: "meta_safe", ToList: "meta_safe",
     OtherDevice: "meta_safe", RowLoop: "no_loops", PositionLoop: "no_loops", InPlace: "pure", Overwrites: "given_stays_given",
@@ -285,5 +306,5 @@ CONTROLS: dict[type[Decoder], str] = {
     Remembers: "pure", Endless: "terminates", Undecided: "terminates", SilentlyRevises: "moves_are_legal",
     GrowingMemo: "moves_are_legal", SometimesCausal: "asks_what_it_may", UnsaidAhead: "asks_what_it_may",
     Grows: "moves_are_legal", RawLogits: "packing",
-    Prints: "compiles", Unwritable: "spec_round_trip",
+    Prints: "compiles", Unwritable: "spec_round_trip", LosesWindows: "wraps", LosesPadding: "wraps",
 }

@@ -7,189 +7,45 @@ be split over the blocks of a room is not led into it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map
 
 from decoders.core import (
+    EXHAUSTED,
+    Around,
     Blocks,
     Canvas,
     Decoder,
     Exact,
     Forward,
     Plan,
-    Pred,
-    Query,
     Row,
-    Session,
-    Shape,
     State,
     Trace,
     UsageError,
-    Windows,
     apply,
     asks,
     candidates,
     decode,
-    layout,
     leftmost,
+    mapped,
     prepare,
     replay,
-    session_spec,
     view,
 )
 from decoders.core.needs import said
-from decoders.registry import get, spec_of
+from decoders.registry import entries, get, spec_of
 from decoders.strategies.left_to_right import LeftToRight
 from decoders.testing.engine import Engine, Request
+from decoders.testing.rooms import MASK, ROOMS, SMALL, Moment, Room, difference, expect, leaves, rooms, run, seeds
 from decoders.testing.toy import ToyModel
 
 Law = Callable[[Decoder], None]
-
-
-@dataclass(frozen=True)
-class Room:
-    """What a decoder is tried on: a model and some rows."""
-
-    name: str
-    model: ToyModel
-    prompts: tuple[tuple[int, ...], ...]
-    length: int
-    block: int | None = None
-    infill: bool = False
-
-    def windows(self, prompts: tuple[tuple[int, ...], ...]) -> Windows:
-        return Blocks(self.block or max(map(len, prompts)) + self.length)
-
-    def plan(self, decoder: Decoder) -> Plan:
-        return Plan(decoder, self.windows(self.prompts), Exact(), max_steps=patience(decoder, self.length))
-
-    def layout(self, decoder: Decoder, device: torch.device | str = "cpu") -> Canvas:
-        m = self.model
-        return layout(
-            Shape.of(m), decoder, self.prompts, length=self.length,
-            keys=seeds(self.prompts), windows=self.windows(self.prompts), infill=self.infill, device=device,
-        )
-
-    def session(self, decoder: Decoder, c: Canvas) -> Session:
-        model = replace(self.model, device=c.tokens.device)
-        return model.session(session_spec(self.plan(decoder), c))
-
-    def decode(
-        self, decoder: Decoder, prompts: tuple[tuple[int, ...], ...], watch: Callable[[Forward, Pred, Canvas], None] | None = None
-    ) -> list[Row]:
-        return decode(
-            self.model, decoder, prompts, length=self.length, windows=self.windows(prompts), infill=self.infill, seeds=seeds(prompts),
-            max_steps=patience(decoder, self.length), watch=watch,
-        )
-
-
-MASK = 10
-ROOMS = (
-    Room("one window", ToyModel(mask_id=MASK), ((1, 2, 3), (), (4, MASK, 5, 6, 7, 8)), 9),
-    Room(
-        "causal blocks", ToyModel(mask_id=MASK, stop_ids=(9,), block_causal=True),
-        ((1, 2, 3), (4, 5, 6, 7, MASK, 8), (2, 0, 1, 7)), 12, 4,
-    ),
-    Room("infilling", ToyModel(mask_id=MASK, seed=1), ((1, MASK, 2, MASK, 3), (MASK, 5), (4, 4, MASK, MASK, 6, 7)), 6, 4, infill=True),
-)
-NO_MASK = Room("no mask token", ToyModel(mask_id=None, stop_ids=(9,)), ((1, 2, 3), (4, 5, 6, 7, 8)), 8, 4)
-"""For strategies that say they need no mask token."""
-
-
-def rooms(decoder: Decoder) -> Iterator[Room]:
-    """The rooms that suit the decoder; the first one suits all."""
-    for room in (*ROOMS, *(() if decoder.needs_mask else (NO_MASK,))):
-        try:
-            room.layout(decoder)
-        except UsageError:
-            if room is ROOMS[0]:
-                raise
-            continue
-        yield room
-
-
-def seeds(prompts: tuple[tuple[int, ...], ...]) -> list[int]:
-    """A seed for every row that goes with its prompt and not with its place."""
-    return [sum(prompt) * 31 + len(prompt) for prompt in prompts]
-
-
-def patience(decoder: Decoder, length: int) -> int:
-    """More forwards than any reasonable strategy needs for a row: several a position, and as many as its largest option."""
-    values = (getattr(decoder, f.name) for f in fields(decoder))
-    return length * (8 + max((v for v in values if isinstance(v, int) and not isinstance(v, bool)), default=0))
-
-
-@dataclass(frozen=True)
-class Moment:
-    """One forward of a run, before and after."""
-
-    before: Canvas
-    query: Query
-    forward: Forward
-    pred: Pred
-    state: State
-    """After `Decoder.step`, before the canvas takes it over."""
-    after: Canvas
-
-    @property
-    def live(self) -> Tensor:
-        """(B,) bool: rows that take part."""
-        return self.before.live
-
-
-def run(room: Room, decoder: Decoder, at_most: int | None = None) -> Iterator[Moment]:
-    """The forwards of a room's rows until all have ended, or the first `at_most`."""
-    plan, c = room.plan(decoder), room.layout(decoder)
-    forward = room.session(decoder, c)
-    while bool(c.live.any()) and at_most != 0:
-        f = prepare(plan, c)
-        p = forward(f)
-        after = apply(plan, c, f, p)
-        yield Moment(c, decoder.query(view(c)), f, p, decoder.step(view(c), p), after)
-        c, at_most = after, None if at_most is None else at_most - 1
-
-
-def leaves(x: Any) -> dict[str, Any]:
-    """Path to leaf of anything made of dataclasses and of what pytrees know."""
-    if is_dataclass(x) and not isinstance(x, type):
-        return {f"{f.name}{path}": leaf for f in fields(x) if f.init for path, leaf in leaves(getattr(x, f.name)).items()}
-    flat, _ = tree_flatten(x)
-    if len(flat) == 1 and flat[0] is x:
-        return {"": x}
-    return {f"[{i}]{path}": leaf for i, part in enumerate(flat) for path, leaf in leaves(part).items()}
-
-
-def difference(a: Any, b: Any) -> str | None:
-    """The path of the first leaf that differs, NaN being equal to itself; none if all are the same."""
-    first, second = leaves(a), leaves(b)
-    if first.keys() != second.keys():
-        return min(first.keys() ^ second.keys())
-    for path, x in first.items():
-        y = second[path]
-        if isinstance(x, Tensor) and isinstance(y, Tensor):
-            if x.shape != y.shape or x.dtype != y.dtype or not torch.allclose(x, y, rtol=0, atol=0, equal_nan=True):
-                return path
-        elif x != y:
-            return path
-    return None
-
-
-def copied(x: Any) -> Any:
-    """The same with tensors of its own."""
-    if is_dataclass(x) and not isinstance(x, type):
-        return replace(x, **{f.name: copied(getattr(x, f.name)) for f in fields(x) if f.init})
-    return tree_map(lambda t: t.clone() if isinstance(t, Tensor) else t, x)
-
-
-def expect(holds: bool | Tensor, message: str) -> None:
-    if not bool(holds):
-        raise AssertionError(message)
 
 
 def given_stays_given(decoder: Decoder) -> None:
@@ -231,33 +87,37 @@ def moves_are_legal(decoder: Decoder) -> None:
     with tokens of the vocabulary, keeps types and shapes, and leaves blanks where it decides nothing."""
     for room in rooms(decoder):
         for m in run(room, decoder):
-            s, t, live = view(m.before), m.state, m.live[:, None]
-            for f in fields(State):
-                old, new = getattr(s, f.name), getattr(t, f.name)
-                if isinstance(old, Tensor):
-                    same = isinstance(new, Tensor) and new.shape == old.shape and new.dtype == old.dtype
-                    expect(same, f"{room.name}: State.{f.name} changed its shape or type")
-            form = [(path, x.shape, x.dtype) if isinstance(x, Tensor) else (path, x) for path, x in leaves(s.memo).items()]
-            expect(
-                form == [(path, x.shape, x.dtype) if isinstance(x, Tensor) else (path, x) for path, x in leaves(t.memo).items()],
-                f"{room.name}: the memo changed its structure",
-            )
-            for name in ("editable", "position", "room", "opened", "windows", "key"):
-                expect((getattr(s, name) == getattr(t, name))[m.live].all(), f"{room.name}: a step changed State.{name}")
-            expect((t.size <= t.room)[m.live].all(), f"{room.name}: a step set State.size beyond State.room")
-            if "resizes" not in asks(decoder, room.model.block_causal):
-                expect((s.size == t.size)[m.live].all(), f"{room.name}: a step changed State.size, which the first one left alone")
-            changed = (s.tokens != t.tokens) | (s.open != t.open)
-            expect(not (changed & ~s.editable & live).any(), f"{room.name}: a step changed a position that is not editable")
-            if not decoder.revises:
-                expect(not (changed & ~s.open & live).any(), f"{room.name}: what was decided changed, but revises is not declared")
-            decided = (s.open & ~t.open).sum(-1)
-            expect((decided <= s.open.sum(-1))[m.live].all(), f"{room.name}: more was decided than was open")
-            if s.mask_id is not None:
-                blank = t.tokens == s.mask_id
-                expect((blank | ~t.open | ~live).all(), f"{room.name}: an open position shows something other than the mask token")
-            fits = (t.tokens >= 0) & (t.tokens < s.vocab)
-            expect((fits | ~s.editable | ~live).all(), f"{room.name}: a token outside the vocabulary")
+            check_move(room, decoder, m)
+
+
+def check_move(room: Room, decoder: Decoder, m: Moment) -> None:
+    s, t, live = view(m.before), m.state, m.live[:, None]
+    for f in fields(State):
+        old, new = getattr(s, f.name), getattr(t, f.name)
+        if isinstance(old, Tensor):
+            same = isinstance(new, Tensor) and new.shape == old.shape and new.dtype == old.dtype
+            expect(same, f"{room.name}: State.{f.name} changed its shape or type")
+    form = [(path, x.shape, x.dtype) if isinstance(x, Tensor) else (path, x) for path, x in leaves(s.memo).items()]
+    expect(
+        form == [(path, x.shape, x.dtype) if isinstance(x, Tensor) else (path, x) for path, x in leaves(t.memo).items()],
+        f"{room.name}: the memo changed its structure",
+    )
+    for name in ("editable", "position", "room", "opened", "windows", "key"):
+        expect((getattr(s, name) == getattr(t, name))[m.live].all(), f"{room.name}: a step changed State.{name}")
+    expect((t.size <= t.room)[m.live].all(), f"{room.name}: a step set State.size beyond State.room")
+    if "resizes" not in asks(decoder, room.model.block_causal):
+        expect((s.size == t.size)[m.live].all(), f"{room.name}: a step changed State.size, which the first one left alone")
+    changed = (s.tokens != t.tokens) | (s.open != t.open)
+    expect(not (changed & ~s.editable & live).any(), f"{room.name}: a step changed a position that is not editable")
+    if not decoder.revises:
+        expect(not (changed & ~s.open & live).any(), f"{room.name}: what was decided changed, but revises is not declared")
+    decided = (s.open & ~t.open).sum(-1)
+    expect((decided <= s.open.sum(-1))[m.live].all(), f"{room.name}: more was decided than was open")
+    if s.mask_id is not None:
+        blank = t.tokens == s.mask_id
+        expect((blank | ~t.open | ~live).all(), f"{room.name}: an open position shows something other than the mask token")
+    fits = (t.tokens >= 0) & (t.tokens < s.vocab)
+    expect((fits | ~s.editable | ~live).all(), f"{room.name}: a token outside the vocabulary")
 
 
 def batch_invariant(decoder: Decoder) -> None:
@@ -325,10 +185,10 @@ def pure(decoder: Decoder) -> None:
     """`query` and `step` leave their arguments and torch's random state alone and give the same answer twice."""
     for room in rooms(decoder):
         for m in run(room, decoder):
-            s, p, rng = view(m.before), copied(m.pred), torch.get_rng_state()
-            kept = copied(s), copied(p)
+            s, p, rng = view(m.before), mapped(Tensor.clone, m.pred), torch.get_rng_state()
+            kept = mapped(Tensor.clone, s), mapped(Tensor.clone, p)
             first = decoder.query(s), decoder.step(s, p)
-            again = decoder.query(view(m.before)), decoder.step(view(m.before), copied(m.pred))
+            again = decoder.query(view(m.before)), decoder.step(view(m.before), mapped(Tensor.clone, m.pred))
             path = difference(kept, (s, p))
             expect(path is None, f"{room.name}: the argument {path} was changed in place")
             expect(torch.equal(rng, torch.get_rng_state()), f"{room.name}: torch's random state was used; take State.uniform")
@@ -409,7 +269,7 @@ def compiles(decoder: Decoder) -> None:
     step = torch.compile(decoder.step, fullgraph=True, backend="eager")
     for m in run(ROOMS[0], decoder, 2):
         try:
-            found = query(view(m.before)), step(view(m.before), copied(m.pred))
+            found = query(view(m.before)), step(view(m.before), mapped(Tensor.clone, m.pred))
         except Exception as e:
             raise AssertionError(f"it does not compile into one graph: {e}") from e
         path = difference((m.query, m.state), found)
@@ -446,7 +306,68 @@ def nfe_is_forwards(decoder: Decoder) -> None:
             expect(reported == len(seen.forwards), f"{room.name}: {reported} forwards reported and {len(seen.forwards)} run")
 
 
+@dataclass(frozen=True)
+class Same(Around):
+    """The wrapper that changes nothing."""
+
+    everything: ClassVar[bool] = True
+    keeps_law: ClassVar[bool] = True
+    base: Decoder
+
+
+def wraps(decoder: Decoder) -> None:
+    """Inside of a wrapper that changes nothing it stays what it is, forward by forward. And if it is a wrapper itself, it loses nothing of
+    any registered strategy that it takes in place of its base, and comes to an end with it by legal moves."""
+    same = Same(decoder)
+    check_kept(decoder, same)
+    for room in rooms(decoder):
+        for m, n in zip(run(room, decoder), run(room, same), strict=True):
+            path = difference((m.forward, replace(m.after, memo=None)), (n.forward, replace(n.after, memo=None)))
+            expect(path is None, f"{room.name}: inside of a wrapper that changes nothing, {path} is another")
+            told = decoder.outcome(view(m.after)), same.outcome(view(n.after))
+            expect(torch.equal(*told), f"{room.name}: inside of a wrapper that changes nothing, outcomes are others")
+    for wrapper in rewrapped(decoder) if isinstance(decoder, Around) else ():
+        try:
+            check_kept(wrapper.base, wrapper)
+            check_small(wrapper)
+        except Exception as e:
+            raise AssertionError(f"around {spec_of(wrapper.base)}: {e}") from e
+
+
+def rewrapped(decoder: Around) -> Iterator[Around]:
+    """The wrapper around every registered strategy that it takes."""
+    for name in (e.name for e in entries("strategies") if not e.problem):
+        try:
+            yield replace(decoder, base=get(name))  # type: ignore[call-arg]  # every wrapper has a base
+        except UsageError:
+            continue
+
+
+def check_small(decoder: Decoder) -> None:
+    """It comes to an end by legal moves."""
+    for room in rooms(decoder, SMALL):
+        c = room.layout(decoder)
+        for m in run(room, decoder):
+            check_move(room, decoder, m)
+            c = m.after
+        expect((c.reason != EXHAUSTED).all(), f"{room.name}: not finished after {c.clock.tolist()} forwards")
+
+
+def check_kept(base: Decoder, wrapper: Decoder) -> None:
+    """What is said of a decoder can be said of a wrapper around it."""
+    for block_causal in (False, True):
+        lost = asks(base, block_causal) - asks(wrapper, block_causal)
+        expect(not lost, f"in a wrapper it no longer asks for {sorted(lost)}")
+        asked = Blocks(4)
+        kept = base.windows(asked, block_causal) is asked or wrapper.windows(asked, block_causal) is not asked
+        expect(kept, "in a wrapper it works in the windows that were asked for, and not in its own")
+    expect(wrapper.revises or not base.revises, "in a wrapper it no longer says that it revises")
+    expect(wrapper.padding >= base.padding, f"in a wrapper it gives {wrapper.padding} end tokens behind a row, not {base.padding}")
+    for name in ("phases", "outcomes"):
+        expect(set(getattr(base, name)) <= set(getattr(wrapper, name)), f"in a wrapper it has other {name}")
+
+
 LAWS: tuple[Law, ...] = (
     given_stays_given, terminates, asks_what_it_may, moves_are_legal, batch_invariant, meta_safe, no_loops, pure, packing, rests,
-    engine_agrees, compiles, replays, spec_round_trip, nfe_is_forwards,
+    engine_agrees, compiles, replays, spec_round_trip, nfe_is_forwards, wraps,
 )

@@ -10,11 +10,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from decoders import Blocks, Decoder, UsageError, choose, decode, get, get_cache, only, top
+from decoders import Around, Blocks, Decoder, UsageError, choose, decode, get, get_cache, only, top
 from decoders.core import asks
 from decoders.models.adapter import Work
 from decoders.models.source import load_model
-from decoders.strategies.composed import Composed
 from decoders_bench.cli import bench
 from decoders_bench.common.replay import Recording, Replayed, record
 from decoders_bench.common.results import save
@@ -159,7 +158,7 @@ def test_a_replayed_decoder_asks_what_it_always_asks(spec):
     shape = SHAPES["llada-8b-tiny"]
     model = adapted(shape, build(shape, "cpu", torch.float32, 40))
     decoder, commits = Replayed(get(spec), (1, 0, 3, 2, 2)), []
-    assert isinstance(decoder, Composed)
+    assert isinstance(decoder, Around)
     assert asks(decoder) == asks(get(spec)) - {"vocabulary"} | asks(decoder) & {"vocabulary"}
     seen = lambda f, p, c: commits.append(8 - int(c.open.sum()))
     (row,) = decode(model, decoder, [[1, 2, 3]], length=8, windows=Blocks(4), watch=seen)

@@ -43,7 +43,7 @@ def test_a_trial_counts_the_items_it_grades():
 
 def test_the_reasoners_forwards_count():
     alone = run(Trial("chain", "easy", "left_to_right", None, n=2))
-    both = run(Trial("chain", "easy", "hybrid:mode=two-model", None, n=2))
+    both = run(Trial("chain", "easy", "after_reasoning", None, n=2))
     assert alone is not None
     assert both is not None
     assert both.right == alone.right == [True, True]

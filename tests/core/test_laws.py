@@ -10,7 +10,7 @@ import torch
 from conftest import DEAR
 
 from decoders import Blocks, Decoder, Pred, State, UsageError, decode, first_run, get, get_cache
-from decoders.core import Exact, Plan
+from decoders.core import Around, Exact, Plan
 from decoders.models.adapter import TransformersModel
 from decoders.registry import entries
 from decoders.testing import LAWS, check
@@ -42,11 +42,15 @@ def test_every_strategy_can_be_loaded():
 QUICK = {"llada", "threshold", "left_to_right", "llada2", "remdm", "uniform_ddim"}
 """Strategies that are compiled in the default run too; for the others that takes too long."""
 
+WRAPPERS = {name for name in STRATEGIES if isinstance(get(name), Around)}
+"""Strategies that are held to a law with every other one inside; `test_around` does some of that in the default run too."""
+
 
 def lawsuits():
     for spec in (*STRATEGIES, *OPTIONS):
         for law in LAWS:
-            slow = law.__name__ in DEAR if spec in OPTIONS else law.__name__ == "compiles" and spec not in QUICK
+            dear = (law.__name__ == "compiles" and spec not in QUICK) or (law.__name__ == "wraps" and spec in WRAPPERS)
+            slow = law.__name__ in DEAR if spec in OPTIONS else dear
             yield pytest.param(spec, law, marks=pytest.mark.slow if slow else (), id=f"{spec}-{law.__name__}")
 
 
@@ -69,7 +73,7 @@ def test_a_law_about_the_decoder_has_a_control(law):
 
 def test_check_takes_a_spec_and_names_every_broken_law():
     check("decoders.testing.bad:Fair")
-    with pytest.raises(AssertionError, match=r"breaks 2 of 15 laws\n\ngiven_stays_given: causal blocks: .*\n\nmoves_are_legal: "):
+    with pytest.raises(AssertionError, match=r"breaks 2 of 16 laws\n\ngiven_stays_given: causal blocks: .*\n\nmoves_are_legal: "):
         check("decoders.testing.bad:Overwrites")
     with pytest.raises(UsageError, match="did you mean 'threshold'"):
         check("treshold")

@@ -133,7 +133,7 @@ class Moody:
 def moody(nano, monkeypatch):
     reasoner = Moody()
     monkeypatch.setattr("decoders.generator.reasoner_of", lambda said: reasoner)
-    return Generator(nano, "hybrid:mode=two-model,reasoner=a:b"), reasoner
+    return Generator(nano, "after_reasoning:reasoner=a:b"), reasoner
 
 
 def test_failures_of_a_reasoner_are_told_apart_and_come_before_their_batch(moody):

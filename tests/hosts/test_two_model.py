@@ -99,8 +99,8 @@ def free_port() -> int:
 
 
 def spec(reasoner: str, **more) -> str:
-    written = {"mode": "two-model", "boundary": '"#"', **more, "reasoner": reasoner}
-    return "hybrid:" + ",".join(f"{k}={v}" for k, v in written.items())
+    written = {"boundary": '"#"', **more, "reasoner": reasoner}
+    return "after_reasoning:" + ",".join(f"{k}={v}" for k, v in written.items())
 
 
 def write(endpoint: Endpoint, *prompts, boundary="#", budget=100, seeds=None):
@@ -421,7 +421,7 @@ def test_generate_tells_the_reasoning_apart(server):
     told = done.stderr.splitlines()
     assert told[0] == " Sort: b a seed 0 "
     assert told[1].startswith(f"[reasoning by {server.url}?chat=false#tiny: 5 tokens, ")
-    assert told[2].startswith("[hybrid:mode=two-model")
+    assert told[2].startswith("[after_reasoning:")
     rows = [json.loads(line) for line in call("generate", "-d", d, "-n", 8, "--json", "Sort: b a", "Sort: d c").stdout.splitlines()]
     assert [list(r) for r in rows] == [[*KEYS, *MORE]] * 2
     assert [r["text"] for r in rows] == done.stdout.splitlines()

@@ -14,6 +14,7 @@ from decoders import Blocks, Decoder, Generator, Pred, State, UsageError, decode
 from decoders.cli import main
 from decoders.cli.show import Watching
 from decoders.core import asks
+from decoders.errors import OldSpelling
 from decoders.models.adapter import TransformersModel
 from decoders.models.source import load_model
 from decoders.strategies.hybrid import Hybrid
@@ -27,7 +28,7 @@ SPECS = [
     "frontier:w=2,base=(llada:steps=12)", "pard:tau=0.3,temperature=1.0",
     "hybrid:budget=5,boundary=3,answer=llada", "hybrid:budget=6,boundary=3+1,ar=wide,answer=(threshold:tau=0.3)",
     "hybrid:mode=frontier,w=3,base=(threshold:tau=0.3),budget=5,boundary=2+4,answer=left_to_right",
-    "hybrid:mode=block,temperature=1.0,budget=4,answer=(llada:steps=12)", "hybrid:mode=two-model,answer=llada",
+    "hybrid:mode=block,temperature=1.0,budget=4,answer=(llada:steps=12)", "after_reasoning:base=llada",
 ]
 
 
@@ -325,7 +326,31 @@ def test_auto_looks_at_the_model():
     for toy, mode in (("blocks", "block"), ("whole", "frontier")):
         auto, said = (decode(TOYS[toy], get(f"hybrid:mode={m},budget=5"), ROWS, length=LENGTH) for m in ("auto", mode))
         assert auto == said
-    assert decode(TOYS["blocks"], get("hybrid:reasoner=x:y"), ROWS, length=9) == decode(TOYS["blocks"], get("threshold"), ROWS, length=9)
+
+
+def test_behind_a_reasoning_a_decoder_is_what_it_is_anyway():
+    for spec in ("threshold", "daedal", "wino", "s2d2:temperature=1.0"):
+        behind, alone = (
+            decode(TOYS["blocks"], get(s), ROWS, length=12, windows=Blocks(BLOCK), seed=3)
+            for s in (f"after_reasoning:reasoner=x:y,base=({spec})", spec)
+        )
+        assert behind == alone
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("hybrid:mode=two-model,answer=llada", "after_reasoning:base=llada"),
+        ("hybrid:reasoner=x:y,budget=4,w=3", "after_reasoning:reasoner=x:y,budget=4"),
+        ('hybrid:mode=two-model,boundary="a, b",reasoner=hf:/b,answer=(threshold:tau=0.5)',
+         'after_reasoning:boundary="a, b",reasoner=hf:/b,base=(threshold:tau=0.5)'),
+        ("hybrid:mode=frontier,reasoner=none", "hybrid:mode=frontier"),
+    ],
+)
+def test_two_models_once_were_a_mode_of_it(old, new):
+    with pytest.warns(OldSpelling) as told:
+        assert get(old) == get(new)
+    assert [str(w.message) for w in told] == [f"{old} is now written {new}"]
 
 
 def test_it_needs_what_its_parts_need():
@@ -343,7 +368,7 @@ def test_it_needs_what_its_parts_need():
     ("spec", "says"),
     [
         ('hybrid:boundary=""', "boundary is an empty text"),
-        ("hybrid:boundary=3+-1", "must be a text or token ids"),
+        ("hybrid:boundary=3+-1", "must be a text or token ids"), ("after_reasoning:boundary=3+-1", "must be a text or token ids"),
         ("hybrid:mode=block,reasoner=a:b", "writes the reasoning in mode two-model, not in mode block"),
         ("hybrid:answer=treshold", "unknown strategy 'treshold'; did you mean 'threshold'"),
         ('hybrid:boundary="a', "is no text in quotes"),
@@ -467,8 +492,8 @@ def test_phases_have_colours_of_their_own(nano, monkeypatch):
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
-        ("hybrid:mode=block", "is for block-causal models, and nano is bidirectional here"),
-        ("hybrid:mode=two-model", "mode two-model needs a reasoner"),
+        ("hybrid:mode=block", "does what its name says on block-causal models only, and this model is not one"),
+        ("after_reasoning", "AfterReasoning needs a reasoner"),
     ],
 )
 def test_a_generator_refuses_a_hybrid_that_cannot_be_one(spec, says):

@@ -14,12 +14,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from decoders import Blocks, Cache, Decoder, Forward, Pred, Query, State, Suppress, UsageError, decode
+from decoders import Around, Blocks, Cache, Decoder, Forward, Pred, State, Suppress, UsageError, decode
 from decoders.caches.entropycache import EntropyCache
-from decoders.core import Canvas, Windows, only, refresh, top
+from decoders.core import Canvas, only, refresh, top
 from decoders.models.loaded import Loaded
 from decoders.stats.constants import constant
-from decoders.strategies.composed import Composed
 from decoders_bench.common.evaluate import loaded
 from decoders_bench.tasks import TASKS, items
 
@@ -28,38 +27,23 @@ RECORDED = (("chain", "hard"), ("answer_first", "hard"), ("sudoku", "hard"), ("l
 
 
 @dataclass(frozen=True)
-class Replayed(Composed):
+class Replayed(Around):
     """Pay for a decoder, and commit the most confident `commits[i]` tokens in forward i of the row instead of what it would. It asks
     what the decoder asks and goes through its phases; what it would edit or take back stays."""
 
     everything: ClassVar[bool] = True
-    decoder: Decoder
+    base: Decoder
     commits: tuple[int, ...]
 
-    def parts(self) -> Sequence[Decoder]:
-        return (self.decoder,)
-
-    def windows(self, asked: Windows, block_causal: bool) -> Windows:
-        return self.decoder.windows(asked, block_causal)
-
-    def init(self, s: State) -> State:
-        return self.decoder.init(s)
-
-    def begin(self, s: State) -> State:
-        return self.decoder.begin(s)
-
-    def query(self, s: State) -> Query:
-        return self.decoder.query(s)
-
-    def phase(self, s: State) -> Tensor:
-        return self.decoder.phase(s)
-
     def step(self, s: State, p: Pred) -> State:
-        stepped = self.decoder.step(s, p)
+        stepped = super().step(s, p)
         s = replace(s, memo=stepped.memo, size=stepped.size)
         tokens, confidence = p.best()
         quota = constant(self.commits, s.clock.device)[s.clock.clamp(max=len(self.commits) - 1)]
         return s.commit(top(only(s.open, confidence), quota), tokens, confidence)
+
+    def done(self, s: State) -> Tensor:
+        return ~s.open.any(-1)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@ every routing policy, and hybrids in every mode; each on the same items, so that
 
 Blocks are those of `nano:attention=block`; `full` is one window over the whole row of the bidirectional `nano`. A hybrid reasons to
 ` #` on chain, where the answer stands behind that, and for half of the row on the other tasks, which have no such mark. The
-reasoner of mode two-model is `nano` itself, asked left to right: what is measured is the handing over, not a better planner.
+reasoner of `after_reasoning` is `nano` itself, asked left to right: what is measured is the handing over, not a better planner.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SPECULATIVE = (
     "s2d2", "s2d2:route=never", "s2d2:route=(min_span:span=4)", "s2d2:route=score",
     "s2d2:route=(hysteresis:on=1.0,off=-5.0,dynamic=true)", "s2d2:route=ucb", "coupled",
 )
-HYBRIDS = ("hybrid:mode=block", "hybrid:mode=block,ar=wide", "hybrid:mode=frontier,w=4", "hybrid:mode=two-model")
+HYBRIDS = ("hybrid:mode=block", "hybrid:mode=block,ar=wide", "hybrid:mode=frontier,w=4", "after_reasoning")
 DECODERS = ("left_to_right", *THRESHOLDS, *SPECULATIVE, *HYBRIDS)
 BLOCKS = (4, 8, 16, None)
 """None: full."""
@@ -58,13 +58,13 @@ class Trial:
     @property
     def spec(self) -> str | None:
         """The decoder with what its task asks of it; none if it cannot do with this attention, or with this task."""
+        ends = f'boundary="{MARK}"' if self.task == "chain" else f"budget={TASKS[self.task].length[self.rung] // 2}"
+        if self.decoder.startswith("after_reasoning"):
+            nano = f"reasoner={__name__}:LeftToRightNano"
+            return f"{self.decoder}:{ends},{nano}" if self.task == "chain" else None
         if not self.decoder.startswith("hybrid"):
             return self.decoder
-        if ("mode=block" in self.decoder and self.block is None) or ("two-model" in self.decoder and self.task != "chain"):
-            return None
-        reasoner = ",reasoner=decoders_bench.modes.measure:LeftToRightNano" if "two-model" in self.decoder else ""
-        ends = f'boundary="{MARK}"' if self.task == "chain" else f"budget={TASKS[self.task].length[self.rung] // 2}"
-        return f"{self.decoder},{ends}{reasoner}"
+        return None if "mode=block" in self.decoder and self.block is None else f"{self.decoder},{ends}"
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,7 @@ def mode_reading(rows: Sequence[Decoded]) -> str:
             f"- Block {size(block)}: the best threshold is `{best.trial.decoder}` with {mean(best.nfe):.1f} forwards; {said}: "
             f"the aim of 1.3x fewer is {'reached' if reached else 'not reached'}."
         )
-        for r in (r for r in here if r.trial.decoder.startswith("hybrid")):
+        for r in (r for r in here if r.trial.decoder.startswith(("hybrid", "after_reasoning"))):
             lost, won = disagreements(alone.right, r.right)
             low, _ = difference(lost, won, len(r.right))
             twice = mean(alone.nfe) / mean(r.nfe)

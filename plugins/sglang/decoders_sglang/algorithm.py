@@ -7,17 +7,16 @@ and one more, which leaves the keys and values of its final tokens behind; a row
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from sglang.srt.dllm.algorithm.base import DllmAlgorithm
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
-from decoders.core import Blocks, Decoder, Pred, State, UsageError, asks, choose, refuse
+from decoders.core import Blocks, Decoder, Pred, State, UsageError, asks, choose, mapped, refuse
 from decoders.registry import get, unfolded
 
 OURS = ("seed", "stop_ids")
@@ -57,23 +56,15 @@ def hostable(spec: str, decoder: Decoder) -> None:
         raise UsageError(f"{spec} lays out the row itself, and SGLang shows one block after the other; take a strategy that does not")
 
 
-def merged(f: Callable[..., Tensor], *trees: Any) -> Any:
-    """`f` of the tensors in the same places of states and memos; what is no tensor is that of the first."""
-    first = trees[0]
-    if is_dataclass(first) and not isinstance(first, type):
-        return replace(first, **{x.name: merged(f, *(getattr(t, x.name) for t in trees)) for x in fields(first)})
-    return tree_map(lambda *xs: f(*xs) if isinstance(xs[0], Tensor) else xs[0], *trees)
-
-
 def batch(states: Iterable[State]) -> State:
     """One state with all rows."""
-    made: State = merged(lambda *xs: torch.cat(xs), *states)
+    made: State = mapped(lambda *xs: torch.cat(xs), *states)
     return made
 
 
 def single(s: State, row: int) -> State:
     """One row; a copy, so that no row keeps the others' memory."""
-    made: State = merged(lambda x: x[row : row + 1].clone(), s)
+    made: State = mapped(lambda x: x[row : row + 1].clone(), s)
     return made
 
 

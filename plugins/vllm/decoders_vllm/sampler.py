@@ -17,8 +17,7 @@ causal, what sees each other, what nobody sees).
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,21 +28,10 @@ from vllm.v1.worker.gpu.attn_utils import build_attn_metadata
 from vllm.v1.worker.gpu.model_states.interface import ModelState
 from vllm.v1.worker.gpu.sample.output import SamplerOutput
 
+from decoders.core import mapped
 from decoders_vllm.requests import STOPS, Request, request_of
 from decoders_vllm.rows import COMMIT, FREE, IDLE, NUMBERS, EngineSpec, RowPlan, Rows, advance, settle, show
 from decoders_vllm.served import Served
-
-
-def mapped(f: Callable[..., Any], tree: Any, *others: Any) -> Any:
-    """`f` of the tensors in memos, which are dataclasses, named tuples and tensors, of one structure."""
-    if is_dataclass(tree) and not isinstance(tree, type):
-        inner = {x.name: mapped(f, getattr(tree, x.name), *(getattr(o, x.name) for o in others)) for x in fields(tree)}
-        return replace(tree, **inner)
-    if isinstance(tree, tuple):
-        inner = [mapped(f, *xs) for xs in zip(tree, *others, strict=True)]
-        return type(tree)(*inner) if hasattr(tree, "_fields") else tuple(inner)
-    return f(tree, *others) if isinstance(tree, Tensor) else tree
-
 
 KEPT = 64
 """Plans whose memos are kept for the next request that asks for them."""

@@ -173,7 +173,7 @@ BAD = {
     "twice": ({"decoder": "threshold:temperature=1", "temperature": 1.0}, "leave one out"),
     "verifies": ({"decoder": "s2d2"}, "takes a doubled sequence"),
     "sight": ({"decoder": "planned"}, "hides parts of the text"),
-    "reasoner": ({"decoder": "hybrid:mode=two-model,reasoner=nano"}, "put it into the prompt"),
+    "reasoner": ({"decoder": "after_reasoning:reasoner=nano"}, "put it into the prompt"),
     "preset": ({"decoder": "fast-dllm"}, "a preset with a cache"),
     "budget": ({"decoder": "llada:steps=7"}, "7 steps cannot be split evenly over 2 or 3 blocks"),
     "no hole": ({"infill": [5, 6]}, "infill has no hole to fill"),

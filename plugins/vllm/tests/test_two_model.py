@@ -1,4 +1,4 @@
-"""`hybrid:mode=two-model` with a stock vLLM server as its reasoner: another model's text between the prompt and the answer. The server has
+"""`after_reasoning` with a stock vLLM server as its reasoner: another model's text between the prompt and the answer. The server has
 no plugin of ours and no shim; plugins/vllm/test.sh runs this file alone and without conftest.py."""
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def server(writer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
 
 
 def test_the_answer_follows_what_the_server_wrote(server: str) -> None:
-    spec = f'hybrid:mode=two-model,reasoner="{server}?chat=false#writer",budget=8'
+    spec = f'after_reasoning:reasoner="{server}?chat=false#writer",budget=8'
     prompts = ["Sort: d b a c\n", "Copy: x\n"]
     made = decoders.Generator("nano", spec)(prompts, length=16)
     for prompt, g in zip(prompts, made, strict=True):
@@ -82,7 +82,7 @@ def test_the_answer_follows_what_the_server_wrote(server: str) -> None:
 
 
 def test_what_the_server_says_of_a_mistake_is_one_line(server: str) -> None:
-    spec = f'hybrid:mode=two-model,reasoner="{server}?chat=false#nobody",budget=8'
+    spec = f'after_reasoning:reasoner="{server}?chat=false#nobody",budget=8'
     with pytest.raises(UsageError) as e:
         decoders.Generator("nano", spec)(["Copy: x\n"], length=8)
     assert "404" in str(e.value)

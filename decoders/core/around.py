@@ -1,0 +1,170 @@
+"""Around: a decoder around another, of which it loses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple
+
+from torch import Tensor
+
+from decoders.core.decoder import Decoder
+from decoders.core.needs import asks
+from decoders.core.pred import Pred
+from decoders.core.query import Query
+from decoders.core.rows import R, Rows
+from decoders.core.state import State
+from decoders.core.windows import Windows
+from decoders.errors import UsageError
+
+
+def inherit(d: Decoder, parts: Sequence[Decoder], everything: bool) -> None:
+    """Declare for `d` what holds for one of its parts. Raises `UsageError` for a part whose forwards show more than the window, unless
+    `d` hands on `everything`."""
+    for part in parts:
+        if not everything and {"leave_one_out", "candidates"} & asks(part):
+            own, other = type(d).__name__, type(part).__name__
+            raise UsageError(f"{own} cannot hand steps on to {other}, whose forwards show more than the window")
+    for flag in ("needs_mask", "needs_blocks", "revises"):
+        object.__setattr__(d, flag, getattr(type(d), flag) or any(getattr(part, flag) for part in parts))
+
+
+class Kept(NamedTuple):
+    """The memo of a wrapper."""
+
+    own: Any  # what it keeps itself, `()` if that is nothing
+    base: Any  # what its base keeps
+
+
+class Around(Decoder):
+    """A decoder around another one, `base`: it is that in everything but in what it says otherwise. Subclass it as a frozen dataclass with
+    an option `base`, and write one of
+
+    - `inner`: what the base sees, where that is not the state as it is,
+    - `outer`: what becomes of what the base did, where that does not just stand,
+
+    or any method of `Decoder` around `super()`'s. A wrapper that keeps something from forward to forward says in `own` what that is at
+    first, finds it under `s.memo.own`, and changes it with `keeping`.
+
+    It is no dataclass itself, so that each wrapper says where among its options `base` stands. Raises `UsageError` for a base whose
+    forwards show more than the window, unless `everything` is set.
+    """
+
+    base: Decoder
+    everything: ClassVar[bool] = False
+    """It hands on whole queries and predictions, those that show more than the window too."""
+    keeps_law: ClassVar[bool] = False
+    """It changes no prediction and no token that was drawn, so samples of an `unbiased` base stay the model's own."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        inherit(self, (self.base,), self.everything)
+        object.__setattr__(self, "unbiased", self.keeps_law and self.base.unbiased)
+        object.__setattr__(self, "phases", self.base.phases)
+        object.__setattr__(self, "outcomes", self.base.outcomes)
+
+    # --- what a wrapper may say otherwise
+
+    def inner(self, s: State) -> State:
+        """What the base sees in a forward; whatever the memo is, the base is given its own. Positions that are open in `s` and not here
+        are hidden from it, and what it does to them is not taken over."""
+        return s
+
+    def outer(self, s: State, t: State) -> State:
+        """The state after a step, where it was `s`, and the base would leave it as `t`. Both have this wrapper's memo."""
+        return t
+
+    def own(self, s: State) -> Any:
+        """What it keeps itself, when a row joins: tensors with leading dimension B, or anything made of them."""
+        return ()
+
+    # --- what it has of its base
+
+    @property
+    def padding(self) -> int:
+        return self.base.padding
+
+    @property
+    def steps(self) -> int | None:
+        """The base's budget of forwards for the whole row, if it has one."""
+        return getattr(self.base, "steps", None)
+
+    def windows(self, asked: Windows, block_causal: bool) -> Windows:
+        own = self.base.windows(asked, block_causal)
+        return own if own is asked else Unwrapped(own)
+
+    def init(self, s: State) -> State:
+        return replace(s, memo=Kept(self.own(s), self.base.init(s).memo))
+
+    def begin(self, s: State) -> State:
+        return self.begun(s, replace(s, memo=s.memo.base))
+
+    def query(self, s: State) -> Query:
+        return self.base.query(self.beneath(s))
+
+    def step(self, s: State, p: Pred) -> State:
+        seen = self.beneath(s)
+        t = self.base.step(seen, p)
+        after = s.taking(~s.open | seen.open, t, s.memo._replace(base=t.memo))
+        return self.outer(s, replace(after, size=resized(s, seen, t)))
+
+    def phase(self, s: State) -> Tensor:
+        return self.base.phase(self.beneath(s)) if self.phases else super().phase(s)
+
+    def outcome(self, s: State) -> Tensor:
+        return self.base.outcome(self.beneath(s))
+
+    def done(self, s: State) -> Tensor:
+        return self.base.done(self.beneath(s))
+
+    # --- for wrappers with a memo of their own
+
+    def beneath(self, s: State) -> State:
+        """What the base is given in a forward."""
+        return replace(self.inner(s), memo=s.memo.base)
+
+    def begun(self, s: State, seen: State) -> State:
+        """The state whose base has begun a window, which it has `seen`."""
+        t = self.base.begin(seen)
+        return replace(s, memo=s.memo._replace(base=t.memo), size=resized(s, seen, t))
+
+    def keeping(self, s: State, own: Any) -> State:
+        """The state with something else kept."""
+        return replace(s, memo=s.memo._replace(own=own))
+
+
+def resized(s: State, seen: State, t: State) -> Tensor:
+    """(B,) long: the size that a base gave the window, if it has `seen` the window's own."""
+    return t.size if seen.size is s.size else s.size
+
+
+@dataclass(frozen=True)
+class Unwrapped:
+    """The windows of a wrapper's base, which may read its memo."""
+
+    windows: Windows
+
+    @property
+    def size(self) -> int:
+        return self.windows.size
+
+    @property
+    def block(self) -> int:
+        return self.windows.block
+
+    def first(self, c: Rows) -> Tensor:
+        return self.windows.first(bare(c))
+
+    def next(self, c: Rows) -> Tensor:
+        return self.windows.next(bare(c))
+
+    def span(self, c: Rows) -> tuple[Tensor, Tensor]:
+        return self.windows.span(bare(c))
+
+    def count(self, c: Rows) -> Tensor:
+        return self.windows.count(bare(c))
+
+
+def bare(c: R) -> R:
+    """The canvas of a wrapper with its base's own memo, as whoever knows the base alone expects it."""
+    return c if c.memo is None else replace(c, memo=c.memo.base)

@@ -1,0 +1,183 @@
+"""What decoders are tried on: toy models with some rows, and every forward of a run over them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten
+
+from decoders.core import (
+    Blocks,
+    Canvas,
+    Decoder,
+    Exact,
+    Forward,
+    Plan,
+    Pred,
+    Query,
+    Row,
+    Session,
+    Shape,
+    State,
+    UsageError,
+    Windows,
+    apply,
+    decode,
+    layout,
+    prepare,
+    session_spec,
+    view,
+)
+from decoders.testing.toy import ToyModel
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a decoder is tried on: a model and some rows."""
+
+    name: str
+    model: ToyModel
+    prompts: tuple[tuple[int, ...], ...]
+    length: int
+    block: int | None = None
+    infill: bool = False
+
+    def windows(self, prompts: tuple[tuple[int, ...], ...]) -> Windows:
+        return Blocks(self.block or max(map(len, prompts)) + self.length)
+
+    def plan(self, decoder: Decoder) -> Plan:
+        return Plan(decoder, self.windows(self.prompts), Exact(), max_steps=patience(decoder, self.length))
+
+    def layout(self, decoder: Decoder, device: torch.device | str = "cpu") -> Canvas:
+        m = self.model
+        return layout(
+            Shape.of(m), decoder, self.prompts, length=self.length,
+            keys=seeds(self.prompts), windows=self.windows(self.prompts), infill=self.infill, device=device,
+        )
+
+    def session(self, decoder: Decoder, c: Canvas) -> Session:
+        model = replace(self.model, device=c.tokens.device)
+        return model.session(session_spec(self.plan(decoder), c))
+
+    def decode(
+        self, decoder: Decoder, prompts: tuple[tuple[int, ...], ...], watch: Callable[[Forward, Pred, Canvas], None] | None = None
+    ) -> list[Row]:
+        return decode(
+            self.model, decoder, prompts, length=self.length, windows=self.windows(prompts), infill=self.infill, seeds=seeds(prompts),
+            max_steps=patience(decoder, self.length), watch=watch,
+        )
+
+
+MASK = 10
+ROOMS = (
+    Room("one window", ToyModel(mask_id=MASK), ((1, 2, 3), (), (4, MASK, 5, 6, 7, 8)), 9),
+    Room(
+        "causal blocks", ToyModel(mask_id=MASK, stop_ids=(9,), block_causal=True),
+        ((1, 2, 3), (4, 5, 6, 7, MASK, 8), (2, 0, 1, 7)), 12, 4,
+    ),
+    Room("infilling", ToyModel(mask_id=MASK, seed=1), ((1, MASK, 2, MASK, 3), (MASK, 5), (4, 4, MASK, MASK, 6, 7)), 6, 4, infill=True),
+)
+NO_MASK = Room("no mask token", ToyModel(mask_id=None, stop_ids=(9,)), ((1, 2, 3), (4, 5, 6, 7, 8)), 8, 4)
+"""For strategies that say they need no mask token."""
+SMALL = (
+    Room("a small window", ToyModel(mask_id=MASK, stop_ids=(9,)), ((1, 2), (3,)), 6),
+    Room("small blocks", ToyModel(mask_id=MASK, stop_ids=(9,), block_causal=True), ((1, 2), (3,)), 6, 2),
+)
+"""For what is tried with many decoders."""
+
+
+def rooms(decoder: Decoder, among: tuple[Room, ...] = (*ROOMS, NO_MASK)) -> Iterator[Room]:
+    """The rooms that suit the decoder."""
+    for room in among:
+        if decoder.needs_mask and room.model.mask_id is None:
+            continue
+        if decoder.needs_blocks and not room.model.block_causal:
+            continue
+        try:
+            room.layout(decoder)
+        except UsageError:
+            if room is ROOMS[0]:
+                raise
+            continue
+        yield room
+
+
+def seeds(prompts: tuple[tuple[int, ...], ...]) -> list[int]:
+    """A seed for every row that goes with its prompt and not with its place."""
+    return [sum(prompt) * 31 + len(prompt) for prompt in prompts]
+
+
+def patience(decoder: Decoder, length: int) -> int:
+    """More forwards than any reasonable strategy needs for a row: several a position, and as many as its largest option."""
+    return length * (8 + largest(decoder))
+
+
+def largest(decoder: Decoder) -> int:
+    """Its largest option, or that of a decoder among its options."""
+    values = [getattr(decoder, f.name) for f in fields(decoder)]
+    numbers = (v for v in values if isinstance(v, int) and not isinstance(v, bool))
+    return max((*numbers, *(largest(v) for v in values if isinstance(v, Decoder))), default=0)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One forward of a run, before and after."""
+
+    before: Canvas
+    query: Query
+    forward: Forward
+    pred: Pred
+    state: State
+    """After `Decoder.step`, before the canvas takes it over."""
+    after: Canvas
+
+    @property
+    def live(self) -> Tensor:
+        """(B,) bool: rows that take part."""
+        return self.before.live
+
+
+def run(room: Room, decoder: Decoder, at_most: int | None = None) -> Iterator[Moment]:
+    """The forwards of a room's rows until all have ended, or the first `at_most`."""
+    plan, c = room.plan(decoder), room.layout(decoder)
+    forward = room.session(decoder, c)
+    while bool(c.live.any()) and at_most != 0:
+        f = prepare(plan, c)
+        p = forward(f)
+        after = apply(plan, c, f, p)
+        yield Moment(c, decoder.query(view(c)), f, p, decoder.step(view(c), p), after)
+        c, at_most = after, None if at_most is None else at_most - 1
+
+
+def leaves(x: Any) -> dict[str, Any]:
+    """Path to leaf of anything made of dataclasses and of what pytrees know."""
+    if is_dataclass(x) and not isinstance(x, type):
+        return {f"{f.name}{path}": leaf for f in fields(x) if f.init for path, leaf in leaves(getattr(x, f.name)).items()}
+    flat, _ = tree_flatten(x)
+    if len(flat) == 1 and flat[0] is x:
+        return {"": x}
+    return {f"[{i}]{path}": leaf for i, part in enumerate(flat) for path, leaf in leaves(part).items()}
+
+
+def difference(a: Any, b: Any) -> str | None:
+    """The path of the first leaf that differs, NaN being equal to itself; none if all are the same."""
+    first, second = leaves(a), leaves(b)
+    if first.keys() != second.keys():
+        return min(first.keys() ^ second.keys())
+    for path, x in first.items():
+        y = second[path]
+        if isinstance(x, Tensor) and isinstance(y, Tensor):
+            if x.shape != y.shape or x.dtype != y.dtype or not torch.allclose(x, y, rtol=0, atol=0, equal_nan=True):
+                return path
+        elif x != y:
+            return path
+    return None
+
+
+def expect(holds: bool | Tensor, message: str) -> None:
+    if not bool(holds):
+        raise AssertionError(message)
