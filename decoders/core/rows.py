@@ -14,8 +14,8 @@ from torch import Tensor
 
 from decoders.core.state import State
 
-LIVE, STOPPED, FILLED, EXHAUSTED = range(4)
-REASONS = ("live", "stop", "length", "max_steps")
+LIVE, STOPPED, FILLED, EXHAUSTED, BROKEN = range(5)
+REASONS = ("live", "stop", "length", "max_steps", "non_finite")
 
 _CUT = ("tokens", "open", "editable", "confidence", "committed_at")  # what a State shows of the rows
 
