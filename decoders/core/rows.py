@@ -15,7 +15,8 @@ from torch import Tensor
 from decoders.core.state import State
 
 LIVE, STOPPED, FILLED, EXHAUSTED, BROKEN = range(5)
-REASONS = ("live", "stop", "length", "max_steps", "non_finite")
+NON_FINITE = "non_finite"
+REASONS = ("live", "stop", "length", "max_steps", NON_FINITE)
 
 _CUT = ("tokens", "open", "editable", "confidence", "committed_at")  # what a State shows of the rows
 
