@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import ClassVar
 
 
 class UsageError(ValueError):
     """A mistake of the caller's: an unknown name, a value out of range, an impossible combination. The command line prints
-    the message as it is and exits with 2."""
+    the message as it is and exits with `exit_code`."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class NonFiniteError(UsageError):
+    """A model said nothing: its logits were NaN or infinite."""
+
+    exit_code = 1
+
+    def __init__(self, forward: int, where: str = "") -> None:
+        super().__init__(
+            f"{where}the logits of the model are not finite (NaN or infinity) in forward {forward}: its weights are damaged, or they "
+            "overflow in this dtype"
+        )
 
 
 class OldSpelling(FutureWarning):

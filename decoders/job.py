@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from decoders.core import Canvas, Event, Row, Rule, UsageError
+from decoders.core import NON_FINITE, Canvas, Event, NonFiniteError, Row, Rule, UsageError
 from decoders.reasoning.base import ReasonerError, Reasoning
 from decoders.settings import Setup
 from decoders.text.encoding import Encoding, Prompt
@@ -120,8 +120,8 @@ class Job:
             return
         yield from zip((x.index for x in items), made, strict=True)
 
-    def decoded(self, items: Sequence[Item]) -> list[Generation]:
-        """What becomes of a batch. Raises `UsageError`."""
+    def decoded(self, items: Sequence[Item]) -> list[Generation | UsageError]:
+        """What becomes of a batch. Raises `UsageError` for what concerns all of it."""
         indices, rows = tuple(x.index for x in items), [[*x.tokens, *self.template] for x in items]
         if self.on_batch:
             self.on_batch(Batch(indices, tuple(x.reasoning for x in items)))
@@ -156,7 +156,11 @@ class Job:
         whole = filled(c, row, len(item.tokens) + len(self.template), revises, tokenizer)
         return whole.behind(len(item.tokens), tokenizer) if self.template else whole
 
-    def generation(self, item: Item, row: Row, text: Text, seconds: float, kv_bytes: int) -> Generation:
+    def generation(
+        self, item: Item, row: Row, text: Text, seconds: float, kv_bytes: int
+    ) -> Generation | NonFiniteError:
+        if row.finish_reason == NON_FINITE:
+            return NonFiniteError(row.nfe)
         return Generation(
             text=text.text, tokens=text.tokens, nfe=row.nfe, generated_tokens=text.made, seconds=seconds,
             finish_reason="stop" if text.cut else row.finish_reason, decoder=self.setup.decoder_spec,

@@ -50,7 +50,7 @@ class Commands(click.Group):
             try:
                 super().invoke(ctx)
             except UsageError as e:
-                raise Mistake(str(e)) from e
+                raise (Mistake if e.exit_code == Mistake.exit_code else click.ClickException)(str(e)) from e
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **more: Any) -> NoReturn:
         for stream in (sys.stdout, sys.stderr):
@@ -88,7 +88,7 @@ def older_spellings_in_a_line() -> Iterator[None]:
 
 
 class Mistake(click.ClickException):
-    """A `UsageError` of the library's."""
+    """A mistake of the user's."""
 
     exit_code = 2
 

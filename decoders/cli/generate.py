@@ -13,7 +13,7 @@ import click
 from decoders.cli.audience import Audience
 from decoders.cli.options import loading, shared, with_options
 from decoders.cli.tell import tell
-from decoders.core import UsageError
+from decoders.core import NonFiniteError, UsageError
 from decoders.reasoning.base import ReasonerError
 from decoders.text.records import or_raise
 
@@ -56,7 +56,8 @@ def generate(
 
     Where the decoder asks for a reasoner, what that wrote goes to stderr, and --json has more keys: reasoning (its text),
     reasoning_tokens and reasoning_seconds (its own, counted nowhere else), reasoning_finish_reason and reasoner. Prompts that it
-    failed are told at the end, and the exit code is then 1.
+    failed are told at the end, and so are those of which the model says nothing because its logits are not finite; the exit code is
+    then 1.
 
     --input: every line is an object {"prompt": ...} or {"messages": [{"role": ..., "content": ...}, ...]}, and may have an "id",
     which is handed on, and a "seed". Each result is appended to --output at once, with its "index" in the input, counted from 0.
@@ -110,8 +111,8 @@ def printed(
     generator: Generator, prompts: Sequence[str], how: dict[str, Any], batch: int, as_json: bool, stream: bool,
     watching: bool, trace: Path | None,
 ) -> list[str]:
-    """Decode prompts and print what becomes of them; returns the problems of those that their reasoner failed. Raises
-    `UsageError` for any other that cannot be decoded, if possible before anything is."""
+    """Decode prompts and print what becomes of them; returns the problems of those that their reasoner failed, or the
+    model. Raises `UsageError` for any other that cannot be decoded, if possible before anything is."""
     for prompt in prompts:
         generator.encode(prompt, how["length"], how["infill"])
     failed, left = [], len(prompts)
@@ -121,7 +122,7 @@ def printed(
         for index, made in generator.run(prompts, batch=audience.batch(batch), **how, **audience.listeners):
             left -= 1
             audience.finish(made)
-            if isinstance(made, ReasonerError):
+            if isinstance(made, ReasonerError | NonFiniteError):
                 failed.append(f"prompt {index + 1}: {made}")
             else:
                 tell(or_raise(made), as_json, shown=stream or watching, printed=stream)

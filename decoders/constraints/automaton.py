@@ -8,13 +8,18 @@ one to the right. (DINGO, Suresh et al. 2025, 2505.23061, uses the same sets for
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-DEAD = 0
+from decoders.stats.random import scramble
+
+DEAD, OVER = 0, 1
+"""Nothing is accepted any more, and: the text has ended, whatever follows."""
+ROUNDS = 256
 ENTRIES = 1 << 26
 """Booleans that one operation may make."""
 
@@ -82,31 +87,35 @@ def build(
     """The automaton of `transitions`, state to token to state, for texts that a stop token of `ends` may follow, and after that
     anything: what is behind the end is no part of the text. States that are no different, and tokens, are merged."""
     number = {s: i for i, s in enumerate(sorted({start, *final, *transitions, *(t for m in transitions.values() for t in m.values())}), 2)}
-    over = 1  # the text has ended
     move = torch.zeros(len(number) + 2, vocab, dtype=torch.int32)
     for s, by in transitions.items():
         allowed = {t: to for t, to in by.items() if t < vocab and t not in ends}
         move[number[s], list(allowed)] = torch.tensor([number[to] for to in allowed.values()], dtype=torch.int32)
     accepting = torch.zeros(len(move), dtype=torch.bool)
-    accepting[[over, *(number[s] for s in final)]] = True
-    move[over] = over
+    accepting[[OVER, *(number[s] for s in final)]] = True
+    move[OVER] = OVER
     if ends:
-        move[accepting.nonzero(), torch.tensor(list(ends))] = over
+        move[accepting.nonzero(), torch.tensor(list(ends))] = OVER
     columns, group = move.unique(dim=1, return_inverse=True)
     return minimal(group, columns.long(), accepting, number[start], text)
 
 
 def minimal(group: Tensor, move: Tensor, accepting: Tensor, start: int, text: str) -> Automaton:
-    """The smallest automaton of the same language: states are told apart by what they accept, then by where they lead, until that
-    tells no more apart (Moore 1956). The dead state stays number 0."""
-    part = accepting.long()
-    count = 0
-    while True:
-        signature = torch.cat([part[:, None], part[move]], 1)
-        _, part = signature.unique(dim=0, return_inverse=True)
-        if int(part.max()) + 1 == count:
+    """The smallest automaton of the same language: states are told apart by the lengths of what they accept, then by where they lead,
+    until that tells no more apart (Moore 1956). The dead state stays number 0.
+
+    By lengths alone the states of a counted repetition are all told apart, which otherwise takes as many rounds as it counts. Should
+    many rounds not be enough, states that are no different stay: the language is the same."""
+    part = torch.stack([accepting.long(), *lengths(move, accepting)], 1).unique(dim=0, return_inverse=True)[1]
+    salt = scramble(torch.arange(1, move.shape[1] + 1))
+    count = rounds = 0
+    while (found := int(part.max()) + 1) != count:
+        count, rounds = found, rounds + 1
+        if rounds > ROUNDS:
+            part, count = torch.arange(len(move)), len(move)
             break
-        count = int(part.max()) + 1
+        signature = part + scramble(scramble(part)[move] + salt).sum(1) * 2  # a hash of where each letter leads, of 64 bits
+        part = torch.stack([part, signature], 1).unique(dim=0, return_inverse=True)[1]
     first = torch.full((count,), len(part)).scatter_reduce(0, part, torch.arange(len(part)), "amin")
     kept, order = first.sort()  # by the first state of each part, so that the dead state's is number 0
     part = order.argsort()[part]
@@ -114,3 +123,38 @@ def minimal(group: Tensor, move: Tensor, accepting: Tensor, start: int, text: st
     source = torch.arange(count)[:, None].expand_as(columns)
     edges = torch.stack([source, columns], -1)[columns != DEAD].unique(dim=0).T
     return Automaton(merged[group], columns, edges, accepting[kept], int(part[start]), text)
+
+
+def lengths(move: Tensor, accepting: Tensor) -> tuple[Tensor, Tensor]:
+    """(S,) and (S,) long: how many tokens the shortest text has that is accepted from each state, -1 if none is, and the longest, -1 if
+    there is no longest. What follows the end of a text, state `OVER`, is no part of it."""
+    S = len(move)
+    pairs = (torch.arange(S)[:, None] * S + move).unique()
+    sources, targets = (pairs // S).tolist(), (pairs % S).tolist()
+    before: list[list[int]] = [[] for _ in range(S)]
+    for s, t in zip(sources, targets, strict=True):
+        if OVER not in (s, t) and t != DEAD:
+            before[t].append(s)
+    shortest = [0 if a else -1 for a in accepting.tolist()]
+    queue = deque(s for s, n in enumerate(shortest) if n == 0 and s != OVER)
+    while queue:
+        t = queue.popleft()
+        for s in before[t]:
+            if shortest[s] < 0:
+                shortest[s] = shortest[t] + 1
+                queue.append(s)
+    left = [0] * S  # to where a state leads that has a text, and whose longest is not known yet
+    for t, found in enumerate(before):
+        for s in found if shortest[t] >= 0 else ():
+            left[s] += 1
+    longest, reached = [-1] * S, [0] * S
+    queue = deque(s for s in range(S) if shortest[s] >= 0 and left[s] == 0)
+    while queue:
+        t = queue.popleft()
+        longest[t] = reached[t]
+        for s in before[t]:
+            reached[s] = max(reached[s], reached[t] + 1)
+            left[s] -= 1
+            if left[s] == 0:
+                queue.append(s)
+    return torch.tensor(shortest), torch.tensor(longest)

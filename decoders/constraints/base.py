@@ -9,6 +9,7 @@ from pathlib import Path
 from decoders import registry
 from decoders.constraints.automaton import Automaton
 from decoders.core import UsageError
+from decoders.files import read_text
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,9 @@ def constraint_of(spec: str) -> Constraint:
 
 
 def read_file(kind: str, path: str) -> str:
-    """The text of the file that a constraint names. Raises `UsageError`."""
+    """The text of the file that a constraint names, as an editor shows it: without a byte order mark, its lines ended by line feeds.
+    Raises `UsageError`."""
     try:
-        return Path(path).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as e:
-        why = e.strerror if isinstance(e, OSError) else "it is not UTF-8 text"
-        raise UsageError(f"the constraint {kind}:{path} cannot be read: {why}") from e
+        return read_text(Path(path).expanduser())
+    except UsageError as e:
+        raise UsageError(f"the constraint {kind}:{e}") from e

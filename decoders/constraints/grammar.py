@@ -11,24 +11,34 @@ from typing import Any, ClassVar
 
 from decoders.constraints.automaton import Automaton, build
 from decoders.constraints.base import Constraint, read_file
+from decoders.constraints.expression import BEGIN, END, LARGEST, Expression
 from decoders.core import UsageError
+from decoders.files import parsed
 
 RECURSION = 3
 """How deep a schema that refers to itself is unrolled: a finite automaton has no memory of depth."""
 
 
 def compiled(what: str, pattern: str, spellings: Mapping[int, bytes], vocab: int, ends: tuple[int, ...]) -> Automaton:
-    """The automaton of a regular expression, matched as a whole. Raises `UsageError`."""
+    """The automaton of a regular expression, matched as a whole. Raises `UsageError`, for one that is too large before it is compiled."""
+    try:
+        read = Expression.read(pattern)
+    except ValueError as e:
+        raise UsageError(f"{what}: {e}") from None
+    if read.states > LARGEST:
+        raise UsageError(f"{what[:100]} is too large: it has about {read.states} states, and up to {LARGEST} are compiled")
     core = engine()
-    by_text: dict[bytes, list[int]] = {}
+    by_text: dict[bytes, list[int]] = {END.encode(): [vocab], BEGIN.encode(): [vocab + 1]}
     for token, text in spellings.items():
         if text and token not in ends:
             by_text.setdefault(text, []).append(token)
     try:
-        index = core.Index(pattern, core.Vocabulary(vocab, by_text))
+        index = core.Index(read.whole, core.Vocabulary(vocab + 2, by_text))
     except Exception as e:  # its errors have no type of their own
-        raise UsageError(f"{what}: {first_line(e)}") from None
-    return build(index.get_initial_state(), sorted(index.get_final_states()), index.get_transitions(), vocab, ends, what)
+        raise UsageError(f"{what}: {first_line(e).replace(read.whole, read.text)}") from None
+    over, moves = set(index.get_final_states()), index.get_transitions()
+    start = moves[index.get_initial_state()][vocab + 1]
+    return build(start, sorted(s for s, by in moves.items() if by.get(vocab) in over), moves, vocab, ends, what)
 
 
 def engine() -> Any:
@@ -64,11 +74,12 @@ class InlineSchema(Constraint):
         return self.text
 
     def automaton(self, spellings: Mapping[int, bytes], vocab: int, ends: tuple[int, ...]) -> Automaton:
+        what, text = f"{self.what} {self.text[:100]}", self.schema
         try:
-            schema = json.loads(self.schema)
+            schema = parsed(text)
         except ValueError as e:
-            raise UsageError(f"{self.what} {self.text} is no JSON: {first_line(e)}") from None
-        return compiled(f"{self.what} {self.text}", schema_pattern(f"{self.what} {self.text}", schema), spellings, vocab, ends)
+            raise UsageError(f"{what} is no JSON: {first_line(e)}") from None
+        return compiled(what, schema_pattern(what, schema), spellings, vocab, ends)
 
 
 @dataclass(frozen=True)
@@ -90,6 +101,7 @@ def schema_pattern(what: str, schema: Any) -> str:
 
 
 _HOLE = re.compile(r"\{\{(\d+)\}\}")
+MOST_HOLES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -100,6 +112,9 @@ class Template(Constraint):
         text = read_file("template", self.text).removesuffix("\n")
         if not mask:
             raise UsageError("this model has no mask token, so a template cannot leave anything open")
+        holes = sum(int(n[:9]) for n in _HOLE.findall(text))  # of longer numbers the beginning is large enough
+        if holes > MOST_HOLES:
+            raise UsageError(f"the template {self.text} leaves {holes} tokens open, and no model has room for more than {MOST_HOLES}")
         found = encode(_HOLE.sub(lambda m: mask * int(m[1]), text))
         if encode(mask)[0] not in found:
             raise UsageError(f"the template {self.text} has no hole; write {{{{N}}}} where N tokens are open")

@@ -13,7 +13,7 @@ from decoders.core.options import Option, Part, option, option_named, options, v
 from decoders.core.plan import Plan, Rule
 from decoders.core.pred import Attention, Pred
 from decoders.core.query import Candidates, Query, Sight, either
-from decoders.core.rows import EXHAUSTED, FILLED, LIVE, REASONS, STOPPED, Rows, put, settled_stop, view, write
+from decoders.core.rows import BROKEN, EXHAUSTED, FILLED, LIVE, NON_FINITE, REASONS, STOPPED, Rows, put, settled_stop, view, write
 from decoders.core.rules import Suppress
 from decoders.core.select import above, best_of_runs, first_run, leftmost, near, only, rank, share, top, until_first, within_bound
 from decoders.core.state import State, choose, nbytes
@@ -22,14 +22,16 @@ from decoders.core.store import APPROXIMATE, NOTHING, Store
 from decoders.core.trace import Trace, replay
 from decoders.core.tree import mapped
 from decoders.core.windows import Blocks, Whole, Windows
-from decoders.errors import UsageError, suggest
+from decoders.errors import NonFiniteError, UsageError, suggest
 
 __all__ = [
     "APPROXIMATE",
+    "BROKEN",
     "EXHAUSTED",
     "FILLED",
     "LIVE",
     "MODEL",
+    "NON_FINITE",
     "NOTHING",
     "REASONS",
     "SENTENCES",
@@ -48,6 +50,7 @@ __all__ = [
     "Forward",
     "Model",
     "ModelDefaults",
+    "NonFiniteError",
     "Option",
     "Part",
     "Plan",

@@ -33,7 +33,8 @@ class Row:
     nfe: int
     """Forward passes that this row took part in. A doubled batch (guidance) counts once."""
     finish_reason: str
-    """`stop`, `length` or `max_steps`; in the last case undecided positions are left out of `tokens`."""
+    """`stop`, `length`, `max_steps`, or `non_finite`: the model's logits were not finite, and the row stands as it stood before. In the
+    last two cases undecided positions are left out of `tokens`."""
     canvas: tuple[int, ...]
     """The whole row as it stands, prompt included."""
     positions_computed: int = field(default=0, compare=False)

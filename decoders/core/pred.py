@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from decoders import stats
@@ -83,6 +84,12 @@ class Pred:
     def rows(self) -> Tensor:
         """(B * N, V) logits, -inf at banned tokens."""
         return self.statistics.allowed
+
+    def undefined(self) -> Tensor:
+        """(B,) bool: rows of which the model says nothing: of a wanted position, here or in what stands beside, the
+        largest logit is no finite number. NaN is the largest of all."""
+        own = ((self.at < self.width) & ~self.logits.amax(-1).isfinite()).any(-1)
+        return torch.stack([own, *(p.undefined() for p in self.beside)]).any(0) if self.beside else own
 
     def best(self) -> tuple[Tensor, Tensor]:
         """(B, W) long and (B, W): the likeliest token and its probability."""

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from decoders.core.state import State
 
-LIVE, STOPPED, FILLED, EXHAUSTED = range(4)
-REASONS = ("live", "stop", "length", "max_steps")
+LIVE, STOPPED, FILLED, EXHAUSTED, BROKEN = range(5)
+NON_FINITE = "non_finite"
+REASONS = ("live", "stop", "length", "max_steps", NON_FINITE)
 
 _CUT = ("tokens", "open", "editable", "confidence", "committed_at")  # what a State shows of the rows
 

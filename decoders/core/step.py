@@ -18,7 +18,7 @@ from decoders.core.needs import asks, hold_to
 from decoders.core.plan import Plan
 from decoders.core.pred import Pred
 from decoders.core.query import Query, Sight
-from decoders.core.rows import EXHAUSTED, FILLED, LIVE, STOPPED, settled_stop, view, write
+from decoders.core.rows import BROKEN, EXHAUSTED, FILLED, LIVE, STOPPED, settled_stop, view, write
 from decoders.core.state import State, choose
 from decoders.core.store import APPROXIMATE, NOTHING
 from decoders.stats.constants import constant
@@ -98,13 +98,15 @@ def looked(c: Canvas, sight: Sight) -> tuple[Tensor, Tensor]:
 
 
 def apply(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
-    """The canvas after one step: commitments, finished windows, ended rows, and what is stale."""
-    before = view(c)
+    """The canvas after one step: commitments, finished windows, ended rows, and what is stale. A row of which the model
+    says nothing, because its logits are not finite, ends as it stood."""
+    before, broken = view(c), p.undefined() & c.live
     p = ruled(plan, before, f, p)
     after = plan.decoder.step(before, p)
-    after = choose(c.live, replace(after, step=before.step + 1, clock=before.clock + 1), before)
+    after = choose(c.live & ~broken, after, before)
+    after = replace(after, step=before.step + c.live, clock=before.clock + c.live)
     c = stored(write(c, after), f, p, "sight" in asks(plan.decoder, c.block_causal))
-    over = plan.decoder.done(after) & c.live  # rows that leave their window
+    over = plan.decoder.done(after) & c.live & ~broken  # rows that leave their window
     ended = stopped(c) & (over if plan.decoder.revises else c.live) if plan.stop else torch.zeros_like(over)
     start = next_start(c)
     filled = over & (start >= c.limit)
@@ -114,6 +116,7 @@ def apply(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
     went_on, c = c.live, choose(over & ~filled & ~ended, moved, c)
     why = torch.where(exhausted, EXHAUSTED, LIVE)
     why = torch.where(ended, STOPPED, torch.where(filled, FILLED, why))
+    why = torch.where(broken, BROKEN, why)
     c = replace(c, reason=torch.where(c.live, why, c.reason))
     if plan.cache.exact or plan.cache.whole:
         return c

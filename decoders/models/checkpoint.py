@@ -20,13 +20,16 @@ import torch
 from decoders.core import UsageError
 from decoders.models.families import Attention, Family, family_of
 from decoders.models.loaded import Loaded
-from decoders.models.reading import line, quiet, read_json
-from decoders.models.tokenizer import load_tokenizer, read_tokenizer
+from decoders.models.reading import line, quiet, read_json, refuse_pointer
+from decoders.models.tokenizer import JsonTokenizer, load_tokenizer, tokenizer_in
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from decoders.core import Model
+
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+SHARD = re.compile(r"-\d+-of-\d+\.safetensors$")
 
 
 def load_checkpoint(
@@ -41,6 +44,7 @@ def load_checkpoint(
 
     Raises `UsageError` if files are missing or damaged, the family is unknown or was not trained for this `attention`, the
     tokenizer lacks the mask token, or the devices asked for are not there."""
+    refuse_adapter(directory)
     config = read_json(directory / "config.json")
     family = family_of(config, name)
     if attention != "auto" and attention not in family.attentions:
@@ -50,10 +54,11 @@ def load_checkpoint(
     check_weights(directory)
     mask = mask_of(directory, config, family)
     tokenizer, never = load_tokenizer(directory, mask)
-    model = load_weights(directory, config, family, place, trust_remote_code)
-    stop_ids = stops_of(directory, config, family, int(model.config.get_text_config().vocab_size))
-
     window, fixed = family.blocks(config, chosen)
+    model = load_weights(directory, config, family, place, trust_remote_code)
+    vocab = int(model.config.get_text_config().vocab_size)
+    stop_ids = stops_of(directory, config, family, vocab, tokenizer)
+    never = forbidden(tokenizer, never, stop_ids, vocab)
     adapted: Model
     if family.adapter:
         adapted = family.adapter(model, mask, stop_ids)
@@ -65,28 +70,48 @@ def load_checkpoint(
             attention_block=fixed,
         )
     positions = getattr(adapted, "positions", getattr(model.config.get_text_config(), "max_position_embeddings", None))
-    never = tuple(t for t in never if t not in stop_ids)
     return Loaded(adapted, tokenizer, name, family.length, window, positions, never, tokenizer.chat)
 
 
+def refuse_adapter(directory: Path) -> None:
+    """Raises `UsageError` for a directory that holds what was trained on top of a model, and not the model."""
+    file = directory / "adapter_config.json"
+    if file.is_file() and not any((directory / name).is_file() for name in (WEIGHTS, INDEX)):
+        base = read_json(file).get("base_model_name_or_path")
+        raise UsageError(f"{directory} holds an adapter (LoRA) for {base or 'another model'} and no model; merge it into that one first")
+
+
 def check_weights(directory: Path) -> None:
-    """Raises `UsageError` if there are no safetensors, or if one that the index names is missing."""
-    if (directory / "model.safetensors").is_file():
-        return
-    index = directory / "model.safetensors.index.json"
+    """Raises `UsageError` if there are no safetensors, if one that the index names is missing, or if a file is none."""
+    if (directory / WEIGHTS).is_file():
+        return check_file(directory / WEIGHTS)
+    index = directory / INDEX
     if not index.is_file():
         others = sorted(p.name for p in directory.iterdir() if p.suffix in (".safetensors", ".bin", ".pt", ".pth", ".gguf"))
-        had = f", only {others[0]}" if others else ""
-        raise UsageError(
-            f"{directory} has no model.safetensors and no {index.name}{had}; other formats of weights are not read, because they can "
-            "run code or lack names"
-        )
-    shards = read_json(index).get("weight_map")
-    if not isinstance(shards, dict) or not all(isinstance(s, str) and Path(s).name == s for s in shards.values()):
+        why = "other formats of weights are not read, because they can run code or lack names"
+        if shards := [name for name in others if SHARD.search(name)]:
+            why = f"these are {len(shards)} shards, and the index says which weights lie in which: it is needed too"
+        had = f", only {(shards or others)[0]}" if others else ""
+        raise UsageError(f"{directory} has no {WEIGHTS} and no {INDEX}{had}; {why}")
+    shards_of = read_json(index).get("weight_map")
+    if not isinstance(shards_of, dict) or not all(isinstance(s, str) and Path(s).name == s for s in shards_of.values()):
         raise UsageError(f"{index} cannot be read: its weight_map does not map names to files beside it")
-    missing = sorted({s for s in shards.values() if not (directory / s).is_file()})
+    named = sorted(set(shards_of.values()))
+    missing = [s for s in named if not (directory / s).is_file()]
     if missing:
-        raise UsageError(f"{directory} lacks {len(missing)} of its {len(set(shards.values()))} shards, the first is {missing[0]}")
+        raise UsageError(f"{directory} lacks {len(missing)} of its {len(named)} shards, the first is {missing[0]}")
+    for name in named:
+        check_file(directory / name)
+
+
+def check_file(path: Path) -> None:
+    """Raises `UsageError` for a file that cannot be one of safetensors: those begin with the length of their header."""
+    refuse_pointer(path)
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    size = path.stat().st_size
+    if size < 8 + header:
+        raise UsageError(f"{path} cannot be read: it is no file of safetensors, or not a whole one ({size} bytes)")
 
 
 def mask_of(directory: Path, config: dict[str, Any], family: Family) -> int | None:
@@ -95,37 +120,47 @@ def mask_of(directory: Path, config: dict[str, Any], family: Family) -> int | No
         return None
     found = config.get("mask_token_id")
     if found is None and family.mask == "tokenizer":
-        found = named_token(directory, "mask_token")
+        found = tokenizer_in(directory).named("mask_token")
         if found is None:
             raise UsageError(f"the tokenizer of {directory} has no mask token, and config.json gives no mask_token_id")
     if found is None and isinstance(family.mask, int):
         found = family.mask
-    if not isinstance(found, int):
+    if found is None:
         raise UsageError(f"{directory / 'config.json'} has no mask_token_id")
+    return checked_id(found, f"mask_token_id in {directory / 'config.json'}")
+
+
+def checked_id(found: Any, what: str) -> int:
+    """A token id. Raises `UsageError` for what cannot be one."""
+    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < 1 << 31:
+        raise UsageError(f"{what} must be a token id, not {str(found)[:50]}")
     return found
 
 
-def stops_of(directory: Path, config: dict[str, Any], family: Family, vocab: int) -> tuple[int, ...]:
-    """The ids of the tokens that end a text: those of config.json and generation_config.json, and the family's own if the
-    checkpoint has its tokenizer, which its end token tells."""
+def stops_of(directory: Path, config: dict[str, Any], family: Family, vocab: int, tokenizer: JsonTokenizer) -> tuple[int, ...]:
+    """The ids of the tokens that end a text: those of config.json and generation_config.json, the family's own if the checkpoint has
+    its tokenizer, which its end token tells, and those that the tokenizer names: its end token and the end of a turn. Raises `UsageError`
+    for what is no token id, or the mask token."""
     generation = directory / "generation_config.json"
-    said = [config, config.get("text_config") or {}, read_json(generation) if generation.is_file() else {}]
-    ids = [i for found in (x.get("eos_token_id") for x in said) for i in (found if isinstance(found, list) else [found]) if i is not None]
+    text = config.get("text_config")
+    said = [config, text if isinstance(text, dict) else {}, read_json(generation) if generation.is_file() else {}]
+    written = [x.get("eos_token_id") for x in said]
+    ids = [
+        checked_id(i, f"eos_token_id of {directory}")
+        for found in written for i in (found if isinstance(found, list) else [found]) if i is not None
+    ]
     if not ids or set(ids) & set(family.ends):
         ids += family.ends
-    return tuple(dict.fromkeys(i for i in ids if i < vocab))
+    ends = tuple(dict.fromkeys(i for i in (*ids, *tokenizer.ends) if i < vocab))
+    mask = mask_of(directory, config, family)
+    if mask in ends:
+        raise UsageError(f"{directory} gives the id {mask} to its mask token and to a token that ends a text")
+    return ends
 
 
-def named_token(directory: Path, role: str) -> int | None:
-    """The id of the token that tokenizer_config.json or special_tokens_map.json gives a role, such as `mask_token`."""
-    for name in ("tokenizer_config.json", "special_tokens_map.json"):
-        described = read_json(directory / name) if (directory / name).is_file() else {}
-        found = described.get(role)
-        text = found.get("content") if isinstance(found, dict) else found
-        if isinstance(text, str):
-            token: int | None = read_tokenizer(directory, described).backend_tokenizer.token_to_id(text)
-            return token
-    return None
+def forbidden(tokenizer: JsonTokenizer, never: tuple[int, ...], stop_ids: tuple[int, ...], vocab: int) -> tuple[int, ...]:
+    """The ids that are no text and are never generated: `never`, and what the head of a model has beyond its vocabulary."""
+    return tuple(t for t in (*never, *tokenizer.absent(vocab)) if t not in stop_ids)
 
 
 def placed(device: str, dtype: str, device_map: str | None, tp: bool) -> dict[str, Any]:

@@ -186,10 +186,12 @@ class Family:
 
     def blocks(self, config: Mapping[str, Any], attention: Attention) -> tuple[int | None, int | None]:
         """The size of the windows, none being one over the whole row, and the fixed block of the attention, none where it follows
-        the windows."""
+        the windows. Raises `UsageError` if the config has another thing in that place."""
         if attention != "block":
             return None, None
         block = config.get(self.block_key) or self.block
+        if not isinstance(block, int) or isinstance(block, bool) or block < 1:
+            raise UsageError(f"{self.block_key} in its config.json must be the size of a block, not {str(block)[:50]}")
         return self.window or block, block if self.window else None
 
 

@@ -17,6 +17,14 @@ class Tokenizer(Protocol):
     def decode(self, tokens: Sequence[int]) -> str: ...
 
 
+def inner_ids(tokenizer: Tokenizer, text: str) -> list[int]:
+    """The token ids of a text that stands inside another: without what the tokenizer puts before every text. One that
+    puts something before any text but not before none has to say them itself (`inner`)."""
+    inner = getattr(tokenizer, "inner", None)
+    ids: list[int] = inner(text) if inner else tokenizer.encode(text)[len(tokenizer.encode("")) :]
+    return ids
+
+
 Messages = Sequence[Mapping[str, str]]
 """A conversation, oldest message first; each has a `role` and a `content`."""
 
@@ -43,6 +51,7 @@ class Loaded:
     positions: int | None = None
     """The longest row that the model was made for, prompt included; none: any."""
     never: tuple[int, ...] = ()
-    """Token ids that are no text and are never generated: the mask token and the unknown token."""
+    """Token ids that are no text and are never generated: the mask token, the unknown token, and those that the
+    tokenizer lacks."""
     chat: Chat | None = None
     """The chat template, for a checkpoint that has one."""

@@ -2,26 +2,53 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from decoders.core import UsageError
+from decoders.errors import UsageError
+from decoders.files import parsed, read_text
+
+POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file. Raises `UsageError` if it is missing, damaged or something else."""
+    if not path.exists():
+        raise UsageError(f"{path.parent} is no checkpoint: it has no {path.name}")
+    refuse_pointer(path)
     try:
-        found = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"{path.parent} is no checkpoint: it has no {path.name}") from None
-    except (OSError, ValueError) as e:
+        found = parsed(read_text(path))
+    except UsageError:
+        raise
+    except ValueError as e:
         raise UsageError(f"{path} cannot be read: {line(e)}") from e
     if not isinstance(found, dict):
         raise UsageError(f"{path} cannot be read: it holds no JSON object")
     return found
+
+
+def refuse_pointer(path: Path) -> None:
+    """Raises `UsageError` for what git leaves in place of a file that git-lfs keeps."""
+    try:
+        with path.open("rb") as file:
+            pointer = file.read(len(POINTER)) == POINTER
+    except OSError as e:
+        raise UsageError(f"{path} cannot be read: {e.strerror}") from e
+    if pointer:
+        raise UsageError(f"{path} is a pointer of git-lfs and not the file itself; run git lfs pull in its directory")
+
+
+@contextmanager
+def blamed(path: Path) -> Iterator[None]:
+    """Whatever goes wrong meanwhile is told as a fault of that file, in one line: values of a kind that nobody foresaw."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as e:
+        raise UsageError(f"{path} cannot be used: {type(e).__name__}: {line(e)}") from e
 
 
 @contextmanager

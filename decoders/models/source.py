@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from decoders import registry
 from decoders.core import UsageError, option, option_named, validate
+from decoders.files import is_directory
 from decoders.models.loaded import Loaded
 
 
@@ -55,9 +56,9 @@ def source_of(spec: str, **options: Any) -> Source:
     option `path`, a directory, or `directory:key=value`. `options` are more of its options, as Python values. Raises `UsageError`, also
     for an option that stands in both places."""
     path, _, written = spec.rpartition(":")
-    if Path(spec).expanduser().is_dir() and spec not in registry.table("models"):
+    if is_directory(Path(spec).expanduser()) and spec not in registry.table("models"):
         path, written = spec, ""
-    if path and Path(path).expanduser().is_dir() and path not in registry.table("models"):
+    if path and is_directory(Path(path).expanduser()) and path not in registry.table("models"):
         given = registry.split("models", f"checkpoint:{written}")[1] if written else {}
         refuse_twice(spec, given, options)
         for key in options:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from decoders.core import UsageError
+from decoders.files import is_directory
 from decoders.models.loaded import Messages
-from decoders.models.reading import line, quiet, read_json
+from decoders.models.reading import blamed, line, quiet, read_json, refuse_pointer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -26,22 +28,46 @@ BYTE_LEVEL = {
 class JsonTokenizer:
     """A fast tokenizer of transformers as text in, token ids out."""
 
-    def __init__(self, fast: PreTrainedTokenizerFast) -> None:
-        self.fast, self.core = fast, fast.backend_tokenizer
+    def __init__(self, fast: PreTrainedTokenizerFast, roles: Mapping[str, str] = {}) -> None:
+        self.fast, self.core, self.roles = fast, fast.backend_tokenizer, roles
         self.core.no_padding()
         self.core.no_truncation()
+        probe = self.core.encode("a")
+        added = [*probe.special_tokens_mask, 0].index(0)
+        self.begin = list(probe.ids[:added])
+        """What the tokenizer puts before a text: a begin token, [CLS], or nothing."""
 
     def encode(self, text: str) -> list[int]:
         """No chat template is put around the text, and special tokens written in it count as such. What the tokenizer puts before
-        a text ([CLS], a begin token) stays; what it puts after one ([SEP]) does not, since the text goes on."""
-        made = self.core.encode(text)
-        end = len(made.ids)
-        while end and made.special_tokens_mask[end - 1]:  # of the tokenizer's own adding; one written in the text is not marked
-            end -= 1
-        return list(made.ids[:end])
+        a text ([CLS], a begin token) stays, unless there is no text; what it puts after one ([SEP]) does not, since the text goes on."""
+        inner = self.inner(text)
+        return [*self.begin, *inner] if inner else []
+
+    def inner(self, text: str) -> list[int]:
+        """The ids of a text that stands inside another, with nothing put before it."""
+        return list(self.core.encode(text, add_special_tokens=False).ids)
 
     def decode(self, tokens: Sequence[int]) -> str:
         return self.core.decode(list(tokens), skip_special_tokens=False)
+
+    def absent(self, vocab: int) -> tuple[int, ...]:
+        """The ids below `vocab` that no token has: a model's head is often wider than its vocabulary."""
+        known = {*self.core.get_vocab(with_added_tokens=True).values()}
+        return tuple(i for i in range(vocab) if i not in known)
+
+    def named(self, role: str) -> int | None:
+        """The id of the token that the files of the tokenizer give a role, such as `mask_token`; none where they name none.
+
+        As written: a token that a class of transformers makes up where none is named may be the stop token."""
+        text = self.roles.get(role)
+        return None if text is None else self.core.token_to_id(text)
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The tokens that end a text or a turn as the tokenizer has it: its end token, and what its chat template puts behind an answer."""
+        chat = self.chat
+        found = self.named("eos_token"), chat.end if chat else None
+        return tuple(dict.fromkeys(t for t in found if t is not None))
 
     @property
     def chat(self) -> ChatTemplate | None:
@@ -75,28 +101,83 @@ class ChatTemplate:
             self.tokenizer.core.encode_special_tokens = False  # transformers leaves it set after escaping a control token
         return [int(t) for t in (*ids, *begins)]
 
+    @cached_property
+    def end(self) -> int | None:
+        """The added token that comes right after an answer, past blanks; none if none does, or the template refuses to say."""
+        talk = [{"role": "user", "content": "a"}, {"role": "assistant", "content": ANSWER}]
+        try:
+            text = str(self.tokenizer.fast.apply_chat_template(talk, tokenize=False, add_generation_prompt=False))
+        except Exception:  # a template can raise whatever it likes, and then nobody talks to the model in it either
+            return None
+        rest = text.rpartition(ANSWER)[2].lstrip() if ANSWER in text else ""
+        added = {token.content: i for i, token in self.tokenizer.core.get_added_tokens_decoder().items()}
+        return max(((len(t), i) for t, i in added.items() if rest.startswith(t)), default=(0, None))[1]
+
+
+ANSWER = "0 1 2 3"
+"""An answer that no template changes."""
+
 
 def load_tokenizer(directory: Path, mask_id: int | None) -> tuple[JsonTokenizer, tuple[int, ...]]:
     """The tokenizer, and the ids that are no text: the mask token, if the model has one, and the unknown token, if there is one.
 
     Reads tokenizer.json, else vocab.json and merges.txt; tokenizer_config.json and added_tokens.json add tokens to either. Raises
-    `UsageError` if files are missing or damaged, or if `mask_id` is not the id of an added token."""
-    described = read_json(directory / "tokenizer_config.json") if (directory / "tokenizer_config.json").is_file() else {}
-    fast = read_tokenizer(directory, described)
-    token = fast.backend_tokenizer.id_to_token(mask_id) if mask_id is not None else None
-    added = mask_id in fast.backend_tokenizer.get_added_tokens_decoder()
-    if mask_id is not None and not added and "mask" not in (token or "").lower():  # of iLLaDA it was not seen whether it is added
-        raise UsageError(f"the tokenizer of {directory} has no mask token with the id {mask_id} that its model has")
-    # as written: the unknown token that a class of transformers makes up where none is named may be the stop token
-    unknown = described.get("unk_token")
-    unknown = fast.backend_tokenizer.token_to_id(unknown["content"] if isinstance(unknown, dict) else unknown) if unknown else None
-    return JsonTokenizer(fast), tuple(t for t in (mask_id, unknown) if t is not None)
+    `UsageError` if files are missing or damaged, if `mask_id` is not the id of an added token, or if it is not the one that the
+    tokenizer itself names as its mask."""
+    tokenizer = tokenizer_in(directory)
+    core = tokenizer.core
+    if mask_id is not None:
+        token = core.id_to_token(mask_id)
+        added = mask_id in core.get_added_tokens_decoder()
+        if not added and "mask" not in (token or "").lower():  # of iLLaDA it was not seen whether it is added
+            raise UsageError(f"the tokenizer of {directory} has no mask token with the id {mask_id} that its model has")
+        named = tokenizer.named("mask_token")
+        if named not in (None, mask_id):
+            raise UsageError(
+                f"{directory} disagrees with itself about its mask token: it is {mask_id} ({token}) to the model, and {named} "
+                f"({tokenizer.roles['mask_token']}) to the tokenizer"
+            )
+    return tokenizer, tuple(t for t in (mask_id, tokenizer.named("unk_token")) if t is not None)
+
+
+def tokenizer_in(directory: Path) -> JsonTokenizer:
+    """The tokenizer in a directory. Raises `UsageError`."""
+    files = [directory / name for name in ("special_tokens_map.json", "tokenizer_config.json")]
+    described = [read_json(file) if file.is_file() else {} for file in files]
+    fast = read_tokenizer(directory, described[-1])
+    said = {role: x.get("content") if isinstance(x, dict) else x for d in described for role, x in d.items() if role.endswith("_token")}
+    return JsonTokenizer(fast, {role: text for role, text in said.items() if isinstance(text, str)})
+
+
+@lru_cache(maxsize=16)
+def absent(name: str, vocab: int) -> tuple[int, ...]:
+    """The ids below `vocab` that the tokenizer of a local directory lacks, or that of a repository in the hub's cache; none where no
+    tokenizer is found or it cannot be read. Nothing is fetched."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    directory = Path(name)
+    if not is_directory(directory):
+        try:
+            found = try_to_load_from_cache(name, "tokenizer_config.json")
+        except HFValidationError:
+            return ()
+        if not isinstance(found, str):
+            return ()
+        directory = Path(found).parent
+    try:
+        return tokenizer_in(directory).absent(vocab)
+    except UsageError:
+        return ()
 
 
 def read_tokenizer(directory: Path, described: Mapping[str, Any]) -> PreTrainedTokenizerFast:
     """The tokenizer of transformers' for the files that are there; `described` is tokenizer_config.json."""
     import transformers
 
+    for name in ("tokenizer.json", "vocab.json", "merges.txt"):
+        if (directory / name).is_file():
+            refuse_pointer(directory / name)
     if (directory / "tokenizer.json").is_file():
         cls, path = transformers.PreTrainedTokenizerFast, directory / "tokenizer.json"
     elif (directory / "vocab.json").is_file() and (directory / "merges.txt").is_file():
@@ -114,9 +195,10 @@ def read_tokenizer(directory: Path, described: Mapping[str, Any]) -> PreTrainedT
             fast: PreTrainedTokenizerFast = cls.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
     except Exception as e:  # whatever is wrong with a file, it is the file that has to be mended
         raise UsageError(f"{path} cannot be read: {line(e)}") from e
-    for number, token in described.get("added_tokens_decoder", {}).items():  # tokens are added in order, whatever their numbers
-        text = token.get("content", "")
-        found = fast.backend_tokenizer.token_to_id(text)
-        if found != int(number):
-            raise UsageError(f"{directory} gives the token {text!r} the id {number}, and its vocabulary ends so that it is {found}")
+    with blamed(directory / "tokenizer_config.json"):
+        for number, token in described.get("added_tokens_decoder", {}).items():  # tokens are added in order, whatever their numbers
+            text = token.get("content", "")
+            found = fast.backend_tokenizer.token_to_id(text)
+            if found != int(number):
+                raise UsageError(f"{directory} gives the token {text!r} the id {number}, and its vocabulary ends so that it is {found}")
     return fast

@@ -289,16 +289,32 @@ def one_pass(
     return found
 
 
+FEW = 8
+"""Banned tokens that the kernels look for one by one."""
+
+
+@lru_cache
+def narrowed(banned: tuple[int, ...], vocab: int) -> tuple[int, tuple[int, ...]]:
+    """How many columns are left of the banned ones at the end of the vocabulary, where a head that is wider than its tokenizer has
+    hundreds, and which of the others are banned."""
+    gone = set(banned)
+    columns = next((v for v in range(vocab, 1, -1) if v - 1 not in gone), 1)
+    return columns, tuple(t for t in banned if t < columns)
+
+
 class OnePass:
     """The statistics of R rows, `decoders.stats.Statistics`: the first that is asked for brings all the others."""
 
     def __init__(self, logits: Tensor, banned: tuple[int, ...]) -> None:
         self.logits, self.banned = logits, banned
+        columns, others = narrowed(banned, logits.shape[-1])
+        few = len(others) <= FEW
+        self.read, self.sought = (logits if few else self.allowed)[:, :columns], others if few else ()
         self.found: Found | None = None
 
     def once(self) -> Found:
         if self.found is None:
-            self.found = one_pass(self.logits, self.banned)
+            self.found = one_pass(self.read, self.sought)
         return self.found
 
     @property
@@ -321,14 +337,14 @@ class OnePass:
         return self.once().margin
 
     def sample(self, u: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-        found = one_pass(self.logits, self.banned, u=u, temperature=temperature)
+        found = one_pass(self.read, self.sought, u=u, temperature=temperature)
         self.found = self.found or found
         assert found.sample is not None
         assert found.chance is not None
         return found.sample, found.chance
 
     def race(self, h: Tensor, temperature: float) -> Tensor:
-        found = one_pass(self.logits, self.banned, h=h, temperature=temperature)
+        found = one_pass(self.read, self.sought, h=h, temperature=temperature)
         self.found = self.found or found
         assert found.race is not None
         return found.race

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from decoders.core import UsageError
-from decoders.models.loaded import Loaded, Messages
+from decoders.models.loaded import Loaded, Messages, inner_ids
 from decoders.reasoning.base import Reasoning
 
 Prompt = str | Messages
@@ -43,8 +43,7 @@ class Encoding:
 
     def ids(self, text: str) -> list[int]:
         """The token ids of a text that stands inside another: without what the tokenizer puts before every text."""
-        encode = self.loaded.tokenizer.encode
-        return encode(text)[len(encode("")) :]
+        return inner_ids(self.loaded.tokenizer, text)
 
     def encode(
         self, prompt: Prompt, length: int | None = None, infill: bool = False, reasoning: Reasoning | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from functools import cache
 
 import jsonschema
@@ -46,9 +47,10 @@ def run(spec, pattern, length, model=TOY, prompts=((1, 2), (3,)), **options):
 
 
 @given(st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_it_allows_what_the_expression_matches_and_nothing_else(data):
-    pattern = data.draw(st.sampled_from(["a*b", "(ab|c){2,3}", "[a-c]{2}d?", "a(b|c)*a"]))
+    patterns = ["a*b", "(ab|c){2,3}", "[a-c]{2}d?", "a(b|c)*a", "a|ab", "(ab|a)(c|bcd)?", "a(bc)?", "a*?b*?", "^a{0,2}$|^b$", "a{2}|a{3}"]
+    pattern = data.draw(st.sampled_from(patterns))
     text = data.draw(st.text("abcd", max_size=7))
     a = automaton(pattern)
     state = torch.zeros(1, len(a.accepting), dtype=torch.bool)
@@ -78,6 +80,40 @@ def test_a_language_that_the_vocabulary_cannot_write_is_refused():
         automaton("é")
     with pytest.raises(UsageError, match=r"no text that x allows can be written in 12 tokens"):
         check_fits(build(0, [2], {0: {1: 1}}, 6, (5,), "x"), 12)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("a{100000}", "about 100000 states, and up to 32768 are compiled"), ("(a{1000}b){100}", "about 100100 states"),
+        (r"(\w{100}){10}", "about 320000 states"), ("a{1,99999999999999}", "too large"), ("ab" * 200_000, "too large"),
+        ("a)(b", "a parenthesis is closed that was not opened"), ("(a$|b)c", r"\$ can stand at an end of the expression alone"),
+        ("a^b", r"\^ can stand"), ("(a", "a parenthesis is not closed"), ("[a", "a bracket is not closed"), ("a**{", "NFA"),
+        ("a\\", "ends with a backslash"),
+    ],
+)
+def test_what_is_too_large_or_no_expression_is_refused_before_it_is_compiled(pattern, message):
+    began = time.process_time()
+    with pytest.raises(UsageError, match=message) as e:
+        compiled(f"the regular expression {pattern!r}", pattern, CHARACTERS, 96, (END,))
+    assert "\n" not in str(e.value)
+    assert len(str(e.value)) < 300
+    assert time.process_time() - began < 5
+
+
+def test_a_bounded_text_takes_no_longer_than_it_is_long():
+    """Where the text may hold what it begins with, a search for it would need 2^100 states."""
+    a = automaton('"([^"\\\\]|\\\\["\\\\]){0,100}"')
+    assert 100 < len(a.move) < 220
+    assert a.shortest(5) == 2
+
+
+@given(st.integers(1, 40), st.integers(0, 40))
+@settings(max_examples=20, deadline=None)
+def test_counted_repetitions_have_as_many_states_as_they_count(least, more):
+    a = automaton(f"(a|b){{{least},{least + more}}}")
+    assert len(a.move) == least + more + 1 + 2  # one for each count, the dead one, and what is behind the end
+    assert a.shortest(100) == least
 
 
 # --- every strategy -------------------------------------------------------------------------------------------------
@@ -245,3 +281,32 @@ def test_a_template_without_a_hole_and_a_prompt_with_one_are_refused(tmp_path):
     path.write_text("a {{1}}")
     with pytest.raises(UsageError, match="the holes are those of the template"):
         Generator("nano", constraint=f"template:{path}")("x <|mask|>")
+
+
+BOM = b"\xef\xbb\xbf"
+
+
+@pytest.mark.parametrize("mark", [b"", BOM])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_files_are_read_as_editors_save_them(tmp_path, mark, end):
+    (tmp_path / "s.json").write_bytes(mark + b'{"type": "string",' + end + b'"enum": ["a", "b"]}' + end)
+    assert JsonSchema(str(tmp_path / "s.json")).automaton(CHARACTERS, 96, (END,)).shortest(9) == 3
+    (tmp_path / "t.txt").write_bytes(mark + b"x: {{2}}" + end + b"y: {{1}}" + end)
+    loaded = Generator("nano").loaded
+    canvas = constraint_of(f"template:{tmp_path / 't.txt'}").canvas(loaded.tokenizer.inner, "<|mask|>")
+    assert loaded.tokenizer.decode(canvas) == "x: <|mask|><|mask|>\ny: <|mask|>"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("json", b'{"const": NaN}', "not JSON: NaN is no number"), ("json", b"[" * 100_000, "nested too deeply"),
+        ("json", b"\xff\xfe{\x00", "is not UTF-8 text"), ("json", b'{"maxLength": 1e999}', "the number 1e999 is too large"),
+        ("template", b"a {{99999999999999}}", "leaves 999999999 tokens open"),
+    ],
+)
+def test_a_file_that_is_none_is_one_line(tmp_path, name, content, message):
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(UsageError, match=message) as e:
+        Generator("nano", constraint=f"{name}:{tmp_path / 'file'}")("a", length=8)
+    assert "\n" not in str(e.value)

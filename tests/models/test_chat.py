@@ -18,7 +18,7 @@ from decoders.models.source import load_model
 from decoders.models.tokenizer import load_tokenizer
 
 NANO = Path(decoders.__file__).parent / "models" / "nano"
-MASK = 2
+MASK = 1
 TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}{{ eos_token }}{% endfor %}{% if add_generation_prompt %}bot:{% endif %}"
 
 

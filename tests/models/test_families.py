@@ -133,8 +133,8 @@ def test_a_masked_language_model_predicts_what_its_own_forward_does(tmp_path, na
         ("fast_dllm_v2", 128, 8, 256, MASK, (EOS,)),
         ("llada2", 256, 32, 256, MASK, (EOS,)),
         ("diffusion_gemma", 256, 16, 256, None, (EOS,)),
-        ("bert", 64, None, 128, MASK, ()),
-        ("roberta", 64, None, 126, MASK, ()),
+        ("bert", 64, None, 128, MASK, (EOS,)),
+        ("roberta", 64, None, 126, MASK, (EOS,)),
     ],
 )
 def test_what_a_family_brings(tmp_path, name, length, block, positions, mask, stops):
@@ -143,7 +143,8 @@ def test_what_a_family_brings(tmp_path, name, length, block, positions, mask, st
     m = loaded.model
     assert (loaded.length, loaded.block, loaded.positions) == (length, block, positions)
     assert (m.mask_id, m.stop_ids, m.vocab) == (mask, stops, VOCAB)
-    assert loaded.never == (() if mask is None else (MASK,))
+    absent = tuple(range(len(TEXT) + 3, VOCAB))  # ids of the head that the tokenizer lacks
+    assert loaded.never == ((*absent,) if mask is None else (MASK, *absent))
     assert m.block_causal == (block is not None)
     assert m.attention_block == (32 if name == "fast_dllm_v2" else None)
 
@@ -180,7 +181,7 @@ def test_ids_that_the_config_does_not_give_are_the_familys(tmp_path, monkeypatch
         (EOS, EXTRA, (), (EOS, EXTRA)),
         (EOS, [EXTRA, EOS], (), (EOS, EXTRA)),
         (EOS, None, (EOS, EXTRA), (EOS, EXTRA)),
-        (EXTRA, None, (EOS, 5), (EXTRA,)),  # another tokenizer: the family's ids mean other things there
+        (EXTRA, None, (EOS, 5), (EXTRA, EOS)),  # another tokenizer: the family's ids mean other things there, its own end token does not
         (None, None, (EOS, 151643), (EOS,)),  # nor are ids beyond the vocabulary any use
     ],
 )

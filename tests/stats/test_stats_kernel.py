@@ -139,6 +139,25 @@ def test_suppressed_tokens_are_impossible() -> None:
     torch.testing.assert_close(s.prob(torch.full((6,), 18, device=DEVICE)).double(), exact(plain)[0][:, 18], rtol=1e-5, atol=1e-12)
 
 
+@pytest.mark.parametrize("banned", [tuple(range(700, 1003)), (3, *range(990, 1003)), tuple(range(0, 1003, 7)), tuple(range(1002))])
+def test_a_head_that_is_wider_than_its_tokenizer(banned: tuple[int, ...]) -> None:
+    """Hundreds of tokens at the end of the vocabulary, or all over it, are impossible and cost no comparison each."""
+    x = rows("peaked", 1003, torch.float32)
+    plain = x.index_fill(1, torch.tensor(banned, device=DEVICE), -INF)
+    s, same = stats.triton_kernel.OnePass(x, banned), stats.reference.InTorch(x, banned)
+    assert len(s.sought) <= 8
+    assert torch.equal(s.allowed, plain)
+    assert torch.equal(s.best()[0], same.best()[0])
+    h, u = torch.arange(6, device=DEVICE) * 7919, torch.full((6,), 0.999, dtype=torch.double, device=DEVICE)
+    assert torch.equal(s.race(h, 1.0), same.race(h, 1.0))
+    for made in (s.sample(u, 1.0)[0], s.race(h, 0.5), s.best()[0]):
+        assert not set(made.tolist()) & set(banned)
+    for asked in (banned[:6], [t for t in range(1003) if t not in banned][:6] * 6):
+        tokens = torch.tensor(asked[:6], device=DEVICE)
+        torch.testing.assert_close(s.prob(tokens), same.prob(tokens), rtol=1e-5, atol=1e-12)
+    torch.testing.assert_close(s.entropy(), same.entropy(), rtol=1e-4, atol=1e-6)
+
+
 def test_rows_and_columns_of_any_stride() -> None:
     x = rows("random", 1000, torch.float32, 8)
     wide = torch.zeros(8, 3, 1000, device=DEVICE)

@@ -20,6 +20,7 @@ from decoders.core import Canvas, Plan, Pred, State, view
 Edit = tuple[str, tuple[Any, ...]]
 """A method of `Pred` that gives another `Pred`, and its arguments: `without`, `filtered`."""
 TOKENS = {"best": (True, False), "sample": (True, False), "race": (True,), "prob": (False,), "entropy": (False,), "margin": (False,)}
+TOKENS["undefined"] = (False,)
 """Statistic to its answers' columns: token ids or not."""
 
 
@@ -64,6 +65,9 @@ def answer(logits: Tensor, questions: Sequence[Sequence[Any]]) -> Tensor:
         if what == "top":
             token, share = p.top(number)
             out += [token[0].float(), share[0].float()]
+            continue
+        if what == "undefined":
+            out += [(~logits.amax(-1).isfinite()).float()[:, None]]
             continue
         kind = torch.float64 if what == "sample" else torch.long
         arguments = [] if given is None else [torch.tensor(given, dtype=kind, device=logits.device)]
@@ -145,6 +149,10 @@ class Compact(Pred):
     def statistics(self) -> Any:
         return Answers(self.ledger, self.edits)
 
+    def undefined(self) -> Tensor:
+        (found,) = self.ledger.ask(Question("undefined", ()))
+        return (self.spread(found) > 0).any(-1)
+
     def top(self, k: int) -> tuple[Tensor, Tensor]:
         k = min(k, self.ledger.vocab)
         found = self.ledger.ask(Question("top", self.edits, k))
@@ -178,6 +186,7 @@ def foreseen(plan: Plan, c: Canvas, at: Tensor, vocab: int) -> list[Question] | 
 def asked(plan: Plan, s: State, ledger: Ledger, at: Tensor) -> list[Question] | None:
     p: Pred = Compact.of(ledger, at, s.tokens.shape[1])
     try:
+        p.undefined()  # as `apply` does before all else
         for rule in plan.rules:
             p = rule(s, p)
         plan.decoder.step(s, p)

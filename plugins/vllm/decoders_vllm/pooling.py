@@ -19,7 +19,7 @@ from torch import Tensor
 
 from decoders.core import Canvas, Forward, Plan, Pred, SessionSpec, UsageError, option
 from decoders.models.adapter import compact
-from decoders.models.checkpoint import check_weights, mask_of, native_class, stops_of
+from decoders.models.checkpoint import check_weights, forbidden, mask_of, native_class, stops_of
 from decoders.models.families import Family, family_of
 from decoders.models.loaded import Loaded
 from decoders.models.reading import read_json
@@ -78,9 +78,9 @@ class Pooled(Source):
                 **({"kv_cache_memory_bytes": self.memory << 20} if on_cpu else {}),
             )
         vocab = int(native.vocab_size)
-        stops = stops_of(directory, config, family, vocab)
+        stops = stops_of(directory, config, family, vocab, tokenizer)
         model = PooledModel(llm, mask_id=mask, stop_ids=stops, vocab=vocab, shifted=family.shifted)
-        never = tuple(t for t in never if t not in stops)
+        never = forbidden(tokenizer, never, stops, vocab)
         return Loaded(model, tokenizer, f"vllm:{directory.resolve()}", family.length, None, most, never, tokenizer.chat)
 
 

@@ -74,7 +74,7 @@ def plan_of(served: Served, spec: str, stop: bool, infill: bool) -> RowPlan:
     only_registered(spec)
     if registry.unfolded(spec)[1] is not None:
         raise UsageError(f"{spec!r} is a preset with a cache, and vLLM keeps keys and values itself; name its decoder alone")
-    decoder = registry.get(spec).tokenized(served.tokenizer.encode)
+    decoder = registry.get(spec).tokenized(served.tokenizer.inner)
     check(served, decoder, spec, infill)
     return RowPlan(decoder, served.windows, stop, infill)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from decoders.core import Blocks, UsageError
-from decoders.models.checkpoint import mask_of, stops_of
+from decoders.models.checkpoint import forbidden, mask_of, stops_of
 from decoders.models.families import Family, family_of
 from decoders.models.reading import read_json
 from decoders.models.tokenizer import JsonTokenizer, load_tokenizer
@@ -60,8 +60,9 @@ class Served:
             raise UsageError(f"the attention blocks of {directory} have {fixed} positions, not {block}")
         canvas = block or fixed or window
         mask = mask_of(directory, config, family)
-        stop_ids = stops_of(directory, config, family, vocab)
-        never = tuple(t for t in load_tokenizer(directory, mask)[1] if t not in stop_ids)
+        tokenizer, never = load_tokenizer(directory, mask)
+        stop_ids = stops_of(directory, config, family, vocab, tokenizer)
+        never = forbidden(tokenizer, never, stop_ids, vocab)
         return cls(
             str(directory), family.name, canvas, window if fixed else canvas, mask, vocab, stop_ids, never, family.shifted, decoder,
         )

@@ -59,7 +59,7 @@ class Served:
 
     def own(self, spec: str, prompt: Sequence[int], length: int, seed: int = 0, stop: bool = True, **more: Any) -> list[int]:
         """The tokens of the library's loop; without `stop` all that follow the prompt, of any kind."""
-        d = decoders.get(spec).tokenized(self.loaded.tokenizer.encode)
+        d = decoders.get(spec).tokenized(self.loaded.tokenizer.inner)
         rules = [Suppress(self.loaded.never), *more.pop("rules", ())]
         row = decode(
             self.loaded.model, d, [list(prompt)], length=length, windows=self.windows, rules=rules, seed=seed, stop=stop, **more

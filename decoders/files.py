@@ -1,0 +1,69 @@
+"""Files of text as they lie on people's disks: UTF-8, perhaps behind a byte order mark, and JSON as the standard has it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+from decoders.errors import UsageError
+
+BOM = b"\xef\xbb\xbf"
+
+
+def read_text(path: Path) -> str:
+    """The text of a file, without a byte order mark, its lines ended by line feeds. Raises `UsageError`."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as e:
+        raise UsageError(f"{path} cannot be read: {why(e)}") from e
+
+
+def why(e: OSError | ValueError) -> str:
+    """Why a file cannot be read, in a few words."""
+    if isinstance(e, UnicodeDecodeError):
+        return "it is not UTF-8 text"
+    return (e.strerror if isinstance(e, OSError) else None) or str(e)
+
+
+def is_directory(path: Path) -> bool:
+    """Whether there is such a directory; a text that cannot be the name of one names none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # too long, or with a null byte
+        return False
+
+
+def json_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file that are not blank, each with its number from 1 on. A line ends at a line feed and nowhere else: JSON may
+    hold all other characters that Unicode ends lines with. Raises `UsageError`."""
+    try:
+        content = path.read_bytes()
+    except (OSError, ValueError) as e:
+        raise UsageError(f"{path} cannot be read: {why(e)}") from e
+    return ((number, line) for number, line in enumerate(content.removeprefix(BOM).split(b"\n"), 1) if line.strip())
+
+
+def parsed(text: str | bytes) -> Any:
+    """What a JSON text says. Raises `ValueError`, in one line, for what is none: also for numbers that are not finite, which Python
+    would read and write and nothing else could."""
+    try:
+        text = text.decode("utf-8") if isinstance(text, bytes) else text
+        return json.loads(text, parse_constant=refused, parse_float=finite)
+    except json.JSONDecodeError as e:
+        raise ValueError(f"not JSON: {e.msg} at column {e.colno}" + (f" of line {e.lineno}" if e.lineno > 1 else "")) from None
+    except RecursionError:
+        raise ValueError("not JSON that can be read: it is nested too deeply") from None
+
+
+def refused(word: str) -> NoReturn:
+    raise ValueError(f"not JSON: {word} is no number there")
+
+
+def finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"not JSON that can be read: the number {number} is too large")
+    return value
