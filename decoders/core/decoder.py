@@ -56,6 +56,11 @@ class Decoder:
         """How many end tokens are given behind each row, besides its length; none where the model has no end token."""
         return 0
 
+    @property
+    def attention_from(self) -> float:
+        """The share of the layers, from the first on, that are left out of the attention maps that it reads (`Pred.attention`)."""
+        return 0.0
+
     def tokenized(self, encode: Callable[[str], list[int]]) -> Self:
         """The same with token ids in place of texts among its options; whoever has a tokenizer calls it before decoding."""
         inner = {f.name: d.tokenized(encode) for f in fields(self) if isinstance(d := getattr(self, f.name), Decoder)}

@@ -70,6 +70,8 @@ class SessionSpec:
     """Some queries may be causal."""
     attention: bool = False
     """Predictions come with `Pred.attention`."""
+    attention_from: float = 0.0
+    """Its maps are averaged over the layers from this share of them on: 0 over all, and always over the last."""
     sizes: tuple[int, ...] = ()
     """Ascending: every forward asks for at most one of these many columns in any row, so that shapes are few and known; empty: any."""
     sight: bool = False

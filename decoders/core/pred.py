@@ -19,7 +19,7 @@ SAMPLE, RACE = 0x51, 0x52  # salts
 
 @dataclass(frozen=True)
 class Attention:
-    """What the computed columns attended to, averaged over layers and heads."""
+    """What the computed columns attended to, averaged over heads and over the layers that were asked for."""
 
     weights: Tensor  # (B, M, L) float
     index: Tensor  # (B, M) long  the computed columns; the canvas's last one, the bin, where it is padding
@@ -28,10 +28,9 @@ class Attention:
         """(B, L): how `column (B,)` attends to every column; 0 everywhere if it was not computed."""
         return (self.weights * (self.index == column[:, None])[..., None]).sum(1)
 
-    def among(self, columns: Tensor) -> Tensor:
-        """(B, W, W): how the first of each two of `columns (B, W)` attends to the second; 0 where the first was not computed."""
-        rows = (columns[..., None] == self.index[:, None]).to(self.weights.dtype) @ self.weights
-        return rows.gather(2, columns[:, None].expand(-1, columns.shape[1], -1))
+    def rows(self, columns: Tensor) -> Tensor:
+        """(B, W, L): how each of `columns (B, W)` attends to every column; 0 where it was not computed."""
+        return (columns[..., None] == self.index[:, None]).to(self.weights.dtype) @ self.weights
 
     def onto(self, queries: Tensor) -> Tensor:
         """(B, L): how much the columns `queries (B, L)` attend to every column, in sum."""

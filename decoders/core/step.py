@@ -30,7 +30,8 @@ def session_spec(plan: Plan, c: Canvas) -> SessionSpec:
     asked, sizes = asks(plan.decoder, c.block_causal), plan.cache.sizes(columns - 1, width)  # less the bin
     return SessionSpec(
         rows, columns, width, sizes=sizes, causal="causal" in asked, sight="sight" in asked, leave_one_out="leave_one_out" in asked,
-        attention="attention" in asked or plan.cache.needs_attention, candidates=c.candidates,
+        attention="attention" in asked or plan.cache.needs_attention, attention_from=plan.decoder.attention_from,
+        candidates=c.candidates,
     )
 
 def prepare(plan: Plan, c: Canvas) -> Forward:

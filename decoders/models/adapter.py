@@ -133,19 +133,23 @@ class TransformersModel:
         return Spread(self, spec) if spec.candidates else TransformersSession(self, spec)
 
     def states(
-        self, tokens: Tensor, position: Tensor, sees: Tensor, cache: ScatterCache | None = None, maps: bool = False
+        self, tokens: Tensor, position: Tensor, sees: Tensor, cache: ScatterCache | None = None,
+        maps: float | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """(B, M, D) the last hidden states of `tokens (B, M)` at `position (B, M)`, where `sees (B, M, K)` says which of the K
         stored columns each attends to; without a cache the columns are the tokens themselves. With `maps` also (B, M, K), the
-        attention averaged over layers and heads."""
+        attention averaged over heads and over the layers from that share of them on."""
         lowest = torch.finfo(self.model.dtype).min
         bias = torch.zeros(sees.shape, dtype=self.model.dtype, device=sees.device).masked_fill(~sees, lowest)[:, None]
-        with eager(self.model, maps):
+        with eager(self.model, maps is not None):
             out = self.model.base_model(
                 input_ids=tokens, attention_mask=bias, position_ids=position, past_key_values=cache, use_cache=cache is not None,
-                **({"output_attentions": True} if maps else {}),
+                **({} if maps is None else {"output_attentions": True}),
             )
-        attention = sum(layer.mean(1).to(tokens.device) for layer in out.attentions) / len(out.attentions) if maps else None
+        attention = None
+        if maps is not None:
+            layers = out.attentions[min(int(maps * len(out.attentions)), len(out.attentions) - 1) :]
+            attention = sum(layer.mean(1).to(tokens.device) for layer in layers) / len(layers)
         return out.last_hidden_state.to(tokens.device), attention  # with a device map, the last layer may be elsewhere
 
     def head(self, hidden: Tensor) -> Tensor:
@@ -253,7 +257,8 @@ class TransformersSession:
         self.cache.index, self.cache.rows = index, rows
         sees = seen(until, index, K, unseen, beside)
         states, weights = self.owner.states(
-            tokens.gather(1, index), position.gather(1, index), sees, self.cache, self.spec.attention
+            tokens.gather(1, index), position.gather(1, index), sees, self.cache,
+            self.spec.attention_from if self.spec.attention else None,
         )
         self.shapes.add((*index.shape, source.shape[1]))
         order = torch.arange(index.shape[1], device=index.device).expand_as(index)

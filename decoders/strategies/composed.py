@@ -24,6 +24,11 @@ class Composed(Decoder):
         raise NotImplementedError
 
     @property
+    def attention_from(self) -> float:
+        """Of the part that reads attention maps; of several, what the one asks that leaves out most."""
+        return max((d.attention_from for d in self.parts()), default=0.0)
+
+    @property
     def steps(self) -> int | None:
         """The part's budget of forwards for the whole row, if one has one."""
         return next((steps for d in self.parts() if (steps := getattr(d, "steps", None)) is not None), None)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from decoders.core import Attention, Decoder, Pred, State, above, only, option, rank
+from decoders.core import Attention, Decoder, Pred, Query, State, above, only, option, rank
 
 ROUNDS = 8
 """Rounds of the independent set; a chain of conflicts longer than that is cut short, and fewer positions are committed."""
@@ -16,49 +16,78 @@ ROUNDS = 8
 
 @dataclass(frozen=True)
 class DAWN(Decoder):
-    """Dependency-aware commitment. DAWN, 2602.06953 (`get_transfer_index_dawn`).
+    """Dependency-aware commitment: what depends on something certain needs less confidence, and what depends on each other
+    is not committed together. Luo et al. 2026, 2602.06953 (DAWN); `get_transfer_index_dawn`.
 
-    Two positions are coupled if one attends to the other with at least `tau_edge`, averaged over layers and heads, leaving out sinks:
-    positions that draw more than `tau_sink` of all attention. Committed are, if they are open,
+    A position depends on another if it attends to it with at least `tau_edge`, averaged over heads and the layers from the
+    share `depth` of them on, leaving out sinks: positions that draw more than `tau_sink` of all attention, and more than
+    `sink_times` an even share of it. Committed are, if they are open,
 
     1. what is at or above `tau`;
-    2. what attends to a position that was decided with at least `tau`, from `tau_induce` on: its evidence is there;
-    3. of what is at or above `tau_low` and coupled to nothing in 1 and 2, the best, then the next that is coupled to none taken before,
-       and so on: a greedy independent set.
+    2. from `tau_induce` on, what depends on an anchor: a decided position of the window where some token is predicted with
+       at least `tau` now, or anything given or left of the window;
+    3. of what is at or above `tau_low` and depends on nothing in 1 and 2, the best, then the next that neither depends on one
+       taken before nor the other way round, and so on: a greedy independent set.
 
-    If that is nothing, the best one. Prompt positions count as undecided here, as they were not predicted. The set is found in a fixed
-    number of rounds that settle all positions without a better undecided neighbour at once, which is the same set.
+    If that is nothing, the best one. The set is found in a fixed number of rounds that settle all positions without a better
+    undecided neighbour at once, which is the same set.
+
+    The thresholds are the code's for LLaDA, and so is `depth`, 28 of 32 layers. `sink_times` is ours: a position that draws
+    an even share of the attention draws more than 0.01 of it on any canvas below a hundred columns, where the code finds
+    nothing but sinks and is `threshold:tau=0.7`; from 400 columns on the two are the same, and 0 is the code. The code asks
+    for 0.9 of what is predicted at prompt positions and in earlier blocks too, which are not predicted here. It leaves out
+    in 3 only what depends on a position that is in 1 and in 2, against the paper's words ("avoiding strongly coupled
+    positions"), and overwrites the first token of the prompt when its set runs out of positions.
     """
 
-    source: ClassVar[str] = "DAWN, 2026, arXiv 2602.06953"
-    tau: float = option(0.9, "confidence from which a token is committed whatever it is coupled to", min=0, max=1)
-    tau_induce: float = option(0.7, "and if it attends to a sure decided one", min=0, max=1)
-    tau_low: float = option(0.7, "and if it is coupled to nothing else that is committed", min=0, max=1)
-    tau_edge: float = option(0.07, "attention from which two positions are coupled", min=0, max=1)
+    source: ClassVar[str] = "Luo et al. 2026, arXiv 2602.06953"
+    tau: float = option(0.9, "confidence from which a token is committed whatever it depends on", min=0, max=1)
+    tau_induce: float = option(0.7, "and if it depends on an anchor", min=0, max=1)
+    tau_low: float = option(0.7, "and if it depends on nothing else that is committed", min=0, max=1)
+    tau_edge: float = option(0.07, "attention from which a position depends on another", min=0, max=1)
     tau_sink: float = option(0.01, "mean attention above which a position is a sink", min=0, max=1)
+    sink_times: float = option(4.0, "and how many times an even share a sink draws at least", min=0)
+    depth: float = option(0.875, "share of the layers whose attention is left out, from the first on", min=0, max=0.999)
+
+    @property
+    def attention_from(self) -> float:
+        return self.depth
+
+    def query(self, s: State) -> Query:
+        return Query(s.tokens, s.editable)
 
     def step(self, s: State, p: Pred) -> State:
         assert p.attention is not None
         tokens, confidence = p.best()
-        depends = self.depends(p.attention, s.position)
+        edges = self.edges(p.attention, s.position)
+        at = s.position[:, None].expand(-1, s.tokens.shape[1], -1)
+        depends = edges.gather(2, at) & ~torch.eye(at.shape[-1], dtype=torch.bool, device=at.device)
         sure = s.open & (confidence >= self.tau)
-        anchors = s.editable & ~s.open & (s.confidence >= self.tau)
-        induced = s.open & (confidence >= self.tau_induce) & (depends & anchors[:, None]).any(-1)
-        taken = sure | induced
-        coupled = depends | depends.mT
-        free = s.open & (confidence >= self.tau_low) & ~taken & ~(coupled & taken[:, None]).any(-1)
-        chosen = taken | independent(free, only(free, confidence), coupled)
+        anchored = (edges & self.anchors(s, confidence, edges.shape[-1])[:, None]).any(-1)
+        induced = s.open & (confidence >= self.tau_induce) & anchored
+        free = s.open & (confidence >= self.tau_low) & ~(sure | induced) & ~self.excluded(depends, sure, induced)
+        chosen = sure | induced | independent(free, only(free, confidence), depends | depends.mT)
         return s.commit(above(only(s.open, confidence), chosen, torch.ones_like(s.step)), tokens, confidence)
 
-    def depends(self, attention: Attention, columns: Tensor) -> Tensor:
-        """(B, W, W) bool: whether the first position attends to the second."""
+    def edges(self, attention: Attention, columns: Tensor) -> Tensor:
+        """(B, W, L) bool: what the positions at `columns (B, W)` depend on."""
         bin_ = attention.weights.shape[-1] - 1
         rows = (attention.index < bin_).sum(-1, keepdim=True).clamp(min=1)
         drawn = attention.weights.sum(1) / rows  # (B, L)
-        sink = drawn.gather(1, columns) > self.tau_sink
-        edge = attention.among(columns) >= self.tau_edge
-        itself = torch.eye(columns.shape[1], dtype=torch.bool, device=columns.device)
-        return edge & ~sink[:, None] & ~itself
+        even = 1 / (drawn > 0).sum(-1, keepdim=True).clamp(min=1)
+        sink = drawn > (self.sink_times * even).clamp(min=self.tau_sink)
+        return (attention.rows(columns) >= self.tau_edge) & ~sink[:, None]
+
+    def anchors(self, s: State, confidence: Tensor, columns: int) -> Tensor:
+        """(B, L) bool: what is certain, of so many `columns`, from what the window's positions are predicted with now."""
+        inside = torch.arange(s.tokens.shape[1], device=s.tokens.device) < s.size[:, None]
+        known = inside & ~s.open & (~s.editable | (confidence >= self.tau))
+        left = torch.arange(columns, device=s.tokens.device) < s.position[:, :1]
+        return left.scatter(1, s.position, known)
+
+    def excluded(self, depends: Tensor, sure: Tensor, induced: Tensor) -> Tensor:
+        """(B, W) bool: what depends on something that is committed anyway."""
+        return (depends & (sure | induced)[:, None]).any(-1)
 
 
 def independent(where: Tensor, score: Tensor, coupled: Tensor) -> Tensor:

@@ -25,12 +25,14 @@ from decoders.caches.fast_dllm import Dual, Prefix
 from decoders.cli import main
 from decoders.core import Cache, Trace
 from decoders.strategies import dream as dream_module
+from decoders.strategies.dawn import DAWN
 from decoders.strategies.dream import Dream
 from decoders.strategies.fast_dllm import Factor
 from decoders.strategies.llada import LLaDA
 from decoders.strategies.saber import Saber
 from decoders_bench.golden.cases import Case, MismatchError, read
 from decoders_bench.golden.cli import golden
+from decoders_bench.golden.dawn import AsCoded as DAWNAsCoded
 from decoders_bench.golden.forwards import session_check
 from decoders_bench.golden.models import Models
 from decoders_bench.golden.references import REFERENCES, dream_setup, fast_dllm_setup, llada_setup
@@ -465,6 +467,9 @@ def test_what_the_known_deviations_do_not_explain_fails(monkeypatch: pytest.Monk
     assert summary(replay(SHARED, "slow_fast"))["failed"] > 0
     monkeypatch.setattr(Saber, "fallen", lambda self, s, committed, fall: torch.zeros_like(s.open))
     assert summary(replay(SHARED, "saber"))["failed"] == 3
+    monkeypatch.setattr(DAWNAsCoded, "excluded", DAWN.excluded)
+    monkeypatch.setattr(DAWNAsCoded, "anchors", DAWN.anchors)
+    assert summary(replay(SHARED, "dawn"))["failed"] > 0
 
 
 # reading

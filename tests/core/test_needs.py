@@ -104,7 +104,7 @@ class Reads(Decoder):
     def step(self, s: State, p: Pred) -> State:
         assert p.attention is not None
         assert p.hidden_states is not None
-        weight = p.attention.among(s.position).sum(-1) + p.spread(p.hidden_states.flatten(0, 1).sum(-1))
+        weight = p.attention.rows(s.position).sum(-1) + p.spread(p.hidden_states.flatten(0, 1).sum(-1))
         return s.commit(leftmost(s.open), p.best()[0], weight)
 
 

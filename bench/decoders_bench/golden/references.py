@@ -16,6 +16,7 @@ from decoders.strategies.dream import Dream
 from decoders_bench.golden.acceptance import acceptance
 from decoders_bench.golden.blocks import edited, filled, job_of
 from decoders_bench.golden.cases import Case, MismatchError, SkipError
+from decoders_bench.golden.dawn import dawn
 from decoders_bench.golden.forwards import model_check
 from decoders_bench.golden.models import Models
 from decoders_bench.golden.revision import p2, remdm, wino
@@ -154,6 +155,7 @@ def pinned(case: Case, tokens: dict[str, int]) -> Case:
 
 REFERENCES: dict[str, Callable[[Case, Models], str]] = {
     "adablock": adablock,
+    "dawn": dawn,
     "diffusers": diffusers,
     "dinfer": dinfer,
     "dream": dream,
