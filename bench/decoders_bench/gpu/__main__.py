@@ -1,0 +1,3 @@
+from decoders_bench.gpu.cli import gpu
+
+gpu(prog_name="bench/gpu.sh")

@@ -1,0 +1,82 @@
+"""`bench/gpu.sh`. Nothing heavy is imported before it is needed: what measures is another process, which may be lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+
+AGAIN = 3
+MARGIN = 4.0
+"""Seconds that are kept for coming to an end."""
+
+
+@click.group()
+def gpu() -> None:
+    """What can be found out on a GPU in a few minutes, on a machine where nothing is installed; see docs/gpu.md."""
+
+
+@gpu.command()
+@click.option("--seconds", default=540.0, show_default=True, type=click.FloatRange(20), help="end by itself within so many")
+@click.option("--out", required=True, envvar="OUT", type=click.Path(file_okay=False, path_type=Path), help="where results go")
+@click.option("--again", multiple=True, metavar="PART", help="measure a part anew; repeat for more")
+@click.option("--rehearse", is_flag=True, help="on the CPU, at tiny shapes: shows that everything runs, and no time")
+def first(seconds: float, out: Path, again: tuple[str, ...], rehearse: bool) -> None:
+    """Everything, in the order of its value, each figure written when it is there. Called again, it goes on with what is missing."""
+    deadline, goes_on = time.monotonic() + seconds - MARGIN, False
+    while True:
+        code = once(deadline - time.monotonic(), out, again, rehearse, goes_on)
+        goes_on = True
+        if code == 0 or (code != AGAIN and code > 0) or deadline - time.monotonic() < 20:
+            sys.exit(code)
+
+
+def once(seconds: float, out: Path, again: tuple[str, ...], rehearse: bool, goes_on: bool) -> int:
+    """One process that measures; negative where a signal ended it, 124 where its time was up."""
+    asked = [sys.executable, "-m", "decoders_bench.gpu", "work", "--seconds", f"{seconds:.1f}", "--out", str(out)]
+    asked += [x for name in again for x in ("--again", name)]
+    asked += [flag for flag, given in (("--rehearse", rehearse), ("--goes-on", goes_on)) if given]
+    env = os.environ | {"PYTHONFAULTHANDLER": "1"} | ({"TRITON_INTERPRET": "1"} if rehearse else {})
+    process = subprocess.Popen(asked, env=env, start_new_session=True)
+    try:
+        return process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        click.echo("time is up; what was found until now is written", err=True)
+        return 124
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@gpu.command(hidden=True)
+@click.option("--seconds", required=True, type=float)
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path))
+@click.option("--again", multiple=True)
+@click.option("--rehearse", is_flag=True)
+@click.option("--goes-on", is_flag=True)
+def work(seconds: float, out: Path, again: tuple[str, ...], rehearse: bool, goes_on: bool) -> None:
+    """One process of `first`."""
+    from decoders import UsageError
+    from decoders_bench.gpu.work import work as measure
+
+    try:
+        code = measure(out, seconds, rehearse, again, goes_on)
+    except UsageError as e:
+        raise click.UsageError(str(e)) from None
+    sys.stdout.flush()
+    os._exit(code)  # a driver that hangs in its own ending costs no time
+
+
+@gpu.command()
+def record() -> None:
+    """Record, here and on the CPU, what nano commits in which forward for everything that `first` replays; only what is missing."""
+    from decoders_bench.gpu.record import missing
+
+    for number, total, asked in missing():
+        click.echo(f"{number} of {total}: {asked}")

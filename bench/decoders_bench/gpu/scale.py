@@ -1,0 +1,35 @@
+"""How large everything is: on a GPU, and in the rehearsal on a CPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Scale:
+    device: str
+    dtype: str
+    suffix: str
+    """Of the names of shapes."""
+    rows: tuple[int, ...]
+    """Of logits, for the statistics kernel,"""
+    vocab: int
+    """and their columns."""
+    batches: tuple[int, ...]
+    """Beside one row."""
+    steps: int
+    repeats: int
+    marks: str
+    """Which tests, as `pytest -m` takes it,"""
+    names: str
+    """and `pytest -k`;"""
+    shares: int
+    """in so many processes."""
+    most: int | None = None
+    """Of what a part consists of, only so many from its beginning."""
+
+
+FULL = Scale("cuda", "bfloat16", "", (4096, 32), 126_464, (8, 32), 16, 3, "gpu and not slow", "", 8)
+TINY = Scale("cpu", "float32", "-tiny", (4, 2), 1000, (2,), 4, 1, "not slow", "test_device and cpu", 1, most=3)
+PROMPT, LENGTH, BLOCK = 256, 256, 32
+"""In positions; of both, so that the rehearsal needs the very recordings that a GPU will need."""
