@@ -1,5 +1,5 @@
-"""What holds on every device: no step looks at the host, a row is the same in any batch, and kernels and graphs change no token. On a GPU with
-`-m gpu`; on a CPU the same where there is something that stands in for it."""
+"""What holds on every device: no step looks at the host, a row is the same in any batch, and kernels and graphs change no token. On a
+GPU with `-m gpu`; on a CPU the same where there is something that stands in for it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from conftest import network
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from decoders import Blocks, decode, get, get_cache, stats
-from decoders.core import Canvas, Eager, Model, Plan, apply, prepare
+from decoders.core import Canvas, Eager, Model, Plan, apply, candidates, prepare
 from decoders.engine import Graph
 from decoders.engine.backends import WARM_UPS, reason
 from decoders.models.adapter import TransformersModel
@@ -124,7 +124,7 @@ class Starts:
 @pytest.mark.parametrize("spec", STRATEGIES)
 def test_no_step_looks_at_the_host(device: str, spec: str) -> None:
     model = model_on(device, torch.float32, spec)
-    if get(spec).candidates:
+    if candidates(get(spec)):
         runner: Any = Starts(device)
         found = rows(model, spec, max_steps=WARM_UPS + 2, runner=runner)
         assert runner.run.steps == WARM_UPS + 2 or all(row.finish_reason != "max_steps" for row in found)

@@ -101,7 +101,8 @@ def row(before: list[str], found: Outcomes, stopped: int, codes: list[int]) -> d
     if not found.chosen and not before:
         raise UsageError(f"no test was run: pytest ended with {codes}")
     if failed or missing or stopped:
-        raise RuntimeError(f"{told}: {', '.join(found.failed) or 'time was up'}")
+        first = [name.partition("::")[2] for name in list(found.failed)[:3]]
+        raise RuntimeError(f"{told}: {', '.join(first) or 'time was up'}")
     return {"passed": passed, "skipped": skipped}
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 AGAIN = 3
+"""The exit code of a process that lost the device and asks for another."""
 MARGIN = 4.0
 """Seconds that are kept for coming to an end."""
 

@@ -18,7 +18,6 @@ from decoders_bench.gpu.scale import Scale
 
 ROTATED = 2**28
 """Bytes of logits that are gone round, so that none are in a cache of the device when they are read again."""
-RUNS = 20
 
 
 def float64_confidence(x: Tensor) -> Tensor:
@@ -49,10 +48,9 @@ def backend_of(scale: Scale) -> Backend:
 def milliseconds(work: Callable[[], object], scale: Scale, each: int) -> float:
     """The median of some runs, of each of the `each` things that it does."""
     watch = Stopwatch(torch.device(scale.device))
-    for _ in range(2):
-        work()
+    work()
     watch.begin()
-    for _ in range(RUNS):
+    for _ in range(scale.runs):
         work()
         watch.tick()
     return numbers.median(watch.steps) / each

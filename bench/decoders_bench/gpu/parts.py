@@ -19,6 +19,11 @@ class DeviceLostError(RuntimeError):
     """The device answers nothing any more in this process."""
 
 
+def brief(row: dict[str, Any]) -> str:
+    """The numbers of a row that stand at its top."""
+    return ", ".join(f"{k} {x:.4g}" if isinstance(x, float) else f"{k} {x}" for k, x in row.items() if isinstance(x, int | float | str))
+
+
 @dataclass(frozen=True)
 class Task:
     """One figure, or a few that come together."""
@@ -28,6 +33,8 @@ class Task:
     run: Callable[[], dict[str, Any]]
     seconds: float = 5.0
     """Not begun if less is left."""
+    brief: Callable[[dict[str, Any]], str] = brief
+    """What the log says of it."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,7 @@ def attempt(task: Task, ledger: Ledger) -> None:
             raise DeviceLostError(task.key) from e
     else:
         ledger.found(task.key, row)
-        say(f"{task.key}: {brief(row)} ({time.monotonic() - began:.1f} s)")
+        say(f"{task.key}: {task.brief(row)} ({time.monotonic() - began:.1f} s)")
     finally:
         gc.collect()
         if torch.cuda.is_available() and not lost():
@@ -108,9 +115,3 @@ def lost() -> bool:
     except RuntimeError:
         return True
     return False
-
-
-def brief(row: dict[str, Any]) -> str:
-    """The numbers of a row that stand at its top."""
-    shown = {k: f"{x:.4g}" if isinstance(x, float) else x for k, x in row.items() if isinstance(x, int | float | str) and k != "way"}
-    return ", ".join(f"{k} {x}" for k, x in shown.items())

@@ -17,6 +17,8 @@ class Scale:
     """and their columns."""
     batches: tuple[int, ...]
     """Beside one row."""
+    runs: int
+    """Of each of the kernel's questions."""
     steps: int
     repeats: int
     marks: str
@@ -25,11 +27,13 @@ class Scale:
     """and `pytest -k`;"""
     shares: int
     """in so many processes."""
+    reserve: float
+    """Seconds that a step's cell may take: it is not begun if less is left."""
     most: int | None = None
-    """Of what a part consists of, only so many from its beginning."""
+    """Of the other strategies, only so many."""
 
 
-FULL = Scale("cuda", "bfloat16", "", (4096, 32), 126_464, (8, 32), 16, 3, "gpu and not slow", "", 8)
-TINY = Scale("cpu", "float32", "-tiny", (4, 2), 1000, (2,), 4, 1, "not slow", "test_device and cpu", 1, most=3)
+FULL = Scale("cuda", "bfloat16", "", (4096, 32), 126_464, (8, 32), 20, 16, 3, "gpu and not slow", "", 8, 20.0)
+TINY = Scale("cpu", "float32", "-tiny", (4, 2), 1000, (2,), 1, 2, 1, "not slow", "test_device and cpu", 1, 12.0, most=3)
 PROMPT, LENGTH, BLOCK = 256, 256, 32
 """In positions; of both, so that the rehearsal needs the very recordings that a GPU will need."""

@@ -20,6 +20,7 @@ from decoders_bench.latency.measure import Bench, wanted
 from decoders_bench.latency.peers import FOLLOWED, PEERS, followed, measure_peer
 from decoders_bench.latency.recordings import Recordings, Wanted
 from decoders_bench.latency.rows import Case
+from decoders_bench.latency.tables import latency_of
 
 LLADA, SDAR = "llada-8b", "sdar-8b"
 THRESHOLD = "threshold:tau=0.9"
@@ -114,7 +115,7 @@ class Models:
         except UsageError as e:
             if not cell.graph or not str(e).startswith("no graph"):
                 raise
-            return self.measure(replace(cell, graph=False)) | {"why": str(e)}
+            return self.measure(replace(cell, graph=False))
 
     def measure(self, cell: Cell) -> dict[str, Any]:
         case = case_of(cell, self.scale)
@@ -133,8 +134,15 @@ class Models:
             torch.cuda.empty_cache()
 
 
+def brief(row: dict[str, Any]) -> str:
+    """What the log says of a cell."""
+    r = latency_of(row)
+    said = {"network": r.network, "not the network": r.beside, "idle": r.idle, "tokens/s": r.tokens_per_second}
+    return f"p50 {r.p50:.3g} ms" + "".join(f", {name} {x:.3g}" for name, x in said.items() if x is not None)
+
+
 def part(name: str, share: float, cells: Sequence[Cell], models: Models) -> Part:
     def task(cell: Cell) -> Task:
-        return Task(f"{name}/{cell.key}", lambda: models.row(cell), seconds=15.0 if models.scale.device == "cuda" else 2.0)
+        return Task(f"{name}/{cell.key}", lambda: models.row(cell), models.scale.reserve, brief)
 
-    return Part(name, share, [task(cell) for cell in cells[: models.scale.most]])
+    return Part(name, share, [task(cell) for cell in cells])

@@ -10,6 +10,7 @@ from pathlib import Path
 from decoders import UsageError
 from decoders_bench.common.results import hardware
 from decoders_bench.gpu import card, checks, kernel, steps
+from decoders_bench.gpu.cli import AGAIN
 from decoders_bench.gpu.ledger import Ledger
 from decoders_bench.gpu.parts import Clock, DeviceLostError, Part, go, say
 from decoders_bench.gpu.scale import FULL, TINY, Scale
@@ -17,8 +18,6 @@ from decoders_bench.latency.recordings import Recordings
 
 RESULTS = Path(__file__).parents[2] / "results" / "gpu"
 RECORDINGS = RESULTS / "recordings.json"
-AGAIN = 3
-"""The exit code that asks for a new process: the device was lost to this one."""
 
 
 def parts(scale: Scale, ledger: Ledger, clock: Clock) -> list[Part]:
@@ -29,7 +28,7 @@ def parts(scale: Scale, ledger: Ledger, clock: Clock) -> list[Part]:
         kernel.part(scale),
         steps.part("one", 0.35, steps.ONE, models),
         steps.part("many", 0.3, steps.many(scale.batches), models),
-        steps.part("others", 1.0, steps.others(), models),
+        steps.part("others", 1.0, steps.others()[: scale.most], models),
     ]
 
 
