@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -56,13 +55,13 @@ def command(scale: Scale) -> list[str]:
 def start(scale: Scale, share: int, passed: list[str], folder: Path) -> subprocess.Popen[bytes]:
     asked = {"share": [share, scale.shares], "passed": passed, "out": str(folder / f"{share}.jsonl")}
     env = os.environ | {"GPU_CHECKS": json.dumps(asked), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command(scale), cwd=ROOT, env=env, start_new_session=True)
+    return subprocess.Popen(command(scale), cwd=ROOT, env=env)
 
 
 def run(scale: Scale, ledger: Ledger, clock: Clock) -> dict[str, Any]:
     """What passed in earlier calls is not run again. Raises `UsageError` where nothing was left to run."""
     before = ledger.rows.get("checks/passed", {"ids": []})["ids"]
-    began, until = time.monotonic(), min(SECONDS, max(clock.left - 5, 1))
+    began, until = time.monotonic(), min(SECONDS, max(clock.left - 10, 1))
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         running = [start(scale, i, before, folder) for i in range(scale.shares)]
@@ -83,7 +82,7 @@ def stop(process: subprocess.Popen[bytes]) -> bool:
     """Whether it was still running; then it is not any more."""
     if process.poll() is not None:
         return False
-    os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait()
     return True
 

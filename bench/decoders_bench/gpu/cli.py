@@ -11,8 +11,8 @@ from pathlib import Path
 
 import click
 
-AGAIN = 3
-"""The exit code of a process that lost the device and asks for another."""
+AGAIN, TIME_IS_UP = 3, 75
+"""The exit codes of a process that lost the device and asks for another, and of a run that has something left."""
 MARGIN = 4.0
 """Seconds that are kept for coming to an end."""
 
@@ -31,24 +31,24 @@ def first(seconds: float, out: Path, again: tuple[str, ...], rehearse: bool) -> 
     """Everything, in the order of its value, each figure written when it is there. Called again, it goes on with what is missing."""
     deadline, goes_on = time.monotonic() + seconds - MARGIN, False
     while True:
-        code = once(deadline - time.monotonic(), out, again, rehearse, goes_on)
+        code = once(deadline, out, again, rehearse, goes_on)
         goes_on = True
         if code == 0 or (code != AGAIN and code > 0) or deadline - time.monotonic() < 20:
             sys.exit(code)
 
 
-def once(seconds: float, out: Path, again: tuple[str, ...], rehearse: bool, goes_on: bool) -> int:
-    """One process that measures; negative where a signal ended it, 124 where its time was up."""
-    asked = [sys.executable, "-m", "decoders_bench.gpu", "work", "--seconds", f"{seconds:.1f}", "--out", str(out)]
+def once(deadline: float, out: Path, again: tuple[str, ...], rehearse: bool, goes_on: bool) -> int:
+    """One process that measures; negative where a signal ended it."""
+    asked = [sys.executable, "-m", "decoders_bench.gpu", "work", "--deadline", str(deadline), "--out", str(out)]
     asked += [x for name in again for x in ("--again", name)]
     asked += [flag for flag, given in (("--rehearse", rehearse), ("--goes-on", goes_on)) if given]
     env = os.environ | {"PYTHONFAULTHANDLER": "1"} | ({"TRITON_INTERPRET": "1"} if rehearse else {})
     process = subprocess.Popen(asked, env=env, start_new_session=True)
     try:
-        return process.wait(timeout=seconds)
+        return process.wait(timeout=deadline - time.monotonic())
     except subprocess.TimeoutExpired:
         click.echo("time is up; what was found until now is written", err=True)
-        return 124
+        return TIME_IS_UP
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
@@ -56,18 +56,18 @@ def once(seconds: float, out: Path, again: tuple[str, ...], rehearse: bool, goes
 
 
 @gpu.command(hidden=True)
-@click.option("--seconds", required=True, type=float)
+@click.option("--deadline", required=True, type=float)
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path))
 @click.option("--again", multiple=True)
 @click.option("--rehearse", is_flag=True)
 @click.option("--goes-on", is_flag=True)
-def work(seconds: float, out: Path, again: tuple[str, ...], rehearse: bool, goes_on: bool) -> None:
+def work(deadline: float, out: Path, again: tuple[str, ...], rehearse: bool, goes_on: bool) -> None:
     """One process of `first`."""
     from decoders import UsageError
     from decoders_bench.gpu.work import work as measure
 
     try:
-        code = measure(out, seconds, rehearse, again, goes_on)
+        code = measure(out, deadline, rehearse, again, goes_on)
     except UsageError as e:
         raise click.UsageError(str(e)) from None
     sys.stdout.flush()

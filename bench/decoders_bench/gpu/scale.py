@@ -34,6 +34,6 @@ class Scale:
 
 
 FULL = Scale("cuda", "bfloat16", "", (4096, 32), 126_464, (8, 32), 20, 16, 3, "gpu and not slow", "", 8, 20.0)
-TINY = Scale("cpu", "float32", "-tiny", (4, 2), 1000, (2,), 1, 2, 1, "not slow", "test_device and cpu", 1, 12.0, most=3)
+TINY = Scale("cpu", "float32", "-tiny", (2,), 500, (2,), 1, 2, 1, "not slow", "test_device and cpu", 1, 12.0, most=3)
 PROMPT, LENGTH, BLOCK = 256, 256, 32
 """In positions; of both, so that the rehearsal needs the very recordings that a GPU will need."""

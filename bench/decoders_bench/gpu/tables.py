@@ -14,7 +14,8 @@ from decoders_bench.latency.tables import latency_of
 NOTHING = "Nothing has been measured on a GPU yet."
 STEPS = ("one", "many", "others")
 SHOWN = (
-    ("plain loop", "", False), ("threshold:tau=0.9", "none", True), ("threshold:tau=0.9", "dual", True), ("autoregression, captured", "", False),
+    ("plain loop", "", False), ("threshold:tau=0.9", "none", True), ("threshold:tau=0.9", "dual", True),
+    ("autoregression, captured", "", False),
 )
 """What the README shows: who, with which cache, and whether as graphs."""
 
