@@ -210,8 +210,9 @@ def test_tests_that_have_not_passed_are_told_and_run_again(tmp_path):
 
 def test_the_network_of_a_step_is_run_again_with_what_it_was_given():
     net = build(scaled("llada-8b-tiny"), "cpu", torch.float32, 16)
+    given = {"input_ids": torch.tensor([[1, 2, 3]]), "position_ids": torch.arange(3)[None], "attention_mask": torch.zeros(1, 1, 3, 3)}
     with torch.inference_mode(), heard(net) as calls:
-        logits = net.get_output_embeddings()(net.base_model(input_ids=torch.tensor([[1, 2, 3]])).last_hidden_state)
+        logits = net.get_output_embeddings()(net.base_model(**given, use_cache=False).last_hidden_state)
     assert [module for module, _, _ in calls] == [net.base_model, net.get_output_embeddings()]
     (head, args, kwargs) = calls[1]
     with torch.inference_mode():

@@ -87,6 +87,15 @@ def test_everything_runs_and_goes_on(script, tree, tmp_path):
     assert again["rows"]["card/ceilings"] != lost
 
 
+def test_nano_is_trained_and_goes_on(script, tree, tmp_path):
+    """With another $OUT, from what the tree has."""
+    assert script("nano", "--rehearse", "--seconds", "5", out=tmp_path / "a").returncode == TIME_IS_UP
+    shutil.copytree(tmp_path / "a" / "nano", tree / "bench" / "results" / "gpu" / "nano")
+    done = script("nano", "--rehearse", "--seconds", "100", out=tmp_path / "b")
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert json.loads((tmp_path / "b" / "nano" / "checkpoint.json").read_text())["step"] == 8
+
+
 def test_an_installation_without_a_network_does_as_well(tree, tmp_path):
     site = tmp_path / "site"
     how = ["--no-index", "--no-deps", "--no-build-isolation", "--target", site]

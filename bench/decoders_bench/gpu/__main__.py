@@ -1,3 +1,4 @@
 from decoders_bench.gpu.cli import gpu
 
-gpu(prog_name="bench/gpu.sh")
+if __name__ == "__main__":
+    gpu(prog_name="bench/gpu.sh")

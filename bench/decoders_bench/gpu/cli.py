@@ -75,6 +75,19 @@ def work(deadline: float, out: Path, again: tuple[str, ...], rehearse: bool, goe
 
 
 @gpu.command()
+@click.option("--seconds", required=True, type=click.FloatRange(5), help="begin no step after so many, less a few for the checkpoint")
+@click.option("--out", required=True, envvar="OUT", type=click.Path(file_okay=False, path_type=Path), help="the run is in its folder nano")
+@click.option("--rehearse", is_flag=True, help="on the CPU, eight steps of a smaller model")
+def nano(seconds: float, out: Path, rehearse: bool) -> None:
+    """Train the embedded model. Called again, it goes on; `decoders bench train-nano -o OUT/nano` then writes the model, anywhere."""
+    deadline = time.monotonic() + seconds - MARGIN
+    from decoders_bench.gpu.nano import train_for
+    from decoders_bench.gpu.scale import RESULTS
+
+    sys.exit(0 if train_for(out / "nano", RESULTS / "nano", deadline, rehearse) else TIME_IS_UP)
+
+
+@gpu.command()
 def record() -> None:
     """Record, here and on the CPU, what nano commits in which forward for everything that `first` replays; only what is missing."""
     from decoders_bench.gpu.record import missing

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+
+RESULTS = Path(__file__).parents[2] / "results" / "gpu"
+"""Of earlier runs, in the tree."""
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,9 @@ from decoders_bench.gpu import card, checks, kernel, steps
 from decoders_bench.gpu.cli import AGAIN, TIME_IS_UP
 from decoders_bench.gpu.ledger import Ledger
 from decoders_bench.gpu.parts import Clock, DeviceLostError, Part, go, say
-from decoders_bench.gpu.scale import FULL, TINY, Scale
+from decoders_bench.gpu.scale import FULL, RESULTS, TINY, Scale
 from decoders_bench.latency.recordings import Recordings
 
-RESULTS = Path(__file__).parents[2] / "results" / "gpu"
 RECORDINGS = RESULTS / "recordings.json"
 
 
