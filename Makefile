@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PAGES := README.md docs/benchmarks.md docs/best.md docs/choosing.md docs/cli.md docs/strategies.md
+PAGES := README.md docs/benchmarks.md docs/best.md docs/choosing.md docs/cli.md docs/gpu.md docs/strategies.md
 
 .PHONY: demo test slow lint docs clean results smoke full gpu vllm plugins
 
@@ -48,7 +48,7 @@ plugins: $(VENV)/installed
 
 gpu: $(VENV)/installed
 	$(BIN)/python -m pytest -m gpu
-	bench/gpu.sh
+	bench/gpu.sh first
 
 # Full sizes: hours.
 full: $(VENV)/installed results

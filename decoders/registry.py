@@ -21,8 +21,9 @@ from typing import Any
 from decoders.core import SENTENCES, Cache, Decoder, Option, Part, UsageError, asks, option_named, options, suggest
 from decoders.errors import OldSpelling
 from decoders.presets import Preset
+from decoders.tree import DISTRIBUTION as DISTRIBUTION
+from decoders.tree import entry_points_of
 
-DISTRIBUTION = "dllm-decoders"
 KINDS = {
     "strategies": "strategy", "caches": "cache", "presets": "preset", "models": "model",
     "constraints": "constraint", "tasks": "task", "commands": "command",
@@ -34,16 +35,17 @@ Kind = str | type[Part]
 
 @cache
 def table(kind: str) -> dict[str, tuple[EntryPoint, ...]]:
-    """Name to entry points of the group `decoders.KIND`; more than one where several distributions own a name."""
+    """Name to entry points of the group `decoders.KIND`; more than one where several distributions own a name. Where our own is not
+    installed, the built-in ones are read from the source tree."""
     out: dict[str, dict[tuple[str, str], EntryPoint]] = {}
-    for e in entry_points(group=f"decoders.{kind}"):
+    for e in (*entry_points(group=f"decoders.{kind}"), *entry_points_of(f"decoders.{kind}")):
         out.setdefault(e.name, {})[owner(e), e.value] = e
     return {name: tuple(found.values()) for name, found in sorted(out.items())}
 
 
 def owner(e: EntryPoint) -> str:
-    """The distribution that an entry point comes from."""
-    return e.dist.name if e.dist else "unknown"
+    """The distribution that an entry point comes from; one without is from our own source tree."""
+    return e.dist.name if e.dist else DISTRIBUTION
 
 
 def word(kind: Kind) -> str:

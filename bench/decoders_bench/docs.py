@@ -24,6 +24,7 @@ from decoders_bench.common.results import (
     timing_table,
 )
 from decoders_bench.exactness.tables import exactness_table, load_exactness
+from decoders_bench.gpu import tables as gpu
 from decoders_bench.modes.measure import load_modes
 from decoders_bench.modes.tables import mode_pairs, mode_reading, mode_tables, mode_verdicts
 from decoders_bench.peers.vllm import read as read_vllm
@@ -94,6 +95,14 @@ def exactness_section() -> str:
 def vllm_section() -> str:
     path = RESULTS / "vllm.json"
     return f"{recorded_on(path)}\n\n{vllm_table(read_vllm(path))}"
+
+
+def gpu_section() -> str:
+    return gpu.page(RESULTS / "gpu")
+
+
+def gpu_summary() -> str:
+    return gpu.summary(RESULTS / "gpu")
 
 
 def shelf_line() -> str:

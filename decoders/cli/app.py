@@ -17,6 +17,7 @@ from decoders.cli.generate import generate
 from decoders.cli.listing import list_
 from decoders.core import UsageError
 from decoders.errors import OldSpelling
+from decoders.tree import version
 
 INTERRUPTED = 130
 
@@ -108,7 +109,7 @@ def broken(name: str, problem: str) -> click.Command:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Exit codes: 0 all is well; 1 some rows failed, or a check did; 2 bad usage, told in one line on stderr; 130 interrupted.",
 )
-@click.version_option(package_name=registry.DISTRIBUTION, prog_name="decoders")
+@click.version_option(version(), prog_name="decoders")
 def main() -> None:
     """Decode with diffusion language models.
 

@@ -19,10 +19,11 @@ from decoders_bench.common.replay import Recording, Replayed, record
 from decoders_bench.common.results import save
 from decoders_bench.common.shapes import SHAPES, adapted, build, scaled
 from decoders_bench.common.stopwatch import OUTSIDE, Stopwatch
-from decoders_bench.latency.measure import Absent, Bench, Case, Latency, covered, guarded, typical, wanted
+from decoders_bench.latency.measure import Bench, covered, guarded, typical, wanted
 from decoders_bench.latency.peers import PEERS, measure_peer, one_token, per_block, up_to_block, whole_canvas
 from decoders_bench.latency.recordings import Recordings, Wanted, cut
 from decoders_bench.latency.roofline import Ceilings, ceilings, step_bytes, weight_bytes
+from decoders_bench.latency.rows import Absent, Case, Latency
 from decoders_bench.latency.run import Run, cases
 from decoders_bench.latency.split import ASSEMBLY, CACHE, DECISION, FORWARD, METHODS, REGIONS, STATISTICS, hooked, timed_cache
 from decoders_bench.latency.tables import latency_table, load_latencies
@@ -226,10 +227,9 @@ def test_what_strategies_ask_of_logits_is_timed_and_stays_the_same():
 
 def test_one_case_that_fails_is_told_and_loses_nothing(tiny, recordings):
     asked = [(replace(CASE, cache="block"), "decoders"), (CASE, "decoders")]
-    rows, absent, left = Run(recordings, repeats=1, roofline=False)(asked)
+    rows, absent = Run(recordings, repeats=1, roofline=False)(asked)
     assert [r.case for r in rows] == [CASE]
     assert [a.reason.partition(";")[0] for a in absent] == ["the cache Block is for block-causal models"]
-    assert left == 0
 
     def burst():
         raise RuntimeError("out of memory\nand more")
@@ -241,12 +241,10 @@ def test_a_run_goes_on_with_what_is_missing(tmp_path, recordings):
     path = tmp_path / "rows.json"
     asked = cases(replace(CASE, decoder="", cache=""), ["threshold:tau=0.9"], ["none", "dual"], [2])
     one = Run(recordings, path, 4, 1, roofline=False)
-    assert one(asked, lambda: None)[2] == 0
+    one(asked, lambda: None)
     kept = load_latencies(path)
     save(path, kept[:1])
-    assert replace(one, minutes=0)(asked)[1:] == ([], 1)
-    rows, _, left = one(asked)
-    assert left == 0
+    rows, _ = one(asked)
     assert rows[0] == kept[0]
     assert [r.case for r in rows] == [r.case for r in kept]
     (tmp_path / "other.json").write_text('{"rows": [{"a": 1}]}')
@@ -326,22 +324,12 @@ def test_the_command_prints_saves_and_ends_with_json(tmp_path):
     said = json.loads(done.output.splitlines()[-1])
     assert len(said["rows"]) == len(rows)
     assert latency_table(rows) in done.output
-    assert said["left"] == 0
-
-
-def test_recordings_alone_take_no_model(tmp_path, monkeypatch):
-    monkeypatch.setattr("decoders_bench.latency.measure.build", lambda *_: pytest.fail("a model was made"))
-    path = tmp_path / "r.json"
-    done = run("--record-only", "--recordings", path, "-d", "threshold", "-c", "none", "--length", 8, "--block", 8, "--no-peers")
-    assert done.exit_code == 0, done.output
-    assert [row["decoder"] for row in json.loads(path.read_text())] == ["threshold"]
 
 
 @pytest.mark.parametrize(
     ("args", "says"),
     [(["-m", "nano", "--shape", "nano"], "leave one out"), (["--length", 40], "a canvas of 40 is not made of blocks of 32"),
-     (["--device", "cudaa"], "there is no device 'cudaa' here"), (["-d", "thresold"], "did you mean 'threshold'"),
-     (["--record-only"], "needs a --shape and a file")],
+     (["--device", "cudaa"], "there is no device 'cudaa' here"), (["-d", "thresold"], "did you mean 'threshold'")],
 )
 def test_mistakes_are_one_line(args, says):
     with pytest.raises(UsageError, match=says):

@@ -1,4 +1,4 @@
-"""The suites of pytest-benchmark, and the script that runs everything on a GPU."""
+"""The suites of pytest-benchmark."""
 
 from __future__ import annotations
 
@@ -29,17 +29,6 @@ def test_a_prepared_step_commits_and_can_be_repeated():
     assert torch.equal(first.tokens, second.tokens)
     assert bool((first.committed_at == 0).any(-1).all())
     assert bare().values.shape == (2, 4)
-
-
-def test_the_script_lists_its_parts_and_knows_no_others():
-    parts = shell("bench/gpu.sh", "--list").stdout.split()
-    assert len(set(parts)) == len(parts) == 3 + 3 * 3 * 3 + 1
-    assert {"recordings-sdar-8b", "llada-8b-b32", "dream-7b-b8-all", "sdar-8b-b1-graph", "suites"} <= set(parts)
-    dry = shell("bench/gpu.sh", "--dry", "--list").stdout.split()
-    assert {name for name in parts if "-b" not in name.replace("-8b", "")} <= set(dry)
-    wrong = shell("bench/gpu.sh", "--dry", "llada-9b")
-    assert wrong.returncode == 2
-    assert "there is no part llada-9b" in wrong.stderr
 
 
 @pytest.mark.slow

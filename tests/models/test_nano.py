@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from random import Random
 
 import pytest
 import torch
 
+from decoders.models import nano
+from decoders.models.source import load_model
 from decoders_bench.nano.batches import Example, Mode, collate
 from decoders_bench.nano.muon import Muon, orthogonalise
-from decoders_bench.nano.tokenizer import build
-from decoders_bench.nano.train import Plan, rate_at
+from decoders_bench.nano.network import Network, config_of
+from decoders_bench.nano.tokenizer import Segmenter, build
+from decoders_bench.nano.train import Plan, drawn, rate_at
 from decoders_bench.tasks import TASKS, items
 
 TOKENIZER = build()
@@ -30,6 +35,39 @@ def test_prompts_and_answers_come_back_and_fit_their_canvas():
                 assert TOKENIZER.decode(ids) == item.answer
                 assert len(ids) + 1 <= task.length[rung]
                 assert TOKENIZER.decode(TOKENIZER(item.prompt, add_special_tokens=False).input_ids) == item.prompt
+
+
+def test_the_segmenter_says_what_the_tokenizer_says():
+    own = Segmenter()
+    texts = [x for task in TASKS.values() for rung in task.rungs for i in items(task, rung, "train", 30) for x in (i.prompt, i.answer)]
+    for text in [*texts, "", "aaa", "Q: 100 eggs\n  and 7 <0x41>"]:
+        assert own.encode(text) == TOKENIZER(text, add_special_tokens=False).input_ids, text
+    assert (len(own), own.end, own.mask) == (len(TOKENIZER), TOKENIZER.eos_token_id, TOKENIZER.mask_token_id)
+    with pytest.raises(KeyError, match="no piece begins"):
+        own.encode("é")
+
+
+def test_the_network_is_that_of_transformers():
+    """The embedded model's own weights; its configuration says so too."""
+    shipped = load_model("nano").model.model
+    c = shipped.config
+    own = Network(c.vocab_size, c.hidden_size, c.num_hidden_layers, c.num_attention_heads, c.intermediate_size)
+    own.load_state_dict(shipped.state_dict())
+    said = config_of(c.vocab_size, c.hidden_size, c.num_hidden_layers, c.num_attention_heads, c.intermediate_size, 0, 1)
+    assert said.items() <= json.loads((Path(nano.__file__).parent / "config.json").read_text()).items()
+    tokens, position = torch.randint(3, 700, (2, 9)), torch.arange(9).expand(2, 9)
+    for sees in (torch.ones(2, 9, 9, dtype=torch.bool), torch.ones(2, 9, 9, dtype=torch.bool).tril()):
+        bias = torch.zeros(2, 1, 9, 9).masked_fill(~sees[:, None], torch.finfo(torch.float32).min)
+        theirs = shipped(input_ids=tokens, attention_mask=bias, position_ids=position, use_cache=False).logits
+        torch.testing.assert_close(own.lm_head(own.model(tokens, position, sees)), theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_a_step_is_drawn_alike_in_any_process():
+    plan = Plan("x", positions=300, widest=300)
+    (mode, one), (other, both) = drawn(plan, 3, [0]), drawn(plan, 3, [0, 1])
+    assert mode == other
+    assert len(both) > len(one)
+    assert all(torch.equal(a.tokens, b.tokens) and torch.equal(a.weight, b.weight) for a, b in zip(one, both, strict=False))
 
 
 def rows(mode):

@@ -60,8 +60,6 @@ class Numbers(click.ParamType):
               help="cpu: time that one thread was given, for a machine that others use too")
 @click.option("--recordings", type=click.Path(dir_okay=False, path_type=Path),
               help="take from this JSON file what nano committed in which forward, and add what it lacks")
-@click.option("--record-only", is_flag=True, help="only record what is missing there, on this machine's CPU; no model is made")
-@click.option("--minutes", type=click.FloatRange(0), help="begin nothing after so many; what is missing is measured when asked again")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path),
               help="write the results here as JSON, one after the other; what stands there already is not measured again")
 @json_option
@@ -69,7 +67,7 @@ def latency(
     model: str | None, shape: str | None, layers: int | None, decoders: tuple[str, ...], every: bool, caches: tuple[str, ...], peers: bool,
     batches: tuple[int, ...], prompt: int, length: int, block: int | None, device: str, dtype: str | None, steps: int, repeats: int,
     compiled: bool, graph: bool, poll: int, roofline: bool, threads: int, clock: Any, recordings: Path | None,
-    record_only: bool, minutes: float | None, output: Path | None, as_json: bool,
+    output: Path | None, as_json: bool,
 ) -> None:
     """Milliseconds a step, and where they go: the model's forward, cache traffic, assembling the forward, statistics of the logits, the
     decision, and the host; p50 and p95, tokens a second, and peak memory. Of a shape the weights are random; how many tokens which forward
@@ -84,8 +82,9 @@ def latency(
     from decoders_bench.common.replay import whole_blocks
     from decoders_bench.common.results import document, hardware, record
     from decoders_bench.common.shapes import scaled
-    from decoders_bench.latency.measure import Case, net_of
+    from decoders_bench.latency.measure import net_of
     from decoders_bench.latency.recordings import Recordings
+    from decoders_bench.latency.rows import Case
     from decoders_bench.latency.run import Run, cases
     from decoders_bench.latency.tables import latency_table
 
@@ -102,15 +101,11 @@ def latency(
         window = block or (own.of.block if own.block_causal else 32)
         first = Case(shape or "nano", device, dtype or "bfloat16", 1, prompt, length, window, "", "", layers, compiled, graph, poll, clock)
         whole_blocks(length, window)
-    run = Run(Recordings(recordings), output, steps, repeats, roofline, minutes, loaded)
+    run = Run(Recordings(recordings), output, steps, repeats, roofline, loaded)
     asked = cases(first, decoders, caches, batches, every, peers and not model)
-    if record_only and (model or not recordings):
-        raise UsageError("--record-only needs a --shape and a file to write to, --recordings")
     with progress() as bar:
         step = bar.add_task("cases", total=len(asked))
-        rows, absent, left = (run.record if record_only else run)(asked, lambda: bar.advance(step))
+        rows, absent = run(asked, lambda: bar.advance(step))
     click.echo(f"{hardware(device)}\n\n{latency_table(rows, absent)}")
-    if left:
-        click.echo(f"\n{left} of {len(asked)} cases are left; the same command goes on with them.")
     if as_json:
-        emit(document("latency", rows, device, absent=[record(a) for a in absent], left=left))
+        emit(document("latency", rows, device, absent=[record(a) for a in absent]))

@@ -23,123 +23,23 @@ from transformers import PreTrainedModel
 from decoders import Blocks, Cache, Decoder, Forward, Model, Plan, Suppress, UsageError, decode, get, get_cache
 from decoders.caches.entropycache import EntropyCache
 from decoders.core import Canvas, Eager, Rule, Run, Windows, check, row_of
-from decoders.engine import Graph, Recorded
+from decoders.engine import CudaGraphs, Graph, Recorded
+from decoders.engine.backends import Backend
+from decoders.engine.graph import Bucket, Captured, Room
 from decoders.models.loaded import Loaded
-from decoders_bench.common.outcome import CLOCKS, Clock
+from decoders_bench.common.outcome import CLOCKS
 from decoders_bench.common.replay import Replayed, ReplayedEntropyCache, whole_blocks
 from decoders_bench.common.shapes import adapted, build, scaled
 from decoders_bench.common.stopwatch import Stopwatch
+from decoders_bench.latency.network import network_times
 from decoders_bench.latency.recordings import Recordings, Wanted, cut
 from decoders_bench.latency.roofline import Ceilings, step_bytes, weight_bytes
-from decoders_bench.latency.split import DECISION, FORWARD, Watched, hooked, timed_cache
+from decoders_bench.latency.rows import Absent, Case, Latency
+from decoders_bench.latency.split import DECISION, Watched, hooked, timed_cache
 from decoders_bench.tasks import TASKS, items
 
 TASK = ("chain", "hard")
 """Whose validation items are the prompts of a model that has a tokenizer."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """What is measured."""
-
-    model: str
-    """The name of a shape, or the spec of a model."""
-    device: str
-    dtype: str
-    batch: int
-    prompt: int
-    """Positions; of a model with a tokenizer 0, since its prompts are those of a task."""
-    length: int
-    block: int
-    decoder: str
-    cache: str
-    layers: int | None = None
-    """Of the shape only so many; None: all."""
-    compiled: bool = False
-    graph: bool = False
-    """Steps are captured graphs (`decoders.engine.Graph`)."""
-    poll: int = 1
-    """The host looks whether rows are done every so many steps."""
-    clock: Clock = "wall"
-
-
-@dataclass(frozen=True)
-class Latency:
-    """One way of decoding. Times are milliseconds a step of the whole batch; p50 and p95 are over all steps of all repeats, and `mean` is
-    that of each step's median over repeats, so that what else the machine does in one repeat is left out."""
-
-    case: Case
-    way: str
-    """`decoders`, or the peer."""
-    parameters: int
-    repeats: int
-    forwards: int
-    """Measured in each repeat."""
-    nfe: float
-    """Of a row, for the whole text,"""
-    passes: int
-    """and of the batch, which goes on until its last row is done."""
-    tokens: int
-    """Of the texts of all rows; neither prompt nor padding."""
-    p50: float
-    p95: float
-    mean: float
-    full: float | None
-    """The median of steps that compute the whole row; None where there is no such step."""
-    cached: float | None
-    """And of those that do not."""
-    split: dict[str, float]
-    """The mean of each region (`decoders_bench.latency.split.REGIONS`), from a pass that is slower by its marks and never captured."""
-    busy: float | None
-    """Of the step, the time in which the device runs a kernel; None where there is no profile of it."""
-    peak_bytes: int | None
-    """Allocated on the device at most, weights included; None where torch cannot tell."""
-    flops: float
-    """Of one forward, padding left out,"""
-    moved: float
-    """and the bytes that it moves at least."""
-    ceilings: Ceilings | None = None
-    graph_bytes: int | None = None
-    """Memory of the captured graphs, where there are some."""
-
-    @property
-    def tokens_per_second(self) -> float:
-        """If all steps are like those that were measured."""
-        return 1e3 * self.tokens / (self.mean * self.passes)
-
-    @property
-    def tokens_per_forward(self) -> float:
-        """Of one row."""
-        return self.tokens / self.case.batch / self.nfe
-
-    @property
-    def ours(self) -> float:
-        """The share of the split step that is not the model's forward."""
-        return 1 - self.split.get(FORWARD, 0.0) / sum(self.split.values())
-
-    @property
-    def idle(self) -> float | None:
-        """The share of the step in which the device waits for the host."""
-        return None if self.busy is None else max(1 - self.busy / self.mean, 0.0)
-
-    @property
-    def roof(self) -> float | None:
-        """Milliseconds that the step cannot take less than."""
-        return None if self.ceilings is None else 1e3 * self.ceilings.seconds(self.moved, self.flops)
-
-    @property
-    def achieved(self) -> float | None:
-        """The roof as a share of the step."""
-        return None if self.roof is None else self.roof / self.mean
-
-
-@dataclass(frozen=True)
-class Absent:
-    """What could not be measured, and why."""
-
-    case: Case
-    way: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -150,6 +50,8 @@ class Once:
     regions: list[dict[str, float]]
     canvas: Canvas | None = None
     """At the end, where it was the library's loop."""
+    runner: Ticking | None = None
+    """What ran it, likewise."""
 
 
 @dataclass(frozen=True)
@@ -183,8 +85,11 @@ class Ticking:
 
     def __init__(self, clock: Stopwatch, graph: Graph | None = None) -> None:
         self.clock, self.graph = clock, graph
+        self.buckets: list[Bucket] = []
+        """Of the steps of a graph."""
 
     def start(self, model: Model, plan: Plan, lay: Callable[..., Canvas]) -> Run:
+        self.asked = model, plan, lay
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # why there is no graph is raised instead
             made = self.graph.start(model, plan, lay) if self.graph else Eager(model, plan, lay())
@@ -199,7 +104,16 @@ class Ticking:
     def canvas(self) -> Canvas:
         return self.run.canvas
 
+    def again(self) -> Room:
+        """The buffers of the graph's run, as they were at its start."""
+        assert self.graph
+        run = self.graph.start(*self.asked)
+        assert run
+        return run.room
+
     def step(self) -> None:
+        if isinstance(self.run, Captured):
+            self.buckets.append(self.run.bucket)
         with self.clock.region(DECISION):  # what is not in another region inside of it
             self.run.step()
         self.clock.tick()
@@ -253,11 +167,12 @@ class Bench:
     def once(self, work: Work, clock: Stopwatch, poll: int = 1, graph: Graph | None = None, model: Model | None = None) -> Once:
         """One pass, from the first forward on. Raises `UsageError` where a graph is wanted and there can be none."""
         last: list[Canvas] = []
+        runner = Ticking(clock, graph)
         decode(
             model or self.model, work.decoder, work.prompts, length=work.length, windows=work.windows, cache=work.cache, rules=work.rules,
-            stop=work.stop, max_steps=work.forwards, poll=poll, runner=Ticking(clock, graph), final=last.append,
+            stop=work.stop, max_steps=work.forwards, poll=poll, runner=runner, final=last.append,
         )
-        return Once(clock.steps, clock.regions, last[0])
+        return Once(clock.steps, clock.regions, last[0], runner)
 
     def clock(self, case: Case) -> Stopwatch:
         return Stopwatch(self.device, CLOCKS[case.clock])
@@ -271,12 +186,12 @@ class Bench:
         forget_peak(self.device)
         plainly = [run() for _ in range(repeats)]
         peak = peak_bytes(self.device)
-        seen = [self.split(work, self.clock(case)) for _ in range(repeats)]
+        seen = [self.split(work, self.clock(case)) for _ in range(1 if graph else repeats)]
         (once, forwards), n = seen[0], len(plainly[0].steps)
         c = once.canvas  # that of a graph is padded
         assert c is not None
-        short = replace(work, forwards=min(n, 8))
-        busy = self.busy(lambda: self.once(short, self.clock(case), case.poll, graph), min(n, 8))
+        few = n if graph else min(n, 8)  # other steps than those that were measured would be captured first
+        busy = self.busy(lambda: self.once(replace(work, forwards=few), self.clock(case), case.poll, graph), few)
         whole = [whole_rows(f.compute, c) for f in forwards] + [False] * n  # steps between the end and the next poll do nothing
         asked = sum(int(f.want.sum()) for f in forwards) / n
         computed, reused = (float(x.sum()) / n for x in (c.store.computed, c.store.reused))
@@ -287,12 +202,27 @@ class Bench:
             case, "decoders", plainly, [once for once, _ in seen], text, peak, busy, float(c.store.flops.sum()) / n,
             self.moved(computed, reused, asked), whole[:n],
         )
-        return replace(found, graph_bytes=graph.report().bytes) if graph else found
+        return self.beside(found, plainly[0], whole[:n]) if graph else found
 
     @cached_property
     def graph(self) -> Graph:
-        """On a CPU, what stands in for graphs there: it shows that a decoder can be captured, and no time."""
-        return Graph(backend=None if self.device.type == "cuda" else Recorded())
+        return Graph(backend=self.backend())
+
+    def backend(self) -> Backend:
+        """On a CPU, what stands in for CUDA graphs there: it shows that a decoder can be captured, and no time."""
+        return CudaGraphs(self.device) if self.device.type == "cuda" else Recorded()
+
+    def beside(self, found: Latency, once: Once, whole: Sequence[bool]) -> Latency:
+        """With the memory of the graphs, and the time of the network alone in the same steps."""
+        found = replace(found, graph_bytes=self.graph.report().bytes)
+        if self.net is None or once.runner is None:
+            return found
+        clock = lambda: self.clock(found.case)
+        times = network_times(self.net, once.runner.again(), once.runner.buckets, self.backend(), clock)
+        if times is None:
+            return found
+        full, cached = by_kind(zip(times, whole, strict=True))
+        return replace(found, network=statistics.fmean(times), network_full=full, network_cached=cached)
 
     def split(self, work: Work, clock: Stopwatch) -> tuple[Once, list[Forward]]:
         """A pass of which all regions are timed, and its forwards."""
@@ -323,18 +253,24 @@ class Bench:
         flops: float, moved: float, whole: Sequence[bool],
     ) -> Latency:
         steps = [(ms, full) for o in plainly for ms, full in zip(o.steps, whole, strict=True)]
-        kinds = [[ms for ms, full in steps if full is kind] for kind in (True, False)]
         every = sorted(ms for ms, _ in steps)
         names = dict.fromkeys(name for o in split for spent in o.regions for name in spent)
         regions = {name: typical([[spent.get(name, 0.0) for spent in o.regions] for o in split]) for name in names}
         late = every[min(int(0.95 * len(every)), len(every) - 1)]
         parameters = sum(p.numel() for p in self.net.parameters()) if self.net is not None else 0
-        full, cached = (statistics.median(kind) if kind else None for kind in kinds)
+        full, cached = by_kind(steps)
         return Latency(
             case, way, parameters, len(plainly), len(whole), text.nfe, text.passes, text.tokens, statistics.median(every), late,
             typical([o.steps for o in plainly]), full, cached, regions, busy, peak, flops, moved, self.ceilings,
         )
 
+
+def by_kind(steps: Iterable[tuple[float, bool]]) -> tuple[float | None, float | None]:
+    """The median of the steps that compute the whole row, and of those that do not; None where there is no such step."""
+    found = list(steps)
+    kinds = [[ms for ms, full in found if full is kind] for kind in (True, False)]
+    full, cached = (statistics.median(kind) if kind else None for kind in kinds)
+    return full, cached
 
 
 def net_of(loaded: Loaded) -> PreTrainedModel | None:

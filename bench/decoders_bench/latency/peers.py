@@ -12,11 +12,14 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import StaticCache
 
 from decoders import UsageError
+from decoders.engine import CudaGraphs, Recorded
 from decoders.models.adapter import Work
+from decoders.models.scatter import ScatterCache
 from decoders_bench.common.plain import plain_decode, see_both_ways
 from decoders_bench.common.stopwatch import Stopwatch
-from decoders_bench.latency.measure import Bench, Case, Latency, Once, Text, forget_peak, peak_bytes, random_prompts, wanted
+from decoders_bench.latency.measure import Bench, Once, Text, forget_peak, peak_bytes, random_prompts, wanted
 from decoders_bench.latency.recordings import Wanted, cut
+from decoders_bench.latency.rows import Case, Latency
 from decoders_bench.latency.split import hooked
 
 FOLLOWED = "threshold:tau=0.9", "none"
@@ -43,6 +46,8 @@ class Peer:
     spends: Callable[[Case, int], Spent]
     causal: bool = False
     package: str = ""
+    captured: bool = False
+    """Its steps are graphs, whose inside cannot be split."""
 
 
 def whole_canvas(case: Case, reached: int) -> Spent:
@@ -79,6 +84,41 @@ def autoregression(
         position = torch.tensor([P + i], device=prompts.device)
         logits = net(input_ids=token, past_key_values=cache, position_ids=position[None], use_cache=True).logits
         token = logits[:, -1:].argmax(-1)
+        after()
+
+
+@torch.inference_mode()
+def captured_autoregression(
+    net: PreTrainedModel, prompts: Tensor, length: int, block: int, counts: Sequence[int], mask_id: int, after: Callable[[], object],
+) -> None:
+    """The same with each step a graph, over a store whose size never changes; on a CPU, what stands in for graphs there."""
+    (B, P), device, lowest = prompts.shape, prompts.device, torch.finfo(net.dtype).min
+    store, key = ScatterCache(P + length), torch.arange(P + length, device=device)
+
+    def token_after(tokens: Tensor, at: Tensor) -> Tensor:
+        """(B, 1) the likeliest token after `tokens (B, M)`, which stand at `at (B, M)`."""
+        store.index = at
+        bias = torch.zeros(B, 1, at.shape[1], P + length, dtype=net.dtype, device=device)
+        bias = bias.masked_fill(key > at[:, None, :, None], lowest)
+        out = net.base_model(input_ids=tokens, attention_mask=bias, position_ids=at, past_key_values=store, use_cache=True)
+        return net.get_output_embeddings()(out.last_hidden_state[:, -1:]).argmax(-1)  # type: ignore[no-any-return]
+
+    token = token_after(prompts, key[:P].expand(B, P))
+    at = torch.full((B, 1), P, device=device)
+    begun = token.clone(), at.clone()
+
+    def step() -> None:
+        token.copy_(token_after(token, at))
+        at.add_(1)
+
+    def restore() -> None:
+        token.copy_(begun[0])
+        at.copy_(begun[1])
+
+    replay = (CudaGraphs(device) if device.type == "cuda" else Recorded()).capture(step, restore)
+    after()
+    for _ in counts:
+        replay()
         after()
 
 
@@ -126,6 +166,7 @@ PEERS = {
     "diffusers BlockRefinementScheduler": Peer(refinement("BlockRefinementScheduler"), up_to_block, package="diffusers"),
     "diffusers EntropyBoundScheduler": Peer(refinement("EntropyBoundScheduler"), up_to_block, package="diffusers"),
     "autoregression": Peer(autoregression, one_token, causal=True),
+    "autoregression, captured": Peer(captured_autoregression, one_token, causal=True, captured=True),
 }
 
 
@@ -164,7 +205,7 @@ def measure_peer(bench: Bench, case: Case, way: str, repeats: int) -> Latency:
     forget_peak(bench.device)
     plainly = [once(bench.clock(case)) for _ in range(repeats)]
     peak, split = peak_bytes(bench.device), []
-    for _ in range(repeats):
+    for _ in range(0 if peer.captured else repeats):
         clock = bench.clock(case)
         with hooked(net, clock):
             split.append(once(clock))
@@ -173,7 +214,7 @@ def measure_peer(bench: Bench, case: Case, way: str, repeats: int) -> Latency:
     work = Work.of(net)
     flops = mean(work.column * s.positions + work.pair * s.pairs + work.row * s.logits for s in spent)
     moved = mean(bench.moved(s.positions, s.reused, s.logits) for s in spent)
-    busy = bench.busy(lambda: once(bench.clock(case)), len(counts))
+    busy = None if peer.causal else bench.busy(lambda: once(bench.clock(case)), len(counts))  # or the prompt would count
     text = Text(nfe, nfe, case.batch * case.length)
     return bench.latency(case, way, plainly, split, text, peak, busy, flops, moved, [not peer.causal] * len(counts))
 

@@ -26,10 +26,10 @@ class Wanted:
 
 
 class Recordings:
-    """Those in a file, if there is one, and those made since; a new one is written to the file at once."""
+    """Those in a file, if there is one, and those made since; a new one is written to the file at once. `fixed`: none is made."""
 
-    def __init__(self, path: Path | None = None) -> None:
-        self.path = path
+    def __init__(self, path: Path | None = None, fixed: bool = False) -> None:
+        self.path, self.fixed = path, fixed
         self.made: dict[Wanted, Recording | str] = {}
         if path and path.exists():
             for row in json.loads(path.read_text()):
@@ -38,7 +38,9 @@ class Recordings:
                 self.made[Wanted(**row)] = reason or Recording(*counts)
 
     def __getitem__(self, wanted: Wanted) -> Recording:
-        """Raises `UsageError` if `nano` cannot be decoded so; that is kept too."""
+        """Raises `UsageError` if `nano` cannot be decoded so, which is kept too, or if it was to be there and is not."""
+        if wanted not in self.made and self.fixed:
+            raise UsageError(f"{self.path} has no recording of {wanted.decoder} with {wanted.cache} in blocks of {wanted.block}")
         if wanted not in self.made:
             try:
                 self.made[wanted] = recorded(

@@ -40,8 +40,9 @@ def ceilings(device: str, dtype: torch.dtype, clock: Clock = "wall", repeats: in
     """Medians of `repeats`, after warming up. On a CPU with the threads that torch has."""
     where = torch.device(device)
     count = MEGABYTES[where.type] * 2**20 // dtype.itemsize
-    source, target = torch.ones(count, dtype=dtype, device=where), torch.empty(count, dtype=dtype, device=where)
-    a, b = (torch.ones(SIDE[where.type], SIDE[where.type], dtype=dtype, device=where) for _ in range(2))
+    source = torch.randn(count, dtype=dtype, device=where)  # a product of constants is faster than any that is asked of a model
+    target = torch.empty_like(source)
+    a, b = (torch.randn(SIDE[where.type], SIDE[where.type], dtype=dtype, device=where) for _ in range(2))
 
     def seconds(work: Callable[[], object]) -> float:
         watch = Stopwatch(where, CLOCKS[clock])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,10 +13,11 @@ from decoders import UsageError, get, get_cache
 from decoders.models.loaded import Loaded
 from decoders.registry import entries
 from decoders_bench.common.results import save
-from decoders_bench.latency.measure import Absent, Bench, Case, Latency, guarded, wanted
-from decoders_bench.latency.peers import FOLLOWED, PEERS, followed, measure_peer
+from decoders_bench.latency.measure import Bench, guarded
+from decoders_bench.latency.peers import FOLLOWED, PEERS, measure_peer
 from decoders_bench.latency.recordings import Recordings
 from decoders_bench.latency.roofline import ceilings
+from decoders_bench.latency.rows import Absent, Case, Latency
 from decoders_bench.latency.tables import load_latencies
 
 Asked = tuple[Case, str]
@@ -36,36 +36,32 @@ def cases(
     out: list[Asked] = []
     for batch in batches:
         one = replace(first, batch=batch)
-        out += [(replace(one, decoder=FOLLOWED[0] if not p.causal else ""), way) for way, p in PEERS.items() if peers]
+        beside = {way: p for way, p in PEERS.items() if peers and (first.graph or not p.captured)}
+        out += [(replace(one, decoder="" if p.causal else FOLLOWED[0]), way) for way, p in beside.items()]
         out += [(replace(one, decoder=d, cache=c), "decoders") for c in caches for d in specs]
     return out
 
 
 @dataclass(frozen=True)
 class Run:
-    """How they are measured. `output` is written after each; what stands there already is taken from there. After `minutes`, nothing
-    more is begun."""
+    """How they are measured. `output` is written after each; what stands there already is taken from there."""
 
     recordings: Recordings
     output: Path | None = None
     steps: int = 16
     repeats: int = 3
     roofline: bool = True
-    minutes: float | None = None
     loaded: Loaded | None = None
     """The model, where it is not a shape."""
 
-    def __call__(self, asked: Sequence[Asked], notify: Callable[[], None] = lambda: None) -> tuple[list[Latency], list[Absent], int]:
-        """The rows, what could not be measured, and how many cases are left."""
-        began = time.monotonic()
+    def __call__(self, asked: Sequence[Asked], notify: Callable[[], None] = lambda: None) -> tuple[list[Latency], list[Absent]]:
+        """The rows, and what could not be measured."""
         kept = {(r.case, r.way): r for r in self.there()}
         rows: list[Latency] = []
         absent: list[Absent] = []
         bench: Bench | None = None
-        for i, (case, way) in enumerate(asked):
+        for case, way in asked:
             if (case, way) not in kept:
-                if self.minutes is not None and time.monotonic() - began > 60 * self.minutes:
-                    return rows, absent, sum(x not in kept for x in asked[i:])
                 bench = bench or self.bench(case)
                 found = guarded(case, way, partial(self.one, bench, case, way))
                 if isinstance(found, Absent):
@@ -77,24 +73,7 @@ class Run:
                     save(self.output, list(kept.values()), case.device)
             rows.append(kept[case, way])
             notify()
-        return rows, absent, 0
-
-    def record(self, asked: Sequence[Asked], notify: Callable[[], None] = lambda: None) -> tuple[list[Latency], list[Absent], int]:
-        """Only what is replayed, of all cases that replay something; no rows."""
-        began = time.monotonic()
-        absent: list[Absent] = []
-        for i, (case, way) in enumerate(asked):
-            if self.minutes is not None and time.monotonic() - began > 60 * self.minutes:
-                return [], absent, len(asked) - i
-            try:
-                if way == "decoders":
-                    _ = self.recordings[wanted(case)]
-                elif case.decoder:
-                    _ = self.recordings[followed(case)]
-            except UsageError as e:
-                absent.append(Absent(case, way, str(e)))
-            notify()
-        return [], absent, 0
+        return rows, absent
 
     def bench(self, case: Case) -> Bench:
         known = ceilings(case.device, getattr(torch, case.dtype), case.clock) if self.roofline else None

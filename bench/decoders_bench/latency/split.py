@@ -51,7 +51,7 @@ def timed(cls: type, names: Sequence[str], region: str, clock: Stopwatch) -> typ
 
 def again(cls: type, x: Any) -> Any:
     """A dataclass instance as one of a subclass."""
-    return cls(**{f.name: getattr(x, f.name) for f in fields(x)})
+    return cls(**{f.name: getattr(x, f.name) for f in fields(x) if f.init})
 
 
 def timed_cache(cache: Cache, clock: Stopwatch) -> Cache:

@@ -10,8 +10,8 @@ from typing import Any
 
 from decoders_bench.caches.tables import CLOCK_TEXT
 from decoders_bench.common.results import markdown, percent, rows_of
-from decoders_bench.latency.measure import Absent, Case, Latency
 from decoders_bench.latency.roofline import Ceilings
+from decoders_bench.latency.rows import Absent, Case, Latency
 from decoders_bench.latency.split import REGIONS
 
 HEADER = (

@@ -16,8 +16,8 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast
 
+from decoders_bench.nano.tokenizer import Segmenter
 from decoders_bench.tasks import TASKS, stream
 
 PAD_WEIGHT = 0.15  # stop tokens after the first are easy and many
@@ -44,18 +44,20 @@ class Batch:
     target: Tensor
     weight: Tensor
 
+    def to(self, device: str) -> Batch:
+        return Batch(*(x.to(device, non_blocking=True) for x in (self.tokens, self.position, self.sees, self.target, self.weight)))
+
 
 class Mixture:
     """Endless examples of the training split, by weights `{"task/rung": weight}`."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, mix: dict[str, float], rng: Random) -> None:
+    def __init__(self, tokenizer: Segmenter, mix: dict[str, float], rng: Random) -> None:
         self.names, self.weights, self.rng = list(mix), list(mix.values()), rng
         self.streams = {}
         for name in self.names:
             task, rung = name.split("/")
             self.streams[name] = stream(TASKS[task], rung, "train", rng)
-        self.encode = lambda text: tokenizer(text, add_special_tokens=False).input_ids
-        self.end = tokenizer.eos_token_id
+        self.encode, self.end = tokenizer.encode, tokenizer.end
 
     def __iter__(self) -> Iterator[Example]:
         while True:

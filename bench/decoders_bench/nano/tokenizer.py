@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from tokenizers import Tokenizer, decoders, models
-from transformers import PreTrainedTokenizerFast
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from decoders_bench.tasks.words import CAPITALS, CITIES, GAIN, JOBS, LETTERS, LOSE, NAMES, THINGS
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 END, MASK, UNKNOWN = "<|end|>", "<|mask|>", "<|unk|>"
 OTHER = """How many has is a aged from From The and lives in starts with doubles halves Badge room Total Totals
@@ -28,7 +31,53 @@ def pieces() -> list[tuple[str, float]]:
 
 def build() -> PreTrainedTokenizerFast:
     """Unigram with byte fallback, so that any text comes back unchanged."""
+    from tokenizers import Tokenizer, decoders, models
+    from transformers import PreTrainedTokenizerFast
+
     core = Tokenizer(models.Unigram(pieces(), unk_id=2, byte_fallback=True))
     core.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
     return PreTrainedTokenizerFast(tokenizer_object=core, eos_token=END, pad_token=END, mask_token=MASK, unk_token=UNKNOWN,
                                    clean_up_tokenization_spaces=False)
+
+
+class Segmenter:
+    """What `build` makes of the texts of tasks, without the packages that it takes. Characters must be among the pieces, as those of ASCII
+    that can be printed are."""
+
+    @cached_property
+    def pieces(self) -> dict[str, tuple[int, float]]:
+        """The id and the score of each."""
+        return {piece: (number, score) for number, (piece, score) in enumerate(pieces())}
+
+    @cached_property
+    def longest(self) -> int:
+        return max(map(len, self.pieces))
+
+    def __len__(self) -> int:
+        return len(self.pieces)
+
+    @property
+    def end(self) -> int:
+        return self.pieces[END][0]
+
+    @property
+    def mask(self) -> int:
+        return self.pieces[MASK][0]
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of the segmentation with the highest score; of several, the one whose pieces begin first. Raises `KeyError` for a
+        character that is no piece."""
+        # of what is left of each place: its score, where its last piece begins, and that one's id
+        best: list[tuple[float, int, int]] = [(0.0, 0, 0)] + [(float("-inf"), 0, 0)] * len(text)
+        for start in range(len(text)):
+            for stop in range(start + 1, min(start + self.longest, len(text)) + 1):
+                found = self.pieces.get(text[start:stop])
+                if found and best[start][0] + found[1] > best[stop][0]:
+                    best[stop] = best[start][0] + found[1], start, found[0]
+        ids, stop = [], len(text)
+        while stop:
+            if best[stop][0] == float("-inf"):
+                raise KeyError(f"no piece begins {text[best[stop][1] :]!r}")
+            ids.append(best[stop][2])
+            stop = best[stop][1]
+        return ids[::-1]

@@ -11,8 +11,9 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from math import inf
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -21,13 +22,12 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from safetensors.torch import load_file, save_file
-from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
-from transformers.utils.logging import disable_progress_bar
 
 from decoders.core import UsageError
 from decoders_bench.nano.batches import Batch, Mixture, Mode, batches
 from decoders_bench.nano.muon import Muon
-from decoders_bench.nano.tokenizer import build
+from decoders_bench.nano.network import Network, config_of
+from decoders_bench.nano.tokenizer import Segmenter, build
 
 FIRST = {
     "chain/easy": 1.5, "chain/hard": 3.0, "answer_first/easy": 1.5, "answer_first/hard": 2.5, "extract/easy": 0.4, "extract/hard": 1.2,
@@ -78,38 +78,44 @@ class Plan:
     layers: int = 6
     heads: int = 4
     inner: int = 352
+    device: str = "cpu"
     stages: tuple[tuple[int, dict[str, float]], ...] = STAGES
 
     def mix(self, step: int) -> dict[str, float]:
         return next(mix for first, mix in reversed(self.stages) if step >= first)
 
 
-def create(plan: Plan, tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
-    """A Qwen3 with unit-variance activations at the start and small residual branches."""
+def create(plan: Plan, vocab: int) -> Network:
+    """Unit-variance activations at the start, and small residual branches."""
     torch.manual_seed(plan.seed)
     d = plan.hidden
-    model = Qwen3ForCausalLM(Qwen3Config(
-        vocab_size=len(tokenizer), hidden_size=d, intermediate_size=plan.inner, num_hidden_layers=plan.layers,
-        num_attention_heads=plan.heads, num_key_value_heads=plan.heads, head_dim=d // plan.heads, max_position_embeddings=1024,
-        rope_theta=10000.0, tie_word_embeddings=False, bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, attn_implementation="sdpa",
-    ))
+    model = Network(vocab, d, plan.layers, plan.heads, plan.inner)
     with torch.no_grad():
         for name, p in model.named_parameters():
             if p.dim() == 2:
                 residual = name.endswith(("o_proj.weight", "down_proj.weight"))
                 std = 0.5 if "embed" in name else 0.02 if "lm_head" in name else d**-0.5 / ((2 * plan.layers) ** 0.5 if residual else 1)
                 p.normal_(std=std)
-    return model
+    return model.to(plan.device)
 
 
-def loss_of(model: Qwen3ForCausalLM, b: Batch) -> torch.Tensor:
+def loss_of(model: Network, b: Batch) -> torch.Tensor:
     """Sum over examples of the weighted cross-entropy at masked positions."""
-    bias = torch.zeros(b.sees.shape).masked_fill(~b.sees, torch.finfo(torch.float32).min)[:, None]
-    hidden = model.model(input_ids=b.tokens, attention_mask=bias, position_ids=b.position, use_cache=False).last_hidden_state
+    hidden = model.model(b.tokens, b.position, b.sees)
     here = b.weight > 0
     ce = torch.nn.functional.cross_entropy(model.lm_head(hidden[here]), b.target[here], reduction="none")
     return (ce * b.weight[here]).sum()
+
+
+def drawn(plan: Plan, step: int, ranks: Sequence[int]) -> tuple[Mode, list[Batch]]:
+    """The batches of one step of these workers, and the way of decoding that they train; they depend on the plan's seed alone."""
+    tokenizer, made = Segmenter(), []
+    mode = Random(f"{plan.seed}/{step}").choices(list(MODES), list(MODES.values()))[0]
+    for rank in ranks:
+        own = Random(f"{plan.seed}/{rank}/{step}")
+        mixture = Mixture(tokenizer, plan.mix(step), own)
+        made += batches(iter(mixture), mode, own, plan.positions, plan.widest, tokenizer.end, tokenizer.mask)
+    return mode, made
 
 
 def rate_at(plan: Plan, step: int) -> float:
@@ -122,14 +128,13 @@ class Run:
 
     def __init__(self, plan: Plan, rank: int) -> None:
         self.plan, self.rank, self.out = plan, rank, Path(plan.out)
-        self.tokenizer = build()
-        self.model = create(plan, self.tokenizer)
+        self.model = create(plan, len(Segmenter()))
         matrices = [p for layer in self.model.model.layers for p in layer.parameters() if p.dim() == 2]
         ids = {id(p) for p in matrices}
         self.rest = [p for p in self.model.parameters() if id(p) not in ids]
         self.optimisers = [Muon(matrices, plan.rate), torch.optim.AdamW(self.rest, plan.rate * 0.6, betas=(0.9, 0.95), weight_decay=0.0)]
         self.base = [[g["lr"] for g in o.param_groups] for o in self.optimisers]
-        self.step, self.log = 0, {"minutes": 0.0, "examples": 0, "positions": 0}
+        self.step, self.saved, self.log = 0, 0, {"minutes": 0.0, "examples": 0, "positions": 0}
         if (self.out / "checkpoint.json").exists():
             self.load()
 
@@ -139,8 +144,10 @@ class Run:
         self.model.load_state_dict({k.removeprefix("model/"): v for k, v in tensors.items() if k.startswith("model/")})
         for i, o in enumerate(self.optimisers):
             for j, p in enumerate(p for g in o.param_groups for p in g["params"]):
-                o.state[p] = {k.rpartition("/")[2]: v for k, v in tensors.items() if k.startswith(f"optimiser/{i}/{j}/")}
+                own = {k.rpartition("/")[2]: v for k, v in tensors.items() if k.startswith(f"optimiser/{i}/{j}/")}
+                o.state[p] = {k: v.to(self.plan.device) if v.dim() else v for k, v in own.items()}  # counts stay on the host
         self.step, self.log = meta["step"], meta["log"]
+        self.saved = self.step
         differ = [k for k in FIXED if meta["plan"][k] != json.loads(json.dumps(asdict(self.plan)))[k]]
         if differ:
             raise UsageError(f"{self.out} holds a run with another {', '.join(differ)}; give the same or another --out")
@@ -156,18 +163,19 @@ class Run:
         meta = {"step": self.step, "file": file, "log": self.log, "plan": asdict(self.plan)}
         (self.out / "checkpoint.tmp").write_text(json.dumps(meta))
         os.replace(self.out / "checkpoint.tmp", self.out / "checkpoint.json")
+        self.saved = self.step
 
-    def one_step(self) -> tuple[str, float]:
-        shared, own = Random(f"{self.plan.seed}/{self.step}"), Random(f"{self.plan.seed}/{self.rank}/{self.step}")
-        mode = shared.choices(list(MODES), list(MODES.values()))[0]
-        mixture = Mixture(self.tokenizer, self.plan.mix(self.step), own)
-        total, n, positions = 0.0, 0, 0
-        for b in batches(iter(mixture), mode, own, self.plan.positions, self.plan.widest, mixture.end, self.tokenizer.mask_token_id):
+    def one_step(self, mode: Mode, batches: Sequence[Batch]) -> tuple[str, float]:
+        """Of these batches, and of those that other processes have beside them."""
+        total = torch.zeros((), device=self.plan.device)
+        for b in (batch.to(self.plan.device) for batch in batches):
             loss = loss_of(self.model, b)
             loss.backward()
-            total, n, positions = total + float(loss.detach()), n + len(b.tokens), positions + b.tokens.numel()
-        grads = torch.cat([p.grad.flatten() for p in self.model.parameters()] + [torch.tensor([total, float(n), float(positions)])])
-        if self.plan.workers > 1:
+            total += loss.detach()
+        counts = [float(sum(len(b.tokens) for b in batches)), float(sum(b.tokens.numel() for b in batches))]
+        told = torch.cat([total[None], torch.tensor(counts, device=self.plan.device)])
+        grads = torch.cat([p.grad.flatten() for p in self.model.parameters()] + [told])
+        if dist.is_initialized():
             dist.all_reduce(grads)
         total, n, positions = grads[-3].item(), int(grads[-2]), int(grads[-1])
         for p, g in zip(self.model.parameters(), grads[:-3].split([p.numel() for p in self.model.parameters()]), strict=True):
@@ -184,14 +192,19 @@ class Run:
         return f"{mode.kind}{mode.block or ''}", total / n
 
 
-def work(rank: int, plan: Plan, port: int, notify: Callable[[dict[str, Any]], None] | None) -> None:
+Draw = Callable[[int], tuple[Mode, list[Batch]]]
+"""What a step is made of, by its number."""
+Notify = Callable[[dict[str, Any]], None]
+
+
+def work(rank: int, plan: Plan, port: int, notify: Notify | None) -> None:
     """One worker's whole run; the first one tells, saves and exports."""
     torch.set_num_threads(1)
     if plan.workers > 1:
         dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=plan.workers)
     try:
         run = Run(plan, rank)
-        steps(run, notify)
+        steps(run, lambda step: drawn(plan, step, [rank]), notify)
         if rank == 0:
             export(run)
     finally:
@@ -199,19 +212,21 @@ def work(rank: int, plan: Plan, port: int, notify: Callable[[dict[str, Any]], No
             dist.destroy_process_group()
 
 
-def steps(run: Run, notify: Callable[[dict[str, Any]], None] | None) -> None:
-    """All steps that the plan has left."""
+def steps(run: Run, draw: Draw, notify: Notify | None, deadline: float = inf) -> None:
+    """All steps that the plan has left, or those that are begun before `time.monotonic` says `deadline`."""
     began, before = time.time(), run.log["minutes"]
     smooth: dict[str, float] = {}
-    while run.step < run.plan.steps:
-        mode, loss = run.one_step()
+    while run.step < run.plan.steps and time.monotonic() < deadline:
+        mode, loss = run.one_step(*draw(run.step))
         smooth[mode] = 0.97 * smooth.get(mode, loss) + 0.03 * loss
         run.log["minutes"] = before + (time.time() - began) / 60
         if run.rank == 0:
             if notify:
                 notify({"step": run.step, "mode": mode, "loss": smooth, **run.log})
-            if run.step % run.plan.save_every == 0 or run.step == run.plan.steps:
+            if run.step % run.plan.save_every == 0:
                 run.save()
+    if run.rank == 0 and run.saved < run.step:
+        run.save()
 
 
 def free_port() -> int:
@@ -222,20 +237,20 @@ def free_port() -> int:
 
 def export(run: Run) -> None:
     """Write `config.json`, `model.safetensors` in bfloat16 and the tokenizer to `OUT/model`."""
-    where = run.out / "model"
-    run.model.config.diffusion_family = "nano"
-    run.model.config.mask_token_id = run.tokenizer.mask_token_id
-    run.model.to(torch.bfloat16).save_pretrained(where)
-    run.tokenizer.save_pretrained(where)
+    where, own, tokenizer = run.out / "model", run.plan, Segmenter()
+    where.mkdir(exist_ok=True)
+    config = config_of(len(tokenizer), own.hidden, own.layers, own.heads, own.inner, tokenizer.end, tokenizer.mask)
+    (where / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    weights = {name: x.to("cpu", torch.bfloat16).contiguous() for name, x in run.model.state_dict().items()}
+    save_file(weights, where / "model.safetensors", {"format": "pt"})
+    build().save_pretrained(where)
     (where / "model.safetensors").chmod(0o644)
-    (where / "generation_config.json").unlink(missing_ok=True)  # it would describe transformers' own generate
 
 
-def train(plan: Plan, notify: Callable[[dict[str, Any]], None]) -> None:
+def train(plan: Plan, notify: Notify) -> None:
     """Train, or go on from the checkpoint in `plan.out`; `notify` hears of every step. Raises `UsageError` if that checkpoint was
     made by another plan."""
     Path(plan.out).mkdir(parents=True, exist_ok=True)
-    disable_progress_bar()
     os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "GLOO_SOCKET_IFNAME": "lo"}
     port = free_port()
     others = [mp.get_context("spawn").Process(target=work, args=(r, plan, port, None), daemon=True) for r in range(1, plan.workers)]

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import torch
 import transformers
 
 from decoders import Generator, get
-from decoders.registry import DISTRIBUTION
+from decoders.tree import version
 from decoders_bench.common.evaluate import loaded
 from decoders_bench.common.results import hardware
 from decoders_bench.common.workers import spread, spread_on_ray
@@ -144,7 +143,7 @@ def environment() -> dict[str, Any]:
     """What the numbers were measured with."""
     return {
         "hardware": hardware(), "python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__,
-        "decoders": version(DISTRIBUTION), "commit": commit(), "started": datetime.now(UTC).isoformat(timespec="seconds"), "threads": 1,
+        "decoders": version(), "commit": commit(), "started": datetime.now(UTC).isoformat(timespec="seconds"), "threads": 1,
     }
 
 

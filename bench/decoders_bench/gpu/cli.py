@@ -1,0 +1,96 @@
+"""`bench/gpu.sh`. Nothing heavy is imported before it is needed: what measures is another process, which may be lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+
+AGAIN, TIME_IS_UP = 3, 75
+"""The exit codes of a process that lost the device and asks for another, and of a run that has something left."""
+MARGIN = 4.0
+"""Seconds that are kept for coming to an end."""
+
+
+@click.group()
+def gpu() -> None:
+    """What can be found out on a GPU in a few minutes, on a machine where nothing is installed; see docs/gpu.md."""
+
+
+@gpu.command()
+@click.option("--seconds", default=540.0, show_default=True, type=click.FloatRange(20), help="end by itself within so many")
+@click.option("--out", required=True, envvar="OUT", type=click.Path(file_okay=False, path_type=Path), help="where results go")
+@click.option("--again", multiple=True, metavar="PART", help="measure a part anew; repeat for more")
+@click.option("--rehearse", is_flag=True, help="on the CPU, at tiny shapes: shows that everything runs, and no time")
+def first(seconds: float, out: Path, again: tuple[str, ...], rehearse: bool) -> None:
+    """Everything, in the order of its value, each figure written when it is there. Called again, it goes on with what is missing."""
+    deadline, goes_on = time.monotonic() + seconds - MARGIN, False
+    while True:
+        code = once(deadline, out, again, rehearse, goes_on)
+        goes_on = True
+        if code == 0 or (code != AGAIN and code > 0) or deadline - time.monotonic() < 20:
+            sys.exit(code)
+
+
+def once(deadline: float, out: Path, again: tuple[str, ...], rehearse: bool, goes_on: bool) -> int:
+    """One process that measures; negative where a signal ended it."""
+    asked = [sys.executable, "-m", "decoders_bench.gpu", "work", "--deadline", str(deadline), "--out", str(out)]
+    asked += [x for name in again for x in ("--again", name)]
+    asked += [flag for flag, given in (("--rehearse", rehearse), ("--goes-on", goes_on)) if given]
+    env = os.environ | {"PYTHONFAULTHANDLER": "1"} | ({"TRITON_INTERPRET": "1"} if rehearse else {})
+    process = subprocess.Popen(asked, env=env, start_new_session=True)
+    try:
+        return process.wait(timeout=deadline - time.monotonic())
+    except subprocess.TimeoutExpired:
+        click.echo("time is up; what was found until now is written", err=True)
+        return TIME_IS_UP
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@gpu.command(hidden=True)
+@click.option("--deadline", required=True, type=float)
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path))
+@click.option("--again", multiple=True)
+@click.option("--rehearse", is_flag=True)
+@click.option("--goes-on", is_flag=True)
+def work(deadline: float, out: Path, again: tuple[str, ...], rehearse: bool, goes_on: bool) -> None:
+    """One process of `first`."""
+    from decoders import UsageError
+    from decoders_bench.gpu.work import work as measure
+
+    try:
+        code = measure(out, deadline, rehearse, again, goes_on)
+    except UsageError as e:
+        raise click.UsageError(str(e)) from None
+    sys.stdout.flush()
+    os._exit(code)  # a driver that hangs in its own ending costs no time
+
+
+@gpu.command()
+@click.option("--seconds", required=True, type=click.FloatRange(5), help="begin no step after so many, less a few for the checkpoint")
+@click.option("--out", required=True, envvar="OUT", type=click.Path(file_okay=False, path_type=Path), help="the run is in its folder nano")
+@click.option("--rehearse", is_flag=True, help="on the CPU, eight steps of a smaller model")
+def nano(seconds: float, out: Path, rehearse: bool) -> None:
+    """Train the embedded model. Called again, it goes on; `decoders bench train-nano -o OUT/nano` then writes the model, anywhere."""
+    deadline = time.monotonic() + seconds - MARGIN
+    from decoders_bench.gpu.nano import train_for
+    from decoders_bench.gpu.scale import RESULTS
+
+    sys.exit(0 if train_for(out / "nano", RESULTS / "nano", deadline, rehearse) else TIME_IS_UP)
+
+
+@gpu.command()
+def record() -> None:
+    """Record, here and on the CPU, what nano commits in which forward for everything that `first` replays; only what is missing."""
+    from decoders_bench.gpu.record import missing
+
+    for number, total, asked in missing():
+        click.echo(f"{number} of {total}: {asked}")

@@ -1,0 +1,29 @@
+"""What nano commits in which forward, for everything that is replayed on a GPU: made beforehand, on a CPU, and committed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from decoders import UsageError
+from decoders_bench.gpu.scale import FULL
+from decoders_bench.gpu.steps import every, needed
+from decoders_bench.gpu.work import RECORDINGS
+from decoders_bench.latency.recordings import Recordings, Wanted
+
+
+def wanted() -> list[Wanted]:
+    """Each once, in the order in which they are needed."""
+    return list(dict.fromkeys(found for cell in every(FULL) if (found := needed(cell, FULL))))
+
+
+def missing() -> Iterator[tuple[int, int, str]]:
+    """Makes those that are not there; tells the number, how many there are, and which it was, after each."""
+    kept, asked = Recordings(RECORDINGS), wanted()
+    for number, one in enumerate(asked, 1):
+        made, why = one in kept.made, ""
+        try:
+            _ = kept[one]
+        except UsageError as e:
+            why = f": {e}"
+        if not made:
+            yield number, len(asked), f"{one.decoder} with {one.cache}{why}"

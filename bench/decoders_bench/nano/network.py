@@ -1,0 +1,90 @@
+"""The network of the embedded model in plain torch: that of transformers' `Qwen3ForCausalLM`, whose names its weights have."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention, silu
+
+EPS, THETA = 1e-6, 10_000.0
+
+
+def linear(inputs: int, outputs: int) -> nn.Linear:
+    return nn.Linear(inputs, outputs, bias=False)
+
+
+def turned(x: Tensor, position: Tensor) -> Tensor:
+    """`x (N, heads, T, size)`, rotated by `position (N, T)` (Su et al. 2021, 2104.09864): the first half of a head with the second."""
+    size = x.shape[-1]
+    rate = THETA ** -(torch.arange(0, size, 2, device=x.device).float() / size)
+    angle = (position[..., None].float() * rate)[:, None]
+    a, b = x.chunk(2, -1)
+    return torch.cat([a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()], -1)
+
+
+class Attention(nn.Module):
+    def __init__(self, hidden: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q_proj, self.k_proj, self.v_proj, self.o_proj = (linear(hidden, hidden) for _ in range(4))
+        self.q_norm, self.k_norm = (nn.RMSNorm(hidden // heads, EPS) for _ in range(2))
+
+    def forward(self, x: Tensor, position: Tensor, sees: Tensor) -> Tensor:
+        """(N, T, D) from (N, T, D); `sees (N, T, T)` bool."""
+        q, k, v = (f(x).unflatten(-1, (self.heads, -1)) for f in (self.q_proj, self.k_proj, self.v_proj))
+        q, k = (turned(norm(y).transpose(1, 2), position) for norm, y in ((self.q_norm, q), (self.k_norm, k)))
+        return self.o_proj(scaled_dot_product_attention(q, k, v.transpose(1, 2), sees[:, None]).transpose(1, 2).flatten(2))
+
+
+class Gated(nn.Module):
+    def __init__(self, hidden: int, inner: int) -> None:
+        super().__init__()
+        self.gate_proj, self.up_proj, self.down_proj = linear(hidden, inner), linear(hidden, inner), linear(inner, hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down_proj(silu(self.gate_proj(x)) * self.up_proj(x))
+
+
+class Layer(nn.Module):
+    def __init__(self, hidden: int, heads: int, inner: int) -> None:
+        super().__init__()
+        self.self_attn, self.mlp = Attention(hidden, heads), Gated(hidden, inner)
+        self.input_layernorm, self.post_attention_layernorm = (nn.RMSNorm(hidden, EPS) for _ in range(2))
+
+    def forward(self, x: Tensor, position: Tensor, sees: Tensor) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), position, sees)
+        return x + self.mlp(self.post_attention_layernorm(x))
+
+
+class Body(nn.Module):
+    def __init__(self, vocab: int, hidden: int, layers: int, heads: int, inner: int) -> None:
+        super().__init__()
+        self.embed_tokens = nn.Embedding(vocab, hidden)
+        self.layers = nn.ModuleList(Layer(hidden, heads, inner) for _ in range(layers))
+        self.norm = nn.RMSNorm(hidden, EPS)
+
+    def forward(self, tokens: Tensor, position: Tensor, sees: Tensor) -> Tensor:
+        """(N, T, D) the last hidden states of `tokens (N, T)` at `position (N, T)`, each of which sees what `sees (N, T, T)` says."""
+        x = self.embed_tokens(tokens)
+        for layer in self.layers:
+            x = layer(x, position, sees)
+        return self.norm(x)
+
+
+class Network(nn.Module):
+    """`lm_head` of what `model` gives is the logits."""
+
+    def __init__(self, vocab: int, hidden: int, layers: int, heads: int, inner: int) -> None:
+        super().__init__()
+        self.model, self.lm_head = Body(vocab, hidden, layers, heads, inner), linear(hidden, vocab)
+
+
+def config_of(vocab: int, hidden: int, layers: int, heads: int, inner: int, end: int, mask: int) -> dict[str, object]:
+    """What transformers, and this library, read of it in a checkpoint."""
+    return {
+        "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "diffusion_family": "nano", "mask_token_id": mask,
+        "vocab_size": vocab, "hidden_size": hidden, "intermediate_size": inner, "num_hidden_layers": layers, "num_attention_heads": heads,
+        "num_key_value_heads": heads, "head_dim": hidden // heads, "hidden_act": "silu", "rms_norm_eps": EPS, "attention_bias": False,
+        "rope_parameters": {"rope_theta": THETA, "rope_type": "default"}, "max_position_embeddings": 1024, "tie_word_embeddings": False,
+        "bos_token_id": None, "eos_token_id": end, "pad_token_id": end, "dtype": "bfloat16",
+    }  # fmt: skip
