@@ -29,9 +29,9 @@ from decoders_bench.modes.tables import mode_pairs, mode_reading, mode_tables, m
 from decoders_bench.peers.vllm import read as read_vllm
 from decoders_bench.peers.vllm import table as vllm_table
 from decoders_bench.quality.areas import section as areas_of
+from decoders_bench.quality.rows import load as load_quality
 from decoders_bench.quality.shelf import shelf_against
 from decoders_bench.quality.summary import curves, points
-from decoders_bench.quality.summary import load as load_quality
 from decoders_bench.quality.tables import curve_table, place_table, point_table
 
 RESULTS = Path(__file__).parents[1] / "results"

@@ -24,8 +24,9 @@ from decoders_bench.common.statistics import clustered, difference, mcnemar, pai
 from decoders_bench.common.workers import spread
 from decoders_bench.quality.grid import Grid
 from decoders_bench.quality.journal import Journal
+from decoders_bench.quality.rows import Row, lines, load
 from decoders_bench.quality.runner import decode, jobs_of, key, measure
-from decoders_bench.quality.summary import Row, area, compare, curves, holm, kept, lines, load, pareto, points, summarise
+from decoders_bench.quality.summary import area, compare, curves, holm, kept, pareto, points, summarise
 from decoders_bench.quality.tables import against
 from decoders_bench.tasks import task_of
 

@@ -96,7 +96,7 @@ def sweep(job: Sweep) -> list[Tried]:
         return [x for part in parts for x in decode_items(run, part, length=length, block=job.block).outcomes]
 
     def mean(made: Sequence[Outcome], name: str) -> float:
-        return sum(getattr(x, name) for x in made) / job.n
+        return float(sum(getattr(x, name) for x in made)) / job.n
 
     none, out = under("none"), []
     for k in job.ks:

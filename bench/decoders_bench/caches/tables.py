@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from math import floor
+from operator import attrgetter
 
 from decoders_bench.caches.calibrate import NEVER, Tried, best_tau, pooled
 from decoders_bench.caches.measure import TOGETHER, Measured
@@ -84,9 +85,8 @@ def reading(rows: Sequence[Measured]) -> list[str]:
     """What a table shows, in sentences."""
     none, others = rows[0], rows[1:]
     out = []
-    for word, ratio in (("One by one", lambda m: m.ratio_alone), ("In batches", lambda m: m.ratio_batched)):
-        saved: Callable[[Measured], bool] = lambda m, ratio=ratio: ratio(m) < 1 - MARGIN
-        good, bad = names(filter(saved, others)), names(m for m in others if not saved(m))
+    for word, ratio in (("One by one", attrgetter("ratio_alone")), ("In batches", attrgetter("ratio_batched"))):
+        good, bad = (names(m for m in others if (ratio(m) < 1 - MARGIN) is saved) for saved in (True, False))
         out.append(f"{word}, time is saved by {good or 'no cache'}{f'; not by {bad}' if bad and good else ''}.")
     widest = max(others, key=lambda m: m.padded, default=none)
     if widest.padded > 1 + MARGIN:

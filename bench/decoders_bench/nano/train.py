@@ -84,6 +84,9 @@ class Plan:
         return next(mix for first, mix in reversed(self.stages) if step >= first)
 
 
+BEYOND: dict[str, Any] = {"rope_theta": 10000.0, "attn_implementation": "sdpa"}  # what its configuration takes and does not list
+
+
 def create(plan: Plan, tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
     """A Qwen3 with unit-variance activations at the start and small residual branches."""
     torch.manual_seed(plan.seed)
@@ -91,8 +94,8 @@ def create(plan: Plan, tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
     model = Qwen3ForCausalLM(Qwen3Config(
         vocab_size=len(tokenizer), hidden_size=d, intermediate_size=plan.inner, num_hidden_layers=plan.layers,
         num_attention_heads=plan.heads, num_key_value_heads=plan.heads, head_dim=d // plan.heads, max_position_embeddings=1024,
-        rope_theta=10000.0, tie_word_embeddings=False, bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, attn_implementation="sdpa",
+        tie_word_embeddings=False, bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+        **BEYOND,
     ))
     with torch.no_grad():
         for name, p in model.named_parameters():
@@ -166,12 +169,13 @@ class Run:
             loss = loss_of(self.model, b)
             loss.backward()
             total, n, positions = total + float(loss.detach()), n + len(b.tokens), positions + b.tokens.numel()
-        grads = torch.cat([p.grad.flatten() for p in self.model.parameters()] + [torch.tensor([total, float(n), float(positions)])])
+        params = list(self.model.parameters())
+        grads = torch.cat([grad_of(p).flatten() for p in params] + [torch.tensor([total, float(n), float(positions)])])
         if self.plan.workers > 1:
             dist.all_reduce(grads)
         total, n, positions = grads[-3].item(), int(grads[-2]), int(grads[-1])
-        for p, g in zip(self.model.parameters(), grads[:-3].split([p.numel() for p in self.model.parameters()]), strict=True):
-            p.grad.copy_(g.view_as(p) / n)
+        for p, own in zip(params, grads[:-3].split([p.numel() for p in params]), strict=True):
+            grad_of(p).copy_(own.view_as(p) / n)
         torch.nn.utils.clip_grad_norm_(self.rest, 1.0)
         for o, base in zip(self.optimisers, self.base, strict=True):
             for g, lr in zip(o.param_groups, base, strict=True):
@@ -182,6 +186,12 @@ class Run:
         self.log["examples"] += n
         self.log["positions"] += positions
         return f"{mode.kind}{mode.block or ''}", total / n
+
+
+def grad_of(p: torch.Tensor) -> torch.Tensor:
+    """What `backward` has left."""
+    assert p.grad is not None
+    return p.grad
 
 
 def work(rank: int, plan: Plan, port: int, notify: Callable[[dict[str, Any]], None] | None) -> None:
@@ -225,7 +235,7 @@ def export(run: Run) -> None:
     where = run.out / "model"
     run.model.config.diffusion_family = "nano"
     run.model.config.mask_token_id = run.tokenizer.mask_token_id
-    run.model.to(torch.bfloat16).save_pretrained(where)
+    run.model.bfloat16().save_pretrained(where)
     run.tokenizer.save_pretrained(where)
     (where / "model.safetensors").chmod(0o644)
     (where / "generation_config.json").unlink(missing_ok=True)  # it would describe transformers' own generate

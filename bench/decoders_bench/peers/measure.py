@@ -149,10 +149,10 @@ def compare(case: Case, setting: Setting, ours: Process, peer: Process, repeats:
         return Compared(case, str(e), peer.versions, tuple(peer.offers))
     left, right = ([row["tokens"] for row in x["rows"]] for x in (mine, made))
     equal = [a == b for x, y in zip(left, right, strict=True) for a, b in zip(x, y, strict=True)]
-    sides = [side(x, [p[i] for p in pairs], setting.stops) for i, x in enumerate((mine, made))]
-    ratios = tuple((sides[0].tokens / a) / (sides[1].tokens / b) for a, b in pairs)
+    us, them = side(mine, [a for a, _ in pairs], setting.stops), side(made, [b for _, b in pairs], setting.stops)
+    ratios = tuple((us.tokens / a) / (them.tokens / b) for a, b in pairs)
     same = sum(a == b for a, b in zip(left, right, strict=True))
-    return Compared(case, "", peer.versions, tuple(peer.offers), len(prompts), same, fmean(equal), *sides, ratios)
+    return Compared(case, "", peer.versions, tuple(peer.offers), len(prompts), same, fmean(equal), us, them, ratios)
 
 
 class PeerError(Exception):

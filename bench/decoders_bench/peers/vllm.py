@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -119,8 +120,8 @@ def vllm_command(decoder: str, repeats: int, output: Path | None, as_json: bool)
 
     rows = []
     for batch in (1, 4, 8):
-        for name, run in (("library loop", lambda b: own_loop(loaded, decoder, prompts, b)), ("vLLM, native path", engine)):
-            rows.append(Throughput(name, decoder, batch, REQUESTS, *measured(lambda run=run, batch=batch: run(batch), repeats)))
+        for name, run in (("library loop", partial(own_loop, loaded, decoder, prompts)), ("vLLM, native path", engine)):
+            rows.append(Throughput(name, decoder, batch, REQUESTS, *measured(partial(run, batch), repeats)))
     if output:
         save(output, rows)
     click.echo(table(rows))

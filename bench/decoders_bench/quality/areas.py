@@ -14,7 +14,8 @@ from torch import Tensor
 
 from decoders import UsageError
 from decoders_bench.common.results import markdown, percent
-from decoders_bench.quality.summary import Curve, Point, Row, Run, area, curves, grouped, points
+from decoders_bench.quality.rows import Row, Run, grouped
+from decoders_bench.quality.summary import Curve, Point, area, curves, points
 from decoders_bench.quality.tables import Against, against
 
 RESAMPLES = 2000

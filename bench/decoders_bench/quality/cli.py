@@ -100,8 +100,8 @@ def quality(
 
     from decoders import UsageError
     from decoders_bench.quality.grid import Grid
+    from decoders_bench.quality.rows import load
     from decoders_bench.quality.runner import measure
-    from decoders_bench.quality.summary import load
     from decoders_bench.quality.tables import document, summary_text
     from decoders_bench.tasks.sandbox import check
 
