@@ -88,7 +88,7 @@ class Row(Cell):
         return *self.problem, self.template
 
 
-NAMES = tuple(f.name for f in fields(Row))
+NAMES = tuple(dict.fromkeys(("cell", "item", *(f.name for f in fields(Row)))))  # first what says which item it is
 
 
 @dataclass(frozen=True)
