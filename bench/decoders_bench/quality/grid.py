@@ -128,5 +128,6 @@ class Grid:
 
 def budgeted(decoder: Decoder, length: int) -> Decoder:
     """A decoder whose budget of forwards for the row is no larger than the canvas: more of them would commit nothing."""
+    cls: Any = type(decoder)
     steps = getattr(decoder, "steps", None)
-    return replace(decoder, steps=min(steps, length)) if "steps" in options(type(decoder)) and steps else decoder  # type: ignore[call-arg]
+    return replace(decoder, steps=min(steps, length)) if "steps" in options(cls) and steps else decoder  # type: ignore[call-arg]
