@@ -10,8 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from decoders import UsageError
+from decoders_bench.areas.measure import RESAMPLES, areas, measured, pairs, resampled, save, shared
+from decoders_bench.areas.tables import section
 from decoders_bench.cli import bench
-from decoders_bench.quality.areas import RESAMPLES, areas, measured, pairs, resampled, save, section, shared
 from decoders_bench.quality.rows import Row, Run
 from decoders_bench.quality.summary import curves, points
 

@@ -19,7 +19,7 @@ from deadly_jobs import always_dies, dies_once
 
 from decoders import Generator, UsageError
 from decoders.cli import main
-from decoders_bench.common.evaluate import loaded
+from decoders_bench.common.models import loaded
 from decoders_bench.common.statistics import clustered, difference, mcnemar, paired_difference, wilson
 from decoders_bench.common.workers import spread
 from decoders_bench.quality.grid import Grid

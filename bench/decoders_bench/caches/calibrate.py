@@ -20,7 +20,7 @@ from itertools import takewhile
 
 from decoders import Cache, Generator
 from decoders.caches.entropycache import EntropyCache
-from decoders_bench.common.evaluate import loaded
+from decoders_bench.common.models import loaded
 from decoders_bench.common.outcome import Outcome, agreeing, decode_items, hit_rate, lost_and_won
 from decoders_bench.common.statistics import mcnemar
 from decoders_bench.common.workers import spread

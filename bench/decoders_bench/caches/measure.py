@@ -15,7 +15,7 @@ from typing import Any
 
 from decoders import Generator, get
 from decoders.core import options
-from decoders_bench.common.evaluate import loaded
+from decoders_bench.common.models import loaded
 from decoders_bench.common.outcome import Batch, Clock, agreeing, decode_items, hit_rate, lost_and_won
 from decoders_bench.common.workers import spread
 from decoders_bench.tasks import TASKS, Item, items

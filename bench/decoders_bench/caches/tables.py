@@ -6,16 +6,29 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from math import floor
 from operator import attrgetter
+from pathlib import Path
 
 from decoders_bench.caches.calibrate import NEVER, Tried, best_tau, pooled
 from decoders_bench.caches.measure import TOGETHER, Measured
-from decoders_bench.caches.timing import Timed
-from decoders_bench.common.results import markdown, percent
+from decoders_bench.caches.timing import Run, Timed
+from decoders_bench.common.outcome import CLOCK_TEXT
+from decoders_bench.common.results import markdown, percent, rows_of
 from decoders_bench.common.statistics import mcnemar, wilson
 
-CLOCK_TEXT = {"wall": "wall time", "cpu": "CPU time of one thread, which is the wall time of an idle core"}
 MARGIN = 0.1
 """A difference in time below this share is none."""
+
+
+def load_caches(path: Path) -> list[Measured]:
+    return [Measured(**{**row, "tasks": tuple(row["tasks"])}) for row in rows_of(path)]
+
+
+def load_calibration(path: Path) -> list[Tried]:
+    return [Tried(**row) for row in rows_of(path)]
+
+
+def load_cache_times(path: Path) -> list[Timed]:
+    return [Timed(**{**row, "run": Run(**row["run"])}) for row in rows_of(path)]
 
 
 def share(x: float) -> str:

@@ -20,7 +20,7 @@ from decoders.core import Canvas, Windows, only, refresh, top
 from decoders.models.loaded import Loaded
 from decoders.stats.constants import constant
 from decoders.strategies.composed import Composed
-from decoders_bench.common.evaluate import loaded
+from decoders_bench.common.models import loaded
 from decoders_bench.tasks import TASKS, items
 
 RECORDED = (("chain", "hard"), ("answer_first", "hard"), ("sudoku", "hard"), ("ledger", "easy"))

@@ -13,6 +13,7 @@ from statistics import fmean, median
 from typing import Any
 
 from decoders import UsageError
+from decoders_bench.common.rates import Rates
 from decoders_bench.peers.cases import Case
 from decoders_bench.peers.environments import prepare
 from decoders_bench.peers.process import SCRIPTS, Process
@@ -33,23 +34,9 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Side:
-    """One of the two, over all prompts."""
-
-    nfe: int
-    """Forwards, one prompt after the other."""
-    tokens: int
-    """Of all texts: neither the prompt, nor a stop token, nor what stands right of it. All of the canvas is decoded all the same."""
-    seconds: float
-    """Of processor time, the median over repeats."""
-
-    @property
-    def tokens_per_second(self) -> float:
-        return self.tokens / self.seconds
-
-    @property
-    def tokens_per_forward(self) -> float:
-        return self.tokens / self.nfe
+class Side(Rates):
+    """One of the two, over all prompts. All of the canvas is decoded, whatever of it is text; seconds are of processor time, the
+    median over repeats."""
 
 
 @dataclass(frozen=True)

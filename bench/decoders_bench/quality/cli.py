@@ -153,7 +153,7 @@ def able(model: str) -> tuple[list[str], list[str]]:
     from decoders import Generator, UsageError
     from decoders.core import options
     from decoders.registry import entries, load
-    from decoders_bench.common.evaluate import loaded
+    from decoders_bench.common.models import loaded
 
     found, skipped = [], []
     for entry in entries("strategies"):

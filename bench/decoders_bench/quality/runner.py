@@ -19,7 +19,7 @@ import transformers
 
 from decoders import Generator, get
 from decoders.registry import DISTRIBUTION
-from decoders_bench.common.evaluate import loaded
+from decoders_bench.common.models import loaded
 from decoders_bench.common.results import hardware
 from decoders_bench.common.workers import spread, spread_on_ray
 from decoders_bench.quality.frames import Frames

@@ -37,7 +37,9 @@ class Recorded(Gemma):
     drawn: list[Tensor] = field(default_factory=list, compare=False)
 
     def step(self, s: State, p: Pred) -> State:
-        self.drawn.append(p.cooled(self.temperature(s.step)).draw(s)[0])
+        drawn = p.cooled(self.temperature(s.step)).draw(s)[0]
+        if not drawn.is_meta:  # a step is also tried without data, to see what it asks
+            self.drawn.append(drawn)
         return super().step(s, p)
 
 
