@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from decoders.core import Option
 from decoders.models.families import FAMILIES, Family
-from decoders.registry import DISTRIBUTION, Entry, entries
+from decoders.registry import DISTRIBUTION, Entry, entries, spelled
 from decoders_bench.accuracy.tables import load_cells, task_table
 from decoders_bench.areas.tables import section as areas_of
 from decoders_bench.caches.tables import (
@@ -38,14 +38,14 @@ RESULTS = Path(__file__).parents[1] / "results"
 VERDICT = "Each against the most right threshold that takes no more forwards, on the same items, by McNemar's test at 5 %:"
 
 
-def written(o: Option) -> str:
-    return f"`{o.name}={'none' if o.default is None else o.default}`"
+def shown(o: Option) -> str:
+    return f"`{o.name}={spelled(o.default)}`"
 
 
 def plug_table(kind: str) -> str:
     """All built-in plugs of a kind: name, options with defaults, what is declared, source."""
     own: list[Entry] = [e for e in entries(kind) if e.distribution == DISTRIBUTION and not e.problem]
-    rows = [[f"`{e.name}`", e.summary.replace("|", "\\|"), " ".join(map(written, e.options)), ", ".join(e.capabilities)] for e in own]
+    rows = [[f"`{e.name}`", e.summary.replace("|", "\\|"), " ".join(map(shown, e.options)), ", ".join(e.capabilities)] for e in own]
     return markdown(["name", "what it does", "options and defaults", "declares"], rows)
 
 
