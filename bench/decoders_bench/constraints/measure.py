@@ -94,7 +94,7 @@ def overhead(decoders: Sequence[str], count: int, length: int, seed: int, notify
 def fitting(generator: Generator, length: int) -> Automaton | None:
     """What the generator's constraint allows, if a text of it fits into so many tokens."""
     try:
-        return generator.constraint and generator.constraint.automaton(length)
+        return generator.constraint.automaton(length) if generator.constraint else None
     except UsageError:
         return None
 
