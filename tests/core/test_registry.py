@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Literal
 
@@ -17,8 +16,8 @@ from decoders.cli import main
 from decoders.strategies.dream import Dream
 from decoders.strategies.fast_dllm import Threshold
 from decoders.strategies.llada import LLaDA
+from decoders_bench.docs import plug_table
 
-ROOT = Path(__file__).parents[2]
 THRESHOLD = Threshold()
 
 
@@ -193,15 +192,14 @@ def test_a_default_as_it_is_spelled_makes_an_equal_plug(kind, name, option):
     assert KINDS[kind](f"{name}:{option.name}={registry.spelled(option.default)}") == KINDS[kind](name)
 
 
-def test_every_default_that_the_pages_print_makes_an_equal_plug():
-    pages = {"strategies": ROOT / "docs" / "strategies.md", "caches": ROOT / "README.md"}
-    for kind, page in pages.items():
-        rows = [[cell.strip() for cell in line.split(" | ")] for line in page.read_text().splitlines() if line.startswith("| `")]
-        for name, make in [(e.name, KINDS[kind]) for e in registry.entries(kind) if e.distribution == registry.DISTRIBUTION]:
-            (options,) = {row[2] for row in rows if row[0] == f"| `{name}`" and len(row) == 4 and row[2].startswith("`")} or {""}
-            printed = re.findall(r"`([^`]*)`", options)
-            assert len(printed) == len(registry.options(type(make(name))))
-            assert make(":".join([name, ",".join(printed)]) if printed else name) == make(name)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_default_that_a_page_prints_makes_an_equal_plug(kind):
+    for line in plug_table(kind).splitlines()[2:]:
+        name, _, options, _ = (cell.strip() for cell in line.strip("|").split(" | "))
+        plug = KINDS[kind](name.strip("`"))
+        printed = re.findall(r"`([^`]*)`", options)
+        assert len(printed) == len(registry.options(type(plug)))
+        assert KINDS[kind](":".join([name.strip("` "), ",".join(printed)]).rstrip(":")) == plug
 
 
 def test_every_default_that_list_prints_makes_an_equal_plug():
