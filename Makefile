@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PAGES := README.md docs/benchmarks.md docs/best.md docs/choosing.md docs/cli.md docs/gpu.md docs/strategies.md
+PAGES := @docs/pages.txt # the pages with generated parts
 
 .PHONY: demo test slow lint docs clean results smoke full gpu vllm plugins
 

@@ -8,7 +8,6 @@ own. A text may stand in double quotes, as JSON writes it, so that it can hold a
 from __future__ import annotations
 
 import importlib
-import json
 import re
 import sys
 import warnings
@@ -18,7 +17,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points, packages_distributions
 from typing import Any
 
-from decoders.core import SENTENCES, Cache, Decoder, Option, Part, UsageError, asks, option_named, options, suggest
+from decoders.core import SENTENCES, Cache, Decoder, Option, Part, UsageError, asks, option_named, options, suggest, written
 from decoders.errors import OldSpelling
 from decoders.presets import Preset
 from decoders.tree import DISTRIBUTION as DISTRIBUTION
@@ -109,7 +108,6 @@ def split(kind: Kind, spec: str) -> tuple[str, dict[str, str]]:
     return name, given
 
 
-_PLAIN = re.compile(r'[^\s\d+\-,()"]([^,()"\n]*[^\s,()"])?')  # a text that is not read as anything else
 _MARK = re.compile(r'"(?:[^"\\]|\\.)*"|[(),]')
 
 
@@ -132,7 +130,7 @@ def make(kind: Kind, spec: str, extra: dict[str, Any] | None = None) -> Any:
     """The plug that a spec describes; `extra` gives further options as Python values, and those of the spec win."""
     name, given = split(kind, spec)
     known = options(dataclass_named(kind, name))
-    older = {key: spelled(value, "strategies") for key, value in (extra or {}).items() if key not in known}
+    older = {key: spelled(value) for key, value in (extra or {}).items() if key not in known}
     name, given = current(kind, name, older | given)
     cls = dataclass_named(kind, name)
     values = {key: value for key, value in (extra or {}).items() if key in options(cls)}
@@ -212,25 +210,21 @@ def joined(name: str, options: dict[str, str]) -> str:
     return f"{name}:{','.join(f'{k}={v}' for k, v in options.items())}" if options else name
 
 
-def spec_of(plug: Any, kind: str = "strategies") -> str:
-    """The spec string that makes an equal plug: its name and the options that differ from their defaults."""
+def spec_of(plug: Any, kind: str | None = None) -> str:
+    """The spec string that makes an equal plug: its name and the options that differ from their defaults. `kind`: none is that of a cache
+    for caches and that of a strategy for anything else."""
+    kind = kind or ("caches" if isinstance(plug, Cache) else "strategies")
     path = f"{type(plug).__module__}:{type(plug).__qualname__}"
     if isinstance(plug, Part):
         name = type(plug).__dict__.get("name") or path
     else:
         name = next((n for n, found in table(kind).items() if found[0].value == path), path)
-    return joined(name, {f.name: spelled(x, kind) for f in fields(plug) if (x := getattr(plug, f.name)) != f.default})
+    return joined(name, {f.name: spelled(x) for f in fields(plug) if (x := getattr(plug, f.name)) != f.default})
 
 
-def spelled(value: Any, kind: str) -> str:
+def spelled(value: Any) -> str:
     """An option's value as a spec string writes it."""
-    if hasattr(value, "__dataclass_fields__"):
-        return f"({spec_of(value, kind)})"
-    if isinstance(value, tuple):
-        return "+".join(map(str, value))
-    if isinstance(value, str) and (not _PLAIN.fullmatch(value) or value.lower() in ("none", "true", "false")):
-        return json.dumps(value, ensure_ascii=False)
-    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+    return f"({spec_of(value)})" if hasattr(value, "__dataclass_fields__") else written(value)
 
 
 @dataclass(frozen=True)

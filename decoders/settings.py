@@ -66,5 +66,5 @@ def settings(decoder: str | Decoder, cache: str | Cache | None = None, guidance:
     plug, spec = (get(decoder), decoder) if isinstance(decoder, str) else (decoder, spec_of(decoder))
     if cache is None:
         cache = (unfolded(decoder)[1] if isinstance(decoder, str) else None) or "exact"
-    policy, cache_spec = (get_cache(cache), cache) if isinstance(cache, str) else (cache, spec_of(cache, "caches"))
+    policy, cache_spec = (get_cache(cache), cache) if isinstance(cache, str) else (cache, spec_of(cache))
     return Settings(plug, spec, policy, cache_spec, guidance)

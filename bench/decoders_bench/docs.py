@@ -5,48 +5,48 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from decoders.core import Option
 from decoders.models.families import FAMILIES, Family
-from decoders.registry import DISTRIBUTION, Entry, entries
-from decoders_bench.caches.tables import cache_summary, cache_tables, cache_time_table, calibration_table
-from decoders_bench.common.results import (
+from decoders.registry import DISTRIBUTION, Entry, entries, spelled
+from decoders_bench.accuracy.tables import load_cells, task_table
+from decoders_bench.areas.tables import section as areas_of
+from decoders_bench.caches.tables import (
+    cache_summary,
+    cache_tables,
+    cache_time_table,
+    calibration_table,
     load_cache_times,
     load_caches,
     load_calibration,
-    load_cells,
-    load_timings,
-    markdown,
-    percent,
-    recorded_on,
-    task_table,
-    timing_table,
 )
+from decoders_bench.common.results import markdown, percent, recorded_on
 from decoders_bench.exactness.tables import exactness_table, load_exactness
 from decoders_bench.gpu import tables as gpu
-from decoders_bench.modes.measure import load_modes
-from decoders_bench.modes.tables import mode_pairs, mode_reading, mode_tables, mode_verdicts
-from decoders_bench.peers.vllm import read as read_vllm
-from decoders_bench.peers.vllm import table as vllm_table
-from decoders_bench.quality.areas import section as areas_of
+from decoders_bench.modes.tables import load_modes, mode_pairs, mode_reading, mode_tables, mode_verdicts
+from decoders_bench.quality.rows import load as load_quality
 from decoders_bench.quality.shelf import shelf_against
 from decoders_bench.quality.summary import curves, points
-from decoders_bench.quality.summary import load as load_quality
 from decoders_bench.quality.tables import curve_table, place_table, point_table
+from decoders_bench.step_time.tables import load_timings, timing_table
+from decoders_bench.vllm.tables import load_throughput, throughput_table
 
+Rows = TypeVar("Rows")
 RESULTS = Path(__file__).parents[1] / "results"
 VERDICT = "Each against the most right threshold that takes no more forwards, on the same items, by McNemar's test at 5 %:"
 
 
-def written(o: Option) -> str:
-    return f"`{o.name}={'none' if o.default is None else o.default}`"
+def shown(o: Option) -> str:
+    return f"`{o.name}={spelled(o.default)}`"
 
 
 def plug_table(kind: str) -> str:
     """All built-in plugs of a kind: name, options with defaults, what is declared, source."""
     own: list[Entry] = [e for e in entries(kind) if e.distribution == DISTRIBUTION and not e.problem]
-    rows = [[f"`{e.name}`", e.summary.replace("|", "\\|"), " ".join(map(written, e.options)), ", ".join(e.capabilities)] for e in own]
+    rows = [[f"`{e.name}`", e.summary.replace("|", "\\|"), " ".join(map(shown, e.options)), ", ".join(e.capabilities)] for e in own]
     return markdown(["name", "what it does", "options and defaults", "declares"], rows)
 
 
@@ -87,14 +87,18 @@ def choosing_section() -> str:
     return shelf_against(points(load_quality(RESULTS / "shelf").rows))
 
 
+def recorded(name: str, load: Callable[[Path], Rows], table: Callable[[Rows], str]) -> str:
+    """The table of a file of results, below the hardware that it was measured on."""
+    path = RESULTS / name
+    return f"{recorded_on(path)}\n\n{table(load(path))}"
+
+
 def exactness_section() -> str:
-    path = RESULTS / "exactness.json"
-    return f"{recorded_on(path)}\n\n{exactness_table(load_exactness(path))}"
+    return recorded("exactness.json", load_exactness, exactness_table)
 
 
 def vllm_section() -> str:
-    path = RESULTS / "vllm.json"
-    return f"{recorded_on(path)}\n\n{vllm_table(read_vllm(path))}"
+    return recorded("vllm.json", load_throughput, throughput_table)
 
 
 def gpu_section() -> str:
@@ -124,13 +128,11 @@ def tasks_section() -> str:
 
 
 def timing_section() -> str:
-    path = RESULTS / "step-time.json"
-    return f"{recorded_on(path)}\n\n{timing_table(load_timings(path))}"
+    return recorded("step-time.json", load_timings, timing_table)
 
 
 def caches_section() -> str:
-    path = RESULTS / "caches.json"
-    return f"{recorded_on(path)}\n\n{cache_tables(load_caches(path))}"
+    return recorded("caches.json", load_caches, cache_tables)
 
 
 def caches_summary() -> str:
@@ -142,14 +144,11 @@ def calibration_section() -> str:
 
 
 def cache_time_section() -> str:
-    path = RESULTS / "cache-time.json"
-    return f"{recorded_on(path)}\n\n{cache_time_table(load_cache_times(path))}"
+    return recorded("cache-time.json", load_cache_times, cache_time_table)
 
 
 def modes_section() -> str:
-    path = RESULTS / "modes.json"
-    rows = load_modes(path)
-    return f"{recorded_on(path)}\n\n{mode_tables(rows)}\n\n{VERDICT}\n\n{mode_verdicts(rows)}"
+    return recorded("modes.json", load_modes, lambda rows: f"{mode_tables(rows)}\n\n{VERDICT}\n\n{mode_verdicts(rows)}")
 
 
 def scratchpad_section() -> str:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from decoders.registry import entries
-from decoders_bench.step_time import prepared
+from decoders_bench.step_time.measure import prepared
 
 BATCH, BLOCK, VOCAB = 4, 32, 8192
 MORE = {"candidates", "attention", "hidden_states"}

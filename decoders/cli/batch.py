@@ -58,7 +58,7 @@ def run(source: Path, target: Path, make: Callable[[], Generator], settings: dic
             decoder = generator.decoder
             if generator.reasoner:  # without what its texts do not depend on: whoever goes on may be more patient
                 decoder = replace(decoder, **{"reasoner": generator.reasoner.name})
-            plugs = {"decoder": spec_of(decoder), "cache": spec_of(generator.cache, "caches")}
+            plugs = {"decoder": spec_of(decoder), "cache": spec_of(generator.cache)}
             asked = digest({**settings, "model": generator.loaded.name, **plugs})
             done = finished(file, target, items, asked)
             failed = malformed

@@ -62,7 +62,7 @@ def described_as(e: Entry) -> dict[str, Any]:
 
 def plain(default: Any) -> Any:
     """A default as JSON can hold it; a plug becomes its spec."""
-    return default if default is None or isinstance(default, bool | int | float | str) else registry.spelled(default, "strategies")
+    return default if default is None or isinstance(default, bool | int | float | str) else registry.spelled(default)
 
 
 def written(e: Entry) -> str:
@@ -73,5 +73,5 @@ def written(e: Entry) -> str:
     for o in e.options:
         low, high = o.min is not None, o.max is not None
         bounds = f", {o.min} to {o.max}" if low and high else f", at least {o.min}" if low else f", at most {o.max}" if high else ""
-        lines.append(f"      {o.name}={registry.spelled(o.default, 'strategies')}  {o.type}{bounds}{': ' if o.help else ''}{o.help}")
+        lines.append(f"      {o.name}={registry.spelled(o.default)}  {o.type}{bounds}{': ' if o.help else ''}{o.help}")
     return "\n".join(lines)

@@ -9,7 +9,7 @@ from decoders.core.layout import begun, enter, entered, layout
 from decoders.core.loop import Eager, Row, Run, check, decode, row_of
 from decoders.core.model import Fixed, Forward, Model, ModelDefaults, Session, SessionSpec, Shape
 from decoders.core.needs import MODEL, SENTENCES, asks, candidates, memo_bytes, refuse
-from decoders.core.options import Option, Part, option, option_named, options, validate
+from decoders.core.options import Option, Part, option, option_named, options, said, validate, written
 from decoders.core.plan import Plan, Rule
 from decoders.core.pred import Attention, Pred
 from decoders.core.query import Candidates, Query, Sight, either
@@ -105,6 +105,7 @@ __all__ = [
     "refuse",
     "replay",
     "row_of",
+    "said",
     "sees_any",
     "session_spec",
     "settled_stop",
@@ -117,4 +118,5 @@ __all__ = [
     "view",
     "within_bound",
     "write",
+    "written",
 ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import MISSING, dataclass, field, fields
+import re
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
@@ -68,11 +69,11 @@ class Option:
             return
         if self.choices:
             if value not in self.choices:
-                raise UsageError(f"{owner}: {self.name} must be one of {', '.join(map(str, self.choices))}, not {value!r}")
+                raise UsageError(f"{owner}: {self.name} must be one of {', '.join(map(str, self.choices))}, not {said(value)}")
             return
         allowed = (*self.types, int) if float in self.types else self.types
         if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in self.types):
-            raise UsageError(f"{owner}: {self.name} must be {self.type}, not {value!r}")
+            raise UsageError(f"{owner}: {self.name} must be {self.type}, not {said(value)}")
         if isinstance(value, int | float) and not isinstance(value, bool):
             low = self.min is not None and not value >= self.min
             high = self.max is not None and not value <= self.max
@@ -106,13 +107,32 @@ def _quoted(owner: str, text: str) -> Any:
 
 
 def _ids(text: str) -> tuple[int, ...]:
-    return tuple(map(int, text.split("+")))
+    return tuple(map(int, text.split("+"))) if text else ()
 
 
 def _bool(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise ValueError(text)
     return text.lower() == "true"
+
+
+_PLAIN = re.compile(r'[^\s\d+\-,()"]([^,()"\n]*[^\s,()"])?')  # a text that is not read as anything else
+
+
+def written(value: Any) -> str:
+    """A value that is no plug, as a spec string writes it: what `Option.parse` reads as an equal one."""
+    if isinstance(value, tuple):
+        return "+".join(map(str, value))
+    if isinstance(value, str) and (not _PLAIN.fullmatch(value) or value.lower() in ("none", "true", "false")):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
+def said(value: Any) -> str:
+    """A value that is wrong, as a message says it: token ids as they are written, a plug by its kind, and else as Python does."""
+    if is_dataclass(value):
+        return type(value).__name__
+    return (written(value) or "nothing") if isinstance(value, tuple) else repr(value)
 
 
 @cache

@@ -10,12 +10,14 @@ import torch
 from click.testing import CliRunner
 
 from decoders import UsageError
-from decoders_bench.cli import bench, chosen
-from decoders_bench.common.evaluate import Cell, Job, evaluate
-from decoders_bench.common.results import document, load_cells, load_timings, record, save, task_table, timing_table
+from decoders_bench.accuracy.measure import Cell, Job, evaluate
+from decoders_bench.accuracy.tables import load_cells, task_table
+from decoders_bench.cli import bench
+from decoders_bench.common.results import document, record, save
 from decoders_bench.common.statistics import wilson
-from decoders_bench.step_time import Timing, time_step
-from decoders_bench.tasks import TASKS, items
+from decoders_bench.step_time.measure import Timing, time_step
+from decoders_bench.step_time.tables import load_timings, timing_table
+from decoders_bench.tasks import TASKS, chosen, items
 
 
 def run(*args):

@@ -10,9 +10,11 @@ import pytest
 from click.testing import CliRunner
 
 from decoders import UsageError
+from decoders_bench.areas.measure import RESAMPLES, areas, measured, pairs, resampled, save, shared
+from decoders_bench.areas.tables import section
 from decoders_bench.cli import bench
-from decoders_bench.quality.areas import RESAMPLES, areas, measured, pairs, resampled, save, section, shared
-from decoders_bench.quality.summary import Row, Run, curves, points
+from decoders_bench.quality.rows import Row, Run
+from decoders_bench.quality.summary import curves, points
 
 
 def rows(curve: str, value: float, share: float, nfe: int, items: int = 60, rungs: tuple[str, ...] = ("easy", "hard")) -> list[Row]:
@@ -25,8 +27,8 @@ def rows(curve: str, value: float, share: float, nfe: int, items: int = 60, rung
                 cell = f"{name}{rung}{template}"
                 spent = {"nfe": nfe, "tokens": 20, "positions": 100, "seconds": 0.1}
                 said = {"answer": "", "output": "", "prompt": "", "expected": ""}
-                where = ("nano", name, curve, "x", value, "exact", "chain", rung, template, 0, None)
-                out.append(Row(cell, i, *where, right=right, **said, **spent))
+                how = ("nano", name, curve, "x", value, "exact", None)
+                out.append(Row(*how, "chain", rung, template, 0, cell, i, right=right, **said, **spent))
     return out
 
 

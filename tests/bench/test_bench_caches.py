@@ -15,13 +15,24 @@ from decoders.caches.entropycache import EntropyCache
 from decoders.models.adapter import TransformersModel
 from decoders_bench.caches.calibrate import NEVER, Sweep, Tried, best_tau, pooled, sweep
 from decoders_bench.caches.measure import LENGTHS, Job, Measured, jobs_for, measure, mixed
-from decoders_bench.caches.tables import cache_summary, cache_table, cache_tables, cache_time_table, calibration_table, pays, reading
+from decoders_bench.caches.tables import (
+    cache_summary,
+    cache_table,
+    cache_tables,
+    cache_time_table,
+    calibration_table,
+    load_cache_times,
+    load_caches,
+    load_calibration,
+    pays,
+    reading,
+)
 from decoders_bench.caches.timing import PLAIN, SHAPES, Once, Run, Timed, build, recording, time_caches, undisturbed
 from decoders_bench.cli import bench
 from decoders_bench.common.outcome import Outcome, agreeing, decode_items, hit_rate, lost_and_won, padded
 from decoders_bench.common.plain import even, plain_decode, see_both_ways
 from decoders_bench.common.replay import Recording, Replayed, ReplayedEntropyCache, record
-from decoders_bench.common.results import load_cache_times, load_caches, load_calibration, save
+from decoders_bench.common.results import save
 from decoders_bench.common.statistics import mcnemar
 from decoders_bench.docs import RESULTS
 from decoders_bench.tasks import TASKS, items

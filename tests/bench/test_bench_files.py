@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from decoders import UsageError, registry
 from decoders.cli import main
-from decoders_bench.quality.summary import load
+from decoders_bench.quality.rows import load
 from decoders_bench.tasks import TASKS, items, split_of, task_of
 from decoders_bench.tasks.files import GSM8K, MBPP, HumanEval, Math500, boxed, normal
 from decoders_bench.tasks.parallel import Copy, Replace, Reverse, Sort

@@ -15,19 +15,20 @@ from random import Random
 
 import pytest
 from click.testing import CliRunner
-from deadly_jobs import always_dies, dies_once
 
 from decoders import Generator, UsageError
 from decoders.cli import main
-from decoders_bench.common.evaluate import loaded
+from decoders_bench.common.models import loaded
 from decoders_bench.common.statistics import clustered, difference, mcnemar, paired_difference, wilson
 from decoders_bench.common.workers import spread
 from decoders_bench.quality.grid import Grid
 from decoders_bench.quality.journal import Journal
+from decoders_bench.quality.rows import Row, lines, load
 from decoders_bench.quality.runner import decode, jobs_of, key, measure
-from decoders_bench.quality.summary import Row, area, compare, curves, holm, kept, lines, load, pareto, points, summarise
+from decoders_bench.quality.summary import area, compare, curves, holm, kept, pareto, points, summarise
 from decoders_bench.quality.tables import against
 from decoders_bench.tasks import task_of
+from support.deadly_jobs import always_dies, dies_once
 
 ROOT = Path(__file__).parents[2]
 SMALL = Grid(
@@ -327,7 +328,7 @@ def test_workers_that_die_again_and_again_end_the_run_with_one_line():
 def test_a_worker_does_not_outlive_a_parent_that_is_killed(tmp_path):
     code = (
         "import sys; from pathlib import Path; sys.path.insert(0, 'tests'); from decoders_bench.common.workers import spread\n"
-        "from deadly_jobs import sleeps\n"
+        "from support.deadly_jobs import sleeps\n"
         f"if __name__ == '__main__': spread(sleeps, [Path({str(tmp_path / 'pid')!r})], 1, print)"
     )
     (tmp_path / "parent.py").write_text(code)

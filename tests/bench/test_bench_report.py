@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
-from quality_runs import NASTY, SWEEPS, row, rows, trace, write_run
 
 from decoders import UsageError
 from decoders.cli import main
@@ -20,6 +19,7 @@ from decoders_bench.report.findings import findings, flipped, headline
 from decoders_bench.report.gather import gather
 from decoders_bench.report.page import embedded, page
 from decoders_bench.report.view import view, views
+from support.quality_runs import NASTY, SWEEPS, row, rows, trace, write_run
 
 
 def invoke(*args):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from decoders_bench.step_time import prepared
+from decoders_bench.step_time.measure import prepared
 
 ROOT = Path(__file__).parents[2]
 SMALL = ("-q", "-p", "no:cacheprovider", "--benchmark-max-time", "0.01", "--benchmark-min-rounds", "1")

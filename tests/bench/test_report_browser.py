@@ -7,11 +7,11 @@ import time
 from collections import Counter
 
 import pytest
-from quality_runs import NASTY, rows, write_run
 
 from decoders_bench.report.document import document
 from decoders_bench.report.gather import gather
 from decoders_bench.report.page import page
+from support.quality_runs import NASTY, rows, write_run
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -39,6 +38,7 @@ from decoders.models.guidance import Guided
 from decoders.registry import entries
 from decoders.testing.toy import ToyModel
 from decoders_bench.golden.models import purify
+from support.networks import network
 
 STRATEGIES = ["gemma:block_steps=6" if e.name == "gemma" else e.name for e in entries("strategies")]  # 48 forwards a window otherwise
 CACHES = [e.name for e in entries("caches")]

@@ -410,7 +410,7 @@ def test_list_for_people_names_everything():
     for kind in ("strategies", "caches", "presets", "models"):
         for e in registry.entries(kind):
             assert f"  {e.name}  (" in text
-            assert all(f"{o.name}={registry.spelled(o.default, kind)}" in text for o in e.options)
+            assert all(f"{o.name}={registry.spelled(o.default)}" in text for o in e.options)
 
 
 def test_list_states_the_size_of_the_store():

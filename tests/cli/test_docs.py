@@ -11,14 +11,21 @@ import pytest
 from decoders.registry import DISTRIBUTION, entries
 
 ROOT = Path(__file__).parents[2]
-PAGES = (ROOT / "Makefile").read_text().partition("PAGES := ")[2].partition("\n")[0].split()
-"""What the Makefile has cog write."""
+PAGES = (ROOT / "docs" / "pages.txt").read_text().split()
+"""What cog writes."""
 
 
 @pytest.mark.slow
 def test_the_generated_parts_of_the_readme_are_current():
     done = subprocess.run([sys.executable, "-m", "cogapp", "--check", *PAGES], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_page_with_a_generated_part_is_checked_before_every_commit():
+    generated = set(ROOT.glob("*.md")) | set((ROOT / "docs").glob("*.md"))
+    assert {ROOT / page for page in PAGES} == {p for p in generated if "[[[end]]]" in p.read_text() and "[[[cog" in p.read_text()}
+    for file in (".pre-commit-config.yaml", "Makefile"):
+        assert "@docs/pages.txt" in (ROOT / file).read_text()
 
 
 def test_every_built_in_stands_in_the_readme_and_on_its_page():

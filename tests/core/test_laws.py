@@ -7,7 +7,6 @@ from typing import ClassVar
 
 import pytest
 import torch
-from conftest import DEAR
 
 from decoders import Blocks, Decoder, Pred, State, UsageError, decode, first_run, get, get_cache
 from decoders.core import Around, Exact, Plan
@@ -17,6 +16,7 @@ from decoders.testing import LAWS, check
 from decoders.testing.bad import CONTROLS, Fair
 from decoders.testing.engine import Engine, Request
 from decoders.testing.toy import ToyModel
+from support.laws import DEAR
 
 STRATEGIES = [e.name for e in entries("strategies")]
 OPTIONS = [

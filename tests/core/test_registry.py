@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from types import SimpleNamespace
 from typing import Literal
 
 import pytest
+from click.testing import CliRunner
 
 from decoders import Decoder, Pred, State, UsageError, get, get_cache, option, registry, spec_of
+from decoders.cli import main
 from decoders.strategies.dream import Dream
 from decoders.strategies.fast_dllm import Threshold
 from decoders.strategies.llada import LLaDA
+from decoders_bench.docs import plug_table
 
 THRESHOLD = Threshold()
 
@@ -173,3 +177,48 @@ def test_every_built_in_names_its_source_and_describes_itself():
             assert entry.source, entry.name
             assert entry.summary, entry.name
             assert all(o.help for o in entry.options), entry.name
+
+
+# --- what is printed can be typed ------------------------------------------------------------------------
+
+KINDS = {"strategies": get, "caches": get_cache}
+OPTIONS = [
+    pytest.param(kind, e.name, o, id=f"{kind}-{e.name}-{o.name}") for kind in KINDS for e in registry.entries(kind) for o in e.options
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "option"), OPTIONS)
+def test_a_default_as_it_is_spelled_makes_an_equal_plug(kind, name, option):
+    assert KINDS[kind](f"{name}:{option.name}={registry.spelled(option.default)}") == KINDS[kind](name)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_default_that_a_page_prints_makes_an_equal_plug(kind):
+    for line in plug_table(kind).splitlines()[2:]:
+        name, _, options, _ = (cell.strip() for cell in line.strip("|").split(" | "))
+        plug = KINDS[kind](name.strip("`"))
+        printed = re.findall(r"`([^`]*)`", options)
+        assert len(printed) == len(registry.options(type(plug)))
+        assert KINDS[kind](":".join([name.strip("` "), ",".join(printed)]).rstrip(":")) == plug
+
+
+def test_every_default_that_list_prints_makes_an_equal_plug():
+    text = CliRunner().invoke(main, ["list", "strategies"]).stdout
+    for paragraph in re.split(r"\n(?=  \S)", text)[1:]:
+        name = paragraph.split()[0]
+        printed = [line.split("  ")[3] for line in paragraph.splitlines() if re.match(r"      \w+=", line)]
+        assert len(printed) == len(registry.options(type(get(name))))
+        assert get(f"{name}:{','.join(printed)}" if printed else name) == get(name)
+
+
+@pytest.mark.parametrize(
+    ("message", "given"),
+    [
+        ("Frontier: w must be int, not Threshold", {"w": get("threshold")}),
+        ("Frontier: w must be int, not 1\\+2", {"w": (1, 2)}),
+        ("Frontier: w must be int, not nothing", {"w": ()}),
+    ],
+)
+def test_a_wrong_value_is_told_as_a_spec_would_write_it(message, given):
+    with pytest.raises(UsageError, match=f"^{message}$"):
+        get("frontier", **given)

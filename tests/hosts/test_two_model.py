@@ -18,7 +18,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from checkpoints import EOS, EXTRA, MASK, VOCAB, Recipe, write_json, write_tokenizer
 from click.testing import CliRunner
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.utils import logging
@@ -34,8 +33,9 @@ from decoders.reasoning.local import Local
 from decoders.reasoning.patience import retry_after
 from decoders.reasoning.reasoner import reasoner_of
 from decoders.text.records import KEYS
+from support.checkpoints import EOS, EXTRA, MASK, VOCAB, Recipe, write_json, write_tokenizer
 
-SERVER = Path(__file__).parents[1] / "openai_server.py"
+SERVER = Path(__file__).parents[1] / "support" / "openai_server.py"
 DECODERS = str(Path(sys.executable).parent / "decoders")
 MORE = ["reasoning", "reasoning_tokens", "reasoning_seconds", "reasoning_finish_reason", "reasoner"]
 QUICK = "wait=0.001"

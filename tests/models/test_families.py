@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 import torch
-from checkpoints import EOS, EXTRA, MASK, RECIPES, TEXT, VOCAB, llada2_weights, write
 from click.testing import CliRunner
 from torch import Tensor, nn
 
@@ -25,6 +24,7 @@ from decoders.models import families
 from decoders.models.loaded import Loaded
 from decoders.models.source import Checkpoint, load_model, source_of
 from decoders_bench.golden.models import purify
+from support.checkpoints import EOS, EXTRA, MASK, RECIPES, TEXT, VOCAB, llada2_weights, write
 
 SHIFTED = ("dream", "fast_dllm_v2")
 BLOCKS = {"sdar": 4, "sdar_moe": 4, "fast_dllm_v2": 32, "llada2": 32}

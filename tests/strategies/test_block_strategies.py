@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import BY_COST
 from torch import Tensor
 
 from decoders import Blocks, Decoder, Pred, State, decode, get, get_cache
@@ -25,6 +24,7 @@ from decoders_bench.golden.models import Models
 from decoders_bench.golden.references import llada2, llada2_job, sdar, sdar_job
 from decoders_bench.golden.steps import state
 from decoders_bench.golden.trajectory import free
+from support.laws import BY_COST
 
 SHARED = Path(os.environ.get("DECODERS_GOLDEN", Path(__file__).parents[3] / "shared" / "golden"))
 golden = pytest.mark.skipif(not SHARED.is_dir(), reason=f"there is no {SHARED}; set DECODERS_GOLDEN to the golden data")

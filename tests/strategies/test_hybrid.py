@@ -8,7 +8,6 @@ from typing import ClassVar
 import pytest
 import torch
 from click.testing import CliRunner
-from conftest import BY_COST
 
 from decoders import Blocks, Decoder, Generator, Pred, State, UsageError, decode, get, get_cache, spec_of
 from decoders.cli import main
@@ -20,6 +19,7 @@ from decoders.models.source import load_model
 from decoders.strategies.hybrid import Hybrid
 from decoders.testing.toy import ToyModel
 from decoders_bench.tasks import TASKS, items
+from support.laws import BY_COST
 
 MASK = 23
 ROWS = [[1, 2, 3], [4], [5, 6, 7, 8, 9, 0, 1]]

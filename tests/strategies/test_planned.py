@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
-from conftest import BY_COST
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import BertConfig, BertForMaskedLM, Qwen3Config, Qwen3ForCausalLM
@@ -38,6 +37,7 @@ from decoders.strategies.planned import Planned
 from decoders.strategies.spans import promised
 from decoders.testing.oracle import Oracle
 from decoders.testing.toy import ToyModel, ToySession
+from support.laws import BY_COST
 
 LITTLE = "planned:promise=1+2,span=3+4,sync=5,digits=6+7+8,scale=1.5,spans=2"
 SPECS = [LITTLE, f"{LITTLE},temperature=1.0,answer=(llada:steps=6)", f"{LITTLE},answer=(frontier:w=2)"]

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
-from conftest import BY_COST
 from torch import Tensor
 
 from decoders import Blocks, Generator, Pred, State, UsageError, decode, first_run, get, get_cache, spec_of
@@ -36,6 +35,7 @@ from decoders_bench.golden import speculation
 from decoders_bench.golden.cases import MismatchError, read
 from decoders_bench.golden.models import Models
 from decoders_bench.golden.steps import state
+from support.laws import BY_COST
 
 SHARED = Path(os.environ.get("DECODERS_GOLDEN", Path(__file__).parents[3] / "shared" / "golden"))
 ORACLE, TOY = Oracle(), ToyModel(vocab=24, mask_id=23, block_causal=True, sharp=16.0)

@@ -20,7 +20,7 @@ from itertools import takewhile
 
 from decoders import Cache, Generator
 from decoders.caches.entropycache import EntropyCache
-from decoders_bench.common.evaluate import loaded
+from decoders_bench.common.models import loaded
 from decoders_bench.common.outcome import Outcome, agreeing, decode_items, hit_rate, lost_and_won
 from decoders_bench.common.statistics import mcnemar
 from decoders_bench.common.workers import spread
@@ -96,7 +96,7 @@ def sweep(job: Sweep) -> list[Tried]:
         return [x for part in parts for x in decode_items(run, part, length=length, block=job.block).outcomes]
 
     def mean(made: Sequence[Outcome], name: str) -> float:
-        return sum(getattr(x, name) for x in made) / job.n
+        return float(sum(getattr(x, name) for x in made)) / job.n
 
     none, out = under("none"), []
     for k in job.ks:

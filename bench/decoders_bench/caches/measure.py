@@ -11,10 +11,11 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from decoders import Generator, get
 from decoders.core import options
-from decoders_bench.common.evaluate import loaded
+from decoders_bench.common.models import loaded
 from decoders_bench.common.outcome import Batch, Clock, agreeing, decode_items, hit_rate, lost_and_won
 from decoders_bench.common.workers import spread
 from decoders_bench.tasks import TASKS, Item, items
@@ -179,9 +180,10 @@ def jobs_for(
     for rows in (LENGTHS[x] for x in lengths):
         changed = replace(rows, alone=alone or rows.alone, batched=batched or rows.batched)
         for decoder in decoders or ("threshold:tau=0.9", rows.budget):
+            cls: Any = type(get(decoder))
             if caches:
                 out.append(Job(changed, decoder, tuple(caches), seed=seed, clock=clock))
-            if blocks and "steps" not in options(type(get(decoder))):
+            if blocks and "steps" not in options(cls):
                 out.append(Job(changed, decoder, tuple(blocks), "nano:attention=block", seed, clock))
     return out
 

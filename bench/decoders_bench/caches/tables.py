@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from math import floor
+from operator import attrgetter
+from pathlib import Path
 
 from decoders_bench.caches.calibrate import NEVER, Tried, best_tau, pooled
 from decoders_bench.caches.measure import TOGETHER, Measured
-from decoders_bench.caches.timing import Timed
-from decoders_bench.common.results import markdown, percent
+from decoders_bench.caches.timing import Run, Timed
+from decoders_bench.common.outcome import CLOCK_TEXT
+from decoders_bench.common.results import markdown, percent, rows_of
 from decoders_bench.common.statistics import mcnemar, wilson
 
-CLOCK_TEXT = {"wall": "wall time", "cpu": "CPU time of one thread, which is the wall time of an idle core"}
 MARGIN = 0.1
 """A difference in time below this share is none."""
+
+
+def load_caches(path: Path) -> list[Measured]:
+    return [Measured(**{**row, "tasks": tuple(row["tasks"])}) for row in rows_of(path)]
+
+
+def load_calibration(path: Path) -> list[Tried]:
+    return [Tried(**row) for row in rows_of(path)]
+
+
+def load_cache_times(path: Path) -> list[Timed]:
+    return [Timed(**{**row, "run": Run(**row["run"])}) for row in rows_of(path)]
 
 
 def share(x: float) -> str:
@@ -84,9 +98,8 @@ def reading(rows: Sequence[Measured]) -> list[str]:
     """What a table shows, in sentences."""
     none, others = rows[0], rows[1:]
     out = []
-    for word, ratio in (("One by one", lambda m: m.ratio_alone), ("In batches", lambda m: m.ratio_batched)):
-        saved: Callable[[Measured], bool] = lambda m, ratio=ratio: ratio(m) < 1 - MARGIN
-        good, bad = names(filter(saved, others)), names(m for m in others if not saved(m))
+    for word, ratio in (("One by one", attrgetter("ratio_alone")), ("In batches", attrgetter("ratio_batched"))):
+        good, bad = (names(m for m in others if (ratio(m) < 1 - MARGIN) is saved) for saved in (True, False))
         out.append(f"{word}, time is saved by {good or 'no cache'}{f'; not by {bad}' if bad and good else ''}.")
     widest = max(others, key=lambda m: m.padded, default=none)
     if widest.padded > 1 + MARGIN:

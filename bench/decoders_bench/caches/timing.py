@@ -172,4 +172,5 @@ def timed(run: Run, net: PreTrainedModel, way: str, own: Sequence[Once], plain: 
 
 def undisturbed(own: Sequence[Once]) -> float:
     """Seconds from prompt to text, by every step's median."""
-    return sum(map(statistics.median, zip(*(o.steps for o in own), strict=True))) / 1e3
+    medians: list[float] = [statistics.median(same) for same in zip(*(o.steps for o in own), strict=True)]
+    return sum(medians) / 1e3

@@ -19,6 +19,7 @@ from decoders_bench.tasks import TASKS, Item
 Clock = Literal["wall", "cpu"]
 """`cpu`: the time that the process was given of one thread, which is the wall time of an idle core; for a machine that others use too."""
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+CLOCK_TEXT = {"wall": "wall time", "cpu": "CPU time of one thread, which is the wall time of an idle core"}
 
 
 @dataclass(frozen=True)

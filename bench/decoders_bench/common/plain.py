@@ -19,7 +19,7 @@ def see_both_ways(model: PreTrainedModel, both: bool = True) -> None:
     scaled_dot_product_attention, or to the left alone again; our own runs give a mask, and do not notice."""
     for module in model.modules():
         if hasattr(module, "is_causal"):
-            module.is_causal = not both
+            setattr(module, "is_causal", not both)  # noqa: B010 -- a flag of transformers' attention, and no submodule
 
 
 @torch.inference_mode()

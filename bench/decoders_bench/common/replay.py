@@ -19,7 +19,7 @@ from decoders.caches.entropycache import EntropyCache
 from decoders.core import Canvas, only, refresh, top
 from decoders.models.loaded import Loaded
 from decoders.stats.constants import constant
-from decoders_bench.common.evaluate import loaded
+from decoders_bench.common.models import loaded
 from decoders_bench.tasks import TASKS, items
 
 RECORDED = (("chain", "hard"), ("answer_first", "hard"), ("sudoku", "hard"), ("ledger", "easy"))

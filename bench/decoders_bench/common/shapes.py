@@ -13,9 +13,6 @@ from decoders import UsageError
 from decoders.models.adapter import TransformersModel
 from decoders.models.families import FAMILIES, Family
 
-TINY = {"hidden": 64, "layers": 2, "inner": 192, "vocab": 1024}
-"""What a shape is scaled to for a dry run."""
-
 
 @dataclass(frozen=True)
 class Shape:
@@ -49,9 +46,9 @@ class Shape:
         return self.of.attentions[0] == "block"
 
     def tiny(self) -> Shape:
-        """The same family with as good as nothing in it, grouped queries kept."""
+        """The same family with as good as nothing in it, grouped queries kept: for a dry run."""
         grouped = self.kv_heads not in (None, self.heads)
-        return replace(self, **TINY, heads=4 if grouped else 2, kv_heads=2)
+        return replace(self, hidden=64, layers=2, inner=192, vocab=1024, heads=4 if grouped else 2, kv_heads=2)
 
 
 _FULL = {
@@ -77,7 +74,7 @@ def scaled(name: str, layers: int | None = None) -> Shape:
 
 def build(shape: Shape, device: str, dtype: torch.dtype, positions: int) -> PreTrainedModel:
     """Random weights, made on the device; the class of transformers that the family is run by."""
-    native = getattr(transformers, shape.of.native)
+    native: Any = getattr(transformers, shape.of.native)
     own: dict[str, Any] = {"head_dim": shape.head_dim} if native.config_class.__name__ == "Qwen3Config" else {}
     config = native.config_class(
         hidden_size=shape.hidden, num_hidden_layers=shape.layers, num_attention_heads=shape.heads,
@@ -89,9 +86,10 @@ def build(shape: Shape, device: str, dtype: torch.dtype, positions: int) -> PreT
     torch.set_default_dtype(dtype)
     try:
         with torch.device(device):
-            return native(config).eval()
+            net: PreTrainedModel = native(config).eval()
     finally:
         torch.set_default_dtype(before)
+    return net
 
 
 def adapted(shape: Shape, net: PreTrainedModel) -> TransformersModel:

@@ -45,7 +45,7 @@ def disagreements(a: Sequence[bool], b: Sequence[bool]) -> tuple[int, int]:
 def mcnemar(lost: int, won: int) -> float:
     """The two-sided exact p-value that items lost and items won are equally likely (McNemar 1947, Psychometrika 12:153)."""
     n, k = lost + won, min(lost, won)
-    return min(1.0, 2 * sum(comb(n, i) for i in range(k + 1)) / 2**n)
+    return min(1.0, 2 * sum(comb(n, i) for i in range(k + 1)) / (1 << n))
 
 
 def paired_difference(gains: Sequence[float], z: float = Z) -> tuple[float, float]:

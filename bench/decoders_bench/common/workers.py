@@ -3,6 +3,7 @@ again, and a job has one result whatever happens."""
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Callable, Iterable, Sequence
@@ -84,11 +85,11 @@ def spread_on_ray(
         raise UsageError("--ray needs ray: pip install 'dllm-decoders[bench]'") from None
     where: dict[str, Any] = {"address": address} if address else {"address": "local", "num_cpus": workers, "include_dashboard": False}
     try:
-        ray.init(log_to_driver=False, logging_level="ERROR", **where)
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **where)
     except (ConnectionError, ValueError, RuntimeError) as e:
         raise UsageError(f"no Ray cluster at {address or 'this machine'}: {str(e).splitlines()[0]}") from None
     try:
-        remote = ray.remote(num_cpus=1, max_retries=RETRIES)(on_one_thread)
+        remote: Any = ray.remote(num_cpus=1, max_retries=RETRIES)(on_one_thread)
         todo = list(jobs)
         waiting = {remote.remote(work, job): i for i, job in enumerate(todo)}
         results: dict[int, Result] = {}

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import click
 
-from decoders_bench.common.options import emit, json_option, progress
+from decoders_bench.common.options import decoders_option, emit, json_option, output_option, seed_option, tracked
 
 
 @click.command("constraints")
-@click.option("-d", "--decoder", "decoders", multiple=True, help="repeat for more  [default: threshold:tau=0.5, llada, llada2]")
+@decoders_option(told="threshold:tau=0.5, llada, llada2")
 @click.option("-n", "--schemas", "n", default=50, show_default=True, type=click.IntRange(1), help="random JSON schemas")
 @click.option("--timed", default=8, show_default=True, type=click.IntRange(0), help="schemas of which the time is taken, on nano")
 @click.option("--length", default=48, show_default=True, type=click.IntRange(8), help="positions of the canvas whose time is taken")
-@click.option("--seed", default=0, show_default=True)
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="write the results here as JSON")
+@seed_option
+@output_option
 @json_option
 def constraints(decoders: tuple[str, ...], n: int, timed: int, length: int, seed: int, output: Path | None, as_json: bool) -> None:
     """Random JSON schemas, nested up to three deep: how many texts of a model that would write anything are valid under them, and what
@@ -31,10 +31,9 @@ def constraints(decoders: tuple[str, ...], n: int, timed: int, length: int, seed
     specs = decoders or DECODERS
     for spec in specs:
         get(spec)
-    with progress() as bar:
-        line = bar.add_task("texts", total=len(specs) * (n + timed))
-        rows = validity(specs, n, seed, lambda: bar.advance(line))
-        times = overhead(specs, timed, length, seed, lambda: bar.advance(line)) if timed else []
+    with tracked("texts", len(specs) * (n + timed)) as advance:
+        rows = validity(specs, n, seed, advance)
+        times = overhead(specs, timed, length, seed, advance) if timed else []
     if output:
         save_tables(output, {"validity": rows, "overhead": times})
     click.echo(f"{hardware()}\n\n{validity_table(rows)}" + (f"\n\n{overhead_table(times)}" if times else ""))

@@ -56,7 +56,7 @@ def validity(decoders: Sequence[str], count: int, seed: int, notify: Callable[[]
         drawn.append((*draw(rng), rng.randint(0, 12)))
     out = []
     for spec in decoders:
-        found = []
+        found: list[tuple[bool, int, int]] = []
         for i, (schema, automaton, shortest, more) in enumerate(drawn):
             length = shortest + more
             row = decode(toy(), Constrained(get(spec), automaton, length), [[1, 2]], length=length, seed=i)[0]
@@ -73,7 +73,8 @@ def overhead(decoders: Sequence[str], count: int, length: int, seed: int, notify
     loaded = Generator("nano").loaded
     out = []
     for spec in decoders:
-        rng, free, found = Random(seed), Generator(loaded, spec), []
+        rng, free = Random(seed), Generator(loaded, spec)
+        found: list[tuple[int, float, float, float]] = []
         with tempfile.TemporaryDirectory() as folder:
             while len(found) < count:
                 path = Path(folder) / "schema.json"
@@ -93,7 +94,7 @@ def overhead(decoders: Sequence[str], count: int, length: int, seed: int, notify
 def fitting(generator: Generator, length: int) -> Automaton | None:
     """What the generator's constraint allows, if a text of it fits into so many tokens."""
     try:
-        return generator.constraint and generator.constraint.automaton(length)
+        return generator.constraint.automaton(length) if generator.constraint else None
     except UsageError:
         return None
 

@@ -26,5 +26,5 @@ def overhead_table(rows: Sequence[Overhead]) -> str:
 
 def constraints_section(path: Path) -> str:
     found = json.loads(path.read_text())
-    validity, overhead = ([cls(**row) for row in found[key]] for key, cls in (("validity", Validity), ("overhead", Overhead)))
+    validity, overhead = [Validity(**row) for row in found["validity"]], [Overhead(**row) for row in found["overhead"]]
     return f"{found['hardware']}\n\n{validity_table(validity)}\n\n{overhead_table(overhead)}"

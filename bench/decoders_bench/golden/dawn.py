@@ -47,7 +47,7 @@ class Telling(TransformersModel):
             states, _ = self.states(tokens, column.expand_as(tokens), (column < f.until[:, :-1, None]))
             best = self.head(states).double().softmax(-1).amax(-1)
             self.seen.sure = torch.nn.functional.pad(best, (0, 1))
-            self.seen.blank = f.tokens == self.mask_id
+            self.seen.blank = torch.eq(f.tokens, self.mask_id or 0)
             return inner(f)
 
         return forward

@@ -119,6 +119,8 @@ class PromptDrawn(TransformersModel):
 
 def in_pairs(job: Job, planned: int) -> Job:
     """The job with the canvas before each planner's forward too: there the denoiser's forward has changed nothing yet."""
-    start = [[*p, *[job.model.mask_id] * job.length] for p in job.prompts]
+    mask = job.model.mask_id
+    assert mask is not None
+    start = [[*p, *[mask] * job.length] for p in job.prompts]
     before = [start, *job.canvases[:-1]]
-    return replace(job, nfe=job.nfe + planned, canvases=[c for pair in zip(before, job.canvases, strict=True) for c in pair])
+    return replace(job, nfe=job.nfe + planned, canvases=[c for old, new in zip(before, job.canvases, strict=True) for c in (old, new)])

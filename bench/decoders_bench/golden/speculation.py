@@ -123,7 +123,7 @@ def run(case: Case, models: Models, decoder: ToldS2D2 | ToldEditing, forwards: i
         p, verify = forward(f), bool(f.phase)
         span, told = first_run(s.open)[0].nonzero().flatten().tolist(), plan
         if verify:
-            numbers = next(draws, [])
+            numbers: list[float] = next(draws, [])
             if len(numbers) != len(span):
                 raise MismatchError(f"the reference verifies {len(numbers)} positions and ours {len(span)}", k)
             told = replace(plan, decoder=replace(decoder, draws=torch.tensor([numbers], dtype=torch.float64)))

@@ -57,7 +57,7 @@ def train_for(out: Path, earlier: Path, deadline: float, rehearse: bool) -> bool
     if not (out / "checkpoint.json").exists() and (earlier / "checkpoint.json").exists():
         shutil.copytree(earlier, out, dirs_exist_ok=True)
     out.mkdir(parents=True, exist_ok=True)
-    small = {"positions": 300, "widest": 300, "hidden": 32, "layers": 1, "heads": 2, "inner": 32, "save_every": 4, "steps": 8}
+    small: dict[str, Any] = {"positions": 300, "widest": 300, "hidden": 32, "layers": 1, "heads": 2, "inner": 32, "save_every": 4, "steps": 8}
     plan = Plan(str(out), device="cpu", **small) if rehearse else Plan(str(out), device="cuda")
     run = Run(plan, 0)
     say(f"{run.step} of {plan.steps} steps are done; {deadline - time.monotonic():.0f} s")

@@ -97,7 +97,8 @@ class Models:
 
     def __init__(self, scale: Scale, ledger: Ledger, recordings: Recordings) -> None:
         self.scale, self.ledger, self.recordings = scale, ledger, recordings
-        self.shape, self.held = "", None
+        self.shape = ""
+        self.held: Bench | None = None
 
     def bench(self, case: Case) -> Bench:
         if self.held is None or self.shape != case.model:

@@ -75,7 +75,7 @@ def tests(rows: dict[str, Any]) -> str:
 def kernel_table(rows: dict[str, Any]) -> str:
     """A line a size, a column a question: microseconds, and the share of what a copy moves in that time."""
     found = {tuple(key.split("/")[1:]): row for key, row in rows.items() if key.startswith("kernel/")}
-    sizes, asked = (list(dict.fromkeys(x)) for x in (((k[0], k[1]) for k in found), (k[2] for k in found)))
+    sizes, asked = list(dict.fromkeys((k[0], k[1]) for k in found)), list(dict.fromkeys(k[2] for k in found))
 
     def cell(size: tuple[str, ...], what: str) -> str:
         row, copy = found.get((*size, what)), found.get((*size, "copy"))

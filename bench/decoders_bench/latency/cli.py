@@ -13,7 +13,7 @@ DECODERS = ("llada", "threshold:tau=0.9")
 CACHES = ("none", "dual")
 
 
-class Numbers(click.ParamType):
+class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
     """Numbers of at least 1 between commas."""
 
     name = "N,N,..."

@@ -181,7 +181,10 @@ class Bench:
     def measure(self, case: Case, repeats: int) -> Latency:
         """Raises `UsageError` for what cannot be decoded."""
         work, graph = self.work(case), self.graph if case.graph else None
-        run = lambda: self.once(work, self.clock(case), case.poll, graph)
+
+        def run() -> Once:
+            return self.once(work, self.clock(case), case.poll, graph)
+
         run()
         forget_peak(self.device)
         plainly = [run() for _ in range(repeats)]
@@ -245,7 +248,8 @@ class Bench:
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
             work()
             torch.cuda.synchronize(self.device)
-        kernels = [e.time_range for e in profile.events() if e.device_type == torch.autograd.DeviceType.CUDA]
+        cuda = torch.autograd.DeviceType.CUDA  # type: ignore[attr-defined]  # torch has it there and does not export it
+        kernels = [e.time_range for e in profile.events() if e.device_type == cuda]
         return covered((k.start, k.end) for k in kernels) / 1e3 / steps
 
     def latency(

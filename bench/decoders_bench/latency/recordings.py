@@ -66,9 +66,8 @@ class Recordings:
 
     def rows(self) -> Iterable[dict[str, Any]]:
         for wanted, found in self.made.items():
-            known = isinstance(found, Recording)
-            counts = {"commits": found.commits, "refreshes": found.refreshes} if known else {"commits": (), "refreshes": ()}
-            yield {**asdict(wanted), **counts, "reason": "" if known else found}
+            known, reason = (Recording((), ()), found) if isinstance(found, str) else (found, "")
+            yield {**asdict(wanted), **asdict(known), "reason": reason}
 
 
 def cut(commits: tuple[int, ...], block: int, steps: int) -> int:

@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from decoders_bench.caches.tables import CLOCK_TEXT
+from decoders_bench.common.outcome import CLOCK_TEXT
 from decoders_bench.common.results import markdown, percent, rows_of
 from decoders_bench.latency.roofline import Ceilings
 from decoders_bench.latency.rows import Absent, Case, Latency

@@ -8,11 +8,8 @@ reasoner of `after_reasoning` is `nano` itself, asked left to right: what is mea
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 import torch
 
@@ -20,8 +17,8 @@ from decoders import Forward, Generator, Pred
 from decoders.core import Canvas
 from decoders.job import Batch
 from decoders.models.loaded import Messages
-from decoders.models.source import load_model
 from decoders.reasoning.base import Reasoning, until
+from decoders_bench.common.models import loaded
 from decoders_bench.common.workers import spread
 from decoders_bench.tasks import TASKS, items
 
@@ -36,7 +33,6 @@ BLOCKS = (4, 8, 16, None)
 """None: full."""
 MARK = " #"
 """Ends the written work of a chain."""
-loaded = cache(load_model)  # once in a process
 
 
 @dataclass(frozen=True)
@@ -138,7 +134,3 @@ def run(trial: Trial) -> Decoded | None:
 def run_all(trials: Iterable[Trial], workers: int, notify: Callable[[object], None]) -> list[Decoded]:
     """All trials, in their order, on `workers` processes of one thread each. Raises `UsageError` for a decoder that is none."""
     return [made for made in spread(run, trials, workers, notify) if made is not None]
-
-
-def load_modes(path: Path) -> list[Decoded]:
-    return [Decoded(**{**row, "trial": Trial(**row["trial"])}) for row in json.loads(path.read_text())["rows"]]

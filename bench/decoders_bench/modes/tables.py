@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from decoders_bench.common.results import markdown, percent
+from decoders_bench.common.results import markdown, percent, rows_of
 from decoders_bench.common.statistics import difference, disagreements, mcnemar, wilson
-from decoders_bench.modes.measure import Decoded
+from decoders_bench.modes.measure import Decoded, Trial
 
 SCRATCHPAD = ("chain", "hard")
 """The task on which reasoning is written before the answer."""
+
+
+def load_modes(path: Path) -> list[Decoded]:
+    return [Decoded(**{**row, "trial": Trial(**row["trial"])}) for row in rows_of(path)]
 
 
 def mean(xs: Sequence[float]) -> float:

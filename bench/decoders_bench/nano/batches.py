@@ -104,7 +104,10 @@ def one(example: Example, mode: Mode, rng: Random, phase: float, end: int, mask:
         alone = torch.zeros_like(column)
         return {"token": noisy, "position": column, "low": begin, "high": high, "stream": alone, "target": clean, "weight": weight}
     tail = column >= first[P]  # the noisy stream starts with the block that holds the first answer position
-    two = lambda a, b: torch.cat([a, b[tail]])
+
+    def two(a: Tensor, b: Tensor) -> Tensor:
+        return torch.cat([a, b[tail]])
+
     return {
         "token": two(clean, noisy), "position": two(column, column), "low": two(high, begin), "high": two(high, high),
         "stream": two(torch.zeros_like(column), torch.ones_like(column)), "target": two(clean, clean),

@@ -1,18 +1,49 @@
-"""`decoders bench train-roles`."""
+"""`decoders bench train-nano` and `train-roles`."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
-from decoders_bench.common.options import emit, json_option, progress
+from decoders_bench.common.options import emit, json_option, progress, seed_option, tracked, workers_option
+
+
+@click.command("train-nano")
+@click.option("-o", "--out", required=True, type=click.Path(file_okay=False), help="directory of the run, and of its checkpoint")
+@click.option("--steps", default=3500, show_default=True, type=click.IntRange(1), help="optimiser steps")
+@workers_option
+@seed_option
+@json_option
+def train_nano(out: str, steps: int, workers: int, seed: int, as_json: bool) -> None:
+    """Train the embedded model; the directory for `-m` is OUT/model. About 1.6 s a step on two cores. An interrupted run goes on
+    from its last checkpoint when the same command is given again."""
+    from decoders_bench.nano.train import Plan, train
+
+    plan = Plan(out, workers=workers, seed=seed)
+    last: dict[str, Any] = {}
+    with progress() as bar:
+        line = bar.add_task("training", total=steps)
+
+        def notify(row: dict[str, Any]) -> None:
+            loss = ", ".join(f"{mode} {x:.2f}" for mode, x in sorted(row["loss"].items()))
+            bar.update(line, completed=row["step"])
+            last.update(row)
+            if row["step"] % 25 == 0:
+                click.echo(f"step {row['step']}, {row['minutes']:.1f} min, {row['examples']} examples, loss: {loss}")
+
+        train(replace(plan, steps=steps), notify)
+    click.echo(f"wrote {out}/model")
+    if as_json:
+        emit({"command": "train-nano", "model": f"{out}/model", **last})
 
 
 @click.command("train-roles")
 @click.option("-o", "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="write the head here, as safetensors")
 @click.option("-n", "--items", "n", default=400, show_default=True, type=click.IntRange(1), help="training items per task")
-@click.option("--seed", default=0, show_default=True)
+@seed_option
 @json_option
 def train_roles(out: Path, n: int, seed: int, as_json: bool) -> None:
     """Train the role head of `logicdiff` on the embedded model's hidden states, and hold it against validation items. About two minutes."""
@@ -23,9 +54,8 @@ def train_roles(out: Path, n: int, seed: int, as_json: bool) -> None:
 
     torch.set_num_threads(1)
     checked = max(1, n // 4)
-    with progress() as bar:
-        line = bar.add_task("hidden states", total=len(TAUGHT) * (n + checked))
-        data, held = (examples(split, k, seed, lambda: bar.advance(line)) for split, k in (("train", n), ("validation", checked)))
+    with tracked("hidden states", len(TAUGHT) * (n + checked)) as advance:
+        data, held = (examples(split, k, seed, advance) for split, k in (("train", n), ("validation", checked)))
     weights = train(data, seed=seed)
     write(out, weights)
     table = confusion(weights, held)

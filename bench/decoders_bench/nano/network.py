@@ -33,7 +33,8 @@ class Attention(nn.Module):
         """(N, T, D) from (N, T, D); `sees (N, T, T)` bool."""
         q, k, v = (f(x).unflatten(-1, (self.heads, -1)) for f in (self.q_proj, self.k_proj, self.v_proj))
         q, k = (turned(norm(y).transpose(1, 2), position) for norm, y in ((self.q_norm, q), (self.k_norm, k)))
-        return self.o_proj(scaled_dot_product_attention(q, k, v.transpose(1, 2), sees[:, None]).transpose(1, 2).flatten(2))
+        out: Tensor = self.o_proj(scaled_dot_product_attention(q, k, v.transpose(1, 2), sees[:, None]).transpose(1, 2).flatten(2))
+        return out
 
 
 class Gated(nn.Module):
@@ -42,7 +43,8 @@ class Gated(nn.Module):
         self.gate_proj, self.up_proj, self.down_proj = linear(hidden, inner), linear(hidden, inner), linear(inner, hidden)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(silu(self.gate_proj(x)) * self.up_proj(x))
+        out: Tensor = self.down_proj(silu(self.gate_proj(x)) * self.up_proj(x))
+        return out
 
 
 class Layer(nn.Module):
@@ -53,7 +55,8 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, position: Tensor, sees: Tensor) -> Tensor:
         x = x + self.self_attn(self.input_layernorm(x), position, sees)
-        return x + self.mlp(self.post_attention_layernorm(x))
+        out: Tensor = x + self.mlp(self.post_attention_layernorm(x))
+        return out
 
 
 class Body(nn.Module):
@@ -68,7 +71,8 @@ class Body(nn.Module):
         x = self.embed_tokens(tokens)
         for layer in self.layers:
             x = layer(x, position, sees)
-        return self.norm(x)
+        states: Tensor = self.norm(x)
+        return states
 
 
 class Network(nn.Module):

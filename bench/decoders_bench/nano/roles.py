@@ -74,7 +74,8 @@ def examples(split: str, n: int, seed: int, notify: Callable[[], None]) -> Examp
 def train(data: Examples, width: int = 64, epochs: int = 30, seed: int = 0) -> dict[str, Tensor]:
     """The weights of a `RoleHead`, trained with each role weighted by the square root of its rarity."""
     torch.manual_seed(seed)
-    net = torch.nn.Sequential(torch.nn.Linear(data.states.shape[1], width), torch.nn.ReLU(), torch.nn.Linear(width, len(ROLES)))
+    hidden, out = torch.nn.Linear(data.states.shape[1], width), torch.nn.Linear(width, len(ROLES))
+    net = torch.nn.Sequential(hidden, torch.nn.ReLU(), out)
     counts = torch.bincount(data.roles, minlength=len(ROLES)).float()
     loss = torch.nn.CrossEntropyLoss((counts.sum() / counts.clamp(min=1)).sqrt())
     optimiser = torch.optim.AdamW(net.parameters(), lr=2e-3)
@@ -83,7 +84,6 @@ def train(data: Examples, width: int = 64, epochs: int = 30, seed: int = 0) -> d
             optimiser.zero_grad()
             loss(net(data.states[at]), data.roles[at]).backward()
             optimiser.step()
-    hidden, _, out = net
     named = {"hidden": hidden.weight, "hidden_bias": hidden.bias, "out": out.weight, "out_bias": out.bias}
     return {name: x.detach().contiguous() for name, x in named.items()}
 

@@ -109,7 +109,8 @@ def loss_of(model: Network, b: Batch) -> torch.Tensor:
 
 def drawn(plan: Plan, step: int, ranks: Sequence[int]) -> tuple[Mode, list[Batch]]:
     """The batches of one step of these workers, and the way of decoding that they train; they depend on the plan's seed alone."""
-    tokenizer, made = Segmenter(), []
+    tokenizer = Segmenter()
+    made: list[Batch] = []
     mode = Random(f"{plan.seed}/{step}").choices(list(MODES), list(MODES.values()))[0]
     for rank in ranks:
         own = Random(f"{plan.seed}/{rank}/{step}")
@@ -172,14 +173,15 @@ class Run:
             loss = loss_of(self.model, b)
             loss.backward()
             total += loss.detach()
+        params = list(self.model.parameters())
         counts = [float(sum(len(b.tokens) for b in batches)), float(sum(b.tokens.numel() for b in batches))]
         told = torch.cat([total[None], torch.tensor(counts, device=self.plan.device)])
-        grads = torch.cat([p.grad.flatten() for p in self.model.parameters()] + [told])
+        grads = torch.cat([grad_of(p).flatten() for p in params] + [told])
         if dist.is_initialized():
             dist.all_reduce(grads)
-        total, n, positions = grads[-3].item(), int(grads[-2]), int(grads[-1])
-        for p, g in zip(self.model.parameters(), grads[:-3].split([p.numel() for p in self.model.parameters()]), strict=True):
-            p.grad.copy_(g.view_as(p) / n)
+        summed, n, positions = float(grads[-3]), int(grads[-2]), int(grads[-1])
+        for p, own in zip(params, grads[:-3].split([p.numel() for p in params]), strict=True):
+            grad_of(p).copy_(own.view_as(p) / n)
         torch.nn.utils.clip_grad_norm_(self.rest, 1.0)
         for o, base in zip(self.optimisers, self.base, strict=True):
             for g, lr in zip(o.param_groups, base, strict=True):
@@ -189,7 +191,13 @@ class Run:
         self.step += 1
         self.log["examples"] += n
         self.log["positions"] += positions
-        return f"{mode.kind}{mode.block or ''}", total / n
+        return f"{mode.kind}{mode.block or ''}", summed / n
+
+
+def grad_of(p: torch.Tensor) -> torch.Tensor:
+    """What `backward` has left."""
+    assert p.grad is not None
+    return p.grad
 
 
 Draw = Callable[[int], tuple[Mode, list[Batch]]]

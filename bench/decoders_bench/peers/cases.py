@@ -57,8 +57,8 @@ def served(named: str, decoder: str, because: str = "", **options: Any) -> Case:
     return Case("dlmserve", f"`Engine.generate`, {named}", decoder, way="engine", options=options, because=because)
 
 
-SETTLES = {"block_steps": 16, "bound": 2.0, "t_max": 0.1, "t_min": 0.05, "stability": 1, "confidence": 9.0}
-RUNS_OUT = {"block_steps": 16, "bound": 0.1, "t_max": 0.8, "t_min": 0.4, "stability": 1, "confidence": 0.005}
+SETTLES: Mapping[str, Any] = {"block_steps": 16, "bound": 2.0, "t_max": 0.1, "t_min": 0.05, "stability": 1, "confidence": 9.0}
+RUNS_OUT: Mapping[str, Any] = {"block_steps": 16, "bound": 0.1, "t_max": 0.8, "t_min": 0.4, "stability": 1, "confidence": 0.005}
 NOISE_STAYS = (
     "a canvas that has not settled after its last step keeps the noise of the positions that were not accepted there; the official "
     "sampler, and `gemma`, end with the likeliest tokens"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from decoders_bench.common.options import emit, json_option, progress
+from decoders_bench.common.options import finish, json_option, output_option, tracked
 from decoders_bench.peers.environments import PEERS
 
 
@@ -16,9 +16,9 @@ from decoders_bench.peers.environments import PEERS
 @click.option("--repeats", default=7, show_default=True, type=click.IntRange(1), help="runs of each side, in turns")
 @click.option("--environments", default=Path(".venv-peers"), show_default=True, type=click.Path(file_okay=False, path_type=Path),
               help="where the environments of the peers are made, and found again")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="write the results here as JSON")
+@output_option
 @json_option
-def peers_command(peers: tuple[str, ...], prompts: int, repeats: int, environments: Path, output: Path | None, as_json: bool) -> None:
+def peers(peers: tuple[str, ...], prompts: int, repeats: int, environments: Path, output: Path | None, as_json: bool) -> None:
     """Other decoders beside this library's: the same machine, model and prompts, in turns. Whether tokens are the same, forwards, and
     tokens per second of one over the other. Each peer is installed from PyPI into an environment of its own, which sees this one's torch;
     one that cannot be installed or run is listed with the reason."""
@@ -26,7 +26,7 @@ def peers_command(peers: tuple[str, ...], prompts: int, repeats: int, environmen
 
     import torch
 
-    from decoders_bench.common.results import document, hardware, save
+    from decoders_bench.common.results import hardware, save
     from decoders_bench.peers.cases import CASES
     from decoders_bench.peers.measure import Compared, compare_all
     from decoders_bench.peers.settings import diffusion_gemma, nano
@@ -34,18 +34,15 @@ def peers_command(peers: tuple[str, ...], prompts: int, repeats: int, environmen
 
     torch.set_num_threads(1)  # as in the processes, and what is recorded
     cases = [c for c in CASES if not peers or c.peer in peers]
-    with TemporaryDirectory() as made, progress() as bar:
+    rows: list[Compared] = []
+    with TemporaryDirectory() as made, tracked("comparisons", len(cases)) as advance:
         settings = {"nano": nano(prompts), "diffusion_gemma": diffusion_gemma(prompts, Path(made))}
-        step = bar.add_task("comparisons", total=len(cases))
-        rows: list[Compared] = []
 
         def keep(row: Compared) -> None:
             rows.append(row)
-            bar.advance(step)
-            if output:
+            advance()
+            if output:  # what is measured stays, whatever becomes of the rest
                 save(output, rows)
 
         compare_all(cases, settings, environments.absolute(), repeats, keep)
-    click.echo(f"{hardware()}; {ABOUT}\n\n{peer_tables(rows)}")
-    if as_json:
-        emit(document("peers", rows))
+    finish("peers", rows, f"{hardware()}; {ABOUT}\n\n{peer_tables(rows)}", output, as_json)

@@ -13,6 +13,7 @@ from statistics import fmean, median
 from typing import Any
 
 from decoders import UsageError
+from decoders_bench.common.rates import Rates
 from decoders_bench.peers.cases import Case
 from decoders_bench.peers.environments import prepare
 from decoders_bench.peers.process import SCRIPTS, Process
@@ -33,23 +34,9 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Side:
-    """One of the two, over all prompts."""
-
-    nfe: int
-    """Forwards, one prompt after the other."""
-    tokens: int
-    """Of all texts: neither the prompt, nor a stop token, nor what stands right of it. All of the canvas is decoded all the same."""
-    seconds: float
-    """Of processor time, the median over repeats."""
-
-    @property
-    def tokens_per_second(self) -> float:
-        return self.tokens / self.seconds
-
-    @property
-    def tokens_per_forward(self) -> float:
-        return self.tokens / self.nfe
+class Side(Rates):
+    """One of the two, over all prompts. All of the canvas is decoded, whatever of it is text; seconds are of processor time, the
+    median over repeats."""
 
 
 @dataclass(frozen=True)
@@ -149,10 +136,10 @@ def compare(case: Case, setting: Setting, ours: Process, peer: Process, repeats:
         return Compared(case, str(e), peer.versions, tuple(peer.offers))
     left, right = ([row["tokens"] for row in x["rows"]] for x in (mine, made))
     equal = [a == b for x, y in zip(left, right, strict=True) for a, b in zip(x, y, strict=True)]
-    sides = [side(x, [p[i] for p in pairs], setting.stops) for i, x in enumerate((mine, made))]
-    ratios = tuple((sides[0].tokens / a) / (sides[1].tokens / b) for a, b in pairs)
+    us, them = side(mine, [a for a, _ in pairs], setting.stops), side(made, [b for _, b in pairs], setting.stops)
+    ratios = tuple((us.tokens / a) / (them.tokens / b) for a, b in pairs)
     same = sum(a == b for a, b in zip(left, right, strict=True))
-    return Compared(case, "", peer.versions, tuple(peer.offers), len(prompts), same, fmean(equal), *sides, ratios)
+    return Compared(case, "", peer.versions, tuple(peer.offers), len(prompts), same, fmean(equal), us, them, ratios)
 
 
 class PeerError(Exception):

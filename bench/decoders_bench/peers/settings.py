@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import decoders
 from decoders_bench.peers.measure import Setting
@@ -44,7 +45,7 @@ def diffusion_gemma(prompts: int, path: Path) -> Setting:
         "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2,
         "head_dim": 8,
     }
-    ids = dict(zip(("image_token_id", "boi_token_id", "eoi_token_id"), range(vocab - 1, vocab - 4, -1), strict=True))
+    ids: dict[str, Any] = {"image_token_id": vocab - 1, "boi_token_id": vocab - 2, "eoi_token_id": vocab - 3}
     with torch.random.fork_rng():
         torch.manual_seed(0)
         config = DiffusionGemmaConfig(text_config=text, vision_config=vision, canvas_length=32, initializer_range=0.1, **ids)

@@ -100,8 +100,8 @@ def quality(
 
     from decoders import UsageError
     from decoders_bench.quality.grid import Grid
+    from decoders_bench.quality.rows import load
     from decoders_bench.quality.runner import measure
-    from decoders_bench.quality.summary import load
     from decoders_bench.quality.tables import document, summary_text
     from decoders_bench.tasks.sandbox import check
 
@@ -153,7 +153,7 @@ def able(model: str) -> tuple[list[str], list[str]]:
     from decoders import Generator, UsageError
     from decoders.core import options
     from decoders.registry import entries, load
-    from decoders_bench.common.evaluate import loaded
+    from decoders_bench.common.models import loaded
 
     found, skipped = [], []
     for entry in entries("strategies"):

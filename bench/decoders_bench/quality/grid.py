@@ -3,37 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from decoders import Decoder, UsageError, get, get_cache, registry
 from decoders.core import options
+from decoders_bench.quality.rows import Cell
 from decoders_bench.tasks import Gradable, Split, task_of
 from decoders_bench.tasks.files import FileTask
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One decoder with one cache on one rung of a task, in one wording, with one seed: the first fields of its rows."""
-
-    model: str
-    decoder: str
-    curve: str
-    swept: str | None
-    value: float | int | str | None
-    cache: str
-    task: str
-    rung: str
-    template: int
-    seed: int
-    block: int | None
-
-    @property
-    def id(self) -> str:
-        """The same for the same cell, in every run."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -124,7 +102,7 @@ class Grid:
                     for template in wordings:
                         for seed in self.seeds:
                             cell = Cell(
-                                self.model, decoder, curve, swept, value, cache, place.task.name, place.rung, template, seed, block
+                                self.model, decoder, curve, swept, value, cache, block, place.task.name, place.rung, template, seed
                             )
                             out.append((cell, place))
         return out
@@ -150,5 +128,6 @@ class Grid:
 
 def budgeted(decoder: Decoder, length: int) -> Decoder:
     """A decoder whose budget of forwards for the row is no larger than the canvas: more of them would commit nothing."""
+    cls: Any = type(decoder)
     steps = getattr(decoder, "steps", None)
-    return replace(decoder, steps=min(steps, length)) if "steps" in options(type(decoder)) and steps else decoder  # type: ignore[call-arg]
+    return replace(decoder, steps=min(steps, length)) if "steps" in options(cls) and steps else decoder  # type: ignore[call-arg]

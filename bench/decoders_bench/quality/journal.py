@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from decoders import UsageError
-from decoders_bench.quality.summary import FORMAT, lines, load_info
+from decoders_bench.quality.rows import FORMAT, lines, load_info
 
 Key = tuple[str, int]
 
@@ -83,8 +83,9 @@ class Journal:
             there.update(fresh)
 
     def close(self) -> None:
-        for file in (*self.files.values(), self.lock):
+        for file in self.files.values():
             file.close()
+        self.lock.close()
 
     def __enter__(self) -> Self:
         return self

@@ -18,13 +18,13 @@ import transformers
 
 from decoders import Generator, get
 from decoders.tree import version
-from decoders_bench.common.evaluate import loaded
+from decoders_bench.common.models import loaded
 from decoders_bench.common.results import hardware
 from decoders_bench.common.workers import spread, spread_on_ray
 from decoders_bench.quality.frames import Frames
-from decoders_bench.quality.grid import Cell, Grid, budgeted
+from decoders_bench.quality.grid import Grid, budgeted
 from decoders_bench.quality.journal import Journal
-from decoders_bench.quality.summary import Row
+from decoders_bench.quality.rows import Cell, Row
 from decoders_bench.tasks import Gradable, Item, Split, task_of
 from decoders_bench.tasks.sandbox import unsafely
 
@@ -96,9 +96,9 @@ def decode(job: Job) -> Done:
         text = (g.reasoning.text + run.boundary if g.reasoning else "") + g.text
         reasoned = (g.reasoning.tokens or 0) if g.reasoning else 0
         row = Row(
-            cell.id, i, **asdict(cell), right=graded(task, item, text, job.unsafe), answer=task.said(text), output=text, prompt=item.prompt,
-            expected=item.answer, nfe=g.nfe + reasoned, tokens=g.generated_tokens + reasoned, positions=g.positions_computed,
-            seconds=seconds,
+            **asdict(cell), cell=cell.id, item=i, right=graded(task, item, text, job.unsafe), answer=task.said(text), output=text,
+            prompt=item.prompt, expected=item.answer, nfe=g.nfe + reasoned, tokens=g.generated_tokens + reasoned,
+            positions=g.positions_computed, seconds=seconds,
         )
         rows.append(asdict(row))
     return Done(job, rows, frames.traces() if frames else [])

@@ -1,149 +1,22 @@
-"""A quality run on disk, read back, and everything that is computed from its rows: the tables and the report show nothing else.
+"""Everything that is computed from the rows of a quality run: the tables and the report show nothing else.
 
-A run is a directory: `run.json` says what was asked and on what it ran, `rows.jsonl` holds a line for every item, `traces.jsonl` how
-the first items of every cell were decoded. A cell is one decoder with one cache on one rung of a task, in one wording, with one
-seed; a point is all of its decoder's cells, of all tasks, wordings and seeds; a curve joins the points that differ in the swept
-option alone.
-
+A point is all cells of a decoder, of all tasks, wordings and seeds; a curve joins the points that differ in the swept option alone.
 Definitions, with their sources, are in docs/benchmarking.md.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from math import exp
-from pathlib import Path
-from typing import Any
 
 from decoders import UsageError
 from decoders_bench.common.statistics import clustered, mcnemar, paired_difference
+from decoders_bench.quality.rows import Row, Setting, grouped
 
-FORMAT = 1
 ALPHA, TOLERATED = 3.0, 5.0
 """Of `area`: how much a loss of accuracy weighs, and the points of accuracy that a curve may lose before it ends."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """What became of one item: a line of rows.jsonl."""
-
-    cell: str
-    item: int
-    model: str
-    decoder: str
-    curve: str
-    """The decoder without its swept option."""
-    swept: str | None
-    value: float | int | str | None
-    cache: str
-    task: str
-    rung: str
-    template: int
-    seed: int
-    block: int | None
-    right: bool
-    answer: str | None
-    output: str
-    prompt: str
-    expected: str
-    nfe: int
-    tokens: int
-    """Generated ones: neither prompt, nor padding, nor a stop token and what follows it."""
-    positions: int
-    seconds: float
-    """The item's share of the wall time of the batch that it was decoded in."""
-
-    @property
-    def key(self) -> tuple[str, int]:
-        return self.cell, self.item
-
-    @property
-    def problem(self) -> tuple[str, str, int, int]:
-        """What was asked, whatever the wording."""
-        return self.task, self.rung, self.seed, self.item
-
-    @property
-    def question(self) -> tuple[str, str, int, int, int]:
-        """What was asked, and how."""
-        return *self.problem, self.template
-
-
-NAMES = tuple(f.name for f in fields(Row))
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run directory."""
-
-    path: Path
-    info: dict[str, Any]
-    """run.json: `format`, `command`, `environment`, `grid`."""
-    rows: list[Row]
-    traces: list[dict[str, Any]]
-    """`{"cell", "item", "start", "mask", "vocab": {id: text}, "initial": [ids], "frames": [{"step", "changes": [[position, id, kind,
-    confidence]]}]}`. A position counts from the start of the row, prompt included, so it shows `initial[position - start]`. The id of a
-    reopened position is what stands there afterwards (the mask, where there is one)."""
-
-
-def lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a file; one that was torn off at the end, by a run that was killed, is left out. Raises `UsageError` if
-    another is damaged."""
-    out = []
-    text = path.read_bytes() if path.exists() else b""
-    for number, line in enumerate(text[: text.rfind(b"\n") + 1].splitlines(), 1):
-        try:
-            out.append(dict(json.loads(line)))
-        except (ValueError, TypeError):
-            raise UsageError(f"{path}, line {number}, is damaged: it is no JSON object") from None
-    return out
-
-
-def load(path: str | Path) -> Run:
-    """A run, finished or not. Raises `UsageError` if the directory holds none, if a line is damaged, or if an item has two outcomes
-    that differ in more than their seconds."""
-    path = Path(path)
-    info = load_info(path)
-    rows: dict[tuple[str, int], Row] = {}
-    for number, line in enumerate(lines(path / "rows.jsonl"), 1):
-        try:
-            row = Row(**{name: line[name] for name in NAMES})
-        except KeyError as e:
-            raise UsageError(f"{path / 'rows.jsonl'}, line {number}, has no {e.args[0]!r}") from None
-        first = rows.setdefault(row.key, row)
-        if any(getattr(first, name) != getattr(row, name) for name in NAMES if name != "seconds"):
-            raise UsageError(f"{path / 'rows.jsonl'}, line {number}: item {row.item} of cell {row.cell} has two outcomes that differ")
-    traces: dict[tuple[str, int], dict[str, Any]] = {}
-    for line in lines(path / "traces.jsonl"):
-        traces.setdefault((line["cell"], line["item"]), line)
-    return Run(path, info, ordered(rows.values(), info["grid"]), list(traces.values()))
-
-
-def ordered(rows: Iterable[Row], grid: dict[str, Any]) -> list[Row]:
-    """The rows in the order of the grid, whatever order they were finished in."""
-    places = {name: {x: i for i, x in enumerate(grid[name])} for name in ("decoders", "caches", "tasks")}
-    values = {option: {x: i for i, x in enumerate(given)} for option, given in grid.get("sweeps", {}).items()}
-
-    def place(r: Row) -> tuple[int | str, ...]:
-        value = values.get(r.swept or "", {}).get(r.decoder.rpartition("=")[2], 0)
-        asked = (("decoders", r.curve), ("caches", r.cache), ("tasks", f"{r.task}/{r.rung}"))
-        decoder, cache, task = (places[name].get(x, len(places[name])) for name, x in asked)
-        return decoder, value, cache, r.block or 0, task, r.template, r.seed, r.item
-
-    return sorted(rows, key=place)
-
-
-def load_info(path: Path) -> dict[str, Any]:
-    """run.json. Raises `UsageError` if there is none that can be read."""
-    try:
-        info = dict(json.loads((path / "run.json").read_text()))
-    except (OSError, ValueError) as e:
-        raise UsageError(f"{path} holds no quality run: run.json cannot be read ({type(e).__name__})") from None
-    if info.get("format") != FORMAT:
-        raise UsageError(f"{path} is a run of format {info.get('format')!r}, and this version reads {FORMAT}")
-    return info
 
 
 @dataclass(frozen=True)
@@ -175,30 +48,15 @@ def summarise(rows: Sequence[Row]) -> Summary:
     return Summary(n, right, right / n, low, high, nfe / n, tokens / n, tokens / max(nfe, 1), seconds, positions)
 
 
-def grouped(rows: Iterable[Row], key: Callable[[Row], Any]) -> dict[Any, list[Row]]:
-    """The rows by a key, keys and rows in the order of their first appearance."""
-    out: dict[Any, list[Row]] = {}
-    for row in rows:
-        out.setdefault(key(row), []).append(row)
-    return out
-
-
 def cells(rows: Iterable[Row]) -> dict[str, tuple[Row, Summary]]:
     """Of every cell its first row, which says what it is, and its summary."""
     return {cell: (own[0], summarise(own)) for cell, own in grouped(rows, lambda r: r.cell).items()}
 
 
 @dataclass(frozen=True)
-class Point:
+class Point(Setting):
     """A decoder with its cache, over all rows that were given."""
 
-    model: str
-    decoder: str
-    curve: str
-    swept: str | None
-    value: float | int | str | None
-    cache: str
-    block: int | None
     summary: Summary
     templates: dict[int, Summary]
     """By the wording of the prompt."""
@@ -216,9 +74,9 @@ class Point:
 def points(rows: Iterable[Row]) -> list[Point]:
     """All decoders, in the order of their first row. Give the rows of one task for that task's points."""
     out = []
-    for key, own in grouped(rows, lambda r: (r.model, r.decoder, r.curve, r.swept, r.value, r.cache, r.block)).items():
+    for setting, own in grouped(rows, lambda r: r.setting).items():
         templates = {t: summarise(part) for t, part in sorted(grouped(own, lambda r: r.template).items())}
-        out.append(Point(*key, summarise(own), templates, tuple(own)))
+        out.append(Point(**asdict(setting), summary=summarise(own), templates=templates, rows=tuple(own)))
     return out
 
 
@@ -242,11 +100,8 @@ def curves(own: Sequence[Point]) -> list[Curve]:
     """All curves of some points, in the order of their first point; the most accurate of all the points is what losses are
     measured against in their areas."""
     best = max((100 * p.summary.accuracy for p in own), default=0.0)
-    joined: dict[Any, list[Point]] = {}
-    for p in own:
-        joined.setdefault((p.model, p.curve, p.cache, p.block, p.swept), []).append(p)
     out = []
-    for key, part in joined.items():
+    for key, part in grouped(own, lambda p: (p.model, p.curve, p.cache, p.block, p.swept)).items():
         ordered = tuple(sorted(part, key=lambda p: (p.summary.tokens_per_forward, -p.summary.accuracy)))
         where = [(p.summary.tokens_per_forward, 100 * p.summary.accuracy) for p in ordered]
         out.append(Curve(*key, ordered, area(where, best), len(kept(where))))

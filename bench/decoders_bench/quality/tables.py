@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from decoders_bench.common.results import markdown, percent
-from decoders_bench.quality.summary import Comparison, Curve, Point, Row, Run, cells, compare, curves, grouped, holm, pareto, points, rival
+from decoders_bench.quality.rows import Row, Run, Setting, grouped
+from decoders_bench.quality.summary import Comparison, Curve, Point, cells, compare, curves, holm, pareto, points, rival
 
 
 def named(p: Point | Curve, own: Sequence[Point]) -> str:
@@ -109,7 +110,7 @@ def summary_text(run: Run, baseline: str | None) -> str:
     return "\n\n".join(parts)
 
 
-IDENTITY = ("model", "decoder", "curve", "swept", "value", "cache", "block")
+IDENTITY = tuple(f.name for f in fields(Setting))
 
 
 def identity(p: Point) -> dict[str, Any]:

@@ -40,12 +40,10 @@ def report(
     whole = document(found)
     written = []
     try:
-        for path, made in ((output, lambda: page(whole, f"{', '.join(p.name for p in runs)}: steps against quality")),
-                           (markdown, lambda: text(found))):
-            if path:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(made(), encoding="utf-8")
-                written.append(path)
+        if output:
+            written.append(write(output, page(whole, f"{', '.join(p.name for p in runs)}: steps against quality")))
+        if markdown:
+            written.append(write(markdown, text(found)))
         for where, kind in ((png, "png"), (svg, "svg")):
             written += plots(whole, where, kind) if where else []
     except OSError as e:
@@ -56,3 +54,9 @@ def report(
         click.echo(line, err=True)
     if as_json:
         emit({"command": "report", **brief(whole), "wrote": [str(path) for path in written]})
+
+
+def write(path: Path, content: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content, encoding="utf-8")
+    return path

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from decoders_bench.quality.summary import Comparison, Point, Row, grouped
+from decoders_bench.quality.rows import Row, grouped
+from decoders_bench.quality.summary import Comparison, Point
 from decoders_bench.report.findings import findings, headline
 from decoders_bench.report.gather import Gathered
 from decoders_bench.report.view import View, views
@@ -21,12 +22,18 @@ def identity(x: Point | Row) -> Identity:
 def labels(own: Iterable[Point | Row]) -> dict[Identity, str]:
     """Names of the decoders: the spec, and of model, cache and block what is not the same for all."""
     known = list(dict.fromkeys(identity(x) for x in own))
-    model, cache, block = (len({k[i] for k in known}) > 1 for i in (0, 2, 3))
+    model, cache, block = varied(known)
     return {k: label(k, model, cache, block) for k in known}
 
 
-def label(k: Identity, model: bool, cache: bool, block: bool, decoder: str | None = None) -> str:
-    parts = [decoder or k[1]]
+def varied(known: Iterable[Identity]) -> tuple[bool, bool, bool]:
+    """Whether there are several models, caches and blocks."""
+    models, caches, blocks = ({k[i] for k in known} for i in (0, 2, 3))
+    return len(models) > 1, len(caches) > 1, len(blocks) > 1
+
+
+def label(k: Identity, model: bool, cache: bool, block: bool) -> str:
+    parts = [k[1]]
     parts += [f"cache {k[2]}"] if cache else []
     parts += ["one window" if k[3] is None else f"block {k[3]}"] if block else []
     parts += [k[0]] if model else []
@@ -40,7 +47,7 @@ def document(g: Gathered) -> dict[str, Any]:
     made = views(g.rows)
     series: dict[Identity, int] = {}
     settings = []
-    varied = [len({k[i] for k in names}) > 1 for i in (0, 2, 3)]
+    model, cache, block = varied(names)
     for k, own in grouped(g.rows, identity).items():
         r = own[0]
         curve = (r.model, r.curve, r.cache, r.block, r.swept)
@@ -48,7 +55,7 @@ def document(g: Gathered) -> dict[str, Any]:
             "label": names[k], "series": series.setdefault(curve, len(series)), "model": r.model, "decoder": r.decoder, "swept": r.swept,
             "value": r.value, "cache": r.cache, "block": r.block,
         })
-    curves = [label((c[0], c[1], c[2], c[3]), *varied, decoder=c[1]) for c in series]
+    curves = [label((c[0], c[1], c[2], c[3]), model, cache, block) for c in series]
     return {
         "settings": settings,
         "series": curves,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from decoders import UsageError
-from decoders_bench.quality.summary import NAMES, Row, Run, load
+from decoders_bench.quality.rows import NAMES, Row, Run, load
 
 SAME = tuple(name for name in NAMES if name != "seconds")
 """What two runs may not differ in about the same item."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from decoders import UsageError
 
@@ -37,7 +37,7 @@ def plots(document: Mapping[str, Any], where: Path, kind: str) -> list[Path]:
     }  # fmt: skip
     where.mkdir(parents=True, exist_ok=True)
     made = []
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(cast(Any, STYLE)):  # its type names every setting there is
         for name, (field, title, joined) in kinds.items():
             figure: Figure = Figure(figsize=(6.4, 4.2), layout="constrained", facecolor="white")
             draw(figure.add_subplot(), document, view, field, title, joined)

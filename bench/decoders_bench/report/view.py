@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from decoders_bench.quality.summary import TOLERATED, Comparison, Curve, Point, Row, compare, curves, holm, pareto, points, rival
+from decoders_bench.quality.rows import Row
+from decoders_bench.quality.summary import TOLERATED, Comparison, Curve, Point, compare, curves, holm, pareto, points, rival
 
 LEVEL = 0.05
 MARGIN = TOLERATED / 100

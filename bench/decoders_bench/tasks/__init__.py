@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from decoders import UsageError, registry
@@ -40,4 +41,17 @@ def task_of(spec: str) -> tuple[Gradable, tuple[str, ...]]:
     return task, (rung,) if rung else task.rungs
 
 
-__all__ = ["TASKS", "Gradable", "Grade", "Item", "Problem", "Split", "Task", "items", "split_of", "stream", "task_of"]
+def chosen(names: Sequence[str]) -> list[tuple[str, str]]:
+    """(task, rung) pairs of `TASKS` that names like `sudoku` and `list/hard` stand for; all if there are none. Raises `UsageError`."""
+    out = []
+    for name in names or tuple(TASKS):
+        task, _, rung = name.partition("/")
+        if task not in TASKS:
+            raise UsageError(f"unknown task {task!r}{suggest(task, TASKS)}")
+        if rung and rung not in TASKS[task].rungs:
+            raise UsageError(f"task {task} has no rung {rung!r}{suggest(rung, TASKS[task].rungs)}")
+        out += [(task, r) for r in ([rung] if rung else TASKS[task].rungs)]
+    return out
+
+
+__all__ = ["TASKS", "Gradable", "Grade", "Item", "Problem", "Split", "Task", "chosen", "items", "split_of", "stream", "task_of"]

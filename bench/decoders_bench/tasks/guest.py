@@ -18,6 +18,7 @@ import os
 import pickle
 import resource
 import sys
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from types import ModuleType
 from typing import Any
@@ -65,7 +66,7 @@ class Out(pickle.Pickler):
 
     def reducer_override(self, x: Any) -> Any:
         base = next((b for b in BASES if isinstance(x, b)), None)
-        return NotImplemented if base is None or type(x) in TRAVEL else (base, (base(x),))  # type: ignore[return-value]
+        return NotImplemented if base is None or type(x) in TRAVEL else (base, (base(x),))
 
 
 class In(pickle.Unpickler):
@@ -107,7 +108,7 @@ def answer(link: Connection, program: str) -> None:
     def call(f: Any, args: list[Any], named: dict[str, Any]) -> Any:
         return f(*args, **named), args  # lists and the like may have been changed
 
-    deeds = {
+    deeds: dict[str, Callable[..., Any]] = {
         "name": main.__dict__.__getitem__, "call": call, "attribute": getattr, "set": setattr, "all": list,
         "true": bool, "size": len, "item": operator.getitem,
     }
@@ -137,8 +138,9 @@ class Asked:
         if problem is None:
             return value
         kind = getattr(builtins, problem, None)
-        known = isinstance(kind, type) and issubclass(kind, Exception)
-        raise kind(value) if known else RuntimeError(f"{problem}: {value}")
+        if isinstance(kind, type) and issubclass(kind, Exception):
+            raise kind(value)
+        raise RuntimeError(f"{problem}: {value}")
 
 
 class Far:

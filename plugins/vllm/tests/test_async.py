@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import NANO, Served, engine
+from engines import NANO, Served, engine
 
 import decoders
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
-from conftest import Served, engine
+from engines import Served, engine
 from vllm.exceptions import VLLMValidationError
 
 import decoders

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import Served, engine
+from engines import Served, engine
 from vllm.exceptions import VLLMValidationError
 
 import decoders

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import NANO, Served, engine
+from engines import NANO, Served, engine
 from vllm.exceptions import VLLMValidationError
 
 import decoders

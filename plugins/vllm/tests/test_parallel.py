@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from conftest import NANO, Served, engine
+from engines import NANO, Served, engine
 from test_server import SPECS, TEXTS, Server, own
 
 import decoders

@@ -15,7 +15,7 @@ import decoders
 from decoders.core import Blocks, Suppress, UsageError, decode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tests"))
-import checkpoints
+from support import checkpoints
 
 NANO = Path(decoders.__file__).parent / "models" / "nano"
 TEXTS = ["Sort: d b a c\n", "Reverse: a b c d e f g\n", "Copy: x\n"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import NANO, Served, engine
+from engines import NANO, Served, engine
 
 import decoders
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import NANO
 from decoders_vllm.requests import plan_of, request_of
 from decoders_vllm.rows import COMMIT, DENOISE, FREE, IDLE, EngineSpec, RowPlan, Rows, advance, settle, show
 from decoders_vllm.serve import arguments
 from decoders_vllm.served import Served
+from engines import NANO
 
 import decoders
 from decoders.core import Blocks

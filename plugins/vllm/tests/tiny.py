@@ -10,7 +10,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tests"))
 
-import checkpoints
+from support import checkpoints
 
 HEAD = 32
 WIDE = {"fast_dllm_v2": {"hidden_size": 4 * HEAD}}  # Qwen2 has no size of heads of its own

@@ -1,12 +1,16 @@
 """The networks that peers are given, read from a directory with the classes of transformers."""
 
+from __future__ import annotations
+
 from functools import cache
+from typing import Any
 
 import torch
-from serving import Counted
+from serving import Counted, Job
+from torch import Tensor
 
 
-def masked(job):
+def masked(job: Job) -> tuple[Any, Counted]:
     """The network of a masked diffusion model, which every peer may call as its own: it answers for `(input_ids, attention_mask,
     position_ids)`, and each position sees all, or all up to the end of its block. Peers give masks of padding only; there is none."""
     from transformers import AutoModelForCausalLM
@@ -15,18 +19,18 @@ def masked(job):
     plain = net.forward
 
     @cache
-    def sees(n):
+    def sees(n: int) -> Tensor:
         block = torch.arange(n) // job["block"] if job["attention"] == "block" else torch.zeros(n, dtype=torch.long)
         hidden = torch.zeros(n, n).masked_fill(block[None] > block[:, None], torch.finfo(torch.float32).min)
         return hidden[None, None]
 
-    def forward(input_ids, attention_mask=None, position_ids=None, **_):
+    def forward(input_ids: Tensor, attention_mask: object = None, position_ids: Tensor | None = None, **_: object) -> Any:
         return plain(input_ids=input_ids, attention_mask=sees(input_ids.shape[1]), position_ids=position_ids, use_cache=False)
 
     return net, Counted(net, forward)
 
 
-def diffusion_gemma(job):
+def diffusion_gemma(job: Job) -> tuple[Any, Counted]:
     from transformers import DiffusionGemmaForBlockDiffusion
 
     net = DiffusionGemmaForBlockDiffusion.from_pretrained(job["path"], dtype=torch.float32).eval()

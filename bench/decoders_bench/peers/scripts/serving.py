@@ -7,17 +7,26 @@ in `{"job": {...}, "prompts": [[...]], "draws": [...]}`, out `{"rows": [{"tokens
 thread, with the model in place.
 """
 
+from __future__ import annotations
+
 import contextlib
 import json
 import os
 import sys
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
+from typing import Any
+from unittest import mock
 
 import torch
 
+Job = Mapping[str, Any]
+Decode = Callable[[list[int], Any], tuple[Any, ...]]
+"""Of a prompt, and of the numbers that it is to draw or None: its tokens, how many forwards, and what it drew where that is asked."""
 
-def serve(prepare, packages, offers=()):
+
+def serve(prepare: Callable[[Job], Decode], packages: Sequence[str], offers: Sequence[str] = ()) -> None:
     """`prepare(job)` gives the function that decodes a prompt: `(prompt, draws)` to `(tokens, nfe)`, or `(tokens, nfe, draws)` where it
     records them; it is asked for once per job.
     `packages`: whose versions are said."""
@@ -25,14 +34,14 @@ def serve(prepare, packages, offers=()):
     os.dup2(2, 1)  # what a library prints is not an answer
     torch.set_num_threads(1)
 
-    def answer(**what):
+    def answer(**what: Any) -> None:
         out.write(json.dumps(what) + "\n")
         out.flush()
 
     python = ".".join(map(str, sys.version_info[:3]))
     versions = {name: metadata.version(name) for name in ("torch", "transformers", *packages)}
     answer(versions={"python": python, **versions}, offers=list(offers))
-    ready = {}
+    ready: dict[str, Decode] = {}
     for line in sys.stdin:
         asked = json.loads(line)
         try:
@@ -44,25 +53,25 @@ def serve(prepare, packages, offers=()):
             answer(error=f"{type(e).__name__}: {first_line(e)}")
 
 
-def timed(decode, prompts, draws):
+def timed(decode: Decode, prompts: Sequence[list[int]], draws: Sequence[Any] | None) -> dict[str, Any]:
     began = time.process_time()
     made = [decode(prompt, drawn) for prompt, drawn in zip(prompts, draws or [None] * len(prompts), strict=True)]
     seconds = time.process_time() - began
     return {"rows": [dict(zip(("tokens", "nfe", "draws"), row, strict=False)) for row in made], "seconds": seconds}
 
 
-def first_line(e):
+def first_line(e: Exception) -> str:
     return next((line.strip() for line in str(e).splitlines() if line.strip()), "")
 
 
 class Counted:
     """How often a network was run: `net.forward` is replaced by `forward`, or by itself, and counted."""
 
-    def __init__(self, net, forward=None):
+    def __init__(self, net: Any, forward: Callable[..., Any] | None = None) -> None:
         self.forward, self.times = forward or net.forward, 0
         net.forward = self
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         self.times += 1
         return self.forward(*args, **kwargs)
 
@@ -71,21 +80,18 @@ class Draws:
     """Random numbers that somebody else has drawn: the samples that `torch.multinomial` is asked for, and the noise that `torch.randint`
     is. Both still do their work, which costs time, and what they drew is thrown away."""
 
-    def __init__(self, drawn):
+    def __init__(self, drawn: Mapping[str, Any]) -> None:
         self.samples, self.noise = (iter(map(torch.tensor, drawn[name])) for name in ("samples", "noise"))
 
     @contextlib.contextmanager
-    def given(self):
+    def given(self) -> Iterator[None]:
         multinomial, randint = torch.multinomial, torch.randint
 
-        def sample(*args, **kwargs):
+        def sample(*args: Any, **kwargs: Any) -> torch.Tensor:
             return next(self.samples).view_as(multinomial(*args, **kwargs))
 
-        def noise(*args, **kwargs):
+        def noise(*args: Any, **kwargs: Any) -> torch.Tensor:
             return next(self.noise).view_as(randint(*args, **kwargs))
 
-        torch.multinomial, torch.randint = sample, noise
-        try:
+        with mock.patch.multiple(torch, multinomial=sample, randint=noise):
             yield
-        finally:
-            torch.multinomial, torch.randint = multinomial, randint

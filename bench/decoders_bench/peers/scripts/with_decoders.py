@@ -1,24 +1,29 @@
 """This library, taking turns with the others. A job has the specs `decoder` and `cache`; one that says `record` answers with the random
 numbers that a uniform-noise decoder drew, for peers to be given the same."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from typing import Any
 
 import torch
 from networks import diffusion_gemma
-from serving import serve
+from serving import Decode, Job, serve
+from torch import Tensor
 
 import decoders
-from decoders import Blocks, get, get_cache
+from decoders import Blocks, Forward, Pred, State, get, get_cache
+from decoders.core.canvas import Canvas
 from decoders.models.diffusion_gemma import DiffusionGemmaModel
 from decoders.strategies.uniform import Gemma
 
 
-def masked(job):
+def masked(job: Job) -> Decode:
     model = decoders.load("nano", attention=job["attention"]).model
     decoder, cache, windows = get(job["decoder"]), get_cache(job["cache"]), Blocks(job["block"])
 
-    def decode(prompt, draws):
+    def decode(prompt: list[int], draws: Any) -> tuple[list[int], int]:
         (row,) = decoders.decode(model, decoder, [prompt], length=job["length"], windows=windows, cache=cache, stop=False)
         return list(row.canvas[len(prompt) :]), row.nfe
 
@@ -29,26 +34,29 @@ def masked(job):
 class Recorded(Gemma):
     """With what it drew."""
 
-    drawn: list = field(default_factory=list, compare=False)
+    drawn: list[Tensor] = field(default_factory=list, compare=False)
 
-    def step(self, s, p):
-        self.drawn.append(p.cooled(self.temperature(s.step)).draw(s)[0])
+    def step(self, s: State, p: Pred) -> State:
+        drawn = p.cooled(self.temperature(s.step)).draw(s)[0]
+        if not drawn.is_meta:  # a step is also tried without data, to see what it asks
+            self.drawn.append(drawn)
         return super().step(s, p)
 
 
-def canvases(job):
+def canvases(job: Job) -> Decode:
     net, _ = diffusion_gemma(job)
     model, windows = DiffusionGemmaModel(net), Blocks(net.config.canvas_length)
     decoder, cache = get(job["decoder"]), get_cache(job["cache"])
 
-    def decode(prompt, draws):
+    def decode(prompt: list[int], draws: Any) -> tuple[list[int], int]:
         (row,) = decoders.decode(model, decoder, [prompt], length=job["length"], windows=windows, cache=cache, stop=False)
         return list(row.canvas[len(prompt) :]), row.nfe
 
-    def record(prompt, draws):
-        recorded, shown = Recorded(**vars(decoder)), []
+    def record(prompt: list[int], draws: Any) -> tuple[list[int], int, dict[str, list[list[int]]]]:
+        recorded = Recorded(**vars(decoder))
+        shown: list[tuple[bool, Tensor]] = []
 
-        def watch(f, p, c):
+        def watch(f: Forward, p: Pred, c: Canvas) -> None:
             shown.append((bool(f.entered), f.tokens.gather(1, f.at)))
 
         (row,) = decoders.decode(
@@ -59,16 +67,17 @@ def canvases(job):
     return record if job.get("record") else decode
 
 
-def noises(shown):
+def noises(shown: Sequence[tuple[bool, Tensor]]) -> Iterator[Tensor]:
     """What a loop asks for that draws new noise after every step: what stood on the canvas at each, and after a canvas's last step, where
     the result stands on it, anything."""
-    for (_, tokens), (entered, _) in pairwise([*shown, (True, None)]):
+    afterwards = [*(entered for entered, _ in shown[1:]), True]
+    for (_, tokens), entered in zip(shown, afterwards, strict=True):
         yield tokens
         if entered:
             yield torch.zeros_like(tokens)
 
 
-def listed(tensors):
+def listed(tensors: Iterable[Tensor]) -> list[list[int]]:
     return [x.flatten().tolist() for x in tensors]
 
 

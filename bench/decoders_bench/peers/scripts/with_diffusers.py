@@ -1,19 +1,23 @@
 """diffusers: its two pipelines for language models, with their schedulers."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import diffusers
 import torch
 from networks import diffusion_gemma, masked
-from serving import Draws, serve
+from serving import Decode, Draws, Job, serve
 
 diffusers.utils.logging.disable_progress_bar()
 
 
-def refinement(job):
+def refinement(job: Job) -> Decode:
     net, count = masked(job)
     pipe = diffusers.LLaDA2Pipeline(model=net, scheduler=diffusers.BlockRefinementScheduler(), tokenizer=None)
     pipe.set_progress_bar_config(disable=True)
 
-    def decode(prompt, draws):
+    def decode(prompt: list[int], draws: Any) -> tuple[list[int], int]:
         count.times = 0
         out = pipe(
             input_ids=torch.tensor([prompt]), gen_length=job["length"], block_length=job["block"], mask_token_id=job["mask"],
@@ -27,11 +31,11 @@ def refinement(job):
 class Given:
     """A processor whose chat template is the prompt itself: token ids."""
 
-    def apply_chat_template(self, messages, **_):
+    def apply_chat_template(self, messages: list[int], **_: object) -> dict[str, torch.Tensor]:
         return {"input_ids": torch.tensor([messages])}
 
 
-def canvases(job):
+def canvases(job: Job) -> Decode:
     net, count = diffusion_gemma(job)
     options = job["options"]
     scheduler = diffusers.EntropyBoundScheduler(entropy_bound=options["bound"], t_max=options["t_max"], t_min=options["t_min"])
@@ -39,7 +43,7 @@ def canvases(job):
     pipe.processor = Given()
     pipe.set_progress_bar_config(disable=True)
 
-    def decode(prompt, draws):
+    def decode(prompt: list[int], draws: Any) -> tuple[list[int], int]:
         count.times = 0
         with Draws(draws).given():
             out = pipe(

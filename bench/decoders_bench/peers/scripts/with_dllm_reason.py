@@ -1,7 +1,10 @@
 """dllm-reason: its sampler with one of its schedulers."""
 
+from __future__ import annotations
+
 import importlib
 import pkgutil
+from typing import Any
 
 import torch
 from dllm_reason import scheduler as package
@@ -9,7 +12,7 @@ from dllm_reason.inference.sampler import DiffusionSampler, SamplingConfig
 from dllm_reason.models.base import DiffusionLM, DiffusionOutput
 from dllm_reason.utils.registry import SCHEDULER_REGISTRY
 from networks import masked
-from serving import serve
+from serving import Decode, Job, serve
 
 for module in pkgutil.iter_modules(package.__path__):
     importlib.import_module(f"{package.__name__}.{module.name}")  # each enters its own into the registry
@@ -18,27 +21,27 @@ for module in pkgutil.iter_modules(package.__path__):
 class Wrapped(DiffusionLM):
     """What its sampler calls a model."""
 
-    def __init__(self, net, mask_id):
+    def __init__(self, net: Any, mask_id: int) -> None:
         super().__init__(net.config.vocab_size, net.config.max_position_embeddings, mask_id)
         self.net = net
 
-    def forward(self, x_t, t, attention_mask=None):
+    def forward(self, x_t: torch.Tensor, t: Any, attention_mask: Any = None) -> Any:
         return DiffusionOutput(self.net(x_t).logits, None, None)
 
-    def compute_loss(self, x_0, attention_mask=None):
+    def compute_loss(self, x_0: Any, attention_mask: Any = None) -> Any:
         raise NotImplementedError
 
-    def noise_input(self, x_0, t):
+    def noise_input(self, x_0: Any, t: Any) -> Any:
         raise NotImplementedError
 
 
-def sampler(job):
+def sampler(job: Job) -> Decode:
     net, count = masked(job)
     options = dict(job["options"])
     scheduler = SCHEDULER_REGISTRY.get(options.pop("scheduler"))()
     own = DiffusionSampler(Wrapped(net, job["mask"]), scheduler, SamplingConfig(block_length=job["block"], show_progress=False, **options))
 
-    def decode(prompt, draws):
+    def decode(prompt: list[int], draws: Any) -> tuple[list[int], int]:
         count.times = 0
         canvas = torch.tensor([[*prompt, *[job["mask"]] * job["length"]]])
         out = own.sample(canvas, torch.arange(canvas.shape[1])[None] < len(prompt), job["length"])

@@ -1,5 +1,8 @@
 """dlmserve: its engine, one request at a time."""
 
+from __future__ import annotations
+
+from typing import Any
 from unittest import mock
 
 import dlmserve.engine
@@ -7,7 +10,7 @@ import torch
 from dlmserve import LLM, Engine, SamplingParams
 from dlmserve.models.llada import LoadedLLaDA
 from networks import masked
-from serving import serve
+from serving import Decode, Job, serve
 
 
 class Given:
@@ -15,14 +18,14 @@ class Given:
 
     pad_token_id, eos_token_id = None, 0
 
-    def __call__(self, texts, **_):
+    def __call__(self, texts: list[str], **_: object) -> dict[str, torch.Tensor]:
         return {"input_ids": torch.tensor([list(map(int, text.split())) for text in texts])}
 
-    def batch_decode(self, rows, **_):
+    def batch_decode(self, rows: list[Any], **_: object) -> list[str]:
         return [""] * len(rows)
 
 
-def engine(job):
+def engine(job: Job) -> Decode:
     """The engine around a network that it did not load: its loader knows LLaDA alone, by its mask token's number."""
     net, count = masked(job)
     loaded = LoadedLLaDA(net, Given(), torch.device("cpu"), "bf16", job["mask"])
@@ -30,7 +33,7 @@ def engine(job):
         own = Engine()
     params = SamplingParams(gen_length=job["length"], block_length=job["block"], **job["options"])
 
-    def decode(prompt, draws):
+    def decode(prompt: list[int], draws: Any) -> tuple[list[int], int]:
         count.times = 0
         out = own.generate([" ".join(map(str, prompt))], params, prerendered=True)
         return out[0].output_ids.tolist(), count.times
@@ -38,7 +41,7 @@ def engine(job):
     return decode
 
 
-def loader(job):
+def loader(job: Job) -> Decode:
     """As its users load a model."""
     LLM(job["path"], dtype="bf16", device="cpu")
     raise RuntimeError("it loads, so measure it")

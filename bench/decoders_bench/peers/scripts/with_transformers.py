@@ -1,12 +1,16 @@
 """transformers: `generate` of DiffusionGemma."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import torch
 from networks import diffusion_gemma
-from serving import Draws, serve
+from serving import Decode, Draws, Job, serve
 from transformers.models.diffusion_gemma import generation_diffusion_gemma as generation
 
 
-def canvases(job):
+def canvases(job: Job) -> Decode:
     net, count = diffusion_gemma(job)
     options = job["options"]
     config = generation.DiffusionGemmaGenerationConfig(
@@ -16,7 +20,7 @@ def canvases(job):
         disable_compile=True,
     )
 
-    def decode(prompt, draws):
+    def decode(prompt: list[int], draws: Any) -> tuple[list[int], int]:
         count.times = 0
         with Draws(draws).given():
             out = net.generate(torch.tensor([prompt]), generation_config=config)

@@ -1,5 +1,5 @@
 """One decoder's area under the accuracy-parallelism curve against those of others, on the same problems: what `decoders bench areas`
-writes, and the tables that docs/best.md shows of it."""
+writes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from decoders import UsageError
-from decoders_bench.common.results import markdown, percent
-from decoders_bench.quality.summary import Curve, Point, Row, Run, area, curves, grouped, points
+from decoders_bench.quality.rows import Row, Run, grouped
+from decoders_bench.quality.summary import Curve, Point, area, curves, points
 from decoders_bench.quality.tables import Against, against
 
 RESAMPLES = 2000
@@ -175,54 +175,3 @@ def save(path: Path, found: dict[str, Any]) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("{\n" + ",\n".join(f"{json.dumps(k)}: {lined(x)}" for k, x in found.items()) + "\n}\n")
-
-
-def section(path: Path, tested: bool = True) -> str:
-    """The tables of a file that `save` wrote; `tested`: with the pairs."""
-    found = json.loads(path.read_text())
-    spots, own = [Spot(**x) for x in found["points"]], [Area(**x) for x in found["areas"]]
-    compared, ours = [Pair(**x) for x in found["pairs"]], found["ours"]
-    head = (
-        f"{found['environment']['hardware']}; {'/'.join(found['splits'])} split, {found['wordings']} wording(s), "
-        f"{found['problems']} problems of {len(found['rungs'])} rungs, {found['questions']} questions a point."
-    )
-    parts = [head, area_table(own, ours, found["rungs"]), spot_table(spots)]
-    for name, part in grouped(compared if tested else [], lambda x: x.rungs).items():
-        parts.append(f"Every point of the others against the most accurate one of `{ours}` that takes no more forwards, {name} rungs:")
-        parts.append(pair_table(part))
-    return "\n\n".join(parts)
-
-
-def area_table(own: Sequence[Area], ours: str, rungs: Sequence[str]) -> str:
-    """A row a curve: over all and held-out rungs with what ours has more, and over each rung."""
-    by = {(x.curve, x.rungs): x for x in own}
-    names = sorted({x.curve for x in own}, key=lambda c: (-by[c, "all"].aup, c))
-    wide = [w for w in ("all", "held out") if (ours, w) in by]
-
-    def told(x: Area) -> str:
-        return f"**{x.aup:.0f}**" if x.curve == ours else f"{x.aup:.0f} ({x.more:+.0f}, {x.low:+.0f} to {x.high:+.0f})"
-
-    body = [[f"`{c}`", *(told(by[c, w]) for w in wide), *(f"{by[c, r].aup:.0f}" for r in rungs)] for c in names]
-    return markdown(["AUP", *(f"{w} rungs (ours more, 95 %)" for w in wide), *rungs], body)
-
-
-def spot_table(spots: Sequence[Spot]) -> str:
-    body = [
-        [f"`{x.decoder}`", f"**{percent(x.right / x.n)}** ({percent(x.low)}-{percent(x.high)})", f"{x.nfe:.2f}",
-         f"{x.tokens_per_forward:.2f}", f"{x.positions:.0f}"]
-        for x in spots
-    ]  # fmt: skip
-    return markdown(["decoder", "right, %", "forwards", "tokens per forward", "positions"], body)
-
-
-def pair_table(found: Sequence[Pair]) -> str:
-    body = []
-    for x in found:
-        own = [f"`{x.other}`", f"{x.other_nfe:.2f}"]
-        if x.p is None:
-            body.append([*own, "", "", "", "", "", x.verdict])
-            continue
-        change = f"{100 * x.difference:+.1f} ({100 * x.low:+.1f} to {100 * x.high:+.1f})"
-        body.append([*own, f"`{x.ours}`", f"{x.ours_nfe:.2f}", change, f"{x.won} / {x.lost}", f"{x.p:.3f}", x.verdict])
-    header = ["other", "forwards", "ours", "forwards", "difference in points", "won / lost", "p (Holm)", "ours is"]
-    return markdown(header, body)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from random import Random
 
-from decoders_bench.quality.summary import Row
+from decoders_bench.quality.rows import Row
 
 NASTY = "</script><script>boom()</script><img src=x onerror=boom()> & \"quoted\" \u2028 <!-- `ticks`"
 SWEEPS = {

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
 
 from decoders import Generator
-from decoders.models.source import load_model
+from decoders_bench.common.models import loaded
 from decoders_bench.common.statistics import wilson
 from decoders_bench.common.workers import spread
 from decoders_bench.tasks import TASKS, Split, items
@@ -52,9 +51,6 @@ class Cell:
     @property
     def tokens_per_forward(self) -> float:
         return self.tokens / self.nfe
-
-
-loaded = cache(load_model)  # once in a process, whatever the decoders
 
 
 def evaluate(job: Job) -> Cell:

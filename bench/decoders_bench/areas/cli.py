@@ -21,8 +21,9 @@ def areas(runs: tuple[Path, ...], ours: str, seen: str, output: Path | None, as_
     the others against the decoder's own at no more forwards."""
     from tempfile import TemporaryDirectory
 
-    from decoders_bench.quality.areas import measured, save, section
-    from decoders_bench.quality.summary import load
+    from decoders_bench.areas.measure import measured, save
+    from decoders_bench.areas.tables import section
+    from decoders_bench.quality.rows import load
 
     found = measured([load(path) for path in runs], ours, {x.strip() for x in seen.split(",") if x.strip()})
     with TemporaryDirectory() as scratch:

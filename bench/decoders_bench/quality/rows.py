@@ -1,0 +1,171 @@
+"""A quality run on disk, read back.
+
+A run is a directory: `run.json` says what was asked and on what it ran, `rows.jsonl` holds a line for every item, `traces.jsonl` how
+the first items of every cell were decoded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from decoders import UsageError
+
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How something is decoded."""
+
+    model: str
+    decoder: str
+    curve: str
+    """The decoder without its swept option."""
+    swept: str | None
+    value: float | int | str | None
+    cache: str
+    block: int | None
+
+
+@dataclass(frozen=True)
+class Cell(Setting):
+    """One decoder with one cache on one rung of a task, in one wording, with one seed."""
+
+    task: str
+    rung: str
+    template: int
+    seed: int
+
+    @property
+    def id(self) -> str:
+        """The same for the same cell, in every run."""
+        own = {f.name: getattr(self, f.name) for f in fields(Cell)}
+        return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Row(Cell):
+    """What became of one item: a line of rows.jsonl."""
+
+    cell: str
+    """The cell's `id`."""
+    item: int
+    right: bool
+    answer: str | None
+    output: str
+    prompt: str
+    expected: str
+    nfe: int
+    tokens: int
+    """Generated ones: neither prompt, nor padding, nor a stop token and what follows it."""
+    positions: int
+    seconds: float
+    """The item's share of the wall time of the batch that it was decoded in."""
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.cell, self.item
+
+    @property
+    def setting(self) -> Setting:
+        return Setting(**{f.name: getattr(self, f.name) for f in fields(Setting)})
+
+    @property
+    def problem(self) -> tuple[str, str, int, int]:
+        """What was asked, whatever the wording."""
+        return self.task, self.rung, self.seed, self.item
+
+    @property
+    def question(self) -> tuple[str, str, int, int, int]:
+        """What was asked, and how."""
+        return *self.problem, self.template
+
+
+NAMES = tuple(dict.fromkeys(("cell", "item", *(f.name for f in fields(Row)))))  # first what says which item it is
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory."""
+
+    path: Path
+    info: dict[str, Any]
+    """run.json: `format`, `command`, `environment`, `grid`."""
+    rows: list[Row]
+    traces: list[dict[str, Any]]
+    """`{"cell", "item", "start", "mask", "vocab": {id: text}, "initial": [ids], "frames": [{"step", "changes": [[position, id, kind,
+    confidence]]}]}`. A position counts from the start of the row, prompt included, so it shows `initial[position - start]`. The id of a
+    reopened position is what stands there afterwards (the mask, where there is one)."""
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a file; one that was torn off at the end, by a run that was killed, is left out. Raises `UsageError` if
+    another is damaged."""
+    out = []
+    text = path.read_bytes() if path.exists() else b""
+    for number, line in enumerate(text[: text.rfind(b"\n") + 1].splitlines(), 1):
+        try:
+            out.append(dict(json.loads(line)))
+        except (ValueError, TypeError):
+            raise UsageError(f"{path}, line {number}, is damaged: it is no JSON object") from None
+    return out
+
+
+def load(path: str | Path) -> Run:
+    """A run, finished or not. Raises `UsageError` if the directory holds none, if a line is damaged, or if an item has two outcomes
+    that differ in more than their seconds."""
+    path = Path(path)
+    info = load_info(path)
+    rows: dict[tuple[str, int], Row] = {}
+    for number, line in enumerate(lines(path / "rows.jsonl"), 1):
+        try:
+            row = Row(**{name: line[name] for name in NAMES})
+        except KeyError as e:
+            raise UsageError(f"{path / 'rows.jsonl'}, line {number}, has no {e.args[0]!r}") from None
+        first = rows.setdefault(row.key, row)
+        if any(getattr(first, name) != getattr(row, name) for name in NAMES if name != "seconds"):
+            raise UsageError(f"{path / 'rows.jsonl'}, line {number}: item {row.item} of cell {row.cell} has two outcomes that differ")
+    traces: dict[tuple[str, int], dict[str, Any]] = {}
+    for line in lines(path / "traces.jsonl"):
+        traces.setdefault((line["cell"], line["item"]), line)
+    return Run(path, info, ordered(rows.values(), info["grid"]), list(traces.values()))
+
+
+def ordered(rows: Iterable[Row], grid: dict[str, Any]) -> list[Row]:
+    """The rows in the order of the grid, whatever order they were finished in."""
+    places = {name: {x: i for i, x in enumerate(grid[name])} for name in ("decoders", "caches", "tasks")}
+    values = {option: {x: i for i, x in enumerate(given)} for option, given in grid.get("sweeps", {}).items()}
+
+    def place(r: Row) -> tuple[int | str, ...]:
+        value = values.get(r.swept or "", {}).get(r.decoder.rpartition("=")[2], 0)
+        asked = (("decoders", r.curve), ("caches", r.cache), ("tasks", f"{r.task}/{r.rung}"))
+        decoder, cache, task = (places[name].get(x, len(places[name])) for name, x in asked)
+        return decoder, value, cache, r.block or 0, task, r.template, r.seed, r.item
+
+    return sorted(rows, key=place)
+
+
+def load_info(path: Path) -> dict[str, Any]:
+    """run.json. Raises `UsageError` if there is none that can be read."""
+    try:
+        info = dict(json.loads((path / "run.json").read_text()))
+    except (OSError, ValueError) as e:
+        raise UsageError(f"{path} holds no quality run: run.json cannot be read ({type(e).__name__})") from None
+    if info.get("format") != FORMAT:
+        raise UsageError(f"{path} is a run of format {info.get('format')!r}, and this version reads {FORMAT}")
+    return info
+
+
+def grouped(rows: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """Rows, or anything else, by a key; keys and rows in the order of their first appearance."""
+    out: dict[K, list[T]] = {}
+    for row in rows:
+        out.setdefault(key(row), []).append(row)
+    return out

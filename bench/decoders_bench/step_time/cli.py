@@ -1,0 +1,47 @@
+"""`decoders bench step-time`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from decoders_bench.common.options import clock_option, decoders_option, finish, json_option, output_option, tracked
+
+DECODERS = ("threshold", "factor", "llada", "llada:temperature=1.0", "dream:by=entropy", "dream:by=topk_margin", "left_to_right")
+FLOATS = ("float32", "bfloat16")
+
+
+@click.command("step-time")
+@decoders_option(DECODERS)
+@click.option("--batch", "batches", multiple=True, default=(1, 8), show_default=True, type=click.IntRange(1))
+@click.option("--dtype", "dtypes", multiple=True, default=FLOATS, show_default=True, type=click.Choice(FLOATS))
+@click.option("--block", default=32, show_default=True, type=click.IntRange(1))
+@click.option("--vocab", default=126_464, show_default=True, type=click.IntRange(2))
+@click.option("--repeats", default=21, show_default=True, type=click.IntRange(1))
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
+@clock_option
+@output_option
+@json_option
+def step_time(
+    decoders: tuple[str, ...], batches: tuple[int, ...], dtypes: tuple[str, ...], block: int, vocab: int, repeats: int, threads: int,
+    clock: Any, output: Path | None, as_json: bool,
+) -> None:
+    """The time of everything in a step that is not the model's forward, beside that of a bare `logits.max(-1)`."""
+    import torch
+
+    from decoders_bench.common.outcome import CLOCK_TEXT
+    from decoders_bench.common.results import hardware
+    from decoders_bench.step_time.measure import Timing, time_step
+    from decoders_bench.step_time.tables import timing_table
+
+    torch.set_num_threads(threads)
+    jobs = [(spec, getattr(torch, dtype), batch) for spec in decoders for dtype in dtypes for batch in batches]
+    timings: list[Timing] = []
+    with tracked("timing", len(jobs)) as advance:
+        for job in jobs:
+            timings.append(time_step(*job, block, vocab, repeats, clock))
+            advance()
+    about = f"{hardware()}; block {block}, vocabulary {vocab}, medians of {repeats}, {CLOCK_TEXT[clock]}"
+    finish("step-time", timings, f"{about}\n\n{timing_table(timings)}", output, as_json)
