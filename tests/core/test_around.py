@@ -51,7 +51,7 @@ def test_paddings_add_up():
 def test_the_windows_of_a_base_stay(spec, base):
     model = replace(TOY, stop_ids=()) if "padding" in spec else TOY  # without a stop token nothing is padded
     wrapped, plain = (decode(model, get(x), ROWS, length=12, windows=Blocks(4)) for x in (spec.format(base), base))
-    assert wrapped == plain
+    assert [row.tokens for row in wrapped] == [row.tokens for row in plain]
     assert get(spec.format(base)).windows(Blocks(4), False).size == get(base).windows(Blocks(4), False).size > 4
 
 
@@ -59,7 +59,7 @@ def test_windows_that_read_a_memo_find_it_inside_of_a_wrapper():
     base = "hybrid:mode=block,budget=3"
     for spec in ("eos_stop:trust=1.0,base=({})", "frontier:w=99,base=({})", "length_penalty:weight=0.0,base=({})"):
         wrapped, plain = (decode(BLOCKS, get(x), ROWS, length=12, windows=Blocks(4)) for x in (spec.format(base), base))
-        assert wrapped == plain
+        assert [row.tokens for row in wrapped] == [row.tokens for row in plain]
 
 
 @pytest.mark.parametrize("spec", ["{}", "eos_stop:base=({})", "frontier:base=({})", "prophet:base=(frontier:base=({}))"])
