@@ -171,7 +171,7 @@ def stepped(decoder: Decoder, s: State, candidates: int, patient: bool) -> tuple
                 continue
             raise
         break
-    else:  # there are steps that no tensors without data can take, such as those under a constraint; what is inside may have been read
+    else:  # there are steps that such a row cannot take, such as those under a constraint; what is inside may have been read
         inside = [x for f in fields(decoder) if isinstance(x := getattr(decoder, f.name), Decoder)]
         read |= {need for x in inside for need in asks(x, s.block_causal)} & {"attention", "hidden_states"}
     return frozenset(read), resized

@@ -66,7 +66,8 @@ class PersistentDrafts(Decoder):
             stands = stands & lasts.any(-1) & beside
             s = s.commit(lasts & stands[:, None], tokens, confidence)
             tokens, confidence = choose(stands, other.best(), (tokens, confidence))
-        sure = top(score := only(s.open, confidence), jointly_likeliest(score, self.delta))
+        score = only(s.open, confidence)
+        sure = top(score, jointly_likeliest(score, self.delta))
         wanted = only(self.counts(s), confidence)
         one = top(wanted, 1 - (sure & (wanted >= 0)).sum(-1))
         s = s.commit(sure | one, tokens, confidence)

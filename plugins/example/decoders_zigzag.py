@@ -1,8 +1,11 @@
-"""Decode even positions before odd ones."""
+"""A strategy, a wrapper and a cache policy of one's own."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from decoders import Decoder, Pred, State, only, option, share, top
+from torch import Tensor
+
+from decoders import Around, Cache, Decoder, Pred, State, get, only, option, refresh, share, top
+from decoders.core import Canvas
 
 
 @dataclass(frozen=True)
@@ -16,3 +19,25 @@ class ZigZag(Decoder):
         score = only(s.open, confidence - s.position % 2)
         quota = share(s.opened, self.block_steps, s.step).clamp(min=1)
         return s.commit(top(score, quota), tokens, confidence)
+
+
+@dataclass(frozen=True)
+class LeftHalf(Around):
+    """Any rule, which may commit only in the left half of what is open."""
+
+    base: Decoder = option(get("threshold"), "the rule that commits")
+
+    def inner(self, s: State) -> State:
+        number = s.open.cumsum(-1)
+        return replace(s, open=s.open & (2 * number <= number[:, -1:] + 1))
+
+
+@dataclass(frozen=True)
+class Beat(Cache):
+    """Recompute everything in every `every`-th forward of a row, and between only what is open."""
+
+    every: int = option(4, "forwards from one refresh to the next", min=1)
+
+    def stale(self, after: Canvas, before: State, p: Pred) -> Tensor:
+        due = after.clock % self.every == 0
+        return (due[:, None] & refresh(after)) | after.open
