@@ -14,7 +14,8 @@ FILE = Path(__file__).parents[1] / "pyproject.toml"
 
 @cache
 def project() -> dict[str, Any]:
-    """The table `project` of the tree's pyproject.toml; empty where the distribution is installed, whose metadata then counts."""
+    """The table `project` of the tree's pyproject.toml; empty where the distribution is installed, whose metadata then
+    counts."""
     try:
         distribution(DISTRIBUTION)
     except PackageNotFoundError:
@@ -29,5 +30,6 @@ def entry_points_of(group: str) -> tuple[EntryPoint, ...]:
 
 
 def version() -> str:
-    """The version of the distribution, or that which the tree gives itself. Raises `PackageNotFoundError` where there is neither."""
+    """The version of the distribution, or that which the tree gives itself. Raises `PackageNotFoundError` where there
+    is neither."""
     return str(project().get("version") or distribution(DISTRIBUTION).version)

@@ -1,4 +1,5 @@
-"""An environment that holds the packages of the machine with a GPU that is waited for, and nothing else: neither ours nor pip."""
+"""An environment that holds the packages of the machine with a GPU that is waited for, and nothing else: neither ours
+nor pip."""
 
 from __future__ import annotations
 
@@ -15,11 +16,23 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[2]
 WHERE = ROOT / "build" / "bare-gpu"
 FETCHED = (
-    "transformers==5.17.0", "triton==3.6.0", "huggingface-hub==1.33.0", "httpx==0.28.1", "httpcore==1.0.9", "h11==0.16.0", "anyio==4.16.0",
+    "transformers==5.17.0", "triton==3.6.0", "huggingface-hub==1.33.0", "httpx==0.28.1", "httpcore==1.0.9",
+    "h11==0.16.0", "anyio==4.16.0",
     "idna==3.20", "certifi",
 )  # fmt: skip
 """At that machine's versions, with what they need and the newer ones here do not."""
-OURS = "torch", "transformers", "click", "rich", "tokenizers", "safetensors", "numpy", "pytest", "pytest-benchmark", "setuptools"
+OURS = (
+    "torch",
+    "transformers",
+    "click",
+    "rich",
+    "tokenizers",
+    "safetensors",
+    "numpy",
+    "pytest",
+    "pytest-benchmark",
+    "setuptools",
+)
 """From this environment, with what they need: of torch, other builds are gigabytes."""
 
 
@@ -50,7 +63,18 @@ def link(name: str, site: Path) -> None:
 
 def fetch(site: Path) -> bool:
     """Whether the registry had what was asked for."""
-    asked = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps", "--target", site, *FETCHED]
+    asked = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--target",
+        site,
+        *FETCHED,
+    ]
     return subprocess.run(asked, capture_output=True, timeout=150).returncode == 0
 
 

@@ -30,7 +30,9 @@ def python(tmp_path):
 
 
 def said(python, *command):
-    env = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")} | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'bench'}"}
+    env = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")} | {
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'bench'}"
+    }
     done = subprocess.run([python, *command], capture_output=True, text=True, cwd="/", env=env, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -38,7 +40,8 @@ def said(python, *command):
 
 def test_built_in_plugs_are_found_without_an_installation(python):
     asked = "from decoders import registry; print([(k, *registry.table(k)) for k in registry.KINDS])"
-    own = "from decoders import registry as r; print({r.owner(e) for k in r.KINDS for found in r.table(k).values() for e in found})"
+    every = "for k in r.KINDS for found in r.table(k).values() for e in found"
+    own = f"from decoders import registry as r; print({{r.owner(e) {every}}})"
     assert said(python, "-c", asked).strip() == said(sys.executable, "-c", asked).strip()
     assert said(python, "-c", own).strip() == "{'dllm-decoders'}"
     assert "latency" in said(python, "-m", "decoders.cli", "bench", "--help")

@@ -1,5 +1,5 @@
-"""What holds on every device: no step looks at the host, a row is the same in any batch, and kernels and graphs change no token. On a
-GPU with `-m gpu`; on a CPU the same where there is something that stands in for it."""
+"""What holds on every device: no step looks at the host, a row is the same in any batch, and kernels and graphs change
+no token. On a GPU with `-m gpu`; on a CPU the same where there is something that stands in for it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ def rows(model: Model, spec: str, cache: str = "dual", prompts: list[list[int]] 
 class Looks(TorchDispatchMode):
     """Fails at an operation that would make a host wait for a GPU."""
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         why = reason(func.overloadpacket, args)
         assert why is None, f"{func}: {why}"
         return func(*args, **kwargs or {})
@@ -135,7 +137,9 @@ def test_no_step_looks_at_the_host(device: str, spec: str) -> None:
 
 
 @devices
-@pytest.mark.parametrize("bad", [lambda x: x.sum().item(), lambda x: x.nonzero(), lambda x: x[x > 0]], ids=["value", "shape", "mask"])
+@pytest.mark.parametrize(
+    "bad", [lambda x: x.sum().item(), lambda x: x.nonzero(), lambda x: x[x > 0]], ids=["value", "shape", "mask"]
+)
 def test_a_look_at_the_host_is_noticed(device: str, bad: Callable[[torch.Tensor], object]) -> None:
     x = torch.arange(3, device=device)
     with pytest.raises((AssertionError, RuntimeError)), unwatched(device):
@@ -158,8 +162,13 @@ def test_a_row_is_the_same_in_any_batch(device: str, spec: str, cache: str) -> N
 @pytest.mark.parametrize("cache", ["dual", "none", "entropycache"])
 @pytest.mark.parametrize("spec", FEW)
 def test_graphs_of_the_kernels_take_the_steps_of_the_loop(spec: str, cache: str) -> None:
-    """In float32, where the kernels answer, with nothing else on the way: the loop runs what the graph runs, with the same padding."""
-    model, graph, repeated = model_on("cuda", torch.float32, spec), Graph(columns=8), Graph(backend=Repeated("cuda"), columns=8)
+    """In float32, where the kernels answer, with nothing else on the way: the loop runs what the graph runs, with the
+    same padding."""
+    model, graph, repeated = (
+        model_on("cuda", torch.float32, spec),
+        Graph(columns=8),
+        Graph(backend=Repeated("cuda"), columns=8),
+    )
     found = rows(model, spec, cache, runner=graph)
     assert graph.report().eager == {}
     assert found == rows(model, spec, cache, runner=repeated)
@@ -168,10 +177,14 @@ def test_graphs_of_the_kernels_take_the_steps_of_the_loop(spec: str, cache: str)
 @cuda
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_kernels_and_plain_torch_choose_alike(dtype: torch.dtype) -> None:
-    """The likeliest token and the race to the bit, at LLaDA's vocabulary; sampled tokens but for a rounding of the number they fall on."""
+    """The likeliest token and the race to the bit, at LLaDA's vocabulary; sampled tokens but for a rounding of the
+    number they fall on."""
     random = torch.Generator("cuda").manual_seed(0)
     logits = (3 * torch.randn(256, 126_464, generator=random, device="cuda")).to(dtype)
-    h, u = torch.arange(256, device="cuda") * 2**40, torch.rand(256, dtype=torch.double, generator=random, device="cuda")
+    h, u = (
+        torch.arange(256, device="cuda") * 2**40,
+        torch.rand(256, dtype=torch.double, generator=random, device="cuda"),
+    )
     with stats.using("torch"):
         plain = stats.of(logits)
     fused = stats.of(logits)

@@ -15,7 +15,7 @@ from decoders_bench.nano.batches import Example, Mode, collate
 from decoders_bench.nano.muon import Muon, orthogonalise
 from decoders_bench.nano.network import Network, config_of
 from decoders_bench.nano.tokenizer import Segmenter, build
-from decoders_bench.nano.train import Plan, drawn, rate_at
+from decoders_bench.nano.train import Plan, Run, drawn, rate_at, steps
 from decoders_bench.tasks import TASKS, items
 
 TOKENIZER = build()
@@ -140,3 +140,20 @@ def test_the_rate_warms_up_and_decays_to_zero():
     assert rates[0] == pytest.approx(0.1)
     assert rates[50] == 1
     assert rates[99] == pytest.approx(1 / 40)
+
+
+def test_training_that_is_out_of_time_keeps_its_last_step(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    small = {"positions": 100, "widest": 100, "hidden": 16, "layers": 1, "heads": 2, "inner": 16, "steps": 6}
+    plan = Plan(str(tmp_path), **small)
+
+    def draw(step):
+        now[0] += 1
+        return drawn(plan, step, [0])
+
+    steps(Run(plan, 0), draw, None, deadline=3.0)
+    again = Run(plan, 0)
+    assert again.step == 3
+    steps(again, draw, None)
+    assert Run(plan, 0).step == 6

@@ -33,7 +33,11 @@ def about(scale: Scale) -> dict[str, Any]:
         known = torch.cuda.get_device_properties(0)
         found |= {"memory": known.total_memory, "processors": known.multi_processor_count, "cuda": torch.version.cuda}
     if scale.device == "cuda" and shutil.which("nvidia-smi"):
-        asked = ["nvidia-smi", "--query-gpu=driver_version,clocks.sm,clocks.max.sm,power.limit", "--format=csv,noheader"]
+        asked = [
+            "nvidia-smi",
+            "--query-gpu=driver_version,clocks.sm,clocks.max.sm,power.limit",
+            "--format=csv,noheader",
+        ]
         found["nvidia-smi"] = subprocess.run(asked, capture_output=True, text=True, timeout=20).stdout.strip()
     return found
 
@@ -51,4 +55,6 @@ def known(rows: dict[str, Any]) -> Ceilings | None:
 
 
 def part(scale: Scale) -> Part:
-    return Part("card", 0.05, [Task("card/about", lambda: about(scale)), Task("card/ceilings", lambda: measured(scale))])
+    return Part(
+        "card", 0.05, [Task("card/about", lambda: about(scale)), Task("card/ceilings", lambda: measured(scale))]
+    )

@@ -36,7 +36,10 @@ class Outcomes:
         lines = [json.loads(line) for path in sorted(folder.iterdir()) for line in path.read_text().splitlines()]
         tests = [x for x in lines if "id" in x]
         failed = {x["id"]: x["text"] for x in tests if x["outcome"] == "failed"}
-        named = {kind: sorted({x["id"] for x in tests if x["outcome"] == kind} - set(failed)) for kind in ("passed", "skipped")}
+        named = {
+            kind: sorted({x["id"] for x in tests if x["outcome"] == kind} - set(failed))
+            for kind in ("passed", "skipped")
+        }
         return cls(sum(x.get("chosen", 0) for x in lines), named["passed"], failed, named["skipped"])
 
 
@@ -47,9 +50,30 @@ def files() -> list[str]:
 
 
 def command(scale: Scale) -> list[str]:
-    """With nothing but our own plugin: what else that machine has installed is not ours, and its warnings are no errors."""
-    own = ["-p", "decoders_bench.gpu.outcomes", "-p", "no:cacheprovider", "-W", "default", "-o", "addopts=", "-q", "--tb=short"]
-    return [sys.executable, "-m", "pytest", *own, "-m", scale.marks, *(["-k", scale.names] if scale.names else []), *files()]
+    """With nothing but our own plugin: what else that machine has installed is not ours, and its warnings are no
+    errors."""
+    own = [
+        "-p",
+        "decoders_bench.gpu.outcomes",
+        "-p",
+        "no:cacheprovider",
+        "-W",
+        "default",
+        "-o",
+        "addopts=",
+        "-q",
+        "--tb=short",
+    ]
+    return [
+        sys.executable,
+        "-m",
+        "pytest",
+        *own,
+        "-m",
+        scale.marks,
+        *(["-k", scale.names] if scale.names else []),
+        *files(),
+    ]
 
 
 def start(scale: Scale, share: int, passed: list[str], folder: Path) -> subprocess.Popen[bytes]:
@@ -93,7 +117,8 @@ def keep(ledger: Ledger, before: list[str], found: Outcomes) -> None:
 
 
 def row(before: list[str], found: Outcomes, stopped: int, codes: list[int]) -> dict[str, Any]:
-    """Raises `UsageError` where no test was found, and `RuntimeError` while some have not passed: they are run again in a later call."""
+    """Raises `UsageError` where no test was found, and `RuntimeError` while some have not passed: they are run again in
+    a later call."""
     passed, failed, skipped = (len(x) for x in ({*before, *found.passed}, found.failed, found.skipped))
     missing = found.chosen - len(found.passed) - failed - skipped
     told = f"{passed} passed, {failed} failed, {skipped} skipped, {missing} not run"

@@ -1,4 +1,5 @@
-"""`bench/gpu.sh`. Nothing heavy is imported before it is needed: what measures is another process, which may be lost."""
+"""`bench/gpu.sh`. Nothing heavy is imported before it is needed: what measures is another process, which may be
+lost."""
 
 from __future__ import annotations
 
@@ -23,12 +24,17 @@ def gpu() -> None:
 
 
 @gpu.command()
-@click.option("--seconds", default=540.0, show_default=True, type=click.FloatRange(20), help="end by itself within so many")
-@click.option("--out", required=True, envvar="OUT", type=click.Path(file_okay=False, path_type=Path), help="where results go")
+@click.option(
+    "--seconds", default=540.0, show_default=True, type=click.FloatRange(20), help="end by itself within so many"
+)
+@click.option(
+    "--out", required=True, envvar="OUT", type=click.Path(file_okay=False, path_type=Path), help="where results go"
+)
 @click.option("--again", multiple=True, metavar="PART", help="measure a part anew; repeat for more")
 @click.option("--rehearse", is_flag=True, help="on the CPU, at tiny shapes: shows that everything runs, and no time")
 def first(seconds: float, out: Path, again: tuple[str, ...], rehearse: bool) -> None:
-    """Everything, in the order of its value, each figure written when it is there. Called again, it goes on with what is missing."""
+    """Everything, in the order of its value, each figure written when it is there. Called again, it goes on with what
+    is missing."""
     deadline, goes_on = time.monotonic() + seconds - MARGIN, False
     while True:
         code = once(deadline, out, again, rehearse, goes_on)
@@ -75,11 +81,23 @@ def work(deadline: float, out: Path, again: tuple[str, ...], rehearse: bool, goe
 
 
 @gpu.command()
-@click.option("--seconds", required=True, type=click.FloatRange(5), help="begin no step after so many, less a few for the checkpoint")
-@click.option("--out", required=True, envvar="OUT", type=click.Path(file_okay=False, path_type=Path), help="the run is in its folder nano")
+@click.option(
+    "--seconds",
+    required=True,
+    type=click.FloatRange(5),
+    help="begin no step after so many, less a few for the checkpoint",
+)
+@click.option(
+    "--out",
+    required=True,
+    envvar="OUT",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="the run is in its folder nano",
+)
 @click.option("--rehearse", is_flag=True, help="on the CPU, eight steps of a smaller model")
 def nano(seconds: float, out: Path, rehearse: bool) -> None:
-    """Train the embedded model. Called again, it goes on; `decoders bench train-nano -o OUT/nano` then writes the model, anywhere."""
+    """Train the embedded model. Called again, it goes on; `decoders bench train-nano -o OUT/nano` then writes the
+    model, anywhere."""
     deadline = time.monotonic() + seconds - MARGIN
     from decoders_bench.gpu.nano import train_for
     from decoders_bench.gpu.scale import RESULTS
@@ -89,7 +107,8 @@ def nano(seconds: float, out: Path, rehearse: bool) -> None:
 
 @gpu.command()
 def record() -> None:
-    """Record, here and on the CPU, what nano commits in which forward for everything that `first` replays; only what is missing."""
+    """Record, here and on the CPU, what nano commits in which forward for everything that `first` replays; only what is
+    missing."""
     from decoders_bench.gpu.record import missing
 
     for number, total, asked in missing():

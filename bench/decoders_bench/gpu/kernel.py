@@ -58,7 +58,8 @@ def milliseconds(work: Callable[[], object], scale: Scale, each: int) -> float:
 
 @torch.inference_mode()
 def measure(scale: Scale, rows: int, dtype: str, asked: str) -> dict[str, Any]:
-    """`launched`: milliseconds from one call to the next, as the host calls; `captured`: as a graph, which is what the device takes."""
+    """`launched`: milliseconds from one call to the next, as the host calls; `captured`: as a graph, which is what the
+    device takes."""
     kind = getattr(torch, dtype)
     size = rows * scale.vocab * kind.itemsize
     sets = max(1, min(ROTATED // size, 32)) if scale.device == "cuda" else 1

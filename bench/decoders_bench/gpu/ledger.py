@@ -45,7 +45,13 @@ class Ledger:
     def save(self) -> None:
         """A line a row; the new file is whole before it takes the place of the old one."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        head = {"card": self.card, "hardware": self.hardware, "calls": self.calls, "begun": self.begun, "failed": self.failed}
+        head = {
+            "card": self.card,
+            "hardware": self.hardware,
+            "calls": self.calls,
+            "begun": self.begun,
+            "failed": self.failed,
+        }
         lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(row)}" for key, row in self.rows.items())
         part = self.path.with_suffix(".part")
         part.write_text(f'{json.dumps(head)[:-1]}, "rows": {{\n{lines}\n}}}}\n')

@@ -1,4 +1,5 @@
-"""Train the embedded model on a GPU: the same data and the same steps as on a CPU, drawn by other processes ahead of their time."""
+"""Train the embedded model on a GPU: the same data and the same steps as on a CPU, drawn by other processes ahead of
+their time."""
 
 from __future__ import annotations
 
@@ -53,11 +54,21 @@ def tell(row: dict[str, Any], every: int) -> None:
 
 
 def train_for(out: Path, earlier: Path, deadline: float, rehearse: bool) -> bool:
-    """Go on from the checkpoint in `out`, or from that in `earlier`, until `time.monotonic` says `deadline`; whether nothing is left."""
+    """Go on from the checkpoint in `out`, or from that in `earlier`, until `time.monotonic` says `deadline`; whether
+    nothing is left."""
     if not (out / "checkpoint.json").exists() and (earlier / "checkpoint.json").exists():
         shutil.copytree(earlier, out, dirs_exist_ok=True)
     out.mkdir(parents=True, exist_ok=True)
-    small: dict[str, Any] = {"positions": 300, "widest": 300, "hidden": 32, "layers": 1, "heads": 2, "inner": 32, "save_every": 4, "steps": 8}
+    small: dict[str, Any] = {
+        "positions": 300,
+        "widest": 300,
+        "hidden": 32,
+        "layers": 1,
+        "heads": 2,
+        "inner": 32,
+        "save_every": 4,
+        "steps": 8,
+    }
     plan = Plan(str(out), device="cpu", **small) if rehearse else Plan(str(out), device="cuda")
     run = Run(plan, 0)
     say(f"{run.step} of {plan.steps} steps are done; {deadline - time.monotonic():.0f} s")

@@ -21,7 +21,11 @@ class DeviceLostError(RuntimeError):
 
 def brief(row: dict[str, Any]) -> str:
     """The numbers of a row that stand at its top."""
-    return ", ".join(f"{k} {x:.4g}" if isinstance(x, float) else f"{k} {x}" for k, x in row.items() if isinstance(x, int | float | str))
+    return ", ".join(
+        f"{k} {x:.4g}" if isinstance(x, float) else f"{k} {x}"
+        for k, x in row.items()
+        if isinstance(x, int | float | str)
+    )
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,8 @@ def say(text: str) -> None:
 
 
 def go(parts: Sequence[Part], ledger: Ledger, clock: Clock) -> None:
-    """Every part within its share, then whatever is left. Raises `DeviceLostError` where only a new process can go on."""
+    """Every part within its share, then whatever is left. Raises `DeviceLostError` where only a new process can go
+    on."""
     whole = clock.left
     for part in parts:
         until = time.monotonic() + part.share * whole

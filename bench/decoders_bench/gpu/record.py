@@ -1,4 +1,5 @@
-"""What nano commits in which forward, for everything that is replayed on a GPU: made beforehand, on a CPU, and committed."""
+"""What nano commits in which forward, for everything that is replayed on a GPU: made beforehand, on a CPU, and
+committed."""
 
 from __future__ import annotations
 

@@ -54,7 +54,8 @@ ONE = [
     *both(SDAR, "s2d2", "block", "none"),
 ]  # fmt: skip
 SIX = [
-    Cell(LLADA, THRESHOLD, "none", True), Cell(LLADA, THRESHOLD, "dual", True), Cell(LLADA, THRESHOLD, "entropycache", True),
+    Cell(LLADA, THRESHOLD, "none", True), Cell(LLADA, THRESHOLD, "dual", True),
+    Cell(LLADA, THRESHOLD, "entropycache", True),
     Cell(LLADA, "llada", "none", True), Cell(LLADA, "llada", "dual", True), Cell(SDAR, "s2d2", "block", True),
 ]  # fmt: skip
 """The cells that matter at larger batches."""
@@ -77,7 +78,9 @@ def case_of(cell: Cell, scale: Scale) -> Case:
     own = scaled(name)
     block = own.of.block if own.block_causal else BLOCK
     decoder = cell.decoder if cell.way == OURS else "" if PEERS[cell.way].causal else FOLLOWED[0]
-    return Case(name, scale.device, scale.dtype, cell.batch, PROMPT, LENGTH, block, decoder, cell.cache, graph=cell.graph)
+    return Case(
+        name, scale.device, scale.dtype, cell.batch, PROMPT, LENGTH, block, decoder, cell.cache, graph=cell.graph
+    )
 
 
 def needed(cell: Cell, scale: Scale) -> Wanted | None:

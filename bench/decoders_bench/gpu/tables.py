@@ -14,7 +14,9 @@ from decoders_bench.latency.tables import latency_of
 NOTHING = "Nothing has been measured on a GPU yet."
 STEPS = ("one", "many", "others")
 SHOWN = (
-    ("plain loop", "", False), ("threshold:tau=0.9", "none", True), ("threshold:tau=0.9", "dual", True),
+    ("plain loop", "", False),
+    ("threshold:tau=0.9", "none", True),
+    ("threshold:tau=0.9", "dual", True),
     ("autoregression, captured", "", False),
 )
 """What the README shows: who, with which cache, and whether as graphs."""
@@ -22,7 +24,11 @@ SHOWN = (
 
 def cards(folder: Path) -> list[dict[str, Any]]:
     """The results of every card, as `decoders_bench.gpu.ledger` wrote them; those of a rehearsal are not among them."""
-    found = [json.loads(p.read_text()) for p in sorted(folder.glob("*.json")) if p.name not in ("recordings.json", "cpu.json")]
+    found = [
+        json.loads(p.read_text())
+        for p in sorted(folder.glob("*.json"))
+        if p.name not in ("recordings.json", "cpu.json")
+    ]
     return [x for x in found if x["rows"]]
 
 
@@ -36,7 +42,12 @@ def summary(folder: Path) -> str:
     parts = []
     for found in cards(folder):
         steps = [r for r in latencies(found["rows"], "one") if r.case.model == "llada-8b"]
-        chosen = [r for who, cache, graph in SHOWN for r in steps if (name(r), r.case.cache, r.case.graph) == (who, cache, graph)]
+        chosen = [
+            r
+            for who, cache, graph in SHOWN
+            for r in steps
+            if (name(r), r.case.cache, r.case.graph) == (who, cache, graph)
+        ]
         body = [[who(r), f"{r.p50:.2f}", share(r.beside), f"{r.tokens_per_second:.0f}"] for r in chosen]
         header = ["LLaDA-8B's shape, batch 1", "ms a step", "of it not the network, %", "tokens/s at nano's commits"]
         parts.append(f"{found['card']}: tests on it: {tests(found['rows'])}.\n\n{markdown(header, body)}")
@@ -82,7 +93,9 @@ def kernel_table(rows: dict[str, Any]) -> str:
         if row is None:
             return ""
         spent = 1e3 * (row["captured"] or row["launched"])
-        return f"{spent:.1f}" + (f" ({percent(row['gigabytes_per_second'] / copy['gigabytes_per_second'])} %)" if copy else "")
+        return f"{spent:.1f}" + (
+            f" ({percent(row['gigabytes_per_second'] / copy['gigabytes_per_second'])} %)" if copy else ""
+        )
 
     if not found:
         return ""
@@ -91,8 +104,22 @@ def kernel_table(rows: dict[str, Any]) -> str:
 
 
 HEADER = (
-    "shape", "", "cache", "batch", "steps", "p50, ms", "full", "cached", "network", "not it, %", "full", "cached", "idle, %", "tokens/s",
-    "peak, GiB", "of the roof, %",
+    "shape",
+    "",
+    "cache",
+    "batch",
+    "steps",
+    "p50, ms",
+    "full",
+    "cached",
+    "network",
+    "not it, %",
+    "full",
+    "cached",
+    "idle, %",
+    "tokens/s",
+    "peak, GiB",
+    "of the roof, %",
 )
 
 
@@ -121,7 +148,18 @@ def line(r: Latency) -> list[str]:
     beside = (r.beside, r.beside_full, r.beside_cached) if r.case.graph else (r.ours, None, None)
     peak = "" if r.peak_bytes is None else f"{r.peak_bytes / 2**30:.1f}"
     return [
-        r.case.model, f"`{name(r)}`" if ours else name(r), f"`{r.case.cache}`" if ours else "", str(r.case.batch), how,
-        ms(r.p50), ms(r.full), ms(r.cached), ms(r.network), *map(share, beside), share(r.idle), f"{r.tokens_per_second:.0f}", peak,
+        r.case.model,
+        f"`{name(r)}`" if ours else name(r),
+        f"`{r.case.cache}`" if ours else "",
+        str(r.case.batch),
+        how,
+        ms(r.p50),
+        ms(r.full),
+        ms(r.cached),
+        ms(r.network),
+        *map(share, beside),
+        share(r.idle),
+        f"{r.tokens_per_second:.0f}",
+        peak,
         share(r.achieved),
     ]

@@ -31,8 +31,8 @@ def parts(scale: Scale, ledger: Ledger, clock: Clock) -> list[Part]:
 
 
 def work(out: Path, deadline: float, rehearse: bool, again: tuple[str, ...], goes_on: bool) -> int:
-    """The exit code. `deadline` is what `time.monotonic` says, in all processes of a machine; `goes_on`: this is no new call, only another
-    process of one. Raises `UsageError` without a CUDA device."""
+    """The exit code. `deadline` is what `time.monotonic` says, in all processes of a machine; `goes_on`: this is no new
+    call, only another process of one. Raises `UsageError` without a CUDA device."""
     import torch
 
     scale = TINY if rehearse else FULL

@@ -34,10 +34,15 @@ def heard(net: PreTrainedModel) -> Iterator[list[Call]]:
 
 
 def network_times(
-    net: PreTrainedModel, room: Room, buckets: Sequence[Bucket], backend: Backend, clock: Callable[[], Stopwatch], repeats: int = 5,
+    net: PreTrainedModel,
+    room: Room,
+    buckets: Sequence[Bucket],
+    backend: Backend,
+    clock: Callable[[], Stopwatch],
+    repeats: int = 5,
 ) -> list[float] | None:
-    """Milliseconds of the network in each of so many steps of a room, by the bucket that each was of; None where it gives attention
-    maps, for which it is another network while it is asked."""
+    """Milliseconds of the network in each of so many steps of a room, by the bucket that each was of; None where it
+    gives attention maps, for which it is another network while it is asked."""
     found: dict[Bucket, float] = {}
     for bucket in dict.fromkeys(buckets):
         with heard(net) as calls:

@@ -36,7 +36,8 @@ class Case:
 
 @dataclass(frozen=True)
 class Latency:
-    """One way of decoding. Times are milliseconds a step of the whole batch; p50 and p95 are over all steps of all repeats, and `mean` is
+    """One way of decoding. Times are milliseconds a step of the whole batch; p50 and p95 are over all steps of all
+    repeats, and `mean` is
     that of each step's median over repeats, so that what else the machine does in one repeat is left out."""
 
     case: Case
@@ -60,8 +61,8 @@ class Latency:
     cached: float | None
     """And of those that do not."""
     split: dict[str, float]
-    """The mean of each region (`decoders_bench.latency.split.REGIONS`), from a pass that is slower by its marks and never captured; empty
-    where there was none."""
+    """The mean of each region (`decoders_bench.latency.split.REGIONS`), from a pass that is slower by its marks and
+    never captured; empty where there was none."""
     busy: float | None
     """Of the step, the time in which the device runs a kernel; None where there is no profile of it."""
     peak_bytes: int | None
@@ -74,8 +75,8 @@ class Latency:
     graph_bytes: int | None = None
     """Memory of the captured graphs, where there are some."""
     network: float | None = None
-    """Of captured steps, milliseconds of the network's part, its layers with their store and its head, captured by itself: the mean over
-    the same steps,"""
+    """Of captured steps, milliseconds of the network's part, its layers with their store and its head, captured by
+    itself: the mean over the same steps,"""
     network_full: float | None = None
     """the median of those that compute the whole row,"""
     network_cached: float | None = None

@@ -1,4 +1,5 @@
-"""The network of the embedded model in plain torch: that of transformers' `Qwen3ForCausalLM`, whose names its weights have."""
+"""The network of the embedded model in plain torch: that of transformers' `Qwen3ForCausalLM`, whose names its weights
+have."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ def linear(inputs: int, outputs: int) -> nn.Linear:
 
 
 def turned(x: Tensor, position: Tensor) -> Tensor:
-    """`x (N, heads, T, size)`, rotated by `position (N, T)` (Su et al. 2021, 2104.09864): the first half of a head with the second."""
+    """`x (N, heads, T, size)`, rotated by `position (N, T)` (Su et al. 2021, 2104.09864): the first half of a head with
+    the second."""
     size = x.shape[-1]
     rate = THETA ** -(torch.arange(0, size, 2, device=x.device).float() / size)
     angle = (position[..., None].float() * rate)[:, None]
@@ -33,14 +35,19 @@ class Attention(nn.Module):
         """(N, T, D) from (N, T, D); `sees (N, T, T)` bool."""
         q, k, v = (f(x).unflatten(-1, (self.heads, -1)) for f in (self.q_proj, self.k_proj, self.v_proj))
         q, k = (turned(norm(y).transpose(1, 2), position) for norm, y in ((self.q_norm, q), (self.k_norm, k)))
-        out: Tensor = self.o_proj(scaled_dot_product_attention(q, k, v.transpose(1, 2), sees[:, None]).transpose(1, 2).flatten(2))
+        seen = scaled_dot_product_attention(q, k, v.transpose(1, 2), sees[:, None])
+        out: Tensor = self.o_proj(seen.transpose(1, 2).flatten(2))
         return out
 
 
 class Gated(nn.Module):
     def __init__(self, hidden: int, inner: int) -> None:
         super().__init__()
-        self.gate_proj, self.up_proj, self.down_proj = linear(hidden, inner), linear(hidden, inner), linear(inner, hidden)
+        self.gate_proj, self.up_proj, self.down_proj = (
+            linear(hidden, inner),
+            linear(hidden, inner),
+            linear(inner, hidden),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.down_proj(silu(self.gate_proj(x)) * self.up_proj(x))
@@ -67,7 +74,8 @@ class Body(nn.Module):
         self.norm = nn.RMSNorm(hidden, EPS)
 
     def forward(self, tokens: Tensor, position: Tensor, sees: Tensor) -> Tensor:
-        """(N, T, D) the last hidden states of `tokens (N, T)` at `position (N, T)`, each of which sees what `sees (N, T, T)` says."""
+        """(N, T, D) the last hidden states of `tokens (N, T)` at `position (N, T)`, each of which sees what `sees (N,
+        T, T)` says."""
         x = self.embed_tokens(tokens)
         for layer in self.layers:
             x = layer(x, position, sees)
@@ -87,8 +95,11 @@ def config_of(vocab: int, hidden: int, layers: int, heads: int, inner: int, end:
     """What transformers, and this library, read of it in a checkpoint."""
     return {
         "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "diffusion_family": "nano", "mask_token_id": mask,
-        "vocab_size": vocab, "hidden_size": hidden, "intermediate_size": inner, "num_hidden_layers": layers, "num_attention_heads": heads,
-        "num_key_value_heads": heads, "head_dim": hidden // heads, "hidden_act": "silu", "rms_norm_eps": EPS, "attention_bias": False,
-        "rope_parameters": {"rope_theta": THETA, "rope_type": "default"}, "max_position_embeddings": 1024, "tie_word_embeddings": False,
+        "vocab_size": vocab, "hidden_size": hidden, "intermediate_size": inner, "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": heads, "head_dim": hidden // heads, "hidden_act": "silu", "rms_norm_eps": EPS,
+        "attention_bias": False,
+        "rope_parameters": {"rope_theta": THETA, "rope_type": "default"}, "max_position_embeddings": 1024,
+        "tie_word_embeddings": False,
         "bos_token_id": None, "eos_token_id": end, "pad_token_id": end, "dtype": "bfloat16",
     }  # fmt: skip
