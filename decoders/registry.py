@@ -269,9 +269,14 @@ def entries(kind: str) -> list[Entry]:
             continue
         flags = capabilities(kind, cls)
         preset = f"{cls.decoder} with the cache {cls.cache}: {cls.summary}" if isinstance(cls, Preset) else ""
-        summary = preset or " ".join((cls.__doc__ or "").split("\n\n")[0].split())
+        summary = preset or summary_of(cls)
         out.append(Entry(name, known, summary, getattr(cls, "source", ""), flags, owners))
     return out
+
+
+def summary_of(plug: Any) -> str:
+    """The first paragraph of what a class says of itself."""
+    return " ".join((plug.__doc__ or "").split("\n\n")[0].split())
 
 
 def other_owner() -> str | None:

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from decoders.core import Option
+from decoders.core import Option, options
 from decoders.models.families import FAMILIES, Family
-from decoders.registry import DISTRIBUTION, Entry, entries, spelled
+from decoders.registry import DISTRIBUTION, Entry, entries, spelled, summary_of
 from decoders_bench.accuracy.tables import load_cells, task_table
 from decoders_bench.areas.tables import section as areas_of
 from decoders_bench.caches.tables import (
@@ -48,6 +48,16 @@ def plug_table(kind: str) -> str:
     own: list[Entry] = [e for e in entries(kind) if e.distribution == DISTRIBUTION and not e.problem]
     rows = [[f"`{e.name}`", e.summary.replace("|", "\\|"), " ".join(map(shown, e.options)), ", ".join(e.capabilities)] for e in own]
     return markdown(["name", "what it does", "options and defaults", "declares"], rows)
+
+
+def part_table() -> str:
+    """All parts that options of strategies choose from: whose option it is, name, options with defaults."""
+    choosing = {o.part: o.name for e in entries("strategies") if e.distribution == DISTRIBUTION for o in e.options if o.part}
+    rows = [
+        [f"`{option}={name}`", summary_of(part).replace("|", "\\|"), " ".join(map(shown, options(part).values()))]
+        for kind, option in choosing.items() for name, part in kind.known().items()
+    ]
+    return markdown(["choice", "what it does", "options and defaults"], rows)
 
 
 def quality_section() -> str:

@@ -9,6 +9,7 @@ import click
 
 from decoders import registry
 from decoders.cli.show import is_terminal
+from decoders.core import Option, options
 from decoders.registry import Entry
 
 KINDS = ("strategies", "caches", "presets", "models")
@@ -74,4 +75,12 @@ def written(e: Entry) -> str:
         low, high = o.min is not None, o.max is not None
         bounds = f", {o.min} to {o.max}" if low and high else f", at least {o.min}" if low else f", at most {o.max}" if high else ""
         lines.append(f"      {o.name}={registry.spelled(o.default)}  {o.type}{bounds}{': ' if o.help else ''}{o.help}")
+        lines += choices(o)
     return "\n".join(lines)
+
+
+def choices(o: Option) -> list[str]:
+    """A line about each part that an option chooses from, with the options of that."""
+    known = o.part.known() if o.part else {}
+    written = {name: {x.name: registry.spelled(x.default) for x in options(part).values()} for name, part in known.items()}
+    return [f"          {registry.joined(name, written[name])}  {registry.summary_of(part)}" for name, part in known.items()]

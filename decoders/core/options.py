@@ -7,7 +7,7 @@ import re
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 from decoders.errors import UsageError, suggest
 
@@ -30,9 +30,9 @@ class Part:
         validate(self)
 
     @classmethod
-    def known(cls) -> dict[str, type[Self]]:
-        """What can be chosen, by name."""
-        found = {} if not cls.__dict__.get("name") else {cls.name: cls}
+    def known(cls) -> dict[str, Any]:
+        """The classes that can be chosen, by name."""
+        found: dict[str, Any] = {} if not cls.__dict__.get("name") else {cls.name: cls}
         return found | {name: part for sub in cls.__subclasses__() for name, part in sub.known().items()}
 
 

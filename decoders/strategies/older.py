@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from decoders.core import Part, options
 
@@ -18,6 +17,5 @@ def moved(given: dict[str, str], option: str, kind: type[Part], default: str, na
     part = rest.get(option, default)
     if part not in kind.known():  # unknown, or with options of its own: then nothing is old, and what does not fit is told
         return given
-    chosen: Any = kind.known()[part]
-    own = ",".join(f"{key}={text}" for key, text in found.items() if key in options(chosen))
+    own = ",".join(f"{key}={text}" for key, text in found.items() if key in options(kind.known()[part]))
     return rest | ({option: f"({part}:{own})"} if own else {})

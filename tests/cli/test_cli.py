@@ -413,6 +413,14 @@ def test_list_for_people_names_everything():
             assert all(f"{o.name}={registry.spelled(o.default)}" in text for o in e.options)
 
 
+def test_list_for_people_says_what_an_option_can_choose_and_with_which_options():
+    lines = call("list", "strategies").stdout.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.strip().startswith("s2d2  "))
+    route = next(i for i in range(at, len(lines)) if lines[i].strip().startswith("route="))
+    assert "always|never|min_span|score|hysteresis|ucb" in lines[route]
+    assert lines[route + 3].split() == ["min_span:span=1", *"Drafts whose leftmost open run is long enough.".split()]
+
+
 def test_list_states_the_size_of_the_store():
     size = Generator().model.column_bytes
     assert size == 2 * 6 * 4 * 32 * 4  # keys and values, layers, heads, head size, float32: the shape in nano's config

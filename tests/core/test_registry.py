@@ -16,7 +16,7 @@ from decoders.cli import main
 from decoders.strategies.dream import Dream
 from decoders.strategies.fast_dllm import Threshold
 from decoders.strategies.llada import LLaDA
-from decoders_bench.docs import plug_table
+from decoders_bench.docs import part_table, plug_table
 
 THRESHOLD = Threshold()
 
@@ -200,6 +200,16 @@ def test_every_default_that_a_page_prints_makes_an_equal_plug(kind):
         printed = re.findall(r"`([^`]*)`", options)
         assert len(printed) == len(registry.options(type(plug)))
         assert KINDS[kind](":".join([name.strip("` "), ",".join(printed)]).rstrip(":")) == plug
+
+
+def test_every_default_of_a_part_that_a_page_prints_makes_an_equal_plug():
+    lines = part_table().splitlines()[2:]
+    assert len(lines) == 11
+    for line in lines:
+        choice, _, options = (cell.strip() for cell in line.strip("|").split(" | "))
+        option, _, name = choice.strip("`").partition("=")
+        printed = ",".join(re.findall(r"`([^`]*)`", options))
+        assert get(f"s2d2:{option}=({name}:{printed})" if printed else f"s2d2:{option}={name}") == get(f"s2d2:{option}={name}")
 
 
 def test_every_default_that_list_prints_makes_an_equal_plug():

@@ -322,7 +322,7 @@ def test_the_key_goes_into_the_header_and_nowhere_else(monkeypatch):
 
 def test_the_answer_follows_the_reasoning_and_none_of_it_is_counted(nano, server):
     prompts = ["Sort: c a b", "List: w j v reverse?"]
-    run = Generator(nano, spec(f"{server.url}?chat=false", answer="(threshold:tau=0.8)", budget=9))
+    run = Generator(nano, spec(f"{server.url}?chat=false", base="(threshold:tau=0.8)", budget=9))
     made = run(prompts, length=16, seeds=[1, 2])
     assert [m["max_tokens"] for m in server.asked()[-2:]] == [9, 9]
     for prompt, m in zip(prompts, made, strict=True):
