@@ -1,6 +1,6 @@
 """Everything that a strategy, a cache, a model or an engine is written with: one place to import from."""
 
-from decoders.core.around import Around
+from decoders.core.around import Around, inherit
 from decoders.core.cache import Cache, Exact, just_decided, must_recompute, refresh, sees_any
 from decoders.core.canvas import Canvas
 from decoders.core.decoder import Decoder
@@ -85,6 +85,7 @@ __all__ = [
     "entered",
     "first_run",
     "generated",
+    "inherit",
     "just_decided",
     "layout",
     "leftmost",

@@ -18,9 +18,9 @@ from decoders.core.windows import Windows
 from decoders.errors import UsageError
 
 
-def inherit(d: Decoder, parts: Sequence[Decoder], everything: bool) -> None:
-    """Declare for `d` what holds for one of its parts. Raises `UsageError` for a part whose forwards show more than the window, unless
-    `d` hands on `everything`."""
+def inherit(d: Decoder, parts: Sequence[Decoder], everything: bool = False) -> None:
+    """Declare for `d`, which is made of other decoders, what holds for one of them. Raises `UsageError` for a part whose forwards show
+    more than the window, unless `d` hands on `everything`."""
     for part in parts:
         if not everything and {"leave_one_out", "candidates"} & asks(part):
             own, other = type(d).__name__, type(part).__name__

@@ -17,7 +17,7 @@ Two forms of reasoning in a block-causal model. They are different algorithms:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal, Self
@@ -25,9 +25,8 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor
 
-from decoders.core import Decoder, Pred, Query, State, UsageError, Windows, choose, either, leftmost, option
+from decoders.core import Decoder, Pred, Query, State, UsageError, Windows, choose, either, inherit, leftmost, option
 from decoders.strategies.boundary import Boundary, Past, check_boundary
-from decoders.strategies.composed import Composed, only_where, step_within
 from decoders.strategies.fast_dllm import Threshold
 from decoders.strategies.frontier import Frontier
 from decoders.strategies.left_to_right import LeftToRight
@@ -51,7 +50,7 @@ class Memo:
 
 
 @dataclass(frozen=True)
-class Hybrid(Composed):
+class Hybrid(Decoder):
     """Reason from left to right until a boundary or a budget, then decode the rest with any decoder. Autoregression for reasoning and
     diffusion for output: 2510.18087 and 2603.13243 are the nearest published; block size 1 as autoregression: 2503.09573.
 
@@ -79,8 +78,9 @@ class Hybrid(Composed):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        inherit(self, (self.answer, *(self.orders[self.blocks(b)] for b in (False, True))))
         object.__setattr__(self, "phases", ("reasoning", *(self.answer.phases or ("answer",))))
-        object.__setattr__(self, "needs_blocks", self.mode == "block")
+        object.__setattr__(self, "needs_blocks", self.needs_blocks or self.mode == "block")
         check_boundary("Hybrid", self.boundary)
 
     @classmethod
@@ -110,9 +110,6 @@ class Hybrid(Composed):
     def thinker(self, s: State) -> Decoder:
         """Who decodes the reasoning."""
         return self.orders[self.blocks(s.block_causal)]
-
-    def parts(self) -> Sequence[Decoder]:
-        return (self.answer, *(self.orders[self.blocks(b)] for b in (False, True)))
 
     @property
     def steps(self) -> int | None:
@@ -151,6 +148,11 @@ class Hybrid(Composed):
         m: Memo = s.memo
         return s.within(s.position >= m.begun[:, None], m.opened, m.answer, since=m.step)
 
+    def thinking(self, s: State) -> State:
+        """What the decoder of the reasoning sees: the window as far as it may write."""
+        m: Memo = s.memo
+        return s.within(self.end.region(s, m.past), s.opened, m.reasoning)
+
     def turned(self, s: State) -> State:
         """The state after a step, with rows whose reasoning is complete turned to their answer."""
         m: Memo = s.memo
@@ -171,15 +173,14 @@ class Hybrid(Composed):
 
     def query(self, s: State) -> Query:
         m: Memo = s.memo
-        thought = self.thinker(s).query(only_where(replace(s, memo=m.reasoning), self.end.region(s, m.past)))
-        return either(m.answering, self.answer.query(self.rest(s)), thought)
+        return either(m.answering, self.answer.query(self.rest(s)), self.thinker(s).query(self.thinking(s)))
 
     def step(self, s: State, p: Pred) -> State:
-        m, rest = s.memo, self.rest(s)
-        a = self.answer.step(rest, p)
-        a = replace(s.taking(rest.editable, a, replace(m, answer=a.memo)), size=a.size)
-        b = step_within(self.thinker(s), replace(s, memo=m.reasoning), p, self.end.region(s, m.past))
-        return self.turned(choose(m.answering, a, replace(b, memo=replace(m, reasoning=b.memo))))
+        m, rest, thinking = s.memo, self.rest(s), self.thinking(s)
+        a, b = self.answer.step(rest, p), self.thinker(s).step(thinking, p)
+        said = replace(s.taking(rest.editable, a, replace(m, answer=a.memo)), size=a.size)
+        thought = replace(s.taking(thinking.editable, b, replace(m, reasoning=b.memo)), size=b.size)
+        return self.turned(choose(m.answering, said, thought))
 
     def done(self, s: State) -> Tensor:
         m, rest = s.memo, self.rest(s)

@@ -15,7 +15,7 @@ left of the first span of its plan, so spans of one plan are blind to each other
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -23,9 +23,23 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from decoders.core import Decoder, Pred, Query, Sight, State, UsageError, Whole, Windows, asks, choose, either, leftmost, option
+from decoders.core import (
+    Decoder,
+    Pred,
+    Query,
+    Sight,
+    State,
+    UsageError,
+    Whole,
+    Windows,
+    asks,
+    choose,
+    either,
+    inherit,
+    leftmost,
+    option,
+)
 from decoders.stats.constants import among
-from decoders.strategies.composed import Composed
 from decoders.strategies.fast_dllm import Threshold
 from decoders.strategies.left_to_right import LeftToRight
 from decoders.strategies.spans import NONE, Spans, promised
@@ -48,7 +62,7 @@ class Memo:
 
 
 @dataclass(frozen=True)
-class Planned(Composed):
+class Planned(Decoder):
     """Write a plan from left to right, then the spans that it promises in parallel, each blind to the others, and go on from left to
     right until a stop token. Israel et al. 2025, Planned Diffusion, 2510.18087.
 
@@ -77,6 +91,7 @@ class Planned(Composed):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        inherit(self, (self.answer, self.writer))
         object.__setattr__(self, "phases", ("plan", *(self.answer.phases or ("spans",))))
         if {"causal", "sight"} & asks(self.answer):
             raise UsageError(f"Planned: {type(self.answer).__name__} cannot write spans, since it says itself what positions see")
@@ -94,8 +109,9 @@ class Planned(Composed):
         """Who writes the plan."""
         return LeftToRight(self.temperature)
 
-    def parts(self) -> Sequence[Decoder]:
-        return self.answer, self.writer
+    @property
+    def steps(self) -> int | None:
+        return getattr(self.answer, "steps", None)
 
     def ids(self, name: str) -> tuple[int, ...]:
         """One of the options that name tokens, as ids."""
