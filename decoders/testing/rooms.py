@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import lru_cache
+from itertools import count, islice
 from typing import Any
 
 import torch
@@ -72,6 +74,12 @@ class Room:
         )
 
 
+@lru_cache(maxsize=16)  # one law after the other asks for the same
+def decoded(room: Room, decoder: Decoder, prompts: tuple[tuple[int, ...], ...]) -> list[Row]:
+    """What becomes of prompts in a room."""
+    return room.decode(decoder, prompts)
+
+
 MASK = 10
 ROOMS = (
     Room("one window", ToyModel(mask_id=MASK), ((1, 2, 3), (), (4, MASK, 5, 6, 7, 8)), 9),
@@ -90,8 +98,10 @@ SMALL = (
 """For what is tried with many decoders."""
 
 
-def rooms(decoder: Decoder, among: tuple[Room, ...] = (*ROOMS, NO_MASK)) -> Iterator[Room]:
+@lru_cache(maxsize=4)
+def rooms(decoder: Decoder, among: tuple[Room, ...] = (*ROOMS, NO_MASK)) -> tuple[Room, ...]:
     """The rooms that suit the decoder."""
+    found = []
     for room in among:
         if decoder.needs_mask and room.model.mask_id is None:
             continue
@@ -103,7 +113,8 @@ def rooms(decoder: Decoder, among: tuple[Room, ...] = (*ROOMS, NO_MASK)) -> Iter
             if room is ROOMS[0]:
                 raise
             continue
-        yield room
+        found.append(room)
+    return tuple(found)
 
 
 def seeds(prompts: tuple[tuple[int, ...], ...]) -> list[int]:
@@ -141,16 +152,47 @@ class Moment:
         return self.before.live
 
 
-def run(room: Room, decoder: Decoder, at_most: int | None = None) -> Iterator[Moment]:
-    """The forwards of a room's rows until all have ended, or the first `at_most`."""
+class Moments:
+    """Forwards that are run when they are first looked at, and kept. What running one raises is raised again by whoever comes to it."""
+
+    def __init__(self, source: Iterator[Moment]) -> None:
+        self.source, self.seen = source, list[Moment]()
+        self.error: Exception | None = None
+
+    def __iter__(self) -> Iterator[Moment]:
+        for i in count():
+            if i == len(self.seen):
+                self.more()
+            if i == len(self.seen):
+                return
+            yield self.seen[i]
+
+    def more(self) -> None:
+        """Run one more, if there is one."""
+        if self.error:
+            raise self.error
+        try:
+            self.seen += islice(self.source, 1)
+        except Exception as e:
+            self.error = e
+            raise
+
+
+@lru_cache(maxsize=16)  # one law after the other looks at the same
+def run(room: Room, decoder: Decoder) -> Moments:
+    """The forwards of a room's rows until all have ended."""
+    return Moments(forwards(room, decoder))
+
+
+def forwards(room: Room, decoder: Decoder) -> Iterator[Moment]:
     plan, c = room.plan(decoder), room.layout(decoder)
     forward = room.session(decoder, c)
-    while bool(c.live.any()) and at_most != 0:
+    while bool(c.live.any()):
         f = prepare(plan, c)
         p = forward(f)
         after = apply(plan, c, f, p)
         yield Moment(c, decoder.query(view(c)), f, p, decoder.step(view(c), p), after)
-        c, at_most = after, None if at_most is None else at_most - 1
+        c = after
 
 
 def leaves(x: Any) -> dict[str, Any]:
