@@ -27,7 +27,7 @@ from transformers.generation.stopping_criteria import EosTokenCriteria, MaxLengt
 from transformers.generation.streamers import BaseStreamer
 from transformers.utils.generic import ModelOutput
 
-from decoders.core import NON_FINITE, Cache, Decoder, Event, NonFiniteError, Pred, Row, Rule, State, Suppress, UsageError, options
+from decoders.core import Cache, Decoder, Event, Pred, Row, Rule, State, Suppress, UsageError, all_finite, options
 from decoders.models.families import Attention
 from decoders.models.native import adapt
 from decoders.reasoning.reasoner import wants
@@ -101,10 +101,7 @@ def generate(
             seeds=seeds(seed, len(prompts), generation_config.num_return_sequences or 1), max_steps=max_steps,
             halt=halt if criteria else None, on_event=feed,
         )
-    for b, row in enumerate(rows):
-        if row.finish_reason == NON_FINITE:
-            raise NonFiniteError(row.nfe, f"row {b}: ")
-    made = [text(row, len(p), b, halt, adapted.stop_ids) for b, (row, p) in enumerate(zip(rows, prompts, strict=True))]
+    made = [text(row, len(p), b, halt, adapted.stop_ids) for b, (row, p) in enumerate(zip(all_finite(rows), prompts, strict=True))]
     sequences = padded(input_ids, made, generation_config.pad_token_id, adapted.stop_ids)
     if feed:
         feed.end(made[0])
