@@ -14,24 +14,19 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, GenerationMixin, PreTrainedModel
+from transformers import GenerationConfig, GenerationMixin, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.generation.configuration_utils import GenerationMode
-from transformers.generation.logits_process import (
-    LogitsProcessorList,
-    SuppressTokensLogitsProcessor,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
+from transformers.generation.logits_process import LogitsProcessorList
 from transformers.generation.stopping_criteria import EosTokenCriteria, MaxLengthCriteria, StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 from transformers.utils.generic import ModelOutput
 
-from decoders.core import NON_FINITE, Cache, Decoder, Event, NonFiniteError, Pred, Row, Rule, State, Suppress, UsageError, options
+from decoders.core import Cache, Decoder, Event, Model, Row, Rule, UsageError, all_finite
 from decoders.models.families import Attention
 from decoders.models.native import adapt
+from decoders.models.tokenizer import absent
+from decoders.processors import sampled
 from decoders.reasoning.reasoner import wants
-from decoders.registry import split, unfolded
 from decoders.settings import settings
 
 
@@ -59,7 +54,7 @@ def generate(
     streamer: BaseStreamer | None = None, *, decoder: str | Decoder = "threshold", cache: str | Cache | None = None,
     block: int | None = None, mask_id: int | None = None, shifted: bool | None = None, attention: Attention | None = None,
     guidance: float = 0.0, rules: Sequence[Rule] = (), seed: int | Sequence[int] | None = None, max_steps: int | None = None,
-    **model_kwargs: Any,
+    tokenizer: PreTrainedTokenizerBase | None = None, **model_kwargs: Any,
 ) -> Tensor | GenerateOutput:
     """Decode by one of this package's strategies; to be given to `model.generate` as `custom_generate`, with these arguments there.
 
@@ -71,10 +66,13 @@ def generate(
     torch's global generator. `max_steps` forwards end a row. The model is in evaluation mode meanwhile.
 
     Honoured of transformers' own arguments: `attention_mask` (what is padding is taken out, so that a row is what it would be
-    alone), `max_new_tokens`, `max_length`, `eos_token_id`, `pad_token_id`, `do_sample` with `temperature`, `top_k` and `top_p` where
-    the decoder has a temperature (what the decoder's spec says wins), `suppress_tokens`, `num_return_sequences`, `stopping_criteria`
-    (asked about each settled token in turn, with no scores), `streamer` (for one row; gets tokens when nothing left of them is
-    open), `return_dict_in_generate`. Raises `UsageError` for anything else that is asked for, and for what cannot be decoded.
+    alone), `max_new_tokens`, `max_length`, `eos_token_id`, `pad_token_id`, `do_sample` with `temperature`, `top_k`, `top_p`, `min_p` and
+    its like where the decoder has a temperature (what the decoder's spec says wins), `suppress_tokens`, `bad_words_ids` and
+    `sequence_bias` of single tokens, `min_new_tokens`, `num_return_sequences`, `stopping_criteria` (asked about each settled token in
+    turn, with no scores), `stop_strings` with their `tokenizer`, `streamer` (for one row; gets tokens when nothing left of them is open),
+    `return_dict_in_generate`. The mask token is never generated, nor are ids that the tokenizer lacks: the one that is given, else the
+    one that lies where the model was loaded from. Raises `UsageError` for anything else that is asked for, and for what cannot be
+    decoded.
     """
     if generation_config is None:
         raise UsageError("decoders.generate is for model.generate(..., custom_generate=decoders.generate), and cannot be called alone")
@@ -90,10 +88,15 @@ def generate(
         unstored = "none" if generation_config.use_cache is False else None
         chosen = settings(decoder, cache or unstored, guidance)
         processors = logits_processor or LogitsProcessorList()
-        strategy, sampling = sampled(decoder, chosen.decoder, processors, generation_config.do_sample)
+        lengths = torch.tensor([len(p) for p in prompts], device=adapted.device)
+        strategy, sampling = sampled(
+            decoder, chosen.decoder, processors, bool(generation_config.do_sample), lengths, input_ids.shape[1]
+        )
         if wants(strategy):
             raise UsageError("this decoder asks for a reasoner, which hands over text, and here are token ids; use decoders.Generator")
-        never = () if adapted.mask_id is None else (adapted.mask_id,)
+        if tokenizer is not None:
+            strategy = strategy.tokenized(lambda text: list(tokenizer.encode(text, add_special_tokens=False)))
+        never = textless(adapted, model.name_or_path or "", tokenizer, said=mask_id is not None)
         halt = Halt(input_ids, criteria)
         feed = Feed(streamer, halt) if streamer else None
         rows = replace(chosen, decoder=strategy).on(adapted, never, window).decode(
@@ -101,16 +104,33 @@ def generate(
             seeds=seeds(seed, len(prompts), generation_config.num_return_sequences or 1), max_steps=max_steps,
             halt=halt if criteria else None, on_event=feed,
         )
-    for b, row in enumerate(rows):
-        if row.finish_reason == NON_FINITE:
-            raise NonFiniteError(row.nfe, f"row {b}: ")
-    made = [text(row, len(p), b, halt, adapted.stop_ids) for b, (row, p) in enumerate(zip(rows, prompts, strict=True))]
+    made = [text(row, len(p), b, halt, adapted.stop_ids) for b, (row, p) in enumerate(zip(all_finite(rows), prompts, strict=True))]
     sequences = padded(input_ids, made, generation_config.pad_token_id, adapted.stop_ids)
     if feed:
         feed.end(made[0])
     if generation_config.return_dict_in_generate:
         return described(sequences, rows, made, halt, adapted.stop_ids)
     return sequences
+
+
+class Telling(inspect.Signature):
+    """The signature of `generate`. transformers asks for it to find out which arguments are ours, after it has taken
+    `tokenizer` away to pass it to its own functions alone (5.23, `_extract_generation_mode_kwargs`); then it is put back among
+    the arguments, so that transformers can read stop strings with it and hands it on."""
+
+    @property
+    def parameters(self) -> Any:
+        code, frame = GenerationMixin._extract_generation_mode_kwargs.__code__, inspect.currentframe()
+        while frame and frame.f_code is not code:
+            frame = frame.f_back
+        if frame and (taken := frame.f_locals.get("generation_mode_kwargs", {}).get("tokenizer")) is not None:
+            frame.f_locals["kwargs"].setdefault("tokenizer", taken)
+        return super().parameters
+
+
+generate.__signature__ = Telling(  # type: ignore[attr-defined]
+    list(inspect.signature(generate).parameters.values())
+)
 
 
 @contextmanager
@@ -193,56 +213,19 @@ def ends(criteria: StoppingCriteriaList, config: GenerationConfig, given: int) -
     return length, tuple(dict.fromkeys(t for ids in stops for t in ids)), StoppingCriteriaList(others)
 
 
-@dataclass(frozen=True)
-class Nucleus:
-    """Nothing is possible outside the `top_k` likeliest tokens of softmax(logits / temperature) and then its nucleus `top_p`: for
-    decoders without such options."""
-
-    temperature: float
-    top_k: int | None
-    top_p: float | None
-
-    def __call__(self, s: State, p: Pred) -> Pred:
-        out = p.filtered(self.temperature, self.top_k, self.top_p).logits == -torch.inf
-        return replace(p, logits=p.logits.masked_fill(out, -torch.inf))
-
-
-def sampled(
-    spec: str | Decoder, made: Decoder, processors: LogitsProcessorList, do_sample: bool
-) -> tuple[Decoder, list[Rule]]:
-    """The decoder `made` from a spec, at the temperature that the processors say, and rules for what else they say.
-    Raises `UsageError` for a processor that needs to know the tokens before a position, which here may be open."""
-    cls: Any = type(made)
-    known = options(cls)
-    if isinstance(spec, str):
-        said = set(split("strategies", unfolded(spec)[0])[1])
+def textless(model: Model, name: str, tokenizer: PreTrainedTokenizerBase | None, said: bool) -> tuple[int, ...]:
+    """The ids that are no text: the mask token, and what the tokenizer lacks, or the one that lies where `name` says. Raises
+    `UsageError` if a tokenizer has another mask token than the model, and nobody `said` which is right."""
+    if tokenizer is None:
+        missing = absent(name, model.vocab)
     else:
-        said = {k for k, o in known.items() if getattr(made, k) != o.default}
-    asked: dict[str, Any] = {"temperature": 1.0, "top_k": None, "top_p": None}
-    rules: list[Rule] = []
-    for p in processors:
-        if isinstance(p, SuppressTokensLogitsProcessor):
-            rules.append(Suppress(tuple(p.suppress_tokens.tolist())))
-        elif isinstance(p, TemperatureLogitsWarper):
-            asked["temperature"] = float(p.temperature)
-        elif isinstance(p, TopKLogitsWarper):
-            asked["top_k"] = int(p.top_k)
-        elif isinstance(p, TopPLogitsWarper):
-            asked["top_p"] = float(p.top_p)
-        else:
+        known = {*tokenizer.get_vocab().values()}
+        missing = tuple(i for i in range(model.vocab) if i not in known)
+        if not said and tokenizer.mask_token_id not in (None, model.mask_id):
             raise UsageError(
-                f"{type(p).__name__} cannot be honoured: it reads the text before a token, which may be open here; what needs no text "
-                "can be written as a rule, rules=[...]"
+                f"the mask token is {model.mask_id} to the model and {tokenizer.mask_token_id} to the tokenizer: say mask_id="
             )
-    if not do_sample:
-        return made, rules
-    if "temperature" not in known:
-        raise UsageError(f"do_sample cannot be honoured: {type(made).__name__} has no option temperature; say do_sample=False")
-    made = replace(made, **{k: v for k, v in asked.items() if k in known and k not in said})
-    rest = {k: v for k, v in asked.items() if k not in known}
-    if any(v is not None for v in rest.values()):
-        rules.append(Nucleus(made.temperature, rest.get("top_k"), rest.get("top_p")))  # type: ignore[attr-defined]
-    return made, rules
+    return tuple(t for t in (model.mask_id, *missing) if t is not None and t not in model.stop_ids)
 
 
 def seeds(seed: int | Sequence[int] | None, rows: int, copies: int) -> list[int]:

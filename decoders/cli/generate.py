@@ -15,6 +15,7 @@ from decoders.cli.options import loading, shared, with_options
 from decoders.cli.tell import tell
 from decoders.core import NonFiniteError, UsageError
 from decoders.reasoning.base import ReasonerError
+from decoders.registry import unfolded
 from decoders.text.records import or_raise
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.argument("prompts", metavar="[PROMPT]...", nargs=-1)
 @click.option("-d", "--decoder", "spec", default="threshold", show_default=True, metavar="SPEC", help="How to decode; see `decoders list`.")
 @click.option("--temperature", type=float, metavar="T", help="The decoder's option of that name.")
-@click.option("--top-p", type=float, metavar="P", help="The decoder's option of that name.")
-@click.option("--top-k", type=int, metavar="K", help="The decoder's option of that name.")
+@click.option("--top-p", type=float, metavar="P", help="The decoder's option of that name, or that of a nucleus around it.")
+@click.option("--top-k", type=int, metavar="K", help="The decoder's option of that name, or that of a nucleus around it.")
 @shared
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, metavar="N", help="Prompts that are decoded together.")
 @click.option("--stream", is_flag=True, help="Print the text as it settles.")
@@ -41,7 +42,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--input", "source", type=FILE, metavar="FILE.jsonl", help="Take prompts from here; see below.")
 @click.option("--output", "target", type=FILE, metavar="FILE.jsonl", help="Append results here.")
 def generate(
-    prompts: tuple[str, ...], spec: str, temperature: float | None, top_p: float | None, top_k: int | None, model: str, cache: str,
+    prompts: tuple[str, ...], spec: str, temperature: float | None, top_p: float | None, top_k: int | None, model: str, cache: str | None,
     guidance: float, chat: bool | None, constraint: str | None, batch: int, stream: bool, watching: bool, as_json: bool,
     trace: Path | None, source: Path | None, target: Path | None, **how: Any,
 ) -> None:
@@ -66,6 +67,7 @@ def generate(
     """
     check_flags(prompts, stream, watching, as_json, trace, source, target, infill=how["infill"])
     decoder, options = with_options(spec, temperature=temperature, top_p=top_p, top_k=top_k), loading(how)
+    cache = cache or unfolded(spec)[1]
     speed = {"graph": how.pop("graph"), "poll": how.pop("poll"), "compile": how.pop("compiled")}
     if speed["graph"]:
         click.get_current_context().with_resource(warnings_in_a_line())

@@ -6,7 +6,7 @@ from decoders.core.canvas import Canvas
 from decoders.core.decoder import Decoder
 from decoders.core.events import Event, generated
 from decoders.core.layout import begun, enter, entered, layout
-from decoders.core.loop import Eager, Row, Run, check, decode, row_of
+from decoders.core.loop import Eager, Row, Run, all_finite, check, decode, row_of
 from decoders.core.model import Fixed, Forward, Model, ModelDefaults, Session, SessionSpec, Shape
 from decoders.core.needs import MODEL, SENTENCES, asks, candidates, memo_bytes, refuse
 from decoders.core.options import Option, Part, option, option_named, options, said, validate, written
@@ -72,6 +72,7 @@ __all__ = [
     "Whole",
     "Windows",
     "above",
+    "all_finite",
     "apply",
     "asks",
     "begun",

@@ -17,11 +17,11 @@ from decoders.core.model import Forward, Model, Shape
 from decoders.core.needs import MODEL, SENTENCES, asks, refuse
 from decoders.core.plan import Plan, Rule
 from decoders.core.pred import Pred
-from decoders.core.rows import FILLED, LIVE, REASONS, STOPPED
+from decoders.core.rows import FILLED, LIVE, NON_FINITE, REASONS, STOPPED
 from decoders.core.state import nbytes
 from decoders.core.step import apply, prepare, session_spec
 from decoders.core.windows import Blocks, Windows
-from decoders.errors import UsageError
+from decoders.errors import NonFiniteError, UsageError
 
 
 @dataclass(frozen=True)
@@ -183,6 +183,14 @@ def decode(
             if final:
                 final(run.canvas)
             return [row_of(run.canvas, b, decoder) for b in range(len(prompts))]
+
+
+def all_finite(rows: list[Row]) -> list[Row]:
+    """The rows as they are. Raises `NonFiniteError` for the first that ended because the model's logits were not finite."""
+    for b, row in enumerate(rows):
+        if row.finish_reason == NON_FINITE:
+            raise NonFiniteError(row.nfe, f"row {b}: ")
+    return rows
 
 
 def halted(c: Canvas, decoder: Decoder, halt: Callable[[int, Sequence[int]], bool]) -> Canvas:

@@ -43,6 +43,8 @@ def adapt(
     vocab = int(model.config.get_text_config().vocab_size)
     if mask_id is not None and not 0 <= mask_id < vocab:
         raise UsageError(f"mask_id must be the id of one of {vocab} tokens, not {mask_id}")
+    if mask_id is not None and mask_id in stop_ids:
+        raise UsageError(f"the id {mask_id} is that of the mask token and of one that ends a text: say mask_id= or eos_token_id=")
     if shifted is None:
         shifted = family is not None and family.shifted
     adapted = TransformersModel(

@@ -156,6 +156,8 @@ def absent(name: str, vocab: int) -> tuple[int, ...]:
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
+    if not name:  # of a model that was made and not loaded
+        return ()
     directory = Path(name)
     if not is_directory(directory):
         try:

@@ -17,33 +17,19 @@ from typing import ClassVar
 import click
 import pytest
 import torch
-from click.testing import CliRunner
 
 from decoders import Decoder, Generator, registry
-from decoders.cli import batch, main, show
+from decoders.cli import batch, show
 from decoders.cli.compare import agreement
 from decoders.cli.show import Streaming, Watching
 from decoders.cli.trace import TraceFile
 from decoders.core import Event, UsageError
 from decoders.text.records import KEYS
 from decoders_bench.tasks import TASKS, items
+from support.commands import DECODERS, call, shell
 
-DECODERS = str(Path(sys.executable).parent / "decoders")
 PROMPT = items(TASKS["chain"], "easy", "test", 1)[0].prompt
 SPECS = ("llada:steps=32", "dream:by=entropy,steps=16", "threshold:tau=0.9", "factor:f=1.0", "ancestral:steps=64", "left_to_right")
-
-
-def call(*args: str):
-    """Run in this process; a traceback is a failure, whatever was expected."""
-    done = CliRunner().invoke(main, [str(a) for a in args])
-    if done.exception and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return done
-
-
-def shell(*args: str, **more):
-    """Run the installed command."""
-    return subprocess.run([DECODERS, *args], capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, **more)
 
 
 # generate
@@ -518,7 +504,8 @@ def test_commands_of_plugins(monkeypatch):
         (["generate", "a", "-d", "threshold:tau=2"], "between 0 and 1"),
         (["generate", "a", "-d", "threshold:tao=1"], "did you mean 'tau'"),
         (["generate", "a", "-d", "threshold:tau"], "name:key=value"),
-        (["generate", "a", "-d", "threshold", "--top-k", "3"], "no option 'top_k'"),
+        (["generate", "a", "-d", "threshold", "--top-k", "0"], "top_k must be at least 1"),
+        (["generate", "a", "-d", "threshold:top_k=3"], "no option 'top_k'"),
         (["generate", "a", "-d", "threshold:temperature=1", "--temperature", "1"], "leave one out"),
         (["generate", "a", "--temperature", "nan"], "temperature"),
         (["generate", "a", "-c", "exakt"], "did you mean 'exact'"),

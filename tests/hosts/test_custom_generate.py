@@ -31,6 +31,8 @@ import decoders
 from decoders import Blocks, Generator, Suppress, UsageError, decode
 from decoders.models.adapter import TransformersModel
 from decoders.models.source import load_model
+from support.checkpoints import MASK as MASK_OF_TINY
+from support.checkpoints import write
 
 MASK, PAD, EOS = 3, 0, 2
 SPECIAL = {"vocab_size": 64, "pad_token_id": PAD, "bos_token_id": 1, "eos_token_id": EOS}
@@ -172,14 +174,66 @@ def test_sampling_is_the_decoders(model):
 
 
 def test_a_nucleus_for_decoders_without_one(model):
-    """A decoder that has the options and one that has a rule in their place draw the same tokens."""
-    from decoders.hf import Nucleus
-
-    nucleus = Nucleus(0.8, 5, 0.7)
+    """A decoder that has the options and one that has a nucleus around it draw the same tokens."""
+    nucleus = "nucleus:base=({}:temperature=0.8),top_k=5,top_p=0.7"
     own = direct(model, spec="left_to_right:temperature=0.8,top_k=5,top_p=0.7", seeds=[3] * 3)[0]
-    assert direct(model, spec="left_to_right:temperature=0.8", rules=[nucleus], seeds=[3] * 3)[0] == own
+    assert direct(model, spec=nucleus.format("left_to_right"), seeds=[3] * 3)[0] == own
     out = run(model, decoder="threshold", do_sample=True, temperature=0.8, top_k=5, top_p=0.7, seed=3)
-    check(out, direct(model, spec="threshold:temperature=0.8", rules=[nucleus], seeds=[3] * 3)[0])
+    check(out, direct(model, spec=nucleus.format("threshold"), seeds=[3] * 3)[0])
+
+
+@pytest.mark.parametrize("more", [{}, {"top_k": 7}, {"top_k": 7, "top_p": 0.9}])
+def test_the_least_probability_is_honoured(model, more):
+    out = run(model, decoder="ancestral", do_sample=True, top_k=more.get("top_k", 0), top_p=more.get("top_p"), min_p=0.3, seed=3)
+    cut = "".join(f",{k}={v}" for k, v in more.items())
+    check(out, direct(model, spec=f"nucleus:base=(ancestral:temperature=1.0){cut},min_p=0.3", seeds=[3] * 3)[0])
+
+
+@pytest.mark.parametrize("how", [{"typical_p": 0.3}, {"epsilon_cutoff": 0.02}, {"eta_cutoff": 0.9}, {"typical_p": 0.3, "top_k": 5}])
+def test_warpers_of_transformers_cut_as_they_do_there(model, how):
+    """One position of one row is the whole text: what can be drawn is what transformers' own processors leave."""
+    prompt = [PROMPTS[0]]
+    seen = []
+    run(model, prompt, max_new_tokens=1, rules=[lambda s, p: seen.append(p.rows) or p])
+    scores = seen[0] / 5
+    how = {"top_k": 0, "top_p": None, **how}
+    for warper in processors_of(model, temperature=5.0, **how):
+        scores = warper(None, scores) if "Temperature" not in type(warper).__name__ else scores
+    allowed = set(scores.isfinite().nonzero()[:, 1].tolist())
+    assert 1 < len(allowed) < 40
+    drawn = {
+        run(model, prompt, decoder="llada:steps=1", do_sample=True, temperature=5.0, max_new_tokens=1, seed=s, **how)[0, -1].item()
+        for s in range(60)
+    }
+    assert drawn <= allowed
+    assert len(drawn) > 1
+
+
+def processors_of(model, **how):
+    from transformers import GenerationConfig
+
+    return model._get_logits_processor(GenerationConfig(do_sample=True, **how), input_ids_seq_length=5, device="cpu")
+
+
+def test_single_bad_words_and_biases_are_honoured(model):
+    seen = sorted({t for r in direct(model)[0] for t in r if t != EOS})
+    out = run(model, bad_words_ids=[[t] for t in seen[:3]])
+    assert not set(out[:, 5:].flatten().tolist()) & set(seen[:3])
+    check(out, direct(model, rules=[Suppress(tuple(seen[:3]))])[0])
+    out = run(model, sequence_bias={(seen[0],): -1e9, (7,): 1e9}, eos_token_id=None)
+    assert set(out[:, 5:].flatten().tolist()) == {7}
+    assert run(model, renormalize_logits=True).tolist() == run(model).tolist()
+
+
+def test_a_text_can_be_kept_from_ending_early(model):
+    how = {"seed": 1, "decoder": "ancestral", "do_sample": True, "temperature": 3.0, "max_new_tokens": 12}
+    assert EOS in run(model, **how)[:, 5:9]
+    out = run(model, **how, min_new_tokens=4)
+    assert EOS not in out[:, 5:9]
+    assert EOS in out[:, 9:]
+    assert run(model, **how, min_length=9).tolist() == out.tolist()
+    first = run(model)[0, 5].item()
+    assert run(model, begin_suppress_tokens=[first])[0, 5].item() != first
 
 
 def test_what_is_suppressed_is_not_generated(model):
@@ -277,6 +331,81 @@ def test_criteria_stop_a_row_where_they_would_have_stopped_it(model, spec):
     assert [t for part in streamer.heard[1:-1] for t in part] == expected[0]
 
 
+@pytest.mark.parametrize("spec", ["threshold:tau=0.3", "left_to_right"])
+def test_stop_strings_are_those_of_transformers(spec, model):
+    """As transformers has it, the text ends with the stop string; each row by itself."""
+    tokenizer = characters()
+    whole, _ = direct(model, spec=spec, stop_ids=())
+    letter = chr(whole[0][5] + 59)
+    out = run(model, decoder=spec, stop_strings=[letter], tokenizer=tokenizer, eos_token_id=None, return_dict_in_generate=True)
+    cut = [row[: row.index(whole[0][5]) + 1] if whole[0][5] in row else row for row in whole]
+    check(out.sequences, cut)
+    assert [r == "stop" for r in out.finish_reason] == [whole[0][5] in row for row in whole]
+    two = chr(whole[0][3] + 59) + chr(whole[0][4] + 59)
+    out = run(model, PROMPTS[:1], decoder=spec, stop_strings=[two], tokenizer=tokenizer, eos_token_id=None)
+    assert len(out[0]) <= 5 + 5
+    with pytest.raises(ValueError, match="you must pass the model's tokenizer"):
+        run(model, stop_strings=["c"])
+
+
+def characters(size=64, **roles):
+    """A tokenizer whose token i is the character 59 + i."""
+    from tokenizers import Tokenizer, models
+    from tokenizers import decoders as joins
+    from transformers import PreTrainedTokenizerFast
+
+    core = Tokenizer(models.BPE({chr(59 + i): i for i in range(size)}, []))
+    core.decoder = joins.Fuse()
+    return PreTrainedTokenizerFast(tokenizer_object=core, **roles)
+
+
+def test_texts_among_the_options_of_a_decoder_are_token_ids(model):
+    """`hybrid` ends its reasoning at a text, which the tokenizer says the ids of; without one there is nothing to compare."""
+    spec = "hybrid:boundary=B,answer=(left_to_right)"
+    asked = run(model, decoder=spec, tokenizer=characters())
+    assert asked.tolist() == run(model, decoder=spec.replace("=B", f"={ord('B') - 59}")).tolist()
+
+
+def test_ids_without_text_are_never_generated(model):
+    """Of 64 rows of the head the tokenizer knows 20."""
+    asked = {"decoder": "ancestral", "do_sample": True, "temperature": 4.0, "seed": 1, "eos_token_id": None, "max_new_tokens": 40}
+    assert run(model, **asked)[:, 5:].max() >= 20
+    assert run(model, tokenizer=characters(20), **asked)[:, 5:].max() < 20
+
+
+def test_the_tokenizer_of_a_checkpoint_is_found_where_it_was_loaded(tmp_path):
+    loaded = write(tmp_path / "c", "dream")
+    loaded.name_or_path = str(tmp_path / "c")
+    known = set(characters_of(tmp_path / "c"))
+    asked = {"do_sample": True, "temperature": 9.0, "seed": 1, "eos_token_id": None, "max_new_tokens": 60, "decoder": "ancestral"}
+    assert not set(run(loaded, shifted=True, mask_id=MASK_OF_TINY, **asked)[:, 5:].flatten().tolist()) - known
+    loaded.name_or_path = ""
+    assert set(run(loaded, shifted=True, mask_id=MASK_OF_TINY, **asked)[:, 5:].flatten().tolist()) - known
+
+
+def characters_of(directory):
+    from decoders.models.tokenizer import tokenizer_in
+
+    return tokenizer_in(directory).core.get_vocab().values()
+
+
+def test_a_tokenizer_that_disagrees_about_the_mask_is_refused():
+    nano = load_model("nano")
+    other = characters(mask_token="B")
+    with pytest.raises(UsageError, match="the mask token is 1 to the model and 7 to the tokenizer"):
+        run(nano.model.model, mask_id=None, tokenizer=other)
+    run(nano.model.model, mask_id=1, tokenizer=other, max_new_tokens=2)
+
+
+def test_a_model_that_says_nothing_is_an_error():
+    broken = tiny()
+    with torch.no_grad():
+        broken.model.layers[1].mlp.up_proj.weight[0, 0] = torch.nan
+    for spec in ("threshold", "left_to_right", "ancestral"):
+        with pytest.raises(UsageError, match="row 0: the logits of the model are not finite .NaN or infinity. in forward 1"):
+            run(broken, decoder=spec)
+
+
 def test_the_model_comes_back_as_it_was(model):
     model.train()
     model.lm_head.eval()
@@ -296,9 +425,12 @@ def test_the_model_comes_back_as_it_was(model):
         ({"prompt_lookup_num_tokens": 3}, "assisted generation cannot be honoured"),
         ({"synced_gpus": True}, "synced_gpus"),
         ({"repetition_penalty": 1.2}, "RepetitionPenaltyLogitsProcessor cannot be honoured"),
-        ({"min_new_tokens": 3}, "cannot be honoured"),
+        ({"bad_words_ids": [[4], [5, 6]]}, "NoBadWordsLogitsProcessor cannot be honoured: of more than one token, it reads the text"),
+        ({"remove_invalid_values": True}, "logits that are not finite are an error here"),
+        ({"guidance_scale": 2.0}, "say guidance=..."),
+        ({"exponential_decay_length_penalty": (3, 1.1)}, "it is not known here"),
+        ({"eos_token_id": MASK}, "the id 3 is that of the mask token and of one that ends a text"),
         ({"no_repeat_ngram_size": 2}, "NoRepeatNGramLogitsProcessor"),
-        ({"do_sample": True, "min_p": 0.1}, "MinPLogitsWarper"),
         ({"prefix_allowed_tokens_fn": lambda b, s: [4]}, "PrefixConstrainedLogitsProcessor"),
         ({"return_dict_in_generate": True, "output_scores": True}, "output_scores"),
         ({"return_dict_in_generate": True, "output_hidden_states": True}, "output_hidden_states"),

@@ -18,13 +18,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from click.testing import CliRunner
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.utils import logging
 
 import decoders
 from decoders import Generator, UsageError
-from decoders.cli import main
 from decoders.models.source import load_model
 from decoders.models.tokenizer import load_tokenizer
 from decoders.reasoning.base import ReasonerError, Reasoning
@@ -34,6 +32,7 @@ from decoders.reasoning.patience import retry_after
 from decoders.reasoning.reasoner import reasoner_of
 from decoders.text.records import KEYS
 from support.checkpoints import EOS, EXTRA, MASK, VOCAB, Recipe, write_json, write_tokenizer
+from support.commands import call
 
 SERVER = Path(__file__).parents[1] / "support" / "openai_server.py"
 DECODERS = str(Path(sys.executable).parent / "decoders")
@@ -105,13 +104,6 @@ def spec(reasoner: str, **more) -> str:
 
 def write(endpoint: Endpoint, *prompts, boundary="#", budget=100, seeds=None):
     return endpoint.write(prompts, seeds=seeds or [0] * len(prompts), boundary=boundary, budget=budget)
-
-
-def call(*args):
-    done = CliRunner().invoke(main, [str(a) for a in args])
-    if done.exception and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return done
 
 
 def tiny(directory: Path, chat: str | None = None, **changes) -> Path:

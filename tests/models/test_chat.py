@@ -8,14 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 import decoders
 from decoders import Generator, UsageError
-from decoders.cli import main
 from decoders.models.loaded import Loaded
 from decoders.models.source import load_model
 from decoders.models.tokenizer import load_tokenizer
+from support.commands import call
 
 NANO = Path(decoders.__file__).parent / "models" / "nano"
 MASK = 1
@@ -42,13 +41,6 @@ def loaded(path) -> Loaded:
 
 def spelled(run: Generator, prompt, **how) -> str:
     return run.loaded.tokenizer.decode(run.encode(prompt, **how))
-
-
-def call(*args):
-    done = CliRunner().invoke(main, [str(a) for a in args])
-    if done.exception and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return done
 
 
 def test_a_checkpoint_with_a_template_is_spoken_to_in_it(loaded):

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 
 from decoders import Blocks, Forward, Pred, UsageError, decode, get, get_cache
 from decoders.caches.entropycache import EntropyCache
-from decoders.core import Canvas
+from decoders.core import Canvas, all_finite
 from decoders_bench.common.outcome import CLOCKS, Clock
 from decoders_bench.common.plain import plain_decode, see_both_ways
 from decoders_bench.common.replay import Recording, Replayed, ReplayedEntropyCache, recorded, whole_blocks
@@ -125,10 +125,10 @@ class Ways:
             asked.append(f.compute)
             clock.tick()
 
-        rows = decode(
+        rows = all_finite(decode(
             self.model, decoder, self.prompts.tolist(), length=self.run.length, windows=Blocks(self.run.block), cache=cache,
             max_steps=forwards, watch=watch,
-        )
+        ))
         whole = [bool(x[:, :-1].all()) for x in asked]
         return whole, rows[0].positions_computed, rows[0].positions_reused
 

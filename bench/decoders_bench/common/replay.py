@@ -16,7 +16,7 @@ from torch import Tensor
 
 from decoders import Around, Blocks, Cache, Decoder, Forward, Pred, State, Suppress, UsageError, decode
 from decoders.caches.entropycache import EntropyCache
-from decoders.core import Canvas, only, refresh, top
+from decoders.core import Canvas, all_finite, only, refresh, top
 from decoders.models.loaded import Loaded
 from decoders.stats.constants import constant
 from decoders_bench.common.models import loaded
@@ -104,10 +104,10 @@ def record(
     Raises `UsageError` if there are not enough of them."""
     recorder = Recorder()
     for prompt, length in prompts:
-        decode(
+        all_finite(decode(
             model.model, decoder, [prompt], length=length, windows=Blocks(block), cache=cache, rules=(Suppress(model.never),), stop=False,
             watch=recorder,
-        )
+        ))
         whole = [w for w in recorder.windows if sum(n for n, _ in w) == block][:blocks]
         if len(whole) == blocks:
             steps = [step for w in whole for step in w]

@@ -1,0 +1,48 @@
+"""Any rule on predictions whose unlikely tokens are cut away."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+
+from decoders.core import Around, Decoder, Pred, State, option
+from decoders.strategies.fast_dllm import Threshold
+
+
+@dataclass(frozen=True)
+class Nucleus(Around):
+    """Any rule on predictions in which nothing is possible but the `top_k` likeliest tokens, of those the fewest whose
+    probabilities reach `top_p`, and of those what is at least `min_p` times as likely as the likeliest. Fan et al.
+    2018, 1805.04833; Holtzman et al. 2020, 1904.09751; Nguyen et al. 2024, 2407.01082.
+
+    For rules that have no such options; what is left is likelier then, to the rule too. Probabilities are those at the
+    temperature of `base`. Without options it is `base`.
+    """
+
+    source: ClassVar[str] = "Holtzman et al. 2020, arXiv 1904.09751"
+    everything: ClassVar[bool] = True
+    base: Decoder = option(Threshold(), "the rule that commits")
+    top_k: int | None = option(None, "how many tokens are left", min=1)
+    top_p: float | None = option(None, "the probability that is left; the token that crosses it stays", min=0, max=1)
+    min_p: float | None = option(None, "the least probability, as a share of the largest", min=0, max=1)
+
+    def step(self, s: State, p: Pred) -> State:
+        return super().step(s, self.cut(p))
+
+    def cut(self, p: Pred) -> Pred:
+        """The prediction, and those beside it, without what is cut away."""
+        rows = p.filtered(temperature_of(self.base) or 1.0, self.top_k, self.top_p).rows
+        if self.min_p:
+            rows = rows.masked_fill(rows < rows.amax(-1, keepdim=True) + math.log(self.min_p), -torch.inf)
+        logits = p.logits.masked_fill(rows.view_as(p.logits) == -torch.inf, -torch.inf)
+        return replace(p, logits=logits, beside=tuple(map(self.cut, p.beside)))
+
+
+def temperature_of(decoder: Decoder) -> float:
+    """At which temperature a decoder samples; 0 for one that does not, or does not say."""
+    own = getattr(decoder, "temperature", None)
+    inner = getattr(decoder, "base", None)
+    return float(own) if own is not None else temperature_of(inner) if isinstance(inner, Decoder) else 0.0
