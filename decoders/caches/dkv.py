@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from decoders.core import Cache, Canvas, Pred, State, just_decided, option, refresh
+from decoders.core import Attested, Cache, Canvas, Pred, State, just_decided, option, refresh
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class DKV(Cache):
     """
 
     source: ClassVar[str] = "Ma et al. 2025, arXiv 2505.15781"
+    attested: ClassVar[Attested] = "code"
     refresh: int = option(8, "forwards of a window from one refresh to the next", min=1)
 
     def stale(self, after: Canvas, before: State, p: Pred) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from decoders.core import Attention, Cache, Canvas, Pred, State, just_decided, only, option, refresh
+from decoders.core import Attention, Attested, Cache, Canvas, Pred, State, just_decided, only, option, refresh
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Drift(Cache):
     """
 
     source: ClassVar[str] = "after Nguyen-Tri et al. 2025, arXiv 2510.14973"
+    attested: ClassVar[Attested] = "ours"
     needs_attention: ClassVar[bool] = True
     gamma: float = option(0.9, "cosine similarity below which everything is recomputed", min=0, max=1)
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from decoders.core import Cache, Canvas, Pred, State, just_decided, option, refresh
+from decoders.core import Attested, Cache, Canvas, Pred, State, just_decided, option, refresh
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Interval(Cache):
     """
 
     source: ClassVar[str] = "after Liu et al. 2025, arXiv 2506.06295"
+    attested: ClassVar[Attested] = "ours"
     prompt: int = option(50, "forwards from one refresh of the given tokens to the next (K_p)", min=1)
     response: int = option(2, "forwards from one refresh of the others to the next (K_r)", min=1)
 

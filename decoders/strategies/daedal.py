@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from decoders.core import Decoder, Pred, Query, State, Whole, Windows, above, choose, only, option, top
+from decoders.core import Attested, Decoder, Pred, Query, State, Whole, Windows, above, choose, only, option, top
 from decoders.stats.constants import among
 
 
@@ -34,6 +34,7 @@ class Daedal(Decoder):
     """
 
     source: ClassVar[str] = "Li et al. 2025, arXiv 2508.00819"
+    attested: ClassVar[Attested] = "replayed"
     needs_mask: ClassVar[bool] = True
     revises: ClassVar[bool] = True
     initial: int = option(64, "positions to begin with", min=1)

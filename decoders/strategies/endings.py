@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from decoders.core import Around, Decoder, Pred, State, leftmost, option
+from decoders.core import Around, Attested, Decoder, Pred, State, leftmost, option
 from decoders.stats.constants import constant
 from decoders.strategies.fast_dllm import Threshold
 
@@ -33,6 +33,7 @@ class EOSStop(Around):
     """
 
     source: ClassVar[str] = "Ma et al. 2025, arXiv 2510.08666"
+    attested: ClassVar[Attested] = "code"
     revises: ClassVar[bool] = True
     base: Decoder = option(Threshold(), "the rule that commits")
     trust: float = option(0.0, "confidence of a stop token from which on it is believed", min=0, max=1)
@@ -56,6 +57,7 @@ class LengthPenalty(Around):
     """
 
     source: ClassVar[str] = "cf. transformers, ExponentialDecayLengthPenalty"
+    attested: ClassVar[Attested] = "ours"
     base: Decoder = option(Threshold(), "the rule that commits")
     start: int = option(0, "generated position from which on length costs, from 0", min=0)
     weight: float = option(0.1, "nats a position")
@@ -91,6 +93,7 @@ class EOSPadding(Around):
     """
 
     source: ClassVar[str] = "Breckner and Schuster 2026, arXiv 2603.05197"
+    attested: ClassVar[Attested] = "abstract"
     base: Decoder = option(Threshold(), "the rule that commits")
     pad: int = option(8, "end tokens behind the row", min=1)
 

@@ -23,7 +23,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from decoders.core import Decoder, Pred, Query, Sight, State, UsageError, Whole, Windows, asks, choose, either, leftmost, option
+from decoders.core import Attested, Decoder, Pred, Query, Sight, State, UsageError, Whole, Windows, asks, choose, either, leftmost, option
 from decoders.stats.constants import among
 from decoders.strategies.composed import Composed
 from decoders.strategies.fast_dllm import Threshold
@@ -65,6 +65,7 @@ class Planned(Composed):
     """
 
     source: ClassVar[str] = "Israel et al. 2025, arXiv 2510.18087"
+    attested: ClassVar[Attested] = "code"
     phases: ClassVar[tuple[str, ...]] = ("plan", "spans")
     answer: Decoder = option(Threshold(), "decodes the spans")
     promise: str | tuple[int, ...] = option((151669, 151670), "the two tokens around a promise; ids are written 12+7")

@@ -11,7 +11,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from decoders.core import Decoder, Pred, State, UsageError, only, option, share, top
+from decoders.core import Attested, Decoder, Pred, State, UsageError, only, option, share, top
 from decoders.stats.constants import among
 from decoders.strategies.llada import is_stop, per_window
 
@@ -66,6 +66,7 @@ class RoleOrder(Decoder):
     """
 
     source: ClassVar[str] = "after Aman 2026, arXiv 2603.26771"
+    attested: ClassVar[Attested] = "ours"
     steps: int | None = option(None, "forwards for the whole row; none: one per position", min=1)
     head: str = option(HEURISTIC, "who tells the roles: heuristic, nano, or a file of safetensors")
     connectives: str | tuple[int, ...] = option((), "heuristic: tokens that connect; a text is every token of it")
