@@ -25,11 +25,12 @@ class EOSStop(Around):
     `generate_fastdllm.generate` with `early_stop`.
 
     What stood behind the end is no part of the text, but the model sees it as long as anything is open before the end:
-    that is why decided tokens are overwritten, and the text can be another one than `base` alone would have written.
-    What is saved are the forwards that would have filled what lies behind. dInfer's `BlockRunner` does this only once a
-    block is full, and for later blocks; here a row ends then anyhow, for every strategy. `trust` is ours: the
-    confidence that the stop token was committed with has to reach it, so that an end that the model only guessed does
-    not cut a text. Without stop tokens in the model it is `base`.
+    that is why decided tokens are overwritten, and the text can be another one than `base` alone would have written. What is
+    saved are the forwards that would have filled what lies behind. The code writes end tokens into the blocks behind this
+    one too, which a window here does not reach. dInfer's `BlockRunner` does this only once a block is full, and for later
+    blocks; here a row ends then anyhow, for every strategy. `trust` is ours: the confidence that the stop token was
+    committed with has to reach it, so that an end that the model only guessed does not cut a text. Without stop tokens in
+    the model it is `base`.
     """
 
     source: ClassVar[str] = "Ma et al. 2025, arXiv 2510.08666"

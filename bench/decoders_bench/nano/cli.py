@@ -46,7 +46,7 @@ def train_nano(out: str, steps: int, workers: int, seed: int, as_json: bool) -> 
 @seed_option
 @json_option
 def train_roles(out: Path, n: int, seed: int, as_json: bool) -> None:
-    """Train the role head of `role_order` on the embedded model's hidden states, and hold it against validation items. About two minutes."""
+    """Train the role head of `role_order` on the embedded model's hidden states, and hold it against validation items: two minutes."""
     import torch
 
     from decoders.strategies.role_order import ROLES
