@@ -17,7 +17,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points, packages_distributions
 from typing import Any
 
-from decoders.core import SENTENCES, Cache, Decoder, Option, Part, UsageError, asks, option_named, options, suggest, written
+from decoders.core import SENTENCES, Attested, Cache, Decoder, Option, Part, UsageError, asks, option_named, options, suggest, written
 from decoders.errors import OldSpelling
 from decoders.presets import Preset
 from decoders.tree import DISTRIBUTION as DISTRIBUTION
@@ -237,6 +237,8 @@ class Entry:
     source: str
     capabilities: tuple[str, ...]
     distribution: str
+    attested: Attested | None = None
+    """None where there is nothing to attest: presets and models."""
     problem: str = ""
     """Why it cannot be used; empty if it can."""
 
@@ -265,12 +267,13 @@ def entries(kind: str) -> list[Entry]:
             known = () if kind == "presets" else tuple(options(cls).values())
         except Exception as e:
             problem = str(e) if isinstance(e, UsageError) else f"{type(e).__name__}: {e}"
-            out.append(Entry(name, (), "", "", (), owners, problem))
+            out.append(Entry(name, (), "", "", (), owners, problem=problem))
             continue
         flags = capabilities(kind, cls)
         preset = f"{cls.decoder} with the cache {cls.cache}: {cls.summary}" if isinstance(cls, Preset) else ""
         summary = preset or summary_of(cls)
-        out.append(Entry(name, known, summary, getattr(cls, "source", ""), flags, owners))
+        source, attested = getattr(cls, "source", ""), getattr(cls, "attested", None)
+        out.append(Entry(name, known, summary, source, flags, owners, attested))
     return out
 
 

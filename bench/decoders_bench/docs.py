@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from decoders.core import Option, options
+from decoders.core import ATTESTED, Option, options
 from decoders.models.families import FAMILIES, Family
 from decoders.registry import DISTRIBUTION, Entry, entries, spelled, summary_of
 from decoders_bench.accuracy.tables import load_cells, task_table
@@ -44,10 +44,19 @@ def shown(o: Option) -> str:
 
 
 def plug_table(kind: str) -> str:
-    """All built-in plugs of a kind: name, options with defaults, what is declared, source."""
+    """All built-in plugs of a kind: name, options with defaults, what is declared, how well it is attested."""
     own: list[Entry] = [e for e in entries(kind) if e.distribution == DISTRIBUTION and not e.problem]
-    rows = [[f"`{e.name}`", e.summary.replace("|", "\\|"), " ".join(map(shown, e.options)), ", ".join(e.capabilities)] for e in own]
-    return markdown(["name", "what it does", "options and defaults", "declares"], rows)
+    rows = [
+        [f"`{e.name}`", e.summary.replace("|", "\\|"), " ".join(map(shown, e.options)), ", ".join(e.capabilities), e.attested or ""]
+        for e in own
+    ]
+    return markdown(["name", "what it does", "options and defaults", "declares", "attested"], rows)
+
+
+def attested_key() -> str:
+    """What the words of the last column mean, and how many strategies each is said of."""
+    own = [e.attested for e in entries("strategies") if e.distribution == DISTRIBUTION and not e.problem]
+    return "; ".join(f"*{word}*, {own.count(word)}: {sentence}" for word, sentence in ATTESTED.items()) + "."
 
 
 def part_table() -> str:

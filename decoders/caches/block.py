@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from decoders.core import Exact
+from decoders.core import Attested, Exact
 
 
 @dataclass(frozen=True)
@@ -17,3 +17,4 @@ class Block(Exact):
     needs_blocks: ClassVar[bool] = True
     needs_store: ClassVar[bool] = True
     source: ClassVar[str] = "Arriola et al. 2025, arXiv 2503.09573"
+    attested: ClassVar[Attested] = "replayed"

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from decoders.core import Cache, Canvas, Pred, State, just_decided, option, refresh
+from decoders.core import Attested, Cache, Canvas, Pred, State, just_decided, option, refresh
 
 
 @dataclass(frozen=True)
@@ -16,13 +16,15 @@ class DKV(Cache):
     """Keep what was decided, one step late; recompute what is open, anywhere on the row. Ma et al. 2025, dKV-Cache, 2505.15781,
     section 3.2 (dKV-Cache-Decode).
 
-    A token's keys and values change most in the step that decides it, so the ones that are kept are those of the forward after
-    that, which is the first to show it. Every `refresh` forwards of a row everything is recomputed.
+    A token's keys and values change most in the step that decides it, so the ones that are kept are those of the forward
+    after that, which is the first to show it. So it is with the prompt, and in every window: everything is recomputed in a
+    window's first two forwards, and then in every `refresh`-th one of it, as in the official code.
     """
 
     source: ClassVar[str] = "Ma et al. 2025, arXiv 2505.15781"
-    refresh: int = option(8, "forwards from one refresh to the next", min=1)
+    attested: ClassVar[Attested] = "code"
+    refresh: int = option(8, "forwards of a window from one refresh to the next", min=1)
 
     def stale(self, after: Canvas, before: State, p: Pred) -> Tensor:
-        due = after.clock % self.refresh == 0
+        due = (after.step < 2) | (after.step % self.refresh == 0)
         return torch.where(due[:, None], refresh(after), after.open | just_decided(after, before))

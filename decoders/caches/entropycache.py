@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from decoders.core import Cache, Canvas, Pred, State, just_decided, only, option, refresh, top
+from decoders.core import Attested, Cache, Canvas, Pred, State, just_decided, only, option, refresh, top
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class EntropyCache(Cache):
     """
 
     source: ClassVar[str] = "Cheong et al. 2026, arXiv 2603.18489"
+    attested: ClassVar[Attested] = "abstract"
     tau: float = option(0.01, "entropy in nats above which everything is recomputed", min=0)
     k: int = option(64, "how many of the tokens decided last are recomputed each step", min=0)
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from decoders.core import Cache, Canvas, Pred, State, refresh
+from decoders.core import Attested, Cache, Canvas, Pred, State, refresh
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Prefix(Cache):
     """
 
     source: ClassVar[str] = "Wu et al. 2025, arXiv 2505.22618"
+    attested: ClassVar[Attested] = "replayed"
 
     def stale(self, after: Canvas, before: State, p: Pred) -> Tensor:
         return torch.where((after.step == 0)[:, None], refresh(after), after.column >= after.start[:, None])
@@ -36,6 +37,7 @@ class Dual(Cache):
     """
 
     source: ClassVar[str] = "Wu et al. 2025, arXiv 2505.22618"
+    attested: ClassVar[Attested] = "replayed"
 
     def stale(self, after: Canvas, before: State, p: Pred) -> Tensor:
         return torch.where((after.step == 0)[:, None], refresh(after), after.window)

@@ -1,4 +1,4 @@
-"""dLLM-Cache: the prompt is refreshed rarely, the response often."""
+"""Refreshes at fixed intervals: the prompt rarely, the response often."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from decoders.core import Cache, Canvas, Pred, State, just_decided, option, refresh
+from decoders.core import Attested, Cache, Canvas, Pred, State, just_decided, option, refresh
 
 
 @dataclass(frozen=True)
 class Interval(Cache):
-    """Recompute the given tokens every `prompt` forwards of a row and the others every `response` forwards; between, only the open
-    positions of the window and the tokens decided last. Liu et al. 2025, dLLM-Cache, 2506.06295, section 3.2.
+    """Recompute the given tokens every `prompt` forwards of a row and the others every `response` forwards; between, only
+    the open positions of the window and the tokens decided last. After dLLM-Cache, Liu et al. 2025, 2506.06295, section 3.2,
+    without its value similarity.
 
-    The paper also renews, between two refreshes, the quarter of the response whose values drifted most, which it finds out layer
-    by layer inside the model. That part is left out here: a policy decides for all layers before the forward.
+    What gives dLLM-Cache its accuracy is left out: between two refreshes it renews the quarter of the response whose values
+    moved most, which it finds out layer by layer inside the model, and keeps what attention and MLP put out; here a policy
+    decides for all layers before the forward, over keys and values. The refreshes are its schedule. `response` is short for
+    that reason: its scripts take 1 to 8 with a quarter renewed in between.
     """
 
-    source: ClassVar[str] = "Liu et al. 2025, arXiv 2506.06295"
+    source: ClassVar[str] = "after Liu et al. 2025, arXiv 2506.06295"
+    attested: ClassVar[Attested] = "ours"
     prompt: int = option(50, "forwards from one refresh of the given tokens to the next (K_p)", min=1)
     response: int = option(2, "forwards from one refresh of the others to the next (K_r)", min=1)
 

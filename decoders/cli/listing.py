@@ -9,7 +9,7 @@ import click
 
 from decoders import registry
 from decoders.cli.show import is_terminal
-from decoders.core import Option, options
+from decoders.core import ATTESTED, Option, options
 from decoders.registry import Entry
 
 KINDS = ("strategies", "caches", "presets", "models")
@@ -56,6 +56,7 @@ def described_as(e: Entry) -> dict[str, Any]:
         "name": e.name,
         "options": [{"name": o.name, "type": o.type, "default": plain(o.default), "min": o.min, "max": o.max} for o in e.options],
         "source": e.source,
+        "attested": e.attested,
         "capabilities": list(e.capabilities),
         "distribution": e.distribution,
     }
@@ -69,7 +70,8 @@ def plain(default: Any) -> Any:
 def written(e: Entry) -> str:
     """A paragraph about a plug."""
     head = click.style(e.name, bold=True) if is_terminal() else e.name
-    facts = (e.source, ", ".join(x.replace("_", " ") for x in e.capabilities), f"from {e.distribution}")
+    known = ATTESTED[e.attested] if e.attested else ""
+    facts = (e.source, known, ", ".join(x.replace("_", " ") for x in e.capabilities), f"from {e.distribution}")
     lines = [f"  {head}  ({'; '.join(f for f in facts if f)})", f"      {e.summary}"]
     for o in e.options:
         low, high = o.min is not None, o.max is not None

@@ -1,6 +1,7 @@
 """Everything that a strategy, a cache, a model or an engine is written with: one place to import from."""
 
 from decoders.core.around import Around, inherit
+from decoders.core.attested import ATTESTED, Attested
 from decoders.core.cache import Cache, Exact, just_decided, must_recompute, refresh, sees_any
 from decoders.core.canvas import Canvas
 from decoders.core.decoder import Decoder
@@ -26,6 +27,7 @@ from decoders.errors import NonFiniteError, UsageError, suggest
 
 __all__ = [
     "APPROXIMATE",
+    "ATTESTED",
     "BROKEN",
     "EXHAUSTED",
     "FILLED",
@@ -38,6 +40,7 @@ __all__ = [
     "STOPPED",
     "Around",
     "Attention",
+    "Attested",
     "Blocks",
     "Cache",
     "Candidates",

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from decoders.core.attested import Attested
 from decoders.core.canvas import Canvas
 from decoders.core.options import validate
 from decoders.core.pred import Pred
@@ -35,6 +36,8 @@ class Cache:
     """Reads `Pred.attention`."""
     source: ClassVar[str] = ""
     """The paper: authors, year, arXiv number."""
+    attested: ClassVar[Attested] = "ours"
+    """What stands behind the claim that it does what its source says."""
 
     def __post_init__(self) -> None:
         validate(self)
@@ -63,6 +66,7 @@ class Exact(Cache):
     """No approximation. Block-causal models reuse every earlier block, autoregression reuses the whole prefix, and a
     bidirectional canvas is recomputed whenever a token on it changes. The rule is `must_recompute`."""
 
+    attested: ClassVar[Attested] = "ours"
     exact: ClassVar[bool] = True
     needs_store: ClassVar[bool] = False
 

@@ -9,6 +9,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
+from decoders.core.attested import Attested
 from decoders.core.options import validate
 from decoders.core.pred import Pred
 from decoders.core.query import Query
@@ -42,6 +43,8 @@ class Decoder:
     """Names of the ways in which a position comes to be committed, where there is more than one; see `outcome`."""
     source: ClassVar[str] = ""
     """The paper: authors, year, arXiv number."""
+    attested: ClassVar[Attested] = "ours"
+    """What stands behind the claim that it does what its source says."""
 
     def __post_init__(self) -> None:
         validate(self)

@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from decoders.core import Around, Blocks, Decoder, Pred, Query, State, UsageError, Windows, asks, choose, only, option, top
+from decoders.core import Around, Attested, Blocks, Decoder, Pred, Query, State, UsageError, Windows, asks, choose, only, option, top
 from decoders.stats.constants import among
 from decoders.strategies.fast_dllm import Threshold
 
@@ -36,6 +36,7 @@ class AdaBlock(Around):
     """
 
     source: ClassVar[str] = "AdaBlock-dLLM, 2025, arXiv 2509.26432"
+    attested: ClassVar[Attested] = "replayed"
     keeps_law: ClassVar[bool] = True
     delimiters: str | tuple[int, ...] = option((198,), "tokens after which a block may end; ids are written 12+7")
     tau: float = option(0.3, "confidence from which a predicted delimiter ends the block", min=0, max=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from decoders.core import Around, Decoder, option
+from decoders.core import Around, Attested, Decoder, option
 from decoders.reasoning.reasoner import BUDGET
 from decoders.strategies.boundary import check_boundary
 from decoders.strategies.fast_dllm import Threshold
@@ -20,6 +20,7 @@ class AfterReasoning(Around):
     two of them can be compared like any others."""
 
     source: ClassVar[str] = "St Sauver 2026, arXiv 2603.13243"
+    attested: ClassVar[Attested] = "abstract"
     everything: ClassVar[bool] = True
     keeps_law: ClassVar[bool] = True
     reasoner: str | None = option(None, "who reasons: hf:DIRECTORY, http://host:port/v1#model or module:Class")

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from decoders.core import Decoder, Pred, State, only, option, share, top
+from decoders.core import Attested, Decoder, Pred, State, only, option, share, top
 from decoders.strategies.llada import per_window
 
 REACH = 6  # standard deviations beyond which a neighbour counts for nothing
@@ -31,6 +31,7 @@ class CertaintyPrior(Decoder):
     """
 
     source: ClassVar[str] = "d2Cache, 2025, arXiv 2509.23094"
+    attested: ClassVar[Attested] = "code"
     steps: int | None = option(None, "forwards for the whole row; none: one per position", min=1)
     sigma: float = option(10.0, "standard deviation of a token's influence, in positions", min=0.1, max=1000)
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)

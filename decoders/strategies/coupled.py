@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core import Decoder, Pred, Query, State, leftmost, option, until_first
+from decoders.core import Attested, Decoder, Pred, Query, State, leftmost, option, until_first
 from decoders.strategies.left_to_right import drawn_in_a_race
 
 
@@ -36,6 +36,7 @@ class Coupled(Decoder):
     """
 
     source: ClassVar[str] = "after Han et al. 2026, arXiv 2603.25702"
+    attested: ClassVar[Attested] = "ours"
     needs_mask: ClassVar[bool] = True
     unbiased: ClassVar[bool] = True
     phases: ClassVar[tuple[str, ...]] = ("draft", "verify")

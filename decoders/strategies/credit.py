@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core import Decoder, Pred, State, above, only, option
+from decoders.core import Attested, Decoder, Pred, State, above, only, option
 
 TIE = 1e-5
 
@@ -35,6 +35,7 @@ class Credit(Decoder):
     """
 
     source: ClassVar[str] = "CreditDecoding, 2025, arXiv 2510.06133; dInfer, 2025, arXiv 2510.08666"
+    attested: ClassVar[Attested] = "replayed"
     tau: float = option(0.9, "confidence from which a token is committed", min=0, max=1)
     alpha: float = option(0.7, "weight of the credits", min=0)
     decay: float = option(0.8, "what is left of a credit from one forward to the next", min=0, max=1)

@@ -8,31 +8,38 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from decoders.core import Decoder, Pred, Query, State, Whole, Windows, above, choose, only, option, top
+from decoders.core import Attested, Decoder, Pred, Query, State, Whole, Windows, above, choose, only, option, top
+from decoders.stats.constants import among
 
 
 @dataclass(frozen=True)
 class Daedal(Decoder):
-    """Begin short, and grow until the model expects its end within the text; then insert masks where it is most unsure. Li et al. 2025,
-    2508.00819 (DAEDAL).
+    """Begin short, and grow until the model expects its end within the text; then insert masks where it is most unsure.
+    Li et al. 2025, 2508.00819 (DAEDAL); `LLaDA_DAEDAL.generate`.
 
-    First the row has `initial` positions, all masked, and `grow` more after every forward, until the mean probability of a stop token
-    over the last `watched` ones is at least `tau_eos`, or the row has its full `length`. The forward that finds it so is also the first
-    that commits, which saves the paper's second look at the same text. Then, in blocks, whatever is above `tau` is committed and always
-    the best; and where the end is still expected with less than `tau_expand`, the block's least certain open position, if its confidence
-    is below `tau_low`, becomes `grow` masks. What lies right of it moves up. What the row never grew to ends up as end tokens.
+    First the row has `initial` positions, all masked, and `grow` more after every forward, until the end is expected with at
+    least `tau_eos` or the row has its full `length`. How much the end is expected is summed from the right over the last
+    `watched` positions whose likeliest token is a stop token, as its probability, and divided by `watched`, however few
+    there are. Then half of `watched` end tokens are given behind the text, as far as there is room; where there is none, the
+    forward that found the length commits too. Then, in blocks, whatever is above `tau` is committed and always the best; and
+    where the end is expected with less than `tau_expand`, the block's least certain open position, if its confidence is
+    below `tau_low`, becomes `grow` masks. What lies right of it moves up, and beyond the full length it falls off. What the
+    row never grew to ends up as end tokens.
 
-    Our reading: blocks are counted over the positions as they stand, so one that grows hands its last positions on to the next; and a
-    row with given tokens between the open ones (infilling) keeps its length after the first stage, for they cannot be moved. In a
-    block-causal model the row is the window that was asked for. Without stop tokens in the model a row grows to its full length at once.
+    The paper says that the confidence in the end is looked at where the text ends; which positions those are, and the end
+    tokens behind the text, are the code's. Blocks are counted over the positions as they stand, so one that grows hands its
+    last positions on to the next. A row with given tokens between the open ones (infilling) keeps its length after the first
+    stage, for they cannot be moved. In a block-causal model the row is the window that was asked for. Without stop tokens in
+    the model a row has its full length at once.
     """
 
     source: ClassVar[str] = "Li et al. 2025, arXiv 2508.00819"
+    attested: ClassVar[Attested] = "replayed"
     needs_mask: ClassVar[bool] = True
     revises: ClassVar[bool] = True
     initial: int = option(64, "positions to begin with", min=1)
     grow: int = option(8, "positions to grow by, and masks that an uncertain one becomes", min=1)
-    watched: int = option(32, "last positions over which the end is looked for", min=1)
+    watched: int = option(32, "positions over which the end is looked for", min=1)
     tau_eos: float = option(0.5, "probability of the end from which the length will do", min=0, max=1)
     tau: float = option(0.9, "confidence above which a token is committed", min=0, max=1)
     tau_low: float = option(0.1, "confidence below which a position is expanded", min=0, max=1)
@@ -58,19 +65,32 @@ class Daedal(Decoder):
         return Query(s.tokens, s.editable)
 
     def step(self, s: State, p: Pred) -> State:
-        end = self.expected_end(s, p)
-        writing: Tensor = s.memo | (end >= self.tau_eos) | (s.size >= s.room)
-        return replace(choose(writing, self.write(s, p, end), self.lengthen(s)), memo=writing)
+        end, behind = self.expected_end(s, p), self.watched // 2
+        found: Tensor = s.memo | (end >= self.tau_eos) | (s.size >= s.room)
+        writing = s.memo | found & ((s.size >= s.room) | (behind == 0))
+        longer = choose(found, self.closed(s, behind), replace(s, size=self.up_to(s, self.grow)))
+        return replace(choose(writing, self.write(s, p, end), longer), memo=found)
 
     def expected_end(self, s: State, p: Pred) -> Tensor:
-        """(B,) mean probability of a stop token over the last positions; 1 where there is none to look at."""
-        last = s.editable & self.there(s) & (self.place(s) >= (s.size - self.watched)[:, None])
-        each = sum((p.prob(torch.full_like(s.tokens, t)) for t in s.stop_ids), torch.zeros_like(s.confidence))
-        seen = last.sum(-1)
-        return torch.where(seen > 0, torch.where(last, each, 0).sum(-1) / seen.clamp(min=1), 1)
+        """(B,) the probability of a stop token, over the last `watched` positions where one is the likeliest."""
+        tokens, confidence = p.best()
+        ends = s.editable & self.there(s) & among(tokens, s.stop_ids)
+        last = ends & (ends.flip(-1).cumsum(-1).flip(-1) <= self.watched)
+        return torch.where(last, confidence, 0).sum(-1) / self.watched
 
-    def lengthen(self, s: State) -> State:
-        return replace(s, size=torch.minimum(s.size + self.grow, s.room))
+    def up_to(self, s: State, more: int) -> Tensor:
+        """(B,) long: the size with so many positions more, or as many as there is room for."""
+        return torch.minimum(s.size + more, s.room)
+
+    def closed(self, s: State, number: int) -> State:
+        """With so many end tokens behind what there is."""
+        size = self.up_to(s, number)
+        new = (self.place(s) >= s.size[:, None]) & (self.place(s) < size[:, None])
+        return replace(s.commit(new, self.ends(s), torch.ones_like(s.confidence)), size=size)
+
+    def ends(self, s: State) -> Tensor:
+        """(B, W) long: end tokens; masks in a model without any, where none are needed."""
+        return torch.full_like(s.tokens, s.stop_ids[0] if s.stop_ids else 0)
 
     def write(self, s: State, p: Pred, end: Tensor) -> State:
         """Commit in the block of the leftmost open position, expand in it, and close what was never grown to."""
@@ -82,12 +102,12 @@ class Daedal(Decoder):
         after = s.commit(sure, tokens, confidence)
         least = top(only(open & here & ~sure, -confidence), torch.ones_like(s.step)) & (confidence < self.tau_low)
         movable = (s.editable == (self.place(s) < s.room[:, None])).all(-1)
-        fits = (s.size + self.grow - 1 <= s.room) & (end < self.tau_expand) & movable
-        after = choose(fits & least.any(-1), self.expanded(after, least), after)
+        expands = (s.size < s.room) & (end < self.tau_expand) & movable
+        after = choose(expands & least.any(-1), self.expanded(after, least), after)
         full = ~(after.open & self.there(after)).any(-1)
         tail = after.open & full[:, None]
         if s.stop_ids:
-            after = after.commit(tail, torch.full_like(tokens, s.stop_ids[0]), torch.zeros_like(confidence))
+            after = after.commit(tail, self.ends(s), torch.zeros_like(confidence))
         return replace(after, size=torch.where(full, s.room, after.size))
 
     def expanded(self, s: State, where: Tensor) -> State:
@@ -95,7 +115,7 @@ class Daedal(Decoder):
         at, more = where.long().argmax(-1, keepdim=True), self.grow - 1
         source = torch.where(self.place(s) > at + more, self.place(s) - more, torch.minimum(self.place(s), at))
         moved = {name: getattr(s, name).gather(1, source) for name in ("tokens", "open", "confidence", "committed_at")}
-        return replace(s, **moved, size=s.size + more)
+        return replace(s, **moved, size=self.up_to(s, more))
 
     def done(self, s: State) -> Tensor:
         return ~s.open.any(-1)

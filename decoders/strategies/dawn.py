@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from decoders.core import Attention, Decoder, Pred, Query, State, above, only, option, rank
+from decoders.core import Attention, Attested, Decoder, Pred, Query, State, above, only, option, rank
 
 ROUNDS = 8
 """Rounds of the independent set; a chain of conflicts longer than that is cut short, and fewer positions are committed."""
@@ -41,6 +41,7 @@ class DAWN(Decoder):
     """
 
     source: ClassVar[str] = "Luo et al. 2026, arXiv 2602.06953"
+    attested: ClassVar[Attested] = "replayed"
     tau: float = option(0.9, "confidence from which a token is committed whatever it depends on", min=0, max=1)
     tau_induce: float = option(0.7, "and if it depends on an anchor", min=0, max=1)
     tau_low: float = option(0.7, "and if it depends on nothing else that is committed", min=0, max=1)

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from decoders.core import Decoder, Pred, State, above, only, option, top
+from decoders.core import Attested, Decoder, Pred, State, above, only, option, top
 from decoders.stats.random import gumbel
 from decoders.strategies.llada import per_window
 
@@ -29,6 +29,7 @@ class Dream(Decoder):
     """
 
     source: ClassVar[str] = "Ye et al. 2025, arXiv 2508.15487"
+    attested: ClassVar[Attested] = "replayed"
     by: Literal["origin", "maskgit_plus", "topk_margin", "entropy", "confidence_threshold"] = option("entropy", "how to choose")
     steps: int | None = option(None, "forwards for the whole row; none: one per position", min=1)
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)

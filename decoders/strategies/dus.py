@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from decoders.core import Decoder, Pred, State, option
+from decoders.core import Attested, Decoder, Pred, State, option
 
 LEVELS = 64
 
@@ -27,6 +27,7 @@ class DUS(Decoder):
     """
 
     source: ClassVar[str] = "DUS, 2025, arXiv 2506.19037"
+    attested: ClassVar[Attested] = "replayed"
     base: int = option(2, "by what the stride is divided from one step to the next", min=2)
     merge: bool = option(False, "a last step smaller than the one before joins it, as in the official code")
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from decoders.core import Around, Decoder, Pred, State, leftmost, option
+from decoders.core import Around, Attested, Decoder, Pred, State, leftmost, option
 from decoders.stats.constants import constant
 from decoders.strategies.fast_dllm import Threshold
 
@@ -25,14 +25,16 @@ class EOSStop(Around):
     `generate_fastdllm.generate` with `early_stop`.
 
     What stood behind the end is no part of the text, but the model sees it as long as anything is open before the end:
-    that is why decided tokens are overwritten, and the text can be another one than `base` alone would have written.
-    What is saved are the forwards that would have filled what lies behind. dInfer's `BlockRunner` does this only once a
-    block is full, and for later blocks; here a row ends then anyhow, for every strategy. `trust` is ours: the
-    confidence that the stop token was committed with has to reach it, so that an end that the model only guessed does
-    not cut a text. Without stop tokens in the model it is `base`.
+    that is why decided tokens are overwritten, and the text can be another one than `base` alone would have written. What is
+    saved are the forwards that would have filled what lies behind. The code writes end tokens into the blocks behind this
+    one too, which a window here does not reach. dInfer's `BlockRunner` does this only once a block is full, and for later
+    blocks; here a row ends then anyhow, for every strategy. `trust` is ours: the confidence that the stop token was
+    committed with has to reach it, so that an end that the model only guessed does not cut a text. Without stop tokens in
+    the model it is `base`.
     """
 
     source: ClassVar[str] = "Ma et al. 2025, arXiv 2510.08666"
+    attested: ClassVar[Attested] = "code"
     revises: ClassVar[bool] = True
     base: Decoder = option(Threshold(), "the rule that commits")
     trust: float = option(0.0, "confidence of a stop token from which on it is believed", min=0, max=1)
@@ -56,6 +58,7 @@ class LengthPenalty(Around):
     """
 
     source: ClassVar[str] = "cf. transformers, ExponentialDecayLengthPenalty"
+    attested: ClassVar[Attested] = "ours"
     base: Decoder = option(Threshold(), "the rule that commits")
     start: int = option(0, "generated position from which on length costs, from 0", min=0)
     weight: float = option(0.1, "nats a position")
@@ -91,6 +94,7 @@ class EOSPadding(Around):
     """
 
     source: ClassVar[str] = "Breckner and Schuster 2026, arXiv 2603.05197"
+    attested: ClassVar[Attested] = "abstract"
     base: Decoder = option(Threshold(), "the rule that commits")
     pad: int = option(8, "end tokens behind the row", min=1)
 

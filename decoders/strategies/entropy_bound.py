@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from decoders.core import Decoder, Pred, State, option, within_bound
+from decoders.core import Attested, Decoder, Pred, State, option, within_bound
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class EntropyBound(Decoder):
     """
 
     source: ClassVar[str] = "Ben-Hamu et al. 2025, arXiv 2505.24857"
+    attested: ClassVar[Attested] = "paper"
     unbiased: ClassVar[bool] = True
     bound: float = option(0.1, "nats a step that taking tokens together may lose", min=0)
     by: Literal["entropy", "confidence", "margin"] = option("entropy", "the order in which tokens are taken")

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 
-from decoders.core import Decoder, Pred, State, above, only, option, top
+from decoders.core import Attested, Decoder, Pred, State, above, only, option, top
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,7 @@ class Threshold(Decoder):
     """Commit every prediction at or above `tau`, and always the best one. Wu et al. 2025, 2505.22618, Algorithm 1."""
 
     source: ClassVar[str] = "Wu et al. 2025, arXiv 2505.22618"
+    attested: ClassVar[Attested] = "replayed"
     tau: float = option(0.9, "confidence from which a token is committed", min=0, max=1)
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)
 
@@ -33,6 +34,7 @@ class Factor(Decoder):
     """
 
     source: ClassVar[str] = "Wu et al. 2025, arXiv 2505.22618"
+    attested: ClassVar[Attested] = "replayed"
     f: float = option(1.0, "larger commits more", min=0)
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)
 

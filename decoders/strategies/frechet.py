@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from decoders.core import Decoder, Pred, State, only, option, top
+from decoders.core import Attested, Decoder, Pred, State, only, option, top
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Frechet(Decoder):
     """
 
     source: ClassVar[str] = "Fast-dLLM++, 2026, arXiv 2606.02955"
+    attested: ClassVar[Attested] = "code"
     delta: float = option(0.25, "by how much the lower bound must exceed the upper; smaller commits more", min=-1, max=1)
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)
 

@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core import Around, Candidates, Decoder, Pred, Query, State, UsageError, Whole, asks, choose, option
+from decoders.core import Around, Attested, Candidates, Decoder, Pred, Query, State, UsageError, Whole, asks, choose, option
 from decoders.strategies.llada import LLaDA
 
 
@@ -38,6 +38,7 @@ class FreeDave(Around):
     """
 
     source: ClassVar[str] = "Wu and Zhang 2025, arXiv 2510.00294"
+    attested: ClassVar[Attested] = "code"
     keeps_law: ClassVar[bool] = True
     base: Decoder = option(LLaDA(), "the strategy whose tokens these are")
     ahead: int = option(3, "states guessed at a time", min=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from decoders.core import Around, Decoder, Pred, State, leftmost, option, until_first
+from decoders.core import Around, Attested, Decoder, Pred, State, leftmost, option, until_first
 from decoders.strategies.fast_dllm import Threshold
 
 
@@ -21,6 +21,7 @@ class Frontier(Around):
     """
 
     source: ClassVar[str] = "Answer First, Reason Later, 2026, arXiv 2608.05687"
+    attested: ClassVar[Attested] = "abstract"
     keeps_law: ClassVar[bool] = True
     w: int = option(4, "positions from the leftmost open one on in which it may commit", min=1)
     base: Decoder = option(Threshold(), "the rule that commits")
@@ -37,6 +38,7 @@ class Pard(Decoder):
     abstract is what was available; confidence as the test of a prediction is that of `threshold`."""
 
     source: ClassVar[str] = "PARD, 2026, arXiv 2607.24306"
+    attested: ClassVar[Attested] = "abstract"
     tau: float = option(0.9, "confidence from which a token is committed", min=0, max=1)
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from decoders.core import Decoder, Pred, Query, State, best_of_runs, only, option, top
+from decoders.core import Attested, Decoder, Pred, Query, State, best_of_runs, only, option, top
 from decoders.strategies.credit import guarded
 
 
@@ -23,6 +23,7 @@ class Hierarchy(Decoder):
     """
 
     source: ClassVar[str] = "dInfer, 2025, arXiv 2510.08666"
+    attested: ClassVar[Attested] = "replayed"
     tau: float = option(0.9, "confidence above which a token is committed", min=0, max=1)
     low: float = option(0.4, "confidence above which the best token of a run is committed; the code's default is 0", min=0, max=1)
     remask: float = option(0.0, "confidence below which a decided position is opened again", min=0, max=1)

@@ -25,7 +25,20 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor
 
-from decoders.core import Decoder, Pred, Query, State, UsageError, Windows, choose, either, inherit, leftmost, option
+from decoders.core import (
+    Attested,
+    Decoder,
+    Pred,
+    Query,
+    State,
+    UsageError,
+    Windows,
+    choose,
+    either,
+    inherit,
+    leftmost,
+    option,
+)
 from decoders.strategies.boundary import Boundary, Past, check_boundary
 from decoders.strategies.fast_dllm import Threshold
 from decoders.strategies.frontier import Frontier
@@ -66,6 +79,7 @@ class Hybrid(Decoder):
     """
 
     source: ClassVar[str] = "cf. arXiv 2510.18087, 2603.13243, 2608.05687, 2503.09573"
+    attested: ClassVar[Attested] = "ours"
     phases: ClassVar[tuple[str, ...]] = ("reasoning", "answer")
     mode: Literal["auto", "block", "frontier"] = option("auto", "how to reason")
     answer: Decoder = option(Threshold(), "decodes what follows the reasoning")

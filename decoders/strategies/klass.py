@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core import Decoder, Pred, State, only, option, share, top
+from decoders.core import Attested, Decoder, Pred, State, only, option, share, top
 from decoders.stats.reference import accumulator
 from decoders.strategies.llada import per_window
 
@@ -38,6 +38,7 @@ class KLASS(Decoder):
     """
 
     source: ClassVar[str] = "KLASS, 2025, arXiv 2511.05664"
+    attested: ClassVar[Attested] = "replayed"
     tau: float = option(0.6, "confidence above which a token may be committed", min=0, max=1)
     eps: float = option(0.015, "nats below which a prediction has not moved", min=0)
     history: int = option(2, "forwards in which it must not have moved", min=1)

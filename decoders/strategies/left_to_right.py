@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from decoders.core import Decoder, Pred, Query, State, leftmost, option
+from decoders.core import Attested, Decoder, Pred, Query, State, leftmost, option
 
 
 def drawn_in_a_race(s: State, p: Pred, temperature: float) -> Tensor:
@@ -23,6 +23,7 @@ class LeftToRight(Decoder):
     2503.09573, section 3.1). The model sees no later column, so its keys and values are reused exactly."""
 
     source: ClassVar[str] = "Arriola et al. 2025, arXiv 2503.09573"
+    attested: ClassVar[Attested] = "paper"
     unbiased: ClassVar[bool] = True
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)
     top_p: float | None = option(None, "keep the smallest set of tokens with this probability", min=0, max=1)

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from decoders.core import Decoder, Pred, State, only, option, share, top
+from decoders.core import Attested, Decoder, Pred, State, only, option, share, top
 from decoders.stats.constants import among
 
 ORDER = 0x11  # salt
@@ -36,6 +36,7 @@ class LLaDA(Decoder):
     """
 
     source: ClassVar[str] = "Nie et al. 2025, arXiv 2502.09992"
+    attested: ClassVar[Attested] = "replayed"
     steps: int | None = option(None, "forwards for the whole row; none: one per position", min=1)
     remasking: Literal["low_confidence", "random"] = option("low_confidence", "which predictions stay masked")
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core import Decoder, Pred, Query, State, above, only, option
+from decoders.core import Attested, Decoder, Pred, Query, State, above, only, option
 from decoders.strategies.sdar import block_share
 
 
@@ -78,6 +78,7 @@ class LLaDA2(FillAndRevise):
     2602.08676 (joint threshold decoding). Both comparisons are strict."""
 
     source: ClassVar[str] = "Bie et al. 2026, arXiv 2602.08676"
+    attested: ClassVar[Attested] = "replayed"
     tau_edit: float = option(0.9, "confidence above which another token replaces a decided one; above 1: no editing", min=0)
 
     def revise(self, s: State, p: Pred, own: Any) -> tuple[State, Tensor, Any]:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 
-from decoders.core import Decoder, Pred, State, above, near, only, option
+from decoders.core import Attested, Decoder, Pred, State, above, near, only, option
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class LocalLeap(Decoder):
     """
 
     source: ClassVar[str] = "LocalLeap, 2025, arXiv 2510.07081"
+    attested: ClassVar[Attested] = "replayed"
     tau: float = option(0.9, "confidence from which a token is committed, and an anchor", min=0, max=1)
     relaxed: float = option(0.75, "confidence from which a token near an anchor is committed", min=0, max=1)
     radius: int = option(4, "how far an anchor reaches, in positions", min=0)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from decoders.core import Decoder, Pred, State, only, option, top
+from decoders.core import Attested, Decoder, Pred, State, only, option, top
 from decoders.stats.constants import constant
 from decoders.strategies.llada import per_window
 
@@ -57,6 +57,7 @@ class Ancestral(Decoder):
     """
 
     source: ClassVar[str] = "Sahoo et al. 2024, arXiv 2406.07524; Austin et al. 2021, arXiv 2107.03006"
+    attested: ClassVar[Attested] = "replayed"
     needs_mask: ClassVar[bool] = True
     unbiased: ClassVar[bool] = True
     steps: int | None = option(None, "steps of time for the whole row; none: one per position", min=1)
@@ -81,6 +82,7 @@ class FirstHitting(Decoder):
     """
 
     source: ClassVar[str] = "Arriola et al. 2025, arXiv 2503.09573"
+    attested: ClassVar[Attested] = "code"
     needs_mask: ClassVar[bool] = True
     unbiased: ClassVar[bool] = True
     temperature: float = option(1.0, "0 takes the likeliest token", min=0)

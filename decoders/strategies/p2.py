@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core import Decoder, Pred, Query, State, choose, either, only, option, top
+from decoders.core import Attested, Decoder, Pred, Query, State, choose, either, only, option, top
 from decoders.strategies.llada import per_window
 
 
@@ -40,6 +40,7 @@ class P2(Decoder):
     """
 
     source: ClassVar[str] = "Peng et al. 2025, arXiv 2502.03540"
+    attested: ClassVar[Attested] = "replayed"
     needs_mask: ClassVar[bool] = True
     revises: ClassVar[bool] = True
     phases: ClassVar[tuple[str, ...]] = ("denoise", "plan")

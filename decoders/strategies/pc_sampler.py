@@ -11,7 +11,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core import Decoder, Pred, State, UsageError, only, option, share, top
+from decoders.core import Attested, Decoder, Pred, State, UsageError, only, option, share, top
 from decoders.strategies.llada import per_window
 
 TABLE = "frequency"
@@ -61,6 +61,7 @@ class PCSampler(Decoder):
     """
 
     source: ClassVar[str] = "PC-Sampler, 2025, arXiv 2508.13021"
+    attested: ClassVar[Attested] = "replayed"
     rarity: ClassVar[Rarity | None] = None
     """What `corpus` holds."""
     steps: int | None = option(None, "forwards for the whole row; none: one per position", min=1)

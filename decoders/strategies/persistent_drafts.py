@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core import Candidates, Decoder, Pred, Query, State, choose, only, option, rank, top, until_first
+from decoders.core import Attested, Candidates, Decoder, Pred, Query, State, choose, only, option, rank, top, until_first
 from decoders.strategies.frechet import jointly_likeliest
 
 
@@ -39,6 +39,7 @@ class PersistentDrafts(Decoder):
     """
 
     source: ClassVar[str] = "cf. arXiv 2606.02955, 2510.00294, 2510.06133"
+    attested: ClassVar[Attested] = "ours"
     needs_mask: ClassVar[bool] = True
     delta: float = option(0.75, "by how much Fréchet's lower bound must exceed the upper; smaller commits more", min=-1, max=1)
     ahead: int = option(3, "drafts that a forward may decide", min=0)

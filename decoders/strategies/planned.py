@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from decoders.core import (
+    Attested,
     Decoder,
     Pred,
     Query,
@@ -79,6 +80,7 @@ class Planned(Decoder):
     """
 
     source: ClassVar[str] = "Israel et al. 2025, arXiv 2510.18087"
+    attested: ClassVar[Attested] = "code"
     phases: ClassVar[tuple[str, ...]] = ("plan", "spans")
     answer: Decoder = option(Threshold(), "decodes the spans")
     promise: str | tuple[int, ...] = option((151669, 151670), "the two tokens around a promise; ids are written 12+7")

@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core import Decoder, Pred, Query, State, option
+from decoders.core import Attested, Decoder, Pred, Query, State, option
 from decoders.strategies.llada import per_window
 
 FATE, RETURN, NOISE = 0x43, 0x44, 0x45  # salts
@@ -39,6 +39,7 @@ class PredictorCorrector(Decoder):
     """
 
     source: ClassVar[str] = "Campbell et al. 2022, arXiv 2205.14987; Austin et al. 2021, arXiv 2107.03006"
+    attested: ClassVar[Attested] = "paper"
     revises: ClassVar[bool] = True
     phases: ClassVar[tuple[str, ...]] = ("predict", "correct")
     steps: int | None = option(None, "forwards for the whole row; none: one per position", min=1)

@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core import Around, Decoder, Pred, Query, State, Whole, Windows, choose, option
+from decoders.core import Around, Attested, Decoder, Pred, Query, State, Whole, Windows, choose, option
 from decoders.strategies.llada import LLaDA
 
 
@@ -36,6 +36,7 @@ class Prophet(Around):
     """
 
     source: ClassVar[str] = "Li et al. 2025, arXiv 2508.19982"
+    attested: ClassVar[Attested] = "replayed"
     base: Decoder = option(LLaDA(), "the rule that commits before the exit")
     block: int | None = option(None, "positions of the blocks that base works in; none: one over the row", min=1)
     answer_start: int | None = option(None, "the first position of the answer, from 0; none: the answer is all of the row", min=0)

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core import Decoder, Pred, State, option
+from decoders.core import Attested, Decoder, Pred, State, option
 from decoders.strategies.llada import per_window
 from decoders.strategies.mdlm import nucleus, without_mask
 
@@ -43,6 +43,7 @@ class ReMDM(Decoder):
     """
 
     source: ClassVar[str] = "Wang et al. 2025, arXiv 2503.00307"
+    attested: ClassVar[Attested] = "replayed"
     needs_mask: ClassVar[bool] = True
     revises: ClassVar[bool] = True
     steps: int | None = option(None, "forwards for the whole row; none: one per position", min=1)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core import Decoder, Pred, Query, State, choose, either, first_run, option
+from decoders.core import Attested, Decoder, Pred, Query, State, choose, either, first_run, option
 from decoders.stats import reference as stats
 from decoders.strategies.older import moved
 from decoders.strategies.speculation.acceptance import BASE, CONFIDENT, OUTCOMES, Acceptance, Speculative
@@ -71,6 +71,7 @@ class S2D2(Decoder):
     """
 
     source: ClassVar[str] = "Han et al. 2026, arXiv 2603.25702"
+    attested: ClassVar[Attested] = "replayed"
     needs_mask: ClassVar[bool] = True
     phases: ClassVar[tuple[str, ...]] = ("draft", "verify")
     outcomes: ClassVar[tuple[str, ...]] = OUTCOMES
@@ -174,6 +175,7 @@ class EditingS2D2(S2D2):
     more than `tau_edit`. Han et al. 2026, 2603.25702, with Bie et al. 2026, 2602.08676."""
 
     source: ClassVar[str] = "Han et al. 2026, arXiv 2603.25702; Bie et al. 2026, arXiv 2602.08676"
+    attested: ClassVar[Attested] = "replayed"
     revises: ClassVar[bool] = True
     base: Base = option(Joint(), "what commits drafts that are not verified, and edits")
     tau: float = option(0.95, "confidence above which a draft is sure", min=0, max=1)

@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core import Decoder, Pred, Query, State, above, only, option, top
+from decoders.core import Attested, Decoder, Pred, Query, State, above, only, option, top
 
 
 class Sum(NamedTuple):
@@ -47,6 +47,7 @@ class Saber(Decoder):
     """
 
     source: ClassVar[str] = "Dong et al. 2025, arXiv 2510.18165"
+    attested: ClassVar[Attested] = "replayed"
     revises: ClassVar[bool] = True
     at_least: int = option(2, "commit this many a forward in any case", min=1)
     share: float = option(0.125, "how many are taken back, of what was just committed", min=0, max=1)

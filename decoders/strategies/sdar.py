@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from decoders.core import Decoder, Pred, State, above, only, option, share, top, within_bound
+from decoders.core import Attested, Decoder, Pred, State, above, only, option, share, top, within_bound
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class SDAR(Decoder):
     """
 
     source: ClassVar[str] = "Cheng et al. 2025, arXiv 2510.06303"
+    attested: ClassVar[Attested] = "replayed"
     by: Literal["sequential", "low_confidence_static", "low_confidence_dynamic", "entropy_bounded"] = option(
         "low_confidence_dynamic", "which predictions to commit"
     )

@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core import Decoder, Pred, State, above, choose, only, option, top
+from decoders.core import Attested, Decoder, Pred, State, above, choose, only, option, top
 
 EXPLORE, FAST = 0, 1
 
@@ -40,6 +40,7 @@ class SlowFast(Decoder):
     """
 
     source: ClassVar[str] = "Wei et al. 2025, arXiv 2506.10848"
+    attested: ClassVar[Attested] = "replayed"
     phases: ClassVar[tuple[str, ...]] = ("explore", "fast")
     tau: float = option(0.85, "confidence above which a token of the span is committed", min=0, max=1)
     low: float = option(0.1, "confidence above which a position may be the end of the span", min=0, max=1)

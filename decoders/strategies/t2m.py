@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core import Pred, State, only, option, top
+from decoders.core import Attested, Pred, State, only, option, top
 from decoders.strategies.llada2 import FillAndRevise
 
 TAU = {"low_prob": 0.5, "t2t_remask": 0.9, "logit_diff": 0.3}
@@ -38,6 +38,7 @@ class T2M(FillAndRevise):
     """
 
     source: ClassVar[str] = "Yao 2026, arXiv 2604.18738"
+    attested: ClassVar[Attested] = "code"
     needs_mask: ClassVar[bool] = True
     trigger: Literal["low_prob", "t2t_remask", "logit_diff"] = option("t2t_remask", "what makes a token suspect")
     tau: float | None = option(None, "its threshold; none: 0.5 for low_prob, 0.9 for t2t_remask, 0.3 for logit_diff", min=0)

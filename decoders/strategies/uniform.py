@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core import Decoder, Pred, Query, State, above, only, option, within_bound
+from decoders.core import Attested, Decoder, Pred, Query, State, above, only, option, within_bound
 from decoders.strategies.llada import per_window
 
 FATE, NOISE = 0x41, 0x42  # salts
@@ -43,6 +43,7 @@ class Gemma(Decoder):
     """
 
     source: ClassVar[str] = "transformers 5.23, DiffusionGemma; Ben-Hamu et al. 2025, arXiv 2505.24857"
+    attested: ClassVar[Attested] = "replayed"
     revises: ClassVar[bool] = True
     block_steps: int = option(48, "forwards for a window, at most", min=1)
     bound: float = option(0.1, "of the entropies summed, in nats", min=0)
@@ -92,6 +93,7 @@ class BlockRefinement(Decoder):
     """
 
     source: ClassVar[str] = "diffusers 0.42, BlockRefinementScheduler"
+    attested: ClassVar[Attested] = "replayed"
     block_steps: int | None = option(None, "forwards for a window, at most; none: one per position", min=1)
     tau: float = option(0.7, "confidence above which a token is committed", min=0)
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)
@@ -120,6 +122,7 @@ class UniformDDIM(Decoder):
     """
 
     source: ClassVar[str] = "Song et al. 2021, arXiv 2010.02502, appendix A"
+    attested: ClassVar[Attested] = "paper"
     revises: ClassVar[bool] = True
     steps: int | None = option(None, "forwards for the whole row; none: one per position", min=1)
     temperature: float = option(1.0, "0 takes the likeliest token", min=0)

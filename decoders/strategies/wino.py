@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from decoders.core import Decoder, Pred, Query, State, above, only, option, top
+from decoders.core import Attested, Decoder, Pred, Query, State, above, only, option, top
 
 FIRST = 30
 """What the official code takes for the number of tokens decided before the first forward."""
@@ -31,6 +31,7 @@ class WINO(Decoder):
     """
 
     source: ClassVar[str] = "Hong et al. 2025, arXiv 2507.18578"
+    attested: ClassVar[Attested] = "replayed"
     needs_mask: ClassVar[bool] = True
     revises: ClassVar[bool] = True
     tau: float = option(0.6, "confidence above which a token is decided", min=0, max=1)

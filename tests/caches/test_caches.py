@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import Qwen3ForCausalLM
 
 from decoders import Blocks, Cache, Decoder, Plan, Pred, State, UsageError, apply, decode, get, get_cache, prepare
-from decoders.caches.elastic import Elastic
+from decoders.caches.drift import Drift
 from decoders.core import (
     APPROXIMATE,
     NOTHING,
@@ -119,7 +119,8 @@ def naive(name: str, c: Canvas, b: int, history: list[Step], options: dict[str, 
     if name == "dual":
         return row if entered else window
     if name == "dkv":
-        return row if clock % options["refresh"] == 0 else open_ | decided
+        forward = int(c.step[b])
+        return row if forward < 2 or forward % options["refresh"] == 0 else open_ | decided
     if name == "interval":
         now = (open_ & window) | decided
         for i in row:
@@ -157,6 +158,12 @@ def test_a_policy_computes_what_its_paper_says(name: str, options: dict[str, Any
             assert set(f.compute[b].nonzero().flatten().tolist()) == expected, (k, b)
             refreshes.add(len(expected) == int(c.limit[b]))
     assert refreshes == ({True} if options.get("tau") == 0 else {False} if options.get("tau") == 9 else {True, False})
+
+
+def test_dkv_keeps_nothing_of_a_window_s_first_forward() -> None:
+    """Counts of the official code: 6 prompt tokens, 8 more in blocks of 4, one decided a forward, everything again every 4."""
+    steps = run(ToyModel(), get("first_hitting"), get_cache("dkv:refresh=4"), 4, [[1, 2, 3, 4, 5, 6]], 8)
+    assert [int(f.compute[0].sum()) for _, f, _, _ in steps] == [14, 14, 7, 6, 14, 14, 3, 2]
 
 
 def test_rows_of_one_batch_refresh_at_different_steps() -> None:
@@ -333,8 +340,8 @@ class Blind(ToyModel):
     ("model", "cache", "says"),
     [
         (ToyModel(), "block", "the cache Block is for block-causal models"),
-        (Blind(), "elastic", "the cache Elastic reads attention maps, and this model gives none"),
-        (Guided(ToyModel(), 1.0), "elastic", "gives none"),
+        (Blind(), "drift", "the cache Drift reads attention maps, and this model gives none"),
+        (Guided(ToyModel(), 1.0), "drift", "gives none"),
     ],
 )
 def test_a_cache_that_does_not_fit_the_model_is_refused(model: Any, cache: str, says: str) -> None:
@@ -361,7 +368,7 @@ def test_a_model_that_stores_nothing_knows_two_caches(cache: str) -> None:
         decode(Storeless(), get("left_to_right"), PROMPTS, length=4)
 
 
-@pytest.mark.parametrize("text", ["entropycache:tau=-1", "entropycache:k=-1", "dkv:refresh=0", "interval:prompt=0", "elastic:gamma=2"])
+@pytest.mark.parametrize("text", ["entropycache:tau=-1", "entropycache:k=-1", "dkv:refresh=0", "interval:prompt=0", "drift:gamma=2"])
 def test_options_out_of_range_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="must be"):
         get_cache(text)
@@ -381,7 +388,7 @@ def test_attention_is_answered_by_column() -> None:
 def test_maps_are_those_of_the_model_and_the_model_is_left_as_it_was(plain_net: Qwen3ForCausalLM) -> None:
     model = TransformersModel(plain_net, mask_id=MASK)
     before = plain_net.config._attn_implementation
-    steps = run(model, get("first_hitting"), get_cache("elastic"), 4, [[1, 2, 3]], 8)
+    steps = run(model, get("first_hitting"), get_cache("drift"), 4, [[1, 2, 3]], 8)
     _, f, p, _ = steps[0]
     assert before == plain_net.config._attn_implementation == "sdpa"
     tokens, n = f.tokens[:, :11], 11
@@ -399,11 +406,11 @@ def refreshed(steps: list[Step]) -> list[bool]:
     return [bool(f.compute[0].sum() == c.limit[0]) for c, f, _, _ in steps[1:]]
 
 
-def test_elastic_refreshes_once_the_watched_token_has_drifted(plain_net: Qwen3ForCausalLM) -> None:
+def test_drift_refreshes_once_the_watched_token_has_drifted(plain_net: Qwen3ForCausalLM) -> None:
     model = TransformersModel(plain_net, mask_id=MASK)
 
     def steps(gamma: float) -> list[Step]:
-        return run(model, get("first_hitting"), Elastic(gamma=gamma), 4, [[1, 2, 3, 4]], 12)
+        return run(model, get("first_hitting"), Drift(gamma=gamma), 4, [[1, 2, 3, 4]], 12)
 
     assert not any(refreshed(steps(0.0)))
     assert sum(refreshed(steps(1.0))) >= 8
@@ -450,7 +457,7 @@ def tensors() -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cache", ["exact", "entropycache", "elastic"])
+@pytest.mark.parametrize("cache", ["exact", "entropycache", "drift"])
 def test_memory_stays_flat_over_thousands_of_steps(plain_net: Qwen3ForCausalLM, cache: str) -> None:
     marks: list[tuple[int, int]] = []
 

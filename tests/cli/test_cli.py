@@ -23,7 +23,7 @@ from decoders.cli import batch, show
 from decoders.cli.compare import agreement
 from decoders.cli.show import Streaming, Watching
 from decoders.cli.trace import TraceFile
-from decoders.core import Event, UsageError
+from decoders.core import ATTESTED, Event, UsageError
 from decoders.text.records import KEYS
 from decoders_bench.tasks import TASKS, items
 from support.commands import DECODERS, call, shell
@@ -383,12 +383,14 @@ def test_list_as_json():
         assert json.loads(call("list", kind, "--json").stdout) == entries
         for e in entries:
             own = {"kv_bytes_per_position"} if kind == "caches" else set()
-            assert set(e) == {"name", "options", "source", "capabilities", "distribution"} | own
+            assert set(e) == {"name", "options", "source", "capabilities", "distribution", "attested"} | own
             assert all(set(o) == {"name", "type", "default", "min", "max"} for o in e["options"])
     threshold = next(e for e in whole["strategies"] if e["name"] == "threshold")
     assert threshold["options"][0] == {"name": "tau", "type": "float", "default": 0.9, "min": 0, "max": 1}
     assert "2505.22618" in threshold["source"]
     assert threshold["distribution"] == registry.DISTRIBUTION
+    assert threshold["attested"] == "replayed"
+    assert {e["attested"] for e in whole["presets"]} == {None}
 
 
 def test_list_for_people_names_everything():
@@ -396,6 +398,7 @@ def test_list_for_people_names_everything():
     for kind in ("strategies", "caches", "presets", "models"):
         for e in registry.entries(kind):
             assert f"  {e.name}  (" in text
+            assert not e.attested or ATTESTED[e.attested] in text
             assert all(f"{o.name}={registry.spelled(o.default)}" in text for o in e.options)
 
 

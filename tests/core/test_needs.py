@@ -18,7 +18,7 @@ ASKED = {
     "left_to_right": {"causal"}, "s2d2": {"mask", "causal", "ahead"}, "coupled": {"mask", "causal", "ahead"},
     "s2d2_editing": {"mask", "causal", "ahead"}, "planned": {"causal", "sight"}, "wino": {"mask", "leave_one_out"},
     "freedave": {"candidates"}, "persistent_drafts": {"mask", "candidates"}, "dawn": {"attention"}, "klass": {"vocabulary"},
-    "logicdiff:head=nano": {"hidden_states"}, "daedal": {"mask", "resizes"}, "eos_padding": {"padding"},
+    "role_order:head=nano": {"hidden_states"}, "daedal": {"mask", "resizes"}, "eos_padding": {"padding"},
     "hybrid:mode=block,ar=wide": {"causal", "blocks"},
 }
 

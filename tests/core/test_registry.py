@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from decoders import Decoder, Pred, State, UsageError, get, get_cache, option, registry, spec_of
 from decoders.cli import main
+from decoders.core import ATTESTED
 from decoders.strategies.dream import Dream
 from decoders.strategies.fast_dllm import Threshold
 from decoders.strategies.llada import LLaDA
@@ -177,6 +178,17 @@ def test_every_built_in_names_its_source_and_describes_itself():
             assert entry.source, entry.name
             assert entry.summary, entry.name
             assert all(o.help for o in entry.options), entry.name
+
+
+@pytest.mark.parametrize("kind", ["strategies", "caches"])
+def test_every_built_in_says_itself_how_well_it_is_attested(kind):
+    """None has it from a class that it extends; and what is replayed has a reference in the replay."""
+    for entry in registry.entries(kind):
+        if entry.distribution == registry.DISTRIBUTION:
+            own = vars(registry.load(kind, entry.name)).get("attested")
+            assert own == entry.attested, entry.name
+            assert own in ATTESTED, entry.name
+            assert own != "ours" or not entry.source or entry.source.startswith(("after ", "cf. ")), entry.name
 
 
 # --- what is printed can be typed ------------------------------------------------------------------------

@@ -402,7 +402,7 @@ def test_a_model_that_says_nothing_is_an_error():
     with torch.no_grad():
         broken.model.layers[1].mlp.up_proj.weight[0, 0] = torch.nan
     for spec in ("threshold", "left_to_right", "ancestral"):
-        with pytest.raises(UsageError, match="row 0: the logits of the model are not finite .NaN or infinity. in forward 1"):
+        with pytest.raises(UsageError, match=r"row 0: the logits of the model are not finite .NaN or infinity. in forward 1"):
             run(broken, decoder=spec)
 
 

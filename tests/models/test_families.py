@@ -520,7 +520,7 @@ def settings_of(name: str) -> list[tuple[str, str]]:
     if not encoder:
         caches += ["prefix", "dual", "entropycache", "dkv", "interval"]
         caches += ["block"] if name in BLOCKS or gemma else []
-        caches += ["elastic"] if name not in ("llada2", "diffusion_gemma") else []
+        caches += ["drift"] if name not in ("llada2", "diffusion_gemma") else []
     return list(zip(cycle(specs), caches, strict=False)) if len(caches) > len(specs) else list(zip(specs, cycle(caches), strict=False))
 
 
@@ -544,7 +544,7 @@ def test_every_family_decodes_from_the_command_line(tmp_path, name):
             assert row["cache_hit_rate"] == 0
 
 
-@pytest.mark.parametrize(("name", "cache"), [("bert", "dual"), ("bert", "elastic"), ("diffusion_gemma", "elastic"), ("llada", "block")])
+@pytest.mark.parametrize(("name", "cache"), [("bert", "dual"), ("bert", "drift"), ("diffusion_gemma", "drift"), ("llada", "block")])
 def test_a_cache_that_a_family_cannot_have_is_one_line(tmp_path, name, cache):
     write(tmp_path / "c", name)
     done = CliRunner().invoke(main, ["generate", "-m", str(tmp_path / "c"), "-c", cache, "ab"])

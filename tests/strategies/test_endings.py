@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from decoders import Blocks, Pred, UsageError, decode, get
 from decoders.core import ModelDefaults
 from decoders.testing.toy import ToyModel
+from decoders_bench.golden.steps import state
 
 END, MASK = 9, 10
 TOY = ToyModel(stop_ids=(END,))
@@ -128,13 +130,42 @@ def test_end_tokens_that_no_block_would_see_are_refused():
 
 
 def test_daedal_grows_until_the_end_is_in_sight():
-    """Ends stand from place 12 on: with the last 4 positions watched, the row has to be 12 long, 2 of them prompt."""
+    """Ends stand from place 10 on. At a length of 12, two of them prompt, two ends are as likely as half of the four watched; two end
+    tokens are given behind, and then all is committed at once."""
     model = script({place: {END: 12.0} for place in range(10, 40)})
-    row = decode(model, get("daedal:initial=4,grow=2,watched=4,tau=0.5"), [[1, 2]], length=30)[0]
-    assert [sees for _, sees in model.seen] == [6, 8, 10, 12]
+    row = decode(model, get("daedal:initial=4,grow=2,watched=4,tau=0.5,tau_eos=0.4"), [[1, 2]], length=30)[0]
+    assert [sees for _, sees in model.seen] == [6, 8, 10, 12, 14]
+    assert model.seen[-1][0][:16].tolist() == [1, 2] + [MASK] * 10 + [END] * 2 + [MASK] * 2
     assert row.tokens == (1,) * 8
-    assert row.nfe == 4  # the forward that finds it long enough commits as well
-    assert row.canvas[12:] == (END,) * 20
+    assert row.canvas[10:] == (END,) * 22
+
+
+def daedal_window(d, *likely):
+    """A window in which the likeliest token of each position, and its probability, are given; all of it there."""
+    s = state(torch.full((1, len(likely)), MASK), MASK, 11)
+    s = replace(s, stop_ids=(END,), memo=torch.zeros(1).bool())
+    logits = torch.zeros(1, len(likely), 11)
+    for i, (token, p) in enumerate(likely):
+        logits[0, i] = math.log((1 - p) / 10)
+        logits[0, i, token] = math.log(p)
+    return s, Pred(logits, torch.arange(len(likely))[None], len(likely))
+
+
+def test_daedal_counts_the_end_where_it_is_the_likeliest_however_far_left():
+    d = get("daedal:watched=2")
+    for likely, expected in (
+        (((END, 0.5), (1, 0.6), (1, 0.6)), 0.25), (((END, 0.5), (END, 0.7), (1, 0.6), (END, 0.9)), 0.8), (((1, 0.6),), 0.0),
+    ):
+        assert float(d.expected_end(*daedal_window(d, *likely))) == pytest.approx(expected)
+
+
+def test_daedal_expands_up_to_its_full_length_and_what_lies_behind_falls_off():
+    d = get("daedal:grow=4,tau=0.9,tau_low=0.5,block=8,watched=2")
+    s, p = daedal_window(d, (1, 0.95), (2, 0.3), (3, 0.95), (4, 0.95), (5, 0.6), (6, 0.6))
+    s = replace(s, size=torch.tensor([4]), memo=torch.ones(1).bool())  # two of six positions are not there yet
+    t = d.step(s, p)
+    assert (int(t.size), t.tokens[0].tolist()) == (6, [1, MASK, MASK, MASK, MASK, 3])
+    assert t.open[0].tolist() == [False, True, True, True, True, False]
 
 
 def test_daedal_never_grows_beyond_its_length():

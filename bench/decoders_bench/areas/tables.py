@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from decoders_bench.areas.measure import Area, Pair, Spot
+from decoders_bench.common.attested import marked
 from decoders_bench.common.results import markdown, percent
 from decoders_bench.quality.rows import grouped
 
@@ -36,13 +37,13 @@ def area_table(own: Sequence[Area], ours: str, rungs: Sequence[str]) -> str:
     def told(x: Area) -> str:
         return f"**{x.aup:.0f}**" if x.curve == ours else f"{x.aup:.0f} ({x.more:+.0f}, {x.low:+.0f} to {x.high:+.0f})"
 
-    body = [[f"`{c}`", *(told(by[c, w]) for w in wide), *(f"{by[c, r].aup:.0f}" for r in rungs)] for c in names]
+    body = [[marked(c, "`"), *(told(by[c, w]) for w in wide), *(f"{by[c, r].aup:.0f}" for r in rungs)] for c in names]
     return markdown(["AUP", *(f"{w} rungs (ours more, 95 %)" for w in wide), *rungs], body)
 
 
 def spot_table(spots: Sequence[Spot]) -> str:
     body = [
-        [f"`{x.decoder}`", f"**{percent(x.right / x.n)}** ({percent(x.low)}-{percent(x.high)})", f"{x.nfe:.2f}",
+        [marked(x.decoder, "`"), f"**{percent(x.right / x.n)}** ({percent(x.low)}-{percent(x.high)})", f"{x.nfe:.2f}",
          f"{x.tokens_per_forward:.2f}", f"{x.positions:.0f}"]
         for x in spots
     ]  # fmt: skip
@@ -52,7 +53,7 @@ def spot_table(spots: Sequence[Spot]) -> str:
 def pair_table(found: Sequence[Pair]) -> str:
     body = []
     for x in found:
-        own = [f"`{x.other}`", f"{x.other_nfe:.2f}"]
+        own = [marked(x.other, "`"), f"{x.other_nfe:.2f}"]
         if x.p is None:
             body.append([*own, "", "", "", "", "", x.verdict])
             continue

@@ -21,7 +21,7 @@ from decoders_bench.common.options import (
 )
 
 CAREFUL, CARELESS = "entropycache:tau=0.01", "entropycache:tau=0.5"  # the calibrated tau, and one that is not
-POLICIES = ("none", "exact", "prefix", "dual", CAREFUL, CARELESS, "dkv", "interval", "elastic")
+POLICIES = ("none", "exact", "prefix", "dual", CAREFUL, CARELESS, "dkv", "interval", "drift")
 BLOCKWISE = ("none", "block")
 LENGTHS = ("64", "256", "1024")
 CALIBRATED_ON = ("chain/hard", "ledger/easy", "answer_first/hard", "sudoku/hard", "extract/hard")

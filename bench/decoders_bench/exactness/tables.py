@@ -7,6 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from decoders_bench.common.attested import marked
 from decoders_bench.common.results import markdown, rows_of
 from decoders_bench.exactness.measure import DEVIATIONS, Found, Skipped, Trial, Truth
 
@@ -42,7 +43,7 @@ def caption(r: Found) -> str:
 
 def line(r: Found) -> list[str]:
     return [
-        f"`{r.trial.decoder}`", f"{r.nfe:.2f}", f"{r.distance:.3f}", f"{r.excess:+.1f}", "**yes**" if r.exact else "no",
+        marked(r.trial.decoder, "`"), f"{r.nfe:.2f}", f"{r.distance:.3f}", f"{r.excess:+.1f}", "**yes**" if r.exact else "no",
         "in the limit" if r.declared else "",
     ]
 

@@ -21,7 +21,7 @@ from decoders_bench.golden.forwards import model_check
 from decoders_bench.golden.models import Models
 from decoders_bench.golden.revision import p2, remdm, wino
 from decoders_bench.golden.selectors import diffusers, dinfer, klass
-from decoders_bench.golden.shelf import adablock, dus, local_leap, pc_sampler, saber
+from decoders_bench.golden.shelf import adablock, daedal, dus, local_leap, pc_sampler, saber
 from decoders_bench.golden.slow_fast import slow_fast
 from decoders_bench.golden.speculation import llada2_s2d2, s2d2
 from decoders_bench.golden.steps import posterior, quotas, selection
@@ -155,6 +155,7 @@ def pinned(case: Case, tokens: dict[str, int]) -> Case:
 
 REFERENCES: dict[str, Callable[[Case, Models], str]] = {
     "adablock": adablock,
+    "daedal": daedal,
     "dawn": dawn,
     "diffusers": diffusers,
     "dinfer": dinfer,

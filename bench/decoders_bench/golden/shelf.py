@@ -1,4 +1,4 @@
-"""Replay of whole runs of published decoders by their authors' code: AdaBlock, LocalLeap, DUS, PC-Sampler, Saber.
+"""Replay of whole runs of published decoders by their authors' code: AdaBlock, LocalLeap, DUS, PC-Sampler, Saber, DAEDAL.
 
 Each adapter names the options of ours that stand for the reference's constants; where those differ from our defaults,
 ours follow the paper, and the strategy says so.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,10 +16,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from decoders import Decoder, Pred, Query, State, get
-from decoders.core import Whole, Windows
+from decoders import Decoder, Pred, Query, State, decode, get
+from decoders.core import Trace, Whole, Windows
+from decoders.models.adapter import TransformersModel
 from decoders.strategies.saber import Running, Saber, Sum
-from decoders_bench.golden.cases import Case, MismatchError, WrongReferenceError
+from decoders_bench.golden.cases import Case, MismatchError, WrongReferenceError, rows
 from decoders_bench.golden.models import Models
 from decoders_bench.golden.trajectory import Setup, free, job_of, trajectory
 
@@ -108,3 +110,29 @@ def saber(case: Case, models: Models) -> str:
         line = "what is unmasked was masked before (2510.18165, adaptive acceleration)"
         raise WrongReferenceError(f"{why}; {line}") from e
     return "with what the reference takes back in earlier blocks, and still counts in its mean"
+
+
+def daedal(case: Case, models: Models) -> str:
+    """Every canvas is as long as ours is then; the token that plays the end is the model's only stop token. Where ours is full
+    its rest is end tokens, and the reference has none. Where the first stage ends at the full length, the reference looks
+    at the same text twice, and ours once. Raises `MismatchError`."""
+    q, (prompt,) = case.params, rows(case.need("prompt"))
+    decoder = get(
+        "daedal", initial=q["initial_gen_length"], grow=q["expansion_factor"], watched=q["eos_check_tokens"],
+        tau_eos=q["eos_confidence_threshold"], tau=q.get("high_conf_threshold", 0.9), tau_low=q["low_conf_threshold"],
+        tau_expand=q["expand_eos_confidence_threshold"], block=q["block_length"],
+    )
+    plain, trace, end = models.get(case.need("model"), case.mask_id), Trace(), q["eos_token_id"]
+    model = TransformersModel(plain.model, mask_id=case.mask_id, stop_ids=(end,))
+    decode(model, decoder, [prompt], length=q["max_gen_length"], stop=False, watch=trace)
+    recorded = [prompt + [case.mask_id] * q["initial_gen_length"], *case.need("expected", "canvases")]
+    theirs = [canvas for before, canvas in pairwise(recorded) if canvas != before]
+    for k, (ours, canvas) in enumerate(zip(trace.canvases, theirs, strict=False)):
+        n, tokens = len(canvas), ours.tokens[0, : int(ours.limit[0])].tolist()
+        over = k == len(theirs) - 1
+        if tokens[:n] != canvas or (set(tokens[n:]) > {end} if over else int(ours.start[0] + ours.size[0]) != n):
+            raise MismatchError(f"{tokens} instead of {canvas}", k)
+    nfe = case.need("expected", "nfe") + 1 + len(theirs) - len(recorded)
+    if len(trace.canvases) != nfe:
+        raise MismatchError(f"{len(trace.canvases)} forwards instead of {nfe}", len(theirs))
+    return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from decoders_bench.common.attested import marked
 from decoders_bench.common.results import markdown, percent, rows_of
 from decoders_bench.common.statistics import difference, disagreements, mcnemar, wilson
 from decoders_bench.modes.measure import Decoded, Trial
@@ -33,7 +34,7 @@ def mode_tables(rows: Sequence[Decoded]) -> str:
         places = list(dict.fromkeys((r.trial.task, r.trial.rung) for r in own))
         found = {(r.trial.decoder, r.trial.task, r.trial.rung): r for r in own}
         decoders = dict.fromkeys(r.trial.decoder for r in own)
-        body = [[f"`{d}`", *(cell(found.get((d, *place))) for place in places)] for d in decoders]
+        body = [[marked(d, "`"), *(cell(found.get((d, *place))) for place in places)] for d in decoders]
         header = ["decoder", *(f"{task}/{rung} (n={own[0].trial.n})" for task, rung in places)]
         parts.append(f"Blocks of {block}:" if block else "One window, bidirectional:")
         parts.append(markdown(header, body))

@@ -46,10 +46,10 @@ def train_nano(out: str, steps: int, workers: int, seed: int, as_json: bool) -> 
 @seed_option
 @json_option
 def train_roles(out: Path, n: int, seed: int, as_json: bool) -> None:
-    """Train the role head of `logicdiff` on the embedded model's hidden states, and hold it against validation items. About two minutes."""
+    """Train the role head of `role_order` on the embedded model's hidden states, and hold it against validation items: two minutes."""
     import torch
 
-    from decoders.strategies.logicdiff import ROLES
+    from decoders.strategies.role_order import ROLES
     from decoders_bench.nano.roles import TAUGHT, confusion, examples, train, write
 
     torch.set_num_threads(1)

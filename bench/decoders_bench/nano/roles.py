@@ -1,4 +1,4 @@
-"""The role head of `logicdiff` for the embedded model: a classifier of hidden states at masked positions of its training tasks.
+"""The role head of `role_order` for the embedded model: a classifier of hidden states at masked positions of its training tasks.
 
 Roles are read off the right answers: tokens of the prompt are premises, signs are connectives, the final answer is the conclusion,
 stop tokens are filler, and all other numbers are derived. A canvas is masked at a random rate, as in training.
@@ -17,7 +17,7 @@ from torch import Tensor
 from decoders import load
 from decoders.models.adapter import TransformersModel
 from decoders.models.loaded import Loaded
-from decoders.strategies.logicdiff import ROLES
+from decoders.strategies.role_order import ROLES
 from decoders_bench.tasks import TASKS
 
 TAUGHT = ("chain/easy", "chain/hard", "answer_first/easy", "answer_first/hard", "ledger/easy")
@@ -95,7 +95,7 @@ def write(path: Path, weights: dict[str, Tensor]) -> None:
 
 def confusion(weights: dict[str, Tensor], data: Examples) -> Tensor:
     """(R, R) long: how often each role (row) is taken for each (column)."""
-    from decoders.strategies.logicdiff import RoleHead
+    from decoders.strategies.role_order import RoleHead
 
     said = RoleHead(**weights)(data.states).argmax(-1)
     return torch.bincount(data.roles * len(ROLES) + said, minlength=len(ROLES) ** 2).view(len(ROLES), -1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from decoders_bench.common.attested import marked
 from decoders_bench.common.results import markdown, percent
 from decoders_bench.quality.summary import Comparison, Point, compare, holm
 
@@ -31,7 +32,7 @@ def shelf_against(own: Sequence[Point], baseline: str = BASELINE) -> str:
     (base,) = [p for p in own if p.decoder == baseline]
     body = [
         [
-            f"`{p.decoder}`", percent(p.summary.accuracy), f"{100 * c.difference:+.0f} ({100 * c.low:+.0f} to {100 * c.high:+.0f})",
+            marked(p.decoder, "`"), percent(p.summary.accuracy), f"{100 * c.difference:+.0f} ({100 * c.low:+.0f} to {100 * c.high:+.0f})",
             f"{p.summary.nfe:.1f}", f"{p.summary.nfe / base.summary.nfe:.2f}", f"{p.summary.positions:.0f}", verdict(p, base, c, adjusted),
         ]
         for p, c, adjusted in against(own, baseline)

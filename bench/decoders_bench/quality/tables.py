@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from decoders_bench.common.attested import marked
 from decoders_bench.common.results import markdown, percent
 from decoders_bench.quality.rows import Row, Run, Setting, grouped
 from decoders_bench.quality.summary import Comparison, Curve, Point, cells, compare, curves, holm, pareto, points, rival
@@ -13,7 +14,7 @@ from decoders_bench.quality.summary import Comparison, Curve, Point, cells, comp
 
 def named(p: Point | Curve, own: Sequence[Point]) -> str:
     """A decoder with what tells it from the others: its cache, its blocks, its model."""
-    spec = f"`{p.decoder if isinstance(p, Point) else p.curve}`"
+    spec = marked(p.decoder if isinstance(p, Point) else p.curve, "`")
     more = [f"cache {p.cache}"] if len({q.cache for q in own}) > 1 else []
     more += [f"block {p.block or 'full'}"] if len({q.block for q in own}) > 1 else []
     more += [p.model] if len({q.model for q in own}) > 1 else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from decoders_bench.common.attested import marked
 from decoders_bench.quality.rows import Row, grouped
 from decoders_bench.quality.summary import Comparison, Point
 from decoders_bench.report.findings import findings, headline
@@ -33,7 +34,7 @@ def varied(known: Iterable[Identity]) -> tuple[bool, bool, bool]:
 
 
 def label(k: Identity, model: bool, cache: bool, block: bool) -> str:
-    parts = [k[1]]
+    parts = [marked(k[1])]
     parts += [f"cache {k[2]}"] if cache else []
     parts += ["one window" if k[3] is None else f"block {k[3]}"] if block else []
     parts += [k[0]] if model else []

@@ -1,4 +1,4 @@
-"""LogicDiff: premises first, conclusions last."""
+"""The order of roles: premises first, conclusions last."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from decoders.core import Decoder, Pred, State, UsageError, only, option, share, top
+from decoders.core import Attested, Decoder, Pred, State, UsageError, only, option, share, top
 from decoders.stats.constants import among
 from decoders.strategies.llada import is_stop, per_window
 
@@ -52,18 +52,21 @@ def read_head(path: str) -> RoleHead:
 
 
 @dataclass(frozen=True)
-class LogicDiff(Decoder):
-    """Commit in the order of the roles that open positions are likely to play: premises, connectives, what is derived, conclusions, and
-    filler last. Aman 2026, 2603.26771 (LogicDiff).
+class RoleOrder(Decoder):
+    """Commit in the order of the roles that open positions are likely to play: premises, connectives, what is derived,
+    conclusions, and filler last. With a `head` it is LogicDiff, Aman 2026, 2603.26771; the heuristic that tells the roles
+    without one is ours.
 
-    The priority, lowest first, is 0.7 role / 4 + 0.3 (1 - confidence); a fixed number of positions is committed a forward, as in LLaDA.
-    The paper trains a two-layer head on hidden states (`head`: a file of safetensors, see `read_head`; `nano`: the one that comes with
-    that model, made by `decoders bench train-roles`). Without one, `heuristic` goes by the likeliest token itself: stop tokens are filler,
-    the tokens of `connectives` and `conclusions` what they are called, what stands decided elsewhere in the window a premise, and the
-    rest derived; that is ours. The abstract and second-hand notes of the paper are what was available.
+    The priority, lowest first, is 0.7 role / 4 + 0.3 (1 - confidence); a fixed number of positions is committed a forward,
+    as in LLaDA. The paper trains a two-layer head on hidden states, with a layer norm before it (`head`: a file of
+    safetensors, see `read_head`, which has no norm besides what is folded into its first layer; `nano`: the one that comes
+    with that model, made by `decoders bench train-roles`). The `heuristic` goes by the likeliest token itself: stop tokens
+    are filler, the tokens of `connectives` and `conclusions` what they are called, what stands decided elsewhere in the
+    window a premise, and the rest derived. The abstract and second-hand notes of the paper are what was available.
     """
 
-    source: ClassVar[str] = "Aman 2026, arXiv 2603.26771"
+    source: ClassVar[str] = "after Aman 2026, arXiv 2603.26771"
+    attested: ClassVar[Attested] = "ours"
     steps: int | None = option(None, "forwards for the whole row; none: one per position", min=1)
     head: str = option(HEURISTIC, "who tells the roles: heuristic, nano, or a file of safetensors")
     connectives: str | tuple[int, ...] = option((), "heuristic: tokens that connect; a text is every token of it")

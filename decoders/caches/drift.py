@@ -1,4 +1,4 @@
-"""Elastic-Cache: a change in what the most attended token attends to says that the cache has drifted."""
+"""Drift: a change in what the most attended token attends to says that the cache is out of date."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from decoders.core import Attention, Cache, Canvas, Pred, State, just_decided, only, option, refresh
+from decoders.core import Attention, Attested, Cache, Canvas, Pred, State, just_decided, only, option, refresh
 
 
 @dataclass(frozen=True)
@@ -21,18 +21,20 @@ class Watched:
 
 
 @dataclass(frozen=True)
-class Elastic(Cache):
-    """Watch the decided token that gets most attention from the open positions of the window, which changes least of all; once its own
-    attention differs from that of the step before by a cosine similarity below `gamma`, recompute everything. Otherwise compute the
-    open positions of the window, the tokens just decided, and the watched one. Nguyen-Tri et al. 2025, Elastic-Cache, 2510.14973,
-    section 3.
+class Drift(Cache):
+    """Watch the decided token that gets most attention from the open positions of the window, which changes least of all;
+    once its own attention differs from that of the step before by a cosine similarity below `gamma`, recompute everything.
+    Otherwise compute the open positions of the window, the tokens just decided, and the watched one. After Elastic-Cache,
+    Nguyen-Tri et al. 2025, 2510.14973, without its layers.
 
-    The paper tests every layer by itself and refreshes from the first drifted layer on; its text could not be read in full. Here a
-    policy decides for all layers before the forward: attention is averaged over layers and heads, and the next forward, not this
-    one, is the refresh. Its sliding window is ours: `--block`.
+    Elastic-Cache watches one token in every layer, and where one has drifted, it recomputes from the next layer on in the
+    same forward, in a window that slides from the leftmost open position. Here one token is watched over all layers, its
+    attention averaged over heads and the layers that the decoder asks for, and the next forward, not this one, recomputes
+    everything: a refresh costs more and comes later than the paper's.
     """
 
-    source: ClassVar[str] = "Nguyen-Tri et al. 2025, arXiv 2510.14973"
+    source: ClassVar[str] = "after Nguyen-Tri et al. 2025, arXiv 2510.14973"
+    attested: ClassVar[Attested] = "ours"
     needs_attention: ClassVar[bool] = True
     gamma: float = option(0.9, "cosine similarity below which everything is recomputed", min=0, max=1)
 

@@ -1,0 +1,27 @@
+"""The mark of decoders that are known from an abstract alone, in every table that ranks decoders."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from functools import cache
+
+from decoders.core import Decoder, UsageError
+from decoders.registry import get
+
+MARK = "abstract only"
+
+
+def from_abstract(decoder: Decoder) -> bool:
+    """It, or a decoder among its options, is known from an abstract alone."""
+    inner = (getattr(decoder, f.name) for f in fields(decoder))
+    return decoder.attested == "abstract" or any(from_abstract(d) for d in inner if isinstance(d, Decoder))
+
+
+@cache
+def marked(spec: str, quote: str = "") -> str:
+    """A spec in its quotes, with the mark behind it if it is due; one that means nothing any more, as an old run may have it, has none."""
+    try:
+        due = from_abstract(get(spec))
+    except UsageError:
+        due = False
+    return f"{quote}{spec}{quote}{f' ({MARK})' if due else ''}"
