@@ -24,18 +24,19 @@ log = logging.getLogger(__name__)
 class DecodersLM(LM):
     """`--model decoders --model_args pretrained=nano,decoder=threshold,decoder.tau=0.9`.
 
-    `pretrained`: what `decoders generate -m` takes. `decoder`, `cache`: specs; further options of them as `decoder.NAME=VALUE` and
-    `cache.NAME=VALUE`, as commas stand between arguments. `length`: positions of an answer, instead of the task's `max_gen_toks`.
-    `block`: size of the windows. `mc_num`: draws of a likelihood that is estimated. `seed`: of draws and of samples; repeats of a request
-    take those after it. What else is given goes to loading.
+    `pretrained`: what `decoders generate -m` takes. `decoder`, `cache`: specs; further options of them as
+    `decoder.NAME=VALUE` and `cache.NAME=VALUE`, as commas stand between arguments. `length`: positions of an answer,
+    instead of the task's `max_gen_toks`. `block`: size of the windows. `mc_num`: draws of a likelihood that is
+    estimated. `seed`: of draws and of samples; repeats of a request take those after it. What else is given goes to
+    loading.
 
-    A request that cannot be answered is told and answered with nothing, or with a likelihood of 0, and the others go
-    on. Raises `UsageError` for what concerns all of them."""
+    Of a request that cannot be answered a warning says why; its text is empty, or its answer impossible, and the
+    others go on. Raises `UsageError` for what concerns all of them."""
 
     def __init__(
-        self, pretrained: str = "nano", decoder: str = "threshold", cache: str | None = None, *, length: int | None = None,
-        block: int | None = None, guidance: float = 0.0, mc_num: int = DRAWS, greedy: bool = True, seed: int = 0,
-        batch_size: int | str = 1, max_batch_size: int | None = None, **options: Any,
+        self, pretrained: str = "nano", decoder: str = "threshold", cache: str | None = None, *,
+        length: int | None = None, block: int | None = None, guidance: float = 0.0, mc_num: int = DRAWS,
+        greedy: bool = True, seed: int = 0, batch_size: int | str = 1, max_batch_size: int | None = None, **options: Any,
     ) -> None:
         super().__init__()
         if not str(batch_size).isdigit() or int(batch_size) < 1:
@@ -52,7 +53,8 @@ class DecodersLM(LM):
         if str(own.get("device", "")).startswith("cuda") and not torch.cuda.is_available():
             own.pop("device")  # what the harness says where nobody said anything
         self.decoder, changed = decoder, part(options, "decoder.")
-        self.generator = Generator(load(pretrained, **own), get(decoder, **changed) if changed else decoder, kept, guidance=guidance)
+        made = get(decoder, **changed) if changed else decoder
+        self.generator = Generator(load(pretrained, **own), made, kept, guidance=guidance)
         self.chosen = {*changed, *split("strategies", decoder)[1]}
         self.guidance, self.length, self.block, self.seed, self.batch = guidance, length, block, seed, int(batch_size)
         self.scorer = Scorer(
@@ -67,7 +69,8 @@ class DecodersLM(LM):
         return "the checkpoint's own" if chat_template else ""
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        """The conversation. Without `add_generation_prompt` its last message is the beginning of the answer, which is for likelihoods."""
+        """The conversation. Without `add_generation_prompt` its last message is the beginning of the answer, which only
+        likelihoods can have."""
         if self.generator.loaded.chat is None:
             raise UsageError(f"{self.generator.loaded.name} has no chat template; leave out --apply_chat_template")
         return written(chat_history)
@@ -77,13 +80,14 @@ class DecodersLM(LM):
         prompts, keys, out = self.prompts(requests, wants), seeds(requests, self.seed), [""] * len(requests)
         problems: list[UsageError] = []
         with tqdm(total=len(requests), disable=disable_tqdm, desc="decoders") as bar:
-            for (want, chat), group in grouped([(w, not isinstance(p, str)) for w, p in zip(wants, prompts, strict=True)]):
+            for (want, chat), group in grouped([(w, not isinstance(p, str)) for w, p in zip(wants, prompts)]):
                 made = self.sampler(want, chat).run(
                     [prompts[i] for i in group], length=want.length, block=self.block, stop=want.ends, batch=self.batch,
                     seeds=[keys[i] for i in group],
                 )
-                heard = 0
-                for heard, (n, result) in enumerate(made, 1):
+                left = set(group)
+                for n, result in made:
+                    left.remove(group[n])
                     r = requests[group[n]]
                     if isinstance(result, UsageError):
                         log.warning("%s: %s; its answer is empty", name(r), result)
@@ -92,7 +96,7 @@ class DecodersLM(LM):
                         out[group[n]] = result.text
                         self.cache_hook.add_partial("generate_until", r.args, result.text)
                     bar.update()
-                if heard < len(group) or len(problems) == len(requests):  # what goes wrong goes wrong for all
+                if left or len(problems) == len(requests):  # the others would fare the same, or did
                     raise problems[-1]
         return out
 

@@ -53,8 +53,8 @@ def wanted(r: Instance, length: int | None, most: int | None) -> Wanted:
 
 
 def sampling(said: dict[str, Any]) -> tuple[tuple[str, float], ...]:
-    """The options of sampling that a task sets; none where it asks for the likeliest tokens. As in transformers, sampling is at
-    temperature 1 unless a temperature is said, and none at temperature 0."""
+    """The options of sampling that a task sets; none where it asks for the likeliest tokens. As in transformers,
+    sampling is at temperature 1 unless a temperature is said, and there is none at temperature 0."""
     temperature = said.get("temperature")
     drawn = said.get("do_sample")
     if not (drawn if drawn is not None else (temperature or 0) > 0) or temperature == 0:
@@ -68,17 +68,17 @@ def sampling(said: dict[str, Any]) -> tuple[tuple[str, float], ...]:
 
 
 def sampled(decoder: Decoder, name: str, asked: Iterable[tuple[str, float]], own: Iterable[str]) -> Decoder:
-    """A decoder that samples as a task asks, except for options of its `own` that somebody has set. Raises `UsageError` for one that has
-    no such option."""
+    """A decoder that samples as a task asks, except for options of its `own` that somebody has set. Raises `UsageError`
+    for one that has no such option."""
     changes = {key: value for key, value in asked if key not in own}
     for key in changes:
         if key not in {f.name for f in fields(decoder)}:
-            raise UsageError(f"the task asks for {key}={changes[key]:g}, and {name} has no option {key}; take another decoder")
+            raise UsageError(f"the task asks for {key}={changes[key]:g}, and {name} has no option {key}")
     return replace(decoder, **changes) if changes else decoder
 
 
 def seeds(requests: Sequence[Instance], seed: int) -> list[int]:
-    """The seed of each request: repeats of one are sampled apart, the first with `seed`, the others with those after it."""
+    """The seed of each request: of repeats the first has `seed`, the others those after it."""
     before: Counter[Any] = Counter()
     out = []
     for r in requests:
@@ -89,15 +89,17 @@ def seeds(requests: Sequence[Instance], seed: int) -> list[int]:
 
 
 def fitted(prompt: Prompt, length: int, loaded: Loaded) -> Prompt:
-    """A text without as much of its beginning as the model has no room for beside `length` positions. A conversation stays as it is.
-    Raises `UsageError` where there is no room for any prompt, and for an answer that is begun in a conversation's last message."""
+    """A text without as much of its beginning as the model has no room for beside `length` positions. A conversation
+    stays as it is. Raises `UsageError` where there is no room for any prompt, and for an answer that is begun in a
+    conversation's last message."""
     if not isinstance(prompt, str) and prompt and prompt[-1]["role"] == "assistant":
-        raise UsageError("an answer that is begun in the last message cannot be generated here; leave out the task's gen_prefix")
+        raise UsageError("an answer that is begun cannot be gone on with here; leave out the task's gen_prefix")
     if loaded.positions is None:
         return prompt
     room = loaded.positions - length
     if room < 1:
-        raise UsageError(f"{length} positions of an answer leave no room for a prompt in the {loaded.positions} of {loaded.name}")
+        has = f"the {loaded.positions} of {loaded.name}"
+        raise UsageError(f"{length} positions of an answer leave no room for a prompt in {has}")
     encode, text = loaded.tokenizer.encode, prompt
     if not isinstance(text, str) or not valid(text):
         return prompt
