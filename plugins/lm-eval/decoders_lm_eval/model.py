@@ -80,7 +80,8 @@ class DecodersLM(LM):
         prompts, keys, out = self.prompts(requests, wants), seeds(requests, self.seed), [""] * len(requests)
         problems: list[UsageError] = []
         with tqdm(total=len(requests), disable=disable_tqdm, desc="decoders") as bar:
-            for (want, chat), group in grouped([(w, not isinstance(p, str)) for w, p in zip(wants, prompts)]):
+            chats = [not isinstance(prompt, str) for prompt in prompts]
+            for (want, chat), group in grouped(list(zip(wants, chats, strict=True))):
                 made = self.sampler(want, chat).run(
                     [prompts[i] for i in group], length=want.length, block=self.block, stop=want.ends, batch=self.batch,
                     seeds=[keys[i] for i in group],
