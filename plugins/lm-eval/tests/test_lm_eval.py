@@ -11,7 +11,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import checkpoints
 import pytest
 import torch
 from decoders_lm_eval.model import DecodersLM
@@ -20,6 +19,7 @@ from lm_eval.api.instance import Instance
 
 import decoders
 from decoders.core import UsageError
+from support import checkpoints
 
 
 def generated(prompt: str, **said: Any) -> Instance:
