@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass, replace
 
 import pytest
-from support import checkpoints
 
 from decoders import UsageError, load
 from decoders.likelihood import Likelihood, Scorer, likelihoods, windows
 from decoders.models.loaded import Loaded
 from decoders.testing.toy import ToyModel
+from support import checkpoints
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,8 @@ def test_a_conversation_goes_through_the_template():
 
 
 @pytest.mark.parametrize(("text", "why"), [
-    (("c", ""), "empty answer"), (("c", "k"), "mask token"), (("k", "c"), "mask token"), (("c", "z"), "outside the vocab"),
+    (("c", ""), "empty answer"), (("c", "k"), "mask token"), (("k", "c"), "mask token"),
+    (("c", "z"), "outside the vocab"),
     (("c", "\ud800"), "not valid Unicode"), (("\ud800", "c"), "not valid Unicode"),
     (([{"role": "user", "content": "c"}], "c"), "needs a chat template"),
 ])  # fmt: skip
@@ -118,5 +119,5 @@ def test_every_kind_of_checkpoint_has_likelihoods_that_no_batch_changes(name, tm
     alone, together = (Scorer(loaded, draws=32, batch=n)(texts) for n in (1, 8))
     assert [x.nats for x in alone] == pytest.approx([x.nats for x in together], abs=1e-3)
     assert all(-math.inf < x.nats < 0 for x in alone)
-    assert all((x.error == 0) == (name != "diffusion_gemma" and x.tokens < 6 or name == "sdar") for x in alone)
+    assert all((x.error == 0) == ((name != "diffusion_gemma" and x.tokens < 6) or name == "sdar") for x in alone)
     assert Scorer(loaded, batch=1).greedy(texts) == Scorer(loaded, batch=8).greedy(texts)

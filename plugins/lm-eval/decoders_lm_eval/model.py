@@ -36,7 +36,8 @@ class DecodersLM(LM):
     def __init__(
         self, pretrained: str = "nano", decoder: str = "threshold", cache: str | None = None, *,
         length: int | None = None, block: int | None = None, guidance: float = 0.0, mc_num: int = DRAWS,
-        greedy: bool = True, seed: int = 0, batch_size: int | str = 1, max_batch_size: int | None = None, **options: Any,
+        greedy: bool = True, seed: int = 0, batch_size: int | str = 1, max_batch_size: int | None = None,
+        **options: Any,
     ) -> None:
         super().__init__()
         if not str(batch_size).isdigit() or int(batch_size) < 1:
