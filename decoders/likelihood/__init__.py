@@ -1,7 +1,7 @@
 """Likelihoods: what a model makes of an answer that is already there, in nats.
 
 `likelihoods` and `greedy` take token ids and any `Model`; `Scorer` takes texts and conversations and a loaded
-checkpoint. """
+checkpoint."""
 
 from decoders.likelihood.estimate import DRAWS, Likelihood, check_pair, greedy, likelihoods
 from decoders.likelihood.text import Scorer, windows

@@ -105,8 +105,8 @@ class Rows:
         no, whole = torch.zeros_like(live), torch.zeros_like(self.tokens)
         return self.session(
             Forward(
-                tokens=tokens, until=self.until, compute=compute & live[:, None], outdated=whole.bool(), given=self.given,
-                at=self.at, want=want, causal=no | self.causal, entered=~no, phase=no.long(),
+                tokens=tokens, until=self.until, compute=compute & live[:, None], outdated=whole.bool(),
+                given=self.given, at=self.at, want=want, causal=no | self.causal, entered=~no, phase=no.long(),
                 unseen=whole[..., None].expand(B, L, 2), left_out=torch.zeros_like(want),
                 candidate_tokens=shown.new_zeros(B, 0, W), candidate_want=want.new_zeros(B, 0, W),
             )

@@ -11,6 +11,7 @@ from decoders.core import Model, UsageError
 from decoders.likelihood.estimate import BATCH, DRAWS, Likelihood, Pair, check_pair, greedy, likelihoods
 from decoders.likelihood.pieces import is_causal
 from decoders.models.loaded import Loaded, Messages
+from decoders.text.encoding import check_unicode, conversation
 
 Text = tuple[str | Messages, str]
 """What is given, a text or a conversation, and the answer to it. A last message of the assistant's is the beginning of
@@ -93,10 +94,7 @@ class Scorer:
         """Token ids of both. Where the tokenizer joins the end of a text with the answer, blanks there go to the
         answer. A conversation is put in the checkpoint's chat template; behind nothing, a causal model's first token
         follows its first stop token. Raises `UsageError`."""
-        try:
-            answer.encode()
-        except UnicodeEncodeError as e:
-            raise UsageError(f"an answer is not valid Unicode text: {e.reason} at character {e.start}") from None
+        check_unicode(answer)
         encode, text = self.encoder(given)
         alone, both = encode(text), encode(text + answer)
         if both[: len(alone)] != alone:
@@ -111,10 +109,13 @@ class Scorer:
         """What makes token ids of a text behind all that stands before it, and that text: what is given, or the
         beginning of the answer."""
         if isinstance(given, str):
+            check_unicode(given)
             return self.loaded.tokenizer.encode, given
         if self.loaded.chat is None:
             raise UsageError(f"a conversation needs a chat template, and {self.loaded.name} has none")
-        begun = given[-1]["content"] if given and given[-1]["role"] == "assistant" else ""
+        for message in conversation(given):
+            check_unicode(message["content"])
+        begun = given[-1]["content"] if given[-1]["role"] == "assistant" else ""
         return partial(self.loaded.chat, given[:-1] if begun else given, False), begun
 
 

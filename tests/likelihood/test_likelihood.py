@@ -56,7 +56,7 @@ def test_a_masked_model_is_averaged_over_all_masks_where_there_are_few(net, shif
 
 def test_a_block_causal_model_takes_block_after_block_and_the_end_of_the_prompt_with_the_first(net):
     model = TransformersModel(net, mask_id=MASK, block_causal=True, attention_block=4)
-    (found,) = likelihoods(model, [(GIVEN, ANSWER)])  # the answer has 3 places beside token 4 of the prompt, and 1 after
+    (found,) = likelihoods(model, [(GIVEN, ANSWER)])  # 3 places beside token 4 of the prompt, and 1 after
     sees = [range(min((i // 4 + 1) * 4, 8)) for i in range(8)]
     first = enumerated(net, GIVEN, ANSWER[:3], sees)
     second = enumerated(net, [*GIVEN, *ANSWER[:3]], ANSWER[3:], [*sees, range(9)])

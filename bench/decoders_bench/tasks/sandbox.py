@@ -9,7 +9,7 @@ when its time is over. Under root it runs as nobody. Its tests run in a sandbox 
 
 Where a machine cannot hold that (`problem`), nothing is run, unless `unsafely` says so: then only the limits of one
 process are there. The kernel itself is the wall, as with any container: what is meant to break out belongs into a
-virtual machine. """
+virtual machine."""
 
 from __future__ import annotations
 
