@@ -85,6 +85,10 @@ class Around(Decoder):
         return self.base.padding
 
     @property
+    def attention_from(self) -> float:
+        return self.base.attention_from
+
+    @property
     def steps(self) -> int | None:
         """The base's budget of forwards for the whole row, if it has one."""
         return getattr(self.base, "steps", None)

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import torch
 
-from decoders.core import Around, Decoder, Pred, State, option
+from decoders.core import Around, Attested, Decoder, Pred, State, option
 from decoders.strategies.fast_dllm import Threshold
 
 
@@ -23,6 +23,7 @@ class Nucleus(Around):
     """
 
     source: ClassVar[str] = "Holtzman et al. 2020, arXiv 1904.09751"
+    attested: ClassVar[Attested] = "paper"
     everything: ClassVar[bool] = True
     base: Decoder = option(Threshold(), "the rule that commits")
     top_k: int | None = option(None, "how many tokens are left", min=1)
