@@ -8,7 +8,7 @@ PAGES := @docs/pages.txt # the pages with generated parts
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray,plots,dev]'
 	touch $@
 
 demo: $(VENV)/installed

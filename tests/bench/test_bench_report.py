@@ -147,7 +147,7 @@ def test_plots_without_matplotlib_say_what_to_install(run, tmp_path, monkeypatch
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     done = invoke(run, "--png", tmp_path / "plots")
     assert done.exit_code == 2
-    assert done.stderr.strip() == "Error: plots need matplotlib: pip install 'dllm-decoders[bench]'"
+    assert done.stderr.strip() == "Error: plots need matplotlib: pip install 'dllm-decoders[plots]'"
 
 
 def test_a_torn_run_shows_what_it_has(run, tmp_path):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -23,6 +26,35 @@ def run(*command, **kwargs):
 def test_importing_the_package_imports_nothing_heavy_but_torch():
     code = "import sys, decoders; print([m for m in ('transformers', 'click', 'rich', 'tokenizers') if m in sys.modules])"
     assert run(sys.executable, "-c", code).stdout.strip() == "[]"
+
+
+OPTIONAL = {
+    "httpx2": "remote", "anyio": "remote", "matplotlib": "plots", "ray": "ray", "triton": "dev", "jsonschema": "dev", "pytest": "dev",
+}
+"""What is imported where it is needed and told to be missing elsewhere, and the extra that brings it."""
+ELSEWHERE = {"vllm", "decoders_vllm", "diffusers", "dllm_reason", "dlmserve", "networks", "serving", "_typeshed"}
+"""In environments of their own, or for type checkers alone."""
+WITH = {"huggingface_hub": "transformers"}
+"""What comes with a package that is asked for."""
+
+
+def imported(package: Path) -> set[str]:
+    """The top-level names of others that the modules of a package import, anywhere in them."""
+    names = set()
+    for node in (n for p in package.rglob("*.py") for n in ast.walk(ast.parse(p.read_text()))):
+        if isinstance(node, ast.Import):
+            names |= {a.name.partition(".")[0] for a in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names - sys.stdlib_module_names - {"decoders", "decoders_bench"}
+
+
+def test_an_installation_has_what_is_imported_and_nothing_else():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    base = {re.split(r"[<>=]", text)[0] for text in project["dependencies"]}
+    used = {WITH.get(name, name) for name in (imported(ROOT / "decoders") | imported(BENCH)) - ELSEWHERE}
+    assert used - set(OPTIONAL) == base
+    assert set(OPTIONAL.values()) <= set(project["optional-dependencies"])
 
 
 @pytest.fixture(scope="module")

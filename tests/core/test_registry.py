@@ -207,7 +207,7 @@ def test_a_default_as_it_is_spelled_makes_an_equal_plug(kind, name, option):
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_default_that_a_page_prints_makes_an_equal_plug(kind):
     for line in plug_table(kind).splitlines()[2:]:
-        name, _, options, _, _ = (cell.strip() for cell in line.strip("|").split(" | "))
+        name, _, options, *_ = (cell.strip() for cell in line.strip("|").split(" | "))
         plug = KINDS[kind](name.strip("`"))
         printed = re.findall(r"`([^`]*)`", options)
         assert len(printed) == len(registry.options(type(plug)))

@@ -82,7 +82,7 @@ def spread_on_ray(
     try:
         import ray
     except ImportError:
-        raise UsageError("--ray needs ray: pip install 'dllm-decoders[bench]'") from None
+        raise UsageError("--ray needs ray: pip install 'dllm-decoders[ray]'") from None
     where: dict[str, Any] = {"address": address} if address else {"address": "local", "num_cpus": workers, "include_dashboard": False}
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **where)

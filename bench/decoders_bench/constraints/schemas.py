@@ -6,6 +6,7 @@ import json
 from random import Random
 from typing import Any
 
+from decoders import UsageError
 from decoders.constraints.automaton import Automaton
 from decoders.constraints.grammar import compiled, schema_pattern
 from decoders.testing.toy import ToyModel
@@ -57,8 +58,10 @@ def draw(rng: Random, depth: int = 3) -> tuple[dict[str, Any], Automaton, int]:
 
 def valid(text: str, schema: dict[str, Any]) -> bool:
     """Whether a text is JSON that the schema allows, by a validator that is not ours."""
-    import jsonschema
-
+    try:
+        import jsonschema
+    except ImportError:
+        raise UsageError("texts are held against their schemas by jsonschema: pip install jsonschema") from None
     try:
         jsonschema.validate(json.loads(text), schema)
     except (ValueError, jsonschema.ValidationError):

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import click
 
-AGAIN, TIME_IS_UP = 3, 75
-"""The exit codes of a process that lost the device and asks for another, and of a run that has something left."""
+from decoders_bench.gpu.codes import AGAIN, TIME_IS_UP
+
 MARGIN = 4.0
 """Seconds that are kept for coming to an end."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from decoders import UsageError
 from decoders_bench.common.results import hardware
 from decoders_bench.gpu import card, checks, kernel, steps
-from decoders_bench.gpu.cli import AGAIN, TIME_IS_UP
+from decoders_bench.gpu.codes import AGAIN, TIME_IS_UP
 from decoders_bench.gpu.ledger import Ledger
 from decoders_bench.gpu.parts import Clock, DeviceLostError, Part, go, say
 from decoders_bench.gpu.scale import FULL, RESULTS, TINY, Scale

@@ -29,7 +29,7 @@ def plots(document: Mapping[str, Any], where: Path, kind: str) -> list[Path]:
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError:
-        raise UsageError("plots need matplotlib: pip install 'dllm-decoders[bench]'") from None
+        raise UsageError("plots need matplotlib: pip install 'dllm-decoders[plots]'") from None
     view = document["views"][0]
     kinds = {
         "accuracy-nfe": ("nfe", "forward passes an item", "front"), "accuracy-seconds": ("seconds", "seconds an item", "none"),
