@@ -1,47 +1,51 @@
 """Interchangeable decoding strategies for diffusion language models.
 
 A strategy is a `Decoder`; `get` makes one from a spec string, `decode` runs it on any `Model`. Importing this package imports
-torch and nothing heavier: `generate`, which is for transformers, imports that when it is first asked for.
+nothing: what is asked for is imported then, with torch and nothing heavier, but for `generate`, which needs transformers.
 """
 
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
-from decoders.core import (
-    Around,
-    Blocks,
-    Cache,
-    Decoder,
-    Forward,
-    Model,
-    Plan,
-    Pred,
-    Query,
-    Row,
-    State,
-    Suppress,
-    UsageError,
-    above,
-    apply,
-    choose,
-    decode,
-    first_run,
-    leftmost,
-    only,
-    option,
-    prepare,
-    rank,
-    refresh,
-    share,
-    top,
-    until_first,
-)
-from decoders.generator import Generator
-from decoders.models.source import load_model as load
-from decoders.registry import get, get_cache, spec_of
-from decoders.text.records import Generation
+from importlib import import_module
 
+TYPE_CHECKING = False  # as type checkers read it, without importing typing: the command listens for interrupts as early as it can
 if TYPE_CHECKING:
+    from typing import Any
+
+    from decoders.core import (
+        Around,
+        Blocks,
+        Cache,
+        Decoder,
+        Forward,
+        Model,
+        Plan,
+        Pred,
+        Query,
+        Row,
+        State,
+        Suppress,
+        UsageError,
+        above,
+        apply,
+        choose,
+        decode,
+        first_run,
+        leftmost,
+        only,
+        option,
+        prepare,
+        rank,
+        refresh,
+        share,
+        top,
+        until_first,
+    )
+    from decoders.generator import Generator
     from decoders.hf import generate
+    from decoders.models.source import load_model as load
+    from decoders.registry import get, get_cache, spec_of
+    from decoders.text.records import Generation
 
 __all__ = [
     "Around",
@@ -80,10 +84,24 @@ __all__ = [
     "until_first",
 ]
 
+PLACES = {
+    "Generation": "decoders.text.records", "Generator": "decoders.generator", "generate": "decoders.hf", "get": "decoders.registry",
+    "get_cache": "decoders.registry", "load": "decoders.models.source", "spec_of": "decoders.registry",
+}
+"""Where a name is from that is not from `decoders.core`."""
+ELSEWHERE = {"load": "load_model"}
+"""Names that are others there."""
+
 
 def __getattr__(name: str) -> Any:
-    if name == "generate":
-        from decoders.hf import generate
-
-        return generate
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """One of the names above, or a module."""
+    try:
+        if name not in __all__:
+            return import_module(f"{__name__}.{name}")
+    except ModuleNotFoundError as e:
+        if e.name != f"{__name__}.{name}":
+            raise
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    found = getattr(import_module(PLACES.get(name, "decoders.core")), ELSEWHERE.get(name, name))
+    globals()[name] = found
+    return found

@@ -28,6 +28,14 @@ def why(e: OSError | ValueError) -> str:
     return (e.strerror if isinstance(e, OSError) else None) or str(e)
 
 
+def expanded(path: str | Path) -> Path:
+    """The path with `~` as the home directory that it names; as it is, if there is none of that name."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def is_directory(path: Path) -> bool:
     """Whether there is such a directory; a text that cannot be the name of one names none."""
     try:
@@ -51,6 +59,9 @@ def parsed(text: str | bytes) -> Any:
     would read and write and nothing else could."""
     try:
         text = text.decode("utf-8") if isinstance(text, bytes) else text
+    except UnicodeDecodeError as e:
+        raise ValueError(why(e)) from None
+    try:
         return json.loads(text, parse_constant=refused, parse_float=finite)
     except json.JSONDecodeError as e:
         raise ValueError(f"not JSON: {e.msg} at column {e.colno}" + (f" of line {e.lineno}" if e.lineno > 1 else "")) from None

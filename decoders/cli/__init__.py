@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
-from decoders.cli.app import main
+TYPE_CHECKING = False  # see `decoders`
+if TYPE_CHECKING:
+    from typing import Any
+
+    from decoders.cli.app import main
 
 __all__ = ["main"]
+
+
+def __getattr__(name: str) -> Any:
+    """`main` is imported when it is asked for: what listens for interrupts comes before it."""
+    if name == "main":
+        from decoders.cli.app import main
+
+        return main
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

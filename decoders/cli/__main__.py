@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from decoders.cli import main
+from decoders.__main__ import run
 
-main()
+run()

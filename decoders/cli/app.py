@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from typing import Any, NoReturn
 
@@ -14,12 +16,12 @@ import click
 from decoders import registry
 from decoders.cli.compare import compare
 from decoders.cli.generate import generate
+from decoders.cli.interrupts import INTERRUPTED
 from decoders.cli.listing import list_
 from decoders.core import UsageError
 from decoders.errors import OldSpelling
+from decoders.files import why
 from decoders.tree import version
-
-INTERRUPTED = 130
 
 
 class Commands(click.Group):
@@ -50,6 +52,8 @@ class Commands(click.Group):
         with older_spellings_in_a_line():
             try:
                 super().invoke(ctx)
+            except KeyboardInterrupt:
+                raise click.Abort from None
             except UsageError as e:
                 raise (Mistake if e.exit_code == Mistake.exit_code else click.ClickException)(str(e)) from e
 
@@ -58,17 +62,44 @@ class Commands(click.Group):
             if isinstance(stream, TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character still gets the rest
         try:
-            code = super().main(args, *rest, **{**more, "standalone_mode": False})
+            code = self.coded(args, *rest, **more)
+        except OSError as e:  # a disk that is full, or a file that went away
+            code = complain(e)
+        sys.exit(flushed(code))
+
+    def coded(self, args: Sequence[str] | None, *rest: Any, **more: Any) -> Any:
+        """The exit code of a command, whose mistakes have been told."""
+        try:
+            return super().main(args, *rest, **{**more, "standalone_mode": False})
         except click.exceptions.NoArgsIsHelpError as e:
             click.echo(e.format_message())
-            code = 2
+            return Mistake.exit_code
         except click.ClickException as e:
             click.echo(f"Error: {' '.join(e.format_message().split())}", err=True)
-            code = 2 if isinstance(e, click.UsageError) else e.exit_code
+            return Mistake.exit_code if isinstance(e, click.UsageError) else e.exit_code
         except click.Abort:
             click.echo("Interrupted.", err=True)
-            code = INTERRUPTED
-        sys.exit(code)
+            return INTERRUPTED
+
+
+def complain(e: OSError) -> int:
+    """Say what the system refused, and the exit code for that. A reader that went away need not be told."""
+    if e.errno == errno.EPIPE:
+        return 1
+    place = f"{e.filename}: " if e.filename else ""
+    with suppress(OSError):  # stderr may be what is full
+        click.echo(f"Error: {place}{why(e)}", err=True)
+    return Mistake.exit_code
+
+
+def flushed(code: Any) -> Any:
+    """The exit code, after everything has left for stdout; if it cannot, that is told, and Python need not try again."""
+    try:
+        sys.stdout.flush()
+    except OSError as e:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return code or complain(e)
+    return code
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from decoders.core import UsageError
+from decoders.files import json_lines, parsed
 from decoders.registry import spec_of
 
 if TYPE_CHECKING:
@@ -90,27 +91,19 @@ def report(source: Path, index: int, problem: str) -> int:
 
 def read(source: Path, seed: int) -> tuple[dict[int, Item], int]:
     """The items by index, and the number of malformed lines, which are reported. Blank lines are passed over."""
-    try:
-        lines = source.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    except OSError as e:
-        raise UsageError(f"{source} cannot be read: {e.strerror}") from e
     items: dict[int, Item] = {}
     malformed = 0
-    for index, line in enumerate(lines):
-        if line.strip():
-            try:
-                items[index] = parsed(index, line, seed)
-            except (ValueError, RecursionError) as e:
-                malformed += report(source, index, str(e))
+    for number, line in json_lines(source):
+        try:
+            items[number - 1] = item_of(number - 1, line, seed)
+        except ValueError as e:
+            malformed += report(source, number - 1, str(e))
     return items, malformed
 
 
-def parsed(index: int, line: bytes, seed: int) -> Item:
+def item_of(index: int, line: bytes, seed: int) -> Item:
     """Raises `ValueError` with what is wrong."""
-    try:
-        row = json.loads(line.decode("utf-8"))
-    except json.JSONDecodeError as e:
-        raise ValueError(f"not JSON: {e.msg} at column {e.colno}") from None
+    row = parsed(line)
     if not isinstance(row, dict) or ("messages" in row) == ("prompt" in row):
         raise ValueError('not an object with either a "prompt" or "messages"')
     prompt = row.get("prompt", row.get("messages"))
@@ -118,7 +111,7 @@ def parsed(index: int, line: bytes, seed: int) -> Item:
         raise ValueError('"messages" must be a list' if "messages" in row else '"prompt" must be a text')
     own = row.get("seed", seed)
     if not isinstance(own, int) or isinstance(own, bool) or not -(2**63) <= own < 2**63:
-        raise ValueError(f'"seed" must be a whole number of 64 bits, not {own!r}')
+        raise ValueError(f'"seed" must be a whole number of 64 bits, not {str(own)[:50]}')
     return Item(index, prompt, own, {"id": row["id"]} if "id" in row else {})
 
 
@@ -152,9 +145,9 @@ def finished(file: RawIOBase, target: Path, items: dict[int, Item], asked: str) 
     content = file.read()
     whole = content[: content.rfind(b"\n") + 1]
     done: set[int] = set()
-    for number, line in enumerate(whole.splitlines(), 1):
+    for number, line in enumerate(whole.split(b"\n")[:-1], 1):
         try:
-            row = json.loads(line)
+            row = parsed(line)
             index, settings, source = row["index"], row["settings"], row["input"]
         except (ValueError, TypeError, KeyError):
             raise UsageError(f"{target} line {number} is no result of `decoders generate`; choose another --output") from None

@@ -14,6 +14,7 @@ from decoders.cli.audience import Audience
 from decoders.cli.options import loading, shared, with_options
 from decoders.cli.tell import tell
 from decoders.core import NonFiniteError, UsageError
+from decoders.files import why
 from decoders.reasoning.base import ReasonerError
 from decoders.registry import unfolded
 from decoders.text.records import or_raise
@@ -141,8 +142,17 @@ def warnings_in_a_line() -> Iterator[None]:
         yield
 
 
-def opened(path: Path) -> TextIO:
+@contextmanager
+def opened(path: Path) -> Iterator[TextIO]:
+    """A file to write to. Raises `UsageError` if that cannot be, at its end too: then it is known whether all of it was written."""
     try:
-        return path.open("w", encoding="utf-8")
+        file = path.open("w", encoding="utf-8")
     except OSError as e:
-        raise UsageError(f"{path} cannot be written: {e.strerror}") from e
+        raise UsageError(f"{path} cannot be written: {why(e)}") from e
+    try:
+        yield file
+    finally:
+        try:
+            file.close()
+        except OSError as e:
+            raise UsageError(f"{path} cannot be written: {why(e)}") from e

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from decoders import registry
 from decoders.constraints.automaton import Automaton
 from decoders.core import UsageError
-from decoders.files import read_text
+from decoders.files import expanded, read_text
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,6 @@ def read_file(kind: str, path: str) -> str:
     """The text of the file that a constraint names, as an editor shows it: without a byte order mark, its lines ended by line feeds.
     Raises `UsageError`."""
     try:
-        return read_text(Path(path).expanduser())
+        return read_text(expanded(path))
     except UsageError as e:
         raise UsageError(f"the constraint {kind}:{e}") from e

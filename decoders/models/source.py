@@ -6,12 +6,11 @@ import os
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from decoders import registry
 from decoders.core import UsageError, option, option_named, validate
-from decoders.files import is_directory
+from decoders.files import expanded, is_directory
 from decoders.models.loaded import Loaded
 
 
@@ -45,7 +44,7 @@ class Checkpoint(Source):
     def load(self) -> Loaded:
         from decoders.models.checkpoint import load_checkpoint
 
-        directory = Path(self.path).expanduser()
+        directory = expanded(self.path)
         return load_checkpoint(
             directory, str(directory.resolve()), self.attention, self.device, self.dtype, self.device_map, self.tp, self.trust_remote_code
         )
@@ -56,9 +55,9 @@ def source_of(spec: str, **options: Any) -> Source:
     option `path`, a directory, or `directory:key=value`. `options` are more of its options, as Python values. Raises `UsageError`, also
     for an option that stands in both places."""
     path, _, written = spec.rpartition(":")
-    if is_directory(Path(spec).expanduser()) and spec not in registry.table("models"):
+    if is_directory(expanded(spec)) and spec not in registry.table("models"):
         path, written = spec, ""
-    if path and is_directory(Path(path).expanduser()) and path not in registry.table("models"):
+    if path and is_directory(expanded(path)) and path not in registry.table("models"):
         given = registry.split("models", f"checkpoint:{written}")[1] if written else {}
         refuse_twice(spec, given, options)
         for key in options:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from decoders.core import UsageError, option, validate
+from decoders.files import expanded
 from decoders.models.loaded import Chat, Messages
 from decoders.models.reading import line, quiet, read_json
 from decoders.reasoning.base import ReasonerError, Reasoning, named, until
@@ -54,7 +55,7 @@ class Local:
 
     @property
     def directory(self) -> Path:
-        return Path(self.path).expanduser()
+        return expanded(self.path)
 
     @cached_property
     def tokenizer(self) -> JsonTokenizer:

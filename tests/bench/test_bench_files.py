@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import time
+from functools import cache
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from decoders import UsageError, registry
 from decoders.cli import main
 from decoders_bench.quality.rows import load
 from decoders_bench.tasks import TASKS, items, split_of, task_of
-from decoders_bench.tasks.files import GSM8K, MBPP, HumanEval, Math500, boxed, normal
+from decoders_bench.tasks.files import GSM8K, MBPP, HumanEval, Math500
+from decoders_bench.tasks.mathematics import boxed, normal
 from decoders_bench.tasks.parallel import Copy, Replace, Reverse, Sort
 from decoders_bench.tasks.sandbox import unsafely
 
@@ -59,9 +64,18 @@ def test_every_wording_asks_the_problem_and_the_right_answer_is_right(cls, tmp_p
 @pytest.mark.parametrize(
     ("text", "right"),
     [
-        ("3 + 1002 = 1005", True), ("The answer is 1005.", True), ("The answer is: $1,005. I used 2 steps", True), ("#### 1005", True),
-        ("\\boxed{1005} in 2 steps", True), ("The answer is 7. Not 1005", False), ("1005 of 1006", False), ("one thousand", False),
-        ("1005.0", True), ("#### none, 1005", True),
+        ("3 + 1002 = 1005", True), ("The answer is 1005.", True), ("The answer is: $1,005. I used 2 steps", True),
+        ("#### 1005", True),
+        ("\\boxed{1005} in 2 steps", True), ("The answer is 7. Not 1005", False), ("1005 of 1006", False),
+        ("one thousand", False),
+        ("1005.0", True), ("#### none, 1005", True), ("The answer is 3 + 1002 = 1005.", True),
+        ("The answer is 3 + 1,002 = 1,005", True),
+        ("The answer is **1,005**.", True), ("so \\boxed{1{,}005}", True), ("so \\boxed{x = 1005}", True),
+        ("1006-1005", True),
+        ("The answer is 1,0,0,5", False), ("The answer is \N{MINUS SIGN}1005", False),
+        ("The answer is -1005.", False), ("1 005", False),
+        ("The answer is \\$1,005.00 a year", True), ("It is 1005", True), ("The answer is\n1005", True),
+        ("9" * 5000, False),
     ],
 )  # fmt: skip
 def test_the_number_of_a_text(tmp_path, text, right):
@@ -80,17 +94,77 @@ def test_a_right_answer_of_zero_is_right(tmp_path):
 @pytest.mark.parametrize(
     ("a", "b"),
     [
-        ("\\frac{2}{4}", "0.5"), ("\\dfrac{3}{4}", "\\frac34"), ("x=5", "5"), ("$1,000$", "1000"), ("\\left( 3, 4 \\right)", "(3,4)"),
-        ("5 \\text{ cm}", "5"), ("90^\\circ", "90"), ("50\\%", "50"), ("\\text{even}", "even"), ("-\\frac{1}{3}", "-1/3"), ("7.", "7"),
+        ("\\frac{2}{4}", "0.5"), ("\\dfrac{3}{4}", "\\frac34"), ("x=5", "5"), ("$1,000$", "1000"),
+        ("\\left( 3, 4 \\right)", "(3,4)"),
+        ("5 \\text{ cm}", "5"), ("90^\\circ", "90"), ("50\\%", "50"), ("\\text{even}", "even"),
+        ("-\\frac{1}{3}", "-1/3"), ("7.", "7"),
+        ("\\$18.90", "18.90"), ("\\$18", "$18$"), ("1{,}000", "1000"), ("1,\\!000", "1000"), ("10\\,000", "10000"),
+        ("-1,234.50", "-1234.5"),
+        ("\N{MINUS SIGN}5", "-5"), ("90\\degree", "90"), ("90\N{DEGREE SIGN}", "90"), ("\\sqrt3", "\\sqrt{3}"),
+        ("x^{2}", "x^2"), ("a_1", "a_{1}"),
+        ("x \\in [-2,7]", "[-2, 7]"), ("1\\frac{1}{2}", "\\frac{3}{2}"), ("-2\\frac13", "-7/3"),
+        ("\\frac1{72}", "1/72"), ("\\frac{1}2", "0.5"),
+        ("\\cfrac{a}{b}", "\\frac{a}{b}"), ("x\\leq 3", "x \\le 3"), ("x\\neq3", "x\\ne 3"), ("\\text{(C)}", "C"),
+        ("(B)", "B"), ("{5}", "5"), ("+5", "5"),
+        ("12 \\text{ cm}^2", "12"), ("**5**", "5"), ("\\(5\\)", "5"), ("\\frac{\\sqrt3}{2}", "\\frac{\\sqrt{3}}{2}"),
+        ("2.50", "5/2"), ("1e3", "1000"),
+        ("\\mathbf{v}", "v"), ("007", "7"), ("3\\quad", "3"), ("\\frac{-1}{2}", "-\\frac12"),
     ],
 )  # fmt: skip
 def test_equal_answers_are_equal(a, b):
     assert normal(a) == normal(b)
 
 
-@pytest.mark.parametrize(("a", "b"), [("1", "2"), ("(3,4)", "(4,3)"), ("\\frac{1}{2}", "\\frac{1}{3}"), ("x", "y"), ("1/0", "0")])
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ("1", "2"), ("(3,4)", "(4,3)"), ("\\frac{1}{2}", "\\frac{1}{3}"), ("x", "y"), ("1/0", "0"), ("1,2", "12"), ("x^{23}", "x^23"),
+        ("(a)", "a"), ("2\\frac{1}{2}", "1"), ("-2\\frac13", "-5/3"), ("1e99", "1e98"), ("1_000", "1000"), ("5\\sqrt{2}", "5"),
+    ],
+)
 def test_other_answers_are_not(a, b):
     assert normal(a) != normal(b)
+
+
+NINES = "9" * 100_000
+AROUND = "{}", "\\boxed{{{}}}", "The answer is {}", "#### {}", " {} + 1 = 2", '{{"answer": {}}}', "[" * 9999 + "{}"
+
+
+@pytest.mark.parametrize("text", ["1e999999999", "1e-999999999", NINES, f"1/{NINES}", f"\\frac{{1}}{{{NINES}}}", "\u0663"])
+def test_no_answer_takes_long(text):
+    """A power of ten is a number with as many digits, which nobody waits for; and other scripts' digits are no answer here."""
+    began = time.process_time()
+    assert normal(text) != normal("3")
+    assert time.process_time() - began < 1
+
+
+@given(st.text(max_size=30), st.sampled_from(AROUND))
+@settings(max_examples=150, deadline=None)
+def test_no_text_is_too_odd_to_be_graded(tmp_path_factory, text, around):
+    text = around.format(text)
+    for cls in (GSM8K, Math500):
+        task = cls.__new__(cls)
+        assert task.grade(LINES[cls], text).exact in (True, False)
+    for name, task in TASKS.items():
+        item = drawn(name)
+        assert task.grade(item.problem, text).exact in (True, False)
+        task.said(text)
+
+
+@cache
+def drawn(name):
+    return TASKS[name].items("easy", "test", 1)[0]
+
+
+def test_lines_end_at_line_feeds_alone(tmp_path):
+    """As files are published: behind a byte order mark, with the ends of Windows, and with all other characters that end lines."""
+    question = "a\u2028b\u2029c\x85d\x0be\x0cf\x1cg"
+    lines = [json.dumps({"question": question, "answer": f"#### {n}"}, ensure_ascii=False).encode() for n in (1, 2)]
+    path = tmp_path / "set.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + b"\r\n".join([*lines, b"", b"  "]))
+    task = GSM8K(path)
+    assert [p["question"] for p in task.problems] == [json.loads(json.dumps(question))] * 2
+    assert [task.right(p) for p in task.problems] == ["1", "2"]
 
 
 def test_a_box_is_read_with_its_braces():
@@ -131,6 +205,8 @@ def test_tests_may_use_the_classes_of_a_program_and_names_that_python_has_too(tm
     [
         ("{\n", "line 1, is no JSON"), ('{"question": "x"}\n', "line 1, has no 'answer', which gsm8k has"),
         ('\n[]\n', "line 2, has no 'fields'"), (b"\xff\n", "it is not UTF-8"),
+        ('{"question": "x", "answer": NaN}', "line 1, is no JSON: .* NaN"),
+        ("[" * 100_000, "line 1, is no JSON: .* nested too deeply"),
     ],
 )  # fmt: skip
 def test_a_damaged_file_is_one_line(tmp_path, content, said):

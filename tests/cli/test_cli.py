@@ -192,14 +192,17 @@ def read(path: Path):
 def test_lines_that_cannot_be_decoded_are_named_and_the_others_are_decoded(tmp_path):
     rows = [
         {"prompt": "Sort: b a", "id": {"any": 1}}, b"{broken", {"prompt": 3}, {"prompt": "Sort: b a", "seed": 9}, b"", {"prompt": ""},
-        {"prompt": "x" * 3000}, {"prompt": "Sort: b a", "seed": 1.5}, {"prompt": "Sort: b a", "seed": True}, b'{"prompt": "\xff"}', b"[]",
-        b'{"prompt": "\\ud800"}', b"[" * 100_000, {"prompt": "Sort: b a"},
+        {"prompt": "x" * 3000}, {"prompt": "Sort: b a", "seed": 1.5}, {"prompt": "Sort: b a", "seed": True}, b'{"prompt": "\xff"}',
+        b"[]",
+        b'{"prompt": "\\ud800"}', b"[" * 100_000, {"prompt": "Sort: b a"}, b'{"prompt": "a", "id": NaN}',
+        b'{"prompt": "a", "id": [-1e999]}',
     ]
     source, target = write(tmp_path / "in", rows), tmp_path / "out"
     done = call("generate", "-n", 8, "-d", "ancestral", "--seed", 4, "--input", source, "--output", target)
     assert done.exit_code == 1
     told = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
-    assert sorted(int(line.split(" line ")[1].split(":")[0]) for line in told) == [2, 3, 6, 7, 8, 9, 10, 11, 12, 13]
+    assert sorted(int(line.split(" line ")[1].split(":")[0]) for line in told) == [2, 3, 6, 7, 8, 9, 10, 11, 12, 13, 15, 16]
+    assert any("line 15: not JSON: NaN is no number there" in line for line in told)
     made = read(target)
     assert [(r["index"], r.get("id"), r["seed"]) for r in made] == [(0, {"any": 1}, 4), (3, None, 9), (13, None, 4)]
     assert made[0]["tokens"] == made[2]["tokens"]  # the place in the file does not matter
@@ -265,7 +268,38 @@ def test_two_runs_do_not_write_to_one_output(tmp_path):
     assert (done.exit_code, "another run" in done.stderr) == (2, True)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is full is a device of Linux")
+def test_lines_of_the_input_end_at_line_feeds_alone(tmp_path):
+    """And may come from Windows, behind a byte order mark."""
+    source, target = tmp_path / "in", tmp_path / "out"
+    odd = "a\u2028\x85\x0b\u2029b"
+    source.write_bytes(b"\xef\xbb\xbf" + json.dumps({"prompt": odd, "id": odd}, ensure_ascii=False).encode() + b'\r\n{"prompt": "c"}\r\n')
+    args = ("generate", "-n", 4, "--input", source, "--output", target)
+    for _ in range(2):  # the second run reads what the first one wrote
+        assert call(*args).exit_code == 0
+        assert [(r["index"], r.get("id")) for r in read(target)] == [(0, odd), (1, None)]
+
+
+full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is full is a device of Linux")
+
+
+@full
+@pytest.mark.parametrize("args", [("generate", "-n", "8", PROMPT), ("generate", "-n", "8", "--json", PROMPT), ("list",), ("-h",)])
+def test_output_to_a_full_disk_is_one_clear_line(args):
+    with open("/dev/full", "w") as out:
+        done = subprocess.run([DECODERS, *args], stdout=out, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert [line for line in done.stderr.splitlines() if not line.startswith("[")] == ["Error: No space left on device"]
+
+
+@full
+def test_a_trace_to_a_full_disk_is_one_clear_line():
+    done = shell("generate", "-n", "8", "--trace", "/dev/full", PROMPT)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "Error: /dev/full cannot be written: No space left on device"
+    assert "Traceback" not in done.stderr
+
+
+@full
 def test_a_full_disk_is_one_clear_line():
     with open("/dev/full", "wb", buffering=0) as file, pytest.raises(UsageError, match="No space left"):
         batch.append(file, Path("out"), {"index": 0})
@@ -514,6 +548,15 @@ def test_commands_of_plugins(monkeypatch):
         (["generate", "a", "-c", "exakt"], "did you mean 'exact'"),
         (["generate", "a", "-m", "nanno"], "did you mean 'nano'"),
         (["generate", "a", "-m", "./nowhere"], "no checkpoint directory"),
+        (["generate", "a", "-m", "a" * 300], "unknown model"),
+        (["generate", "a", "-m", "a/" * 3000], "no checkpoint directory"),
+        (["generate", "a", "-m", "~" + "a" * 300], "no checkpoint directory"),
+        (["generate", "a", "-m", "a\0b"], "unknown model"),
+        (["generate", "a", "-m", "nano:attention=" + "x" * 5000], "attention must be one of"),
+        (["generate", "a", "--constraint", "regex:a{100000}"], "about 100000 states, and up to 32768 are compiled"),
+        (["generate", "a", "--constraint", "json:" + "a" * 300], "File name too long"),
+        (["generate", "a", "--trace", "a" * 300], "cannot be written: File name too long"),
+        (["generate", "--input", "a" * 300, "--output", "y"], "cannot be read: File name too long"),
         (["generate", "a", "-n", "5000"], "1024"),
         (["generate", "a", "-n", "0"], "length"),
         (["generate", "a", "-n", "many"], "not a valid integer"),

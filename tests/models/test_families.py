@@ -17,7 +17,7 @@ import torch
 from click.testing import CliRunner
 from torch import Tensor, nn
 
-from decoders import UsageError, get
+from decoders import Generator, UsageError, get
 from decoders.cli import main
 from decoders.core import Blocks, decode
 from decoders.models import families
@@ -120,6 +120,39 @@ def test_a_masked_language_model_predicts_what_its_own_forward_does(tmp_path, na
     decode(loaded.model, get("threshold:tau=0.5"), prompts, length=length, stop=False, watch=watch)
     assert errors
     assert max(errors) < (1e-5 if name == "modernbert" else 1e-9)  # ModernBERT takes its angles in float32
+
+
+@pytest.mark.parametrize("name", ["dream", "sdar", "diffusion_gemma"])
+def test_ids_that_the_tokenizer_lacks_are_never_generated(tmp_path, name):
+    """The head has 112 rows, and the tokenizer 99 tokens."""
+    write(tmp_path / "c", name)
+    loaded = load(tmp_path / "c", name)
+    assert loaded.never[-13:] == tuple(range(99, 112))
+    how = {"length": 16, "ignore_eos": True, "seeds": [1, 2, 3]}
+    others = ["uniform_ddim"] if name == "diffusion_gemma" else ["ancestral", "left_to_right:temperature=5.0"]
+    for spec in ("threshold:temperature=5.0", *others):
+        made = Generator(loaded, spec)(["ab", "hello", "x"], **how)
+        assert not {t for g in made for t in g.tokens} & set(loaded.never), spec
+    free = Generator(replace(loaded, never=()), "threshold:temperature=5.0")(["ab", "hello", "x"], **how)
+    assert {t for g in free for t in g.tokens} & set(loaded.never)
+
+
+TURNS = "{% for m in messages %}{{ m.role }} {{ m.content }} <|im_end|>\n{% endfor %}{% if add_generation_prompt %}bot{% endif %}"
+
+
+@pytest.mark.parametrize(
+    ("config", "roles", "chat", "stops"),
+    [
+        (EOS, {}, None, (EOS,)), (EOS, {"eos_token": "<|im_end|>"}, None, (EOS, EXTRA)), (EOS, {}, TURNS, (EOS, EXTRA)),
+        (None, {"eos_token": "<|im_end|>"}, None, (EXTRA,)), (EOS, {}, "{{ raise_exception('no') }}", (EOS,)),
+        (EOS, {"eos_token": None}, "{{ messages[0].content }}", (EOS,)),
+    ],
+)
+def test_the_end_of_a_turn_that_only_the_tokenizer_names(tmp_path, config, roles, chat, stops):
+    write(tmp_path / "c", "sdar", chat=chat, eos_token_id=config)
+    path = tmp_path / "c" / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | roles))
+    assert load_model(str(tmp_path / "c")).model.stop_ids == stops
 
 
 @pytest.mark.parametrize(
@@ -288,6 +321,19 @@ def damage(directory: Path, name: str, how: str) -> None:
         (directory / "tokenizer.json").unlink()
     elif how == "cut":
         files[0].write_bytes(files[0].read_bytes()[:100])
+    elif how == "page":
+        files[1].write_text("<!DOCTYPE html><html>404: Not Found</html>")
+    elif how.startswith("pointer "):
+        at = files[2] if how.endswith("weights") else directory / how.removeprefix("pointer ")
+        at.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 3087467144\n")
+    elif how == "adapter":
+        for file in (*files, directory / "config.json", directory / "model.safetensors.index.json"):
+            file.unlink()
+        (directory / "adapter_config.json").write_text('{"base_model_name_or_path": "org/base"}')
+        (directory / "adapter_model.safetensors").write_bytes(b"")
+    elif how == "directory":
+        (directory / "config.json").unlink()
+        (directory / "config.json").mkdir()
 
 
 @pytest.mark.parametrize(
@@ -299,7 +345,15 @@ def damage(directory: Path, name: str, how: str) -> None:
         ("bin", "only pytorch_model.bin; other formats of weights are not read"),
         ("no config", "it has no config.json"),
         ("no tokenizer", "no tokenizer.json"),
+        ("no index", "these are 3 shards, and the index says which weights lie in which"),
         ("cut", "cannot be read"),
+        ("cut", r"00001-of-00003.safetensors cannot be read: it is no file of safetensors, or not a whole one \(100 bytes\)"),
+        ("page", r"00002-of-00003.safetensors cannot be read: it is no file of safetensors"),
+        ("pointer weights", r"00003-of-00003.safetensors is a pointer of git-lfs and not the file itself; run git lfs pull"),
+        ("pointer tokenizer.json", "tokenizer.json is a pointer of git-lfs"),
+        ("pointer config.json", "config.json is a pointer of git-lfs"),
+        ("adapter", r"holds an adapter \(LoRA\) for org/base and no model; merge it"),
+        ("directory", "config.json cannot be read: Is a directory"),
     ],
 )
 def test_damage_is_one_clear_line(tmp_path, how, message):
@@ -308,6 +362,40 @@ def test_damage_is_one_clear_line(tmp_path, how, message):
     with pytest.raises(UsageError, match=message) as e:
         load_model(str(tmp_path / "c"))
     assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("config.json", "[" * 100_000, "config.json cannot be read: not JSON that can be read: it is nested too deeply"),
+        ("config.json", "\ufeff{}", "names no diffusion_family"), ("config.json", "{", "config.json cannot be read: not JSON"),
+        ("config.json", '{"mask_token_id": NaN}', "config.json cannot be read: not JSON: NaN is no number"),
+        ("config.json", "[]", "it holds no JSON object"), ("config.json", "", "config.json cannot be read"),
+        ("generation_config.json", '{"eos_token_id": [[1]]}', r"eos_token_id of .* must be a token id, not \[1\]"),
+        ("generation_config.json", '{"eos_token_id": -1}', "eos_token_id of .* must be a token id, not -1"),
+        ("generation_config.json", '{"eos_token_id": 96}', "gives the id 96 to its mask token and to a token that ends a text"),
+        ("tokenizer_config.json", '{"added_tokens_decoder": [1]}', "tokenizer"),
+        ("tokenizer_config.json", '{"mask_token": 7}', "tokenizer"),
+        ("tokenizer_config.json", '{"added_tokens_decoder": {"x": {}}}', "tokenizer"),
+        ("special_tokens_map.json", '{"mask_token": "<|im_end|>"}', "disagrees with itself about its mask token"),
+    ],
+)
+def test_a_file_of_a_checkpoint_that_says_nonsense_is_one_clear_line(tmp_path, file, content, message):
+    write(tmp_path / "c", "sdar")
+    if file == "special_tokens_map.json":
+        path = tmp_path / "c" / "tokenizer_config.json"
+        path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "mask_token"}))
+    (tmp_path / "c" / file).write_text(content, "utf-8")
+    with pytest.raises(UsageError, match=message) as e:
+        load_model(str(tmp_path / "c"))
+    assert "\n" not in str(e.value)
+
+
+def test_a_config_behind_a_byte_order_mark_is_read(tmp_path):
+    write(tmp_path / "c", "sdar")
+    path = tmp_path / "c" / "config.json"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert load_model(str(tmp_path / "c")).model.mask_id == MASK
 
 
 @pytest.mark.parametrize(
@@ -320,6 +408,21 @@ def test_damage_is_one_clear_line(tmp_path, how, message):
         ("bert", {"architectures": ["GalaxyForMaskedLM"]}, "GalaxyForMaskedLM is not one of transformers"),
         ("llada", {"mask_token_id": 5}, "no mask token with the id 5"),
         ("llada", {"mask_token_id": 5000}, "no mask token with the id 5000"),
+        ("sdar", {"mask_token_id": EOS}, r"disagrees with itself about its mask token: it is 97 \(<\|endoftext\|>\) to the model,"),
+        ("sdar", {"mask_token_id": EXTRA}, "disagrees with itself about its mask token"),
+        ("sdar", {"mask_token_id": -1}, "mask_token_id in .*config.json must be a token id, not -1"),
+        ("sdar", {"mask_token_id": True}, "mask_token_id in .* must be a token id, not True"),
+        ("sdar", {"mask_token_id": 1 << 40}, "mask_token_id in .* must be a token id"),
+        ("sdar", {"mask_token_id": [96]}, r"mask_token_id in .* must be a token id, not \[96\]"),
+        ("bert", {"mask_token_id": EOS}, "disagrees with itself about its mask token"),
+        ("sdar", {"eos_token_id": [[1]]}, "config.json does not describe weights of a Qwen3ForCausalLM: .*eos_token_id"),
+        ("sdar", {"eos_token_id": "2"}, "config.json does not describe weights .*eos_token_id"),
+        ("sdar", {"eos_token_id": MASK}, "gives the id 96 to its mask token and to a token that ends a text"),
+        ("sdar", {"block_size": -4}, "block_size in its config.json must be the size of a block, not -4"),
+        ("sdar", {"block_size": "4"}, "block_size in its config.json must be the size of a block"),
+        ("sdar", {"rope_scaling": "linear"}, "config.json does not describe"),
+        ("dream", {"layer_types": 7}, "config.json does not describe"), ("bert", {"architectures": [3]}, "is none that is known"),
+        ("diffusion_gemma", {"text_config": [1]}, "config.json"),
         ("llada", {"alibi": True}, "alibi=True, and only False is known"),
         ("llada", {"block_type": None}, "block_type='sequential', and only 'llama'"),
         ("llada", {"layer_norm_type": "default"}, "only 'rms'"),

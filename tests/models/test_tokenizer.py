@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from tokenizers.pre_tokenizers import ByteLevel
 
-from decoders import UsageError
-from decoders.models.tokenizer import load_tokenizer
+from decoders import Generator, UsageError, get
+from decoders.constraints.base import constraint_of
+from decoders.models.loaded import inner_ids
+from decoders.models.tokenizer import absent, load_tokenizer, tokenizer_in
+from decoders.text.encoding import Encoding
 
 MERGES = ["h e", "l l", "he ll", "hell o", "Ġ w"]
 DREAM = {"<|endoftext|>": 261, "<|beginoftext|>": 262, "<|mask|>": 263}
@@ -94,6 +98,44 @@ def test_what_is_put_after_a_text_is_left_out_because_the_text_goes_on(tmp_path)
     assert tokenizer.encode("a [SEP]") == [2, 0, 3]  # this one was written
     assert tokenizer.encode("a [MASK]") == [2, 0, 4]
     assert tokenizer.encode("") == []
+
+
+def test_a_text_inside_another_begins_with_no_begin_token(tmp_path):
+    """Boundaries of decoders, delimiters and templates of constraints are such texts."""
+    tokenizer, _ = load_tokenizer(words(tmp_path), 4)
+    assert tokenizer.begin == [2]
+    assert tokenizer.inner("a b") == inner_ids(tokenizer, "a b") == [0, 1]
+    assert tokenizer.inner("") == []
+    loaded = replace(Generator("nano").loaded, tokenizer=tokenizer, chat=None)
+    encoding = Encoding(loaded)
+    assert encoding.ids("b [MASK]") == [1, 4]
+    assert encoding.encode("b", 1) == [2, 1]
+    assert get("hybrid:boundary=a").tokenized(encoding.ids).boundary == (0,)
+    (tmp_path / "t.txt").write_text("a {{2}} b")
+    assert constraint_of(f"template:{tmp_path / 't.txt'}").canvas(encoding.ids, " [MASK] ") == [0, 4, 4, 1]
+
+
+def test_a_tokenizer_that_puts_nothing_before_a_text(tmp_path):
+    tokenizer, _ = load_tokenizer(byte_level(tmp_path), 263)
+    assert (tokenizer.begin, tokenizer.inner("hello"), inner_ids(tokenizer, "hello")) == ([], [259], [259])
+
+    class Other:
+        """One of somebody's own, that knows no inner text."""
+
+        def encode(self, text):
+            return [7, *map(ord, text)]
+
+    assert inner_ids(Other(), "ab") == [97, 98]
+
+
+def test_ids_that_no_token_has(tmp_path):
+    """A vocabulary with a hole, and a head that is wider."""
+    core = Tokenizer(models.WordLevel({"a": 0, "b": 3, "[MASK]": 5}, unk_token="a"))
+    core.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text('{"mask_token": "[MASK]"}')
+    assert tokenizer_in(tmp_path).absent(8) == (1, 2, 4, 6, 7)
+    assert absent(str(tmp_path), 8) == (1, 2, 4, 6, 7)
+    assert absent("nobody/has-this", 8) == absent("", 8) == absent("not a name at all /", 8) == absent("x" * 5000, 8) == ()
 
 
 def test_tokens_that_only_the_config_adds(tmp_path):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from decoders import UsageError
+from decoders.files import parsed
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -110,9 +111,9 @@ def lines(path: Path) -> list[dict[str, Any]]:
     another is damaged."""
     out = []
     text = path.read_bytes() if path.exists() else b""
-    for number, line in enumerate(text[: text.rfind(b"\n") + 1].splitlines(), 1):
+    for number, line in enumerate(text.split(b"\n")[:-1], 1):
         try:
-            out.append(dict(json.loads(line)))
+            out.append(dict(parsed(line.decode("utf-8", "surrogatepass"))))
         except (ValueError, TypeError):
             raise UsageError(f"{path}, line {number}, is damaged: it is no JSON object") from None
     return out

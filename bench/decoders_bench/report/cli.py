@@ -47,7 +47,7 @@ def report(
         for where, kind in ((png, "png"), (svg, "svg")):
             written += plots(whole, where, kind) if where else []
     except OSError as e:
-        raise UsageError(f"{e.filename} cannot be written: {e.strerror}") from None
+        raise UsageError(f"{e.filename or 'the report'} cannot be written: {e.strerror}") from None
     for path in written:
         click.echo(f"wrote {path}")
     for line in found.clashes:
@@ -58,5 +58,5 @@ def report(
 
 def write(path: Path, content: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content, encoding="utf-8")
+    path.write_text(content, encoding="utf-8", errors="backslashreplace")  # half a character of a pair may have been decoded
     return path

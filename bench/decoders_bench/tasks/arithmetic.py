@@ -6,10 +6,10 @@ do in the head, so that an answer committed before its written steps is mostly w
 
 from __future__ import annotations
 
-import json
 import re
 from random import Random
 
+from decoders.files import parsed
 from decoders_bench.tasks.base import Grade, Problem, Task
 from decoders_bench.tasks.words import CAPITALS, GAIN, LETTERS, LOSE, NAMES, THINGS
 
@@ -57,7 +57,7 @@ def agrees(work: str, final: str) -> bool:
     """Every written step is right, starts from the result before it, and the last one is the final answer."""
     value: int | None = None
     for line in work.split(" ;"):
-        m = re.fullmatch(r" (\d+) ([-+*/]) (\d+) = (\d+)", line)
+        m = re.fullmatch(r" ([0-9]{1,18}) ([-+*/]) ([0-9]{1,18}) = ([0-9]{1,18})", line)
         if not m or (value is not None and int(m[1]) != value) or (m[2] == "/" and int(m[3]) == 0):
             return False
         value = int(m[4])
@@ -130,7 +130,7 @@ class AnswerFirst(Task):
     def grade(self, problem: Problem, text: str) -> Grade:
         final = written(problem["start"], problem["steps"])[1]
         try:
-            said = json.loads(text)
+            said = parsed(text)
             answer, work = said["answer"], said["work"]
         except (ValueError, TypeError, KeyError):
             return Grade(False, False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from random import Random
 
+from decoders.files import parsed
 from decoders_bench.tasks.base import Grade, Problem, Task
 from decoders_bench.tasks.words import CAPITALS, CITIES, JOBS, NAMES
 
@@ -37,6 +38,6 @@ class Extract(Task):
 
     def grade(self, problem: Problem, text: str) -> Grade:
         try:
-            return Grade(json.loads(text) == problem)
+            return Grade(parsed(text) == problem)
         except ValueError:
             return Grade(False)

@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import ast
 import builtins
-import json
 import re
 from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
-from decimal import Decimal, InvalidOperation
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar
 
 from decoders import UsageError
+from decoders.files import expanded, json_lines, parsed
 from decoders_bench.tasks.base import Gradable, Grade, Item, Problem, Split
+from decoders_bench.tasks.mathematics import marked, normal, number, stated
 from decoders_bench.tasks.sandbox import passes
-
-NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?|-?\.\d+")
 
 
 class FileTask(Gradable):
@@ -39,23 +36,17 @@ class FileTask(Gradable):
     canvas: ClassVar[int]
 
     def __init__(self, path: Path) -> None:
-        self.path = path.expanduser()
+        self.path = expanded(path)
         self.name = f"{self.format}:{path.stem}"
         self.templates = len(self.words)
         self.length = {"all": self.canvas}
-        self.problems = [self.read(line, number) for number, line in enumerate(self.lines(), 1) if line.strip()]
+        self.problems = [self.read(line, number) for number, line in json_lines(self.path)]
 
-    def lines(self) -> list[str]:
+    def read(self, line: bytes, number: int) -> Problem:
         try:
-            return self.path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as e:
-            raise UsageError(f"{self.path} cannot be read: {e.strerror if isinstance(e, OSError) else 'it is not UTF-8'}") from None
-
-    def read(self, line: str, number: int) -> Problem:
-        try:
-            problem = json.loads(line)
-        except ValueError:
-            raise UsageError(f"{self.path}, line {number}, is no JSON") from None
+            problem = parsed(line)
+        except ValueError as e:
+            raise UsageError(f"{self.path}, line {number}, is no JSON: {e}") from None
         missing = [k for k in self.keys if k not in problem] if isinstance(problem, dict) else ["fields"]
         if missing:
             raise UsageError(f"{self.path}, line {number}, has no {missing[0]!r}, which {self.format} has")
@@ -82,28 +73,6 @@ def shown(value: Any) -> str:
     return "\n".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def boxed(text: str) -> str | None:
-    """What stands in the last `\\boxed{...}`, braces matched."""
-    begin = text.rfind("\\boxed{")
-    if begin < 0:
-        return None
-    depth, start = 0, begin + len("\\boxed{")
-    for i in range(start - 1, len(text)):
-        depth += (text[i] == "{") - (text[i] == "}")
-        if depth == 0:
-            return text[start:i]
-    return None
-
-
-def marked(text: str) -> str | None:
-    """The answer where the text says that it is one: in a box, behind `####`, or behind `answer is`."""
-    found = boxed(text)
-    if found is not None:
-        return found
-    said = re.findall(r"(?:####|answer is:?)[ \t]*([^\n]*)", text, re.IGNORECASE)
-    return said[-1].strip() if said else None
-
-
 class GSM8K(FileTask):
     """Word problems (Cobbe et al. 2021, 2110.14168): `{"question", "answer"}`, the answer's last line `#### 18`. The number that is
     marked as the answer, or the last one, has to be equal."""
@@ -121,19 +90,11 @@ class GSM8K(FileTask):
         return str(problem["answer"]).rpartition("####")[2].strip()
 
     def said(self, text: str) -> str | None:
-        found = NUMBER.findall(marked(text) or "") or NUMBER.findall(text)[-1:]
-        return found[0] if found else None
+        return stated(text)
 
     def grade(self, problem: Problem, text: str) -> Grade:
         wanted = number(self.right(problem))
         return Grade(wanted is not None and number(self.said(text)) == wanted)
-
-
-def number(text: str | None) -> Decimal | None:
-    try:
-        return Decimal((text or "").replace(",", ""))
-    except InvalidOperation:
-        return None
 
 
 class Math500(FileTask):
@@ -157,29 +118,6 @@ class Math500(FileTask):
     def grade(self, problem: Problem, text: str) -> Grade:
         said = self.said(text)
         return Grade(said is not None and normal(said) == normal(self.right(problem)))
-
-
-def normal(latex: str) -> str:
-    """An answer without what does not change it: spacing, `$`, units in `\\text`, the size of brackets and fractions, a name in front of
-    `=`, the full stop at the end; a number or a fraction of whole numbers in lowest terms."""
-    s = latex.strip().rstrip(".")
-    s = re.sub(r"\\text\{\s*(?:and|or)\s*\}", ",", s)
-    s = re.sub(r"\\(?:left|right|displaystyle|,|!|;|:|quad|qquad)(?![a-zA-Z])|\\ |\$|\s|\^\{?\\circ\}?|\\%|%", "", s)
-    s = re.sub(r"(?<=.)\\(?:text|mbox|mathrm)\{[^{}]*\}$", "", s)
-    s = re.sub(r"\\(?:text|mbox|mathrm|textbf)\{([^{}]*)\}", r"\1", s)
-    s = re.sub(r"\\[dt]frac", r"\\frac", s)
-    s = re.sub(r"\\frac(\d)(\d)", r"\\frac{\1}{\2}", s)
-    s = re.sub(r"^[a-zA-Z]=", "", s)
-    whole = re.fullmatch(r"-?\d{1,3}(?:,\d{3})+", s)
-    s = s.replace(",", "") if whole else s
-    ratio = re.fullmatch(r"(-?)(?:\\frac\{(-?\d+)\}\{(\d+)\}|(\d+)/(\d+))", s)
-    try:
-        if ratio:
-            top, under = ratio[2] or ratio[4], ratio[3] or ratio[5]
-            return str(Fraction(int(top), int(under)) * (-1 if ratio[1] else 1))
-        return str(Fraction(s))
-    except (ValueError, ZeroDivisionError):
-        return s
 
 
 def block(text: str) -> str:
@@ -257,7 +195,7 @@ class MBPP(Code):
         'Write a Python program.\n"""\n{task}\n\n{test_list}\n"""\n',
     )
 
-    def read(self, line: str, number: int) -> Problem:
+    def read(self, line: bytes, number: int) -> Problem:
         problem = super().read(line, number)
         said = problem.get("text", problem.get("prompt"))
         if said is None:

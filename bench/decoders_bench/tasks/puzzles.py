@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from random import Random
 
 from decoders_bench.tasks.base import Grade, Problem, Task
@@ -59,7 +60,7 @@ class Sudoku(Task):
     def grade(self, problem: Problem, text: str) -> Grade:
         given = problem["given"]
         words = text.split()
-        if not all(w.isdecimal() for w in words):
+        if not all(re.fullmatch("[0-9]{1,2}", w) for w in words):
             return Grade(False)
         cells = [int(w) for w in words]
         box = BOX["easy" if len(given) == 16 else "hard"]

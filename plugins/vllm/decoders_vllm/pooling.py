@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from decoders.core import Canvas, Forward, Plan, Pred, SessionSpec, UsageError, option
+from decoders.files import expanded
 from decoders.models.adapter import compact
 from decoders.models.checkpoint import check_weights, forbidden, mask_of, native_class, stops_of
 from decoders.models.families import Family, family_of
@@ -59,7 +60,7 @@ class Pooled(Source):
             from vllm.platforms import current_platform
         except ImportError as e:
             raise UsageError(f"a model vllm:PATH needs vLLM in this environment: {e}") from None
-        directory = Path(self.path).expanduser()
+        directory = expanded(self.path)
         config = read_json(directory / "config.json")
         family = poolable(config, directory)
         check_weights(directory)
