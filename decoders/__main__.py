@@ -1,20 +1,8 @@
-"""The installed command, and `python -m decoders`: an interrupt is obeyed from here on, before anything large is imported."""
+"""`python -m decoders`."""
 
 from __future__ import annotations
 
-from decoders.cli.interrupts import Interrupts
-
-
-def run() -> None:
-    interrupts = Interrupts()
-    from decoders.cli.app import main
-
-    interrupts.working = True
-    try:
-        main()
-    finally:
-        interrupts.working = False
-
+from decoders.cli.run import run
 
 if __name__ == "__main__":
     run()

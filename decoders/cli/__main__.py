@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from decoders.__main__ import run
+from decoders.cli.run import run
 
 run()
