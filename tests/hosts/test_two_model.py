@@ -594,7 +594,7 @@ def test_a_prompt_beyond_the_local_model_takes_no_other_with_it(raw):
         (lambda d: (d / "config.json").unlink(), "no config.json"),
         (lambda d: (d / "tokenizer.json").write_text("{"), "tokenizer.json cannot be read"),
         (lambda d: (d / "model.safetensors").unlink(), "no model.safetensors"),
-        (lambda d: (d / "model.safetensors").write_bytes(b"x"), "no causal language model that transformers can load"),
+        (lambda d: (d / "model.safetensors").write_bytes(b"x"), "it is no file of safetensors, or not a whole one"),
         (lambda d: write_json(d / "config.json", {"model_type": "bert", "auto_map": {"AutoConfig": "evil.E"}}), "lacks [0-9]+ weights"),
         (lambda d: write_json(d / "config.json", {"model_type": "t5"}), "no causal language model|cannot be read"),
     ],

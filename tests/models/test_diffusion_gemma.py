@@ -71,16 +71,15 @@ def model(tiny, monkeypatch):
 class Patient(Decoder):
     """Commits nothing until the last of a window's steps, then everything."""
 
-    steps: int = 3
+    waits: int = 3
 
     def step(self, s, p):
-        return s.commit(s.open & (s.step == self.steps - 1)[:, None], *p.best())
+        return s.commit(s.open & (s.step == self.waits - 1)[:, None], *p.best())
 
 
 @dataclass(frozen=True)
 class Keep(Decoder):
     """Commits the noise that it finds, so that a text never changes."""
-
 
     def step(self, s, p):
         return s.commit(s.open, s.tokens, p.best()[1])
@@ -142,7 +141,7 @@ def test_as_loaded_in_single_precision(tiny):
 def test_conditioning_matters_and_starts_anew_with_each_canvas(model):
     found = []
     decode(
-        DiffusionGemmaModel(model), Patient(steps=2), PROMPTS[:1], length=2 * CANVAS, windows=Blocks(CANVAS),
+        DiffusionGemmaModel(model), Patient(waits=2), PROMPTS[:1], length=2 * CANVAS, windows=Blocks(CANVAS),
         watch=lambda f, p, c: found.append((f.entered.item(), f.tokens.clone(), p.logits)),
     )
     assert [entered for entered, _, _ in found] == [True, False, True, False]
@@ -156,7 +155,7 @@ def test_denoising_steps_are_those_of_generate(model, monkeypatch):
     taken out, on which it would also condition."""
     prompt, steps, ours = PROMPTS[0], 3, []
     rows = decode(
-        DiffusionGemmaModel(model), Patient(steps=steps), [prompt], length=2 * CANVAS, windows=Blocks(CANVAS),
+        DiffusionGemmaModel(model), Patient(waits=steps), [prompt], length=2 * CANVAS, windows=Blocks(CANVAS),
         watch=lambda f, p, c: ours.append((f.tokens.gather(1, f.at), p.logits)),
     )
     theirs = []
@@ -195,7 +194,7 @@ def test_every_cache_comes_to_the_exact_rule(model, cache):
 
 def test_the_context_is_encoded_once(model):
     """The prompt and every finished canvas but the last one, besides the canvas of each forward."""
-    decoder = Patient(steps=3)
+    decoder = Patient(waits=3)
     rows = decode(DiffusionGemmaModel(model), decoder, PROMPTS, length=13, windows=Blocks(CANVAS))
     for row, prompt in zip(rows, PROMPTS, strict=True):
         assert row.positions_computed == len(prompt) + 2 * CANVAS + decoder.steps * 13
@@ -209,7 +208,7 @@ def test_operations_are_counted(model):
     prompt, length = [*PROMPTS[0], 3], CANVAS  # as many as forwards are padded to, two windows
     with counter:
         row = decode(
-            DiffusionGemmaModel(model), Patient(steps=2), [prompt], length=length, windows=Blocks(CANVAS),
+            DiffusionGemmaModel(model), Patient(waits=2), [prompt], length=length, windows=Blocks(CANVAS),
             watch=lambda f, p, c: found.append(p.cost),
         )[0]
     model.set_attn_implementation("sdpa")

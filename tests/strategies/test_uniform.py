@@ -10,6 +10,7 @@ import torch
 from transformers.models.diffusion_gemma import generation_diffusion_gemma as generation
 
 from decoders import Blocks, decode, get
+from decoders.core import asks
 from decoders.models.diffusion_gemma import DiffusionGemmaModel
 from decoders.strategies.uniform import Gemma, UniformDDIM
 from decoders.testing.toy import ToyModel
@@ -37,6 +38,8 @@ def test_gemma_is_transformers_generate_for_the_same_draws(model, monkeypatch, c
     """Over two canvases: its own sampler, temperature and stop, given our noise and our samples; the same tokens and forwards."""
     prompt, steps = PROMPTS[0], 6 if nfe else 30
     decoder = Recorded(block_steps=steps, bound=bound, t_max=t_max, t_min=t_min, confidence=confidence, stability=stability)
+    asks(decoder, block_causal=True)  # which takes a step, and that is recorded too
+    decoder.drawn.clear()
     shown = []
     row = decode(
         DiffusionGemmaModel(model), decoder, [prompt], length=2 * CANVAS, windows=Blocks(CANVAS), seed=4,

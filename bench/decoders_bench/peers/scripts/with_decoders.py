@@ -14,6 +14,7 @@ from torch import Tensor
 
 import decoders
 from decoders import Blocks, Forward, Pred, State, get, get_cache
+from decoders.core import asks
 from decoders.core.canvas import Canvas
 from decoders.models.diffusion_gemma import DiffusionGemmaModel
 from decoders.strategies.uniform import Gemma
@@ -37,9 +38,7 @@ class Recorded(Gemma):
     drawn: list[Tensor] = field(default_factory=list, compare=False)
 
     def step(self, s: State, p: Pred) -> State:
-        drawn = p.cooled(self.temperature(s.step)).draw(s)[0]
-        if not drawn.is_meta:  # a step is also tried without data, to see what it asks
-            self.drawn.append(drawn)
+        self.drawn.append(p.cooled(self.temperature(s.step)).draw(s)[0])
         return super().step(s, p)
 
 
@@ -54,6 +53,8 @@ def canvases(job: Job) -> Decode:
 
     def record(prompt: list[int], draws: Any) -> tuple[list[int], int, dict[str, list[list[int]]]]:
         recorded = Recorded(**vars(decoder))
+        asks(recorded, block_causal=True)  # which takes a step, and that is recorded too
+        recorded.drawn.clear()
         shown: list[tuple[bool, Tensor]] = []
 
         def watch(f: Forward, p: Pred, c: Canvas) -> None:
