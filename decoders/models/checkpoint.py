@@ -189,7 +189,7 @@ def load_weights(
             f"{directory} is a checkpoint of the family {family.name}, which only its own code can run; "
             "to run that code say trust_remote_code=true"
         )
-    from transformers import GenerationConfig
+    from transformers import GenerationConfig, GenerationMixin
 
     place = dict(place)
     device = place.pop("device", None)
@@ -203,11 +203,13 @@ def load_weights(
         except Exception as e:  # transformers checks configs with exceptions of several kinds
             cause = str(e).strip().splitlines()[-1].strip()
             raise UsageError(f"{directory / 'config.json'} does not describe weights of a {cls.__name__}: {cause}") from e
+        # which would be looked for in config.json, and nobody reads it
+        unread = {"generation_config": GenerationConfig()} if issubclass(cls, GenerationMixin) else {}
         try:
             model, info = cls.from_pretrained(
                 directory, config=native, key_mapping=dict(family.renames) or None, local_files_only=True, use_safetensors=True,
                 trust_remote_code=False, output_loading_info=True, ignore_mismatched_sizes=True,
-                generation_config=GenerationConfig(), **place,  # which would be looked for in config.json, and nobody reads it
+                **unread, **place,
             )
         except Exception as e:  # whatever is wrong with a file, it is the file that has to be mended
             raise UsageError(f"the weights in {directory} cannot be read: {line(e)}") from e
