@@ -46,4 +46,6 @@ def temperature_of(decoder: Decoder) -> float:
     """At which temperature a decoder samples; 0 for one that does not, or does not say."""
     own = getattr(decoder, "temperature", None)
     inner = getattr(decoder, "base", None)
-    return float(own) if own is not None else temperature_of(inner) if isinstance(inner, Decoder) else 0.0
+    if isinstance(own, int | float):  # `gemma` has a temperature of each step, which it sees to itself
+        return float(own)
+    return temperature_of(inner) if isinstance(inner, Decoder) else 0.0
