@@ -49,6 +49,10 @@ class Constrained(Around):
     most: int
     """Positions of the longest row, behind its prompt."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.reach  # a compiled step cannot work it out
+
     @cached_property
     def reach(self) -> Tensor:
         """(most + 1, S) bool: from where an accepting state can be reached by exactly so many tokens."""

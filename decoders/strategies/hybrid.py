@@ -96,6 +96,8 @@ class Hybrid(Decoder):
         object.__setattr__(self, "phases", ("reasoning", *(self.answer.phases or ("answer",))))
         object.__setattr__(self, "needs_blocks", self.needs_blocks or self.mode == "block")
         check_boundary("Hybrid", self.boundary)
+        if not isinstance(self.boundary, str):
+            _ = self.end  # a compiled step cannot make one
 
     @classmethod
     def respelled(cls, name: str, given: dict[str, str]) -> tuple[str, dict[str, str]]:

@@ -32,6 +32,14 @@ class Acceptance(Part):
         raise NotImplementedError
 
 
+def rejection(s: State, ratio: Tensor, u: Tensor) -> Verdict:
+    """Speculative sampling: the first draft of the first run whose number `u` is not below its ratio is rejected, and those before it stand."""
+    span = first_run(s.open)
+    failed = span & ~(u < ratio)
+    accepted, rejected = span & until_first(failed), leftmost(failed)
+    return Verdict(accepted | rejected, rejected, ACCEPTED * accepted + RESAMPLED * rejected)
+
+
 @dataclass(frozen=True)
 class Speculative(Acceptance):
     """A draft x stands with probability min(1, q(x) / p(x)); the first that does not is drawn anew. Leviathan et al. 2023, 2211.17192."""
@@ -39,10 +47,7 @@ class Speculative(Acceptance):
     name: ClassVar[str] = "speculative"
 
     def __call__(self, s: State, draft: Draft, ratio: Tensor, u: Tensor) -> Verdict:
-        span = first_run(s.open)
-        failed = span & ~(u < ratio)
-        accepted, rejected = span & until_first(failed), leftmost(failed)
-        return Verdict(accepted | rejected, rejected, ACCEPTED * accepted + RESAMPLED * rejected)
+        return rejection(s, ratio, u)
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class Lenient(Acceptance):
 
     def __call__(self, s: State, draft: Draft, ratio: Tensor, u: Tensor) -> Verdict:
         ratio = ratio.clamp(max=1) ** self.temper
-        taken, rejected, how = Speculative()(s, draft, ratio, u)
+        taken, rejected, how = rejection(s, ratio, u)
         if not self.resample:
             rejected, how = torch.zeros_like(rejected), ACCEPTED * taken
         if self.ratio is not None:

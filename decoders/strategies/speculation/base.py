@@ -77,6 +77,10 @@ class Joint(Base):
     tau_edit: float = option(0.9, "confidence above which another token replaces a decided one; above 1: no editing", min=0)
     max_post: int = option(16, "drafts of a block with nothing open, at most", min=0)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.rule  # a compiled step cannot make one
+
     @cached_property
     def rule(self) -> LLaDA2:
         return LLaDA2(tau_edit=self.tau_edit, max_post=self.max_post)
