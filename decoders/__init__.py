@@ -1,14 +1,16 @@
 """Interchangeable decoding strategies for diffusion language models.
 
-A strategy is a `Decoder`; `get` makes one from a spec string, `decode` runs it on any `Model`. Importing this package imports
-nothing: what is asked for is imported then, with torch and nothing heavier, but for `generate`, which needs transformers.
+A strategy is a `Decoder`; `get` makes one from a spec string, `decode` runs it on any `Model`. Importing this package
+imports nothing: what is asked for is imported then, with torch and nothing heavier, but for `generate`, which needs
+transformers.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 
-TYPE_CHECKING = False  # as type checkers read it, without importing typing: the command listens for interrupts as early as it can
+# as type checkers read it, without importing typing: the command listens for interrupts as early as it can
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
@@ -85,8 +87,9 @@ __all__ = [
 ]
 
 PLACES = {
-    "Generation": "decoders.text.records", "Generator": "decoders.generator", "generate": "decoders.hf", "get": "decoders.registry",
-    "get_cache": "decoders.registry", "load": "decoders.models.source", "spec_of": "decoders.registry",
+    "Generation": "decoders.text.records", "Generator": "decoders.generator", "generate": "decoders.hf",
+    "get": "decoders.registry", "get_cache": "decoders.registry", "load": "decoders.models.source",
+    "spec_of": "decoders.registry",
 }
 """Where a name is from that is not from `decoders.core`."""
 ELSEWHERE = {"load": "load_model"}

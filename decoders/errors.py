@@ -8,8 +8,8 @@ from typing import ClassVar
 
 
 class UsageError(ValueError):
-    """A mistake of the caller's: an unknown name, a value out of range, an impossible combination. The command line prints
-    the message as it is and exits with `exit_code`."""
+    """A mistake of the caller's: an unknown name, a value out of range, an impossible combination. The command line
+    prints the message as it is and exits with `exit_code`."""
 
     exit_code: ClassVar[int] = 2
 
@@ -21,7 +21,8 @@ class NonFiniteError(UsageError):
 
     def __init__(self, forward: int, where: str = "") -> None:
         super().__init__(
-            f"{where}the logits of the model are not finite (NaN or infinity) in forward {forward}: its weights are damaged, or they "
+            f"{where}the logits of the model are not finite (NaN or infinity) in forward {forward}: its weights are "
+            "damaged, or they "
             "overflow in this dtype"
         )
 

@@ -1,4 +1,5 @@
-"""Files of text as they lie on people's disks: UTF-8, perhaps behind a byte order mark, and JSON as the standard has it."""
+"""Files of text as they lie on people's disks: UTF-8, perhaps behind a byte order mark, and JSON as the standard has
+it."""
 
 from __future__ import annotations
 
@@ -45,8 +46,8 @@ def is_directory(path: Path) -> bool:
 
 
 def json_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file that are not blank, each with its number from 1 on. A line ends at a line feed and nowhere else: JSON may
-    hold all other characters that Unicode ends lines with. Raises `UsageError`."""
+    """The lines of a file that are not blank, each with its number from 1 on. A line ends at a line feed and nowhere
+    else: JSON may hold all other characters that Unicode ends lines with. Raises `UsageError`."""
     try:
         content = path.read_bytes()
     except (OSError, ValueError) as e:
@@ -55,8 +56,8 @@ def json_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def parsed(text: str | bytes) -> Any:
-    """What a JSON text says. Raises `ValueError`, in one line, for what is none: also for numbers that are not finite, which Python
-    would read and write and nothing else could."""
+    """What a JSON text says. Raises `ValueError`, in one line, for what is none: also for numbers that are not finite,
+    which Python would read and write and nothing else could."""
     try:
         text = text.decode("utf-8") if isinstance(text, bytes) else text
     except UnicodeDecodeError as e:
@@ -64,7 +65,9 @@ def parsed(text: str | bytes) -> Any:
     try:
         return json.loads(text, parse_constant=refused, parse_float=finite)
     except json.JSONDecodeError as e:
-        raise ValueError(f"not JSON: {e.msg} at column {e.colno}" + (f" of line {e.lineno}" if e.lineno > 1 else "")) from None
+        raise ValueError(
+            f"not JSON: {e.msg} at column {e.colno}" + (f" of line {e.lineno}" if e.lineno > 1 else "")
+        ) from None
     except RecursionError:
         raise ValueError("not JSON that can be read: it is nested too deeply") from None
 

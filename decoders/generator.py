@@ -53,8 +53,8 @@ class Generator:
 
     def __init__(
         self, model: str | Loaded = "nano", decoder: str | Decoder = "threshold", cache: str | Cache | None = None, *,
-        guidance: float = 0.0, chat: bool | None = None, constraint: str | Constraint | None = None, graph: bool | Graph = False,
-        poll: int = 1, compile: bool = False, **options: Any,
+        guidance: float = 0.0, chat: bool | None = None, constraint: str | Constraint | None = None,
+        graph: bool | Graph = False, poll: int = 1, compile: bool = False, **options: Any,
     ) -> None:
         chosen = settings(decoder, cache, guidance)
         self.decoder, self.decoder_spec = chosen.decoder, chosen.decoder_spec

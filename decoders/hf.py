@@ -1,7 +1,9 @@
-"""`decoders.generate`: a way of generating for transformers, `model.generate(input_ids, custom_generate=decoders.generate, ...)`.
+"""`decoders.generate`: a way of generating for transformers, `model.generate(input_ids,
+custom_generate=decoders.generate, ...)`.
 
-transformers prepares the generation config, the logits processors and the stopping criteria, and hands them to `generate` below.
-What a canvas that is filled in any order can honour of them is honoured, and the rest is refused by name.
+transformers prepares the generation config, the logits processors and the stopping criteria, and hands them to
+`generate` below. What a canvas that is filled in any order can honour of them is honoured, and the rest is refused by
+name.
 """
 
 from __future__ import annotations
@@ -50,73 +52,91 @@ class GenerateOutput(ModelOutput):
 
 def generate(
     model: PreTrainedModel, input_ids: Tensor, logits_processor: LogitsProcessorList | None = None,
-    stopping_criteria: StoppingCriteriaList | None = None, generation_config: GenerationConfig | None = None, synced_gpus: bool = False,
-    streamer: BaseStreamer | None = None, *, decoder: str | Decoder = "threshold", cache: str | Cache | None = None,
-    block: int | None = None, mask_id: int | None = None, shifted: bool | None = None, attention: Attention | None = None,
-    guidance: float = 0.0, rules: Sequence[Rule] = (), seed: int | Sequence[int] | None = None, max_steps: int | None = None,
+    stopping_criteria: StoppingCriteriaList | None = None, generation_config: GenerationConfig | None = None,
+    synced_gpus: bool = False, streamer: BaseStreamer | None = None, *, decoder: str | Decoder = "threshold",
+    cache: str | Cache | None = None, block: int | None = None, mask_id: int | None = None, shifted: bool | None = None,
+    attention: Attention | None = None, guidance: float = 0.0, rules: Sequence[Rule] = (),
+    seed: int | Sequence[int] | None = None, max_steps: int | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None, **model_kwargs: Any,
 ) -> Tensor | GenerateOutput:
-    """Decode by one of this package's strategies; to be given to `model.generate` as `custom_generate`, with these arguments there.
+    """Decode by one of this package's strategies; to be given to `model.generate` as `custom_generate`, with these
+    arguments there.
 
-    `decoder`, `cache`: spec strings or objects; without a cache it is `none` where `use_cache=False`, else the decoder preset's, else
-    `exact`. `mask_id`, `shifted` (the output i predicts position i + 1) and `attention` (`bidirectional` or `block`) say what the
-    model was trained for; a known family has them from its config, and any other model needs `mask_id`. `block`: size of the
-    windows. `guidance` is the scale of classifier-free guidance. `rules` change predictions before the strategy reads them. `seed`
-    is every row's, or gives each its own; the copies that `num_return_sequences` makes of a row count up from it. None draws from
-    torch's global generator. `max_steps` forwards end a row. The model is in evaluation mode meanwhile.
+    `decoder`, `cache`: spec strings or objects; without a cache it is `none` where `use_cache=False`, else the decoder
+    preset's, else `exact`. `mask_id`, `shifted` (the output i predicts position i + 1) and `attention` (`bidirectional`
+    or `block`) say what the model was trained for; a known family has them from its config, and any other model needs
+    `mask_id`. `block`: size of the windows. `guidance` is the scale of classifier-free guidance. `rules` change
+    predictions before the strategy reads them. `seed` is every row's, or gives each its own; the copies that
+    `num_return_sequences` makes of a row count up from it. None draws from torch's global generator. `max_steps`
+    forwards end a row. The model is in evaluation mode meanwhile.
 
-    Honoured of transformers' own arguments: `attention_mask` (what is padding is taken out, so that a row is what it would be
-    alone), `max_new_tokens`, `max_length`, `eos_token_id`, `pad_token_id`, `do_sample` with `temperature`, `top_k`, `top_p`, `min_p` and
-    its like where the decoder has a temperature (what the decoder's spec says wins), `suppress_tokens`, `bad_words_ids` and
-    `sequence_bias` of single tokens, `min_new_tokens`, `num_return_sequences`, `stopping_criteria` (asked about each settled token in
-    turn, with no scores), `stop_strings` with their `tokenizer`, `streamer` (for one row; gets tokens when nothing left of them is open),
-    `return_dict_in_generate`. The mask token is never generated, nor are ids that the tokenizer lacks: the one that is given, else the
-    one that lies where the model was loaded from. Raises `UsageError` for anything else that is asked for, and for what cannot be
-    decoded.
+    Honoured of transformers' own arguments: `attention_mask` (what is padding is taken out, so that a row is what it
+    would be alone), `max_new_tokens`, `max_length`, `eos_token_id`, `pad_token_id`, `do_sample` with `temperature`,
+    `top_k`, `top_p`, `min_p` and its like where the decoder has a temperature (what the decoder's spec says wins),
+    `suppress_tokens`, `bad_words_ids` and `sequence_bias` of single tokens, `min_new_tokens`, `num_return_sequences`,
+    `stopping_criteria` (asked about each settled token in turn, with no scores), `stop_strings` with their `tokenizer`,
+    `streamer` (for one row; gets tokens when nothing left of them is open), `return_dict_in_generate`. The mask token
+    is never generated, nor are ids that the tokenizer lacks: the one that is given, else the one that lies where the
+    model was loaded from. Raises `UsageError` for anything else that is asked for, and for what cannot be decoded.
     """
-    if generation_config is None:
-        raise UsageError("decoders.generate is for model.generate(..., custom_generate=decoders.generate), and cannot be called alone")
+    generation_config = present(generation_config)
     caller = handed_to_transformers()
     streamer = streamer or caller.get("streamer")
-    length, stop_ids, criteria = ends(stopping_criteria or StoppingCriteriaList(), generation_config, input_ids.shape[1])
+    if streamer and len(input_ids) > 1:
+        raise UsageError(f"a streamer shows one row, and here are {len(input_ids)}")
+    criteria = stopping_criteria or StoppingCriteriaList()
+    length, stop_ids, criteria = ends(criteria, generation_config, input_ids.shape[1])
     with modes_kept(model):
         adapted, window = adapt(model, mask_id, shifted, attention, block, stop_ids)
         refuse(generation_config, caller, synced_gpus, model_kwargs)
-        if streamer and len(input_ids) > 1:
-            raise UsageError(f"a streamer shows one row, and here are {len(input_ids)}")
         prompts = unpadded(input_ids, model_kwargs)
-        unstored = "none" if generation_config.use_cache is False else None
-        chosen = settings(decoder, cache or unstored, guidance)
-        processors = logits_processor or LogitsProcessorList()
+        chosen = settings(decoder, cache or ("none" if generation_config.use_cache is False else None), guidance)
+        processors, sampling = logits_processor or LogitsProcessorList(), bool(generation_config.do_sample)
         lengths = torch.tensor([len(p) for p in prompts], device=adapted.device)
-        strategy, sampling = sampled(
-            decoder, chosen.decoder, processors, bool(generation_config.do_sample), lengths, input_ids.shape[1]
-        )
-        if wants(strategy):
-            raise UsageError("this decoder asks for a reasoner, which hands over text, and here are token ids; use decoders.Generator")
-        if tokenizer is not None:
-            strategy = strategy.tokenized(lambda text: list(tokenizer.encode(text, add_special_tokens=False)))
+        strategy, own = sampled(decoder, chosen.decoder, processors, sampling, lengths, input_ids.shape[1])
+        strategy = with_ids(strategy, tokenizer)
         never = textless(adapted, model.name_or_path or "", tokenizer, said=mask_id is not None)
         halt = Halt(input_ids, criteria)
         feed = Feed(streamer, halt) if streamer else None
         rows = replace(chosen, decoder=strategy).on(adapted, never, window).decode(
-            prompts, length=length, rules=[*sampling, *rules], stop=bool(adapted.stop_ids),
+            prompts, length=length, rules=[*own, *rules], stop=bool(adapted.stop_ids),
             seeds=seeds(seed, len(prompts), generation_config.num_return_sequences or 1), max_steps=max_steps,
             halt=halt if criteria else None, on_event=feed,
         )
-    made = [text(row, len(p), b, halt, adapted.stop_ids) for b, (row, p) in enumerate(zip(all_finite(rows), prompts, strict=True))]
+    ended = enumerate(zip(all_finite(rows), prompts, strict=True))
+    made = [text(row, len(p), b, halt, adapted.stop_ids) for b, (row, p) in ended]
     sequences = padded(input_ids, made, generation_config.pad_token_id, adapted.stop_ids)
     if feed:
         feed.end(made[0])
-    if generation_config.return_dict_in_generate:
-        return described(sequences, rows, made, halt, adapted.stop_ids)
-    return sequences
+    as_dict = generation_config.return_dict_in_generate
+    return described(sequences, rows, made, halt, adapted.stop_ids) if as_dict else sequences
+
+
+def present(config: GenerationConfig | None) -> GenerationConfig:
+    """The generation config that transformers hands over. Raises `UsageError` where it has not called."""
+    if config is None:
+        raise UsageError(
+            "decoders.generate is for model.generate(..., custom_generate=decoders.generate), and cannot be called "
+            "alone"
+        )
+    return config
+
+
+def with_ids(decoder: Decoder, tokenizer: PreTrainedTokenizerBase | None) -> Decoder:
+    """The decoder with the ids of what its options say as text. Raises `UsageError` for one that works on text."""
+    if wants(decoder):
+        raise UsageError(
+            "this decoder asks for a reasoner, which hands over text, and here are token ids; use decoders.Generator"
+        )
+    if tokenizer is None:
+        return decoder
+    return decoder.tokenized(lambda text: list(tokenizer.encode(text, add_special_tokens=False)))
 
 
 class Telling(inspect.Signature):
     """The signature of `generate`. transformers asks for it to find out which arguments are ours, after it has taken
-    `tokenizer` away to pass it to its own functions alone (5.23, `_extract_generation_mode_kwargs`); then it is put back among
-    the arguments, so that transformers can read stop strings with it and hands it on."""
+    `tokenizer` away to pass it to its own functions alone (5.23, `_extract_generation_mode_kwargs`); then it is put
+    back among the arguments, so that transformers can read stop strings with it and hands it on."""
 
     @property
     def parameters(self) -> Any:
@@ -159,8 +179,9 @@ def described(
 
 
 def handed_to_transformers() -> dict[str, Any]:
-    """The arguments of the `generate` of transformers that called. It does not hand `streamer`, `synced_gpus` and `assistant_model`
-    on to a function (5.23, `_extract_generation_mode_kwargs`); not to see them would leave whoever reads the streamer waiting."""
+    """The arguments of the `generate` of transformers that called. It does not hand `streamer`, `synced_gpus` and
+    `assistant_model` on to a function (5.23, `_extract_generation_mode_kwargs`); not to see them would leave whoever
+    reads the streamer waiting."""
     code, frame = inspect.unwrap(GenerationMixin.generate).__code__, inspect.currentframe()
     while frame and frame.f_code is not code:
         frame = frame.f_back
@@ -175,7 +196,9 @@ def refuse(config: GenerationConfig, caller: dict[str, Any], synced_gpus: bool, 
     """Raises `UsageError` for what was asked for and cannot be had."""
     mode = config.get_generation_mode(caller.get("assistant_model"))
     if mode not in (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE):
-        raise UsageError(f"{mode.value.replace('_', ' ')} cannot be honoured: a canvas is decoded one way, by its decoder")
+        raise UsageError(
+            f"{mode.value.replace('_', ' ')} cannot be honoured: a canvas is decoded one way, by its decoder"
+        )
     if synced_gpus or caller.get("synced_gpus"):
         raise UsageError("synced_gpus cannot be honoured: rows on other devices may need more forwards")
     if config.return_dict_in_generate:
@@ -184,10 +207,14 @@ def refuse(config: GenerationConfig, caller: dict[str, Any], synced_gpus: bool, 
                 raise UsageError(f"{name} cannot be honoured: there is no single prediction behind a token")
     past = model_kwargs.pop("past_key_values", None)
     if past is not None and past.get_seq_length():
-        raise UsageError("past_key_values cannot be honoured: keys and values of a canvas are stored in a way of their own")
+        raise UsageError(
+            "past_key_values cannot be honoured: keys and values of a canvas are stored in a way of their own"
+        )
     unknown = sorted(k for k, v in model_kwargs.items() if v is not None and k not in HARMLESS)
     if unknown:
-        raise UsageError(f"{', '.join(unknown)} cannot be honoured: the model gets tokens, positions and a mask of its decoder's")
+        raise UsageError(
+            f"{', '.join(unknown)} cannot be honoured: the model gets tokens, positions and a mask of its decoder's"
+        )
 
 
 def unpadded(input_ids: Tensor, model_kwargs: dict[str, Any]) -> list[list[int]]:
@@ -204,7 +231,9 @@ def unpadded(input_ids: Tensor, model_kwargs: dict[str, Any]) -> list[list[int]]
     return out
 
 
-def ends(criteria: StoppingCriteriaList, config: GenerationConfig, given: int) -> tuple[int, tuple[int, ...], StoppingCriteriaList]:
+def ends(
+    criteria: StoppingCriteriaList, config: GenerationConfig, given: int
+) -> tuple[int, tuple[int, ...], StoppingCriteriaList]:
     """Positions to generate behind `given` ones, stop tokens, and the criteria that are neither."""
     most = [c.max_length for c in criteria if isinstance(c, MaxLengthCriteria)]
     stops = [c.eos_token_id.tolist() for c in criteria if isinstance(c, EosTokenCriteria)]
@@ -214,8 +243,8 @@ def ends(criteria: StoppingCriteriaList, config: GenerationConfig, given: int) -
 
 
 def textless(model: Model, name: str, tokenizer: PreTrainedTokenizerBase | None, said: bool) -> tuple[int, ...]:
-    """The ids that are no text: the mask token, and what the tokenizer lacks, or the one that lies where `name` says. Raises
-    `UsageError` if a tokenizer has another mask token than the model, and nobody `said` which is right."""
+    """The ids that are no text: the mask token, and what the tokenizer lacks, or the one that lies where `name` says.
+    Raises `UsageError` if a tokenizer has another mask token than the model, and nobody `said` which is right."""
     if tokenizer is None:
         missing = absent(name, model.vocab)
     else:
@@ -223,7 +252,8 @@ def textless(model: Model, name: str, tokenizer: PreTrainedTokenizerBase | None,
         missing = tuple(i for i in range(model.vocab) if i not in known)
         if not said and tokenizer.mask_token_id not in (None, model.mask_id):
             raise UsageError(
-                f"the mask token is {model.mask_id} to the model and {tokenizer.mask_token_id} to the tokenizer: say mask_id="
+                f"the mask token is {model.mask_id} to the model and {tokenizer.mask_token_id} to the tokenizer: say "
+                "mask_id="
             )
     return tuple(t for t in (model.mask_id, *missing) if t is not None and t not in model.stop_ids)
 
@@ -292,8 +322,8 @@ def text(row: Row, prompt: int, index: int, halt: Halt, stop_ids: tuple[int, ...
 
 
 def padded(given: Tensor, made: list[list[int]], pad: int | None, stop_ids: tuple[int, ...]) -> Tensor:
-    """(B, S) long: prompts as they were given, what follows them, and padding: the pad token, else the stop token. Raises
-    `UsageError` if some is needed and there is neither."""
+    """(B, S) long: prompts as they were given, what follows them, and padding: the pad token, else the stop token.
+    Raises `UsageError` if some is needed and there is neither."""
     longest = max(map(len, made))
     if pad is None:
         pad = stop_ids[0] if stop_ids else None

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Preset:
-    """Two spec strings under one name. Options written behind the name are the decoder's; another cache can be named beside it."""
+    """Two spec strings under one name. Options written behind the name are the decoder's; another cache can be named
+    beside it."""
 
     decoder: str
     cache: str
@@ -15,7 +16,10 @@ class Preset:
     source: str
 
 
-FAST_DLLM = Preset("threshold", "dual", "Parallel decoding above a confidence, with the dual cache.", "Wu et al. 2025, arXiv 2505.22618")
+FAST_DLLM = Preset(
+    "threshold", "dual", "Parallel decoding above a confidence, with the dual cache.",
+    "Wu et al. 2025, arXiv 2505.22618",
+)
 ENTROPYCACHE = Preset(
     "threshold", "entropycache", "Parallel decoding above a confidence, with the cache that entropy refreshes.",
     "Cheong et al. 2026, arXiv 2603.18489",

@@ -1,4 +1,5 @@
-"""What transformers' logits processors ask for, as a decoder and rules: what can be honoured where no text stands before a token."""
+"""What transformers' logits processors ask for, as a decoder and rules: what can be honoured where no text stands
+before a token."""
 
 from __future__ import annotations
 
@@ -47,9 +48,9 @@ WHY = {
     "NoBadWordsLogitsProcessor": f"of more than one token, {TEXT}",
     **dict.fromkeys(
         (
-            "RepetitionPenaltyLogitsProcessor", "EncoderRepetitionPenaltyLogitsProcessor", "NoRepeatNGramLogitsProcessor",
-            "EncoderNoRepeatNGramLogitsProcessor", "PrefixConstrainedLogitsProcessor", "WatermarkLogitsProcessor",
-            "SynthIDTextWatermarkLogitsProcessor",
+            "RepetitionPenaltyLogitsProcessor", "EncoderRepetitionPenaltyLogitsProcessor",
+            "NoRepeatNGramLogitsProcessor", "EncoderNoRepeatNGramLogitsProcessor", "PrefixConstrainedLogitsProcessor",
+            "WatermarkLogitsProcessor", "SynthIDTextWatermarkLogitsProcessor",
         ),
         TEXT,
     ),
@@ -129,9 +130,14 @@ def ruled(p: LogitsProcessor, lengths: Tensor, padded: int) -> list[Rule]:
         biases = {tokens[0]: float(by) for tokens, by in p.sequence_bias.items()}
         raised = {t: by for t, by in biases.items() if by != -torch.inf}
         never = tuple(t for t in biases if t not in raised)
-        return [*([Suppress(never)] if never else []), *([Biased(tuple(raised), tuple(raised.values()))] if raised else [])]
+        return [
+            *([Suppress(never)] if never else []),
+            *([Biased(tuple(raised), tuple(raised.values()))] if raised else []),
+        ]
     name = type(p).__name__
-    why = WHY.get(name, f"it is not known here, and may be one of those of which {TEXT.replace('it reads', 'one reads')}")
+    why = WHY.get(
+        name, f"it is not known here, and may be one of those of which {TEXT.replace('it reads', 'one reads')}"
+    )
     raise UsageError(f"{name} cannot be honoured: {why}; what needs no text can be written as a rule, rules=[...]")
 
 

@@ -1,8 +1,8 @@
 """One door for built-ins and plugins: entry points, spec strings, and what is known of each plug.
 
-A spec string is `name` or `name:key=value,key=value`; a value that is itself a spec stands in parentheses if it has options of its
-own. A text may stand in double quotes, as JSON writes it, so that it can hold a comma or begin with a space. `module:Class` and
-`module:Class:key=value` work with nothing installed.
+A spec string is `name` or `name:key=value,key=value`; a value that is itself a spec stands in parentheses if it has
+options of its own. A text may stand in double quotes, as JSON writes it, so that it can hold a comma or begin with a
+space. `module:Class` and `module:Class:key=value` work with nothing installed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,20 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points, packages_distributions
 from typing import Any
 
-from decoders.core import SENTENCES, Attested, Cache, Decoder, Option, Part, UsageError, asks, option_named, options, suggest, written
+from decoders.core import (
+    SENTENCES,
+    Attested,
+    Cache,
+    Decoder,
+    Option,
+    Part,
+    UsageError,
+    asks,
+    option_named,
+    options,
+    suggest,
+    written,
+)
 from decoders.errors import OldSpelling
 from decoders.presets import Preset
 from decoders.tree import DISTRIBUTION as DISTRIBUTION
@@ -34,8 +47,8 @@ Kind = str | type[Part]
 
 @cache
 def table(kind: str) -> dict[str, tuple[EntryPoint, ...]]:
-    """Name to entry points of the group `decoders.KIND`; more than one where several distributions own a name. Where our own is not
-    installed, the built-in ones are read from the source tree."""
+    """Name to entry points of the group `decoders.KIND`; more than one where several distributions own a name. Where
+    our own is not installed, the built-in ones are read from the source tree."""
     out: dict[str, dict[tuple[str, str], EntryPoint]] = {}
     for e in (*entry_points(group=f"decoders.{kind}"), *entry_points_of(f"decoders.{kind}")):
         out.setdefault(e.name, {})[owner(e), e.value] = e
@@ -53,7 +66,8 @@ def word(kind: Kind) -> str:
 
 
 def load(kind: Kind, name: str) -> Any:
-    """The object behind a name, or behind `module:Class`. Raises `UsageError` if it is unknown, has two owners or is broken."""
+    """The object behind a name, or behind `module:Class`. Raises `UsageError` if it is unknown, has two owners or is
+    broken."""
     if ":" in name:
         return load_path(word(kind), name)
     if not isinstance(kind, str):
@@ -65,7 +79,9 @@ def load(kind: Kind, name: str) -> Any:
         known = {*table(kind), *(table("presets") if kind == "strategies" else ())}
         raise UsageError(f"unknown {word(kind)} {name!r}{suggest(name, known)}")
     if len(found) > 1:
-        raise UsageError(f"{word(kind)} {name!r} is defined by {' and by '.join(owner(e) for e in found)}; uninstall one of them")
+        raise UsageError(
+            f"{word(kind)} {name!r} is defined by {' and by '.join(owner(e) for e in found)}; uninstall one of them"
+        )
     try:
         return found[0].load()
     except Exception as e:  # whatever a plugin raises on import is its own; name it and go on
@@ -152,7 +168,8 @@ def dataclass_named(kind: Kind, name: str) -> Any:
 
 
 def nested(o: Option, text: str, kind: Kind) -> tuple[Kind, str] | None:
-    """What the text of an option of a plug of that kind names, if it names another plug: the kind of that, and its spec."""
+    """What the text of an option of a plug of that kind names, if it names another plug: the kind of that, and its
+    spec."""
     bare = text.removeprefix("(").removesuffix(")")
     if o.part:
         return o.part, bare
@@ -163,7 +180,8 @@ def nested(o: Option, text: str, kind: Kind) -> tuple[Kind, str] | None:
 
 
 def current(kind: Kind, name: str, given: dict[str, str]) -> tuple[str, dict[str, str]]:
-    """The name and the written options of a plug as they are written now; a warning says how, where the spelling is an older one."""
+    """The name and the written options of a plug as they are written now; a warning says how, where the spelling is an
+    older one."""
     cls = load(kind, name)
     if not (isinstance(cls, type) and issubclass(cls, Decoder)):
         return name, given
@@ -174,7 +192,8 @@ def current(kind: Kind, name: str, given: dict[str, str]) -> tuple[str, dict[str
 
 
 def get(spec: str, **options: Any) -> Decoder:
-    """A strategy: `get("threshold:tau=0.9")` or `get("threshold", tau=0.9)`; of a preset, its decoder. Raises `UsageError`."""
+    """A strategy: `get("threshold:tau=0.9")` or `get("threshold", tau=0.9)`; of a preset, its decoder. Raises
+    `UsageError`."""
     made = make("strategies", unfolded(spec)[0], options)
     if not isinstance(made, Decoder):
         raise UsageError(f"{spec!r} is not a Decoder")
@@ -190,14 +209,16 @@ def get_cache(spec: str, **options: Any) -> Cache:
 
 
 def unfolded(spec: str) -> tuple[str, str | None]:
-    """The specs of the decoder and of the cache that a preset stands for; any other spec as it is, with no cache. Options of a
-    preset are its decoder's. Raises `UsageError`."""
+    """The specs of the decoder and of the cache that a preset stands for; any other spec as it is, with no cache.
+    Options of a preset are its decoder's. Raises `UsageError`."""
     name, given = split("strategies", spec)
     found = table("presets").get(name)
     if not found:
         return spec, None
     if clash := table("strategies").get(name):
-        raise UsageError(f"{name!r} is a preset of {owner(found[0])} and a strategy of {owner(clash[0])}; uninstall one of them")
+        raise UsageError(
+            f"{name!r} is a preset of {owner(found[0])} and a strategy of {owner(clash[0])}; uninstall one of them"
+        )
     preset = load("presets", name)
     if not isinstance(preset, Preset):
         raise UsageError(f"preset {name!r} of {owner(found[0])} is not a Preset")
@@ -211,8 +232,8 @@ def joined(name: str, options: dict[str, str]) -> str:
 
 
 def spec_of(plug: Any, kind: str | None = None) -> str:
-    """The spec string that makes an equal plug: its name and the options that differ from their defaults. `kind`: none is that of a cache
-    for caches and that of a strategy for anything else."""
+    """The spec string that makes an equal plug: its name and the options that differ from their defaults. `kind`: none
+    is that of a cache for caches and that of a strategy for anything else."""
     kind = kind or ("caches" if isinstance(plug, Cache) else "strategies")
     path = f"{type(plug).__module__}:{type(plug).__qualname__}"
     if isinstance(plug, Part):
@@ -248,8 +269,8 @@ SAID = ("needs_store", "needs_blocks", "needs_attention", "revises", "unbiased",
 
 
 def capabilities(kind: str, cls: type) -> tuple[str, ...]:
-    """What there is to know of a plug's needs and ways: of a strategy what it asks, with its default options, on models of both kinds,
-    and what plugs of all kinds say of themselves."""
+    """What there is to know of a plug's needs and ways: of a strategy what it asks, with its default options, on models
+    of both kinds, and what plugs of all kinds say of themselves."""
     said = [name for name in SAID if getattr(cls, name, False)]
     if kind != "strategies":
         return tuple(said)
@@ -258,7 +279,8 @@ def capabilities(kind: str, cls: type) -> tuple[str, ...]:
 
 
 def entries(kind: str) -> list[Entry]:
-    """All plugs of a kind; one that is broken or has two owners is listed with its problem, and the others are unaffected."""
+    """All plugs of a kind; one that is broken or has two owners is listed with its problem, and the others are
+    unaffected."""
     out = []
     for name, found in table(kind).items():
         owners = " and ".join(owner(e) for e in found)

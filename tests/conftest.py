@@ -1,4 +1,5 @@
-"""What many tests stand on: one thread, and a small random transformer. What is imported rather than asked for is in `support`."""
+"""What many tests stand on: one thread, and a small random transformer. What is imported rather than asked for is in
+`support`."""
 
 from __future__ import annotations
 

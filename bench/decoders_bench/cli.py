@@ -27,7 +27,7 @@ def bench() -> None:
 
 
 for command in (
-    areas, cache_time, caches, calibrate_entropycache, constraints, demo, exactness, golden, latency, modes, peers, quality, report,
-    step_time, tasks, train_nano, train_roles, vllm,
+    areas, cache_time, caches, calibrate_entropycache, constraints, demo, exactness, golden, latency, modes, peers,
+    quality, report, step_time, tasks, train_nano, train_roles, vllm,
 ):  # fmt: skip
     bench.add_command(command)

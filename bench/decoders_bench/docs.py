@@ -36,7 +36,9 @@ from decoders_bench.vllm.tables import load_throughput, throughput_table
 
 Rows = TypeVar("Rows")
 RESULTS = Path(__file__).parents[1] / "results"
-VERDICT = "Each against the most right threshold that takes no more forwards, on the same items, by McNemar's test at 5 %:"
+VERDICT = (
+    "Each against the most right threshold that takes no more forwards, on the same items, by McNemar's test at 5 %:"
+)
 
 
 def shown(o: Option) -> str:
@@ -47,7 +49,10 @@ def plug_table(kind: str) -> str:
     """All built-in plugs of a kind: name, options with defaults, what is declared, how well it is attested."""
     own: list[Entry] = [e for e in entries(kind) if e.distribution == DISTRIBUTION and not e.problem]
     rows = [
-        [f"`{e.name}`", e.summary.replace("|", "\\|"), " ".join(map(shown, e.options)), ", ".join(e.capabilities), e.attested or ""]
+        [
+            f"`{e.name}`", e.summary.replace("|", "\\|"), " ".join(map(shown, e.options)), ", ".join(e.capabilities),
+            e.attested or "",
+        ]
         for e in own
     ]
     return markdown(["name", "what it does", "options and defaults", "declares", "attested"], rows)
@@ -61,7 +66,9 @@ def attested_key() -> str:
 
 def part_table() -> str:
     """All parts that options of strategies choose from: whose option it is, name, options with defaults."""
-    choosing = {o.part: o.name for e in entries("strategies") if e.distribution == DISTRIBUTION for o in e.options if o.part}
+    choosing = {
+        o.part: o.name for e in entries("strategies") if e.distribution == DISTRIBUTION for o in e.options if o.part
+    }
     rows = [
         [f"`{option}={name}`", summary_of(part).replace("|", "\\|"), " ".join(map(shown, options(part).values()))]
         for kind, option in choosing.items() for name, part in kind.known().items()
@@ -70,7 +77,8 @@ def part_table() -> str:
 
 
 def quality_section() -> str:
-    """The default grid of `decoders bench quality`: every setting over all tasks, the curves, and what differs beyond chance."""
+    """The default grid of `decoders bench quality`: every setting over all tasks, the curves, and what differs beyond
+    chance."""
     run = load_quality(RESULTS / "quality")
     own = points(run.rows)
     head = run.info["environment"]["hardware"]
@@ -93,11 +101,15 @@ def tried_section() -> str:
     """What was tried on the validation split before our own decoder was what it is, a point each."""
     found = json.loads((RESULTS / "best" / "tried.json").read_text())
     body = [
-        [x["tried"], percent(x["right"] / x["n"]), f"{x['nfe'] / x['n']:.2f}", f"{100 * x['right'] / x['n'] * x['tokens'] / x['nfe']:.0f}",
+        [x["tried"], percent(x["right"] / x["n"]), f"{x['nfe'] / x['n']:.2f}",
+        f"{100 * x['right'] / x['n'] * x['tokens'] / x['nfe']:.0f}",
          f"{x['positions'] / x['n']:.0f}"]
         for x in found["rows"]
     ]  # fmt: skip
-    head = f"{found['split']} split, wording {found['template']}, {', '.join(found['rungs'])}, {found['rows'][0]['n']} items in all."
+    head = (
+        f"{found['split']} split, wording {found['template']}, {', '.join(found['rungs'])}, {found['rows'][0]['n']} "
+        "items in all."
+    )
     return f"{head}\n\n{markdown(['tried', 'right, %', 'forwards', 'AUP of the point', 'positions'], body)}"
 
 
@@ -131,13 +143,17 @@ def gpu_summary() -> str:
 def shelf_line() -> str:
     """How many strategies there are, and how many recorded cases of official implementations the replay counts on."""
     own = [e for e in entries("strategies") if e.distribution == DISTRIBUTION and not e.problem]
-    return f"{len(own)} strategies, every one held to the same laws and, where recorded runs of an official implementation exist, to those."
+    return (
+        f"{len(own)} strategies, every one held to the same laws and, where recorded runs of an official "
+        "implementation exist, to those."
+    )
 
 
 def help_of(*command: str) -> str:
     """What `decoders COMMAND --help` prints, in a fence."""
     done = subprocess.run(
-        [sys.executable, "-m", "decoders.cli", *command, "--help"], capture_output=True, text=True, check=True, env={"COLUMNS": "110"}
+        [sys.executable, "-m", "decoders.cli", *command, "--help"], capture_output=True, text=True, check=True,
+        env={"COLUMNS": "110"}
     )
     return f"```text\n{done.stdout.rstrip()}\n```"
 
@@ -181,10 +197,14 @@ def family_table() -> str:
     """Every family of checkpoints: how it is known, what runs it, and how it is run."""
 
     def row(f: Family) -> list[str]:
-        known = [f"`{x}`" for x in (f.types if f.architectures else ["diffusion_family"])] or [f"`{a}`" for a in f.architectures]
+        known = [f"`{x}`" for x in (f.types if f.architectures else ["diffusion_family"])] or [
+            f"`{a}`" for a in f.architectures
+        ]
         runs = "its own code" if f.remote else f"`{f.native}`" if f.native else "the class that it names"
         sees = " or ".join({"bidirectional": "bidirectional", "block": f"blocks of {f.block}"}[a] for a in f.attentions)
-        mask = {"config": "config", "tokenizer": "tokenizer", "none": "none: uniform noise"}.get(str(f.mask), str(f.mask))
+        mask = {"config": "config", "tokenizer": "tokenizer", "none": "none: uniform noise"}.get(
+            str(f.mask), str(f.mask)
+        )
         return [f"`{f.name}`", ", ".join(known), runs, sees, "shifted by one" if f.shifted else "aligned", mask]
 
     header = ["family", "known by", "run by", "attention", "logits", "mask token"]

@@ -13,12 +13,12 @@ from decoders.core import Attested, Cache, Canvas, Pred, State, just_decided, op
 
 @dataclass(frozen=True)
 class DKV(Cache):
-    """Keep what was decided, one step late; recompute what is open, anywhere on the row. Ma et al. 2025, dKV-Cache, 2505.15781,
-    section 3.2 (dKV-Cache-Decode).
+    """Keep what was decided, one step late; recompute what is open, anywhere on the row. Ma et al. 2025, dKV-Cache,
+    2505.15781, section 3.2 (dKV-Cache-Decode).
 
-    A token's keys and values change most in the step that decides it, so the ones that are kept are those of the forward
-    after that, which is the first to show it. So it is with the prompt, and in every window: everything is recomputed in a
-    window's first two forwards, and then in every `refresh`-th one of it, as in the official code.
+    A token's keys and values change most in the step that decides it, so the ones that are kept are those of the
+    forward after that, which is the first to show it. So it is with the prompt, and in every window: everything is
+    recomputed in a window's first two forwards, and then in every `refresh`-th one of it, as in the official code.
     """
 
     source: ClassVar[str] = "Ma et al. 2025, arXiv 2505.15781"

@@ -22,15 +22,15 @@ class Watched:
 
 @dataclass(frozen=True)
 class Drift(Cache):
-    """Watch the decided token that gets most attention from the open positions of the window, which changes least of all;
-    once its own attention differs from that of the step before by a cosine similarity below `gamma`, recompute everything.
-    Otherwise compute the open positions of the window, the tokens just decided, and the watched one. After Elastic-Cache,
-    Nguyen-Tri et al. 2025, 2510.14973, without its layers.
+    """Watch the decided token that gets most attention from the open positions of the window, which changes least of
+    all; once its own attention differs from that of the step before by a cosine similarity below `gamma`, recompute
+    everything. Otherwise compute the open positions of the window, the tokens just decided, and the watched one. After
+    Elastic-Cache, Nguyen-Tri et al. 2025, 2510.14973, without its layers.
 
-    Elastic-Cache watches one token in every layer, and where one has drifted, it recomputes from the next layer on in the
-    same forward, in a window that slides from the leftmost open position. Here one token is watched over all layers, its
-    attention averaged over heads and the layers that the decoder asks for, and the next forward, not this one, recomputes
-    everything: a refresh costs more and comes later than the paper's.
+    Elastic-Cache watches one token in every layer, and where one has drifted, it recomputes from the next layer on in
+    the same forward, in a window that slides from the leftmost open position. Here one token is watched over all
+    layers, its attention averaged over heads and the layers that the decoder asks for, and the next forward, not this
+    one, recomputes everything: a refresh costs more and comes later than the paper's.
     """
 
     source: ClassVar[str] = "after Nguyen-Tri et al. 2025, arXiv 2510.14973"

@@ -13,14 +13,14 @@ from decoders.core import Attested, Cache, Canvas, Pred, State, just_decided, on
 
 @dataclass(frozen=True)
 class EntropyCache(Cache):
-    """Refresh everything if the largest entropy among the tokens that were just decided is above `tau`; otherwise compute the open
-    positions of the window and the `k` tokens that were decided last. Cheong et al. 2026, 2603.18489.
+    """Refresh everything if the largest entropy among the tokens that were just decided is above `tau`; otherwise
+    compute the open positions of the window and the `k` tokens that were decided last. Cheong et al. 2026, 2603.18489.
 
-    It is one decision a step and row: the popular description, a decision for every token, is not the algorithm. The paper's
-    figure prints the comparison the other way round than its text; this follows the text. `k` is the paper's (as others report
-    it), `tau` is not published in what could be read: the default is what `decoders bench calibrate-entropycache` gives for `nano`
-    (table in the README), a cautious one for rows that are hardly longer than `k`; calibrate it for a model of your own. Entropy is
-    that of the predicted distribution, in nats.
+    It is one decision a step and row: the popular description, a decision for every token, is not the algorithm. The
+    paper's figure prints the comparison the other way round than its text; this follows the text. `k` is the paper's
+    (as others report it), `tau` is not published in what could be read: the default is what `decoders bench
+    calibrate-entropycache` gives for `nano` (table in the README), a cautious one for rows that are hardly longer than
+    `k`; calibrate it for a model of your own. Entropy is that of the predicted distribution, in nats.
     """
 
     source: ClassVar[str] = "Cheong et al. 2026, arXiv 2603.18489"

@@ -13,14 +13,14 @@ from decoders.core import Attested, Cache, Canvas, Pred, State, just_decided, op
 
 @dataclass(frozen=True)
 class Interval(Cache):
-    """Recompute the given tokens every `prompt` forwards of a row and the others every `response` forwards; between, only
-    the open positions of the window and the tokens decided last. After dLLM-Cache, Liu et al. 2025, 2506.06295, section 3.2,
-    without its value similarity.
+    """Recompute the given tokens every `prompt` forwards of a row and the others every `response` forwards; between,
+    only the open positions of the window and the tokens decided last. After dLLM-Cache, Liu et al. 2025, 2506.06295,
+    section 3.2, without its value similarity.
 
-    What gives dLLM-Cache its accuracy is left out: between two refreshes it renews the quarter of the response whose values
-    moved most, which it finds out layer by layer inside the model, and keeps what attention and MLP put out; here a policy
-    decides for all layers before the forward, over keys and values. The refreshes are its schedule. `response` is short for
-    that reason: its scripts take 1 to 8 with a quarter renewed in between.
+    What gives dLLM-Cache its accuracy is left out: between two refreshes it renews the quarter of the response whose
+    values moved most, which it finds out layer by layer inside the model, and keeps what attention and MLP put out;
+    here a policy decides for all layers before the forward, over keys and values. The refreshes are its schedule.
+    `response` is short for that reason: its scripts take 1 to 8 with a quarter renewed in between.
     """
 
     source: ClassVar[str] = "after Liu et al. 2025, arXiv 2506.06295"

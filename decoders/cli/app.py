@@ -25,8 +25,8 @@ from decoders.tree import version
 
 
 class Commands(click.Group):
-    """Built-in commands and those of the entry points `decoders.commands`, which are imported when they are needed; one that is
-    broken says so when it is called, and the others go on working. Every mistake is one line on stderr."""
+    """Built-in commands and those of the entry points `decoders.commands`, which are imported when they are needed; one
+    that is broken says so when it is called, and the others go on working. Every mistake is one line on stderr."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*super().list_commands(ctx), *registry.table("commands")})
@@ -44,7 +44,10 @@ class Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Help must not import plugins: of their commands it only says whose they are."""
         own = [(name, command.get_short_help_str(80)) for name, command in sorted(self.commands.items())]
-        others = [(name, f"From {' and '.join(map(registry.owner, found))}.") for name, found in registry.table("commands").items()]
+        others = [
+            (name, f"From {' and '.join(map(registry.owner, found))}.")
+            for name, found in registry.table("commands").items()
+        ]
         with formatter.section("Commands"):
             formatter.write_dl(own + [x for x in others if x[0] not in self.commands])
 
@@ -60,7 +63,8 @@ class Commands(click.Group):
     def main(self, args: Sequence[str] | None = None, *rest: Any, **more: Any) -> NoReturn:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):
-                stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character still gets the rest
+                # a terminal that cannot show a character still gets the rest
+                stream.reconfigure(errors="backslashreplace")
         try:
             code = self.coded(args, *rest, **more)
         except OSError as e:  # a disk that is full, or a file that went away
@@ -93,7 +97,8 @@ def complain(e: OSError) -> int:
 
 
 def flushed(code: Any) -> Any:
-    """The exit code, after everything has left for stdout; if it cannot, that is told, and Python need not try again."""
+    """The exit code, after everything has left for stdout; if it cannot, that is told, and Python need not try
+    again."""
     try:
         sys.stdout.flush()
     except OSError as e:
@@ -132,19 +137,25 @@ def broken(name: str, problem: str) -> click.Command:
         raise Mistake(problem)
 
     settings = {"ignore_unknown_options": True, "allow_extra_args": True, "allow_interspersed_args": False}
-    return click.Command(name, callback=say, help=f"(cannot be loaded) {problem}", context_settings=settings, add_help_option=False)
+    return click.Command(
+        name, callback=say, help=f"(cannot be loaded) {problem}", context_settings=settings, add_help_option=False
+    )
 
 
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Exit codes: 0 all is well; 1 some rows failed, or a check did; 2 bad usage, told in one line on stderr; 130 interrupted.",
+    epilog=(
+        "Exit codes: 0 all is well; 1 some rows failed, or a check did; 2 bad usage, told in one line on stderr; 130 "
+        "interrupted."
+    ),
 )
 @click.version_option(version(), prog_name="decoders")
 def main() -> None:
     """Decode with diffusion language models.
 
-    A decoder, a cache or a model is written as a spec: name, or name:key=value,key=value. `decoders list` shows them all.
+    A decoder, a cache or a model is written as a spec: name, or name:key=value,key=value. `decoders list` shows them
+    all.
     """
 
 

@@ -1,8 +1,8 @@
 """`decoders generate --input --output`: many prompts from a file, appended to another as they finish, and resumable.
 
-A result carries the index of its input line, a hash of what was asked there and a hash of the settings, so that a later run knows
-what is done and whether it is the same work. A line that was being written when a run was killed has no newline; it is dropped
-and done again.
+A result carries the index of its input line, a hash of what was asked there and a hash of the settings, so that a later
+run knows what is done and whether it is the same work. A line that was being written when a run was killed has no
+newline; it is dropped and done again.
 """
 
 from __future__ import annotations
@@ -48,8 +48,11 @@ def digest(data: Any) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def run(source: Path, target: Path, make: Callable[[], Generator], settings: dict[str, Any], how: dict[str, Any], size: int) -> int:
-    """Decode what is missing in `target`; returns how many lines of `source` could not be decoded, each of which is reported.
+def run(
+    source: Path, target: Path, make: Callable[[], Generator], settings: dict[str, Any], how: dict[str, Any], size: int
+) -> int:
+    """Decode what is missing in `target`; returns how many lines of `source` could not be decoded, each of which is
+    reported.
 
     Raises `UsageError` for files that cannot be used, and leaves with 130 on Ctrl-C."""
     try:
@@ -73,7 +76,9 @@ def run(source: Path, target: Path, make: Callable[[], Generator], settings: dic
                     row = {"index": item.index, **item.extra, **made.record(), "settings": asked, "input": item.digest}
                     append(file, target, row)
             if left:
-                click.echo(f"Error: {left} more lines were not tried; when that is mended, the same command goes on", err=True)
+                click.echo(
+                    f"Error: {left} more lines were not tried; when that is mended, the same command goes on", err=True
+                )
                 failed += left
     except KeyboardInterrupt:
         click.echo(f"Interrupted; what is finished is in {target}: run the same command again to go on", err=True)
@@ -140,7 +145,8 @@ def locked(target: Path, source: Path) -> Iterator[RawIOBase]:
 
 
 def finished(file: RawIOBase, target: Path, items: dict[int, Item], asked: str) -> set[int]:
-    """The indices that the output already holds; half a line at its end is cut off. Raises `UsageError` if other work made it."""
+    """The indices that the output already holds; half a line at its end is cut off. Raises `UsageError` if other work
+    made it."""
     file.seek(0)
     content = file.read()
     whole = content[: content.rfind(b"\n") + 1]
@@ -150,7 +156,9 @@ def finished(file: RawIOBase, target: Path, items: dict[int, Item], asked: str) 
             row = parsed(line)
             index, settings, source = row["index"], row["settings"], row["input"]
         except (ValueError, TypeError, KeyError):
-            raise UsageError(f"{target} line {number} is no result of `decoders generate`; choose another --output") from None
+            raise UsageError(
+                f"{target} line {number} is no result of `decoders generate`; choose another --output"
+            ) from None
         if settings != asked:
             raise UsageError(f"{target} was made with other settings; repeat those, or choose another --output")
         if index not in items or items[index].digest != source or index in done:
@@ -186,4 +194,6 @@ def append(file: RawIOBase, target: Path, row: dict[str, Any]) -> None:
         while line:
             line = line[file.write(line) :]
     except OSError as e:
-        raise UsageError(f"{target} cannot be written: {e.strerror}; what is in it stays, run the same command again to go on") from e
+        raise UsageError(
+            f"{target} cannot be written: {e.strerror}; what is in it stays, run the same command again to go on"
+        ) from e

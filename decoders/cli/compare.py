@@ -14,13 +14,17 @@ from decoders.core import UsageError
 
 @click.command()
 @click.argument("prompt")
-@click.option("-d", "--decoder", "specs", multiple=True, metavar="SPEC", help="A decoder; repeat for each that is to be compared.")
+@click.option(
+    "-d", "--decoder", "specs", multiple=True, metavar="SPEC",
+    help="A decoder; repeat for each that is to be compared.",
+)
 @shared
 def compare(
-    prompt: str, specs: tuple[str, ...], model: str, cache: str, guidance: float, chat: bool | None, constraint: str | None, **how: Any
+    prompt: str, specs: tuple[str, ...], model: str, cache: str, guidance: float, chat: bool | None,
+    constraint: str | None, **how: Any
 ) -> None:
-    """Decode PROMPT with several decoders: text, forward passes (NFE), tokens per forward, seconds, and agreement with the first,
-    which is the share of equal generated tokens, place by place."""
+    """Decode PROMPT with several decoders: text, forward passes (NFE), tokens per forward, seconds, and agreement with
+    the first, which is the share of equal generated tokens, place by place."""
     from decoders.generator import Generator
     from decoders.models.source import load_model
 
@@ -28,14 +32,22 @@ def compare(
         raise UsageError("name the decoders to compare: -d threshold -d left_to_right")
     loaded = load_model(model, **loading(how))
     generators = [Generator(loaded, spec, cache, guidance=guidance, chat=chat, constraint=constraint) for spec in specs]
-    generators[0](prompt, **{**how, "max_steps": 1})  # the first forward of a process is slow, and would be charged to the first decoder
+    # the first forward of a process is slow, and would be charged to the first decoder
+    generators[0](prompt, **{**how, "max_steps": 1})
     made = [g(prompt, **how)[0] for g in generators]
     given = set()  # places whose token nobody generated
     if how["infill"]:
-        given = {i for i, t in enumerate(generators[0].encode(prompt, how["length"], infill=True)) if t != loaded.model.mask_id}
+        given = {
+            i
+            for i, t in enumerate(generators[0].encode(prompt, how["length"], infill=True))
+            if t != loaded.model.mask_id
+        }
     tokens = [[t for i, t in enumerate(g.tokens) if i not in given] for g in made]
     rows = [
-        (g.decoder, g.text, str(g.nfe), f"{g.tokens_per_forward:.2f}", f"{g.seconds:.3f}", f"{agreement(own, tokens[0]):.0%}")
+        (
+            g.decoder, g.text, str(g.nfe), f"{g.tokens_per_forward:.2f}", f"{g.seconds:.3f}",
+            f"{agreement(own, tokens[0]):.0%}",
+        )
         for g, own in zip(made, tokens, strict=True)
     ]
     table(("decoder", "text", "NFE", "tokens/forward", "seconds", "agreement"), rows)

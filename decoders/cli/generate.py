@@ -27,44 +27,57 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 
 @click.command()
 @click.argument("prompts", metavar="[PROMPT]...", nargs=-1)
-@click.option("-d", "--decoder", "spec", default="threshold", show_default=True, metavar="SPEC", help="How to decode; see `decoders list`.")
+@click.option(
+    "-d", "--decoder", "spec", default="threshold", show_default=True, metavar="SPEC",
+    help="How to decode; see `decoders list`.",
+)
 @click.option("--temperature", type=float, metavar="T", help="The decoder's option of that name.")
-@click.option("--top-p", type=float, metavar="P", help="The decoder's option of that name, or that of a nucleus around it.")
-@click.option("--top-k", type=int, metavar="K", help="The decoder's option of that name, or that of a nucleus around it.")
+@click.option(
+    "--top-p", type=float, metavar="P", help="The decoder's option of that name, or that of a nucleus around it."
+)
+@click.option(
+    "--top-k", type=int, metavar="K", help="The decoder's option of that name, or that of a nucleus around it."
+)
 @shared
-@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, metavar="N", help="Prompts that are decoded together.")
+@click.option(
+    "--batch", type=click.IntRange(min=1), default=8, show_default=True, metavar="N",
+    help="Prompts that are decoded together.",
+)
 @click.option("--stream", is_flag=True, help="Print the text as it settles.")
 @click.option("--watch", "watching", is_flag=True, help="Show the canvas as it denoises, slowed down on a terminal.")
 @click.option("--graph", is_flag=True, help="Run steps as captured CUDA graphs.")
-@click.option("--poll", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Look at the host every N forwards.")
+@click.option(
+    "--poll", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
+    help="Look at the host every N forwards.",
+)
 @click.option("--compile", "compiled", is_flag=True, help="Compile the model with torch.compile.")
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON per prompt.")
 @click.option("--trace", type=FILE, metavar="FILE", help="Write what every forward changed, as JSON lines.")
 @click.option("--input", "source", type=FILE, metavar="FILE.jsonl", help="Take prompts from here; see below.")
 @click.option("--output", "target", type=FILE, metavar="FILE.jsonl", help="Append results here.")
 def generate(
-    prompts: tuple[str, ...], spec: str, temperature: float | None, top_p: float | None, top_k: int | None, model: str, cache: str | None,
-    guidance: float, chat: bool | None, constraint: str | None, batch: int, stream: bool, watching: bool, as_json: bool,
-    trace: Path | None, source: Path | None, target: Path | None, **how: Any,
+    prompts: tuple[str, ...], spec: str, temperature: float | None, top_p: float | None, top_k: int | None, model: str,
+    cache: str | None, guidance: float, chat: bool | None, constraint: str | None, batch: int, stream: bool,
+    watching: bool, as_json: bool, trace: Path | None, source: Path | None, target: Path | None, **how: Any,
 ) -> None:
     """Decode each PROMPT.
 
     The text goes to stdout, what it took to stderr. The mask token and the unknown token are never generated.
 
-    --json prints text, tokens (ids), nfe (forward passes), generated_tokens, tokens_per_forward, seconds (wall time of the batch
-    that the prompt was in), finish_reason (stop, length or max_steps), decoder, cache, seed, positions_computed (what the model ran,
-    in all forwards), cache_hit_rate (the share of positions whose stored keys and values were read instead), flops, kv_bytes (the
-    size of this row's store of keys and values).
+    --json prints text, tokens (ids), nfe (forward passes), generated_tokens, tokens_per_forward, seconds (wall time of
+    the batch that the prompt was in), finish_reason (stop, length or max_steps), decoder, cache, seed,
+    positions_computed (what the model ran, in all forwards), cache_hit_rate (the share of positions whose stored keys
+    and values were read instead), flops, kv_bytes (the size of this row's store of keys and values).
 
-    Where the decoder asks for a reasoner, what that wrote goes to stderr, and --json has more keys: reasoning (its text),
-    reasoning_tokens and reasoning_seconds (its own, counted nowhere else), reasoning_finish_reason and reasoner. Prompts that it
-    failed are told at the end, and so are those of which the model says nothing because its logits are not finite; the exit code is
-    then 1.
+    Where the decoder asks for a reasoner, what that wrote goes to stderr, and --json has more keys: reasoning (its
+    text), reasoning_tokens and reasoning_seconds (its own, counted nowhere else), reasoning_finish_reason and reasoner.
+    Prompts that it failed are told at the end, and so are those of which the model says nothing because its logits are
+    not finite; the exit code is then 1.
 
-    --input: every line is an object {"prompt": ...} or {"messages": [{"role": ..., "content": ...}, ...]}, and may have an "id",
-    which is handed on, and a "seed". Each result is appended to --output at once, with its "index" in the input, counted from 0.
-    The same command again goes on where the last one stopped. Lines that cannot be decoded are reported and left out, and the
-    exit code is then 1.
+    --input: every line is an object {"prompt": ...} or {"messages": [{"role": ..., "content": ...}, ...]}, and may have
+    an "id", which is handed on, and a "seed". Each result is appended to --output at once, with its "index" in the
+    input, counted from 0. The same command again goes on where the last one stopped. Lines that cannot be decoded are
+    reported and left out, and the exit code is then 1.
     """
     check_flags(prompts, stream, watching, as_json, trace, source, target, infill=how["infill"])
     decoder, options = with_options(spec, temperature=temperature, top_p=top_p, top_k=top_k), loading(how)
@@ -144,7 +157,8 @@ def warnings_in_a_line() -> Iterator[None]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[TextIO]:
-    """A file to write to. Raises `UsageError` if that cannot be, at its end too: then it is known whether all of it was written."""
+    """A file to write to. Raises `UsageError` if that cannot be, at its end too: then it is known whether all of it was
+    written."""
     try:
         file = path.open("w", encoding="utf-8")
     except OSError as e:

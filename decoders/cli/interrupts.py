@@ -13,9 +13,10 @@ PATIENCE = 10.0
 
 
 class Interrupts:
-    """What SIGINT does from now on. While the command works it is a `KeyboardInterrupt`, as usual; but Python forgets one that falls
-    into a callback of an import or of the garbage collector, and some code swallows them, so whoever still works after a while is left
-    behind. A second one does not wait, nor does one before the work or after it, when there is nothing to bring to an end."""
+    """What SIGINT does from now on. While the command works it is a `KeyboardInterrupt`, as usual; but Python forgets
+    one that falls into a callback of an import or of the garbage collector, and some code swallows them, so whoever
+    still works after a while is left behind. A second one does not wait, nor does one before the work or after it, when
+    there is nothing to bring to an end."""
 
     def __init__(self) -> None:
         self.working = False

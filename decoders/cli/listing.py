@@ -21,13 +21,18 @@ STORE = (
 
 @click.command("list")
 @click.argument("kind", type=click.Choice(KINDS), required=False)
-@click.option("-m", "--model", metavar="SPEC", help="Say how many bytes a position's keys and values take in this model.")
+@click.option(
+    "-m", "--model", metavar="SPEC", help="Say how many bytes a position's keys and values take in this model."
+)
 @click.option("--json", "as_json", is_flag=True, help="A list of objects for one kind, an object of all lists without.")
 def list_(kind: str | None, model: str | None, as_json: bool) -> None:
     """List strategies, caches, presets and models."""
     other = registry.other_owner()
     if other:
-        click.echo(f"Warning: the distribution {other!r} also installs a package called decoders; uninstall one of the two", err=True)
+        click.echo(
+            f"Warning: the distribution {other!r} also installs a package called decoders; uninstall one of the two",
+            err=True,
+        )
     kinds = (kind,) if kind else KINDS
     found = {k: registry.entries(k) for k in kinds}
     for e in (e for k in kinds for e in found[k] if e.problem):
@@ -35,7 +40,10 @@ def list_(kind: str | None, model: str | None, as_json: bool) -> None:
     usable = {k: [e for e in found[k] if not e.problem] for k in kinds}
     size = column_bytes(model) if model else None
     if as_json:
-        described = {k: [described_as(e) | ({"kv_bytes_per_position": size} if k == "caches" else {}) for e in usable[k]] for k in kinds}
+        described = {
+            k: [described_as(e) | ({"kv_bytes_per_position": size} if k == "caches" else {}) for e in usable[k]]
+            for k in kinds
+        }
         click.echo(json.dumps(described[kind] if kind else described))
         return
     for k in kinds:
@@ -54,7 +62,9 @@ def column_bytes(model: str) -> int:
 def described_as(e: Entry) -> dict[str, Any]:
     return {
         "name": e.name,
-        "options": [{"name": o.name, "type": o.type, "default": plain(o.default), "min": o.min, "max": o.max} for o in e.options],
+        "options": [
+            {"name": o.name, "type": o.type, "default": plain(o.default), "min": o.min, "max": o.max} for o in e.options
+        ],
         "source": e.source,
         "attested": e.attested,
         "capabilities": list(e.capabilities),
@@ -75,7 +85,15 @@ def written(e: Entry) -> str:
     lines = [f"  {head}  ({'; '.join(f for f in facts if f)})", f"      {e.summary}"]
     for o in e.options:
         low, high = o.min is not None, o.max is not None
-        bounds = f", {o.min} to {o.max}" if low and high else f", at least {o.min}" if low else f", at most {o.max}" if high else ""
+        bounds = (
+            f", {o.min} to {o.max}"
+            if low and high
+            else f", at least {o.min}"
+            if low
+            else f", at most {o.max}"
+            if high
+            else ""
+        )
         lines.append(f"      {o.name}={registry.spelled(o.default)}  {o.type}{bounds}{': ' if o.help else ''}{o.help}")
         lines += choices(o)
     return "\n".join(lines)
@@ -84,5 +102,9 @@ def written(e: Entry) -> str:
 def choices(o: Option) -> list[str]:
     """A line about each part that an option chooses from, with the options of that."""
     known = o.part.known() if o.part else {}
-    written = {name: {x.name: registry.spelled(x.default) for x in options(part).values()} for name, part in known.items()}
-    return [f"          {registry.joined(name, written[name])}  {registry.summary_of(part)}" for name, part in known.items()]
+    written = {
+        name: {x.name: registry.spelled(x.default) for x in options(part).values()} for name, part in known.items()
+    }
+    return [
+        f"          {registry.joined(name, written[name])}  {registry.summary_of(part)}" for name, part in known.items()
+    ]

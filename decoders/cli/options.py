@@ -13,22 +13,66 @@ from decoders.core import UsageError, options
 F = TypeVar("F", bound=Callable[..., Any])
 
 _SHARED = (
-    click.option("-m", "--model", default="nano", show_default=True, metavar="SPEC", help="A model, or the directory of a checkpoint."),
+    click.option(
+        "-m",
+        "--model",
+        default="nano",
+        show_default=True,
+        metavar="SPEC",
+        help="A model, or the directory of a checkpoint.",
+    ),
     click.option("--device", metavar="DEVICE", help="Where the model runs: cpu, cuda, cuda:1.  [default: the model's]"),
-    click.option("--dtype", metavar="TYPE", help="What it computes in: float32, bfloat16, float16, auto.  [default: the model's]"),
-    click.option("--device-map", metavar="MAP", help="Spread it over several devices: auto, balanced, sequential (needs accelerate)."),
-    click.option("--trust-remote-code", is_flag=True, default=None, help="Run the code that a checkpoint brings along."),
-    click.option("--chat/--raw", default=None, help="Put a prompt into the model's chat template, or do not.  [default: if it has one]"),
-    click.option("-c", "--cache", metavar="SPEC", help="Which keys and values are reused.  [default: exact, or the preset's]"),
-    click.option("-n", "--length", type=int, metavar="N", help="Positions after the prompt.  [default: the model's; with --infill 0]"),
-    click.option("--block", type=int, metavar="N", help="Decode in blocks of this many positions.  [default: the model's]"),
+    click.option(
+        "--dtype", metavar="TYPE", help="What it computes in: float32, bfloat16, float16, auto.  [default: the model's]"
+    ),
+    click.option(
+        "--device-map",
+        metavar="MAP",
+        help="Spread it over several devices: auto, balanced, sequential (needs accelerate).",
+    ),
+    click.option(
+        "--trust-remote-code", is_flag=True, default=None, help="Run the code that a checkpoint brings along."
+    ),
+    click.option(
+        "--chat/--raw",
+        default=None,
+        help="Put a prompt into the model's chat template, or do not.  [default: if it has one]",
+    ),
+    click.option(
+        "-c", "--cache", metavar="SPEC", help="Which keys and values are reused.  [default: exact, or the preset's]"
+    ),
+    click.option(
+        "-n",
+        "--length",
+        type=int,
+        metavar="N",
+        help="Positions after the prompt.  [default: the model's; with --infill 0]",
+    ),
+    click.option(
+        "--block", type=int, metavar="N", help="Decode in blocks of this many positions.  [default: the model's]"
+    ),
     click.option("--guidance", type=float, default=0.0, metavar="SCALE", help="Classifier-free guidance; 0 is none."),
-    click.option("--constraint", metavar="KIND:TEXT", help="What the text has to be: json:SCHEMA.json, regex:PATTERN, template:FILE."),
+    click.option(
+        "--constraint",
+        metavar="KIND:TEXT",
+        help="What the text has to be: json:SCHEMA.json, regex:PATTERN, template:FILE.",
+    ),
     click.option("--stop", multiple=True, metavar="TEXT", help="End a text before this; may be repeated."),
     click.option("--infill", is_flag=True, help="Mask tokens written in a prompt are holes to fill (nano: <|mask|>)."),
-    click.option("--ignore-eos", is_flag=True, help="Decode all positions even after a stop token; the text still ends before it."),
+    click.option(
+        "--ignore-eos",
+        is_flag=True,
+        help="Decode all positions even after a stop token; the text still ends before it.",
+    ),
     click.option("--max-steps", type=int, metavar="N", help="End a text after this many forwards."),
-    click.option("--seed", type=int, default=0, show_default=True, metavar="S", help="The seed of every prompt, wherever it stands."),
+    click.option(
+        "--seed",
+        type=int,
+        default=0,
+        show_default=True,
+        metavar="S",
+        help="The seed of every prompt, wherever it stands.",
+    ),
 )
 
 
@@ -50,8 +94,8 @@ CUTS = frozenset({"top_k", "top_p", "min_p"})
 
 
 def with_options(spec: str, **given: Any) -> str:
-    """A decoder's spec with options of the command line written into it; those in `CUTS` go to a `nucleus` around a decoder
-    that has them not. Raises `UsageError` if one stands in both."""
+    """A decoder's spec with options of the command line written into it; those in `CUTS` go to a `nucleus` around a
+    decoder that has them not. Raises `UsageError` if one stands in both."""
     name, written = registry.split("strategies", spec)
     asked = {key: str(value) for key, value in given.items() if value is not None}
     for key in asked:

@@ -1,4 +1,5 @@
-"""The installed command, and `python -m decoders`: an interrupt is obeyed from here on, before anything large is imported."""
+"""The installed command, and `python -m decoders`: an interrupt is obeyed from here on, before anything large is
+imported."""
 
 from __future__ import annotations
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 FRAME = 0.05  # seconds that a frame stands on a terminal, so that an eye can follow
 STYLES = {"given": "dim", "committed": "bold", "provisional": "italic", "masked": "dim blue"}
 PHASES = ("green", "magenta", "cyan", "yellow", "red")
-"""The colour of what was committed in each phase; `PROVISIONAL_COLOUR` where it may change yet and there is one phase."""
+"""The colour of what was committed in each phase; `PROVISIONAL_COLOUR` where it may change yet and there is one
+phase."""
 PROVISIONAL_COLOUR = "yellow"
 MASKED, PROVISIONAL = "\u00b7", ("\u2039", "\u203a")
 
@@ -60,11 +61,12 @@ class Run(NamedTuple):
 
 
 class Watching:
-    """A `watch` that shows one prompt's canvas after every forward: animated on a terminal, elsewhere a plain line a forward, in
-    which every masked position is a dot and provisional text stands in single angle quotes. Stop tokens in a run are counted.
+    """A `watch` that shows one prompt's canvas after every forward: animated on a terminal, elsewhere a plain line a
+    forward, in which every masked position is a dot and provisional text stands in single angle quotes. Stop tokens in
+    a run are counted.
 
-    Of a decoder with several kinds of forwards, each line begins with the phase that the forward was; on a terminal each phase has
-    its colour, which is also that of what was committed in it."""
+    Of a decoder with several kinds of forwards, each line begins with the phase that the forward was; on a terminal
+    each phase has its colour, which is also that of what was committed in it."""
 
     def __init__(self, generator: Generator, infill: bool) -> None:
         self.generator, self.infill, self.forwards = generator, infill, 0
@@ -83,7 +85,9 @@ class Watching:
             self.live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.live:
             self.live.stop()
 
@@ -136,8 +140,8 @@ class Watching:
 
 
 class Streaming:
-    """An `on_event` that prints one prompt's text as it settles. What may yet be part of a stop string is held back, and so are
-    the first bytes of a character."""
+    """An `on_event` that prints one prompt's text as it settles. What may yet be part of a stop string is held back,
+    and so are the first bytes of a character."""
 
     def __init__(self, generator: Generator, stop: Sequence[str]) -> None:
         self.decode, self.stop = generator.loaded.tokenizer.decode, stop

@@ -17,10 +17,10 @@ class TraceFile:
 
     `{"forward": n, "rows": [{"prompt": i, "committed": [...], "edited": [...], "reopened": [...]}]}`
 
-    with `{"position", "token", "confidence"}` for each change; `position` counts from the start of the prompt, and of a reopened
-    position the token and confidence are those it had. `rows` holds the prompts that took part, by the indices
-    `prompts` of the batch's rows, and `forward` counts from 1 in every batch. A row has a "phase" where the decoder has several kinds of
-    forwards, and what is committed an "outcome" where it knows several ways to that.
+    with `{"position", "token", "confidence"}` for each change; `position` counts from the start of the prompt, and of a
+    reopened position the token and confidence are those it had. `rows` holds the prompts that took part, by the indices
+    `prompts` of the batch's rows, and `forward` counts from 1 in every batch. A row has a "phase" where the decoder has
+    several kinds of forwards, and what is committed an "outcome" where it knows several ways to that.
     """
 
     def __init__(self, file: TextIO, prompts: Sequence[int], decoder: Decoder) -> None:
@@ -32,7 +32,11 @@ class TraceFile:
         self.forwards += 1
         old = self.before
         committed, edited, reopened = moved(old, c)
-        changed = {"committed": (committed, c), "edited": (edited, c), "reopened": (reopened, c if old is None else old)}
+        changed = {
+            "committed": (committed, c),
+            "edited": (edited, c),
+            "reopened": (reopened, c if old is None else old),
+        }
         took_part = c.clock > (0 if old is None else old.clock)
         phases, outcomes, how = self.decoder.phases, self.decoder.outcomes, self.how(f, c)
         rows = []
@@ -46,14 +50,15 @@ class TraceFile:
         self.before = c
 
     def how(self, f: Forward, c: Canvas) -> list[list[int]]:
-        """For every column, which outcome the last step's commitments were; the window that they were in may have been left."""
+        """For every column, which outcome the last step's commitments were; the window that they were in may have been
+        left."""
         outcome: list[list[int]] = torch.zeros_like(c.tokens).scatter(1, f.at, self.decoder.outcome(view(c))).tolist()
         return outcome
 
 
 def moved(old: Canvas | None, c: Canvas) -> tuple[Tensor, Tensor, Tensor]:
-    """(B, L) bool each: what one forward committed, edited and reopened, from the canvas before it, none if it is the first, and the
-    one after it."""
+    """(B, L) bool each: what one forward committed, edited and reopened, from the canvas before it, none if it is the
+    first, and the one after it."""
     was = c.editable if old is None else old.open  # at the start all that is editable is open
     edited = ~was & ~c.open & c.editable & (c.tokens != (c if old is None else old).tokens)
     return was & ~c.open, edited, ~was & c.open & c.editable

@@ -1,9 +1,10 @@
 """A regular language over token ids, as tables that decide about partial canvases with gaps.
 
-S states, K classes of tokens that no state tells apart, V tokens. State 0 is dead: nothing is accepted from there on. A set of
-states is a row of booleans, and a canvas is a word with gaps: a decided position moves each state by its token, an open one to
-wherever any token leads. A canvas can be completed if and only if some state that is reachable from the left can reach an accepting
-one to the right. (DINGO, Suresh et al. 2025, 2505.23061, uses the same sets for the likeliest completion of a block.)
+S states, K classes of tokens that no state tells apart, V tokens. State 0 is dead: nothing is accepted from there on. A
+set of states is a row of booleans, and a canvas is a word with gaps: a decided position moves each state by its token,
+an open one to wherever any token leads. A canvas can be completed if and only if some state that is reachable from the
+left can reach an accepting one to the right. (DINGO, Suresh et al. 2025, 2505.23061, uses the same sets for the
+likeliest completion of a block.)
 """
 
 from __future__ import annotations
@@ -65,7 +66,10 @@ class Automaton:
     def allowed(self, left: Tensor, right: Tensor) -> Tensor:
         """(N, V) bool: the tokens that lead from one of the states `left (N, S)` to one of `right (N, S)`."""
         most = max(1, ENTRIES // max(1, left.numel()))  # classes at a time
-        found = [(right[:, to.flatten()].unflatten(1, to.shape) & left[..., None]).any(1) for to in self.move.split(most, dim=1)]
+        found = [
+            (right[:, to.flatten()].unflatten(1, to.shape) & left[..., None]).any(1)
+            for to in self.move.split(most, dim=1)
+        ]
         return torch.cat(found, 1)[:, self.group]
 
     def reach(self, most: int) -> Tensor:
@@ -82,11 +86,18 @@ class Automaton:
 
 
 def build(
-    start: int, final: Sequence[int], transitions: Mapping[int, Mapping[int, int]], vocab: int, ends: Sequence[int], text: str = ""
+    start: int, final: Sequence[int], transitions: Mapping[int, Mapping[int, int]], vocab: int, ends: Sequence[int],
+    text: str = ""
 ) -> Automaton:
-    """The automaton of `transitions`, state to token to state, for texts that a stop token of `ends` may follow, and after that
-    anything: what is behind the end is no part of the text. States that are no different, and tokens, are merged."""
-    number = {s: i for i, s in enumerate(sorted({start, *final, *transitions, *(t for m in transitions.values() for t in m.values())}), 2)}
+    """The automaton of `transitions`, state to token to state, for texts that a stop token of `ends` may follow, and
+    after that anything: what is behind the end is no part of the text. States that are no different, and tokens, are
+    merged."""
+    number = {
+        s: i
+        for i, s in enumerate(
+            sorted({start, *final, *transitions, *(t for m in transitions.values() for t in m.values())}), 2
+        )
+    }
     move = torch.zeros(len(number) + 2, vocab, dtype=torch.int32)
     for s, by in transitions.items():
         allowed = {t: to for t, to in by.items() if t < vocab and t not in ends}
@@ -101,11 +112,11 @@ def build(
 
 
 def minimal(group: Tensor, move: Tensor, accepting: Tensor, start: int, text: str) -> Automaton:
-    """The smallest automaton of the same language: states are told apart by the lengths of what they accept, then by where they lead,
-    until that tells no more apart (Moore 1956). The dead state stays number 0.
+    """The smallest automaton of the same language: states are told apart by the lengths of what they accept, then by
+    where they lead, until that tells no more apart (Moore 1956). The dead state stays number 0.
 
-    By lengths alone the states of a counted repetition are all told apart, which otherwise takes as many rounds as it counts. Should
-    many rounds not be enough, states that are no different stay: the language is the same."""
+    By lengths alone the states of a counted repetition are all told apart, which otherwise takes as many rounds as it
+    counts. Should many rounds not be enough, states that are no different stay: the language is the same."""
     part = torch.stack([accepting.long(), *lengths(move, accepting)], 1).unique(dim=0, return_inverse=True)[1]
     salt = scramble(torch.arange(1, move.shape[1] + 1))
     count = rounds = 0
@@ -114,7 +125,8 @@ def minimal(group: Tensor, move: Tensor, accepting: Tensor, start: int, text: st
         if rounds > ROUNDS:
             part, count = torch.arange(len(move)), len(move)
             break
-        signature = part + scramble(scramble(part)[move] + salt).sum(1) * 2  # a hash of where each letter leads, of 64 bits
+        # a hash of where each letter leads, of 64 bits
+        signature = part + scramble(scramble(part)[move] + salt).sum(1) * 2
         part = torch.stack([part, signature], 1).unique(dim=0, return_inverse=True)[1]
     first = torch.full((count,), len(part)).scatter_reduce(0, part, torch.arange(len(part)), "amin")
     kept, order = first.sort()  # by the first state of each part, so that the dead state's is number 0
@@ -126,8 +138,8 @@ def minimal(group: Tensor, move: Tensor, accepting: Tensor, start: int, text: st
 
 
 def lengths(move: Tensor, accepting: Tensor) -> tuple[Tensor, Tensor]:
-    """(S,) and (S,) long: how many tokens the shortest text has that is accepted from each state, -1 if none is, and the longest, -1 if
-    there is no longest. What follows the end of a text, state `OVER`, is no part of it."""
+    """(S,) and (S,) long: how many tokens the shortest text has that is accepted from each state, -1 if none is, and
+    the longest, -1 if there is no longest. What follows the end of a text, state `OVER`, is no part of it."""
     S = len(move)
     pairs = (torch.arange(S)[:, None] * S + move).unique()
     sources, targets = (pairs // S).tolist(), (pairs % S).tolist()

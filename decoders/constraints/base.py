@@ -13,19 +13,20 @@ from decoders.files import expanded, read_text
 
 @dataclass(frozen=True)
 class Constraint:
-    """What a text has to be like. Subclass it as a frozen dataclass and write `automaton`, or `canvas` where the text is given but for
-    its holes."""
+    """What a text has to be like. Subclass it as a frozen dataclass and write `automaton`, or `canvas` where the text
+    is given but for its holes."""
 
     text: str
     """What stands after the colon."""
 
     def automaton(self, spellings: Mapping[int, bytes], vocab: int, ends: tuple[int, ...]) -> Automaton | None:
-        """The allowed texts over token ids below `vocab`, of which `spellings` says what they write and `ends` end a text. None: all.
-        Raises `UsageError`."""
+        """The allowed texts over token ids below `vocab`, of which `spellings` says what they write and `ends` end a
+        text. None: all. Raises `UsageError`."""
         return None
 
     def canvas(self, encode: Callable[[str], list[int]], mask: str) -> list[int] | None:
-        """The token ids of the text, mask tokens where it is open; `mask` is how one is written. None: there is no such text."""
+        """The token ids of the text, mask tokens where it is open; `mask` is how one is written. None: there is no such
+        text."""
         return None
 
 
@@ -33,7 +34,9 @@ def constraint_of(spec: str) -> Constraint:
     """The constraint that `KIND:TEXT` describes. Raises `UsageError`."""
     kind, colon, text = spec.partition(":")
     if not colon or not text:
-        raise UsageError(f"cannot read the constraint {spec!r}; write {', '.join(f'{k}:...' for k in registry.table('constraints'))}")
+        raise UsageError(
+            f"cannot read the constraint {spec!r}; write {', '.join(f'{k}:...' for k in registry.table('constraints'))}"
+        )
     cls = registry.load("constraints", kind)
     if not (isinstance(cls, type) and issubclass(cls, Constraint)):
         raise UsageError(f"constraint {kind!r} is not a Constraint")
@@ -41,8 +44,8 @@ def constraint_of(spec: str) -> Constraint:
 
 
 def read_file(kind: str, path: str) -> str:
-    """The text of the file that a constraint names, as an editor shows it: without a byte order mark, its lines ended by line feeds.
-    Raises `UsageError`."""
+    """The text of the file that a constraint names, as an editor shows it: without a byte order mark, its lines ended
+    by line feeds. Raises `UsageError`."""
     try:
         return read_text(expanded(path))
     except UsageError as e:

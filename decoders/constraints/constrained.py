@@ -13,8 +13,8 @@ from decoders.constraints.automaton import Automaton
 from decoders.core import Around, Decoder, Pred, Query, State, UsageError, choose, either, leftmost
 
 PATIENCE = 4
-"""Forwards in which nothing changes, or the constraint is in the way and no more is decided than ever before, after which the rest is
-completed without the decoder."""
+"""Forwards in which nothing changes, or the constraint is in the way and no more is decided than ever before, after
+which the rest is completed without the decoder."""
 
 
 class Held(NamedTuple):
@@ -30,17 +30,19 @@ class Held(NamedTuple):
 
 @dataclass(frozen=True)
 class Constrained(Around):
-    """A decoder whose text the automaton has to accept. It sees predictions in which every token is impossible that could not stand
-    where it would, given all that is decided, left and right. That is not enough where several tokens are committed at once: what each
-    of them allows, they may not allow together. So its changes are taken over from left to right, as long as the canvas can still be
-    completed with them; what is in the way of that stays open. The leftmost change can always be taken over, so there is progress.
+    """A decoder whose text the automaton has to accept. It sees predictions in which every token is impossible that
+    could not stand where it would, given all that is decided, left and right. That is not enough where several tokens
+    are committed at once: what each of them allows, they may not allow together. So its changes are taken over from
+    left to right, as long as the canvas can still be completed with them; what is in the way of that stays open. The
+    leftmost change can always be taken over, so there is progress.
 
-    What the decoder leaves open when it is done, or after a few forwards without progress, is completed with the likeliest tokens: a
-    decoder that revises may else want for ever what is refused for ever. So every row ends, and what ends is valid; `check_fits` says
-    before the first forward whether any text fits.
+    What the decoder leaves open when it is done, or after a few forwards without progress, is completed with the
+    likeliest tokens: a decoder that revises may else want for ever what is refused for ever. So every row ends, and
+    what ends is valid; `check_fits` says before the first forward whether any text fits.
 
-    What a position allows depends on its neighbours, so passes go over the window one position at a time, unlike any strategy: they are
-    Python loops of a fixed length that read nothing on the host. (A parallel scan would multiply S x S relations.)
+    What a position allows depends on its neighbours, so passes go over the window one position at a time, unlike any
+    strategy: they are Python loops of a fixed length that read nothing on the host. (A parallel scan would multiply S x
+    S relations.)
     """
 
     everything: ClassVar[bool] = True
@@ -70,7 +72,9 @@ class Constrained(Around):
     def begin(self, s: State) -> State:
         held: Held = s.memo.own
         zero = torch.zeros_like(s.key)
-        return super().begin(self.keeping(s, Held(held.origin, held.through, held.through, zero.bool(), s.open.sum(-1), zero)))
+        return super().begin(
+            self.keeping(s, Held(held.origin, held.through, held.through, zero.bool(), s.open.sum(-1), zero))
+        )
 
     def tables(self, s: State) -> Automaton:
         return self.automaton.to(s.key.device)
@@ -83,7 +87,8 @@ class Constrained(Around):
     def step(self, s: State, p: Pred) -> State:
         held: Held = s.memo.own
         left, right = self.left(s), self.right(s, s.open)
-        others = tuple(self.masked(s, other, left, right) for other in p.beside)  # held to what stands on the row's own canvas
+        # held to what stands on the row's own canvas
+        others = tuple(self.masked(s, other, left, right) for other in p.beside)
         p = replace(self.masked(s, p, left, right), beside=others)
         wish = super().step(s, p)
         rest = replace(s.commit(s.open, *p.best()), memo=wish.memo)
@@ -116,8 +121,8 @@ class Constrained(Around):
         return torch.stack(found, 1)
 
     def right(self, s: State, open: Tensor) -> Tensor:
-        """(B, W, S) bool: the states after each position from which what stands right of it can be completed; `open (B, W)` may become
-        anything."""
+        """(B, W, S) bool: the states after each position from which what stands right of it can be completed; `open (B,
+        W)` may become anything."""
         a, counts = self.tables(s), self.counts(s)
         states, found = self.remaining(s), []
         for i in reversed(range(s.tokens.shape[1])):
@@ -142,8 +147,8 @@ class Constrained(Around):
         return replace(p, logits=p.logits.masked_fill(~allowed, -torch.inf))
 
     def granted(self, s: State, wish: State) -> tuple[State, Tensor, Tensor]:
-        """What of `wish` leaves a canvas that can be completed, from left to right; (B, S) the states after the window; and (B,) bool
-        whether something was refused."""
+        """What of `wish` leaves a canvas that can be completed, from left to right; (B, S) the states after the window;
+        and (B,) bool whether something was refused."""
         a, counts = self.tables(s), self.counts(s)
         new = ~wish.open & counts & (s.open | (wish.tokens != s.tokens))
         right = self.right(s, wish.open | new)
@@ -152,7 +157,9 @@ class Constrained(Around):
             wished, kept = a.after(states, wish.tokens[:, i]), a.after(states, s.tokens[:, i])
             fit, hold = ((x & right[:, i]).any(-1) for x in (wished, kept))
             anything = a.after_any(states)
-            taken = torch.where((new[:, i] & fit)[:, None], wished, torch.where((~s.open[:, i] & hold)[:, None], kept, anything))
+            taken = torch.where(
+                (new[:, i] & fit)[:, None], wished, torch.where((~s.open[:, i] & hold)[:, None], kept, anything)
+            )
             moved = torch.where(new[:, i, None], taken, torch.where(wish.open[:, i, None], anything, wished))
             states = torch.where(counts[:, i, None], moved, states)
             fits.append(fit)
@@ -173,5 +180,7 @@ def check_fits(automaton: Automaton, length: int) -> None:
         return
     more = automaton.shortest(min(4 * length + 64, 4096))
     if more is None:
-        raise UsageError(f"no text that {automaton.text} allows can be written in {length} tokens; does it allow any at all?")
+        raise UsageError(
+            f"no text that {automaton.text} allows can be written in {length} tokens; does it allow any at all?"
+        )
     raise UsageError(f"{automaton.text} needs at least {more} tokens, and there is room for {length}; raise the length")

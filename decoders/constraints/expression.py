@@ -1,9 +1,11 @@
-"""A regular expression as text, before it is compiled: how large it will be, and in the form that outlines-core can take.
+"""A regular expression as text, before it is compiled: how large it will be, and in the form that outlines-core can
+take.
 
-outlines-core makes an automaton that also searches, and gives only the part of it that matches from the start. That has three consequences.
-What searches can be exponentially larger (`"[^b]{0,30}"`: where did the text begin?), and compiling cannot be interrupted. Where two
-alternatives match it knows only the first (`a|ab` allows no `ab`), as a search would find nothing else. And where a text could end it loses
-what leads on (`a(bc)?` allows no `abc`, if every letter is a token). All are avoided by `whole`.
+outlines-core makes an automaton that also searches, and gives only the part of it that matches from the start. That has
+three consequences. What searches can be exponentially larger (`"[^b]{0,30}"`: where did the text begin?), and compiling
+cannot be interrupted. Where two alternatives match it knows only the first (`a|ab` allows no `ab`), as a search would
+find nothing else. And where a text could end it loses what leads on (`a(bc)?` allows no `abc`, if every letter is a
+token). All are avoided by `whole`.
 """
 
 from __future__ import annotations
@@ -42,7 +44,8 @@ class Expression:
         """Raises `ValueError` for parentheses and brackets that do not match, and for anchors inside."""
         if len(pattern) > 8 * LARGEST:
             return cls(pattern, len(pattern))
-        kept, totals, last = [], [0], 0  # of the groups that are open, and of the last part, which a repetition is about
+        # of the groups that are open, and of the last part, which a repetition is about
+        kept, totals, last = [], [0], 0
         found = list(_TOKEN.finditer(pattern))
         for m, before, after in zip(found, [None, *found], [*found[1:], None], strict=False):
             token, outside = m[0], len(totals) == 1
@@ -75,8 +78,8 @@ class Expression:
 
     @property
     def whole(self) -> str:
-        """A pattern for texts between `BEGIN` and `END`, or for nothing at all: a search ends where it begins, and no other text can end
-        before its `END`."""
+        """A pattern for texts between `BEGIN` and `END`, or for nothing at all: a search ends where it begins, and no
+        other text can end before its `END`."""
         return f"(?:{BEGIN}(?:{self.text}){END}|)"
 
 

@@ -20,13 +20,16 @@ RECURSION = 3
 
 
 def compiled(what: str, pattern: str, spellings: Mapping[int, bytes], vocab: int, ends: tuple[int, ...]) -> Automaton:
-    """The automaton of a regular expression, matched as a whole. Raises `UsageError`, for one that is too large before it is compiled."""
+    """The automaton of a regular expression, matched as a whole. Raises `UsageError`, for one that is too large before
+    it is compiled."""
     try:
         read = Expression.read(pattern)
     except ValueError as e:
         raise UsageError(f"{what}: {e}") from None
     if read.states > LARGEST:
-        raise UsageError(f"{what[:100]} is too large: it has about {read.states} states, and up to {LARGEST} are compiled")
+        raise UsageError(
+            f"{what[:100]} is too large: it has about {read.states} states, and up to {LARGEST} are compiled"
+        )
     core = engine()
     by_text: dict[bytes, list[int]] = {END.encode(): [vocab], BEGIN.encode(): [vocab + 1]}
     for token, text in spellings.items():
@@ -46,7 +49,9 @@ def engine() -> Any:
     try:
         return importlib.import_module("outlines_core")
     except ImportError:
-        raise UsageError("regular expressions and JSON schemas need outlines-core: pip install 'dllm-decoders[constraints]'") from None
+        raise UsageError(
+            "regular expressions and JSON schemas need outlines-core: pip install 'dllm-decoders[constraints]'"
+        ) from None
 
 
 def first_line(e: Exception) -> str:
@@ -63,8 +68,8 @@ class Regex(Constraint):
 
 @dataclass(frozen=True)
 class InlineSchema(Constraint):
-    """The text is JSON that a schema describes: keys in the schema's order, at most one space where JSON allows space. A schema that
-    refers to itself is unrolled three deep."""
+    """The text is JSON that a schema describes: keys in the schema's order, at most one space where JSON allows space.
+    A schema that refers to itself is unrolled three deep."""
 
     what: ClassVar[str] = "the JSON schema"
 
@@ -84,8 +89,8 @@ class InlineSchema(Constraint):
 
 @dataclass(frozen=True)
 class JsonSchema(InlineSchema):
-    """The text is JSON that a schema in a file describes: keys in the schema's order, at most one space where JSON allows space. A schema
-    that refers to itself is unrolled three deep."""
+    """The text is JSON that a schema in a file describes: keys in the schema's order, at most one space where JSON
+    allows space. A schema that refers to itself is unrolled three deep."""
 
     @property
     def schema(self) -> str:
@@ -106,7 +111,8 @@ MOST_HOLES = 1 << 20
 
 @dataclass(frozen=True)
 class Template(Constraint):
-    """The text is that of a file, but for its holes: `{{3}}` leaves three tokens open, and so do three of the model's mask tokens."""
+    """The text is that of a file, but for its holes: `{{3}}` leaves three tokens open, and so do three of the model's
+    mask tokens."""
 
     def canvas(self, encode: Callable[[str], list[int]], mask: str) -> list[int]:
         text = read_file("template", self.text).removesuffix("\n")
@@ -114,7 +120,9 @@ class Template(Constraint):
             raise UsageError("this model has no mask token, so a template cannot leave anything open")
         holes = sum(int(n[:9]) for n in _HOLE.findall(text))  # of longer numbers the beginning is large enough
         if holes > MOST_HOLES:
-            raise UsageError(f"the template {self.text} leaves {holes} tokens open, and no model has room for more than {MOST_HOLES}")
+            raise UsageError(
+                f"the template {self.text} leaves {holes} tokens open, and no model has room for more than {MOST_HOLES}"
+            )
         found = encode(_HOLE.sub(lambda m: mask * int(m[1]), text))
         if encode(mask)[0] not in found:
             raise UsageError(f"the template {self.text} has no hole; write {{{{N}}}} where N tokens are open")

@@ -15,8 +15,8 @@ _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>$")
 
 
 def spellings(tokenizer: Tokenizer, vocab: int, without: tuple[int, ...] = ()) -> dict[int, bytes]:
-    """Token id to what it writes inside a text, for the ids below `vocab` that write something. Special tokens and those `without` are
-    left out. Raises `UsageError` for a tokenizer that is not made of tokens of its own."""
+    """Token id to what it writes inside a text, for the ids below `vocab` that write something. Special tokens and
+    those `without` are left out. Raises `UsageError` for a tokenizer that is not made of tokens of its own."""
     core = getattr(tokenizer, "core", None)
     if core is None:
         raise UsageError("constraints need the tokenizer of a checkpoint, and this model brings one of its own")
@@ -40,8 +40,8 @@ def spellings(tokenizer: Tokenizer, vocab: int, without: tuple[int, ...] = ()) -
 
 
 def unicode_bytes() -> dict[str, int]:
-    """The byte that each character of a byte-level vocabulary stands for (Radford et al. 2019, GPT-2): printable ones for themselves,
-    the others for code points from 256 on, in order."""
+    """The byte that each character of a byte-level vocabulary stands for (Radford et al. 2019, GPT-2): printable ones
+    for themselves, the others for code points from 256 on, in order."""
     plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [b for b in range(256) if b not in plain]
     return {chr(b): b for b in plain} | {chr(256 + i): b for i, b in enumerate(others)}

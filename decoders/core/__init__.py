@@ -14,9 +14,34 @@ from decoders.core.options import Option, Part, option, option_named, options, s
 from decoders.core.plan import Plan, Rule
 from decoders.core.pred import Attention, Pred
 from decoders.core.query import Candidates, Query, Sight, either
-from decoders.core.rows import BROKEN, EXHAUSTED, FILLED, LIVE, NON_FINITE, REASONS, STOPPED, Rows, put, settled_stop, view, write
+from decoders.core.rows import (
+    BROKEN,
+    EXHAUSTED,
+    FILLED,
+    LIVE,
+    NON_FINITE,
+    REASONS,
+    STOPPED,
+    Rows,
+    put,
+    settled_stop,
+    view,
+    write,
+)
 from decoders.core.rules import Suppress
-from decoders.core.select import above, best_of_runs, first_run, leftmost, near, only, rank, share, top, until_first, within_bound
+from decoders.core.select import (
+    above,
+    best_of_runs,
+    first_run,
+    leftmost,
+    near,
+    only,
+    rank,
+    share,
+    top,
+    until_first,
+    within_bound,
+)
 from decoders.core.state import State, choose, nbytes
 from decoders.core.step import apply, next_start, prepare, session_spec, stopped
 from decoders.core.store import APPROXIMATE, NOTHING, Store

@@ -19,8 +19,8 @@ from decoders.errors import UsageError
 
 
 def inherit(d: Decoder, parts: Sequence[Decoder], everything: bool = False) -> None:
-    """Declare for `d`, which is made of other decoders, what holds for one of them. Raises `UsageError` for a part whose forwards show
-    more than the window, unless `d` hands on `everything`."""
+    """Declare for `d`, which is made of other decoders, what holds for one of them. Raises `UsageError` for a part
+    whose forwards show more than the window, unless `d` hands on `everything`."""
     for part in parts:
         if not everything and {"leave_one_out", "candidates"} & asks(part):
             own, other = type(d).__name__, type(part).__name__
@@ -37,17 +37,17 @@ class Kept(NamedTuple):
 
 
 class Around(Decoder):
-    """A decoder around another one, `base`: it is that in everything but in what it says otherwise. Subclass it as a frozen dataclass with
-    an option `base`, and write one of
+    """A decoder around another one, `base`: it is that in everything but in what it says otherwise. Subclass it as a
+    frozen dataclass with an option `base`, and write one of
 
     - `inner`: what the base sees, where that is not the state as it is,
     - `outer`: what becomes of what the base did, where that does not just stand,
 
-    or any method of `Decoder` around `super()`'s. A wrapper that keeps something from forward to forward says in `own` what that is at
-    first, finds it under `s.memo.own`, and changes it with `keeping`.
+    or any method of `Decoder` around `super()`'s. A wrapper that keeps something from forward to forward says in `own`
+    what that is at first, finds it under `s.memo.own`, and changes it with `keeping`.
 
-    It is no dataclass itself, so that each wrapper says where among its options `base` stands. Raises `UsageError` for a base whose
-    forwards show more than the window, unless `everything` is set.
+    It is no dataclass itself, so that each wrapper says where among its options `base` stands. Raises `UsageError` for
+    a base whose forwards show more than the window, unless `everything` is set.
     """
 
     base: Decoder
@@ -66,12 +66,13 @@ class Around(Decoder):
     # --- what a wrapper may say otherwise
 
     def inner(self, s: State) -> State:
-        """What the base sees in a forward; whatever the memo is, the base is given its own. Positions that are open in `s` and not here
-        are hidden from it, and what it does to them is not taken over."""
+        """What the base sees in a forward; whatever the memo is, the base is given its own. Positions that are open in
+        `s` and not here are hidden from it, and what it does to them is not taken over."""
         return s
 
     def outer(self, s: State, t: State) -> State:
-        """The state after a step, where it was `s`, and the base would leave it as `t`. Both have this wrapper's memo."""
+        """The state after a step, where it was `s`, and the base would leave it as `t`. Both have this wrapper's
+        memo."""
         return t
 
     def own(self, s: State) -> Any:

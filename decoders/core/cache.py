@@ -17,11 +17,11 @@ from decoders.core.state import State
 
 @dataclass(frozen=True)
 class Cache:
-    """Which columns the next forward recomputes besides those whose prediction is wanted. Subclass it as a frozen dataclass and
-    write `stale`.
+    """Which columns the next forward recomputes besides those whose prediction is wanted. Subclass it as a frozen
+    dataclass and write `stale`.
 
-    Keys and values of all columns are always stored; a policy only says when to trust them. A column for which nothing is stored
-    yet is computed whatever the policy says, and in causal rows the exact rule holds.
+    Keys and values of all columns are always stored; a policy only says when to trust them. A column for which nothing
+    is stored yet is computed whatever the policy says, and in causal rows the exact rule holds.
     """
 
     exact: ClassVar[bool] = False
@@ -55,8 +55,8 @@ class Cache:
         return after.store.memory
 
     def sizes(self, columns: int, width: int) -> tuple[int, ...]:
-        """Ascending numbers of positions, the last one `columns`, that of the longest row: every forward is padded to one of them.
-        By default powers of two up to the window, then multiples of it."""
+        """Ascending numbers of positions, the last one `columns`, that of the longest row: every forward is padded to
+        one of them. By default powers of two up to the window, then multiples of it."""
         small = [2**i for i in range((width - 1).bit_length())]
         return (*small, *range(width, columns, width), columns)
 
@@ -83,8 +83,8 @@ def sees_any(columns: Tensor, until: Tensor, unseen: Tensor | None = None) -> Te
 
 
 def must_recompute(c: Canvas, shown: Tensor, until: Tensor, reach: Tensor, unseen: Tensor | None = None) -> Tensor:
-    """(B, L) bool, the exact rule: whatever sees a column that changed. Block caches, prefix caches and autoregressive caches are
-    this one rule, and a finished block rides in the next block's first forward."""
+    """(B, L) bool, the exact rule: whatever sees a column that changed. Block caches, prefix caches and autoregressive
+    caches are this one rule, and a finished block rides in the next block's first forward."""
     within = c.column < reach[:, None]
     changed = ((c.store.tokens != shown) | (c.store.until != until)) & within
     if unseen is not None:
@@ -93,8 +93,8 @@ def must_recompute(c: Canvas, shown: Tensor, until: Tensor, reach: Tensor, unsee
 
 
 def refresh(c: Canvas) -> Tensor:
-    """(B, L) bool: the columns that an exact refresh recomputes, as the canvas stands. Where everything sees everything that is
-    all of the row as soon as one token changed; in a block-causal model, finished blocks are left alone."""
+    """(B, L) bool: the columns that an exact refresh recomputes, as the canvas stands. Where everything sees everything
+    that is all of the row as soon as one token changed; in a block-causal model, finished blocks are left alone."""
     return must_recompute(c, c.tokens, c.until, c.reach)
 
 

@@ -21,12 +21,12 @@ from decoders.core.windows import Windows
 class Decoder:
     """A strategy: a frozen dataclass of hyper-parameters with a pure `step`.
 
-    Subclass it as a frozen dataclass and write `step`; nothing else has to be written. `step` and `query` are pure, batched
-    tensor functions: no `.item()`, no data-dependent shapes, no Python loop over rows or positions. One step is one forward; an
-    algorithm with two kinds of forwards keeps its phase per row in `memo`.
+    Subclass it as a frozen dataclass and write `step`; nothing else has to be written. `step` and `query` are pure,
+    batched tensor functions: no `.item()`, no data-dependent shapes, no Python loop over rows or positions. One step is
+    one forward; an algorithm with two kinds of forwards keeps its phase per row in `memo`.
 
-    What it asks of a model, such as causal rows or attention maps, nobody declares: it is read off its `query` and its `step` before the
-    first forward (`decoders.core.needs`). Class attributes say what cannot be read off.
+    What it asks of a model, such as causal rows or attention maps, nobody declares: it is read off its `query` and its
+    `step` before the first forward (`decoders.core.needs`). Class attributes say what cannot be read off.
     """
 
     needs_mask: ClassVar[bool] = False
@@ -36,9 +36,11 @@ class Decoder:
     revises: ClassVar[bool] = False
     """May change or take back what it has committed."""
     unbiased: ClassVar[bool] = False
-    """With its sampling at temperature 1, samples come from the model's own distribution in the limit of one token a step."""
+    """With its sampling at temperature 1, samples come from the model's own distribution in the limit of one token a
+    step."""
     phases: ClassVar[tuple[str, ...]] = ()
-    """Names of the kinds of forwards, where there is more than one; `phase` says which one comes next. For those who watch."""
+    """Names of the kinds of forwards, where there is more than one; `phase` says which one comes next. For those who
+    watch."""
     outcomes: ClassVar[tuple[str, ...]] = ()
     """Names of the ways in which a position comes to be committed, where there is more than one; see `outcome`."""
     source: ClassVar[str] = ""
@@ -51,7 +53,8 @@ class Decoder:
 
     @classmethod
     def respelled(cls, name: str, given: dict[str, str]) -> tuple[str, dict[str, str]]:
-        """A spec as it is written now, from one of an older spelling: its name and its written options. Raises `UsageError`."""
+        """A spec as it is written now, from one of an older spelling: its name and its written options. Raises
+        `UsageError`."""
         return name, given
 
     @property
@@ -61,17 +64,20 @@ class Decoder:
 
     @property
     def attention_from(self) -> float:
-        """The share of the layers, from the first on, that are left out of the attention maps that it reads (`Pred.attention`)."""
+        """The share of the layers, from the first on, that are left out of the attention maps that it reads
+        (`Pred.attention`)."""
         return 0.0
 
     def tokenized(self, encode: Callable[[str], list[int]]) -> Self:
-        """The same with token ids in place of texts among its options; whoever has a tokenizer calls it before decoding."""
+        """The same with token ids in place of texts among its options; whoever has a tokenizer calls it before
+        decoding."""
         inner = {f.name: d.tokenized(encode) for f in fields(self) if isinstance(d := getattr(self, f.name), Decoder)}
         return replace(self, **inner) if inner else self
 
     def windows(self, asked: Windows, block_causal: bool) -> Windows:
-        """The windows that it works in on such a model, where others were asked for. They may read `Canvas.memo`, which is None before
-        the first window. Larger ones need as much room in an engine whose canvases have a fixed width."""
+        """The windows that it works in on such a model, where others were asked for. They may read `Canvas.memo`, which
+        is None before the first window. Larger ones need as much room in an engine whose canvases have a fixed
+        width."""
         return asked
 
     def init(self, s: State) -> State:
@@ -79,11 +85,13 @@ class Decoder:
         return s
 
     def begin(self, s: State) -> State:
-        """At every new window; the memo of the window before is still there. Only the memo and the size that are returned count."""
+        """At every new window; the memo of the window before is still there. Only the memo and the size that are
+        returned count."""
         return s
 
     def query(self, s: State) -> Query:
-        """What the next forward shows and asks. By default: the tokens as they stand, every open position, both directions."""
+        """What the next forward shows and asks. By default: the tokens as they stand, every open position, both
+        directions."""
         return Query(s.tokens, s.open)
 
     def step(self, s: State, p: Pred) -> State:
@@ -95,7 +103,8 @@ class Decoder:
         return torch.zeros_like(s.key)
 
     def outcome(self, s: State) -> Tensor:
-        """(B, W) long: which of `outcomes` the last step's commitments were, from its memo, which `begin` leaves as it is in this."""
+        """(B, W) long: which of `outcomes` the last step's commitments were, from its memo, which `begin` leaves as it
+        is in this."""
         return torch.zeros_like(s.tokens)
 
     def done(self, s: State) -> Tensor:

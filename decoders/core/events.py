@@ -48,8 +48,8 @@ class Narrator:
 
 
 def generated(c: Canvas, row: int, revises: bool) -> tuple[list[int | None], int]:
-    """The row's generated tokens up to and without its first settled stop token, None where open, and how many are settled:
-    those left of the first open one, and for a strategy that revises only those in windows it has left."""
+    """The row's generated tokens up to and without its first settled stop token, None where open, and how many are
+    settled: those left of the first open one, and for a strategy that revises only those in windows it has left."""
     here = c.editable[row]
     tokens: list[int | None] = c.tokens[row][here].tolist()
     open_ = c.open[row][here].tolist()

@@ -21,32 +21,23 @@ from decoders.errors import UsageError
 
 
 def layout(
-    shape: Shape, decoder: Decoder, prompts: Sequence[Sequence[int]], *, length: int, keys: Sequence[int], windows: Windows,
-    cache: Cache | None = None, infill: bool = False, columns: int | None = None, width: int | None = None,
-    candidates: int | None = None, device: torch.device | str = "cpu",
+    shape: Shape, decoder: Decoder, prompts: Sequence[Sequence[int]], *, length: int, keys: Sequence[int],
+    windows: Windows, cache: Cache | None = None, infill: bool = False, columns: int | None = None,
+    width: int | None = None, candidates: int | None = None, device: torch.device | str = "cpu",
 ) -> Canvas:
-    """Prompts at column 0, then `length` blanks, the first window entered, the decoder's memo and the cache policy's memory made.
+    """Prompts at column 0, then `length` blanks, the first window entered, the decoder's memo and the cache policy's
+    memory made.
 
-    `infill`: mask tokens inside a prompt are holes to fill; otherwise they are data like any other token. `columns` fixes L for
-    an engine whose rows come and go, `width` W for one whose rows have windows of several sizes, and `candidates` A for one whose
-    plans ask about several numbers of canvases; all only pad. Raises `UsageError` for impossible sizes, and where a whole-row budget
-    of steps cannot be split evenly over the row's windows.
+    `infill`: mask tokens inside a prompt are holes to fill; otherwise they are data like any other token. `columns`
+    fixes L for an engine whose rows come and go, `width` W for one whose rows have windows of several sizes, and
+    `candidates` A for one whose plans ask about several numbers of canvases; all only pad. Raises `UsageError` for
+    impossible sizes, and where a whole-row budget of steps cannot be split evenly over the row's windows.
     """
     check_prompts(shape, prompts, length, infill)
     windows = decoder.windows(windows, shape.block_causal)
-    pad = decoder.padding if shape.stop_ids else 0
-    if pad and shape.block_causal:
-        raise UsageError(f"{type(decoder).__name__} gives end tokens behind the row, and in a block-causal model nothing sees them")
+    pad = padding(decoder, shape)
     B, P = len(prompts), torch.tensor([len(p) for p in prompts])
-    needed = int(P.max()) + length + pad + 1
-    L = columns or needed
-    W = width or min(windows.size, L - 1)
-    if needed > L or min(windows.size, L - 1) > W:
-        raise UsageError(f"{L} columns and windows of {W} are too few for rows of {needed - 1} and windows of {windows.size}")
-    asked = needs.candidates(decoder, shape.block_causal)
-    A = asked if candidates is None else candidates
-    if asked > A:
-        raise UsageError(f"{asked} candidates are asked about, and there is room for {A}")
+    L, W, A = sizes(decoder, shape, windows, int(P.max()) + length + pad, columns, width, candidates)
     tokens = torch.zeros(B, L, dtype=torch.long)
     for b, prompt in enumerate(prompts):
         tokens[b, : len(prompt)] = torch.tensor(prompt, dtype=torch.long)
@@ -71,7 +62,8 @@ def layout(
     c = moved(c, device)
     column = c.column
     until = c.limit[:, None].expand(B, L)
-    if c.block_causal:  # whole blocks of the prompt see themselves; what is left of it is causal until the first window takes it
+    # whole blocks of the prompt see themselves; what is left of it is causal until the first window takes it
+    if c.block_causal:
         end = column + 1 if c.causal_context else (column // windows.block + 1) * windows.block
         until = torch.where(end <= c.start[:, None], end, column + 1)
     everywhere = replace(view(c), tokens=c.tokens, position=column.expand(B, L))
@@ -79,6 +71,35 @@ def layout(
     c = enter(replace(c, until=until, tokens=blank), windows)
     c = begun(replace(c, memo=decoder.init(view(c)).memo), decoder)
     return replace(c, store=replace(c.store, memory=cache.init(c))) if cache else c
+
+
+def padding(decoder: Decoder, shape: Shape) -> int:
+    """How many end tokens the decoder gives behind a row. Raises `UsageError` where nothing would see them."""
+    pad = decoder.padding if shape.stop_ids else 0
+    if pad and shape.block_causal:
+        raise UsageError(
+            f"{type(decoder).__name__} gives end tokens behind the row, and in a block-causal model nothing sees them"
+        )
+    return pad
+
+
+def sizes(
+    decoder: Decoder, shape: Shape, windows: Windows, longest: int, columns: int | None, width: int | None,
+    candidates: int | None,
+) -> tuple[int, int, int]:
+    """L, W and A of a canvas whose longest row has so many positions. Raises `UsageError` where those that are asked
+    for are too few."""
+    L = columns or longest + 1
+    W = width or min(windows.size, L - 1)
+    if longest >= L or min(windows.size, L - 1) > W:
+        raise UsageError(
+            f"{L} columns and windows of {W} are too few for rows of {longest} and windows of {windows.size}"
+        )
+    asked = needs.candidates(decoder, shape.block_causal)
+    A = asked if candidates is None else candidates
+    if asked > A:
+        raise UsageError(f"{asked} candidates are asked about, and there is room for {A}")
+    return L, W, A
 
 
 def empty(rows: int, columns: int) -> Store:
@@ -111,7 +132,9 @@ def check_prompts(shape: Shape, prompts: Sequence[Sequence[int]], length: int, i
         if any(not 0 <= t < shape.vocab for t in prompt):
             raise UsageError(f"a prompt holds token ids outside the vocabulary of {shape.vocab}")
         if infill and length == 0 and shape.mask_id not in prompt:
-            raise UsageError("a prompt has no hole to fill: write the model's mask token where one is, or give a length")
+            raise UsageError(
+                "a prompt has no hole to fill: write the model's mask token where one is, or give a length"
+            )
 
 
 def check_budget(decoder: Decoder, c: Canvas) -> None:
@@ -128,7 +151,8 @@ R = TypeVar("R", bound=Rows)
 
 
 def entered(r: R, windows: Windows) -> R:
-    """Rows whose `start` is new, with a window there: its size, its block of the attention, and how much is open in it."""
+    """Rows whose `start` is new, with a window there: its size, its block of the attention, and how much is open in
+    it."""
     size = torch.minimum(windows.next(r).clamp(min=1, max=r.width), (r.end - r.start).clamp(min=0))
     r = replace(r, size=size, room=size, step=torch.zeros_like(r.step))
     if r.block_causal:

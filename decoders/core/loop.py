@@ -33,8 +33,8 @@ class Row:
     nfe: int
     """Forward passes that this row took part in. A doubled batch (guidance) counts once."""
     finish_reason: str
-    """`stop`, `length`, `max_steps`, or `non_finite`: the model's logits were not finite, and the row stands as it stood before. In the
-    last two cases undecided positions are left out of `tokens`."""
+    """`stop`, `length`, `max_steps`, or `non_finite`: the model's logits were not finite, and the row stands as it
+    stood before. In the last two cases undecided positions are left out of `tokens`."""
     canvas: tuple[int, ...]
     """The whole row as it stands, prompt included."""
     positions_computed: int = field(default=0, compare=False)
@@ -42,7 +42,8 @@ class Row:
     positions_reused: int = field(default=0, compare=False)
     """Positions whose stored keys and values were read instead."""
     flops: float = field(default=0.0, compare=False)
-    """Floating point operations for `positions_computed`, a multiplication and an addition being two; 0 if the model does not tell."""
+    """Floating point operations for `positions_computed`, a multiplication and an addition being two; 0 if the model
+    does not tell."""
     memo_bytes: int = field(default=0, compare=False)
     """What the decoder's own tensors take for this row."""
 
@@ -60,16 +61,21 @@ def check(model: Model, decoder: Decoder, cache: Cache) -> None:
     refuse(type(decoder).__name__, asked, able, "this model")
     policy = type(cache).__name__
     if cache.needs_blocks and not model.block_causal:
-        raise UsageError(f"the cache {policy} is for block-causal models; for this one there are exact, prefix, dual and others")
+        raise UsageError(
+            f"the cache {policy} is for block-causal models; for this one there are exact, prefix, dual and others"
+        )
     if cache.needs_store and "store" not in model.capabilities:
-        raise UsageError(f"the cache {policy} reuses stored keys and values, and this model keeps none; take exact or none")
+        raise UsageError(
+            f"the cache {policy} reuses stored keys and values, and this model keeps none; take exact or none"
+        )
     if cache.needs_attention and "attention" not in model.capabilities:
         raise UsageError(f"the cache {policy} reads attention maps, and this model gives none")
 
 
 @runtime_checkable
 class Foreseeing(Protocol):
-    """A session far from its model, told before a forward which step is to read the prediction, so that it need not fetch all of it."""
+    """A session far from its model, told before a forward which step is to read the prediction, so that it need not
+    fetch all of it."""
 
     def foresee(self, plan: Plan, c: Canvas, f: Forward) -> None:
         """`f` comes next, on the canvas `c`; nothing but `apply` by this plan will read what it predicts."""
@@ -96,7 +102,9 @@ class Run(Protocol):
 class Eager:
     """Every operation of a step launched from the host."""
 
-    def __init__(self, model: Model, plan: Plan, c: Canvas, watch: Callable[[Forward, Pred, Canvas], None] | None = None) -> None:
+    def __init__(
+        self, model: Model, plan: Plan, c: Canvas, watch: Callable[[Forward, Pred, Canvas], None] | None = None
+    ) -> None:
         self.plan, self.canvas, self.watch = plan, c, watch
         self.forward = model.session(session_spec(plan, c))
         unwatched = watch is None  # who watches may ask more of a prediction than the step does
@@ -122,8 +130,8 @@ class Runner(Protocol):
     """Another way to run steps than `Eager`, such as `decoders.engine.Graph`."""
 
     def start(self, model: Model, plan: Plan, lay: Callable[..., Canvas]) -> Run | None:
-        """A run over the canvas `lay()`, or `lay(rows, columns, windows)`, one with more rows, which have ended, or more columns; none: it
-        cannot be, and whoever asked was told why."""
+        """A run over the canvas `lay()`, or `lay(rows, columns, windows)`, one with more rows, which have ended, or
+        more columns; none: it cannot be, and whoever asked was told why."""
 
 
 @torch.inference_mode()
@@ -137,12 +145,13 @@ def decode(
 ) -> list[Row]:
     """Decode prompts (token ids) with one strategy; rows are independent.
 
-    `length` positions follow each prompt. `windows` default to one over the whole row, `cache` to the exact rule. `stop`: end a
-    row at its first stop token, as soon as nothing left of that is open. `seed` is every row's seed unless `seeds` gives each its
-    own; the same seed gives the same tokens in any batch. `max_steps` forwards end a row. `poll`: look at the host every so many
-    forwards; rows that are done rest meanwhile. `halt(row, tokens)` is asked at a poll about the settled tokens of a live row and
-    may end it. `on_event` hears of news at a poll, `watch` of every forward, `final` of the canvas at the end. `runner`: who runs the
-    steps, unless a `watch` is to hear of each; where it cannot, and by default, they are launched one operation at a time.
+    `length` positions follow each prompt. `windows` default to one over the whole row, `cache` to the exact rule.
+    `stop`: end a row at its first stop token, as soon as nothing left of that is open. `seed` is every row's seed
+    unless `seeds` gives each its own; the same seed gives the same tokens in any batch. `max_steps` forwards end a row.
+    `poll`: look at the host every so many forwards; rows that are done rest meanwhile. `halt(row, tokens)` is asked at
+    a poll about the settled tokens of a live row and may end it. `on_event` hears of news at a poll, `watch` of every
+    forward, `final` of the canvas at the end. `runner`: who runs the steps, unless a `watch` is to hear of each; where
+    it cannot, and by default, they are launched one operation at a time.
 
     Raises `UsageError` for what cannot be decoded.
     """
@@ -152,7 +161,8 @@ def decode(
         if value is not None and value < 1:
             raise UsageError(f"{name} must be at least 1, not {value}")
     longest = max((len(p) for p in prompts), default=0) + length
-    plan = Plan(decoder, windows or Blocks(model.attention_block or max(longest, 1)), cache, tuple(rules), stop, max_steps)
+    windows = windows or Blocks(model.attention_block or max(longest, 1))
+    plan = Plan(decoder, windows, cache, tuple(rules), stop, max_steps)
     keys = [seed] * len(prompts) if seeds is None else seeds
     if len(keys) != len(prompts):
         raise UsageError(f"{len(prompts)} prompts need as many seeds, not {len(keys)}")
@@ -161,10 +171,12 @@ def decode(
         """Rows beyond the prompts are copies of the first one that have ended."""
         more = rows - len(prompts)
         c = layout(
-            Shape.of(model), decoder, [*prompts, *(prompts[0] for _ in range(more))], length=length, keys=[*keys, *range(more)],
-            windows=windows, cache=cache, infill=infill, columns=columns, device=model.device,
+            Shape.of(model), decoder, [*prompts, *(prompts[0] for _ in range(more))], length=length,
+            keys=[*keys, *range(more)], windows=windows, cache=cache, infill=infill, columns=columns,
+            device=model.device,
         )
-        return replace(c, reason=torch.where(torch.arange(rows, device=c.reason.device) < len(prompts), c.reason, FILLED)) if more else c
+        real = torch.arange(rows, device=c.reason.device) < len(prompts)
+        return replace(c, reason=torch.where(real, c.reason, FILLED)) if more else c
 
     run = runner.start(model, plan, lay) if runner and not watch else None
     run = run or Eager(model, plan, lay(), watch)
@@ -186,7 +198,8 @@ def decode(
 
 
 def all_finite(rows: list[Row]) -> list[Row]:
-    """The rows as they are. Raises `NonFiniteError` for the first that ended because the model's logits were not finite."""
+    """The rows as they are. Raises `NonFiniteError` for the first that ended because the model's logits were not
+    finite."""
     for b, row in enumerate(rows):
         if row.finish_reason == NON_FINITE:
             raise NonFiniteError(row.nfe, f"row {b}: ")

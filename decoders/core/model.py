@@ -17,22 +17,25 @@ class Forward:
     """One forward over the canvas: the columns in `compute` are run and their keys and values stored.
 
     Attention is one rule: column i sees the columns left of `until[i]`, less a stretch, those from `unseen[i, 0]` up to
-    `unseen[i, 1]`; unless queries say what positions see (`SessionSpec.sight`) there is none, and all of it is 0. In rows that
-    are `causal`, a wanted position i is predicted from the columns left of i alone.
+    `unseen[i, 1]`; unless queries say what positions see (`SessionSpec.sight`) there is none, and all of it is 0. In
+    rows that are `causal`, a wanted position i is predicted from the columns left of i alone.
     """
 
     tokens: Tensor  # (B, L) long
     until: Tensor  # (B, L) long
     compute: Tensor  # (B, L) bool
-    outdated: Tensor  # (B, L) bool  columns that a cache policy leaves as they are though they see a change; others read them
+    # (B, L) bool  columns that a cache policy leaves as they are though they see a change; others read them
+    outdated: Tensor
     given: Tensor  # (B, L) bool  the prompt and what else was given; what guidance hides
     at: Tensor  # (B, W) long  columns of the window
     want: Tensor  # (B, W) bool
     causal: Tensor  # (B,)   bool
-    entered: Tensor  # (B,)   bool  the first forward of this window; what a model carries from forward to forward starts anew
+    # (B,)   bool  the first forward of this window; what a model carries from forward to forward starts anew
+    entered: Tensor
     phase: Tensor  # (B,)   long  which of the decoder's `phases` it is; for those who watch, and nothing to a model
     unseen: Tensor  # (B, L, 2) long
-    left_out: Tensor  # (B, W) bool  wanted positions that are predicted without their own token in sight; none unless it was needed
+    # (B, W) bool  wanted positions that are predicted without their own token in sight; none unless it was needed
+    left_out: Tensor
     candidate_tokens: Tensor  # (B, A, W) long  what else the window may hold; A is 0 unless candidates were needed
     candidate_want: Tensor  # (B, A, W) bool
     level: Tensor | None = None  # (B,) float  see `Query.level`; none: 1
@@ -43,8 +46,8 @@ Session = Callable[[Forward], Pred]
 
 @runtime_checkable
 class Fixed(Protocol):
-    """A session whose forwards can also be run with shapes that were chosen beforehand and without a look at the host, as a captured
-    graph needs it. What it stores, it stores in place."""
+    """A session whose forwards can also be run with shapes that were chosen beforehand and without a look at the host,
+    as a captured graph needs it. What it stores, it stores in place."""
 
     @property
     def buckets(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -73,7 +76,8 @@ class SessionSpec:
     attention_from: float = 0.0
     """Its maps are averaged over the layers from this share of them on: 0 over all, and always over the last."""
     sizes: tuple[int, ...] = ()
-    """Ascending: every forward asks for at most one of these many columns in any row, so that shapes are few and known; empty: any."""
+    """Ascending: every forward asks for at most one of these many columns in any row, so that shapes are few and known;
+    empty: any."""
     sight: bool = False
     """Some columns may have an unseen stretch; otherwise `Forward.unseen` need not be looked at."""
     leave_one_out: bool = False
@@ -95,15 +99,16 @@ class Model(Protocol):
     def block_causal(self) -> bool: ...
     @property
     def causal_context(self) -> bool:
-        """Of a block-causal model: what is left of the window is seen causally, and windows are counted from the end of the prompt."""
+        """Of a block-causal model: what is left of the window is seen causally, and windows are counted from the end of
+        the prompt."""
     @property
     def attention_block(self) -> int | None:
         """Of a block-causal model: the block of its attention; none: it follows the windows."""
     @property
     def capabilities(self) -> frozenset[str]:
-        """What it can do that not every model can: `causal` rows, a `store` of keys and values, `attention` maps, `sight`: columns
-        with an unseen stretch, `leave_one_out`: predictions without a position's own token, `candidates`: several canvases a row,
-        `hidden_states` (`Pred.hidden_states`)."""
+        """What it can do that not every model can: `causal` rows, a `store` of keys and values, `attention` maps,
+        `sight`: columns with an unseen stretch, `leave_one_out`: predictions without a position's own token,
+        `candidates`: several canvases a row, `hidden_states` (`Pred.hidden_states`)."""
     @property
     def column_bytes(self) -> int:
         """What the keys and values of one column of one row take."""
@@ -115,7 +120,8 @@ class Model(Protocol):
 
 
 class ModelDefaults:
-    """What most models have in common, for those who write one: everything sees everything, keys and values are kept."""
+    """What most models have in common, for those who write one: everything sees everything, keys and values are
+    kept."""
 
     stop_ids: tuple[int, ...] = ()
     block_causal: bool = False

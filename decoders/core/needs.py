@@ -1,7 +1,7 @@
 """Needs: what a decoder asks of a model and of whoever hosts it, read off what it does.
 
-Nothing is declared twice: one short row is laid out, the decoder is asked for one `query`, and takes one `step` on a prediction that notes
-what is read of it. Every host refuses through `refuse`, in the same words.
+Nothing is declared twice: one short row is laid out, the decoder is asked for one `query`, and takes one `step` on a
+prediction that notes what is read of it. Every host refuses through `refuse`, in the same words.
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ def probe_with(decoder: Decoder, block_causal: bool, vocab: int, patient: bool =
 def said(q: Query) -> frozenset[str]:
     """What a query asks."""
     holds = {
-        "causal": q.causal is not None, "ahead": q.ahead, "sight": q.sight is not None, "leave_one_out": q.left_out is not None,
-        "candidates": q.beside is not None and q.beside.tokens.shape[1] > 0,
+        "causal": q.causal is not None, "ahead": q.ahead, "sight": q.sight is not None,
+        "leave_one_out": q.left_out is not None, "candidates": q.beside is not None and q.beside.tokens.shape[1] > 0,
     }
     return frozenset(name for name, is_so in holds.items() if is_so)
 
@@ -110,7 +110,10 @@ def hold_to(decoder: Decoder, q: Query, asked: frozenset[str]) -> None:
     """Raises `UsageError` for a query that asks what the decoder's first one did not, for which nobody is prepared."""
     if more := said(q) - asked:
         sentences = " and ".join(SENTENCES[name][0] for name in sorted(more))
-        raise UsageError(f"{type(decoder).__name__} {sentences} in some queries, and its first one did not say so; say it in every one")
+        raise UsageError(
+            f"{type(decoder).__name__} {sentences} in some queries, and its first one did not say so; say it in every "
+            "one"
+        )
 
 
 remembered = lru_cache(maxsize=4096)(probe)
@@ -129,8 +132,8 @@ def entered(decoder: Decoder, width: int, vocab: int, block_causal: bool) -> Sta
     size = one * width
     s = State(
         tokens=zero, open=zero == 0, editable=zero == 0, confidence=zero.float(), committed_at=zero - 1,
-        position=torch.arange(width)[None], size=size, room=size, opened=size, windows=one, step=one - 1, clock=one - 1, key=one,
-        mask_id=0, vocab=vocab, stop_ids=(1,), block_causal=block_causal, rest=one - 1,
+        position=torch.arange(width)[None], size=size, room=size, opened=size, windows=one, step=one - 1, clock=one - 1,
+        key=one, mask_id=0, vocab=vocab, stop_ids=(1,), block_causal=block_causal, rest=one - 1,
     )
     began = decoder.begin(decoder.init(s))
     return replace(s, memo=began.memo, size=began.size)
@@ -152,11 +155,15 @@ class StandIn:
 
 
 def stepped(decoder: Decoder, s: State, candidates: int, patient: bool) -> tuple[frozenset[str], bool]:
-    """What besides the logits one step reads of a prediction, and whether it, or entering the window, sets `State.size`."""
+    """What besides the logits one step reads of a prediction, and whether it, or entering the window, sets
+    `State.size`."""
     read: set[str] = set()
     width = s.tokens.shape[1]
     at = torch.arange(width)[None]
-    shown = Pred(s.uniform(0).float()[..., None].expand(-1, -1, s.vocab), at, width, attention=cast(Attention, StandIn("attention", read)))
+    shown = Pred(
+        s.uniform(0).float()[..., None].expand(-1, -1, s.vocab), at, width,
+        attention=cast(Attention, StandIn("attention", read)),
+    )
     shown = replace(shown, hidden_states=cast(Tensor, StandIn("hidden_states", read)))
     maps = Attention(torch.zeros(1, width, width), at)
     resized = s.size is not s.room
@@ -171,7 +178,9 @@ def stepped(decoder: Decoder, s: State, candidates: int, patient: bool) -> tuple
                 continue
             raise
         break
-    else:  # there are steps that such a row cannot take, such as those under a constraint; what is inside may have been read
-        inside = [x for f in fields(decoder) if isinstance(x := getattr(decoder, f.name), Decoder)]
+    else:
+        # there are steps that such a row cannot take, such as those under a constraint; inner ones may have been read
+        held = [getattr(decoder, f.name) for f in fields(decoder)]
+        inside = [x for x in held if isinstance(x, Decoder)]
         read |= {need for x in inside for need in asks(x, s.block_causal)} & {"attention", "hidden_states"}
     return frozenset(read), resized

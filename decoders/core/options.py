@@ -21,8 +21,8 @@ class Part:
     """A small frozen dataclass that an option of a plug chooses by name, with options of its own: `route=ucb`, or
     `route=(min_span:span=3)`.
 
-    The type of the option is a subclass, such as `Route`, and what can be chosen are the subclasses of that which have a `name`. A class
-    of somebody else's is chosen by `module:Class`."""
+    The type of the option is a subclass, such as `Route`, and what can be chosen are the subclasses of that which have
+    a `name`. A class of somebody else's is chosen by `module:Class`."""
 
     name: ClassVar[str] = ""
 
@@ -69,7 +69,9 @@ class Option:
             return
         if self.choices:
             if value not in self.choices:
-                raise UsageError(f"{owner}: {self.name} must be one of {', '.join(map(str, self.choices))}, not {said(value)}")
+                raise UsageError(
+                    f"{owner}: {self.name} must be one of {', '.join(map(str, self.choices))}, not {said(value)}"
+                )
             return
         allowed = (*self.types, int) if float in self.types else self.types
         if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in self.types):
@@ -129,7 +131,8 @@ def written(value: Any) -> str:
 
 
 def said(value: Any) -> str:
-    """A value that is wrong, as a message says it: token ids as they are written, a plug by its kind, and else as Python does."""
+    """A value that is wrong, as a message says it: token ids as they are written, a plug by its kind, and else as
+    Python does."""
     if is_dataclass(value):
         return type(value).__name__
     return (written(value) or "nothing") if isinstance(value, tuple) else repr(value)

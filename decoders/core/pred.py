@@ -41,16 +41,17 @@ class Attention:
 class Pred:
     """Logits of the wanted positions, position i predicting position i, whatever shift the checkpoint has.
 
-    `logits` are the model's; what a strategy chooses from are `rows`, in which the tokens `banned` are impossible. The methods answer
-    (B, W), or (B, W, ...); where a position was not wanted they answer 0. Probabilities are of the raw distribution unless an argument
-    says otherwise, float32 (float64 for float64 logits). Ties go to the left.
+    `logits` are the model's; what a strategy chooses from are `rows`, in which the tokens `banned` are impossible. The
+    methods answer (B, W), or (B, W, ...); where a position was not wanted they answer 0. Probabilities are of the raw
+    distribution unless an argument says otherwise, float32 (float64 for float64 logits). Ties go to the left.
     """
 
     logits: Tensor  # (B, N, V)    N is at most `width`
     at: Tensor  # (B, N) long  the window position of each logit row; W where the row is padding
     width: int  # W
     cost: tuple[Tensor, Tensor] | None = None
-    """(B,) long positions that the model ran for each row, and (B,) double floating point operations; none: it does not tell."""
+    """(B,) long positions that the model ran for each row, and (B,) double floating point operations; none: it does not
+    tell."""
     attention: Attention | None = None
     """There where a strategy or a cache policy needs it (`SessionSpec.attention`)."""
     hidden_states: Tensor | None = None
@@ -58,9 +59,11 @@ class Pred:
     banned: tuple[int, ...] = ()
     """Tokens that are impossible, whatever `logits` say."""
     beside: tuple[Pred, ...] = ()
-    """What the same forward predicts of each of the other contents of the window that it was asked about (`Query.beside`)."""
+    """What the same forward predicts of each of the other contents of the window that it was asked about
+    (`Query.beside`)."""
     _once: dict[str, stats.Statistics] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """What was computed once of these logits. `dataclasses.replace` starts it anew, so it never outlives the logits it came from."""
+    """What was computed once of these logits. `dataclasses.replace` starts it anew, so it never outlives the logits it
+    came from."""
 
     def spread(self, x: Tensor) -> Tensor:
         """(B * N, ...) -> (B, W, ...): one answer per logit row, at its window position."""
@@ -108,21 +111,23 @@ class Pred:
         return self.spread(self.statistics.margin())
 
     def top(self, k: int) -> tuple[Tensor, Tensor]:
-        """(B, W, k) long and (B, W, k): the k likeliest tokens, likeliest first, and their renormalised probabilities."""
+        """(B, W, k) long and (B, W, k): the k likeliest tokens, likeliest first, and their renormalised
+        probabilities."""
         logit, token = self.rows.topk(min(k, self.logits.shape[-1]), -1)
         return self.spread(token), self.spread(logit.to(reference.accumulator(logit)).softmax(-1))
 
     def draw(self, s: State, temperature: float = 1.0, salt: int = SAMPLE) -> tuple[Tensor, Tensor]:
-        """(B, W) long and (B, W): a token sampled from softmax(logits / temperature), the likeliest one at temperature 0, and
-        its probability in the raw distribution. The random number is a hash of row key, clock, position and salt."""
+        """(B, W) long and (B, W): a token sampled from softmax(logits / temperature), the likeliest one at temperature
+        0, and its probability in the raw distribution. The random number is a hash of row key, clock, position and
+        salt."""
         if temperature == 0:
             return self.best()
         token, p = self.statistics.sample(self.gather(s.uniform(salt)), temperature)
         return self.spread(token), self.spread(p)
 
     def race(self, s: State, temperature: float = 1.0, salt: int = RACE) -> Tensor:
-        """(B, W) long: a sample by the Gumbel race with timeless noise. Two distributions that race at one position are maximally
-        likely to agree, and a re-drawn sample of the same distribution is the same."""
+        """(B, W) long: a sample by the Gumbel race with timeless noise. Two distributions that race at one position are
+        maximally likely to agree, and a re-drawn sample of the same distribution is the same."""
         return self.spread(self.statistics.race(self.gather(s.hash(salt, timeless=True)), temperature))
 
     def probs_at(self, where: Tensor) -> Tensor:

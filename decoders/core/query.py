@@ -12,10 +12,11 @@ from decoders.core.state import choose
 
 @dataclass(frozen=True)
 class Sight:
-    """What the positions of a window see, where a decoder says so itself: the columns left of `until`, less an unseen stretch.
+    """What the positions of a window see, where a decoder says so itself: the columns left of `until`, less an unseen
+    stretch.
 
-    It has to be transitive: what a position sees sees nothing that the position does not. Stored keys and values are trusted on
-    that ground.
+    It has to be transitive: what a position sees sees nothing that the position does not. Stored keys and values are
+    trusted on that ground.
     """
 
     until: Tensor  # (B, W) long  a place in the text, like `State.position`
@@ -24,7 +25,8 @@ class Sight:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Other contents of a window that the same forward is asked about, each as though it stood there in place of what stands there."""
+    """Other contents of a window that the same forward is asked about, each as though it stood there in place of what
+    stands there."""
 
     tokens: Tensor  # (B, A, W) long
     want: Tensor  # (B, A, W) bool  a candidate that wants nothing costs nothing
@@ -32,34 +34,39 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Query:
-    """What to show the model and what to ask of it. Which of the optional fields a decoder says never changes: what it needs of a model is
-    read off its first query (`decoders.core.needs`)."""
+    """What to show the model and what to ask of it. Which of the optional fields a decoder says never changes: what it
+    needs of a model is read off its first query (`decoders.core.needs`)."""
 
     tokens: Tensor  # (B, W) long
     want: Tensor  # (B, W) bool  positions whose prediction will be read; the others get no logits
     causal: Tensor | None = None
-    """(B,) bool: in such rows position i is predicted from the shown tokens left of it, and from nothing else. None: in no row."""
+    """(B,) bool: in such rows position i is predicted from the shown tokens left of it, and from nothing else. None: in
+    no row."""
     sight: Sight | None = None
-    """None: positions see what the model has them see. Otherwise they see this, in causal rows too, and what is outside of the window
-    sees itself and what is left of it."""
+    """None: positions see what the model has them see. Otherwise they see this, in causal rows too, and what is outside
+    of the window sees itself and what is left of it."""
     left_out: Tensor | None = None
-    """(B, W) bool: wanted positions that are predicted without their own token in sight: from a shadow of the wanted positions, mask
-    tokens in their places that see what the positions see but the own token, and each other, and that nobody else sees. In causal rows
-    it means nothing. It does not go with `sight`."""
+    """(B, W) bool: wanted positions that are predicted without their own token in sight: from a shadow of the wanted
+    positions, mask tokens in their places that see what the positions see but the own token, and each other, and that
+    nobody else sees. In causal rows it means nothing. It does not go with `sight`."""
     beside: Candidates | None = None
     """What else to show the model in the same forward."""
     level: Tensor | None = None
-    """(B,) float: what a model is conditioned on besides tokens: a noise level, or the temperature at which a model that conditions on its
-    own last prediction of the window sees that. None: 1."""
+    """(B,) float: what a model is conditioned on besides tokens: a noise level, or the temperature at which a model
+    that conditions on its own last prediction of the window sees that. None: 1."""
     ahead: bool = False
-    """Some causal row wants more than its leftmost open position, so that what is shown left of a wanted one is not settled."""
+    """Some causal row wants more than its leftmost open position, so that what is shown left of a wanted one is not
+    settled."""
 
 
 def either(rows: Tensor, a: Query, b: Query) -> Query:
-    """Row by row: `a` where `rows (B,)`, else `b`. Where only one of them says what is causal, what is left out or which level, the
-    other means none, none, and 1. Raises `ValueError` if only one says what positions see, or shows candidates."""
+    """Row by row: `a` where `rows (B,)`, else `b`. Where only one of them says what is causal, what is left out or
+    which level, the other means none, none, and 1. Raises `ValueError` if only one says what positions see, or shows
+    candidates."""
     if (a.sight is None) != (b.sight is None) or (a.beside is None) != (b.beside is None):
-        raise ValueError("a query that says what positions see, or shows candidates, cannot stand beside one that does not")
+        raise ValueError(
+            "a query that says what positions see, or shows candidates, cannot stand beside one that does not"
+        )
     a, b = filled(a, b), filled(b, a)
     return replace(choose(rows, a, b), ahead=a.ahead or b.ahead)
 

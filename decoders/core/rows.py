@@ -1,7 +1,8 @@
 """Rows: what stands in a batch of rows, where each of them is at work, and how a strategy sees that.
 
-This is the state machine of decoding and nothing else; what a store of keys and values holds is `decoders.core.store`'s. An engine of
-its own, such as vLLM's, keeps rows of this kind too, each with as many columns as it has room for, from `base` on.
+This is the state machine of decoding and nothing else; what a store of keys and values holds is
+`decoders.core.store`'s. An engine of its own, such as vLLM's, keeps rows of this kind too, each with as many columns as
+it has room for, from `base` on.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ R = TypeVar("R", bound="Rows")
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """B rows, each with L columns of its text, as tensors; never changed in place. Rows are independent; each has a window of its own
-    and leaves it alone."""
+    """B rows, each with L columns of its text, as tensors; never changed in place. Rows are independent; each has a
+    window of its own and leaves it alone."""
 
     has_bin: ClassVar[bool] = True
     """The last column belongs to no row, and index arithmetic past a row's end lands there."""
@@ -96,9 +97,9 @@ def view(r: Rows) -> State:
     cut = {name: getattr(r, name).gather(1, at) for name in _CUT}
     cut |= {"open": cut["open"] & inside, "editable": cut["editable"] & inside}
     return State(
-        **cut, position=at if r.base is None else r.place, size=r.size, room=r.room, opened=r.opened, windows=r.windows, step=r.step,
-        clock=r.clock, key=r.key, mask_id=r.mask_id, vocab=r.vocab, stop_ids=r.stop_ids, block_causal=r.block_causal,
-        rest=(r.limit - r.start - r.room).clamp(min=0), memo=r.memo,
+        **cut, position=at if r.base is None else r.place, size=r.size, room=r.room, opened=r.opened, windows=r.windows,
+        step=r.step, clock=r.clock, key=r.key, mask_id=r.mask_id, vocab=r.vocab, stop_ids=r.stop_ids,
+        block_causal=r.block_causal, rest=(r.limit - r.start - r.room).clamp(min=0), memo=r.memo,
     )
 
 
@@ -118,8 +119,8 @@ def write(r: R, s: State) -> R:
 
 
 def settled_stop(r: Rows, stops: Tensor) -> tuple[Tensor, Tensor]:
-    """(B,) bool: one of the stop tokens `stops (B, K)` or (K,) was committed and nothing left of it is open; (B,) long: its place, more
-    than any place where there is none."""
+    """(B,) bool: one of the stop tokens `stops (B, K)` or (K,) was committed and nothing left of it is open; (B,) long:
+    its place, more than any place where there is none."""
     hit = (r.tokens[..., None] == stops[..., None, :]).any(-1) & r.editable & ~r.open
     first = torch.where(hit, r.column, torch.iinfo(torch.long).max).amin(-1)
     return hit.any(-1) & ~(r.open & (r.column < first[:, None])).any(-1), first

@@ -20,7 +20,8 @@ def rank(score: Tensor) -> Tensor:
 
 
 def top(score: Tensor, k: Tensor | int) -> Tensor:
-    """(B, W) bool: the `k (B,)` best of each row, or of all rows the same number; ties go to the left; -inf is never taken."""
+    """(B, W) bool: the `k (B,)` best of each row, or of all rows the same number; ties go to the left; -inf is never
+    taken."""
     return (rank(score) < (k if isinstance(k, int) else k[:, None])) & (score > -INF)
 
 
@@ -48,7 +49,8 @@ def until_first(bad: Tensor) -> Tensor:
 
 def best_of_runs(where: Tensor, score: Tensor) -> Tensor:
     """(B, W) bool: the position of the highest score in each contiguous run of true positions; ties go to the left."""
-    run = (where & ~torch.nn.functional.pad(where, (1, -1))).cumsum(-1)  # the number of the run that a true position is in
+    # the number of the run that a true position is in
+    run = (where & ~torch.nn.functional.pad(where, (1, -1))).cumsum(-1)
     order = rank(only(where, score))
     last = torch.full_like(torch.nn.functional.pad(order, (0, 1)), where.shape[-1])
     best = last.scatter_reduce(1, torch.where(where, run, 0), torch.where(where, order, where.shape[-1]), "amin")
@@ -64,11 +66,13 @@ def near(where: Tensor, radius: int) -> Tensor:
 
 
 def within_bound(open: Tensor, entropy: Tensor, bound: float, order: Tensor | None = None) -> Tensor:
-    """(B, W) bool: from the lowest `order (B, W)` up, the longest prefix of what is `open` whose entropies add up to at most `bound`
-    besides the largest of them; so always the first. Without `order`, in order of entropy. Ben-Hamu et al. 2025, 2505.24857
-    (EB-Sampler): that sum bounds the mutual information of the tokens, which is what taking them together ignores.
+    """(B, W) bool: from the lowest `order (B, W)` up, the longest prefix of what is `open` whose entropies add up to at
+    most `bound` besides the largest of them; so always the first. Without `order`, in order of entropy. Ben-Hamu et al.
+    2025, 2505.24857 (EB-Sampler): that sum bounds the mutual information of the tokens, which is what taking them
+    together ignores.
 
-    A position adds to the sum the smaller of its own entropy and the largest before it: where entropies ascend, what is before it."""
+    A position adds to the sum the smaller of its own entropy and the largest before it: where entropies ascend, what is
+    before it."""
     score = only(open, -(entropy if order is None else order))
     best = score.argsort(dim=-1, descending=True, stable=True)
     ordered = torch.where(open, entropy, INF).gather(1, best)

@@ -24,8 +24,9 @@ T = TypeVar("T")
 class State:
     """What stands on the window now. Tensors only, never changed in place.
 
-    `open` is a mask of its own, never `tokens == mask_id`: prompts may hold the mask token, models of uniform noise have none,
-    and revision reopens what was decided. W is only a shape; a row's own window is its first `size` positions.
+    `open` is a mask of its own, never `tokens == mask_id`: prompts may hold the mask token, models of uniform noise
+    have none, and revision reopens what was decided. W is only a shape; a row's own window is its first `size`
+    positions.
     """
 
     tokens: Tensor  # (B, W) long   a blank where open
@@ -45,7 +46,8 @@ class State:
     vocab: int
     stop_ids: tuple[int, ...] = ()
     block_causal: bool = False  # the model's blocks see no later block
-    rest: Tensor | None = None  # (B,)   long  positions of the row that are right of the window; none: an engine does not say
+    # (B,)   long  positions of the row that are right of the window; none: an engine does not say
+    rest: Tensor | None = None
     memo: Any = None  # a decoder's own tensors, leading dimension B; structure never changes
 
     @property
@@ -59,11 +61,13 @@ class State:
         return torch.arange(self.tokens.shape[1], device=self.tokens.device)
 
     def window_steps(self, steps: int | None) -> Tensor:
-        """(B,) long: how many of a budget of `steps` for the whole row fall to this window; None is one for each open position."""
+        """(B,) long: how many of a budget of `steps` for the whole row fall to this window; None is one for each open
+        position."""
         return self.opened.clamp(min=1) if steps is None else steps // self.windows.clamp(min=1)
 
     def quota(self, steps: int | None) -> Tensor:
-        """(B,) long: how many positions this step commits where a budget of `steps` for the row is shared out evenly."""
+        """(B,) long: how many positions this step commits where a budget of `steps` for the row is shared out
+        evenly."""
         return share(self.opened, self.window_steps(steps), self.step)
 
     def is_stop(self, tokens: Tensor) -> Tensor:
@@ -71,8 +75,8 @@ class State:
         return among(tokens, self.stop_ids)
 
     def hash(self, salt: int, timeless: bool = False) -> Tensor:
-        """(B, W) int64: 64 random bits of key, step, position and salt. Timeless: the clock is left out, so the bits stay the
-        same from forward to forward."""
+        """(B, W) int64: 64 random bits of key, step, position and salt. Timeless: the clock is left out, so the bits
+        stay the same from forward to forward."""
         h = scramble(scramble(self.key) + salt)[:, None]
         if not timeless:
             h = scramble(h + self.clock[:, None])
@@ -107,9 +111,9 @@ class State:
         )
 
     def within(self, where: Tensor, opened: Tensor, memo: Any, since: Tensor | int = 0) -> State:
-        """This window as a decoder sees it that works in a part of it only: outside of `where (B, W)` nothing is open or editable,
-        `opened (B,)` positions were open when it came to that part, `since (B,)` forwards after the window was entered, and `memo` is its
-        own. `taking` is the way back."""
+        """This window as a decoder sees it that works in a part of it only: outside of `where (B, W)` nothing is open
+        or editable, `opened (B,)` positions were open when it came to that part, `since (B,)` forwards after the window
+        was entered, and `memo` is its own. `taking` is the way back."""
         where_open, where_editable = self.open & where, self.editable & where
         return replace(self, open=where_open, editable=where_editable, opened=opened, step=self.step - since, memo=memo)
 
@@ -138,8 +142,8 @@ _BLANK = 0x0B
 
 
 def choose(rows: Tensor, a: T, b: T) -> T:
-    """Row by row: `a` where `rows (B,)`, else `b`. For tensors with leading dimension B, and for anything made of them: states,
-    queries, memos, canvases. What is not a tensor is taken from `a`."""
+    """Row by row: `a` where `rows (B,)`, else `b`. For tensors with leading dimension B, and for anything made of them:
+    states, queries, memos, canvases. What is not a tensor is taken from `a`."""
 
     def pick(x: Tensor, y: Tensor) -> Tensor:
         return x if x is y and len(x) == len(rows) else torch.where(rows.view(-1, *[1] * (x.dim() - 1)), x, y)

@@ -29,9 +29,9 @@ def session_spec(plan: Plan, c: Canvas) -> SessionSpec:
     (rows, columns), width = c.tokens.shape, c.width
     asked, sizes = asks(plan.decoder, c.block_causal), plan.cache.sizes(columns - 1, width)  # less the bin
     return SessionSpec(
-        rows, columns, width, sizes=sizes, causal="causal" in asked, sight="sight" in asked, leave_one_out="leave_one_out" in asked,
-        attention="attention" in asked or plan.cache.needs_attention, attention_from=plan.decoder.attention_from,
-        candidates=c.candidates,
+        rows, columns, width, sizes=sizes, causal="causal" in asked, sight="sight" in asked,
+        leave_one_out="leave_one_out" in asked, attention="attention" in asked or plan.cache.needs_attention,
+        attention_from=plan.decoder.attention_from, candidates=c.candidates,
     )
 
 def prepare(plan: Plan, c: Canvas) -> Forward:
@@ -43,7 +43,8 @@ def prepare(plan: Plan, c: Canvas) -> Forward:
     want = q.want & s.editable & c.live[:, None]
     at = c.at
     here = c.column >= c.block_start[:, None] if c.block_causal else torch.ones_like(c.open)
-    narrow = causal[:, None] & here  # columns that see no further than themselves: blocks that are finished are left as they are
+    # columns that see no further than themselves: blocks that are finished are left as they are
+    narrow = causal[:, None] & here
     last = torch.where(want, at, 0).amax(-1)
     reach = torch.where(causal, last, c.reach)  # a causal row needs nothing at or right of its last wanted position
     shown = c.tokens.scatter(1, at, torch.where(s.editable, q.tokens, s.tokens))
@@ -79,18 +80,21 @@ def prepare(plan: Plan, c: Canvas) -> Forward:
 
 
 def candidates(c: Canvas, s: State, q: Query) -> tuple[Tensor, Tensor]:
-    """(B, A, W) long and (B, A, W) bool: `Forward.candidate_tokens` and `candidate_want`. Where the canvas has room for more than are asked
-    about, the rest wants nothing."""
+    """(B, A, W) long and (B, A, W) bool: `Forward.candidate_tokens` and `candidate_want`. Where the canvas has room for
+    more than are asked about, the rest wants nothing."""
     (B, W), A = s.tokens.shape, c.candidates
     tokens, want = s.tokens.new_zeros(B, A, W), s.open.new_zeros(B, A, W)
     if q.beside is not None:
         asked = q.beside.tokens.shape[1]
         tokens[:, :asked], want[:, :asked] = q.beside.tokens, q.beside.want
-    return torch.where(s.editable[:, None], tokens, s.tokens[:, None]), want & s.editable[:, None] & c.live[:, None, None]
+    return torch.where(s.editable[:, None], tokens, s.tokens[:, None]), want & s.editable[:, None] & c.live[
+        :, None, None
+    ]
 
 
 def looked(c: Canvas, sight: Sight) -> tuple[Tensor, Tensor]:
-    """(B, L) and (B, L, 2) long, `until` and `unseen` of the whole canvas: the sight in the window, and elsewhere causal."""
+    """(B, L) and (B, L, 2) long, `until` and `unseen` of the whole canvas: the sight in the window, and elsewhere
+    causal."""
     at, inside = c.at, c.inside
     causal, pair = (c.column + 1).expand_as(c.tokens), at[..., None].expand(-1, -1, 2)
     until = causal.scatter(1, at, torch.where(inside, sight.until, at + 1))
@@ -111,7 +115,9 @@ def apply(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
     ended = stopped(c) & (over if plan.decoder.revises else c.live) if plan.stop else torch.zeros_like(over)
     start = next_start(c)
     filled = over & (start >= c.limit)
-    moved = enter(replace(c, start=torch.where(over, start, c.start)), plan.decoder.windows(plan.windows, c.block_causal))
+    moved = enter(
+        replace(c, start=torch.where(over, start, c.start)), plan.decoder.windows(plan.windows, c.block_causal)
+    )
     moved = begun(moved, plan.decoder)
     exhausted = torch.zeros_like(over) if plan.max_steps is None else c.clock >= plan.max_steps
     went_on, c = c.live, choose(over & ~filled & ~ended, moved, c)
@@ -136,21 +142,24 @@ def ruled(plan: Plan, s: State, f: Forward, p: Pred) -> Pred:
         return p
 
     others = tuple(
-        held(replace(s, tokens=f.candidate_tokens[:, i], open=f.candidate_want[:, i]), other) for i, other in enumerate(p.beside)
+        held(replace(s, tokens=f.candidate_tokens[:, i], open=f.candidate_want[:, i]), other)
+        for i, other in enumerate(p.beside)
     )
     return replace(held(s, p), beside=others)
 
 
 def stored(c: Canvas, f: Forward, p: Pred, sight: bool = False) -> Canvas:
-    """The canvas after a forward: what the store now holds, and what was spent. Whatever sees a column that stayed out of date is
-    approximate, so that an exact refresh finds it later. `sight`: some of them may have a unseen stretch."""
+    """The canvas after a forward: what the store now holds, and what was spent. Whatever sees a column that stayed out
+    of date is approximate, so that an exact refresh finds it later. `sight`: some of them may have a unseen stretch."""
     tokens = torch.where(f.compute, f.tokens, c.store.tokens)
     until = torch.where(f.compute, f.until, c.store.until)
     unseen = torch.where(f.compute[..., None], f.unseen, c.store.unseen) if sight else c.store.unseen
     misled = sees_any(f.outdated, until.clamp(min=0), unseen if sight else None) & (tokens != NOTHING)
     tokens = torch.where(misled, APPROXIMATE, tokens)
     positions, flops = p.cost or (f.compute.sum(-1), torch.zeros_like(c.store.flops))
-    bound = torch.maximum(torch.where(f.compute, f.until, 0).amax(-1), torch.where(f.want & f.causal[:, None], f.at, 0).amax(-1))
+    bound = torch.maximum(
+        torch.where(f.compute, f.until, 0).amax(-1), torch.where(f.want & f.causal[:, None], f.at, 0).amax(-1)
+    )
     read = (c.column < bound[:, None]) & (c.store.tokens != NOTHING) & ~f.compute
     return replace(c, store=replace(
         c.store, tokens=tokens, until=until, unseen=unseen,
@@ -161,8 +170,8 @@ def stored(c: Canvas, f: Forward, p: Pred, sight: bool = False) -> Canvas:
 
 
 def next_start(c: Canvas) -> Tensor:
-    """(B,) where the window after this one starts: at the first position that it left open, or else at its end; what is given there
-    is passed over, except in block-causal models, whose blocks have to be computed one after the other."""
+    """(B,) where the window after this one starts: at the first position that it left open, or else at its end; what is
+    given there is passed over, except in block-causal models, whose blocks have to be computed one after the other."""
     end = c.start + c.room
     if c.block_causal:
         return torch.where(c.open & c.window, c.column, end[:, None]).amin(-1)

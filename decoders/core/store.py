@@ -8,16 +8,19 @@ from typing import Any
 from torch import Tensor
 
 NOTHING, APPROXIMATE = -1, -2
-"""What `Store.tokens` holds where nothing is stored, and where what is stored saw keys and values that were out of date."""
+"""What `Store.tokens` holds where nothing is stored, and where what is stored saw keys and values that were out of
+date."""
 
 
 @dataclass(frozen=True)
 class Store:
     """The books of a cache, column by column; the keys and values themselves belong to the model's session."""
 
-    tokens: Tensor  # (B, L) long  the tokens that the stored keys and values were computed from, NOTHING, or APPROXIMATE
+    # (B, L) long  the tokens that the stored keys and values were computed from, NOTHING, or APPROXIMATE
+    tokens: Tensor
     until: Tensor  # (B, L) long  and what they saw: the columns left of it,
-    unseen: Tensor  # (B, L, 2) long  less those from the first of these up to the second; all 0 unless queries say what positions see
+    # (B, L, 2) long  less those from the first of these up to the second; all 0 unless queries say what positions see
+    unseen: Tensor
     stale: Tensor  # (B, L) bool  what a cache policy wants recomputed in the next forward
     computed: Tensor  # (B,)   long  positions that the model ran for this row
     reused: Tensor  # (B,)   long  positions whose keys and values it read from the store instead

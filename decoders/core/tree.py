@@ -13,13 +13,16 @@ T = TypeVar("T")
 
 
 def mapped(f: Callable[..., Tensor], tree: T, *others: T) -> T:
-    """The tree with `f` of the tensors that stand in the same place of it and of others of the same structure, in place of its own. What
-    is no tensor is that of the first. Trees are dataclasses, tuples, lists and dictionaries, in one another as they may be."""
+    """The tree with `f` of the tensors that stand in the same place of it and of others of the same structure, in place
+    of its own. What is no tensor is that of the first. Trees are dataclasses, tuples, lists and dictionaries, in one
+    another as they may be."""
     if isinstance(tree, Tensor):
         return cast(T, f(tree, *others))
     if tree is None or isinstance(tree, int | float | str):  # a walk through a tree takes longer than all of this
         return tree
     if is_dataclass(tree) and not isinstance(tree, type):
         parts = (x.name for x in fields(tree) if x.init)
-        return cast(T, replace(tree, **{name: mapped(f, *(getattr(t, name) for t in (tree, *others))) for name in parts}))
+        return cast(
+            T, replace(tree, **{name: mapped(f, *(getattr(t, name) for t in (tree, *others))) for name in parts})
+        )
     return cast(T, tree_map(lambda x, *xs: x if x is tree else mapped(f, x, *xs), tree, *others))

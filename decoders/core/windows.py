@@ -30,8 +30,9 @@ class Windows(Protocol):
         """(B,) the size of the window that starts at `start`, before it is cut at the row's end."""
 
     def span(self, c: Rows) -> tuple[Tensor, Tensor]:
-        """(B,) and (B,): in block-causal models, the first column of the block of the attention that the window at `start` is in,
-        and the column after its last, before it is cut at the row's end. The columns between see each other."""
+        """(B,) and (B,): in block-causal models, the first column of the block of the attention that the window at
+        `start` is in, and the column after its last, before it is cut at the row's end. The columns between see each
+        other."""
 
     def count(self, c: Rows) -> Tensor:
         """(B,) how many windows each row will have, from its first one at `start`."""
@@ -64,11 +65,13 @@ class Whole:
 
 @dataclass(frozen=True)
 class Blocks:
-    """Windows of one size. In block-causal models they are cut at absolute multiples of it, so that the tail of a prompt joins
-    the first one (SDAR, 2510.06303); elsewhere they are counted from the first open column (LLaDA, 2502.09992).
+    """Windows of one size. In block-causal models they are cut at absolute multiples of it, so that the tail of a
+    prompt joins the first one (SDAR, 2510.06303); elsewhere they are counted from the first open column (LLaDA,
+    2502.09992).
 
-    `within`: the block of a block-causal model's attention, where that is larger than a window (the sub-blocks of Fast-dLLM v2,
-    2509.26328, section 3.3). Raises `UsageError` for sizes below one, and where windows do not divide the block."""
+    `within`: the block of a block-causal model's attention, where that is larger than a window (the sub-blocks of
+    Fast-dLLM v2, 2509.26328, section 3.3). Raises `UsageError` for sizes below one, and where windows do not divide the
+    block."""
 
     size: int
     within: int | None = None

@@ -1,7 +1,7 @@
 """What a step is captured with: CUDA graphs, or on a CPU a recording of its operations.
 
-Both keep to the same terms. What is captured reads and writes tensors at fixed addresses; everything that the host computed while it was
-captured, shapes included, is frozen; and nothing in it may wait for a value.
+Both keep to the same terms. What is captured reads and writes tensors at fixed addresses; everything that the host
+computed while it was captured, shapes included, is frozen; and nothing in it may wait for a value.
 """
 
 from __future__ import annotations
@@ -30,14 +30,16 @@ class Backend(Protocol):
         """Memory that is held for what was captured, without the tensors that it reads and writes."""
 
     def capture(self, body: Callable[[], None], restore: Callable[[], None]) -> Callable[[], None]:
-        """What runs `body` again. Before that it is run a few times, and `restore` takes each of these back. Raises `CannotCapture`."""
+        """What runs `body` again. Before that it is run a few times, and `restore` takes each of these back. Raises
+        `CannotCapture`."""
 
     def reset(self) -> None:
         """Forget the memory of what was captured so far; none of it is run again."""
 
 
 class CudaGraphs:
-    """CUDA graphs in one shared pool of memory: they are replayed one after the other, and leave nothing in the pool."""
+    """CUDA graphs in one shared pool of memory: they are replayed one after the other, and leave nothing in the
+    pool."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -98,7 +100,8 @@ class Slot(int):
 
 
 class Tape(TorchDispatchMode):
-    """Operations as they run. Tensors that none of them made are known by identity, as a CUDA graph knows them by address."""
+    """Operations as they run. Tensors that none of them made are known by identity, as a CUDA graph knows them by
+    address."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -106,7 +109,9 @@ class Tape(TorchDispatchMode):
         self.slots: dict[int, Slot] = {}
         self.made: list[Tensor] = []  # alive until the recording ends, so that identities stay apart
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         kwargs = kwargs or {}
         if why := reason(func.overloadpacket, args):
             raise CannotCapture(f"{why} ({func.overloadpacket.__name__})")
@@ -132,8 +137,8 @@ class Tape(TorchDispatchMode):
 
 
 class Recorded:
-    """A recording of the operations, run again on the same tensors: what a CUDA graph does, for machines without CUDA. It proves that a
-    step can be captured, and it is not faster than running it."""
+    """A recording of the operations, run again on the same tensors: what a CUDA graph does, for machines without CUDA.
+    It proves that a step can be captured, and it is not faster than running it."""
 
     def __init__(self) -> None:
         self.bytes = 0

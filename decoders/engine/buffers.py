@@ -30,14 +30,16 @@ def leaves(x: Any) -> list[Tensor]:
 
 
 def assign(buffers: Any, x: Any) -> None:
-    """Copy the tensors of `x` into those of `buffers`, which may be among what they were made from. Raises `CannotCapture` if shapes or
-    types have changed."""
+    """Copy the tensors of `x` into those of `buffers`, which may be among what they were made from. Raises
+    `CannotCapture` if shapes or types have changed."""
     into, new = leaves(buffers), leaves(x)
     if len(into) != len(new) or any((a.shape, a.dtype) != (b.shape, b.dtype) for a, b in zip(into, new, strict=False)):
         raise CannotCapture("what is carried from step to step changes its structure")
     held = {a.untyped_storage().data_ptr() for a in into}
     # what looks into a buffer is read before any is written
-    read = [b if b is a or b.untyped_storage().data_ptr() not in held else b.clone() for a, b in zip(into, new, strict=True)]
+    read = [
+        b if b is a or b.untyped_storage().data_ptr() not in held else b.clone() for a, b in zip(into, new, strict=True)
+    ]
     for a, b in zip(into, read, strict=True):
         if b is not a:
             a.copy_(b)

@@ -1,14 +1,15 @@
 """The loop as captured graphs: forward, statistics, step and the next query in one launch, on static buffers.
 
-A graph has fixed shapes, so everything that varies is bucketed. Rows are padded to a power of two and columns to a multiple; a forward runs
-one of a few numbers of columns and reads one of a few numbers of logit rows, and there is a graph for each pair that occurs. Which one
-comes next depends on what the rows ask for, which only the device knows. So the host looks once every `poll` steps, between two steps and
-never inside one, and picks the smallest bucket that fits all rows then. Should a row need more before the next look, it waits: its part of
-the step is thrown away and it stands as it stood, so that its tokens, its count of forwards and its random numbers do not change. Under
-`poll=1` no row ever waits.
+A graph has fixed shapes, so everything that varies is bucketed. Rows are padded to a power of two and columns to a
+multiple; a forward runs one of a few numbers of columns and reads one of a few numbers of logit rows, and there is a
+graph for each pair that occurs. Which one comes next depends on what the rows ask for, which only the device knows. So
+the host looks once every `poll` steps, between two steps and never inside one, and picks the smallest bucket that fits
+all rows then. Should a row need more before the next look, it waits: its part of the step is thrown away and it stands
+as it stood, so that its tokens, its count of forwards and its random numbers do not change. Under `poll=1` no row ever
+waits.
 
-The step is turned: a graph begins with the forward that the last one asked for, and ends with the next query. So the host knows after a
-step what the next one needs.
+The step is turned: a graph begins with the forward that the last one asked for, and ends with the next query. So the
+host knows after a step what the next one needs.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ class Report:
 
 
 def thinned(sizes: tuple[int, ...], least: int) -> tuple[int, ...]:
-    """Of ascending sizes the last one, then always the next that is at most half as large, down to the first that is at most
-    `least`: each forward costs at most about twice what it needs, and there are few shapes."""
+    """Of ascending sizes the last one, then always the next that is at most half as large, down to the first that is at
+    most `least`: each forward costs at most about twice what it needs, and there are few shapes."""
     kept = [sizes[-1]]
     for size in reversed(sizes):
         if kept[-1] > least and 2 * size <= kept[-1]:
@@ -91,7 +92,8 @@ class Room:
 
     @staticmethod
     def told(c: Canvas, needs: Tensor) -> Tensor:
-        """(3,) long, all that the host is ever told: how many rows live, and the most columns and logit rows that one of them needs."""
+        """(3,) long, all that the host is ever told: how many rows live, and the most columns and logit rows that one
+        of them needs."""
         return torch.cat([c.live.sum()[None], torch.where(c.live[:, None], needs, 0).amax(0)])
 
     def bucket(self, columns: int, rows: int) -> Bucket:
@@ -114,7 +116,8 @@ class Room:
         g = prepare(self.plan, after)
         needs = self.session.needs(g)
         assign(
-            (self.canvas, self.forward, self.needs, self.news, self.waits), (after, g, needs, self.told(after, needs), waits),
+            (self.canvas, self.forward, self.needs, self.news, self.waits),
+            (after, g, needs, self.told(after, needs), waits),
         )
 
 
@@ -142,22 +145,30 @@ class Captured:
 
 
 class Graph:
-    """A runner for `decode(..., runner=Graph())`: captures each shape of step once and replays it. Keep one over many calls; it
-    decodes one batch at a time.
+    """A runner for `decode(..., runner=Graph())`: captures each shape of step once and replays it. Keep one over many
+    calls; it decodes one batch at a time.
 
-    `columns`: canvases are padded to a multiple of this. `rooms`: how many shapes of a (model, plan) keep their buffers, and their store of
-    keys and values if no other shares it; the one not used for longest goes first. `graphs`: how many graphs there are at most, likewise.
-    `memory`: bytes that the pool of the graphs may take; beyond it all are dropped and captured anew as they are needed, and a step that
-    is too large by itself is run eagerly. By default a quarter of the device's. `backend`: what captures; by default CUDA graphs.
+    `columns`: canvases are padded to a multiple of this. `rooms`: how many shapes of a (model, plan) keep their
+    buffers, and their store of keys and values if no other shares it; the one not used for longest goes first.
+    `graphs`: how many graphs there are at most, likewise. `memory`: bytes that the pool of the graphs may take; beyond
+    it all are dropped and captured anew as they are needed, and a step that is too large by itself is run eagerly. By
+    default a quarter of the device's. `backend`: what captures; by default CUDA graphs.
 
-    Where it is impossible (no CUDA, a model or cache that looks at the host, rules that belong to one call), steps are run eagerly, after
-    one warning for each reason.
+    Where it is impossible (no CUDA, a model or cache that looks at the host, rules that belong to one call), steps are
+    run eagerly, after one warning for each reason.
     """
 
     def __init__(
-        self, *, backend: Backend | None = None, columns: int = 64, rooms: int = 4, graphs: int = 32, memory: int | None = None,
+        self, *, backend: Backend | None = None, columns: int = 64, rooms: int = 4, graphs: int = 32,
+        memory: int | None = None,
     ) -> None:
-        self.backend, self.columns, self.most_rooms, self.most_graphs, self.memory = backend, columns, rooms, graphs, memory
+        self.backend, self.columns, self.most_rooms, self.most_graphs, self.memory = (
+            backend,
+            columns,
+            rooms,
+            graphs,
+            memory,
+        )
         self.rooms: OrderedDict[Any, Room] = OrderedDict()
         self.graphs: OrderedDict[tuple[Any, Bucket], Callable[[], None]] = OrderedDict()
         self.refused: dict[Any, str] = {}
@@ -167,7 +178,9 @@ class Graph:
     def report(self) -> Report:
         waits = self.waited + sum(int(room.waits) for room in self.rooms.values())
         used = self.backend.bytes if self.backend else 0
-        return Report(self.captures, len(self.graphs), self.replays, used, self.memory, waits, self.resets, dict(self.eager))
+        return Report(
+            self.captures, len(self.graphs), self.replays, used, self.memory, waits, self.resets, dict(self.eager)
+        )
 
     def start(self, model: Model, plan: Plan, lay: Callable[..., Canvas]) -> Captured | None:
         """A run over captured steps; none, after a warning, where there can be none."""
@@ -204,7 +217,8 @@ class Graph:
                 self.leave(next(iter(self.rooms)))
         run = Captured(self, key, self.rooms[key])
         try:
-            self.graph(key, run.room, run.bucket)  # the first one, so that what cannot be captured is known before anything is decoded
+            # the first one, so that what cannot be captured is known before anything is decoded
+            self.graph(key, run.room, run.bucket)
         except CannotCapture as e:
             self.refused[key] = str(e)
             self.leave(key)
@@ -257,7 +271,9 @@ class Graph:
                 if self.backend.bytes > self.memory:
                     taken = self.backend.bytes
                     self.backend.reset()
-                    raise CannotCapture(f"a step takes {taken} bytes of graph memory, more than the limit of {self.memory}")
+                    raise CannotCapture(
+                        f"a step takes {taken} bytes of graph memory, more than the limit of {self.memory}"
+                    )
             self.graphs[name] = made
             while len(self.graphs) > self.most_graphs:
                 self.graphs.popitem(last=False)

@@ -1,14 +1,17 @@
-"""Any decoder-only model of transformers as a `Model`: explicit positions, one additive 4-D mask, scattered keys and values.
+"""Any decoder-only model of transformers as a `Model`: explicit positions, one additive 4-D mask, scattered keys and
+values.
 
-Columns of the attention are those of the canvas and, for sessions that may be asked causally, one probe per window position. A
-probe is a mask token at position i that sees the columns left of i and itself, and is seen by nobody: the prediction of i from
-what is left of it, for models whose output i predicts position i. Models whose output i predicts position i + 1 (`shifted`)
-need none. Predictions that leave out a position's own token (`Forward.left_out`) take probes in both kinds of models, one for every
-wanted position of the row: they see what the column sees whose output they stand for, but not the position, and each other.
+Columns of the attention are those of the canvas and, for sessions that may be asked causally, one probe per window
+position. A probe is a mask token at position i that sees the columns left of i and itself, and is seen by nobody: the
+prediction of i from what is left of it, for models whose output i predicts position i. Models whose output i predicts
+position i + 1 (`shifted`) need none. Predictions that leave out a position's own token (`Forward.left_out`) take probes
+in both kinds of models, one for every wanted position of the row: they see what the column sees whose output they stand
+for, but not the position, and each other.
 
-The columns to run are gathered to the left, row by row, and padded to the nearest of a few sizes that the cache policy declares
-(`SessionSpec.sizes`): shapes repeat, which is what a captured graph needs. Rows decide for themselves when to refresh, so in one
-forward some may need all their columns and others a few; then it is run in two parts, the few and the many, where that saves enough.
+The columns to run are gathered to the left, row by row, and padded to the nearest of a few sizes that the cache policy
+declares (`SessionSpec.sizes`): shapes repeat, which is what a captured graph needs. Rows decide for themselves when to
+refresh, so in one forward some may need all their columns and others a few; then it is run in two parts, the few and
+the many, where that saves enough.
 """
 
 from __future__ import annotations
@@ -29,8 +32,8 @@ from decoders.models.spread import Spread
 
 
 def compact(where: Tensor, pad: int, sizes: tuple[int, ...] = ()) -> Tensor:
-    """(B, M) long: the columns that hold, left to right, then `pad`; M is that of the fullest row, or the next of the ascending
-    `sizes`."""
+    """(B, M) long: the columns that hold, left to right, then `pad`; M is that of the fullest row, or the next of the
+    ascending `sizes`."""
     M = max(int(where.sum(-1).max()), 1)
     return gathered(where, pad, sizes[bisect_left(sizes, M)] if sizes and sizes[-1] >= M else M)
 
@@ -42,17 +45,19 @@ def gathered(where: Tensor, pad: int, M: int) -> Tensor:
 
 
 def parted(counts: list[int], least: float = 0.25) -> int | None:
-    """The number of columns up to which rows, which need `counts`, are run apart from those that need more; none: all together, if two
-    parts would not save the share `least` of what padding all of them to the largest costs."""
+    """The number of columns up to which rows, which need `counts`, are run apart from those that need more; none: all
+    together, if two parts would not save the share `least` of what padding all of them to the largest costs."""
     whole, ordered = len(counts) * max(counts), sorted(counts)
     costs = {small: n * small + (len(counts) - n) * ordered[-1] for n, small in enumerate(ordered[:-1], 1)}
     best = min(costs, key=lambda small: costs[small], default=0)
     return best if costs and costs[best] < (1 - least) * whole else None
 
 
-def seen(until: Tensor, index: Tensor, columns: int, unseen: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
-    """(B, M, K) bool, the rule of attention: the columns `index (B, M)` see those left of their `until (B, K)`, less the stretch that
-    is `unseen (B, K, 2)`, and themselves; those where `beside (B, K)` see each other too."""
+def seen(
+    until: Tensor, index: Tensor, columns: int, unseen: Tensor | None = None, beside: Tensor | None = None
+) -> Tensor:
+    """(B, M, K) bool, the rule of attention: the columns `index (B, M)` see those left of their `until (B, K)`, less
+    the stretch that is `unseen (B, K, 2)`, and themselves; those where `beside (B, K)` see each other too."""
     key = torch.arange(columns, device=until.device)
     left = key < until.gather(1, index)[..., None]
     if unseen is not None:
@@ -91,15 +96,20 @@ def heads(model: PreTrainedModel) -> tuple[int, int, int]:
     """Attention heads, key and value heads, and the size of one."""
     config: Any = model.config.get_text_config()
     n = int(config.num_attention_heads)
-    return n, int(getattr(config, "num_key_value_heads", None) or n), int(getattr(config, "head_dim", None) or config.hidden_size // n)
+    return (
+        n,
+        int(getattr(config, "num_key_value_heads", None) or n),
+        int(getattr(config, "head_dim", None) or config.hidden_size // n),
+    )
 
 
 class TransformersModel:
     """A causal-LM class of transformers, run with whatever attention is asked of it.
 
-    `mask_id`: None if the checkpoint has no mask token. `shifted`: its output i predicts position i + 1. `block_causal`: blocks
-    see no later block; otherwise everything on a row sees everything. `attention_block`: the size of those blocks, where it does
-    not follow the windows. `native`: the code is transformers' own, so that attention maps can be asked for and any mask is obeyed.
+    `mask_id`: None if the checkpoint has no mask token. `shifted`: its output i predicts position i + 1.
+    `block_causal`: blocks see no later block; otherwise everything on a row sees everything. `attention_block`: the
+    size of those blocks, where it does not follow the windows. `native`: the code is transformers' own, so that
+    attention maps can be asked for and any mask is obeyed.
     """
 
     causal_context = False
@@ -136,15 +146,15 @@ class TransformersModel:
         self, tokens: Tensor, position: Tensor, sees: Tensor, cache: ScatterCache | None = None,
         maps: float | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """(B, M, D) the last hidden states of `tokens (B, M)` at `position (B, M)`, where `sees (B, M, K)` says which of the K
-        stored columns each attends to; without a cache the columns are the tokens themselves. With `maps` also (B, M, K), the
-        attention averaged over heads and over the layers from that share of them on."""
+        """(B, M, D) the last hidden states of `tokens (B, M)` at `position (B, M)`, where `sees (B, M, K)` says which
+        of the K stored columns each attends to; without a cache the columns are the tokens themselves. With `maps` also
+        (B, M, K), the attention averaged over heads and over the layers from that share of them on."""
         lowest = torch.finfo(self.model.dtype).min
         bias = torch.zeros(sees.shape, dtype=self.model.dtype, device=sees.device).masked_fill(~sees, lowest)[:, None]
         with eager(self.model, maps is not None):
             out = self.model.base_model(
-                input_ids=tokens, attention_mask=bias, position_ids=position, past_key_values=cache, use_cache=cache is not None,
-                **({} if maps is None else {"output_attentions": True}),
+                input_ids=tokens, attention_mask=bias, position_ids=position, past_key_values=cache,
+                use_cache=cache is not None, **({} if maps is None else {"output_attentions": True}),
             )
         attention = None
         if maps is not None:
@@ -203,7 +213,10 @@ class TransformersSession:
         else:
             few = counts <= bound
             parts = few.nonzero().flatten(), (~few).nonzero().flatten()
-            done = [self.run(r, at[r], compact(compute[r], self.spec.columns - 1, self.sizes), *(x[r] for x in asked))[0] for r in parts]
+            done = [
+                self.run(r, at[r], compact(compute[r], self.spec.columns - 1, self.sizes), *(x[r] for x in asked))[0]
+                for r in parts
+            ]
             wanted, attention = torch.cat(done)[torch.cat(parts).argsort()], None
         return self.pred(f, at, wanted, attention, asked)
 
@@ -214,13 +227,18 @@ class TransformersSession:
         at = gathered(f.want, f.want.shape[1], rows)
         return self.pred(f, at, *self.run(None, at, gathered(asked[3], self.spec.columns - 1, columns), *asked), asked)
 
-    def pred(self, f: Forward, at: Tensor, wanted: Tensor, attention: Attention | None, asked: tuple[Tensor, ...]) -> Pred:
+    def pred(
+        self, f: Forward, at: Tensor, wanted: Tensor, attention: Attention | None, asked: tuple[Tensor, ...]
+    ) -> Pred:
         _, _, until, compute, _, *masks = asked
-        return Pred(self.owner.head(wanted), at, f.want.shape[1], self.cost(compute, until, f.want, *masks), attention, wanted)
+        return Pred(
+            self.owner.head(wanted), at, f.want.shape[1], self.cost(compute, until, f.want, *masks), attention, wanted
+        )
 
     def asked(self, f: Forward) -> tuple[Tensor, ...]:
-        """The forward over the K columns of the attention, the canvas's and the probes: tokens, positions and `until`, (B, K) long;
-        (B, K) bool, what to run; (B, W) long, the column whose output is a window position's prediction; and what masks are needed."""
+        """The forward over the K columns of the attention, the canvas's and the probes: tokens, positions and `until`,
+        (B, K) long; (B, K) bool, what to run; (B, W) long, the column whose output is a window position's prediction;
+        and what masks are needed."""
         (B, L), W, shift = f.tokens.shape, f.want.shape[1], int(self.owner.shifted)
         bin_ = L - 1
         column = torch.arange(L, device=f.tokens.device)
@@ -247,11 +265,11 @@ class TransformersSession:
         return tokens, position, until, compute, source, *(x for x in (unseen, beside) if x is not None)
 
     def run(
-        self, rows: Tensor | None, at: Tensor, index: Tensor, tokens: Tensor, position: Tensor, until: Tensor, compute: Tensor,
-        source: Tensor, unseen: Tensor | None = None, beside: Tensor | None = None,
+        self, rows: Tensor | None, at: Tensor, index: Tensor, tokens: Tensor, position: Tensor, until: Tensor,
+        compute: Tensor, source: Tensor, unseen: Tensor | None = None, beside: Tensor | None = None,
     ) -> tuple[Tensor, Attention | None]:
-        """(B, N, D) the hidden states that predict the window positions `at (B, N)`, after running the columns `index (B, M)`, and the
-        attention if it is needed. Unless `rows (B,)` is none, these are some of the canvas's rows."""
+        """(B, N, D) the hidden states that predict the window positions `at (B, N)`, after running the columns `index
+        (B, M)`, and the attention if it is needed. Unless `rows (B,)` is none, these are some of the canvas's rows."""
         K, bin_ = compute.shape[1], self.spec.columns - 1
         source = source.gather(1, at.clamp(max=source.shape[1] - 1))
         self.cache.index, self.cache.rows = index, rows
@@ -274,10 +292,13 @@ class TransformersSession:
         work, positions = self.owner.work, compute.sum(-1)
         sees = until if unseen is None else until - unseen.diff(dim=-1)[..., 0]
         pairs = (compute * sees).sum(-1) + (0 if beside is None else beside.sum(-1) ** 2)
-        return positions, work.column * positions.double() + work.pair * pairs.double() + work.row * want.sum(-1).double()
+        return positions, work.column * positions.double() + work.pair * pairs.double() + work.row * want.sum(
+            -1
+        ).double()
 
 
 def widths(width: int) -> tuple[int, ...]:
-    """The numbers of logit rows that occur: eighths of the window. The head is the widest layer, so padding costs most here."""
+    """The numbers of logit rows that occur: eighths of the window. The head is the widest layer, so padding costs most
+    here."""
     step = max(width // 8, 1)
     return (*range(step, width, step), width)

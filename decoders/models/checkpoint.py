@@ -1,7 +1,8 @@
-"""A checkpoint directory as a `Loaded`: its config is held against the family table, its files are checked, its weights are read.
+"""A checkpoint directory as a `Loaded`: its config is held against the family table, its files are checked, its weights
+are read.
 
-Nothing is ever fetched, and code that lies in a checkpoint is run only for a family that has no other, and only if the user says
-so: configs are read as JSON and given to transformers' own classes, never to its `Auto` classes.
+Nothing is ever fetched, and code that lies in a checkpoint is run only for a family that has no other, and only if the
+user says so: configs are read as JSON and given to transformers' own classes, never to its `Auto` classes.
 """
 
 from __future__ import annotations
@@ -33,22 +34,24 @@ SHARD = re.compile(r"-\d+-of-\d+\.safetensors$")
 
 
 def load_checkpoint(
-    directory: Path, name: str, attention: str = "auto", device: str = "cpu", dtype: str = "auto", device_map: str | None = None,
-    tp: bool = False, trust_remote_code: bool = False,
+    directory: Path, name: str, attention: str = "auto", device: str = "cpu", dtype: str = "auto",
+    device_map: str | None = None, tp: bool = False, trust_remote_code: bool = False,
 ) -> Loaded:
     """Read a checkpoint.
 
-    `dtype`: auto is float32 on a CPU, where halves are slow, and as stored elsewhere. `device_map`: how accelerate spreads the
-    layers over devices. `tp`: one process per device, each with its part of every layer, by transformers' own plan.
-    `trust_remote_code`: run the code of the checkpoint, for a family that has no other.
+    `dtype`: auto is float32 on a CPU, where halves are slow, and as stored elsewhere. `device_map`: how accelerate
+    spreads the layers over devices. `tp`: one process per device, each with its part of every layer, by transformers'
+    own plan. `trust_remote_code`: run the code of the checkpoint, for a family that has no other.
 
-    Raises `UsageError` if files are missing or damaged, the family is unknown or was not trained for this `attention`, the
-    tokenizer lacks the mask token, or the devices asked for are not there."""
+    Raises `UsageError` if files are missing or damaged, the family is unknown or was not trained for this `attention`,
+    the tokenizer lacks the mask token, or the devices asked for are not there."""
     refuse_adapter(directory)
     config = read_json(directory / "config.json")
     family = family_of(config, name)
     if attention != "auto" and attention not in family.attentions:
-        raise UsageError(f"the family {family.name} knows the attention {' or '.join(family.attentions)}, not {attention!r}")
+        raise UsageError(
+            f"the family {family.name} knows the attention {' or '.join(family.attentions)}, not {attention!r}"
+        )
     chosen = family.attentions[0] if attention == "auto" else cast(Attention, attention)
     place = placed(device, dtype, device_map, tp)
     check_weights(directory)
@@ -66,8 +69,8 @@ def load_checkpoint(
         from decoders.models.adapter import TransformersModel
 
         adapted = TransformersModel(
-            model, mask_id=mask, stop_ids=stop_ids, shifted=family.shifted, block_causal=chosen == "block", native=not family.remote,
-            attention_block=fixed,
+            model, mask_id=mask, stop_ids=stop_ids, shifted=family.shifted, block_causal=chosen == "block",
+            native=not family.remote, attention_block=fixed,
         )
     positions = getattr(adapted, "positions", getattr(model.config.get_text_config(), "max_position_embeddings", None))
     return Loaded(adapted, tokenizer, name, family.length, window, positions, never, tokenizer.chat)
@@ -78,7 +81,10 @@ def refuse_adapter(directory: Path) -> None:
     file = directory / "adapter_config.json"
     if file.is_file() and not any((directory / name).is_file() for name in (WEIGHTS, INDEX)):
         base = read_json(file).get("base_model_name_or_path")
-        raise UsageError(f"{directory} holds an adapter (LoRA) for {base or 'another model'} and no model; merge it into that one first")
+        raise UsageError(
+            f"{directory} holds an adapter (LoRA) for {base or 'another model'} and no model; merge it into that one "
+            "first"
+        )
 
 
 def check_weights(directory: Path) -> None:
@@ -87,7 +93,9 @@ def check_weights(directory: Path) -> None:
         return check_file(directory / WEIGHTS)
     index = directory / INDEX
     if not index.is_file():
-        others = sorted(p.name for p in directory.iterdir() if p.suffix in (".safetensors", ".bin", ".pt", ".pth", ".gguf"))
+        others = sorted(
+            p.name for p in directory.iterdir() if p.suffix in (".safetensors", ".bin", ".pt", ".pth", ".gguf")
+        )
         why = "other formats of weights are not read, because they can run code or lack names"
         if shards := [name for name in others if SHARD.search(name)]:
             why = f"these are {len(shards)} shards, and the index says which weights lie in which: it is needed too"
@@ -137,10 +145,12 @@ def checked_id(found: Any, what: str) -> int:
     return found
 
 
-def stops_of(directory: Path, config: dict[str, Any], family: Family, vocab: int, tokenizer: JsonTokenizer) -> tuple[int, ...]:
-    """The ids of the tokens that end a text: those of config.json and generation_config.json, the family's own if the checkpoint has
-    its tokenizer, which its end token tells, and those that the tokenizer names: its end token and the end of a turn. Raises `UsageError`
-    for what is no token id, or the mask token."""
+def stops_of(
+    directory: Path, config: dict[str, Any], family: Family, vocab: int, tokenizer: JsonTokenizer
+) -> tuple[int, ...]:
+    """The ids of the tokens that end a text: those of config.json and generation_config.json, the family's own if the
+    checkpoint has its tokenizer, which its end token tells, and those that the tokenizer names: its end token and the
+    end of a turn. Raises `UsageError` for what is no token id, or the mask token."""
     generation = directory / "generation_config.json"
     text = config.get("text_config")
     said = [config, text if isinstance(text, dict) else {}, read_json(generation) if generation.is_file() else {}]
@@ -158,8 +168,11 @@ def stops_of(directory: Path, config: dict[str, Any], family: Family, vocab: int
     return ends
 
 
-def forbidden(tokenizer: JsonTokenizer, never: tuple[int, ...], stop_ids: tuple[int, ...], vocab: int) -> tuple[int, ...]:
-    """The ids that are no text and are never generated: `never`, and what the head of a model has beyond its vocabulary."""
+def forbidden(
+    tokenizer: JsonTokenizer, never: tuple[int, ...], stop_ids: tuple[int, ...], vocab: int
+) -> tuple[int, ...]:
+    """The ids that are no text and are never generated: `never`, and what the head of a model has beyond its
+    vocabulary."""
     return tuple(t for t in (*never, *tokenizer.absent(vocab)) if t not in stop_ids)
 
 
@@ -183,7 +196,8 @@ def placed(device: str, dtype: str, device_map: str | None, tp: bool) -> dict[st
 def load_weights(
     directory: Path, config: dict[str, Any], family: Family, place: dict[str, Any], trust_remote_code: bool
 ) -> PreTrainedModel:
-    """Raises `UsageError` if the weights cannot be read, are not those of the family, or need code that is not trusted."""
+    """Raises `UsageError` if the weights cannot be read, are not those of the family, or need code that is not
+    trusted."""
     if family.remote and not trust_remote_code:
         raise UsageError(
             f"{directory} is a checkpoint of the family {family.name}, which only its own code can run; "
@@ -202,23 +216,31 @@ def load_weights(
             raise UsageError(f"{directory}: {e}") from None
         except Exception as e:  # transformers checks configs with exceptions of several kinds
             cause = str(e).strip().splitlines()[-1].strip()
-            raise UsageError(f"{directory / 'config.json'} does not describe weights of a {cls.__name__}: {cause}") from e
+            raise UsageError(
+                f"{directory / 'config.json'} does not describe weights of a {cls.__name__}: {cause}"
+            ) from e
         # which would be looked for in config.json, and nobody reads it
         unread = {"generation_config": GenerationConfig()} if issubclass(cls, GenerationMixin) else {}
         try:
             model, info = cls.from_pretrained(
-                directory, config=native, key_mapping=dict(family.renames) or None, local_files_only=True, use_safetensors=True,
-                trust_remote_code=False, output_loading_info=True, ignore_mismatched_sizes=True,
+                directory, config=native, key_mapping=dict(family.renames) or None, local_files_only=True,
+                use_safetensors=True, trust_remote_code=False, output_loading_info=True, ignore_mismatched_sizes=True,
                 **unread, **place,
             )
         except Exception as e:  # whatever is wrong with a file, it is the file that has to be mended
             raise UsageError(f"the weights in {directory} cannot be read: {line(e)}") from e
     tied = native.get_text_config().tie_word_embeddings
     spare = f"{family.spare}|^lm_head\\.weight$" if tied else family.spare
-    misshapen = [f"{name}, {tuple(stored)} where {tuple(made)} is needed" for name, stored, made in info["mismatched_keys"]]
-    wrong = sorted([*info["missing_keys"], *(key for key in info["unexpected_keys"] if not re.search(spare, key)), *misshapen])
+    misshapen = [
+        f"{name}, {tuple(stored)} where {tuple(made)} is needed" for name, stored, made in info["mismatched_keys"]
+    ]
+    wrong = sorted(
+        [*info["missing_keys"], *(key for key in info["unexpected_keys"] if not re.search(spare, key)), *misshapen]
+    )
     if wrong:
-        raise UsageError(f"the weights in {directory} do not fit {cls.__name__}: {len(wrong)} are wrong, the first is {wrong[0]}")
+        raise UsageError(
+            f"the weights in {directory} do not fit {cls.__name__}: {len(wrong)} are wrong, the first is {wrong[0]}"
+        )
     loaded: PreTrainedModel = model if device is None else model.to(device)
     return loaded
 
@@ -235,12 +257,12 @@ def native_class(config: dict[str, Any], family: Family) -> Any:
 
 
 def remote_class(directory: Path, config: dict[str, Any]) -> Any:
-    """The class of a checkpoint that brings its own code, which is run here. Raises `UsageError` if it brings none or if the code
-    fails.
+    """The class of a checkpoint that brings its own code, which is run here. Raises `UsageError` if it brings none or
+    if the code fails.
 
-    Such code was written for transformers 4. What transformers 5 expects of a class is mended: it takes tied weights as a mapping
-    (a head that is tied is not known here), and it reads weights before it initialises what is missing, so that a class which
-    initialises in the old way would overwrite them and leave its rotary frequencies empty."""
+    Such code was written for transformers 4. What transformers 5 expects of a class is mended: it takes tied weights as
+    a mapping (a head that is tied is not known here), and it reads weights before it initialises what is missing, so
+    that a class which initialises in the old way would overwrite them and leave its rotary frequencies empty."""
     from transformers import PreTrainedModel
     from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
@@ -262,14 +284,19 @@ def remote_class(directory: Path, config: dict[str, Any]) -> Any:
 
 @contextmanager
 def as_in_transformers_4() -> Iterator[None]:
-    """Code written for transformers 4 looks unscaled rotary frequencies up by the name `default`, which transformers 5 has no
-    entry for, and makes it warn of what is deprecated since."""
+    """Code written for transformers 4 looks unscaled rotary frequencies up by the name `default`, which transformers 5
+    has no entry for, and makes it warn of what is deprecated since."""
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
     def default(config: Any, device: Any = None, seq_len: int | None = None, **_: Any) -> tuple[torch.Tensor, float]:
-        said: dict[str, Any] = getattr(config, "rope_parameters", None) or {}  # where code for transformers 5 keeps them
+        # where code for transformers 5 keeps them
+        said: dict[str, Any] = getattr(config, "rope_parameters", None) or {}
         theta: float = said.get("rope_theta") or config.rope_theta
-        share: float = said["partial_rotary_factor"] if "partial_rotary_factor" in said else getattr(config, "partial_rotary_factor", 1.0)
+        share: float = (
+            said["partial_rotary_factor"]
+            if "partial_rotary_factor" in said
+            else getattr(config, "partial_rotary_factor", 1.0)
+        )
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         size = int(size * share)
         power = torch.arange(0, size, 2, dtype=torch.int64).to(device=device, dtype=torch.float) / size

@@ -1,20 +1,23 @@
-"""DiffusionGemma as a `Model`, on transformers' own `DiffusionGemmaForBlockDiffusion` (5.23; google/diffusiongemma-26B-A4B-it).
+"""DiffusionGemma as a `Model`, on transformers' own `DiffusionGemmaForBlockDiffusion` (5.23;
+google/diffusiongemma-26B-A4B-it).
 
-One stack of layers plays two parts. As *encoder* it reads what is left of the window (the model's word: the canvas) causally and
-stores keys and values; as *decoder* it reads the canvas, whose positions see all of the canvas and what the encoder stored, and
-stores nothing. So a finished canvas has to be read again by the encoder, which the exact rule asks for by itself: what its columns
-see has changed, so they are stale and ride in the next canvas's first forward.
+One stack of layers plays two parts. As *encoder* it reads what is left of the window (the model's word: the canvas)
+causally and stores keys and values; as *decoder* it reads the canvas, whose positions see all of the canvas and what
+the encoder stored, and stores nothing. So a finished canvas has to be read again by the encoder, which the exact rule
+asks for by itself: what its columns see has changed, so they are stale and ride in the next canvas's first forward.
 
-- Attention. Encoder: column i sees the columns up to itself, in sliding layers the last `sliding_window` of them. Decoder: the
-  whole canvas and all of the context, in sliding layers its last `sliding_window - 1` columns, the same ones for every position of
-  the canvas: what transformers' dynamic cache, the default, still holds then. (Its static cache holds one more.)
-- Noise. There is no mask token: a blank is uniform noise (`State.blank`), which stands still until the strategy changes it; the
-  official sampler draws it anew after each step.
-- Self-conditioning. Each forward also takes the previous forward's logits of the same canvas, at every position of it, and none in
-  the canvas's first. So the head runs on the whole window, wanted or not: unlike elsewhere, it cannot be kept to the wanted rows.
-  The official sampler conditions on the logits divided by its temperature, so a strategy says which (`Query.level`).
-- Shorter canvases. The model takes any length, and the result is that of transformers for a canvas of that length; it was
-  trained on `canvas_length` positions, so lengths that are multiples of it are best.
+- Attention. Encoder: column i sees the columns up to itself, in sliding layers the last `sliding_window` of them.
+  Decoder: the whole canvas and all of the context, in sliding layers its last `sliding_window - 1` columns, the same
+  ones for every position of the canvas: what transformers' dynamic cache, the default, still holds then. (Its static
+  cache holds one more.)
+- Noise. There is no mask token: a blank is uniform noise (`State.blank`), which stands still until the strategy changes
+  it; the official sampler draws it anew after each step.
+- Self-conditioning. Each forward also takes the previous forward's logits of the same canvas, at every position of it,
+  and none in the canvas's first. So the head runs on the whole window, wanted or not: unlike elsewhere, it cannot be
+  kept to the wanted rows. The official sampler conditions on the logits divided by its temperature, so a strategy says
+  which (`Query.level`).
+- Shorter canvases. The model takes any length, and the result is that of transformers for a canvas of that length; it
+  was trained on `canvas_length` positions, so lengths that are multiples of it are best.
 """
 
 from __future__ import annotations
@@ -33,8 +36,8 @@ from decoders.models.scatter import ScatterCache
 
 
 class Context(ScatterCache):
-    """The encoder's keys and values by column, in the form in which the decoder reads them: it takes them layer by layer and
-    appends the canvas's."""
+    """The encoder's keys and values by column, in the form in which the decoder reads them: it takes them layer by
+    layer and appends the canvas's."""
 
     @property
     def layers(self) -> list[Any]:
@@ -60,8 +63,9 @@ class Layer:
 class DiffusionGemmaModel:
     """A `DiffusionGemmaForBlockDiffusion`. Windows are its canvases: use windows of `canvas` positions.
 
-    Every cache policy comes to the same tokens as the exact rule: a canvas is always run whole, and what is left of it changes only
-    by a finished canvas, which is always read. Raises `UsageError` for a model whose encoder is not causal.
+    Every cache policy comes to the same tokens as the exact rule: a canvas is always run whole, and what is left of it
+    changes only by a finished canvas, which is always read. Raises `UsageError` for a model whose encoder is not
+    causal.
     """
 
     mask_id: int | None = None
@@ -75,7 +79,10 @@ class DiffusionGemmaModel:
         self.stop_ids = stop_ids
         config: Any = model.config.get_text_config()
         if config.use_bidirectional_attention == "all":
-            raise UsageError("this DiffusionGemma's encoder is bidirectional (use_bidirectional_attention), and only causal ones are known")
+            raise UsageError(
+                "this DiffusionGemma's encoder is bidirectional (use_bidirectional_attention), and only causal ones "
+                "are known"
+            )
         self.vocab = int(config.vocab_size)
         self.canvas = int(model.config.canvas_length)
         self.sliding = int(config.sliding_window)
@@ -89,18 +96,21 @@ class DiffusionGemmaModel:
         return Layer(window, config.num_attention_heads * own.head_dim, 2 * own.num_key_value_heads * own.head_dim)
 
     def linear_work(self, config: Any) -> tuple[float, float]:
-        """Floating point operations of the linear layers for one position: of the stack, whose experts count as far as a token takes
-        them, and of the self-conditioning."""
+        """Floating point operations of the linear layers for one position: of the stack, whose experts count as far as
+        a token takes them, and of the self-conditioning."""
         share = config.top_k_experts / config.num_experts
         decoder: Any = self.model.model.decoder
         stack = sum(
-            p.numel() * (share if ".experts." in name else 1.0) for name, p in decoder.layers.named_parameters() if p.dim() > 1
+            p.numel() * (share if ".experts." in name else 1.0)
+            for name, p in decoder.layers.named_parameters()
+            if p.dim() > 1
         )
         return 2 * stack, 2 * sum(p.numel() for p in decoder.self_conditioning.parameters() if p.dim() > 1)
 
     @property
     def head_work(self) -> float:
-        """Floating point operations of one row of logits; to turn it into an embedding again, for self-conditioning, takes as many."""
+        """Floating point operations of one row of logits; to turn it into an embedding again, for self-conditioning,
+        takes as many."""
         return 2.0 * self.vocab * int(self.model.config.get_text_config().hidden_size)
 
     @property
@@ -115,25 +125,31 @@ class DiffusionGemmaModel:
         return DiffusionGemmaSession(self, spec)
 
     def encode(self, tokens: Tensor, index: Tensor, sees: Tensor, context: Context) -> None:
-        """Stores the keys and values of the columns `index (B, M)`, which hold `tokens (B, M)` and attend to the columns where
-        `sees (B, M, L)`."""
+        """Stores the keys and values of the columns `index (B, M)`, which hold `tokens (B, M)` and attend to the
+        columns where `sees (B, M, L)`."""
         column = torch.arange(sees.shape[-1], device=sees.device)
         near = sees & (column > index[..., None] - self.sliding)
         context.index = index
-        self.model.model.encoder(input_ids=tokens, attention_mask=self.masks(sees, near), position_ids=index, past_key_values=context)
+        self.model.model.encoder(
+            input_ids=tokens, attention_mask=self.masks(sees, near), position_ids=index, past_key_values=context
+        )
 
-    def denoise(self, tokens: Tensor, at: Tensor, inside: Tensor, context: Context, previous: Tensor | None, again: Tensor) -> Tensor:
-        """(B, W, V) logits of the canvases `tokens (B, W)` in the columns `at (B, W)`, of which those `inside (B, W)` are theirs.
-        `previous (B, W, V)`: the logits to condition on, in the rows where `again (B,)`."""
+    def denoise(
+        self, tokens: Tensor, at: Tensor, inside: Tensor, context: Context, previous: Tensor | None, again: Tensor
+    ) -> Tensor:
+        """(B, W, V) logits of the canvases `tokens (B, W)` in the columns `at (B, W)`, of which those `inside (B, W)`
+        are theirs. `previous (B, W, V)`: the logits to condition on, in the rows where `again (B,)`."""
         start = at[:, :1]
         column = torch.arange(context.columns, device=at.device)
         left = column < start
         near = left & (column > start - self.sliding)
         rows = tuple(torch.cat([x, inside], 1)[:, None].expand(-1, at.shape[1], -1) for x in (left, near))
-        conditioning = {} if previous is None else {"self_conditioning_logits": previous, "self_conditioning_mask": again}
+        conditioning = (
+            {} if previous is None else {"self_conditioning_logits": previous, "self_conditioning_mask": again}
+        )
         out: Tensor = self.model(
-            decoder_input_ids=tokens, decoder_position_ids=at, decoder_attention_mask=self.masks(*rows), past_key_values=context,
-            **conditioning,
+            decoder_input_ids=tokens, decoder_position_ids=at, decoder_attention_mask=self.masks(*rows),
+            past_key_values=context, **conditioning,
         ).logits
         return out
 
@@ -161,7 +177,8 @@ class DiffusionGemmaSession:
         reach = f.until.gather(1, start)  # the end of the window: all of the window sees up to there
         runs = f.want.any(-1)
         left = (column < start) & runs[:, None]
-        # the canvas knows what was computed, but a column of the window was computed by the decoder, which stores nothing
+        # the canvas knows what was computed, but a column of the window was computed by the decoder, which stores
+        # nothing
         held = torch.zeros_like(left) if self.encoded is None else self.encoded & (column < start)
         stale = (f.compute | ~held) & left
         self.encoded = held | stale
@@ -184,8 +201,8 @@ class DiffusionGemmaSession:
         return logits.to(self.owner.model.dtype)
 
     def cost(self, stale: Tensor, start: Tensor, size: Tensor, again: Tensor) -> tuple[Tensor, Tensor]:
-        """`Pred.cost` of a forward that encodes the columns where `stale (B, L)` and denoises `size (B,)` positions from `start (B,)`
-        on."""
+        """`Pred.cost` of a forward that encodes the columns where `stale (B, L)` and denoises `size (B,)` positions
+        from `start (B,)` on."""
         owner, canvas, column = self.owner, size.double(), torch.arange(stale.shape[1], device=stale.device)
         positions = stale.sum(-1) + size
         flops = owner.column_work * positions.double()

@@ -1,12 +1,14 @@
-"""Any masked language model of transformers as a `Model`: BERT, DistilBERT, RoBERTa, ModernBERT and their kin, trained as MDLM.
+"""Any masked language model of transformers as a `Model`: BERT, DistilBERT, RoBERTa, ModernBERT and their kin, trained
+as MDLM.
 
-Everything on a row sees everything, output i predicts position i, and nothing is kept from forward to forward: every forward runs
-the whole rows. Only the wanted positions reach the head.
+Everything on a row sees everything, output i predicts position i, and nothing is kept from forward to forward: every
+forward runs the whole rows. Only the wanted positions reach the head.
 
 transformers has no common name for what is between an encoder's last hidden states and its logits (`cls`, `lm_head`,
-`vocab_transform` and `vocab_projector`, `head` and `decoder`, ...), but one common form: a masked language model runs its base model
-and then maps each hidden state by itself. So the head is the model's own `forward`, run on a twin whose base model hands back
-what it is given. That needs no table of architectures; `EncoderModel` checks once that it gives what the whole model gives.
+`vocab_transform` and `vocab_projector`, `head` and `decoder`, ...), but one common form: a masked language model runs
+its base model and then maps each hidden state by itself. So the head is the model's own `forward`, run on a twin whose
+base model hands back what it is given. That needs no table of architectures; `EncoderModel` checks once that it gives
+what the whole model gives.
 """
 
 from __future__ import annotations
@@ -27,8 +29,8 @@ from decoders.models.spread import Spread
 
 
 class Given(nn.Module):
-    """A base model that returns the hidden states it is given. Whatever else a head looks up in its base model (DeBERTa-v2's takes
-    the embeddings), it finds in the real one."""
+    """A base model that returns the hidden states it is given. Whatever else a head looks up in its base model
+    (DeBERTa-v2's takes the embeddings), it finds in the real one."""
 
     def __init__(self, base: nn.Module) -> None:
         super().__init__()
@@ -50,8 +52,8 @@ def without_base(model: PreTrainedModel) -> PreTrainedModel:
 
 @dataclass(frozen=True)
 class EncoderWork:
-    """Floating point operations of a row; a multiplication and an addition are two. Layers that share their weights (ALBERT)
-    are counted once."""
+    """Floating point operations of a row; a multiplication and an addition are two. Layers that share their weights
+    (ALBERT) are counted once."""
 
     column: float
     """The linear layers of the base model, for one position."""
@@ -111,8 +113,8 @@ class EncoderModel:
 
     @property
     def first_position(self) -> int:
-        """What the model calls the first column. RoBERTa and what descends from it count from the padding token's id plus one, which
-        shows in the embeddings of the positions: they have a padding entry."""
+        """What the model calls the first column. RoBERTa and what descends from it count from the padding token's id
+        plus one, which shows in the embeddings of the positions: they have a padding entry."""
         embeddings = getattr(self.model.base_model, "embeddings", None)
         pad = getattr(getattr(embeddings, "position_embeddings", None), "padding_idx", None)
         return 0 if pad is None else int(pad) + 1
@@ -156,15 +158,21 @@ class EncoderModel:
 
     @torch.inference_mode()
     def check(self) -> None:
-        """Two tokens, with a third one as padding: the head has to give the second one's logits from it alone, as the model itself
-        does, and the padding must not matter (FNet and ConvBERT mix it in)."""
+        """Two tokens, with a third one as padding: the head has to give the second one's logits from it alone, as the
+        model itself does, and the padding must not matter (FNet and ConvBERT mix it in)."""
         name = type(self.model).__name__
         tokens, end = torch.tensor([[self.mask_id, 0, 0]], device=self.device), torch.tensor([2], device=self.device)
         try:
             alone = self.model(input_ids=tokens[:, :2], **self.inputs(tokens[:, :2], end)).logits
             padded = self.head(self.states(tokens, end)[:, 1:2])
         except Exception as e:  # an encoder-decoder, a model without a base model, a head that is not made of positions
-            raise UsageError(f"{name} cannot be run as a masked language model: {next(iter(str(e).splitlines()), type(e).__name__)}") from e
-        error = (padded[:, 0] - alone[:, 1]).abs().max() if padded.shape == (1, 1, self.vocab) else torch.tensor(torch.inf)
+            raise UsageError(
+                f"{name} cannot be run as a masked language model: {next(iter(str(e).splitlines()), type(e).__name__)}"
+            ) from e
+        error = (
+            (padded[:, 0] - alone[:, 1]).abs().max() if padded.shape == (1, 1, self.vocab) else torch.tensor(torch.inf)
+        )
         if not error <= torch.finfo(alone.dtype).eps ** 0.5 * alone.abs().max():
-            raise UsageError(f"{name} has a head that mixes positions, or sees padding: it cannot be run as a masked language model")
+            raise UsageError(
+                f"{name} has a head that mixes positions, or sees padding: it cannot be run as a masked language model"
+            )

@@ -1,8 +1,8 @@
 """What is known of each family of checkpoints: one row per family, and where a config needs it one small function.
 
-Sources are the modelling codes of the checkpoints as public repositories hold copies of them; `algorithms` is the project's own
-survey. Weights of these families were not at hand: names and ids are checked against those codes, shapes against tiny random
-checkpoints, and no row but `nano` has run on a real one.
+Sources are the modelling codes of the checkpoints as public repositories hold copies of them; `algorithms` is the
+project's own survey. Weights of these families were not at hand: names and ids are checked against those codes, shapes
+against tiny random checkpoints, and no row but `nano` has run on a real one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ Adapt = Callable[["PreTrainedModel", "int | None", tuple[int, ...]], "Model"]
 Settings = Callable[[Mapping[str, Any], Any], dict[str, Any]]
 
 INERT = frozenset(  # spoken of in configs, and of no meaning for a forward pass
-    "sliding_window max_window_layers alibi_bias_max rope_full_precision attention_layer_norm_with_affine fuse_norm".split()
+    (
+        "sliding_window max_window_layers alibi_bias_max rope_full_precision "
+        "attention_layer_norm_with_affine fuse_norm"
+    ).split()
 )
 TELLING = re.compile(r"alibi|rope|rotary|bias|window|norm|scal|softcap|expert|causal|scheduler|adapter")
 ROPES = ("default", "linear", "yarn", "llama3")
@@ -33,8 +36,8 @@ ROPES = ("default", "linear", "yarn", "llama3")
 
 
 def refuse_unread(config: Mapping[str, Any], read: Collection[str]) -> None:
-    """Raises `UsageError` for a setting that nothing reads, that is neither off nor a factor of one, and whose name speaks of the
-    mathematics."""
+    """Raises `UsageError` for a setting that nothing reads, that is neither off nor a factor of one, and whose name
+    speaks of the mathematics."""
     for key, value in config.items():
         idle = value is not True and value in (None, False, 1, "", [], {})
         if key not in read and key not in INERT and TELLING.search(key) and not idle:
@@ -42,8 +45,8 @@ def refuse_unread(config: Mapping[str, Any], read: Collection[str]) -> None:
 
 
 def plain(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
-    """The settings of the native config class `known` that stand in config.json under the same names. Raises `UsageError` for
-    what would change the model and is none of them."""
+    """The settings of the native config class `known` that stand in config.json under the same names. Raises
+    `UsageError` for what would change the model and is none of them."""
     names = {*inspect.signature(known.__init__).parameters, "head_dim"} - {"architectures", "transformers_version"}
     refuse_unread(config, {*names, "rope_theta", "rope_scaling"})
     if config.get("use_sliding_window") or "sliding_attention" in (config.get("layer_types") or ()):
@@ -58,11 +61,13 @@ def plain(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
     return settings | {"rope_parameters": {**rope, "rope_type": kind, "rope_theta": theta}}
 
 
-LLADA_HAS = {  # setting: what it is where config.json is silent, and what it has to be for Llama's layers to be the same
+# setting: what it is where config.json is silent, and what it has to be for Llama's layers to be the same
+LLADA_HAS = {
     "block_type": ("sequential", "llama"), "layer_norm_type": ("default", "rms"), "activation_type": ("swiglu", "silu"),
-    "rope": (False, True), "alibi": (False, False), "attention_layer_norm": (False, False), "input_emb_norm": (False, False),
-    "scale_logits": (False, False), "include_bias": (False, False), "include_qkv_bias": (False, False),
-    "bias_for_layer_norm": (None, False), "layer_norm_with_affine": (True, True), "multi_query_attention": (None, None),
+    "rope": (False, True), "alibi": (False, False), "attention_layer_norm": (False, False),
+    "input_emb_norm": (False, False), "scale_logits": (False, False), "include_bias": (False, False),
+    "include_qkv_bias": (False, False), "bias_for_layer_norm": (None, False), "layer_norm_with_affine": (True, True),
+    "multi_query_attention": (None, None),
 }
 
 
@@ -98,9 +103,9 @@ LLADA_RENAMES = {
     **{
         rf"^model\.transformer\.blocks\.(\d+)\.{old}\.": rf"model.layers.\1.{new}."
         for old, new in {
-            "q_proj": "self_attn.q_proj", "k_proj": "self_attn.k_proj", "v_proj": "self_attn.v_proj", "attn_out": "self_attn.o_proj",
-            "ff_proj": "mlp.gate_proj", "up_proj": "mlp.up_proj", "ff_out": "mlp.down_proj",
-            "attn_norm": "input_layernorm", "ff_norm": "post_attention_layernorm",
+            "q_proj": "self_attn.q_proj", "k_proj": "self_attn.k_proj", "v_proj": "self_attn.v_proj",
+            "attn_out": "self_attn.o_proj", "ff_proj": "mlp.gate_proj", "up_proj": "mlp.up_proj",
+            "ff_out": "mlp.down_proj", "attn_norm": "input_layernorm", "ff_norm": "post_attention_layernorm",
         }.items()
     },
 }
@@ -114,7 +119,8 @@ def illada(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
 
 
 def dream(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
-    """Qwen2's own names. Queries, keys and values have a bias and nothing else has one, whatever `attention_bias` says."""
+    """Qwen2's own names. Queries, keys and values have a bias and nothing else has one, whatever `attention_bias`
+    says."""
     if config.get("use_mrope") or config.get("mlp_bias"):
         raise UsageError("its config.json sets use_mrope or mlp_bias, which Qwen2 does not have")
     return plain({key: value for key, value in config.items() if key != "attention_bias"}, known)
@@ -123,13 +129,20 @@ def dream(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
 def sdar(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
     """Qwen3's own names. Checkpoints trained to see their prompt causally say `use_regular_causal`."""
     if config.get("use_regular_causal"):
-        raise UsageError("its config.json sets use_regular_causal: it was trained to see its prompt causally, which is not known here")
+        raise UsageError(
+            "its config.json sets use_regular_causal: it was trained to see its prompt causally, which is not known "
+            "here"
+        )
     return plain(config, known)
 
 
 def whole(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
     """A config of transformers' own, as it is."""
-    return {key: value for key, value in config.items() if key not in ("auto_map", "architectures", "transformers_version", "model_type")}
+    return {
+        key: value
+        for key, value in config.items()
+        if key not in ("auto_map", "architectures", "transformers_version", "model_type")
+    }
 
 
 def diffusion_gemma(model: PreTrainedModel, mask_id: int | None, stop_ids: tuple[int, ...]) -> Model:
@@ -156,7 +169,8 @@ class Family:
     architectures: tuple[str, ...]
     """`architectures` of the config that are this family; a name that begins with `*` stands for its endings."""
     native: str
-    """The class of transformers that runs it; empty: the class that the config names, if the checkpoint brings no code of its own."""
+    """The class of transformers that runs it; empty: the class that the config names, if the checkpoint brings no code
+    of its own."""
     remote: bool = False
     """Only the checkpoint's own code runs it."""
     settings: Settings = plain
@@ -185,8 +199,8 @@ class Family:
     """Makes the `Model`; none: `TransformersModel`."""
 
     def blocks(self, config: Mapping[str, Any], attention: Attention) -> tuple[int | None, int | None]:
-        """The size of the windows, none being one over the whole row, and the fixed block of the attention, none where it follows
-        the windows. Raises `UsageError` if the config has another thing in that place."""
+        """The size of the windows, none being one over the whole row, and the fixed block of the attention, none where
+        it follows the windows. Raises `UsageError` if the config has another thing in that place."""
         if attention != "block":
             return None, None
         block = config.get(self.block_key) or self.block
@@ -199,54 +213,60 @@ FAMILIES = {
     f.name: f
     for f in (
         Family(
-            "nano", ("qwen3",), (), "Qwen3ForCausalLM", settings=whole, attentions=("bidirectional", "block"), length=64, block=8,
+            "nano", ("qwen3",), (), "Qwen3ForCausalLM", settings=whole, attentions=("bidirectional", "block"),
+            length=64, block=8,
         ),
-        # LLaDA-8B-Base, -Instruct and 1.5. Config and weight names: charleschen-ml/pa-dllm configuration_llada.py, Feng-Hong/WINO-DLLM
-        # modeling_llada.py; ids in the config.json of the 8B models: d_model 4096, mask 126336, EOS 126081. EoT 126348: generate.py of
-        # ML-GSAI/LLaDA b7e6c35. LLaDA rotates in float32 (`rope_full_precision`) where Llama rotates in the model's dtype: in
-        # bfloat16 the two differ by rounding. That 1.5 has the same ids is said by those who run it, not by a file.
+        # LLaDA-8B-Base, -Instruct and 1.5. Config and weight names: charleschen-ml/pa-dllm configuration_llada.py,
+        # Feng-Hong/WINO-DLLM modeling_llada.py; ids in the config.json of the 8B models: d_model 4096, mask 126336, EOS
+        # 126081. EoT 126348: generate.py of ML-GSAI/LLaDA b7e6c35. LLaDA rotates in float32 (`rope_full_precision`)
+        # where Llama rotates in the model's dtype: in bfloat16 the two differ by rounding. That 1.5 has the same ids is
+        # said by those who run it, not by a file.
         Family(
-            "llada", ("llada",), ("LLaDAModelLM",), "LlamaForCausalLM", settings=llada, renames=LLADA_RENAMES, mask=126336,
-            ends=(126081, 126348),
+            "llada", ("llada",), ("LLaDAModelLM",), "LlamaForCausalLM", settings=llada, renames=LLADA_RENAMES,
+            mask=126336, ends=(126081, 126348),
         ),
-        # iLLaDA-8B: a type and names of its own, grouped queries, tied head. Its modeling_illada.py as copied in public; mask 5:
-        # README of ML-GSAI/LLaDA, its config.json gives none. Its end token was not seen: it is what the config says.
+        # iLLaDA-8B: a type and names of its own, grouped queries, tied head. Its modeling_illada.py as copied in
+        # public; mask 5: README of ML-GSAI/LLaDA, its config.json gives none. Its end token was not seen: it is what
+        # the config says.
         Family("illada", ("illada",), ("ILLaDAForCausalLM",), "LlamaForCausalLM", settings=illada, mask=5),
-        # Dream-7B and DiffuCoder-7B: modeling_dream.py in NVlabs/Fast-dLLM, which is Qwen2 with full attention and the shift of its
-        # sampler. 151643 and 151645 are the end tokens of Qwen2.5's tokenizer; that DiffuCoder keeps them is not confirmed.
-        # DreamForCausalLM of the same type (Dream reasoners: blocks, no shift) is another model.
+        # Dream-7B and DiffuCoder-7B: modeling_dream.py in NVlabs/Fast-dLLM, which is Qwen2 with full attention and the
+        # shift of its sampler. 151643 and 151645 are the end tokens of Qwen2.5's tokenizer; that DiffuCoder keeps them
+        # is not confirmed. DreamForCausalLM of the same type (Dream reasoners: blocks, no shift) is another model.
         Family(
             "dream", ("Dream",), ("DreamModel",), "Qwen2ForCausalLM", settings=dream, mask=151666, shifted=True,
             ends=(151643, 151645),
         ),
-        # SDAR-1.7B to 8B: modeling_sdar.py and generate.py of JetAstra/SDAR; Qwen3's layers and names. Block and mask: sglang's
-        # DLLM_PARAMS. The SDAR-30B-A3B code was read only in descriptions: Qwen3-MoE's layers and names, not confirmed.
+        # SDAR-1.7B to 8B: modeling_sdar.py and generate.py of JetAstra/SDAR; Qwen3's layers and names. Block and mask:
+        # sglang's DLLM_PARAMS. The SDAR-30B-A3B code was read only in descriptions: Qwen3-MoE's layers and names, not
+        # confirmed.
         Family(
-            "sdar", ("sdar",), ("SDARForCausalLM",), "Qwen3ForCausalLM", settings=sdar, mask=151669, attentions=("block",), block=4,
+            "sdar", ("sdar",), ("SDARForCausalLM",), "Qwen3ForCausalLM", settings=sdar, mask=151669,
+            attentions=("block",), block=4,
         ),
         Family(
             "sdar_moe", ("sdar_moe",), ("SDARMoeForCausalLM",), "Qwen3MoeForCausalLM", settings=sdar, mask=151669,
             attentions=("block",), block=4,
         ),
-        # Fast-dLLM v2 (1.5B and 7B): modeling.py and configuration.py of the checkpoints as copied in public, v2/run_chatbot.py of
-        # NVlabs/Fast-dLLM (small_block_size 8). Attention blocks are bd_size, counted from the start of the row; mask 151665 and
-        # stop token 151645 are the defaults of its sampler.
+        # Fast-dLLM v2 (1.5B and 7B): modeling.py and configuration.py of the checkpoints as copied in public,
+        # v2/run_chatbot.py of NVlabs/Fast-dLLM (small_block_size 8). Attention blocks are bd_size, counted from the
+        # start of the row; mask 151665 and stop token 151645 are the defaults of its sampler.
         Family(
-            "fast_dllm_v2", ("Fast_dLLM_Qwen",), ("Fast_dLLM_QwenForCausalLM",), "Qwen2ForCausalLM", settings=dream, mask=151665,
-            shifted=True, attentions=("block",), block=32, block_key="bd_size", window=8, ends=(151645,),
+            "fast_dllm_v2", ("Fast_dLLM_Qwen",), ("Fast_dLLM_QwenForCausalLM",), "Qwen2ForCausalLM", settings=dream,
+            mask=151665, shifted=True, attentions=("block",), block=32, block_key="bd_size", window=8, ends=(151645,),
         ),
-        # LLaDA2.0-mini and 2.1-mini: modeling_llada2_moe.py as copied in public; block and mask: sglang's DLLM_PARAMS; end token:
-        # pad and EOS 156892 in the same copies.
+        # LLaDA2.0-mini and 2.1-mini: modeling_llada2_moe.py as copied in public; block and mask: sglang's DLLM_PARAMS;
+        # end token: pad and EOS 156892 in the same copies.
         Family(
-            "llada2", ("llada2_moe",), ("LLaDA2MoeModelLM",), "", remote=True, mask=156895, attentions=("block",), ends=(156892,),
-            length=256,
+            "llada2", ("llada2_moe",), ("LLaDA2MoeModelLM",), "", remote=True, mask=156895, attentions=("block",),
+            ends=(156892,), length=256,
         ),
         Family(
-            "diffusion_gemma", ("diffusion_gemma",), ("DiffusionGemmaForBlockDiffusion",), "DiffusionGemmaForBlockDiffusion",
-            settings=whole, mask="none", attentions=("block",), length=256, block=256, block_key="canvas_length", adapter=diffusion_gemma,
+            "diffusion_gemma", ("diffusion_gemma",), ("DiffusionGemmaForBlockDiffusion",),
+            "DiffusionGemmaForBlockDiffusion", settings=whole, mask="none", attentions=("block",), length=256,
+            block=256, block_key="canvas_length", adapter=diffusion_gemma,
         ),
-        # Masked language models of transformers (BERT, ModernBERT, RoBERTa, DistilBERT ...). Poolers and next-sentence heads lie in
-        # many of their files and take no part in it.
+        # Masked language models of transformers (BERT, ModernBERT, RoBERTa, DistilBERT ...). Poolers and next-sentence
+        # heads lie in many of their files and take no part in it.
         Family(
             "masked_lm", (), ("*ForMaskedLM",), "", settings=whole, mask="tokenizer", length=64,
             spare=r"pooler\.|seq_relationship\.|position_ids$|inv_freq$|\.decoder\.(weight|bias)$", adapter=encoder,
@@ -256,8 +276,8 @@ FAMILIES = {
 
 
 def family_of(config: Mapping[str, Any], where: str) -> Family:
-    """The family that a config names: by `diffusion_family`, or by `model_type` and `architectures`. Raises `UsageError` if it
-    names none or one that is not in the table."""
+    """The family that a config names: by `diffusion_family`, or by `model_type` and `architectures`. Raises
+    `UsageError` if it names none or one that is not in the table."""
     name = config.get("diffusion_family")
     if isinstance(name, str):
         if name not in FAMILIES:
@@ -270,8 +290,14 @@ def family_of(config: Mapping[str, Any], where: str) -> Family:
         if f.architectures and typed and all(any(fits(a, known) for known in f.architectures) for a in made):
             return f
     said = f"model_type {kind!r} with {', '.join(made) or 'no architecture'}"
-    known = ", ".join(f"{' or '.join(f.types) or 'any'} with {' or '.join(f.architectures)}" for f in FAMILIES.values() if f.architectures)
-    raise UsageError(f"the config.json of {where} names no diffusion_family, and {said} is none that is known; known is {known}")
+    known = ", ".join(
+        f"{' or '.join(f.types) or 'any'} with {' or '.join(f.architectures)}"
+        for f in FAMILIES.values()
+        if f.architectures
+    )
+    raise UsageError(
+        f"the config.json of {where} names no diffusion_family, and {said} is none that is known; known is {known}"
+    )
 
 
 def fits(architecture: str, known: str) -> bool:

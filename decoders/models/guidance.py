@@ -14,8 +14,8 @@ from decoders.models.wrapper import Wrapper
 
 @dataclass(frozen=True)
 class Guided(Wrapper):
-    """Every forward also runs with what was given masked, and the logits are `u + (scale + 1) * (c - u)` (Nie et al. 2025,
-    2502.09992, appendix A; Ho and Salimans 2022, 2207.12598). The doubled batch counts as one forward pass.
+    """Every forward also runs with what was given masked, and the logits are `u + (scale + 1) * (c - u)` (Nie et al.
+    2025, 2502.09992, appendix A; Ho and Salimans 2022, 2207.12598). The doubled batch counts as one forward pass.
 
     Raises `UsageError` for a model without a mask token."""
 

@@ -16,8 +16,8 @@ def adapt(
     model: PreTrainedModel, mask_id: int | None, shifted: bool | None, attention: Attention | None, block: int | None,
     stop_ids: tuple[int, ...],
 ) -> tuple[Model, int | None]:
-    """The model as a `Model`, and the size of its windows; none: one over the whole row. Raises `UsageError` if it is not known
-    what it was trained for, or if it cannot be run with a mask of attention for every pair of positions."""
+    """The model as a `Model`, and the size of its windows; none: one over the whole row. Raises `UsageError` if it is
+    not known what it was trained for, or if it cannot be run with a mask of attention for every pair of positions."""
     config: dict[str, Any] = model.config.to_dict()
     name = type(model).__name__
     family: Family | None
@@ -26,10 +26,15 @@ def adapt(
     except UsageError:
         family = None
         if mask_id is None:
-            raise UsageError(f"{name} is of no known diffusion family: say what its mask token is, mask_id=...") from None
+            raise UsageError(
+                f"{name} is of no known diffusion family: say what its mask token is, mask_id=..."
+            ) from None
     native = any(c.__module__.startswith("transformers.models.") for c in type(model).__mro__)
     if not native and not (family and family.remote):
-        raise UsageError(f"{name} is no class of transformers' own: load its checkpoint with decoders.Generator, which runs it on one")
+        raise UsageError(
+            f"{name} is no class of transformers' own: load its checkpoint with decoders.Generator, which runs it on "
+            "one"
+        )
     check_attention(model)
     if family:
         stop_ids = (*stop_ids, *family.ends) if set(stop_ids) & set(family.ends) else stop_ids
@@ -44,12 +49,14 @@ def adapt(
     if mask_id is not None and not 0 <= mask_id < vocab:
         raise UsageError(f"mask_id must be the id of one of {vocab} tokens, not {mask_id}")
     if mask_id is not None and mask_id in stop_ids:
-        raise UsageError(f"the id {mask_id} is that of the mask token and of one that ends a text: say mask_id= or eos_token_id=")
+        raise UsageError(
+            f"the id {mask_id} is that of the mask token and of one that ends a text: say mask_id= or eos_token_id="
+        )
     if shifted is None:
         shifted = family is not None and family.shifted
     adapted = TransformersModel(
-        model, mask_id=mask_id, stop_ids=tuple(dict.fromkeys(stop_ids)), shifted=shifted, block_causal=chosen == "block",
-        attention_block=fixed, native=native,
+        model, mask_id=mask_id, stop_ids=tuple(dict.fromkeys(stop_ids)), shifted=shifted,
+        block_causal=chosen == "block", attention_block=fixed, native=native,
     )
     return adapted, block or window
 
@@ -63,7 +70,9 @@ def check_attention(model: PreTrainedModel) -> None:
         found = f"has {', '.join(sorted(layers))}"
     elif window:
         found = f"has a sliding window of {window}"
-    elif model.config.is_encoder_decoder or "position_ids" not in inspect.signature(model.base_model.forward).parameters:
+    elif (
+        model.config.is_encoder_decoder or "position_ids" not in inspect.signature(model.base_model.forward).parameters
+    ):
         found = "is another kind of network"
     else:
         return

@@ -13,11 +13,11 @@ from decoders.models.wrapper import Wrapper
 
 @dataclass(frozen=True)
 class WithPlanner(Wrapper):
-    """A model whose planning forwards (the second phase of `p2:planner=forward`) run on another one. Peng et al. 2025, 2502.03540: a BERT
-    as the planner of a diffusion model.
+    """A model whose planning forwards (the second phase of `p2:planner=forward`) run on another one. Peng et al. 2025,
+    2502.03540: a BERT as the planner of a diffusion model.
 
-    Both see the same token ids, so they need the same vocabulary, and they are run on whole rows: neither reads keys and values that
-    the other has stored. Raises `UsageError` for vocabularies of different sizes."""
+    Both see the same token ids, so they need the same vocabulary, and they are run on whole rows: neither reads keys
+    and values that the other has stored. Raises `UsageError` for vocabularies of different sizes."""
 
     model: Model
     planner: Model
@@ -26,7 +26,9 @@ class WithPlanner(Wrapper):
 
     def __post_init__(self) -> None:
         if self.model.vocab != self.planner.vocab:
-            raise UsageError(f"a planner needs the model's vocabulary of {self.model.vocab} tokens, and it has {self.planner.vocab}")
+            raise UsageError(
+                f"a planner needs the model's vocabulary of {self.model.vocab} tokens, and it has {self.planner.vocab}"
+            )
 
     @property
     def capabilities(self) -> frozenset[str]:

@@ -42,7 +42,8 @@ def refuse_pointer(path: Path) -> None:
 
 @contextmanager
 def blamed(path: Path) -> Iterator[None]:
-    """Whatever goes wrong meanwhile is told as a fault of that file, in one line: values of a kind that nobody foresaw."""
+    """Whatever goes wrong meanwhile is told as a fault of that file, in one line: values of a kind that nobody
+    foresaw."""
     try:
         yield
     except UsageError:

@@ -9,9 +9,9 @@ from transformers.cache_utils import Cache
 
 
 class ScatterCache(Cache):
-    """A store of `columns` keys and values a row and layer; fresh ones are written to the columns in `index (B, M)`, and every
-    layer attends to the whole store under the mask that it is given. With `rows (N,)`, a forward of those rows alone, `index` is
-    (N, M)."""
+    """A store of `columns` keys and values a row and layer; fresh ones are written to the columns in `index (B, M)`,
+    and every layer attends to the whole store under the mask that it is given. With `rows (N,)`, a forward of those
+    rows alone, `index` is (N, M)."""
 
     is_compileable = False
 
@@ -23,7 +23,9 @@ class ScatterCache(Cache):
         self.stored: dict[int, tuple[Tensor, Tensor]] = {}
         self.layers = []
 
-    def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
         if self.index is None:
             raise RuntimeError("set index before the forward")
         fresh = key_states, value_states
@@ -31,7 +33,8 @@ class ScatterCache(Cache):
             B = self.total or key_states.shape[0]
             keys, values = (x.new_zeros(B, x.shape[1], self.columns, x.shape[3]) for x in fresh)
             self.stored[layer_idx] = keys, values
-        store, index = self.stored[layer_idx], self.index.to(key_states.device)  # with a device map, layers have devices of their own
+        # with a device map, layers have devices of their own
+        store, index = self.stored[layer_idx], self.index.to(key_states.device)
         if self.rows is None:
             for kept, new in zip(store, fresh, strict=True):
                 kept.scatter_(2, index[:, None, :, None].expand_as(new), new)
@@ -42,7 +45,8 @@ class ScatterCache(Cache):
         return store[0][rows], store[1][rows]
 
     def get_seq_length(self, *args: Any, **kwargs: Any) -> int:
-        """What is stored besides the fresh columns: LLaDA2's own code adds those to it and wants a mask of just that width."""
+        """What is stored besides the fresh columns: LLaDA2's own code adds those to it and wants a mask of just that
+        width."""
         return 0 if self.index is None else self.columns - self.index.shape[1]
 
     def get_mask_sizes(self, *args: Any, **kwargs: Any) -> tuple[int, int]:

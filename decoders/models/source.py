@@ -28,13 +28,17 @@ class Source:
 
 @dataclass(frozen=True)
 class Checkpoint(Source):
-    """A directory with config.json, the files of a tokenizer and weights in safetensors. No code of the checkpoint's is ever run,
-    unless its family has no other and `trust_remote_code` is set."""
+    """A directory with config.json, the files of a tokenizer and weights in safetensors. No code of the checkpoint's is
+    ever run, unless its family has no other and `trust_remote_code` is set."""
 
     path: str = option("", "the directory")
-    attention: Literal["auto", "bidirectional", "block"] = option("auto", "what each position sees; auto: the default of the family")
+    attention: Literal["auto", "bidirectional", "block"] = option(
+        "auto", "what each position sees; auto: the default of the family"
+    )
     device: str = option("cpu", "where it runs: cpu, cuda, cuda:1")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = option("auto", "precision; auto: float32 on a CPU, else as stored")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = option(
+        "auto", "precision; auto: float32 on a CPU, else as stored"
+    )
     device_map: Literal["auto", "balanced", "balanced_low_0", "sequential"] | None = option(
         None, "spread the layers over the devices there are, for a model larger than one of them; needs accelerate"
     )
@@ -46,14 +50,15 @@ class Checkpoint(Source):
 
         directory = expanded(self.path)
         return load_checkpoint(
-            directory, str(directory.resolve()), self.attention, self.device, self.dtype, self.device_map, self.tp, self.trust_remote_code
+            directory, str(directory.resolve()), self.attention, self.device, self.dtype, self.device_map, self.tp,
+            self.trust_remote_code
         )
 
 
 def source_of(spec: str, **options: Any) -> Source:
-    """The source that `-m SPEC` names: `name`, `name:key=value`, `name:directory` or `name:directory,key=value` for one that has an
-    option `path`, a directory, or `directory:key=value`. `options` are more of its options, as Python values. Raises `UsageError`, also
-    for an option that stands in both places."""
+    """The source that `-m SPEC` names: `name`, `name:key=value`, `name:directory` or `name:directory,key=value` for one
+    that has an option `path`, a directory, or `directory:key=value`. `options` are more of its options, as Python
+    values. Raises `UsageError`, also for an option that stands in both places."""
     path, _, written = spec.rpartition(":")
     if is_directory(expanded(spec)) and spec not in registry.table("models"):
         path, written = spec, ""
@@ -62,7 +67,10 @@ def source_of(spec: str, **options: Any) -> Source:
         refuse_twice(spec, given, options)
         for key in options:
             option_named(Checkpoint, "a checkpoint", key)
-        values = {key: option_named(Checkpoint, "a checkpoint", key).parse("a checkpoint", text) for key, text in given.items()}
+        values = {
+            key: option_named(Checkpoint, "a checkpoint", key).parse("a checkpoint", text)
+            for key, text in given.items()
+        }
         return Checkpoint(**{**values, **options, "path": path})
     name, _, rest = spec.partition(":")
     named = name in registry.table("models")
@@ -85,6 +93,6 @@ def refuse_twice(spec: str, written: Collection[str], options: Collection[str]) 
 
 
 def load_model(spec: str, **options: Any) -> Loaded:
-    """The model that `-m SPEC` names, `decoders.load` for those who import the package: `load("path/to/checkpoint", device="cuda")`.
-    `options` are more of its options, as Python values. Raises `UsageError`."""
+    """The model that `-m SPEC` names, `decoders.load` for those who import the package: `load("path/to/checkpoint",
+    device="cuda")`. `options` are more of its options, as Python values. Raises `UsageError`."""
     return source_of(spec, **options).load()

@@ -1,4 +1,5 @@
-"""Several canvases of a row in one forward, for models that run rows: each candidate is a row of its own beside the row's.
+"""Several canvases of a row in one forward, for models that run rows: each candidate is a row of its own beside the
+row's.
 
 A model that has the capability candidates hands out this session where they are needed:
 
@@ -19,9 +20,10 @@ from decoders.core import Attention, Forward, Model, Pred, SessionSpec
 class Spread:
     """A session of B rows with A candidates each, on a session of B (1 + A) rows.
 
-    Every candidate keeps keys and values of its own. What sees the window is computed in every forward, by the decoder's query; the
-    rest of a row is the same for all its candidates, and an candidate computes it when it is first asked about in a window. One
-    that wants nothing computes nothing. `Pred.cost` is that of all canvases together: one forward, at the price of several.
+    Every candidate keeps keys and values of its own. What sees the window is computed in every forward, by the
+    decoder's query; the rest of a row is the same for all its candidates, and an candidate computes it when it is first
+    asked about in a window. One that wants nothing computes nothing. `Pred.cost` is that of all canvases together: one
+    forward, at the price of several.
     """
 
     def __init__(self, model: Model, spec: SessionSpec) -> None:
@@ -56,5 +58,6 @@ class Spread:
         flat = replace(f, **repeated | {name: repeated[name][:, :0] for name in ("candidate_tokens", "candidate_want")})
         window = beside(f.tokens.gather(1, f.at), f.candidate_tokens)
         return replace(
-            flat, tokens=flat.tokens.scatter(1, flat.at, window), compute=beside(f.compute, others), want=beside(f.want, f.candidate_want)
+            flat, tokens=flat.tokens.scatter(1, flat.at, window), compute=beside(f.compute, others),
+            want=beside(f.want, f.candidate_want)
         )

@@ -1,4 +1,5 @@
-"""The tokenizer of a checkpoint and its chat template, on transformers' native classes; no code of a checkpoint's is run."""
+"""The tokenizer of a checkpoint and its chat template, on transformers' native classes; no code of a checkpoint's is
+run."""
 
 from __future__ import annotations
 
@@ -18,11 +19,12 @@ if TYPE_CHECKING:
 
 BYTE_LEVEL = {
     "Qwen2Tokenizer": "Qwen2Tokenizer",
-    # Dream and DiffuCoder; remote code with the split, the normalisation and the byte alphabet of Qwen2Tokenizer and no token
-    # put before a text (tokenization_dream.py, as in the repository streamer-os/ml-diffucoder)
+    # Dream and DiffuCoder; remote code with the split, the normalisation and the byte alphabet of Qwen2Tokenizer and no
+    # token put before a text (tokenization_dream.py, as in the repository streamer-os/ml-diffucoder)
     "DreamTokenizer": "Qwen2Tokenizer",
 }
-"""`tokenizer_class` of checkpoints that ship vocab.json and merges.txt but no tokenizer.json -> transformers' class for it."""
+"""`tokenizer_class` of checkpoints that ship vocab.json and merges.txt but no tokenizer.json -> transformers' class for
+it."""
 
 
 class JsonTokenizer:
@@ -38,8 +40,9 @@ class JsonTokenizer:
         """What the tokenizer puts before a text: a begin token, [CLS], or nothing."""
 
     def encode(self, text: str) -> list[int]:
-        """No chat template is put around the text, and special tokens written in it count as such. What the tokenizer puts before
-        a text ([CLS], a begin token) stays, unless there is no text; what it puts after one ([SEP]) does not, since the text goes on."""
+        """No chat template is put around the text, and special tokens written in it count as such. What the tokenizer
+        puts before a text ([CLS], a begin token) stays, unless there is no text; what it puts after one ([SEP]) does
+        not, since the text goes on."""
         inner = self.inner(text)
         return [*self.begin, *inner] if inner else []
 
@@ -56,7 +59,8 @@ class JsonTokenizer:
         return tuple(i for i in range(vocab) if i not in known)
 
     def named(self, role: str) -> int | None:
-        """The id of the token that the files of the tokenizer give a role, such as `mask_token`; none where they name none.
+        """The id of the token that the files of the tokenizer give a role, such as `mask_token`; none where they name
+        none.
 
         As written: a token that a class of transformers makes up where none is named may be the stop token."""
         text = self.roles.get(role)
@@ -64,7 +68,8 @@ class JsonTokenizer:
 
     @property
     def ends(self) -> tuple[int, ...]:
-        """The tokens that end a text or a turn as the tokenizer has it: its end token, and what its chat template puts behind an answer."""
+        """The tokens that end a text or a turn as the tokenizer has it: its end token, and what its chat template puts
+        behind an answer."""
         chat = self.chat
         found = self.named("eos_token"), chat.end if chat else None
         return tuple(dict.fromkeys(t for t in found if t is not None))
@@ -83,27 +88,33 @@ class ChatTemplate:
         self.tokenizer = tokenizer
 
     def __call__(self, messages: Messages, holes: bool = False, begun: str = "") -> list[int]:
-        """Control tokens that stand in a message, or in what the answer has `begun` with, are text, unless there are `holes` to fill.
-        Raises `UsageError` if the template refuses the conversation, or is broken."""
+        """Control tokens that stand in a message, or in what the answer has `begun` with, are text, unless there are
+        `holes` to fill. Raises `UsageError` if the template refuses the conversation, or is broken."""
         fast = self.tokenizer.fast
         how: dict[str, Any] = {"sanitize_control_tokens": not holes}
         if "sanitize_control_tokens" not in inspect.signature(fast.apply_chat_template).parameters:
             how = {}
             if not holes and any(token in m["content"] for m in messages for token in fast.all_special_tokens):
-                raise UsageError("a message holds a control token, and this version of transformers cannot take it as text; 5.20 can")
+                raise UsageError(
+                    "a message holds a control token, and this version of transformers cannot take it as text; 5.20 can"
+                )
         try:
-            ids: Any = fast.apply_chat_template([dict(m) for m in messages], add_generation_prompt=True, return_dict=False, **how)
+            ids: Any = fast.apply_chat_template(
+                [dict(m) for m in messages], add_generation_prompt=True, return_dict=False, **how
+            )
             self.tokenizer.core.encode_special_tokens = not holes
             begins = self.tokenizer.core.encode(begun, add_special_tokens=False).ids
         except Exception as e:  # a template can raise whatever it likes
             raise UsageError(f"the chat template cannot be applied: {line(e)}") from e
         finally:
-            self.tokenizer.core.encode_special_tokens = False  # transformers leaves it set after escaping a control token
+            # transformers leaves it set after escaping a control token
+            self.tokenizer.core.encode_special_tokens = False
         return [int(t) for t in (*ids, *begins)]
 
     @cached_property
     def end(self) -> int | None:
-        """The added token that comes right after an answer, past blanks; none if none does, or the template refuses to say."""
+        """The added token that comes right after an answer, past blanks; none if none does, or the template refuses to
+        say."""
         talk = [{"role": "user", "content": "a"}, {"role": "assistant", "content": ANSWER}]
         try:
             text = str(self.tokenizer.fast.apply_chat_template(talk, tokenize=False, add_generation_prompt=False))
@@ -119,11 +130,12 @@ ANSWER = "0 1 2 3"
 
 
 def load_tokenizer(directory: Path, mask_id: int | None) -> tuple[JsonTokenizer, tuple[int, ...]]:
-    """The tokenizer, and the ids that are no text: the mask token, if the model has one, and the unknown token, if there is one.
+    """The tokenizer, and the ids that are no text: the mask token, if the model has one, and the unknown token, if
+    there is one.
 
-    Reads tokenizer.json, else vocab.json and merges.txt; tokenizer_config.json and added_tokens.json add tokens to either. Raises
-    `UsageError` if files are missing or damaged, if `mask_id` is not the id of an added token, or if it is not the one that the
-    tokenizer itself names as its mask."""
+    Reads tokenizer.json, else vocab.json and merges.txt; tokenizer_config.json and added_tokens.json add tokens to
+    either. Raises `UsageError` if files are missing or damaged, if `mask_id` is not the id of an added token, or if it
+    is not the one that the tokenizer itself names as its mask."""
     tokenizer = tokenizer_in(directory)
     core = tokenizer.core
     if mask_id is not None:
@@ -134,7 +146,8 @@ def load_tokenizer(directory: Path, mask_id: int | None) -> tuple[JsonTokenizer,
         named = tokenizer.named("mask_token")
         if named not in (None, mask_id):
             raise UsageError(
-                f"{directory} disagrees with itself about its mask token: it is {mask_id} ({token}) to the model, and {named} "
+                f"{directory} disagrees with itself about its mask token: it is {mask_id} ({token}) to the model, and "
+                f"{named} "
                 f"({tokenizer.roles['mask_token']}) to the tokenizer"
             )
     return tokenizer, tuple(t for t in (mask_id, tokenizer.named("unk_token")) if t is not None)
@@ -145,14 +158,19 @@ def tokenizer_in(directory: Path) -> JsonTokenizer:
     files = [directory / name for name in ("special_tokens_map.json", "tokenizer_config.json")]
     described = [read_json(file) if file.is_file() else {} for file in files]
     fast = read_tokenizer(directory, described[-1])
-    said = {role: x.get("content") if isinstance(x, dict) else x for d in described for role, x in d.items() if role.endswith("_token")}
+    said = {
+        role: x.get("content") if isinstance(x, dict) else x
+        for d in described
+        for role, x in d.items()
+        if role.endswith("_token")
+    }
     return JsonTokenizer(fast, {role: text for role, text in said.items() if isinstance(text, str)})
 
 
 @lru_cache(maxsize=16)
 def absent(name: str, vocab: int) -> tuple[int, ...]:
-    """The ids below `vocab` that the tokenizer of a local directory lacks, or that of a repository in the hub's cache; none where no
-    tokenizer is found or it cannot be read. Nothing is fetched."""
+    """The ids below `vocab` that the tokenizer of a local directory lacks, or that of a repository in the hub's cache;
+    none where no tokenizer is found or it cannot be read. Nothing is fetched."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
@@ -191,16 +209,24 @@ def read_tokenizer(directory: Path, described: Mapping[str, Any]) -> PreTrainedT
             )
         cls, path = getattr(transformers, BYTE_LEVEL[name]), directory / "vocab.json"
     else:
-        raise UsageError(f"{directory} is no checkpoint: it has no tokenizer.json, and not both vocab.json and merges.txt")
+        raise UsageError(
+            f"{directory} is no checkpoint: it has no tokenizer.json, and not both vocab.json and merges.txt"
+        )
     try:
         with quiet():
-            fast: PreTrainedTokenizerFast = cls.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+            fast: PreTrainedTokenizerFast = cls.from_pretrained(
+                directory, local_files_only=True, trust_remote_code=False
+            )
     except Exception as e:  # whatever is wrong with a file, it is the file that has to be mended
         raise UsageError(f"{path} cannot be read: {line(e)}") from e
     with blamed(directory / "tokenizer_config.json"):
-        for number, token in described.get("added_tokens_decoder", {}).items():  # tokens are added in order, whatever their numbers
+        # tokens are added in order, whatever their numbers
+        for number, token in described.get("added_tokens_decoder", {}).items():
             text = token.get("content", "")
             found = fast.backend_tokenizer.token_to_id(text)
             if found != int(number):
-                raise UsageError(f"{directory} gives the token {text!r} the id {number}, and its vocabulary ends so that it is {found}")
+                raise UsageError(
+                    f"{directory} gives the token {text!r} the id {number}, and its vocabulary ends so that it is "
+                    f"{found}"
+                )
     return fast

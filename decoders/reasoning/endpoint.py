@@ -1,8 +1,8 @@
 """A reasoner behind an OpenAI-compatible endpoint: vLLM, SGLang, llama.cpp, Ollama, or a vendor's.
 
-Fields of requests and replies: the API reference of OpenAI for `/chat/completions`, `/completions` and `/models`, and what vLLM's
-server adds (`reasoning_content`, older and newer name). The API key comes from an environment variable and goes nowhere but into
-the header; redirects are not followed, so it does not travel.
+Fields of requests and replies: the API reference of OpenAI for `/chat/completions`, `/completions` and `/models`, and
+what vLLM's server adds (`reasoning_content`, older and newer name). The API key comes from an environment variable and
+goes nowhere but into the header; redirects are not followed, so it does not travel.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ class Endpoint:
             import httpx2
             from anyio.from_thread import start_blocking_portal
         except ImportError:
-            raise UsageError("a reasoner behind a URL needs the package httpx2: pip install 'dllm-decoders[remote]'") from None
+            raise UsageError(
+                "a reasoner behind a URL needs the package httpx2: pip install 'dllm-decoders[remote]'"
+            ) from None
         headers = {"Authorization": f"Bearer {self.secret}"} if self.secret else {}
         how = {"temperature": self.temperature, "max_tokens": budget, **({"stop": [boundary]} if boundary else {})}
 
@@ -86,11 +88,14 @@ class Endpoint:
                         tasks.start_soon(one, i, model)
             return [out[i] for i in range(len(prompts))]
 
-        # a loop in a thread of its own: a notebook has one running here, and Ctrl-C ends the wait and with it the requests
+        # a loop in a thread of its own: a notebook has one running here, and Ctrl-C ends the wait and with it the
+        # requests
         with start_blocking_portal() as portal:
             return portal.call(all_of_them)
 
-    async def one(self, client: AsyncClient, model: str, prompt: str | Messages, how: dict[str, Any], boundary: str) -> Reasoning:
+    async def one(
+        self, client: AsyncClient, model: str, prompt: str | Messages, how: dict[str, Any], boundary: str
+    ) -> Reasoning:
         """The reasoning for one prompt. Raises `ReasonerError`."""
         if not self.chat and not isinstance(prompt, str):
             raise ReasonerError(f"{self.name} continues texts, and this prompt is a conversation; leave out chat=false")
@@ -114,14 +119,18 @@ class Endpoint:
             except (httpx2.TransportError, httpx2.DecodingError) as e:
                 unreachable = isinstance(e, httpx2.ConnectError | httpx2.ProxyError)
                 problem = "cannot be reached" if unreachable else "broke the connection off"
-                raise AttemptError(f"{problem}: {line(e)}", "see that the server runs, and try again", everyone=unreachable) from e
+                raise AttemptError(
+                    f"{problem}: {line(e)}", "see that the server runs, and try again", everyone=unreachable
+                ) from e
             if not response.is_success:
                 raise self.refusal(response)
             try:
                 return read(response.json())
             except (ValueError, LookupError, TypeError, RecursionError):
                 remedy = "see that it is an OpenAI-compatible endpoint, with /v1 in its URL"
-                raise AttemptError(f"answered {path} with what is no reply of this API: {self.shown(response.text)}", remedy) from None
+                raise AttemptError(
+                    f"answered {path} with what is no reply of this API: {self.shown(response.text)}", remedy
+                ) from None
 
         return await Patience(self.retries, self.wait, self.timeout, self.patience).ask(self.name, once)
 
@@ -132,12 +141,20 @@ class Endpoint:
         again = status in MENDABLE or status >= 500
         wait = retry_after(response.headers.get("Retry-After")) if again else 0.0
         remedy = {
-            400: "see whether the prompt is too long for it" + (", or take chat=false if it has no chat template" if self.chat else ""),
+            400: "see whether the prompt is too long for it"
+            + (", or take chat=false if it has no chat template" if self.chat else ""),
             401: f"put a valid key into the environment variable {self.key}",
             403: f"put a valid key into the environment variable {self.key}",
             404: "see that the URL ends in /v1, and that it has the model",
             429: "wait, or lower parallel",
-        }.get(status, "try again later" if again else "give the URL that it redirects to" if response.is_redirect else "see its log")
+        }.get(
+            status,
+            "try again later"
+            if again
+            else "give the URL that it redirects to"
+            if response.is_redirect
+            else "see its log",
+        )
         problem = f"says {status}{': ' + said if said else ''}"
         everyone = status in EVERYONES or response.is_redirect
         return AttemptError(problem, remedy, again=again, everyone=everyone, wait=wait)
@@ -147,7 +164,9 @@ class Endpoint:
         """The API key; empty if there is none. Raises `UsageError` if it cannot stand in a header."""
         found = os.environ.get(self.key, "").strip()
         if not (found.isascii() and found.isprintable()):
-            raise UsageError(f"the environment variable {self.key} holds no API key: it has characters that no header can hold")
+            raise UsageError(
+                f"the environment variable {self.key} holds no API key: it has characters that no header can hold"
+            )
         return found
 
     def shown(self, text: str) -> str:
@@ -174,8 +193,9 @@ def first_model(data: Any) -> str:
 
 
 def reply(data: Any) -> tuple[str, int | None, str]:
-    """Text, tokens and finish reason from the reply to /chat/completions. A server that takes reasoning apart gives it beside the
-    content, of which there is none if the text was stopped inside the reasoning. Raises as `first_model` does."""
+    """Text, tokens and finish reason from the reply to /chat/completions. A server that takes reasoning apart gives it
+    beside the content, of which there is none if the text was stopped inside the reasoning. Raises as `first_model`
+    does."""
     found = data["choices"][0]["message"]
     thought = found.get("reasoning_content", found.get("reasoning"))
     return checked(found.get("content") or (thought if thought is not None else found["content"])), *spent(data)

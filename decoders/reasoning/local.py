@@ -1,5 +1,5 @@
-"""A reasoner in this process: any causal language model of transformers in a local directory. Nothing is fetched, no code of the
-checkpoint's is run, weights are read from safetensors."""
+"""A reasoner in this process: any causal language model of transformers in a local directory. Nothing is fetched, no
+code of the checkpoint's is run, weights are read from safetensors."""
 
 from __future__ import annotations
 
@@ -29,13 +29,16 @@ SALT = 0x7265617  # keeps the reasoner's draws apart from those of a diffusion m
 
 @dataclass(frozen=True)
 class Local:
-    """A causal language model of transformers: `hf:DIRECTORY?temperature=0.7&device=cuda`. It is loaded when it is made."""
+    """A causal language model of transformers: `hf:DIRECTORY?temperature=0.7&device=cuda`. It is loaded when it is
+    made."""
 
     path: str = option("", "the directory")
     chat: bool | None = option(None, "put the prompt into the model's chat template; none: if it has one")
     temperature: float = option(0.0, "0: the likeliest token", min=0)
     device: str = option("cpu", "where it runs: cpu, cuda, cuda:1")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = option("auto", "precision; auto: float32 on a CPU, else as stored")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = option(
+        "auto", "precision; auto: float32 on a CPU, else as stored"
+    )
 
     def __post_init__(self) -> None:
         validate(self)
@@ -79,12 +82,17 @@ class Local:
         try:
             with quiet():
                 model, told = loader.from_pretrained(
-                    self.directory, local_files_only=True, trust_remote_code=False, use_safetensors=True, output_loading_info=True, **place
+                    self.directory, local_files_only=True, trust_remote_code=False, use_safetensors=True,
+                    output_loading_info=True, **place
                 )
         except Exception as e:  # whatever is wrong with it, it is the directory that has to be mended
-            raise UsageError(f"{self.directory} is no causal language model that transformers can load: {line(e)}") from e
+            raise UsageError(
+                f"{self.directory} is no causal language model that transformers can load: {line(e)}"
+            ) from e
         if told["missing_keys"]:
-            raise UsageError(f"{self.directory} lacks {len(told['missing_keys'])} weights, the first is {min(told['missing_keys'])}")
+            raise UsageError(
+                f"{self.directory} lacks {len(told['missing_keys'])} weights, the first is {min(told['missing_keys'])}"
+            )
         return model.to(device).eval()
 
     def write(
@@ -99,7 +107,10 @@ class Local:
             try:
                 ids[i] = self.encode(prompt)
                 if most is not None and len(ids[i]) + budget > most:
-                    raise UsageError(f"the prompt has {len(ids[i])} of its tokens; with a budget of {budget} that is beyond its {most}")
+                    raise UsageError(
+                        f"the prompt has {len(ids[i])} of its tokens; with a budget of {budget} that is beyond its "
+                        f"{most}"
+                    )
             except UsageError as e:
                 ids.pop(i, None)
                 out[i] = ReasonerError(f"{self.name}: {e}")
@@ -124,7 +135,9 @@ class Local:
         return ids
 
     @torch.inference_mode()
-    def generate(self, prompts: list[list[int]], seeds: Sequence[int], boundary: str, budget: int) -> list[tuple[list[int], int]]:
+    def generate(
+        self, prompts: list[list[int]], seeds: Sequence[int], boundary: str, budget: int
+    ) -> list[tuple[list[int], int]]:
         """For each prompt the tokens that are text, and how many were generated, an end token included."""
         from transformers import GenerationConfig
 
@@ -153,11 +166,13 @@ class Local:
 
 
 class AtBoundary:
-    """A stopping criterion of transformers: rows whose text holds the boundary are done. `at`: after how many tokens."""
+    """A stopping criterion of transformers: rows whose text holds the boundary are done. `at`: after how many
+    tokens."""
 
     def __init__(self, tokenizer: JsonTokenizer, boundary: str, start: int) -> None:
         self.decode, self.boundary, self.start = tokenizer.decode, boundary, start
-        self.tail = len(boundary.encode()) + 8  # tokens that hold it for certain, if it ends in the newest; a few for what decoding strips
+        # tokens that hold it for certain, if it ends in the newest; a few for what decoding strips
+        self.tail = len(boundary.encode()) + 8
         self.at: dict[int, int] = {}
 
     def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
@@ -169,8 +184,8 @@ class AtBoundary:
 
 
 class Drawn:
-    """A logits processor of transformers that makes the likeliest token a sample: Gumbel noise from a hash of the row's seed, the
-    step and the token, so that no row depends on another."""
+    """A logits processor of transformers that makes the likeliest token a sample: Gumbel noise from a hash of the row's
+    seed, the step and the token, so that no row depends on another."""
 
     def __init__(self, seeds: Tensor, temperature: float, start: int) -> None:
         self.seeds, self.temperature, self.start = seeds, temperature, start

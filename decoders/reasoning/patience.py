@@ -18,10 +18,12 @@ LONGEST = 60.0
 
 
 class AttemptError(Exception):
-    """One try failed. `problem` says how and `remedy` what the user can do; `again`: another try may mend it; `everyone`: as in
-    `ReasonerError`; `wait`: at least so many seconds, as the other side asked."""
+    """One try failed. `problem` says how and `remedy` what the user can do; `again`: another try may mend it;
+    `everyone`: as in `ReasonerError`; `wait`: at least so many seconds, as the other side asked."""
 
-    def __init__(self, problem: str, remedy: str, *, again: bool = True, everyone: bool = False, wait: float = 0.0) -> None:
+    def __init__(
+        self, problem: str, remedy: str, *, again: bool = True, everyone: bool = False, wait: float = 0.0
+    ) -> None:
         super().__init__(problem)
         self.problem, self.remedy, self.again, self.everyone, self.wait = problem, remedy, again, everyone, wait
 
@@ -33,15 +35,16 @@ class Patience:
     retries: int
     """Tries after the first."""
     wait: float
-    """Seconds before the second try; doubled before each one more, and up to a half taken off by chance, so that those who failed
-    together do not come back together."""
+    """Seconds before the second try; doubled before each one more, and up to a half taken off by chance, so that those
+    who failed together do not come back together."""
     timeout: float
     """Seconds for one try."""
     patience: float
     """Seconds for all of them, and for the waits."""
 
     async def ask(self, name: str, once: Callable[[], Awaitable[T]]) -> T:
-        """What `once` answers, which raises `AttemptError`. Raises `ReasonerError` when it is enough: one line, that begins with `name`."""
+        """What `once` answers, which raises `AttemptError`. Raises `ReasonerError` when it is enough: one line, that
+        begins with `name`."""
         import anyio
 
         began = anyio.current_time()
@@ -64,7 +67,8 @@ class Patience:
 
 
 def retry_after(header: str | None) -> float:
-    """Seconds, from the header Retry-After: a number of them, or a date (RFC 9110, 10.2.3). What cannot be read is no wish."""
+    """Seconds, from the header Retry-After: a number of them, or a date (RFC 9110, 10.2.3). What cannot be read is no
+    wish."""
     try:
         if header and header.strip().isdecimal():
             return float(header)

@@ -1,8 +1,10 @@
-"""What a reasoner is, and the text that names one: another model, which writes the reasoning before a diffusion model's answer.
+"""What a reasoner is, and the text that names one: another model, which writes the reasoning before a diffusion model's
+answer.
 
-A reasoner hands over text and nothing else, so its tokenizer may be any. A decoder asks for one by having the attributes of
-`Reasoned`; the `Generator` looks at those and knows no class. To put an autoregressive model's plan frozen into the prompt of a
-diffusion model is the plan conditioning of St Sauver 2026, 2603.13243, who also measured that small planners hurt.
+A reasoner hands over text and nothing else, so its tokenizer may be any. A decoder asks for one by having the
+attributes of `Reasoned`; the `Generator` looks at those and knows no class. To put an autoregressive model's plan
+frozen into the prompt of a diffusion model is the plan conditioning of St Sauver 2026, 2603.13243, who also measured
+that small planners hurt.
 """
 
 from __future__ import annotations
@@ -25,13 +27,14 @@ class Reasoned(Protocol):
 
     reasoner: str | None
     boundary: str | tuple[int, ...] | None
-    """Ends the reasoning, and stands between it and the answer, also where the reasoner did not come to it; token ids are the
-    diffusion model's."""
+    """Ends the reasoning, and stands between it and the answer, also where the reasoner did not come to it; token ids
+    are the diffusion model's."""
     budget: int | None
 
 
 def wants(decoder: Decoder) -> str:
-    """The reasoner that a decoder asks for; empty if it asks for none. Raises `UsageError` if it needs one and names none."""
+    """The reasoner that a decoder asks for; empty if it asks for none. Raises `UsageError` if it needs one and names
+    none."""
     if not isinstance(decoder, Reasoned):
         return ""
     if not decoder.reasoner:
@@ -45,9 +48,9 @@ def reasoner_of(spec: str) -> Reasoner:
     """The reasoner that a text names, after the grammar of URLs, with options as its query. Raises `UsageError`.
 
     `hf:DIRECTORY?temperature=0.7`: a causal language model (`decoders.reasoning.local.Local`).
-    `http://host:port/v1?retries=3#model` or https: an OpenAI-compatible endpoint (`decoders.reasoning.endpoint.Endpoint`).
-    `module:Class`: any other, made without arguments.
-    What means something in a URL (`?`, `#` and `%` in the name of a directory) is written as %3F and so on.
+    `http://host:port/v1?retries=3#model` or https: an OpenAI-compatible endpoint
+    (`decoders.reasoning.endpoint.Endpoint`). `module:Class`: any other, made without arguments. What means something in
+    a URL (`?`, `#` and `%` in the name of a directory) is written as %3F and so on.
     """
     from decoders.reasoning.endpoint import Endpoint
     from decoders.reasoning.local import Local
@@ -60,7 +63,9 @@ def reasoner_of(spec: str) -> Reasoner:
     except ValueError as e:
         raise UsageError(f"reasoner {spec!r} cannot be read: {e}") from None
     if credentials:
-        raise UsageError("a reasoner's name goes into records, so it holds no credentials: put the key into an environment variable")
+        raise UsageError(
+            "a reasoner's name goes into records, so it holds no credentials: put the key into an environment variable"
+        )
     if malformed:
         raise UsageError(f"reasoner {spec!r} names no host: write http://host:port/v1")
     if where.scheme == "hf" and (where.fragment or where.netloc or not where.path):

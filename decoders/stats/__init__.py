@@ -1,8 +1,9 @@
 """Row statistics: everything that a strategy may ask of rows of logits.
 
-`of` picks who answers: for logits of bfloat16, float16 or float32 on a CUDA device the Triton kernels (`decoders.stats.triton_kernel`),
-else plain torch (`decoders.stats.reference`). `DECODERS_STATS=torch` in the environment, or `with using("torch"):`, keeps to plain torch
-everywhere; `triton` insists on the kernels, on a CPU under Triton's interpreter (`TRITON_INTERPRET=1`).
+`of` picks who answers: for logits of bfloat16, float16 or float32 on a CUDA device the Triton kernels
+(`decoders.stats.triton_kernel`), else plain torch (`decoders.stats.reference`). `DECODERS_STATS=torch` in the
+environment, or `with using("torch"):`, keeps to plain torch everywhere; `triton` insists on the kernels, on a CPU under
+Triton's interpreter (`TRITON_INTERPRET=1`).
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ _SINGLE = (torch.bfloat16, torch.float16, torch.float32)
 
 
 class Statistics(Protocol):
-    """What there is to know of `logits (R, V)` from which some tokens may be banned. Probabilities are of the raw distribution."""
+    """What there is to know of `logits (R, V)` from which some tokens may be banned. Probabilities are of the raw
+    distribution."""
 
     @property
     def allowed(self) -> Tensor:
@@ -44,8 +46,8 @@ class Statistics(Protocol):
         """(R,): probability of the likeliest token less that of the second."""
 
     def sample(self, u: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-        """(R,) long and (R,): the token of softmax(logits / temperature) that uniform numbers `u (R,)` double fall on, and its
-        probability."""
+        """(R,) long and (R,): the token of softmax(logits / temperature) that uniform numbers `u (R,)` double fall on,
+        and its probability."""
 
     def race(self, h: Tensor, temperature: float) -> Tensor:
         """(R,) long: a sample by the Gumbel race under the hashes `h (R,)` long."""
@@ -80,7 +82,8 @@ def fused(logits: Tensor) -> bool:
 
 
 def of(logits: Tensor, banned: tuple[int, ...] = ()) -> Statistics:
-    """The statistics of `logits (R, V)` with the tokens `banned` made impossible, each computed when it is first asked for."""
+    """The statistics of `logits (R, V)` with the tokens `banned` made impossible, each computed when it is first asked
+    for."""
     if fused(logits):
         from decoders.stats.triton_kernel import OnePass
 

@@ -1,4 +1,5 @@
-"""Small tensors of values that are known beforehand: made once per device, so that no step copies anything from the host."""
+"""Small tensors of values that are known beforehand: made once per device, so that no step copies anything from the
+host."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Random numbers without a generator: hashes of integers.
 
-A number depends on the row's key, the step, the position and a salt, and on nothing else; so a row's tokens never depend on
-the batch it was decoded in, and a trace replays without a model.
+A number depends on the row's key, the step, the position and a salt, and on nothing else; so a row's tokens never
+depend on the batch it was decoded in, and a trace replays without a model.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from torch import Tensor
 
 
 def scramble(h: Tensor) -> Tensor:
-    """64 well-mixed bits of each int64: the finaliser of SplitMix64 (Steele, Lea and Flood 2014). int64 arithmetic wraps."""
+    """64 well-mixed bits of each int64: the finaliser of SplitMix64 (Steele, Lea and Flood 2014). int64 arithmetic
+    wraps."""
     h = (h ^ (h >> 30 & 0x3FFFFFFFF)) * -4658895280553007687
     h = (h ^ (h >> 27 & 0x1FFFFFFFFF)) * -7723592293110705685
     return h ^ (h >> 31 & 0x1FFFFFFFF)

@@ -1,9 +1,9 @@
 """Row statistics in plain torch: the reference for every faster form.
 
-All functions take `logits (R, V)` of any floating dtype, accumulate in float32 (float64 for float64 logits) and break ties to
-the left. On a CPU they go through memory once, in blocks that stay in its cache, and find the maximum in two levels, because
-`torch.max(-1)` and `torch.logsumexp` over a long row are several times slower than memory. A row of only -inf has probability 0
-everywhere.
+All functions take `logits (R, V)` of any floating dtype, accumulate in float32 (float64 for float64 logits) and break
+ties to the left. On a CPU they go through memory once, in blocks that stay in its cache, and find the maximum in two
+levels, because `torch.max(-1)` and `torch.logsumexp` over a long row are several times slower than memory. A row of
+only -inf has probability 0 everywhere.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ def accumulator(logits: Tensor) -> torch.dtype:
 
 
 def blocked(f: Callable[..., tuple[Tensor, ...]], logits: Tensor, *rows: Tensor) -> tuple[Tensor, ...]:
-    """`f(logits, *rows)`, on a CPU a few rows at a time so that temporaries stay in cache. The split depends on shapes only."""
+    """`f(logits, *rows)`, on a CPU a few rows at a time so that temporaries stay in cache. The split depends on shapes
+    only."""
     n = max(BLOCK // logits.shape[-1], 1)
     if logits.device.type != "cpu" or logits.shape[0] <= n:
         return f(logits, *rows)
@@ -66,8 +67,9 @@ def argmax(logits: Tensor) -> tuple[Tensor, Tensor]:
 def best(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(R,) long, (R,) and (R,): the likeliest token, its logit, and the log of the sum of exponentials.
 
-    The normaliser comes out of `log_softmax`, whose kernel sums exponentials as it reads and is faster than `logsumexp`. What else it
-    writes nobody reads, so on a CPU it goes to one small buffer again and again, and no memory is asked for.
+    The normaliser comes out of `log_softmax`, whose kernel sums exponentials as it reads and is faster than
+    `logsumexp`. What else it writes nobody reads, so on a CPU it goes to one small buffer again and again, and no
+    memory is asked for.
     """
     token, top = argmax(logits)
     kind, (R, V) = accumulator(logits), logits.shape
@@ -85,7 +87,8 @@ def best(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def probability(logit: Tensor, log_z: Tensor) -> Tensor:
-    """exp(logit - log_z); 0 where that is undefined, in a row of -inf or NaN, so that no selection ever stalls on it."""
+    """exp(logit - log_z); 0 where that is undefined, in a row of -inf or NaN, so that no selection ever stalls on
+    it."""
     return (logit.to(log_z.dtype) - log_z).exp().nan_to_num(0.0)
 
 
@@ -109,8 +112,9 @@ def margin(logits: Tensor) -> Tensor:
 
 
 def sample(logits: Tensor, u: Tensor, temperature: float) -> Tensor:
-    """(R,) long: the token in whose share of the distribution the uniform number `u (R,)` falls. One number a row draws from
-    softmax(logits / temperature) exactly as Gumbel noise on every logit would. Token 0 in a row of -inf or with a NaN."""
+    """(R,) long: the token in whose share of the distribution the uniform number `u (R,)` falls. One number a row draws
+    from softmax(logits / temperature) exactly as Gumbel noise on every logit would. Token 0 in a row of -inf or with a
+    NaN."""
 
     def part(x: Tensor, u: Tensor) -> tuple[Tensor, ...]:
         x = x.to(accumulator(x))
@@ -131,8 +135,8 @@ def sample(logits: Tensor, u: Tensor, temperature: float) -> Tensor:
 
 
 def race(logits: Tensor, h: Tensor, temperature: float = 1.0) -> Tensor:
-    """(R,) long: a sample by the Gumbel race. The noise of token v is a hash of `h (R,)` int64 and v, so two distributions that
-    race with the same `h` agree as often as any coupling of their kind lets them."""
+    """(R,) long: a sample by the Gumbel race. The noise of token v is a hash of `h (R,)` int64 and v, so two
+    distributions that race with the same `h` agree as often as any coupling of their kind lets them."""
 
     def part(x: Tensor, h: Tensor) -> tuple[Tensor, ...]:
         noise = gumbel(unit(scramble(h[:, None] + torch.arange(x.shape[-1], device=x.device))))
@@ -142,8 +146,8 @@ def race(logits: Tensor, h: Tensor, temperature: float = 1.0) -> Tensor:
 
 
 def filtered(logits: Tensor, top_k: int | None, top_p: float | None) -> Tensor:
-    """(R, V): -inf outside the `top_k` likeliest tokens, then outside the smallest set of likeliest tokens whose probability
-    reaches `top_p` (the token that crosses the bound stays)."""
+    """(R, V): -inf outside the `top_k` likeliest tokens, then outside the smallest set of likeliest tokens whose
+    probability reaches `top_p` (the token that crosses the bound stays)."""
     if top_k is not None and top_k < logits.shape[-1]:
         logits = logits.masked_fill(logits < logits.topk(top_k, -1).values[:, -1:], -torch.inf)
     if top_p is not None and top_p < 1:

@@ -1,12 +1,14 @@
 """Row statistics in one read of the logits, as two Triton kernels: `scan` over stretches of rows, `finish` over rows.
 
-`scan` reads every logit once. A program takes one stretch of one row and keeps, for each of its lanes, the running maximum, the sum
-of exponentials below it and their sum weighted by the distance from it (online softmax: Milakov and Gimelshein 2018, 1805.02867), all in
-float32. `finish` puts the stretches of a row together and looks a second time at no more than one tile, for the leftmost argmax, one
-lane, for the second maximum, and one stretch, for the token in whose share the row's uniform number falls.
+`scan` reads every logit once. A program takes one stretch of one row and keeps, for each of its lanes, the running
+maximum, the sum of exponentials below it and their sum weighted by the distance from it (online softmax: Milakov and
+Gimelshein 2018, 1805.02867), all in float32. `finish` puts the stretches of a row together and looks a second time at
+no more than one tile, for the leftmost argmax, one lane, for the second maximum, and one stretch, for the token in
+whose share the row's uniform number falls.
 
-How a row is cut depends on the vocabulary alone, never on how many rows there are, so that a row has the same bits in any batch. The same
-cut keeps a GPU busy when rows are few. Loads are along the row; rows and columns may have any stride.
+How a row is cut depends on the vocabulary alone, never on how many rows there are, so that a row has the same bits in
+any batch. The same cut keeps a GPU busy when rows are few. Loads are along the row; rows and columns may have any
+stride.
 """
 
 from __future__ import annotations
@@ -43,8 +45,9 @@ class Cut:
     @classmethod
     @lru_cache
     def of(cls, vocab: int) -> Cut:
-        """For rows of `vocab` columns: at least 8 stretches from 16,384 on, and 16 for the 126,464 of LLaDA. The choice rests on the
-        instructions that the compiler makes of it for an H100 (docs/gpu-kernel.md), not on a measurement."""
+        """For rows of `vocab` columns: at least 8 stretches from 16,384 on, and 16 for the 126,464 of LLaDA. The choice
+        rests on the instructions that the compiler makes of it for an H100 (docs/gpu-kernel.md), not on a
+        measurement."""
         lanes = min(256, triton.next_power_of_2(vocab))
         depth = min(8, triton.next_power_of_2(triton.cdiv(vocab, lanes)))
         return cls(lanes, depth, min(8192, max(lanes * depth, triton.next_power_of_2(triton.cdiv(vocab, 8)))))
@@ -60,7 +63,8 @@ def load(logits, columns, column_stride, vocab, banned, begin, size: tl.constexp
         for k in tl.static_range(N_BANNED):
             token = tl.load(banned + k)
             concerned |= (token >= begin) & (token < begin + size)
-        if concerned:  # read again: the compiler makes a branch of this, and of a comparison several instructions for every logit
+        # read again: the compiler makes a branch of this, and of a comparison several instructions for every logit
+        if concerned:
             for k in tl.static_range(N_BANNED):
                 there &= columns != tl.load(banned + k)
             x = tl.load(at, mask=there, other=float("-inf"))
@@ -69,8 +73,8 @@ def load(logits, columns, column_stride, vocab, banned, begin, size: tl.constexp
 
 @triton.jit
 def below(x, top):
-    """x - top in powers of two, where `top` is the maximum of what x is from: at most 0, -inf if x is. A GPU has an instruction for 2^x and
-    none for e^x."""
+    """x - top in powers of two, where `top` is the maximum of what x is from: at most 0, -inf if x is. A GPU has an
+    instruction for 2^x and none for e^x."""
     return (x - tl.where(top == float("-inf"), 0.0, top)) * LOG2E
 
 
@@ -93,12 +97,12 @@ def noise(h):
 
 @triton.jit
 def scan(
-    logits, row_stride, column_stride, vocab, banned, temperature, keys,
-    part, tiles, raced, racer, stretches,
-    LANES: tl.constexpr, DEPTH: tl.constexpr, STRETCH: tl.constexpr, TEMPERED: tl.constexpr, RACE: tl.constexpr, N_BANNED: tl.constexpr,
+    logits, row_stride, column_stride, vocab, banned, temperature, keys, part, tiles, raced, racer, stretches,
+    LANES: tl.constexpr, DEPTH: tl.constexpr, STRETCH: tl.constexpr, TEMPERED: tl.constexpr, RACE: tl.constexpr,
+    N_BANNED: tl.constexpr,
 ):
-    """One stretch of one row: five float32 to `part`, [row, stretch, field], and one int32 to `tiles`; for a race also the best score
-    and its column to `raced` and `racer`."""
+    """One stretch of one row: five float32 to `part`, [row, stretch, field], and one int32 to `tiles`; for a race also
+    the best score and its column to `raced` and `racer`."""
     row, stretch = tl.program_id(0), tl.program_id(1)
     logits += row.to(tl.int64) * row_stride
     TILE: tl.constexpr = LANES * DEPTH
@@ -155,9 +159,38 @@ def scan(
 
 
 @triton.jit
+def draw(
+    logits, column_stride, vocab, banned, temperature, uniform, warm, n, there, weights, fall, best,
+    STRETCH: tl.constexpr, TILE: tl.constexpr, TEMPERED: tl.constexpr, N_BANNED: tl.constexpr,
+):
+    """The column in which the sum of weights passes `uniform` of their whole: first the stretch, then the column in it.
+    `weights` are the stretches' sums of exp(x - best); where a temperature is given they are read from `warm`."""
+    scale = 1.0
+    weight = weights.to(tl.float64)
+    if TEMPERED:
+        scale = (1.0 / tl.load(temperature)).to(tl.float32)
+        weight = (tl.exp2(fall * scale) * tl.load(warm, mask=there, other=0.0)).to(tl.float64)
+    mass, goal = tl.cumsum(weight, 0), uniform * tl.sum(weight, 0)
+    last = tl.max(tl.where(weight > 0, n, 0), 0)
+    own = tl.minimum(tl.sum(((mass <= goal) & there).to(tl.int32), 0), last)
+    before = tl.sum(tl.where(n < own, weight, 0.0), 0)
+    hit, final = NEVER, 0
+    for i in range(STRETCH // TILE):
+        since = own * STRETCH + i * TILE
+        place = since + tl.arange(0, TILE)
+        y = load(logits, place, column_stride, vocab, banned, since, TILE, N_BANNED)
+        share = tl.exp2(below(y, best) * scale).to(tl.float64)
+        reached = (before + tl.cumsum(share, 0) > goal) & (share > 0)
+        hit = tl.minimum(hit, tl.min(tl.where(reached, place, NEVER), 0))
+        final = tl.maximum(final, tl.max(tl.where(share > 0, place, 0), 0))
+        before += tl.sum(share, 0)
+    # rounding may leave nobody to reach the goal
+    return tl.where(hit == NEVER, final, hit)
+
+
+@triton.jit
 def finish(
-    logits, row_stride, column_stride, vocab, banned, temperature, uniform,
-    part, tiles, raced, racer, stretches,
+    logits, row_stride, column_stride, vocab, banned, temperature, uniform, part, tiles, raced, racer, stretches,
     token, logit, share, log_share, entropy, margin, sample, chance, race,
     STRETCHES: tl.constexpr, LANES: tl.constexpr, DEPTH: tl.constexpr, STRETCH: tl.constexpr, TEMPERED: tl.constexpr,
     SAMPLE: tl.constexpr, RACE: tl.constexpr, N_BANNED: tl.constexpr,
@@ -176,7 +209,6 @@ def finish(
     fall = below(top, best)
     kept = tl.exp2(fall)
     z = tl.sum(kept * total, 0)
-    norm = tl.log(z)
 
     # the leftmost column of the maximum: in the first tile of the first stretch that has it
     stretch = tl.min(tl.where((top == best) & there, n, NEVER), 0)
@@ -195,7 +227,7 @@ def finish(
     second = tl.maximum(tl.maximum(others, same), tl.load(part + (row * stretches + stretch) * 5 + 3))
 
     lost = tl.sum(kept * (spread + total * tl.maximum(fall, FAR)), 0)
-    defined = (best - best == 0) & (z == z)  # finite, and no NaN in the row
+    defined, norm = (best - best == 0) & (z == z), tl.log(z)  # finite, and no NaN in the row
     tl.store(token + row, column.to(tl.int64))
     tl.store(logit + row, best)
     tl.store(share + row, tl.where(defined, 1 / z, 0.0))
@@ -204,25 +236,11 @@ def finish(
     tl.store(margin + row, tl.where(defined, (1 - tl.exp2(below(second, best))) / z, 0.0))
 
     if SAMPLE:
-        scale = 1.0
-        weight = (kept * total).to(tl.float64)
-        if TEMPERED:
-            scale = (1.0 / tl.load(temperature)).to(tl.float32)
-            weight = (tl.exp2(fall * scale) * tl.load(part + at * 5 + 4, mask=there, other=0.0)).to(tl.float64)
-        mass, goal = tl.cumsum(weight, 0), tl.load(uniform + row) * tl.sum(weight, 0)
-        last = tl.max(tl.where(weight > 0, n, 0), 0)
-        own = tl.minimum(tl.sum(((mass <= goal) & there).to(tl.int32), 0), last)
-        before = tl.sum(tl.where(n < own, weight, 0.0), 0)
-        hit, final = NEVER, 0
-        for i in range(STRETCH // TILE):
-            since = own * STRETCH + i * TILE
-            place = since + tl.arange(0, TILE)
-            y = load(logits, place, column_stride, vocab, banned, since, TILE, N_BANNED)
-            weight_y = tl.exp2(below(y, best) * scale).to(tl.float64)
-            hit = tl.minimum(hit, tl.min(tl.where((before + tl.cumsum(weight_y, 0) > goal) & (weight_y > 0), place, NEVER), 0))
-            final = tl.maximum(final, tl.max(tl.where(weight_y > 0, place, 0), 0))  # if rounding leaves nobody to reach the goal
-            before += tl.sum(weight_y, 0)
-        drawn = tl.where(defined, tl.where(hit == NEVER, final, hit), 0)
+        drawn = draw(
+            logits, column_stride, vocab, banned, temperature, tl.load(uniform + row), part + at * 5 + 4, n, there,
+            kept * total, fall, best, STRETCH, TILE, TEMPERED, N_BANNED,
+        )
+        drawn = tl.where(defined, drawn, 0)
         x_drawn = tl.load(logits + drawn.to(tl.int64) * column_stride).to(tl.float32)
         tl.store(sample + row, drawn.to(tl.int64))
         tl.store(chance + row, tl.where(defined, tl.exp2(below(x_drawn, best)) / z, 0.0))
@@ -235,8 +253,8 @@ def finish(
 
 @dataclass(frozen=True)
 class Found:
-    """What one pass finds of R rows. Probabilities and entropy are of the raw distribution; rows without one (-inf everywhere, +inf or
-    NaN somewhere) have token 0 where none is the likeliest, and 0 for all the rest."""
+    """What one pass finds of R rows. Probabilities and entropy are of the raw distribution; rows without one (-inf
+    everywhere, +inf or NaN somewhere) have token 0 where none is the likeliest, and 0 for all the rest."""
 
     token: Tensor  # (R,) long
     logit: Tensor  # (R,) float32
@@ -253,16 +271,20 @@ ALWAYS = ("token", "logit", "share", "log_share", "entropy", "margin")
 
 
 def one_pass(
-    logits: Tensor, banned: tuple[int, ...] = (), *, u: Tensor | None = None, h: Tensor | None = None, temperature: float = 1.0,
-    cut: Cut | None = None,
+    logits: Tensor, banned: tuple[int, ...] = (), *, u: Tensor | None = None, h: Tensor | None = None,
+    temperature: float = 1.0, cut: Cut | None = None,
 ) -> Found:
-    """Everything about `logits (R, V)`, bfloat16, float16 or float32, with the tokens `banned` made impossible. With `u (R,)` double
-    also the sample of `decoders.stats.reference.sample`, with `h (R,)` long that of `race`, each at `temperature`."""
+    """Everything about `logits (R, V)`, bfloat16, float16 or float32, with the tokens `banned` made impossible. With `u
+    (R,)` double also the sample of `decoders.stats.reference.sample`, with `h (R,)` long that of `race`, each at
+    `temperature`."""
     (R, V), device = logits.shape, logits.device
     c = cut or Cut.of(V)
     S = triton.cdiv(V, c.stretch)
     found = Found(
-        **{name: torch.empty(R, dtype=torch.long if name == "token" else torch.float32, device=device) for name in ALWAYS},
+        **{
+            name: torch.empty(R, dtype=torch.long if name == "token" else torch.float32, device=device)
+            for name in ALWAYS
+        },
         sample=None if u is None else torch.empty(R, dtype=torch.long, device=device),
         chance=None if u is None else torch.empty(R, device=device),
         race=None if h is None else torch.empty(R, dtype=torch.long, device=device),
@@ -284,7 +306,8 @@ def one_pass(
     # what was not asked for is not written to: any tensor may stand there
     out = [part if x is None else x for x in (getattr(found, f.name) for f in fields(Found))]
     finish[R,](
-        *row, part if u is None else u.contiguous(), *scratch, *out, STRETCHES=triton.next_power_of_2(S), SAMPLE=u is not None, **how,
+        *row, part if u is None else u.contiguous(), *scratch, *out, STRETCHES=triton.next_power_of_2(S),
+        SAMPLE=u is not None, **how,
     )
     return found
 
@@ -295,8 +318,8 @@ FEW = 8
 
 @lru_cache
 def narrowed(banned: tuple[int, ...], vocab: int) -> tuple[int, tuple[int, ...]]:
-    """How many columns are left of the banned ones at the end of the vocabulary, where a head that is wider than its tokenizer has
-    hundreds, and which of the others are banned."""
+    """How many columns are left of the banned ones at the end of the vocabulary, where a head that is wider than its
+    tokenizer has hundreds, and which of the others are banned."""
     gone = set(banned)
     columns = next((v for v in range(vocab, 1, -1) if v - 1 not in gone), 1)
     return columns, tuple(t for t in banned if t < columns)
@@ -319,7 +342,11 @@ class OnePass:
 
     @property
     def allowed(self) -> Tensor:
-        return self.logits.index_fill(-1, constant(self.banned, self.logits.device), -torch.inf) if self.banned else self.logits
+        return (
+            self.logits.index_fill(-1, constant(self.banned, self.logits.device), -torch.inf)
+            if self.banned
+            else self.logits
+        )
 
     def best(self) -> tuple[Tensor, Tensor]:
         found = self.once()

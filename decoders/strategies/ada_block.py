@@ -9,7 +9,22 @@ from typing import ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from decoders.core import Around, Attested, Blocks, Decoder, Pred, Query, State, UsageError, Windows, asks, choose, only, option, top
+from decoders.core import (
+    Around,
+    Attested,
+    Blocks,
+    Decoder,
+    Pred,
+    Query,
+    State,
+    UsageError,
+    Windows,
+    asks,
+    choose,
+    only,
+    option,
+    top,
+)
 from decoders.stats.constants import among
 from decoders.strategies.fast_dllm import Threshold
 
@@ -23,16 +38,19 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True)
 class AdaBlock(Around):
-    """Any rule, in blocks that end after a delimiter: the first forward of a block looks at the next `look` positions, and if the most
-    confident delimiter predicted there is at or above `tau`, the block ends after it; else it is `block` long. AdaBlock-dLLM, 2509.26432.
+    """Any rule, in blocks that end after a delimiter: the first forward of a block looks at the next `look` positions,
+    and if the most confident delimiter predicted there is at or above `tau`, the block ends after it; else it is
+    `block` long. AdaBlock-dLLM, 2509.26432.
 
-    That forward also commits, by `base`, in the block that it found. The paper looks over a quarter of the answer, which is 64 of its 256
-    positions; its `tau` is 0.3 for LLaDA and 0.5 for Dream. The default delimiter is the line break of LLaDA's and Dream's
-    tokenizers; other models need theirs, as text (every token of it is a delimiter) or token ids.
+    That forward also commits, by `base`, in the block that it found. The paper looks over a quarter of the answer,
+    which is 64 of its 256 positions; its `tau` is 0.3 for LLaDA and 0.5 for Dream. The default delimiter is the line
+    break of LLaDA's and Dream's tokenizers; other models need theirs, as text (every token of it is a delimiter) or
+    token ids.
 
-    Blocks are counted from the first open position, whatever size of blocks was asked for. In a block-causal model the blocks of the
-    attention stay what they are, and a delimiter may cut them further. A `base` with a budget of steps is refused,
-    as nobody knows over how many blocks to split it, and so is one that changes the length of its window itself.
+    Blocks are counted from the first open position, whatever size of blocks was asked for. In a block-causal model the
+    blocks of the attention stay what they are, and a delimiter may cut them further. A `base` with a budget of steps is
+    refused, as nobody knows over how many blocks to split it, and so is one that changes the length of its window
+    itself.
     """
 
     source: ClassVar[str] = "AdaBlock-dLLM, 2025, arXiv 2509.26432"
@@ -47,9 +65,13 @@ class AdaBlock(Around):
     def __post_init__(self) -> None:
         super().__post_init__()
         if getattr(self.base, "steps", None) is not None:
-            raise UsageError("AdaBlock: base has a budget of steps, and how many blocks there will be is not known; leave steps out")
+            raise UsageError(
+                "AdaBlock: base has a budget of steps, and how many blocks there will be is not known; leave steps out"
+            )
         if "resizes" in asks(self.base):
-            raise UsageError(f"AdaBlock: {type(self.base).__name__} changes the length of its window, which is for AdaBlock to find")
+            raise UsageError(
+                f"AdaBlock: {type(self.base).__name__} changes the length of its window, which is for AdaBlock to find"
+            )
         ids = self.delimiters
         if isinstance(ids, tuple) and not (ids and all(isinstance(t, int) and t >= 0 for t in ids)):
             raise UsageError(f"AdaBlock: delimiters must be a text or token ids, not {ids!r}")
@@ -97,7 +119,9 @@ class AdaBlock(Around):
 
     def ids(self) -> tuple[int, ...]:
         if isinstance(self.delimiters, str):
-            raise UsageError(f"AdaBlock: delimiters is the text {self.delimiters!r}, and there is no tokenizer here; give token ids")
+            raise UsageError(
+                f"AdaBlock: delimiters is the text {self.delimiters!r}, and there is no tokenizer here; give token ids"
+            )
         return self.delimiters
 
 def left_of(s: State, end: Tensor) -> Tensor:

@@ -15,16 +15,18 @@ from decoders.strategies.fast_dllm import Threshold
 class AfterReasoning(Around):
     """Any decoder, behind what another model has written: the plan conditioning of St Sauver 2026, 2603.13243.
 
-    Nothing of that happens while decoding. Whoever has texts (`Generator`, `decoders generate`) asks the `reasoner` first, and puts what it
-    wrote and the `boundary` between the prompt and the answer; whoever has token ids alone refuses. So a spec can say who reasons, and
-    two of them can be compared like any others."""
+    Nothing of that happens while decoding. Whoever has texts (`Generator`, `decoders generate`) asks the `reasoner`
+    first, and puts what it wrote and the `boundary` between the prompt and the answer; whoever has token ids alone
+    refuses. So a spec can say who reasons, and two of them can be compared like any others."""
 
     source: ClassVar[str] = "St Sauver 2026, arXiv 2603.13243"
     attested: ClassVar[Attested] = "abstract"
     everything: ClassVar[bool] = True
     keeps_law: ClassVar[bool] = True
     reasoner: str | None = option(None, "who reasons: hf:DIRECTORY, http://host:port/v1#model or module:Class")
-    boundary: str | tuple[int, ...] | None = option(None, "ends the reasoning, and stands before the answer; ids are written 12+7")
+    boundary: str | tuple[int, ...] | None = option(
+        None, "ends the reasoning, and stands before the answer; ids are written 12+7"
+    )
     budget: int | None = option(None, f"tokens of the reasoner at most; none: {BUDGET}", min=1)
     base: Decoder = option(Threshold(), "decodes the answer")
 

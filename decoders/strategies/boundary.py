@@ -26,13 +26,15 @@ class Past:
     """The reasoning in the windows that a row has left."""
 
     made: Tensor  # (B,) long  how many positions
-    tail: Tensor  # (B, n - 1) long  its last tokens, where a boundary of n tokens may have begun; NONE where there are none
+    # (B, n - 1) long  its last tokens, where a boundary of n tokens may have begun; NONE where there are none
+    tail: Tensor
     end: Tensor  # (B,) long  the position after them
 
 
 @dataclass(frozen=True)
 class Boundary:
-    """The reasoning ends with the first occurrence of the tokens `ids` in what is settled of it, or with `limit` positions."""
+    """The reasoning ends with the first occurrence of the tokens `ids` in what is settled of it, or with `limit`
+    positions."""
 
     ids: tuple[int, ...]
     limit: int | None

@@ -18,8 +18,8 @@ UNIT = 1 << 20  # weights are whole numbers, so that their sum is the same in an
 
 @dataclass(frozen=True)
 class CertaintyPrior(Decoder):
-    """Commit an even share a step by confidence times the density of known tokens, each of them counting exp(-d^2 / (2 `sigma`^2))
-    at distance d. d2Cache, 2509.23094.
+    """Commit an even share a step by confidence times the density of known tokens, each of them counting exp(-d^2 / (2
+    `sigma`^2)) at distance d. d2Cache, 2509.23094.
 
     Text grows from what is known, mostly from the prompt to the right, without being held to that order. Given and
     decided positions are known, and so is all that is left of the window, without end: where the prompt is shorter than
@@ -42,7 +42,8 @@ class CertaintyPrior(Decoder):
         return s.commit(top(only(s.open, confidence.double() * self.density(s)), quota), tokens, confidence)
 
     def density(self, s: State) -> Tensor:
-        """(B, W) double: the sum of the weights of what is known, in units of one neighbour's; at least a unit of rounding."""
+        """(B, W) double: the sum of the weights of what is known, in units of one neighbour's; at least a unit of
+        rounding."""
         W, K = s.tokens.shape[1], math.ceil(REACH * self.sigma)
         column, around = torch.arange(W, device=s.tokens.device), torch.arange(-K, W + K, device=s.tokens.device)
         over = ((column == s.size[:, None] - 1) & ~s.open).any(-1)

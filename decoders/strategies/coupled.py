@@ -22,17 +22,18 @@ class Coupling(NamedTuple):
 
 @dataclass(frozen=True)
 class Coupled(Decoder):
-    """Self-speculation whose tokens are those of autoregression, one by one: `left_to_right` with the same `temperature` (by the
-    race, where it is not 0), `top_p` and `top_k`. Ours; after Han et al. 2026, 2603.25702.
+    """Self-speculation whose tokens are those of autoregression, one by one: `left_to_right` with the same
+    `temperature` (by the race, where it is not 0), `top_p` and `top_k`. Ours; after Han et al. 2026, 2603.25702.
 
-    Drafter and verifier race with the same timeless Gumbel noise. A draft stands while both sides agree, and where they first do
-    not, the verifier's own sample is taken, so that every token is the one that autoregression would have raced to. No draft
-    distribution is kept and no coin is flipped; all open positions are verified, not the leftmost run alone. Equal up to rounding: a
-    near tie can fall the other way where logits of the same thing are computed in two layouts.
+    Drafter and verifier race with the same timeless Gumbel noise. A draft stands while both sides agree, and where they
+    first do not, the verifier's own sample is taken, so that every token is the one that autoregression would have
+    raced to. No draft distribution is kept and no coin is flipped; all open positions are verified, not the leftmost
+    run alone. Equal up to rounding: a near tie can fall the other way where logits of the same thing are computed in
+    two layouts.
 
-    A verification that takes fewer than `redraft` positions leaves its samples right of them as the next drafts (a Jacobi iteration)
-    instead of asking for new ones. By default, 2, no row takes more than a forward a token and one a block, even on a model that
-    was never trained to be causal; 1 always drafts anew.
+    A verification that takes fewer than `redraft` positions leaves its samples right of them as the next drafts (a
+    Jacobi iteration) instead of asking for new ones. By default, 2, no row takes more than a forward a token and one a
+    block, even on a model that was never trained to be causal; 1 always drafts anew.
     """
 
     source: ClassVar[str] = "after Han et al. 2026, arXiv 2603.25702"

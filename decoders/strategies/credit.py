@@ -14,7 +14,8 @@ TIE = 1e-5
 
 
 class Credits(NamedTuple):
-    """What each forward of the window gave, in the order of forwards: a column for each, W of them, and then over again."""
+    """What each forward of the window gave, in the order of forwards: a column for each, W of them, and then over
+    again."""
 
     token: Tensor  # (B, W, W) long
     credit: Tensor  # (B, W, W) float  to that token, decayed since
@@ -22,16 +23,17 @@ class Credits(NamedTuple):
 
 @dataclass(frozen=True)
 class Credit(Decoder):
-    """Fast-dLLM's threshold on logits that are raised by `alpha` log(1 + C) for every token with a credit C. CreditDecoding,
-    2510.06133; `CreditThresholdParallelDecoder` of dInfer, 2510.08666.
+    """Fast-dLLM's threshold on logits that are raised by `alpha` log(1 + C) for every token with a credit C.
+    CreditDecoding, 2510.06133; `CreditThresholdParallelDecoder` of dInfer, 2510.08666.
 
-    In every forward all credits fade to a share `decay`, and at each open position the likeliest token gains its probability to the
-    power `gamma`. Committed is what is at or above `tau` after that, or else the best, and what ties with it to 1e-5, as in
-    the reference. A position whose likeliest token is the mask is no candidate, unless there is no other: then the best of them takes
-    its second choice, where the reference would wait forever. With `alpha=0` it is dInfer's `ThresholdParallelDecoder`.
+    In every forward all credits fade to a share `decay`, and at each open position the likeliest token gains its
+    probability to the power `gamma`. Committed is what is at or above `tau` after that, or else the best, and what ties
+    with it to 1e-5, as in the reference. A position whose likeliest token is the mask is no candidate, unless there is
+    no other: then the best of them takes its second choice, where the reference would wait forever. With `alpha=0` it
+    is dInfer's `ThresholdParallelDecoder`.
 
-    The reference keeps a credit for every token of the vocabulary; only one token a forward gains any, and a window takes at most W
-    forwards, so who gained what in which forward is the same with W entries a position.
+    The reference keeps a credit for every token of the vocabulary; only one token a forward gains any, and a window
+    takes at most W forwards, so who gained what in which forward is the same with W entries a position.
     """
 
     source: ClassVar[str] = "CreditDecoding, 2025, arXiv 2510.06133; dInfer, 2025, arXiv 2510.08666"
@@ -65,13 +67,15 @@ class Credit(Decoder):
     def fused(self, p: Pred, memo: Credits) -> Pred:
         """The prediction with the credits in it."""
         at = p.at.clamp(max=p.width - 1)[..., None].expand(-1, -1, p.width)
-        credit = torch.zeros_like(p.logits).scatter_add(2, memo.token.gather(1, at), memo.credit.gather(1, at).to(p.logits.dtype))
+        credit = torch.zeros_like(p.logits).scatter_add(
+            2, memo.token.gather(1, at), memo.credit.gather(1, at).to(p.logits.dtype)
+        )
         return replace(p, logits=p.logits + self.alpha * credit.log1p())
 
 
 def guarded(s: State, p: Pred) -> tuple[Tensor, Tensor, Tensor]:
-    """(B, W) long, (B, W) and (B, W): the likeliest token that is not the mask, its probability, and the score by which open positions
-    are ranked: that probability, and a negative number where the mask is likelier."""
+    """(B, W) long, (B, W) and (B, W): the likeliest token that is not the mask, its probability, and the score by which
+    open positions are ranked: that probability, and a negative number where the mask is likelier."""
     tokens, confidence = p.best()
     if s.mask_id is None:
         return tokens, confidence, only(s.open, confidence)

@@ -17,20 +17,20 @@ class Daedal(Decoder):
     """Begin short, and grow until the model expects its end within the text; then insert masks where it is most unsure.
     Li et al. 2025, 2508.00819 (DAEDAL); `LLaDA_DAEDAL.generate`.
 
-    First the row has `initial` positions, all masked, and `grow` more after every forward, until the end is expected with at
-    least `tau_eos` or the row has its full `length`. How much the end is expected is summed from the right over the last
-    `watched` positions whose likeliest token is a stop token, as its probability, and divided by `watched`, however few
-    there are. Then half of `watched` end tokens are given behind the text, as far as there is room; where there is none, the
-    forward that found the length commits too. Then, in blocks, whatever is above `tau` is committed and always the best; and
-    where the end is expected with less than `tau_expand`, the block's least certain open position, if its confidence is
-    below `tau_low`, becomes `grow` masks. What lies right of it moves up, and beyond the full length it falls off. What the
-    row never grew to ends up as end tokens.
+    First the row has `initial` positions, all masked, and `grow` more after every forward, until the end is expected
+    with at least `tau_eos` or the row has its full `length`. How much the end is expected is summed from the right over
+    the last `watched` positions whose likeliest token is a stop token, as its probability, and divided by `watched`,
+    however few there are. Then half of `watched` end tokens are given behind the text, as far as there is room; where
+    there is none, the forward that found the length commits too. Then, in blocks, whatever is above `tau` is committed
+    and always the best; and where the end is expected with less than `tau_expand`, the block's least certain open
+    position, if its confidence is below `tau_low`, becomes `grow` masks. What lies right of it moves up, and beyond the
+    full length it falls off. What the row never grew to ends up as end tokens.
 
-    The paper says that the confidence in the end is looked at where the text ends; which positions those are, and the end
-    tokens behind the text, are the code's. Blocks are counted over the positions as they stand, so one that grows hands its
-    last positions on to the next. A row with given tokens between the open ones (infilling) keeps its length after the first
-    stage, for they cannot be moved. In a block-causal model the row is the window that was asked for. Without stop tokens in
-    the model a row has its full length at once.
+    The paper says that the confidence in the end is looked at where the text ends; which positions those are, and the
+    end tokens behind the text, are the code's. Blocks are counted over the positions as they stand, so one that grows
+    hands its last positions on to the next. A row with given tokens between the open ones (infilling) keeps its length
+    after the first stage, for they cannot be moved. In a block-causal model the row is the window that was asked for.
+    Without stop tokens in the model a row has its full length at once.
     """
 
     source: ClassVar[str] = "Li et al. 2025, arXiv 2508.00819"

@@ -11,33 +11,35 @@ from torch import Tensor
 from decoders.core import Attention, Attested, Decoder, Pred, Query, State, above, only, option, rank
 
 ROUNDS = 8
-"""Rounds of the independent set; a chain of conflicts longer than that is cut short, and fewer positions are committed."""
+"""Rounds of the independent set; a chain of conflicts longer than that is cut short, and fewer positions are
+committed."""
 
 
 @dataclass(frozen=True)
 class DAWN(Decoder):
-    """Dependency-aware commitment: what depends on something certain needs less confidence, and what depends on each other
-    is not committed together. Luo et al. 2026, 2602.06953 (DAWN); `get_transfer_index_dawn`.
+    """Dependency-aware commitment: what depends on something certain needs less confidence, and what depends on each
+    other is not committed together. Luo et al. 2026, 2602.06953 (DAWN); `get_transfer_index_dawn`.
 
-    A position depends on another if it attends to it with at least `tau_edge`, averaged over heads and the layers from the
-    share `depth` of them on, leaving out sinks: positions that draw more than `tau_sink` of all attention, and more than
-    `sink_times` an even share of it. Committed are, if they are open,
+    A position depends on another if it attends to it with at least `tau_edge`, averaged over heads and the layers from
+    the share `depth` of them on, leaving out sinks: positions that draw more than `tau_sink` of all attention, and more
+    than `sink_times` an even share of it. Committed are, if they are open,
 
     1. what is at or above `tau`;
-    2. from `tau_induce` on, what depends on an anchor: a decided position of the window where some token is predicted with
-       at least `tau` now, or anything given or left of the window;
-    3. of what is at or above `tau_low` and depends on nothing in 1 and 2, the best, then the next that neither depends on one
-       taken before nor the other way round, and so on: a greedy independent set.
+    2. from `tau_induce` on, what depends on an anchor: a decided position of the window where some token is predicted
+       with at least `tau` now, or anything given or left of the window;
+    3. of what is at or above `tau_low` and depends on nothing in 1 and 2, the best, then the next that neither depends
+       on one taken before nor the other way round, and so on: a greedy independent set.
 
-    If that is nothing, the best one. The set is found in a fixed number of rounds that settle all positions without a better
-    undecided neighbour at once, which is the same set.
+    If that is nothing, the best one. The set is found in a fixed number of rounds that settle all positions without a
+    better undecided neighbour at once, which is the same set.
 
-    The thresholds are the code's for LLaDA, and so is `depth`, 28 of 32 layers. `sink_times` is ours: a position that draws
-    an even share of the attention draws more than 0.01 of it on any canvas below a hundred columns, where the code finds
-    nothing but sinks and is `threshold:tau=0.7`; from 400 columns on the two are the same, and 0 is the code. The code asks
-    for 0.9 of what is predicted at prompt positions and in earlier blocks too, which are not predicted here. It leaves out
-    in 3 only what depends on a position that is in 1 and in 2, against the paper's words ("avoiding strongly coupled
-    positions"), and overwrites the first token of the prompt when its set runs out of positions.
+    The thresholds are the code's for LLaDA, and so is `depth`, 28 of 32 layers. `sink_times` is ours: a position that
+    draws an even share of the attention draws more than 0.01 of it on any canvas below a hundred columns, where the
+    code finds nothing but sinks and is `threshold:tau=0.7`; from 400 columns on the two are the same, and 0 is the
+    code. The code asks for 0.9 of what is predicted at prompt positions and in earlier blocks too, which are not
+    predicted here. It leaves out in 3 only what depends on a position that is in 1 and in 2, against the paper's words
+    ("avoiding strongly coupled positions"), and overwrites the first token of the prompt when its set runs out of
+    positions.
     """
 
     source: ClassVar[str] = "Luo et al. 2026, arXiv 2602.06953"
@@ -80,7 +82,8 @@ class DAWN(Decoder):
         return (attention.rows(columns) >= self.tau_edge) & ~sink[:, None]
 
     def anchors(self, s: State, confidence: Tensor, columns: int) -> Tensor:
-        """(B, L) bool: what is certain, of so many `columns`, from what the window's positions are predicted with now."""
+        """(B, L) bool: what is certain, of so many `columns`, from what the window's positions are predicted with
+        now."""
         inside = torch.arange(s.tokens.shape[1], device=s.tokens.device) < s.size[:, None]
         known = inside & ~s.open & (~s.editable | (confidence >= self.tau))
         left = torch.arange(columns, device=s.tokens.device) < s.position[:, :1]
@@ -92,7 +95,8 @@ class DAWN(Decoder):
 
 
 def independent(where: Tensor, score: Tensor, coupled: Tensor) -> Tensor:
-    """(B, W) bool: of `where (B, W)`, in the order of `score (B, W)`, each that is `coupled (B, W, W)` to none taken before it."""
+    """(B, W) bool: of `where (B, W)`, in the order of `score (B, W)`, each that is `coupled (B, W, W)` to none taken
+    before it."""
     order = rank(score)
     ahead = coupled & (order[:, None] < order[..., None])  # the second one comes before the first
     taken = torch.zeros_like(where)

@@ -17,20 +17,23 @@ ORDER = 0x21  # salt
 
 @dataclass(frozen=True)
 class Dream(Decoder):
-    """Commit by Dream's schedule and one of its scores. Ye et al. 2025, 2508.15487; `diffusion_generate`, parameter `alg`.
+    """Commit by Dream's schedule and one of its scores. Ye et al. 2025, 2508.15487; `diffusion_generate`, parameter
+    `alg`.
 
-    Time runs from 1 to `eps` in equal steps; from t to s a share 1 - s/t of what is open is committed, rounded down, so that a
-    step may commit nothing, and the last step commits all. `by=origin` unmasks each position by chance instead.
-    Temperature, top-k and top-p act before the confidence is taken, unlike in LLaDA. The reference averages the number of open
-    positions over the batch, which can take committed tokens back; here each row has its own.
-    `confidence_threshold` is Fast-dLLM's addition (2505.22618): of the best n, those at or above `tau`, and always the best one. n
-    is what an even share per step would have committed by now; without `steps` it is all. After the last step it goes on until
-    nothing is open.
+    Time runs from 1 to `eps` in equal steps; from t to s a share 1 - s/t of what is open is committed, rounded down, so
+    that a step may commit nothing, and the last step commits all. `by=origin` unmasks each position by chance instead.
+    Temperature, top-k and top-p act before the confidence is taken, unlike in LLaDA. The reference averages the number
+    of open positions over the batch, which can take committed tokens back; here each row has its own.
+    `confidence_threshold` is Fast-dLLM's addition (2505.22618): of the best n, those at or above `tau`, and always the
+    best one. n is what an even share per step would have committed by now; without `steps` it is all. After the last
+    step it goes on until nothing is open.
     """
 
     source: ClassVar[str] = "Ye et al. 2025, arXiv 2508.15487"
     attested: ClassVar[Attested] = "replayed"
-    by: Literal["origin", "maskgit_plus", "topk_margin", "entropy", "confidence_threshold"] = option("entropy", "how to choose")
+    by: Literal["origin", "maskgit_plus", "topk_margin", "entropy", "confidence_threshold"] = option(
+        "entropy", "how to choose"
+    )
     steps: int | None = option(None, "forwards for the whole row; none: one per position", min=1)
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)
     top_p: float | None = option(None, "keep the smallest set of tokens with this probability", min=0, max=1)
@@ -40,7 +43,8 @@ class Dream(Decoder):
     tau: float = option(0.9, "confidence_threshold only", min=0, max=1)
 
     def step(self, s: State, p: Pred) -> State:
-        p = p.filtered(self.temperature, top_p=self.top_p).filtered(top_k=self.top_k)  # the nucleus first, as in the reference
+        # the nucleus first, as in the reference
+        p = p.filtered(self.temperature, top_p=self.top_p).filtered(top_k=self.top_k)
         tokens, confidence = p.draw(s, 1.0 if self.temperature > 0 else 0.0)
         return s.commit(self.chosen(s, p, confidence), tokens, confidence)
 

@@ -25,12 +25,12 @@ class EOSStop(Around):
     `generate_fastdllm.generate` with `early_stop`.
 
     What stood behind the end is no part of the text, but the model sees it as long as anything is open before the end:
-    that is why decided tokens are overwritten, and the text can be another one than `base` alone would have written. What is
-    saved are the forwards that would have filled what lies behind. The code writes end tokens into the blocks behind this
-    one too, which a window here does not reach. dInfer's `BlockRunner` does this only once a block is full, and for later
-    blocks; here a row ends then anyhow, for every strategy. `trust` is ours: the confidence that the stop token was
-    committed with has to reach it, so that an end that the model only guessed does not cut a text. Without stop tokens in
-    the model it is `base`.
+    that is why decided tokens are overwritten, and the text can be another one than `base` alone would have written.
+    What is saved are the forwards that would have filled what lies behind. The code writes end tokens into the blocks
+    behind this one too, which a window here does not reach. dInfer's `BlockRunner` does this only once a block is full,
+    and for later blocks; here a row ends then anyhow, for every strategy. `trust` is ours: the confidence that the stop
+    token was committed with has to reach it, so that an end that the model only guessed does not cut a text. Without
+    stop tokens in the model it is `base`.
     """
 
     source: ClassVar[str] = "Ma et al. 2025, arXiv 2510.08666"
@@ -50,9 +50,10 @@ class EOSStop(Around):
 
 @dataclass(frozen=True)
 class LengthPenalty(Around):
-    """Any rule on predictions in which an end is the likelier the longer the text: `weight` nats are added to the logits of stop tokens
-    for each position from `start` on. The additive form of the soft length penalties of autoregressive decoding (transformers'
-    `ExponentialDecayLengthPenalty`); no paper defines one for diffusion, where the place and not the step says how long the text is.
+    """Any rule on predictions in which an end is the likelier the longer the text: `weight` nats are added to the
+    logits of stop tokens for each position from `start` on. The additive form of the soft length penalties of
+    autoregressive decoding (transformers' `ExponentialDecayLengthPenalty`); no paper defines one for diffusion, where
+    the place and not the step says how long the text is.
 
     Without stop tokens in the model, or with `weight=0`, it is `base`. Infilled rows count from their first hole.
     """
@@ -84,13 +85,13 @@ def raised(p: Pred, tokens: tuple[int, ...], by: Tensor) -> Pred:
 
 @dataclass(frozen=True)
 class EOSPadding(Around):
-    """Any rule, on a row that is followed by `pad` end tokens from the start: room to think in. Breckner and Schuster 2026, 2603.05197
-    (EoS-by-EoS).
+    """Any rule, on a row that is followed by `pad` end tokens from the start: room to think in. Breckner and Schuster
+    2026, 2603.05197 (EoS-by-EoS).
 
-    The paper finds that masked diffusion models compute in the end tokens behind a short answer, and answer better with more of them. It
-    is an analysis, and nothing is carried over but tokens; as a decoder this is our reading: the end tokens are given, come after
-    `length`, and are no part of the text. Block-causal models are refused, for no block sees what comes later. Without stop tokens in
-    the model it is `base`.
+    The paper finds that masked diffusion models compute in the end tokens behind a short answer, and answer better with
+    more of them. It is an analysis, and nothing is carried over but tokens; as a decoder this is our reading: the end
+    tokens are given, come after `length`, and are no part of the text. Block-causal models are refused, for no block
+    sees what comes later. Without stop tokens in the model it is `base`.
     """
 
     source: ClassVar[str] = "Breckner and Schuster 2026, arXiv 2603.05197"

@@ -12,13 +12,14 @@ from decoders.core import Attested, Decoder, Pred, State, option, within_bound
 
 @dataclass(frozen=True)
 class EntropyBound(Decoder):
-    """In the order of an error proxy, commit the longest prefix whose entropies add up to at most `bound` besides the largest of them,
-    and so always the first. Ben-Hamu et al. 2025, 2505.24857 (EB-Sampler).
+    """In the order of an error proxy, commit the longest prefix whose entropies add up to at most `bound` besides the
+    largest of them, and so always the first. Ben-Hamu et al. 2025, 2505.24857 (EB-Sampler).
 
-    The sum of the entropies less the largest bounds the mutual information of the tokens, which is the error that sampling them
-    independently makes (`within_bound`). The proxies are the paper's: entropy, confidence, and margin. None of them looks at the
-    drawn token, so with bound 0 at temperature 1 samples are the model's own. Entropy is that of the distribution at the temperature,
-    as in the scheduler that diffusers has of this name; at 0, of the raw one. Published bounds go from 0.001 to 0.35.
+    The sum of the entropies less the largest bounds the mutual information of the tokens, which is the error that
+    sampling them independently makes (`within_bound`). The proxies are the paper's: entropy, confidence, and margin.
+    None of them looks at the drawn token, so with bound 0 at temperature 1 samples are the model's own. Entropy is that
+    of the distribution at the temperature, as in the scheduler that diffusers has of this name; at 0, of the raw one.
+    Published bounds go from 0.001 to 0.35.
     """
 
     source: ClassVar[str] = "Ben-Hamu et al. 2025, arXiv 2505.24857"

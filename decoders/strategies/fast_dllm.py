@@ -21,14 +21,16 @@ class Threshold(Decoder):
 
     def step(self, s: State, p: Pred) -> State:
         tokens, confidence = p.draw(s, self.temperature)
-        return s.commit(above(only(s.open, confidence), confidence >= self.tau, torch.ones_like(s.step)), tokens, confidence)
+        return s.commit(
+            above(only(s.open, confidence), confidence >= self.tau, torch.ones_like(s.step)), tokens, confidence
+        )
 
 
 @dataclass(frozen=True)
 class Factor(Decoder):
-    """Commit the n most confident predictions for the largest n whose n-th confidence c allows it: c >= 1 - f / (n + 1), and so do
-    all before it; always the best one. Wu et al. 2025, 2505.22618, section 3.3 (Theorem 1: greedy parallel decoding is right while
-    (n + 1)(1 - c) < f).
+    """Commit the n most confident predictions for the largest n whose n-th confidence c allows it: c >= 1 - f / (n +
+    1), and so do all before it; always the best one. Wu et al. 2025, 2505.22618, section 3.3 (Theorem 1: greedy
+    parallel decoding is right while (n + 1)(1 - c) < f).
 
     The code in circulation commits every candidate when only the last one fails its bound; this one does not.
     """

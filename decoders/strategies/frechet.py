@@ -12,17 +12,20 @@ from decoders.core import Attested, Decoder, Pred, State, only, option, top
 
 @dataclass(frozen=True)
 class Frechet(Decoder):
-    """Commit the n most confident predictions for the largest n with L > U + `delta`; always the best one. Fast-dLLM++, 2606.02955.
+    """Commit the n most confident predictions for the largest n with L > U + `delta`; always the best one. Fast-dLLM++,
+    2606.02955.
 
-    For confidences c_1 >= c_2 >= ... any joint distribution with these marginals gives the n predictions together at least
-    L = max(0, c_1 + ... + c_n - (n - 1)), Fréchet's lower bound, and whatever differs from them somewhere at most U = 1 - c_n. Both
-    move against each other as n grows, so the n that pass are the first ones. Where all confidences are the same it is `factor`
-    with f = 1 - delta; where they are not it uses what the surer ones have to spare.
+    For confidences c_1 >= c_2 >= ... any joint distribution with these marginals gives the n predictions together at
+    least L = max(0, c_1 + ... + c_n - (n - 1)), Fréchet's lower bound, and whatever differs from them somewhere at most
+    U = 1 - c_n. Both move against each other as n grows, so the n that pass are the first ones. Where all confidences
+    are the same it is `factor` with f = 1 - delta; where they are not it uses what the surer ones have to spare.
     """
 
     source: ClassVar[str] = "Fast-dLLM++, 2026, arXiv 2606.02955"
     attested: ClassVar[Attested] = "code"
-    delta: float = option(0.25, "by how much the lower bound must exceed the upper; smaller commits more", min=-1, max=1)
+    delta: float = option(
+        0.25, "by how much the lower bound must exceed the upper; smaller commits more", min=-1, max=1
+    )
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)
 
     def step(self, s: State, p: Pred) -> State:
@@ -32,7 +35,8 @@ class Frechet(Decoder):
 
 
 def jointly_likeliest(score: Tensor, delta: float) -> Tensor:
-    """(B,) long: the largest n such that L > U + `delta` for the n highest of `score (B, W)`, confidences or -inf; see `Frechet`."""
+    """(B,) long: the largest n such that L > U + `delta` for the n highest of `score (B, W)`, confidences or -inf; see
+    `Frechet`."""
     ordered = score.sort(dim=-1, descending=True, stable=True).values
     doubt = (1 - ordered).cumsum(-1)  # 1 - L, where that is not cut off at 0
     return ((1 - doubt).clamp(min=0) - (1 - ordered) > delta).sum(-1)

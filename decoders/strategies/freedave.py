@@ -8,7 +8,20 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core import Around, Attested, Candidates, Decoder, Pred, Query, State, UsageError, Whole, asks, choose, option
+from decoders.core import (
+    Around,
+    Attested,
+    Candidates,
+    Decoder,
+    Pred,
+    Query,
+    State,
+    UsageError,
+    Whole,
+    asks,
+    choose,
+    option,
+)
 from decoders.strategies.llada import LLaDA
 
 
@@ -24,17 +37,19 @@ class Run(NamedTuple):
 
 @dataclass(frozen=True)
 class FreeDave(Around):
-    """Guess the next states of `base` from one prediction, and check the guesses together. Wu and Zhang 2025, 2510.00294.
+    """Guess the next states of `base` from one prediction, and check the guesses together. Wu and Zhang 2025,
+    2510.00294.
 
-    From one prediction the base strategy's next `ahead` states follow without the model, as though the prediction did not change. The next
-    forward shows the model the first of them, which is certain, and the others beside it (`Query.beside`). Its predictions are
-    then taken one after the other: as long as the base strategy, stepped with the last one, would next ask exactly what has been
-    asked, the next prediction is the one that it would have got. So tokens are those of the base strategy, bit by bit where the
-    model's arithmetic does not depend on the batch, in as many forwards or fewer, each of the price of up to 1 + `ahead`.
+    From one prediction the base strategy's next `ahead` states follow without the model, as though the prediction did
+    not change. The next forward shows the model the first of them, which is certain, and the others beside it
+    (`Query.beside`). Its predictions are then taken one after the other: as long as the base strategy, stepped with the
+    last one, would next ask exactly what has been asked, the next prediction is the one that it would have got. So
+    tokens are those of the base strategy, bit by bit where the model's arithmetic does not depend on the batch, in as
+    many forwards or fewer, each of the price of up to 1 + `ahead`.
 
-    It holds for every base strategy that asks plain questions: greedy or sampling (its random numbers are hashes of its own clock,
-    which goes on here as it would alone), revising or not, and the paper's own, which commits a fixed number of tokens a step.
-    With approximate caches, which see other forwards here than there, tokens may differ.
+    It holds for every base strategy that asks plain questions: greedy or sampling (its random numbers are hashes of its
+    own clock, which goes on here as it would alone), revising or not, and the paper's own, which commits a fixed number
+    of tokens a step. With approximate caches, which see other forwards here than there, tokens may differ.
     """
 
     source: ClassVar[str] = "Wu and Zhang 2025, arXiv 2510.00294"
@@ -48,9 +63,13 @@ class FreeDave(Around):
         any_size, name, asked = Whole(), type(self.base).__name__, asks(self.base)
         lays_out = any(self.base.windows(any_size, b) is not any_size for b in (False, True))
         if lays_out or {"causal", "sight", "resizes"} & asked:
-            raise UsageError(f"freedave cannot guess what {name} asks next; take a base that asks about its window as it stands")
+            raise UsageError(
+                f"freedave cannot guess what {name} asks next; take a base that asks about its window as it stands"
+            )
         if {"attention", "hidden_states"} & asked:
-            raise UsageError(f"freedave has nothing but logits of what it guesses, and {name} reads more of a prediction")
+            raise UsageError(
+                f"freedave has nothing but logits of what it guesses, and {name} reads more of a prediction"
+            )
 
     def own(self, s: State) -> Run:
         (B, W), A = s.tokens.shape, self.ahead

@@ -11,21 +11,24 @@ from decoders.strategies.credit import guarded
 
 @dataclass(frozen=True)
 class Hierarchy(Decoder):
-    """Commit every prediction above `tau`, in each contiguous run of open positions the best one if it is above `low`, and always the
-    best of all. dInfer, 2510.08666, `HierarchyDecoder`.
+    """Commit every prediction above `tau`, in each contiguous run of open positions the best one if it is above `low`,
+    and always the best of all. dInfer, 2510.08666, `HierarchyDecoder`.
 
-    Tokens that are committed together are so mostly far from each other, and every gap is divided again by the next forward. Both
-    comparisons are strict; positions whose likeliest token is the mask are no candidates (see `guarded`).
+    Tokens that are committed together are so mostly far from each other, and every gap is divided again by the next
+    forward. Both comparisons are strict; positions whose likeliest token is the mask are no candidates (see `guarded`).
 
-    `remask` above 0 first opens what is decided where the likeliest token is below it (`get_transfer_index_hierarchy_remask`): such a
-    position may get a token again in the same step, or stays open. One more than was opened is committed in any case, the best of
-    what is left if need be, so a forward always decides more than it opens.
+    `remask` above 0 first opens what is decided where the likeliest token is below it
+    (`get_transfer_index_hierarchy_remask`): such a position may get a token again in the same step, or stays open. One
+    more than was opened is committed in any case, the best of what is left if need be, so a forward always decides more
+    than it opens.
     """
 
     source: ClassVar[str] = "dInfer, 2025, arXiv 2510.08666"
     attested: ClassVar[Attested] = "replayed"
     tau: float = option(0.9, "confidence above which a token is committed", min=0, max=1)
-    low: float = option(0.4, "confidence above which the best token of a run is committed; the code's default is 0", min=0, max=1)
+    low: float = option(
+        0.4, "confidence above which the best token of a run is committed; the code's default is 0", min=0, max=1
+    )
     remask: float = option(0.0, "confidence below which a decided position is opened again", min=0, max=1)
 
     def __post_init__(self) -> None:

@@ -1,18 +1,19 @@
 """Reasoning from left to right, then the answer by diffusion, in one model.
 
-Nobody has published exactly this for a model off the shelf. Order matters (2608.05687): a masked diffusion model that may commit
-anything anywhere names its answer before its steps, and gets it wrong. Two models can be put together where the reasoning is text
-(plan conditioning, 2603.13243); Planned Diffusion (2510.18087) trains one model for both.
+Nobody has published exactly this for a model off the shelf. Order matters (2608.05687): a masked diffusion model that
+may commit anything anywhere names its answer before its steps, and gets it wrong. Two models can be put together where
+the reasoning is text (plan conditioning, 2603.13243); Planned Diffusion (2510.18087) trains one model for both.
 
 Two forms of reasoning in a block-causal model. They are different algorithms:
 
-- `ar=window`: windows of one position. Every position sees what is left of it and itself, for good: the keys and values that the
-  answer reads are those of an autoregressive model, and each token costs two columns, the last token's and its own. The block in
-  which the answer begins is cut there: the answer's positions see each other and all to their left, and the reasoning does not
-  see them. (That blocks of one are autoregression: Arriola et al. 2025, 2503.09573; S2D2, 2603.25702, relies on it.)
-- `ar=wide`: the windows that were asked for, filled by causal queries. When a block is full, or the reasoning ends in it, it is
-  computed once more with all of it seeing all of it, and that is what later blocks read, as it is in training on whole blocks. A
-  token costs its block's stale columns and a probe, and the model has to give causal rows.
+- `ar=window`: windows of one position. Every position sees what is left of it and itself, for good: the keys and values
+  that the answer reads are those of an autoregressive model, and each token costs two columns, the last token's and its
+  own. The block in which the answer begins is cut there: the answer's positions see each other and all to their left,
+  and the reasoning does not see them. (That blocks of one are autoregression: Arriola et al. 2025, 2503.09573; S2D2,
+  2603.25702, relies on it.)
+- `ar=wide`: the windows that were asked for, filled by causal queries. When a block is full, or the reasoning ends in
+  it, it is computed once more with all of it seeing all of it, and that is what later blocks read, as it is in training
+  on whole blocks. A token costs its block's stale columns and a probe, and the model has to give causal rows.
 """
 
 from __future__ import annotations
@@ -64,18 +65,20 @@ class Memo:
 
 @dataclass(frozen=True)
 class Hybrid(Decoder):
-    """Reason from left to right until a boundary or a budget, then decode the rest with any decoder. Autoregression for reasoning and
-    diffusion for output: 2510.18087 and 2603.13243 are the nearest published; block size 1 as autoregression: 2503.09573.
+    """Reason from left to right until a boundary or a budget, then decode the rest with any decoder. Autoregression for
+    reasoning and diffusion for output: 2510.18087 and 2603.13243 are the nearest published; block size 1 as
+    autoregression: 2503.09573.
 
-    `mode=block`, for block-causal models: the reasoning is autoregressive (`ar`: see this module), the answer is block diffusion.
-    `mode=frontier`, for bidirectional models: the reasoning is `base` within `w` positions of the leftmost open one (`frontier`).
-    `mode=auto`: block or frontier, as the model is. Where another model reasons, see `after_reasoning`.
+    `mode=block`, for block-causal models: the reasoning is autoregressive (`ar`: see this module), the answer is block
+    diffusion. `mode=frontier`, for bidirectional models: the reasoning is `base` within `w` positions of the leftmost
+    open one (`frontier`). `mode=auto`: block or frontier, as the model is. Where another model reasons, see
+    `after_reasoning`.
 
-    The reasoning ends with the first settled `boundary`: a text, matched as the tokens that the model's tokenizer makes of it on its
-    own, or token ids. So a text that is written with other tokens where it stands in a sentence has to be given as those ids, or
-    with the space before it. Rows turn at steps of their own and share every forward. To the answer's decoder the
-    rest of the window in which a row turns is a window that is entered then; reasoning is never revised by it. Its `steps`, if it
-    has any, are split over all windows of the row, those of the reasoning among them.
+    The reasoning ends with the first settled `boundary`: a text, matched as the tokens that the model's tokenizer makes
+    of it on its own, or token ids. So a text that is written with other tokens where it stands in a sentence has to be
+    given as those ids, or with the space before it. Rows turn at steps of their own and share every forward. To the
+    answer's decoder the rest of the window in which a row turns is a window that is entered then; reasoning is never
+    revised by it. Its `steps`, if it has any, are split over all windows of the row, those of the reasoning among them.
     """
 
     source: ClassVar[str] = "cf. arXiv 2510.18087, 2603.13243, 2608.05687, 2503.09573"
@@ -84,7 +87,9 @@ class Hybrid(Decoder):
     mode: Literal["auto", "block", "frontier"] = option("auto", "how to reason")
     answer: Decoder = option(Threshold(), "decodes what follows the reasoning")
     boundary: str | tuple[int, ...] | None = option(None, "ends the reasoning; ids are written 12+7")
-    budget: int | None = option(None, f"positions of reasoning at most; none: to the boundary, or {BUDGET} without one", min=1)
+    budget: int | None = option(
+        None, f"positions of reasoning at most; none: to the boundary, or {BUDGET} without one", min=1
+    )
     ar: Literal["window", "wide"] = option("window", "block: one position a window, or causal rows in wide windows")
     temperature: float = option(0.0, "block: of the reasoning; 0 takes the likeliest token", min=0)
     w: int = option(4, "frontier: positions from the leftmost open one on in which it may commit", min=1)
@@ -135,7 +140,9 @@ class Hybrid(Decoder):
     def end(self) -> Boundary:
         """Where the reasoning ends."""
         if isinstance(self.boundary, str):
-            raise UsageError(f"Hybrid: the boundary {self.boundary!r} is a text, and there is no tokenizer here; give token ids")
+            raise UsageError(
+                f"Hybrid: the boundary {self.boundary!r} is a text, and there is no tokenizer here; give token ids"
+            )
         return Boundary(self.boundary or (), self.budget or (None if self.boundary else BUDGET))
 
     def tokenized(self, encode: Callable[[str], list[int]]) -> Self:

@@ -19,13 +19,14 @@ class History(NamedTuple):
     """What the window's positions were predicted to be."""
 
     log_p: Tensor  # (B, W, V) float32  the last prediction
-    stable: Tensor  # (B, W) long  forwards in a row that moved it by less than eps; UNKNOWN where there is no last prediction
+    # (B, W) long  forwards in a row that moved it by less than eps; UNKNOWN where there is no last prediction
+    stable: Tensor
 
 
 @dataclass(frozen=True)
 class KLASS(Decoder):
-    """Commit every prediction with a confidence above `tau` that moved by less than `eps` in each of the last `history` forwards,
-    KL(now || before); if there is none, an even share of the window by confidence. KLASS, 2511.05664.
+    """Commit every prediction with a confidence above `tau` that moved by less than `eps` in each of the last `history`
+    forwards, KL(now || before); if there is none, an even share of the window by confidence. KLASS, 2511.05664.
 
     `unmask=max_conf` commits only the surest of those, and `min_kl` the one that moved least in this forward. Both
     comparisons are strict, and the share is LLaDA's for this step, at least one. The reference takes that share also

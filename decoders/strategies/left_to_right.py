@@ -12,15 +12,15 @@ from decoders.core import Attested, Decoder, Pred, Query, State, leftmost, optio
 
 
 def drawn_in_a_race(s: State, p: Pred, temperature: float) -> Tensor:
-    """(B, W) long: a sample of a prediction that is already at `temperature`, the same whenever and beside whatever it is drawn; at 0
-    the likeliest token."""
+    """(B, W) long: a sample of a prediction that is already at `temperature`, the same whenever and beside whatever it
+    is drawn; at 0 the likeliest token."""
     return p.race(s) if temperature > 0 else p.best()[0]
 
 
 @dataclass(frozen=True)
 class LeftToRight(Decoder):
-    """The first open position from what stands left of it, one a forward: block diffusion with blocks of one (Arriola et al. 2025,
-    2503.09573, section 3.1). The model sees no later column, so its keys and values are reused exactly."""
+    """The first open position from what stands left of it, one a forward: block diffusion with blocks of one (Arriola
+    et al. 2025, 2503.09573, section 3.1). The model sees no later column, so its keys and values are reused exactly."""
 
     source: ClassVar[str] = "Arriola et al. 2025, arXiv 2503.09573"
     attested: ClassVar[Attested] = "paper"

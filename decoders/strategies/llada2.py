@@ -48,7 +48,8 @@ class FillAndRevise(Decoder):
         return ()
 
     def revise(self, s: State, p: Pred, own: Any) -> tuple[State, Tensor, Any]:
-        """The state with some decided positions changed or taken back, which ones they are (B, W), and `Edits.own` after it."""
+        """The state with some decided positions changed or taken back, which ones they are (B, W), and `Edits.own`
+        after it."""
         raise NotImplementedError
 
     def begin(self, s: State) -> State:
@@ -74,12 +75,14 @@ class FillAndRevise(Decoder):
 
 @dataclass(frozen=True)
 class LLaDA2(FillAndRevise):
-    """Fill masks above `tau_mask`, change decided tokens where another one is above `tau_edit`. Bie et al. 2026, LLaDA2.1,
-    2602.08676 (joint threshold decoding). Both comparisons are strict."""
+    """Fill masks above `tau_mask`, change decided tokens where another one is above `tau_edit`. Bie et al. 2026,
+    LLaDA2.1, 2602.08676 (joint threshold decoding). Both comparisons are strict."""
 
     source: ClassVar[str] = "Bie et al. 2026, arXiv 2602.08676"
     attested: ClassVar[Attested] = "replayed"
-    tau_edit: float = option(0.9, "confidence above which another token replaces a decided one; above 1: no editing", min=0)
+    tau_edit: float = option(
+        0.9, "confidence above which another token replaces a decided one; above 1: no editing", min=0
+    )
 
     def revise(self, s: State, p: Pred, own: Any) -> tuple[State, Tensor, Any]:
         tokens, confidence = p.best()

@@ -12,11 +12,11 @@ from decoders.core import Attested, Decoder, Pred, State, above, near, only, opt
 
 @dataclass(frozen=True)
 class LocalLeap(Decoder):
-    """Commit every prediction at or above `tau`, those at or above `relaxed` that are at most `radius` positions from one of them, and
-    always the best one. LocalLeap, 2510.07081.
+    """Commit every prediction at or above `tau`, those at or above `relaxed` that are at most `radius` positions from
+    one of them, and always the best one. LocalLeap, 2510.07081.
 
-    The anchors are open positions of this forward. The official code was not available; the rule is that of the re-implementation
-    in DAWN's repository, whose defaults these are. With `relaxed` at `tau` it is `threshold`.
+    The anchors are open positions of this forward. The official code was not available; the rule is that of the
+    re-implementation in DAWN's repository, whose defaults these are. With `relaxed` at `tau` it is `threshold`.
     """
 
     source: ClassVar[str] = "LocalLeap, 2025, arXiv 2510.07081"

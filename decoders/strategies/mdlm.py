@@ -16,10 +16,10 @@ TIME = 0x31  # salt
 
 
 def absorbing_posterior(logits: Tensor, tokens: Tensor, open: Tensor, mask_id: int, t: float, s: float) -> Tensor:
-    """(B, W, V) float: q(x_s | x_t, x_0 ~ model), the distribution that every position is drawn from when time goes from `t` to
-    `s`: an open position stays masked with probability s/t and else takes a token from the model, which never predicts the mask
-    (SUBS); a decided one stays. Sahoo et al. 2024, 2406.07524, equation 7; Austin et al. 2021, 2107.03006, section 3.1. The
-    schedule is log-linear, so the chance of being masked at t is t.
+    """(B, W, V) float: q(x_s | x_t, x_0 ~ model), the distribution that every position is drawn from when time goes
+    from `t` to `s`: an open position stays masked with probability s/t and else takes a token from the model, which
+    never predicts the mask (SUBS); a decided one stays. Sahoo et al. 2024, 2406.07524, equation 7; Austin et al. 2021,
+    2107.03006, section 3.1. The schedule is log-linear, so the chance of being masked at t is t.
     """
     x0 = logits.index_fill(-1, constant((mask_id,), logits.device), -torch.inf).softmax(-1)
     blank = torch.nn.functional.one_hot(torch.full_like(tokens, mask_id), logits.shape[-1]).to(x0)
@@ -47,13 +47,13 @@ def nucleus(p: Pred, top_p: float) -> Pred:
 
 @dataclass(frozen=True)
 class Ancestral(Decoder):
-    """MDLM's ancestral sampler, without the forwards that would change nothing. Sahoo et al. 2024, 2406.07524 (`ddpm_cache`); the
-    absorbing posterior of D3PM, Austin et al. 2021, 2107.03006.
+    """MDLM's ancestral sampler, without the forwards that would change nothing. Sahoo et al. 2024, 2406.07524
+    (`ddpm_cache`); the absorbing posterior of D3PM, Austin et al. 2021, 2107.03006.
 
-    Under that posterior (`absorbing_posterior`) each position is unmasked at a time of its own, uniform in [0, 1] and independent
-    of all tokens. So the times are drawn first, each step of the schedule that contains none is skipped, and what is left has
-    the law of the step-by-step sampler, with at most `steps` forwards. The reference's final argmax for times below its epsilon
-    of 1e-5 is left out: those positions are sampled in the last step.
+    Under that posterior (`absorbing_posterior`) each position is unmasked at a time of its own, uniform in [0, 1] and
+    independent of all tokens. So the times are drawn first, each step of the schedule that contains none is skipped,
+    and what is left has the law of the step-by-step sampler, with at most `steps` forwards. The reference's final
+    argmax for times below its epsilon of 1e-5 is left out: those positions are sampled in the last step.
     """
 
     source: ClassVar[str] = "Sahoo et al. 2024, arXiv 2406.07524; Austin et al. 2021, arXiv 2107.03006"
@@ -72,8 +72,8 @@ class Ancestral(Decoder):
 
 @dataclass(frozen=True)
 class FirstHitting(Decoder):
-    """One position a forward, in random order: the ancestral sampler in the limit of infinitely many steps. Arriola et al. 2025,
-    BD3-LM, 2503.09573, section 5.2 (the first-hitting sampler of Zheng et al. 2024, 2409.02908).
+    """One position a forward, in random order: the ancestral sampler in the limit of infinitely many steps. Arriola et
+    al. 2025, BD3-LM, 2503.09573, section 5.2 (the first-hitting sampler of Zheng et al. 2024, 2409.02908).
 
     It jumps to the next time at which something is unmasked, t * u^(1/n) for n masked positions, and unmasks one of
     them at random: the order statistics of independent uniform times, which are drawn here directly. `top_p` is the

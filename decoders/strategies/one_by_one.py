@@ -12,9 +12,9 @@ from decoders.core import Rows, Windows
 
 @dataclass(frozen=True)
 class OneByOne:
-    """Windows of one open position while a row reasons, and of what is given right of it; then those of `blocks`, the first of them
-    from where the answer begins. What was reasoned in the same block is not part of the answer's: it keeps seeing nothing to its
-    right, and neither does what is given in between."""
+    """Windows of one open position while a row reasons, and of what is given right of it; then those of `blocks`, the
+    first of them from where the answer begins. What was reasoned in the same block is not part of the answer's: it
+    keeps seeing nothing to its right, and neither does what is given in between."""
 
     blocks: Windows
 
@@ -45,7 +45,8 @@ class OneByOne:
 
 
 def answering(c: Rows) -> Tensor:
-    """(B,) bool, of a canvas that `Hybrid` decodes; before its first window, where there is no memo yet, nobody answers."""
+    """(B,) bool, of a canvas that `Hybrid` decodes; before its first window, where there is no memo yet, nobody
+    answers."""
     return torch.zeros_like(c.start, dtype=torch.bool) if c.memo is None else c.memo.answering
 
 

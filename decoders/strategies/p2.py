@@ -23,8 +23,8 @@ class Draft(NamedTuple):
 
 @dataclass(frozen=True)
 class P2(Decoder):
-    """Keep the best-scored share kappa of the window, whether drawn just now or decided long ago, and mask the rest. Peng et al. 2025,
-    2502.03540, Algorithm 1; kappa at step i of T is i / T.
+    """Keep the best-scored share kappa of the window, whether drawn just now or decided long ago, and mask the rest.
+    Peng et al. 2025, 2502.03540, Algorithm 1; kappa at step i of T is i / T.
 
     Open positions are scored by the log-probability of the token that is drawn for them, decided ones by that of the
     token that stands there, times `eta`: 0 never takes a token back (LLaDA's schedule), 1 is the paper's self-planning,
@@ -34,9 +34,9 @@ class P2(Decoder):
     whatever stands there: it is never negative, so that with it a larger `eta` takes back less, and 0 takes all back
     before anything else.
 
-    `planner=forward` has the decided tokens scored by a second forward, over the text with its blanks filled in: by the model itself, or
-    by another one (`decoders.models.planner.WithPlanner`; the paper takes a BERT). So a step is two forwards.
-    At a temperature the official code scores with its Gumbel noise; here probabilities are the raw ones.
+    `planner=forward` has the decided tokens scored by a second forward, over the text with its blanks filled in: by the
+    model itself, or by another one (`decoders.models.planner.WithPlanner`; the paper takes a BERT). So a step is two
+    forwards. At a temperature the official code scores with its Gumbel noise; here probabilities are the raw ones.
     """
 
     source: ClassVar[str] = "Peng et al. 2025, arXiv 2502.03540"
@@ -46,7 +46,9 @@ class P2(Decoder):
     phases: ClassVar[tuple[str, ...]] = ("denoise", "plan")
     steps: int | None = option(None, "steps for the whole row; none: one per position", min=1)
     eta: float = option(1.0, "weight of the score of decided tokens: 0 takes none back, more takes back more", min=0)
-    planner: Literal["self", "forward"] = option("self", "who scores decided tokens: the denoiser's own forward or another one")
+    planner: Literal["self", "forward"] = option(
+        "self", "who scores decided tokens: the denoiser's own forward or another one"
+    )
     score: Literal["standing", "drawn", "diff_top2"] = option(
         "standing", "which token of a decided position is scored, or the gap between the two likeliest everywhere"
     )
@@ -88,6 +90,7 @@ class P2(Decoder):
         """Show the best positions, by their `worth (B, W)`."""
         score = worth * torch.where(s.open, 1.0, self.eta)
         count, i = s.editable.sum(-1), s.step // (2 if self.planner == "forward" else 1) + 1
-        masked = (count.float() * (1 - i.double() / per_window(self.steps, s)).float()).long()  # truncated as the official code does
+        # truncated as the official code does
+        masked = (count.float() * (1 - i.double() / per_window(self.steps, s)).float()).long()
         keep = top(only(s.editable, score), count - masked)
         return s.commit(keep, tokens, confidence).reopen(~keep)

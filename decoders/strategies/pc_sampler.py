@@ -33,13 +33,19 @@ def rarity(path: str, absent: float | None) -> Rarity:
     from safetensors.torch import load_file
 
     if not Path(path).is_file():
-        raise UsageError(f"PCSampler: there is no file {path}; corpus is a safetensors file with one tensor {TABLE!r}, a number a token")
+        raise UsageError(
+            f"PCSampler: there is no file {path}; corpus is a safetensors file with one tensor {TABLE!r}, a number a "
+            "token"
+        )
     try:
         table = load_file(path).get(TABLE)
     except SafetensorError as e:
         raise UsageError(f"PCSampler: {path} is no safetensors file: {e}") from None
     if table is None or table.dim() != 1 or not bool((table >= 0).all()) or not bool(table.sum() > 0):
-        raise UsageError(f"PCSampler: {path} must hold one tensor {TABLE!r} with a number of at least 0 for every token, not all of them 0")
+        raise UsageError(
+            f"PCSampler: {path} must hold one tensor {TABLE!r} with a number of at least 0 for every token, not all "
+            "of them 0"
+        )
     frequency = table.double() / table.double().sum()
     least = float(frequency[frequency > 0].min()) if absent is None else absent
     return Rarity(-torch.where(frequency > 0, frequency, least).log().float(), -math.log(least))
@@ -47,12 +53,13 @@ def rarity(path: str, absent: float | None) -> Rarity:
 
 @dataclass(frozen=True)
 class PCSampler(Decoder):
-    """Commit an even share a step, by exp(-`decay` i) min(-c log f, `cap`) for confidence c at position i and the frequency f of the
-    token in a corpus. PC-Sampler, 2508.13021.
+    """Commit an even share a step, by exp(-`decay` i) min(-c log f, `cap`) for confidence c at position i and the
+    frequency f of the token in a corpus. PC-Sampler, 2508.13021.
 
-    The first factor keeps the order from left to right, the second one, the paper's content-aware calibration, holds back tokens
-    such as stop tokens and punctuation, which are likely because they are common. The paper's `decay` is 0.25, 0 for Sudoku and 0.5 for
-    Countdown, and its cap 10. Only ratios of positions count, so it does not matter where they are counted from.
+    The first factor keeps the order from left to right, the second one, the paper's content-aware calibration, holds
+    back tokens such as stop tokens and punctuation, which are likely because they are common. The paper's `decay` is
+    0.25, 0 for Sudoku and 0.5 for Countdown, and its cap 10. Only ratios of positions count, so it does not matter
+    where they are counted from.
 
     Frequencies belong to a tokenizer and a corpus, so none are shipped: without a `corpus` all tokens count as equally
     frequent, and what is left is confidence with a decay. A token that the corpus lacks counts as one that occurs once:
@@ -79,7 +86,9 @@ class PCSampler(Decoder):
         tokens, confidence = p.draw(s, self.temperature)
         content = (confidence * self.surprise(s, tokens)).clamp(torch.finfo(confidence.dtype).tiny, self.cap)
         score = content.log() - self.decay * (s.position - s.position[:, :1])  # of logarithms, which cannot underflow
-        return s.commit(top(only(s.open, score), share(s.opened, per_window(self.steps, s), s.step)), tokens, confidence)
+        return s.commit(
+            top(only(s.open, score), share(s.opened, per_window(self.steps, s), s.step)), tokens, confidence
+        )
 
     def surprise(self, s: State, tokens: Tensor) -> Tensor:
         """(B, W) float: -log of the frequency of `tokens`."""

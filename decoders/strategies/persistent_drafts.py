@@ -1,4 +1,5 @@
-"""Persistent drafts: several steps a forward, by showing the model its own next tokens beside the canvas and keeping those that last."""
+"""Persistent drafts: several steps a forward, by showing the model its own next tokens beside the canvas and keeping
+those that last."""
 
 from __future__ import annotations
 
@@ -8,7 +9,20 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core import Attested, Candidates, Decoder, Pred, Query, State, choose, only, option, rank, top, until_first
+from decoders.core import (
+    Attested,
+    Candidates,
+    Decoder,
+    Pred,
+    Query,
+    State,
+    choose,
+    only,
+    option,
+    rank,
+    top,
+    until_first,
+)
 from decoders.strategies.frechet import jointly_likeliest
 
 
@@ -21,27 +35,31 @@ class Drafts(NamedTuple):
 
 @dataclass(frozen=True)
 class PersistentDrafts(Decoder):
-    """Commit by Fréchet's bound (`frechet`), and then up to `ahead` tokens more of those it left open: beside the canvas the next
-    forward shows the model the surest of them, the two surest, and so on (`Query.beside`). The first is decided if the model,
-    seeing what was committed meanwhile, still takes it for the likeliest with at least `keep`; the second if, seeing the first, it
-    still does; and so on. What is predicted beside the last one that stands is what Fréchet's bound then decides from. Ours.
+    """Commit by Fréchet's bound (`frechet`), and then up to `ahead` tokens more of those it left open: beside the
+    canvas the next forward shows the model the surest of them, the two surest, and so on (`Query.beside`). The first is
+    decided if the model, seeing what was committed meanwhile, still takes it for the likeliest with at least `keep`;
+    the second if, seeing the first, it still does; and so on. What is predicted beside the last one that stands is what
+    Fréchet's bound then decides from. Ours.
 
-    Made of Fast-dLLM++'s bound (2606.02955), FreeDave's several canvases in a forward (2510.00294) and CreditDecoding's observation that
-    a token that stays the likeliest may be believed sooner (2510.06133). It is not lossless as `freedave` is: a draft need not be what
-    the rule alone would have decided next, and that is where it is faster. Measured on nano's validation items (docs/best.md): on the
-    same canvases, `freedave` guessing the next states of `threshold` saves less, as a guess that is wrong in one place is lost; asking
-    of a draft no more than that it stays the likeliest loses little, of any token on the canvas a lot; drafts in another order than by
-    confidence, or more than one a canvas, are worse.
+    Made of Fast-dLLM++'s bound (2606.02955), FreeDave's several canvases in a forward (2510.00294) and CreditDecoding's
+    observation that a token that stays the likeliest may be believed sooner (2510.06133). It is not lossless as
+    `freedave` is: a draft need not be what the rule alone would have decided next, and that is where it is faster.
+    Measured on nano's validation items (docs/best.md): on the same canvases, `freedave` guessing the next states of
+    `threshold` saves less, as a guess that is wrong in one place is lost; asking of a draft no more than that it stays
+    the likeliest loses little, of any token on the canvas a lot; drafts in another order than by confidence, or more
+    than one a canvas, are worse.
 
-    Positions right of a decided stop token are decided when they are sure, but are neither drafted nor the best one that a forward decides
-    at least. Every forward decides something, so a window of W positions takes at most W forwards, each of the price of up to
-    1 + `ahead`. With `ahead=0` it is `frechet`.
+    Positions right of a decided stop token are decided when they are sure, but are neither drafted nor the best one
+    that a forward decides at least. Every forward decides something, so a window of W positions takes at most W
+    forwards, each of the price of up to 1 + `ahead`. With `ahead=0` it is `frechet`.
     """
 
     source: ClassVar[str] = "cf. arXiv 2606.02955, 2510.00294, 2510.06133"
     attested: ClassVar[Attested] = "ours"
     needs_mask: ClassVar[bool] = True
-    delta: float = option(0.75, "by how much Fréchet's lower bound must exceed the upper; smaller commits more", min=-1, max=1)
+    delta: float = option(
+        0.75, "by how much Fréchet's lower bound must exceed the upper; smaller commits more", min=-1, max=1
+    )
     ahead: int = option(3, "drafts that a forward may decide", min=0)
     keep: float = option(0.0, "probability that a draft must keep", min=0, max=1)
 

@@ -1,16 +1,19 @@
 """Planned Diffusion: an autoregressive plan promises spans, and diffusion writes them all at once.
 
-Israel et al. 2025, 2510.18087. Read beside the paper, for what it leaves open: the training mask (`train/attention_mask.py`) and the
-generation loop (`dream/generation_utils_cached_pd.py`, `dream/pd_utils.py`) of github.com/planned-diffusion/planned-diffusion. Unlike
-that loop, which keeps the keys and values of a span as they were when its last token was still masked, the exact cache renews them.
+Israel et al. 2025, 2510.18087. Read beside the paper, for what it leaves open: the training mask
+(`train/attention_mask.py`) and the generation loop (`dream/generation_utils_cached_pd.py`, `dream/pd_utils.py`) of
+github.com/planned-diffusion/planned-diffusion. Unlike that loop, which keeps the keys and values of a span as they were
+when its last token was still masked, the exact cache renews them.
 
 The text of a row is `plan, spans, sync, plan, spans, sync, ...`:
 
-    <promise> topic 2 </promise> <promise> topic 1 </promise> <async> 20 blanks </async> <async> 10 blanks </async> <sync> ...
+    <promise> topic 2 </promise> <promise> topic 1 </promise> <async> 20 blanks </async> <async> 10 blanks </async>
+    <sync> ...
 
-The model writes the plan from left to right. When it writes the sync token, or a stop token, while promises are pending, the spans take
-that token's place and it follows them. Everything outside of spans sees itself and what is left of it. A span sees itself and what is
-left of the first span of its plan, so spans of one plan are blind to each other; what follows sees them all, and later spans do too.
+The model writes the plan from left to right. When it writes the sync token, or a stop token, while promises are
+pending, the spans take that token's place and it follows them. Everything outside of spans sees itself and what is left
+of it. A span sees itself and what is left of the first span of its plan, so spans of one plan are blind to each other;
+what follows sees them all, and later spans do too.
 """
 
 from __future__ import annotations
@@ -64,17 +67,19 @@ class Memo:
 
 @dataclass(frozen=True)
 class Planned(Decoder):
-    """Write a plan from left to right, then the spans that it promises in parallel, each blind to the others, and go on from left to
-    right until a stop token. Israel et al. 2025, Planned Diffusion, 2510.18087.
+    """Write a plan from left to right, then the spans that it promises in parallel, each blind to the others, and go on
+    from left to right until a stop token. Israel et al. 2025, Planned Diffusion, 2510.18087.
 
-    A promise is what stands between the two tokens of `promise`. The first digit in it, with the one after it if there is one, is
-    its number; one without a number is no promise. A span of number times `scale` positions stands between the two tokens of `span`,
-    which are written without asking the model. What does not fit the row is cut. The defaults are the token ids of the published
-    checkpoint, a Dream that was trained for this; a model that writes no plan is decoded from left to right.
+    A promise is what stands between the two tokens of `promise`. The first digit in it, with the one after it if there
+    is one, is its number; one without a number is no promise. A span of number times `scale` positions stands between
+    the two tokens of `span`, which are written without asking the model. What does not fit the row is cut. The defaults
+    are the token ids of the published checkpoint, a Dream that was trained for this; a model that writes no plan is
+    decoded from left to right.
 
-    `answer` decodes each span as if it were alone in its window, all of them in the same forwards; so with `threshold` every span
-    gets a token in every forward. Its `steps`, if it has any, are those of all spans of a plan together. The spans from number `spans`
-    on are one to it, though they see each other no more than others do. A stop token cannot stand in a span.
+    `answer` decodes each span as if it were alone in its window, all of them in the same forwards; so with `threshold`
+    every span gets a token in every forward. Its `steps`, if it has any, are those of all spans of a plan together. The
+    spans from number `spans` on are one to it, though they see each other no more than others do. A stop token cannot
+    stand in a span.
 
     The row is one window, whatever size of blocks was asked for: a plan does not know of blocks.
     """
@@ -89,20 +94,26 @@ class Planned(Decoder):
     digits: str | tuple[int, ...] = option(tuple(range(15, 25)), "the tokens of 0, 1, 2, ..., 9")
     scale: float = option(10.0, "positions of a span for each unit of its number", min=0)
     temperature: float = option(0.0, "of the plan; 0 takes the likeliest token", min=0)
-    spans: int = option(8, "spans of a plan that are decoded each by itself; those after them together with the last", min=1)
+    spans: int = option(
+        8, "spans of a plan that are decoded each by itself; those after them together with the last", min=1
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         inherit(self, (self.answer, self.writer))
         object.__setattr__(self, "phases", ("plan", *(self.answer.phases or ("spans",))))
         if {"causal", "sight"} & asks(self.answer):
-            raise UsageError(f"Planned: {type(self.answer).__name__} cannot write spans, since it says itself what positions see")
+            raise UsageError(
+                f"Planned: {type(self.answer).__name__} cannot write spans, since it says itself what positions see"
+            )
         for name, count in COUNTS.items():
             value = getattr(self, name)
             if isinstance(value, tuple) and not all(isinstance(t, int) and t >= 0 for t in value):
                 raise UsageError(f"Planned: {name} must be a text or token ids, not {value!r}")
             if isinstance(value, tuple) and not (len(value) == count or (name == "digits" and 0 < len(value) < count)):
-                raise UsageError(f"Planned: {name} must be {count} token{'s' if count > 1 else ''}, and {value!r} is {len(value)}")
+                raise UsageError(
+                    f"Planned: {name} must be {count} token{'s' if count > 1 else ''}, and {value!r} is {len(value)}"
+                )
 
     # --- what it is made of
 
@@ -124,7 +135,9 @@ class Planned(Decoder):
 
     def tokenized(self, encode: Callable[[str], list[int]]) -> Self:
         inner = super().tokenized(encode)
-        made: dict[str, Any] = {name: tuple(encode(text)) for name in COUNTS if isinstance(text := getattr(self, name), str)}
+        made: dict[str, Any] = {
+            name: tuple(encode(text)) for name in COUNTS if isinstance(text := getattr(self, name), str)
+        }
         return replace(inner, **made) if made else inner
 
     def windows(self, asked: Windows, block_causal: bool) -> Windows:
@@ -143,7 +156,10 @@ class Planned(Decoder):
     def each(self, s: State, m: Memo) -> list[State]:
         """What the answer's decoder sees when it decodes each span: a window in which all else is given."""
         return [
-            s.within((m.span >= k) if k == self.spans - 1 else (m.span == k), m.opened[:, k], m.inner[k] if m.inner else None, since=m.step)
+            s.within(
+                (m.span >= k) if k == self.spans - 1 else (m.span == k), m.opened[:, k],
+                m.inner[k] if m.inner else None, since=m.step,
+            )
             for k in range(self.spans)
         ]
 

@@ -1,4 +1,5 @@
-"""Predictor-corrector sampling: steps that lower the noise, and between them steps that mend what stands without lowering it."""
+"""Predictor-corrector sampling: steps that lower the noise, and between them steps that mend what stands without
+lowering it."""
 
 from __future__ import annotations
 
@@ -24,18 +25,20 @@ class Clock(NamedTuple):
 
 @dataclass(frozen=True)
 class PredictorCorrector(Decoder):
-    """Undo the noise of one step of time, then some times undo as much and add it again. Campbell et al. 2022, 2205.14987, section 4.4,
-    for uniform noise (D3PM, Austin et al. 2021, 2107.03006, equation 3 and its uniform transitions).
+    """Undo the noise of one step of time, then some times undo as much and add it again. Campbell et al. 2022,
+    2205.14987, section 4.4, for uniform noise (D3PM, Austin et al. 2021, 2107.03006, equation 3 and its uniform
+    transitions).
 
-    With alpha = 1 - t and one x_0 drawn from the model, q(x_s | x_t, x_0) is a mixture, from which each position draws: it keeps what it
-    has, takes x_0, or is noise again. The predictor goes from t to s so. The corrector's rate in the paper is the sum of the rates of
-    noise and of its reversal, which leaves the distribution at time t as it is. Ours is such a step of finite length: by that mixture
-    from t back to t - `depth` / (predictor steps), and by noise to t again; both from one forward. In uniform noise any token may be
-    wrong at any time, and only this lets a text be mended without more of its time being spent. In a model with a mask token the
-    process is the absorbing one: what is decided stays until noise masks it again.
+    With alpha = 1 - t and one x_0 drawn from the model, q(x_s | x_t, x_0) is a mixture, from which each position draws:
+    it keeps what it has, takes x_0, or is noise again. The predictor goes from t to s so. The corrector's rate in the
+    paper is the sum of the rates of noise and of its reversal, which leaves the distribution at time t as it is. Ours
+    is such a step of finite length: by that mixture from t back to t - `depth` / (predictor steps), and by noise to t
+    again; both from one forward. In uniform noise any token may be wrong at any time, and only this lets a text be
+    mended without more of its time being spent. In a model with a mask token the process is the absorbing one: what is
+    decided stays until noise masks it again.
 
-    `correctors` follow each predictor step but the last, so T of those take T + correctors (T - 1) forwards, T being the most that
-    `steps` has room for.
+    `correctors` follow each predictor step but the last, so T of those take T + correctors (T - 1) forwards, T being
+    the most that `steps` has room for.
     """
 
     source: ClassVar[str] = "Campbell et al. 2022, arXiv 2205.14987; Austin et al. 2021, arXiv 2107.03006"
@@ -96,8 +99,9 @@ def absorbing(s: State, time: Clock) -> tuple[Tensor, Tensor]:
 
 
 def uniform(s: State, time: Clock, x0: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, W) each: the same where noise is uniform. The mixture has a part for each way to come from x_0 to x_t: with no noise in between,
-    which takes x_0 to be what stands there; with noise until s only (x_t is kept), after s only (x_0 is taken), or in both."""
+    """(B, W) each: the same where noise is uniform. The mixture has a part for each way to come from x_0 to x_t: with
+    no noise in between, which takes x_0 to be what stands there; with noise until s only (x_t is kept), after s only
+    (x_0 is taken), or in both."""
     left, kept = 1 - time.s, (1 - time.t) / (1 - time.s).clamp(min=1e-12)  # not noise by s, and not from s to t
     straight = s.vocab * kept * left * (x0 == s.tokens)
     total = straight + kept * (1 - left) + (1 - kept) * left + (1 - kept) * (1 - left)

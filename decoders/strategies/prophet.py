@@ -22,24 +22,27 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True)
 class Prophet(Around):
-    """Any rule, until the model is sure of the answer; then all that is open takes the likeliest tokens of that forward. Li et al. 2025,
-    2508.19982 (early commit decoding).
+    """Any rule, until the model is sure of the answer; then all that is open takes the likeliest tokens of that
+    forward. Li et al. 2025, 2508.19982 (early commit decoding).
 
-    Sure: the gap between the logits of the two likeliest tokens, in the mean over the answer's positions, decided ones included, is
-    at least `early` in the first third of the run (progress below 0.33), `mid` in the second (below 0.67) and `late` in the last.
-    Progress is the forwards spent, this one too, of `base`'s budget; where it has none, the share of positions decided. The answer
-    is `answer_length` positions from the `answer_start`-th generated one on, as in the paper, which forces a text to say where it
-    stands; without `answer_start`, which is ours, it is all of the row. A base that revises is not asked again once nothing is open.
+    Sure: the gap between the logits of the two likeliest tokens, in the mean over the answer's positions, decided ones
+    included, is at least `early` in the first third of the run (progress below 0.33), `mid` in the second (below 0.67)
+    and `late` in the last. Progress is the forwards spent, this one too, of `base`'s budget; where it has none, the
+    share of positions decided. The answer is `answer_length` positions from the `answer_start`-th generated one on, as
+    in the paper, which forces a text to say where it stands; without `answer_start`, which is ours, it is all of the
+    row. A base that revises is not asked again once nothing is open.
 
-    The exit is for the whole row, so the row is one window, and `block` makes `base` work in blocks within it. In a block-causal
-    model a window is what was asked for, and the exit ends that.
+    The exit is for the whole row, so the row is one window, and `block` makes `base` work in blocks within it. In a
+    block-causal model a window is what was asked for, and the exit ends that.
     """
 
     source: ClassVar[str] = "Li et al. 2025, arXiv 2508.19982"
     attested: ClassVar[Attested] = "replayed"
     base: Decoder = option(LLaDA(), "the rule that commits before the exit")
     block: int | None = option(None, "positions of the blocks that base works in; none: one over the row", min=1)
-    answer_start: int | None = option(None, "the first position of the answer, from 0; none: the answer is all of the row", min=0)
+    answer_start: int | None = option(
+        None, "the first position of the answer, from 0; none: the answer is all of the row", min=0
+    )
     answer_length: int = option(5, "positions of the answer, if it has a start", min=1)
     early: float = option(7.5, "logit gap, in the first third")
     mid: float = option(5.0, "logit gap, in the second third")

@@ -25,21 +25,24 @@ class Rates(NamedTuple):
 
 @dataclass(frozen=True)
 class ReMDM(Decoder):
-    """Unmask at random as MDLM does, and mask decided tokens again with a chance sigma that leaves the distribution at every time
-    as it is. Wang et al. 2025, 2503.00307, equation 6 (the step) and section 4 (the schedules of sigma).
+    """Unmask at random as MDLM does, and mask decided tokens again with a chance sigma that leaves the distribution at
+    every time as it is. Wang et al. 2025, 2503.00307, equation 6 (the step) and section 4 (the schedules of sigma).
 
-    When time goes from t to s, alpha being 1 - t, an open position takes a token with probability (alpha_s - (1 - sigma) alpha_t) /
-    (1 - alpha_t), and a decided one is masked again with sigma, at most sigma_max = min(1, (1 - alpha_s) / alpha_t):
+    When time goes from t to s, alpha being 1 - t, an open position takes a token with probability (alpha_s - (1 -
+    sigma) alpha_t) / (1 - alpha_t), and a decided one is masked again with sigma, at most sigma_max = min(1, (1 -
+    alpha_s) / alpha_t):
 
     - `cap`: eta, or sigma_max where that is less. `rescale`: eta sigma_max.
-    - `conf`: sigma_max, shared among the decided positions by a softmax over how improbable each token was when it was decided.
-    - `loop`: no remasking until alpha has come to `alpha_on`, at the time `t_on`; there it stays until the time `t_off`, while each
-      token is masked again with probability eta; then it goes on to 1.
-    - `forward_backward`: (alpha_s - alpha_t) / alpha_t, the forward-backward corrector (Campbell et al. 2022, 2205.14987) in this form.
+    - `conf`: sigma_max, shared among the decided positions by a softmax over how improbable each token was when it was
+      decided.
+    - `loop`: no remasking until alpha has come to `alpha_on`, at the time `t_on`; there it stays until the time
+      `t_off`, while each token is masked again with probability eta; then it goes on to 1.
+    - `forward_backward`: (alpha_s - alpha_t) / alpha_t, the forward-backward corrector (Campbell et al. 2022,
+      2205.14987) in this form.
 
-    It spends all its steps, also where nothing is open meanwhile; more of them give better texts. The reference ends at time 1e-5
-    and takes the likeliest tokens there; here the last step goes to 0 and samples. Its nucleus leaves out the token that crosses
-    `top_p`, unlike the usual one, and so does this one.
+    It spends all its steps, also where nothing is open meanwhile; more of them give better texts. The reference ends at
+    time 1e-5 and takes the likeliest tokens there; here the last step goes to 0 and samples. Its nucleus leaves out the
+    token that crosses `top_p`, unlike the usual one, and so does this one.
     """
 
     source: ClassVar[str] = "Wang et al. 2025, arXiv 2503.00307"
@@ -48,12 +51,16 @@ class ReMDM(Decoder):
     revises: ClassVar[bool] = True
     steps: int | None = option(None, "forwards for the whole row; none: one per position", min=1)
     schedule: Literal["cap", "rescale", "conf", "loop", "forward_backward"] = option("cap", "how sigma follows time")
-    eta: float | None = option(None, "scale of sigma; none: 0.008 for cap, 0.015 for rescale, 0.02 for loop, 1 otherwise", min=0, max=1)
+    eta: float | None = option(
+        None, "scale of sigma; none: 0.008 for cap, 0.015 for rescale, 0.02 for loop, 1 otherwise", min=0, max=1
+    )
     t_on: float = option(0.55, "loop only: the time at which remasking begins", min=0, max=1)
     t_off: float = option(0.05, "loop only: the time at which it ends", min=0, max=1)
     alpha_on: float = option(0.9, "loop only: the share that is decided meanwhile", min=0, max=1)
     temperature: float = option(1.0, "0 takes the likeliest token", min=0)
-    top_p: float = option(0.9, "keep the likeliest tokens that together have no more than this probability", min=0, max=1)
+    top_p: float = option(
+        0.9, "keep the likeliest tokens that together have no more than this probability", min=0, max=1
+    )
 
     def step(self, s: State, p: Pred) -> State:
         steps = per_window(self.steps, s).double()
@@ -91,7 +98,10 @@ class ReMDM(Decoder):
 
 
 def posterior(x0: Tensor, tokens: Tensor, open: Tensor, mask_id: int, rates: Rates) -> Tensor:
-    """(B, W, V) float: the distribution that every position is drawn from in one step, where `x0 (B, W, V)` is the model's. Equation 6."""
-    blank, kept = (torch.nn.functional.one_hot(x, x0.shape[-1]).to(x0) for x in (torch.full_like(tokens, mask_id), tokens))
+    """(B, W, V) float: the distribution that every position is drawn from in one step, where `x0 (B, W, V)` is the
+    model's. Equation 6."""
+    blank, kept = (
+        torch.nn.functional.one_hot(x, x0.shape[-1]).to(x0) for x in (torch.full_like(tokens, mask_id), tokens)
+    )
     unmask, remask = (x[..., None].to(x0.dtype) for x in rates)
     return torch.where(open[..., None], unmask * x0 + (1 - unmask) * blank, (1 - remask) * kept + remask * blank)

@@ -31,7 +31,9 @@ class RoleHead:
 
     def __call__(self, states: Tensor) -> Tensor:
         """(..., R) logits of the roles, from `states (..., D)`."""
-        hidden, hidden_bias, out, out_bias = (x.to(states) for x in (self.hidden, self.hidden_bias, self.out, self.out_bias))
+        hidden, hidden_bias, out, out_bias = (
+            x.to(states) for x in (self.hidden, self.hidden_bias, self.out, self.out_bias)
+        )
         return (states @ hidden.T + hidden_bias).relu() @ out.T + out_bias
 
 
@@ -47,22 +49,25 @@ def read_head(path: str) -> RoleHead:
         raise UsageError(f"the role head {path} cannot be read: {str(e).splitlines()[0] or type(e).__name__}") from None
     (h, _), r = head.hidden.shape, len(ROLES)
     if head.out.shape != (r, h) or head.hidden_bias.shape != (h,) or head.out_bias.shape != (r,):
-        raise UsageError(f"the role head {path} has {tuple(head.out.shape)} in `out`; it needs a row for each of {', '.join(ROLES)}")
+        raise UsageError(
+            f"the role head {path} has {tuple(head.out.shape)} in `out`; it needs a row for each of {', '.join(ROLES)}"
+        )
     return head
 
 
 @dataclass(frozen=True)
 class RoleOrder(Decoder):
     """Commit in the order of the roles that open positions are likely to play: premises, connectives, what is derived,
-    conclusions, and filler last. With a `head` it is LogicDiff, Aman 2026, 2603.26771; the heuristic that tells the roles
-    without one is ours.
+    conclusions, and filler last. With a `head` it is LogicDiff, Aman 2026, 2603.26771; the heuristic that tells the
+    roles without one is ours.
 
-    The priority, lowest first, is 0.7 role / 4 + 0.3 (1 - confidence); a fixed number of positions is committed a forward,
-    as in LLaDA. The paper trains a two-layer head on hidden states, with a layer norm before it (`head`: a file of
-    safetensors, see `read_head`, which has no norm besides what is folded into its first layer; `nano`: the one that comes
-    with that model, made by `decoders bench train-roles`). The `heuristic` goes by the likeliest token itself: stop tokens
-    are filler, the tokens of `connectives` and `conclusions` what they are called, what stands decided elsewhere in the
-    window a premise, and the rest derived. The abstract and second-hand notes of the paper are what was available.
+    The priority, lowest first, is 0.7 role / 4 + 0.3 (1 - confidence); a fixed number of positions is committed a
+    forward, as in LLaDA. The paper trains a two-layer head on hidden states, with a layer norm before it (`head`: a
+    file of safetensors, see `read_head`, which has no norm besides what is folded into its first layer; `nano`: the one
+    that comes with that model, made by `decoders bench train-roles`). The `heuristic` goes by the likeliest token
+    itself: stop tokens are filler, the tokens of `connectives` and `conclusions` what they are called, what stands
+    decided elsewhere in the window a premise, and the rest derived. The abstract and second-hand notes of the paper are
+    what was available.
     """
 
     source: ClassVar[str] = "after Aman 2026, arXiv 2603.26771"
@@ -81,7 +86,9 @@ class RoleOrder(Decoder):
         object.__setattr__(self, "classify", head)
 
     def tokenized(self, encode: Callable[[str], list[int]]) -> Self:
-        connectives, conclusions = (tuple(encode(x)) if isinstance(x, str) else x for x in (self.connectives, self.conclusions))
+        connectives, conclusions = (
+            tuple(encode(x)) if isinstance(x, str) else x for x in (self.connectives, self.conclusions)
+        )
         return replace(self, connectives=connectives, conclusions=conclusions)
 
     def step(self, s: State, p: Pred) -> State:
@@ -98,7 +105,9 @@ class RoleOrder(Decoder):
         assert p.hidden_states is not None
         if head.hidden.shape[1] != p.hidden_states.shape[-1]:
             reads, has = head.hidden.shape[1], p.hidden_states.shape[-1]
-            raise UsageError(f"the role head {self.head} reads {reads} numbers, and this model's hidden states have {has}")
+            raise UsageError(
+                f"the role head {self.head} reads {reads} numbers, and this model's hidden states have {has}"
+            )
         return p.spread(head(p.hidden_states).argmax(-1).flatten())
 
     def heuristic(self, s: State, tokens: Tensor) -> Tensor:

@@ -34,19 +34,19 @@ class Round(NamedTuple):
 
 @dataclass(frozen=True)
 class S2D2(Decoder):
-    """Draft the block by diffusion, verify its leftmost open run with the same model left to right, and accept by the speculative
-    rule. Han et al. 2026, 2603.25702.
+    """Draft the block by diffusion, verify its leftmost open run with the same model left to right, and accept by the
+    speculative rule. Han et al. 2026, 2603.25702.
 
-    One forward drafts every open position. `route` decides whether the next one verifies: the run of drafts is shown to the model
-    causally (block size 1), and `accept` says which of them stand: by the speculative rule a draft x with probability
-    min(1, q(x) / p(x)), and the first that does not is drawn from the positive part of q - p. Without verification, and for what
-    verification left of the step's quota, `base` commits drafts.
+    One forward drafts every open position. `route` decides whether the next one verifies: the run of drafts is shown to
+    the model causally (block size 1), and `accept` says which of them stand: by the speculative rule a draft x with
+    probability min(1, q(x) / p(x)), and the first that does not is drawn from the positive part of q - p. Without
+    verification, and for what verification left of the step's quota, `base` commits drafts.
 
-    With a `temperature` above 0 and `route`, `accept` and `base` as they are by default, samples have the distribution of
-    `left_to_right` with the same `temperature`, `top_p` and `top_k`: whatever `keep` is, since the drafts are drawn from the
-    renormalised distribution that they are judged by. Nothing else is exact, unless it happens to do the same. Measured on
-    `decoders.testing.oracle`, the total variation between the truth and 4000 samples of four positions, where perfect samples are at
-    0.033 by chance:
+    With a `temperature` above 0 and `route`, `accept` and `base` as they are by default, samples have the distribution
+    of `left_to_right` with the same `temperature`, `top_p` and `top_k`: whatever `keep` is, since the drafts are drawn
+    from the renormalised distribution that they are judged by. Nothing else is exact, unless it happens to do the same.
+    Measured on `decoders.testing.oracle`, the total variation between the truth and 4000 samples of four positions,
+    where perfect samples are at 0.033 by chance:
 
         temperature=1.0                                            0.035
         temperature=0.0                                            0.707
@@ -58,16 +58,17 @@ class S2D2(Decoder):
         temperature=1.0,accept=(lenient:temper=0.5)                0.169
         temperature=1.0,accept=(lenient:ratio=0.5)                 0.101
 
-    As in the reference, p and q of an argmax draft (`temperature=0`) are those of temperature 1, so that such a run is random, too.
-    Where a row ends inside a block, the quota divides what there is of it; the reference pads the row and divides the whole block.
-    With `keep` below the vocabulary the p of an argmax draft is a little larger than in the reference, by the renormalisation.
+    As in the reference, p and q of an argmax draft (`temperature=0`) are those of temperature 1, so that such a run is
+    random, too. Where a row ends inside a block, the quota divides what there is of it; the reference pads the row and
+    divides the whole block. With `keep` below the vocabulary the p of an argmax draft is a little larger than in the
+    reference, by the renormalisation.
 
-    The reference's `cache_ver` and `draft_ver` keep the keys and values of the accepted prefix from the causal forward, so that
-    later drafts of the block see them as blocks of one. Here the exact rule (`must_recompute`) compares what every column saw: the
-    turn from draft to verification and back makes the block's columns stale and nothing left of the block, and there is never a
-    commit pass. What those options would still save are the accepted columns of the current block, at the price of drafts from
-    another model than the block-causal one; a draft, which changes for every token that a block gets, has to run the rest of them
-    anyway. So there is no such option.
+    The reference's `cache_ver` and `draft_ver` keep the keys and values of the accepted prefix from the causal forward,
+    so that later drafts of the block see them as blocks of one. Here the exact rule (`must_recompute`) compares what
+    every column saw: the turn from draft to verification and back makes the block's columns stale and nothing left of
+    the block, and there is never a commit pass. What those options would still save are the accepted columns of the
+    current block, at the price of drafts from another model than the block-causal one; a draft, which changes for every
+    token that a block gets, has to run the rest of them anyway. So there is no such option.
     """
 
     source: ClassVar[str] = "Han et al. 2026, arXiv 2603.25702"
@@ -137,7 +138,9 @@ class S2D2(Decoder):
         taken, redrawn, how = self.accept(s, m.draft, ratio, self.coin(s))
         tokens = torch.where(redrawn, self.redrawn(s, p, redrawn)[:, None], m.draft.tokens)
         confidence = torch.where(how == CONFIDENT, m.draft.confidence, p.prob(tokens))
-        after = replace(s, memo=m._replace(verify=torch.zeros_like(m.verify), how=how)).commit(taken, tokens, confidence)
+        after = replace(s, memo=m._replace(verify=torch.zeros_like(m.verify), how=how)).commit(
+            taken, tokens, confidence
+        )
         missing = self.quota(s) - taken.sum(-1)
         return self.learned(s, choose(missing > 0, self.base.committed(after, m.draft, missing), after))
 
@@ -171,8 +174,8 @@ class S2D2(Decoder):
 
 @dataclass(frozen=True)
 class EditingS2D2(S2D2):
-    """`s2d2` for LLaDA2.1, whose base rule, the joint threshold of `llada2`, also overwrites what is decided where another token has
-    more than `tau_edit`. Han et al. 2026, 2603.25702, with Bie et al. 2026, 2602.08676."""
+    """`s2d2` for LLaDA2.1, whose base rule, the joint threshold of `llada2`, also overwrites what is decided where
+    another token has more than `tau_edit`. Han et al. 2026, 2603.25702, with Bie et al. 2026, 2602.08676."""
 
     source: ClassVar[str] = "Han et al. 2026, arXiv 2603.25702; Bie et al. 2026, arXiv 2602.08676"
     attested: ClassVar[Attested] = "replayed"

@@ -25,18 +25,18 @@ class Cycle(NamedTuple):
 @dataclass(frozen=True)
 class SlowFast(Decoder):
     """Two phases in turns. Exploring commits the best prediction a forward and notes the last position whose confidence
-    is above `low`. When that has settled, with a standard deviation below `spread` over `history` forwards, all up to it
-    is the span (equation 8); after `explore` forwards without, all up to its mean over the last `history` of them
-    (equation 9). Filling commits every prediction in the span above `tau`, or else its best one, until the span is full.
-    Wei et al. 2025, 2506.10848 (Slow-Fast Sampling).
+    is above `low`. When that has settled, with a standard deviation below `spread` over `history` forwards, all up to
+    it is the span (equation 8); after `explore` forwards without, all up to its mean over the last `history` of them
+    (equation 9). Filling commits every prediction in the span above `tau`, or else its best one, until the span is
+    full. Wei et al. 2025, 2506.10848 (Slow-Fast Sampling).
 
     The defaults are the paper's (section 4); the official code has `tau=0.9,low=0.3,explore=6`. That code does other
-    things than the paper says, which are not done here: it always explores six forwards, settled or not and with nothing
-    left to decide; it commits everything at or above `tau` in exploring too, if that is more than one; it measures the
-    span from the start of the block; and from the second forward of filling on it cuts the canvas off behind the span,
-    so that what lies there is not seen. What the paper leaves open is our reading: where nothing is above `low`, the
-    end is the leftmost open position, and a cycle whose span turns out to be full is followed by the next one. Its
-    reuse of what is outside the span is a matter of the cache.
+    things than the paper says, which are not done here: it always explores six forwards, settled or not and with
+    nothing left to decide; it commits everything at or above `tau` in exploring too, if that is more than one; it
+    measures the span from the start of the block; and from the second forward of filling on it cuts the canvas off
+    behind the span, so that what lies there is not seen. What the paper leaves open is our reading: where nothing is
+    above `low`, the end is the leftmost open position, and a cycle whose span turns out to be full is followed by the
+    next one. Its reuse of what is outside the span is a matter of the cache.
     """
 
     source: ClassVar[str] = "Wei et al. 2025, arXiv 2506.10848"
@@ -73,7 +73,8 @@ class SlowFast(Decoder):
         return replace(s, memo=Cycle(over & span(s, end).any(-1), torch.where(over, 0, count), ends, end))
 
     def mean(self, ends: Tensor, count: Tensor) -> Tensor:
-        """(B,) long: of the last `history` of `ends (B, history)`, or of as many as there were forwards, `count (B,)`; rounded down."""
+        """(B,) long: of the last `history` of `ends (B, history)`, or of as many as there were forwards, `count (B,)`;
+        rounded down."""
         recorded = torch.arange(self.history, 0, -1, device=ends.device) <= count[:, None]
         return torch.where(recorded, ends, 0).sum(-1) // recorded.sum(-1)
 

@@ -1,4 +1,5 @@
-"""Spans that a plan promises: how a plan is read, and where its spans stand in the window. Planned Diffusion, 2510.18087."""
+"""Spans that a plan promises: how a plan is read, and where its spans stand in the window. Planned Diffusion,
+2510.18087."""
 
 from __future__ import annotations
 
@@ -58,13 +59,16 @@ class Spans:
         left = s.position[:, :1]
         until = left + torch.minimum(self.start + self.size, s.size[:, None])
         hidden = torch.stack([(left + self.first[:, None]).expand_as(self.start), left + self.start], -1)
-        return Sight(torch.where(self.inside, until, before.until), torch.where(self.inside[..., None], hidden, before.unseen))
+        return Sight(
+            torch.where(self.inside, until, before.until), torch.where(self.inside[..., None], hidden, before.unseen)
+        )
 
 
 def promised(tokens: Tensor, where: Tensor, promise: Sequence[int], digits: Sequence[int], scale: float) -> Tensor:
-    """(B, W) long: the size of the span that a promise asks for, control tokens included, where one ends in the text `where (B, W)` of
-    `tokens (B, W)`; elsewhere 0. A promise stands between the two tokens `promise`, and its number is the first of `digits` in it (of 0,
-    1, 2, ...), with the one after it if there is one; its blanks are that many times `scale`."""
+    """(B, W) long: the size of the span that a promise asks for, control tokens included, where one ends in the text
+    `where (B, W)` of `tokens (B, W)`; elsewhere 0. A promise stands between the two tokens `promise`, and its number is
+    the first of `digits` in it (of 0, 1, 2, ...), with the one after it if there is one; its blanks are that many times
+    `scale`."""
     opening, closing = (where & (tokens == t) for t in promise)
     numeric, value = digit(tokens, digits)
     numeric = numeric & where
@@ -85,7 +89,8 @@ def digit(tokens: Tensor, digits: Sequence[int]) -> tuple[Tensor, Tensor]:
 
 
 def since_closing(closing: Tensor) -> Tensor:
-    """(B, W) long: for each position, where the stretch of text begins that ends with the next closing token, after the one before."""
+    """(B, W) long: for each position, where the stretch of text begins that ends with the next closing token, after the
+    one before."""
     number = closing.cumsum(-1) - closing.long()
     begins = number != pad(number, (1, 0), value=-1)[:, :-1]
     column = torch.arange(closing.shape[1], device=closing.device)
@@ -93,6 +98,7 @@ def since_closing(closing: Tensor) -> Tensor:
 
 
 def within(begin: Tensor, x: Tensor) -> Tensor:
-    """(B, W) long: the sum of `x (B, W)` over the stretch that begins at `begin (B, W)`, up to and with each position."""
+    """(B, W) long: the sum of `x (B, W)` over the stretch that begins at `begin (B, W)`, up to and with each
+    position."""
     total = pad(x.long().cumsum(-1), (1, 0))  # sums over stretches are differences of running sums
     return total[:, 1:] - total.gather(1, begin)

@@ -18,30 +18,34 @@ class Suspicion(NamedTuple):
     """What a window remembers of its positions."""
 
     reopened: Tensor  # (B, W) long  how often each was taken back
-    support: Tensor  # (B, W) float  the probability of the token that stands there, in the forward before; 0 in the first
+    # (B, W) float  the probability of the token that stands there, in the forward before; 0 in the first
+    support: Tensor
 
 
 @dataclass(frozen=True)
 class T2M(FillAndRevise):
-    """Fill as `llada2` does, and mask suspect tokens again, so that the next forward predicts them without themselves in sight. Yao
-    2026, 2604.18738, Algorithm 1, with its three triggers:
+    """Fill as `llada2` does, and mask suspect tokens again, so that the next forward predicts them without themselves
+    in sight. Yao 2026, 2604.18738, Algorithm 1, with its three triggers:
 
-    - `low_prob` (equation 3): the model gives the token that stands there less than `tau`. The paper's best, at most forwards.
+    - `low_prob` (equation 3): the model gives the token that stands there less than `tau`. The paper's best, at most
+      forwards.
     - `t2t_remask` (4): it gives another token more than `tau`, which is where LLaDA2.1 would overwrite. Its cheapest.
-    - `logit_diff` (5): it gives the token less than in the forward before, by more than `tau`. The paper means a fall, and so does
-      this; its code takes a rise as well.
+    - `logit_diff` (5): it gives the token less than in the forward before, by more than `tau`. The paper means a fall,
+      and so does this; its code takes a rise as well.
 
-    All comparisons are strict. Of the suspects the most suspect, at most a share `share` of the decided positions but at least one, as in
-    its code (by the paper's floor a short block could never take anything back). No position is taken back more than `max_remasks`
-    times in a window. So it ends: a forward that begins with something open fills at least one, and a window of W positions takes at
-    most (1 + max_remasks) W + max_post forwards.
+    All comparisons are strict. Of the suspects the most suspect, at most a share `share` of the decided positions but
+    at least one, as in its code (by the paper's floor a short block could never take anything back). No position is
+    taken back more than `max_remasks` times in a window. So it ends: a forward that begins with something open fills at
+    least one, and a window of W positions takes at most (1 + max_remasks) W + max_post forwards.
     """
 
     source: ClassVar[str] = "Yao 2026, arXiv 2604.18738"
     attested: ClassVar[Attested] = "code"
     needs_mask: ClassVar[bool] = True
     trigger: Literal["low_prob", "t2t_remask", "logit_diff"] = option("t2t_remask", "what makes a token suspect")
-    tau: float | None = option(None, "its threshold; none: 0.5 for low_prob, 0.9 for t2t_remask, 0.3 for logit_diff", min=0)
+    tau: float | None = option(
+        None, "its threshold; none: 0.5 for low_prob, 0.9 for t2t_remask, 0.3 for logit_diff", min=0
+    )
     max_remasks: int = option(3, "how often a position may be taken back", min=0)
     share: float = option(0.25, "share of the decided positions that one forward may take back", min=0, max=1)
 

@@ -1,4 +1,5 @@
-"""Uniform noise: models without a mask token, where a blank is any token and every position is predicted at every step."""
+"""Uniform noise: models without a mask token, where a blank is any token and every position is predicted at every
+step."""
 
 from __future__ import annotations
 
@@ -24,22 +25,23 @@ class Draft(NamedTuple):
 
 @dataclass(frozen=True)
 class Gemma(Decoder):
-    """DiffusionGemma's sampler: accept the positions of least entropy as far as they are nearly independent, and draw new noise in
-    the others. transformers' `EntropyBoundSampler` with `StableAndConfidentStoppingCriteria` (5.23); the bound is that of the
-    EB-Sampler, Ben-Hamu et al. 2025, 2505.24857, Equation 7.
+    """DiffusionGemma's sampler: accept the positions of least entropy as far as they are nearly independent, and draw
+    new noise in the others. transformers' `EntropyBoundSampler` with `StableAndConfidentStoppingCriteria` (5.23); the
+    bound is that of the EB-Sampler, Ben-Hamu et al. 2025, 2505.24857, Equation 7.
 
-    At every step each position is sampled at a temperature that falls in a straight line from `t_max` to `t_min`. Of the positions in
-    the order of their entropy at that temperature those are accepted before which the entropies sum to at most `bound`: the joint
-    mutual information of the accepted ones is at most that. Acceptance lasts for a step; all others are noise again. The window ends
-    with the likeliest tokens of the last forward: when they have not changed for `stability` forwards and the mean entropy is below
-    `confidence`, or after `block_steps` forwards. The model conditions on its last prediction at that step's temperature
-    (`Query.level`).
+    At every step each position is sampled at a temperature that falls in a straight line from `t_max` to `t_min`. Of
+    the positions in the order of their entropy at that temperature those are accepted before which the entropies sum to
+    at most `bound`: the joint mutual information of the accepted ones is at most that. Acceptance lasts for a step; all
+    others are noise again. The window ends with the likeliest tokens of the last forward: when they have not changed
+    for `stability` forwards and the mean entropy is below `confidence`, or after `block_steps` forwards. The model
+    conditions on its last prediction at that step's temperature (`Query.level`).
 
     The last of `block_steps` commits everything, as the official generation loop does; the `step` of diffusers'
     `EntropyBoundScheduler` by itself goes on accepting by the bound at its last timestep, and leaves the rest to its
     pipeline.
 
-    A model with a mask token is shown that instead of noise. Given tokens take no part; the official sampler knows of none.
+    A model with a mask token is shown that instead of noise. Given tokens take no part; the official sampler knows of
+    none.
     """
 
     source: ClassVar[str] = "transformers 5.23, DiffusionGemma; Ben-Hamu et al. 2025, arXiv 2505.24857"
@@ -53,7 +55,9 @@ class Gemma(Decoder):
     confidence: float = option(0.005, "mean entropy, in nats, below which a window may end", min=0)
 
     def begin(self, s: State) -> State:
-        return replace(s, memo=Draft(torch.full_like(s.tokens, -1), torch.zeros_like(s.size), torch.zeros_like(s.size).bool()))
+        return replace(
+            s, memo=Draft(torch.full_like(s.tokens, -1), torch.zeros_like(s.size), torch.zeros_like(s.size).bool())
+        )
 
     def temperature(self, step: Tensor) -> Tensor:
         """(B,) float32 of a step counted from 0."""
@@ -86,8 +90,9 @@ class Gemma(Decoder):
 
 @dataclass(frozen=True)
 class BlockRefinement(Decoder):
-    """Commit what is above `tau`, or as many as an even pace asks for; the others are noise again. diffusers' `BlockRefinementScheduler`
-    (0.42) without a mask token; with one its pace is that of `sdar`, and its editing is that of `llada2`.
+    """Commit what is above `tau`, or as many as an even pace asks for; the others are noise again. diffusers'
+    `BlockRefinementScheduler` (0.42) without a mask token; with one its pace is that of `sdar`, and its editing is that
+    of `llada2`.
 
     After step i of n, at least ceil((i + 1) L / n) of the L positions that were open are committed, for good.
     """
@@ -111,14 +116,14 @@ class BlockRefinement(Decoder):
 
 @dataclass(frozen=True)
 class UniformDDIM(Decoder):
-    """Discrete DDIM: from time t to s a position keeps what it has, takes a token from the model, or turns to noise. Song et al. 2021,
-    2010.02502, appendix A (the non-Markovian process of multinomial diffusion).
+    """Discrete DDIM: from time t to s a position keeps what it has, takes a token from the model, or turns to noise.
+    Song et al. 2021, 2010.02502, appendix A (the non-Markovian process of multinomial diffusion).
 
-    With alpha = 1 - t, the share of the text that is not noise, q(x_s | x_t, x_0) keeps x_t with probability sigma, takes x_0 with
-    alpha_s - sigma alpha_t, and is uniform otherwise. sigma = (1 - eta) (1 - alpha_s) / (1 - alpha_t) here: at `eta=0`, the largest
-    that the process allows, nothing turns to noise again; at 1 nothing is kept for its own sake. x_0 is sampled from the model.
-    In a model with a mask token the process that it was trained to undo is the absorbing one: what is decided stays, and with `eta`
-    above 0 may be masked again.
+    With alpha = 1 - t, the share of the text that is not noise, q(x_s | x_t, x_0) keeps x_t with probability sigma,
+    takes x_0 with alpha_s - sigma alpha_t, and is uniform otherwise. sigma = (1 - eta) (1 - alpha_s) / (1 - alpha_t)
+    here: at `eta=0`, the largest that the process allows, nothing turns to noise again; at 1 nothing is kept for its
+    own sake. x_0 is sampled from the model. In a model with a mask token the process that it was trained to undo is the
+    absorbing one: what is decided stays, and with `eta` above 0 may be masked again.
     """
 
     source: ClassVar[str] = "Song et al. 2021, arXiv 2010.02502, appendix A"

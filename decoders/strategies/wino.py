@@ -16,18 +16,19 @@ FIRST = 30
 
 @dataclass(frozen=True)
 class WINO(Decoder):
-    """Wide in, narrow out: decide what is above a low `tau`, and take back what the others no longer support. Hong et al. 2025,
-    2507.18578 (ICLR 2026); read from its official code, as the paper's text was not at hand.
+    """Wide in, narrow out: decide what is above a low `tau`, and take back what the others no longer support. Hong et
+    al. 2025, 2507.18578 (ICLR 2026); read from its official code, as the paper's text was not at hand.
 
-    Each forward decides the open positions with a confidence above `tau` (strict), at most `share` of what is open but no fewer than
-    `fewest` and no more than `most`, and always the best one. In the same forward every decided position is predicted without its own
-    token in sight, by a shadow copy of the block (`Query.left_out`): where that gives the token less than `tau_back`, it is
-    taken back; the worst first, one less than the forward before has decided, and none in a forward that decides one token only. So of
-    what two forwards decide at least one token stays, and a window of W positions takes at most W forwards.
+    Each forward decides the open positions with a confidence above `tau` (strict), at most `share` of what is open but
+    no fewer than `fewest` and no more than `most`, and always the best one. In the same forward every decided position
+    is predicted without its own token in sight, by a shadow copy of the block (`Query.left_out`): where that gives the
+    token less than `tau_back`, it is taken back; the worst first, one less than the forward before has decided, and
+    none in a forward that decides one token only. So of what two forwards decide at least one token stays, and a window
+    of W positions takes at most W forwards.
 
-    The shadow, a mask token in every place of the block, sees what the block sees but each its own place, and itself; what other positions
-    have made of a token it sees too, so that this is leave-one-out only as far as one forward can be. In a forward before which nothing
-    is decided there is none.
+    The shadow, a mask token in every place of the block, sees what the block sees but each its own place, and itself;
+    what other positions have made of a token it sees too, so that this is leave-one-out only as far as one forward can
+    be. In a forward before which nothing is decided there is none.
     """
 
     source: ClassVar[str] = "Hong et al. 2025, arXiv 2507.18578"

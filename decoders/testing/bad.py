@@ -300,11 +300,12 @@ class LosesPadding(Around):
 
 
 CONTROLS: dict[type[Decoder], str] = {
-    Item: "meta_safe", Branch: "meta_safe", BooleanIndex: "meta_safe", Nonzero: "meta_safe", ToHost: "meta_safe", ToList: "meta_safe",
-    OtherDevice: "meta_safe", RowLoop: "no_loops", PositionLoop: "no_loops", InPlace: "pure", Overwrites: "given_stays_given",
-    MaskIsOpen: "given_stays_given", BatchMean: "batch_invariant", PaddedQuota: "batch_invariant", GlobalRandom: "pure",
-    Remembers: "pure", Endless: "terminates", Undecided: "terminates", SilentlyRevises: "moves_are_legal",
-    GrowingMemo: "moves_are_legal", SometimesCausal: "asks_what_it_may", UnsaidAhead: "asks_what_it_may",
-    Grows: "moves_are_legal", RawLogits: "packing",
-    Prints: "compiles", Unwritable: "spec_round_trip", LosesWindows: "wraps", LosesPadding: "wraps",
+    Item: "meta_safe", Branch: "meta_safe", BooleanIndex: "meta_safe", Nonzero: "meta_safe", ToHost: "meta_safe",
+    ToList: "meta_safe", OtherDevice: "meta_safe", RowLoop: "no_loops", PositionLoop: "no_loops", InPlace: "pure",
+    Overwrites: "given_stays_given", MaskIsOpen: "given_stays_given", BatchMean: "batch_invariant",
+    PaddedQuota: "batch_invariant", GlobalRandom: "pure", Remembers: "pure", Endless: "terminates",
+    Undecided: "terminates", SilentlyRevises: "moves_are_legal", GrowingMemo: "moves_are_legal",
+    SometimesCausal: "asks_what_it_may", UnsaidAhead: "asks_what_it_may", Grows: "moves_are_legal",
+    RawLogits: "packing", Prints: "compiles", Unwritable: "spec_round_trip", LosesWindows: "wraps",
+    LosesPadding: "wraps",
 }

@@ -1,7 +1,8 @@
 """A host that owns the loop: slots, rows that come and go, several plans in one batch, one forward a step.
 
-It is what an inference server does with `prepare` and `apply`, in as few lines as show it: each plan has a canvas over all slots, in
-which only its own rows are live; the forwards of all plans are merged row by row, and every plan reads its rows of the answer.
+It is what an inference server does with `prepare` and `apply`, in as few lines as show it: each plan has a canvas over
+all slots, in which only its own rows are live; the forwards of all plans are merged row by row, and every plan reads
+its rows of the answer.
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ class Engine:
         self.shape = Shape.of(model)
         self.candidates = candidates
         self.forward = model.session(
-            SessionSpec(slots, columns, width, causal, attention, sight=sight, leave_one_out=leave_one_out, candidates=candidates)
+            SessionSpec(
+                slots, columns, width, causal, attention, sight=sight, leave_one_out=leave_one_out,
+                candidates=candidates,
+            )
         )
         self.canvases: dict[Plan, Canvas] = {}
         self.running: dict[int, tuple[int, Request]] = {}
@@ -47,8 +51,8 @@ class Engine:
     def admit(self, slot: int, number: int, r: Request) -> None:
         """Lay a request out in a free slot of its plan's canvas. Raises `UsageError` if it does not fit."""
         row = layout(
-            self.shape, r.plan.decoder, [r.prompt], length=r.length, keys=[r.key], windows=r.plan.windows, cache=r.plan.cache,
-            infill=r.infill, columns=self.columns, width=self.width, candidates=self.candidates,
+            self.shape, r.plan.decoder, [r.prompt], length=r.length, keys=[r.key], windows=r.plan.windows,
+            cache=r.plan.cache, infill=r.infill, columns=self.columns, width=self.width, candidates=self.candidates,
             device=self.model.device,
         )
         here = torch.arange(self.slots, device=self.model.device) == slot

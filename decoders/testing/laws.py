@@ -1,13 +1,14 @@
-"""The laws that every strategy keeps. Each is a function of a decoder that raises `AssertionError`, with what went wrong.
+"""The laws that every strategy keeps. Each is a function of a decoder that raises `AssertionError`, with what went
+wrong.
 
-They run the decoder on toy models in exact arithmetic, so "the same" means the same bits. A strategy whose budget of steps cannot
-be split over the blocks of a room is not led into it.
+They run the decoder on toy models in exact arithmetic, so "the same" means the same bits. A strategy whose budget of
+steps cannot be split over the blocks of a room is not led into it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from itertools import islice
 from typing import Any, ClassVar
@@ -24,6 +25,7 @@ from decoders.core import (
     Decoder,
     Exact,
     Forward,
+    Part,
     Plan,
     Row,
     State,
@@ -42,7 +44,20 @@ from decoders.core import (
 from decoders.registry import entries, get, spec_of
 from decoders.strategies.left_to_right import LeftToRight
 from decoders.testing.engine import Engine, Request
-from decoders.testing.rooms import MASK, ROOMS, SMALL, Moment, Room, decoded, difference, expect, leaves, rooms, run, seeds
+from decoders.testing.rooms import (
+    MASK,
+    ROOMS,
+    SMALL,
+    Moment,
+    Room,
+    decoded,
+    difference,
+    expect,
+    leaves,
+    rooms,
+    run,
+    seeds,
+)
 from decoders.testing.toy import ToyModel
 
 Law = Callable[[Decoder], None]
@@ -52,7 +67,9 @@ def given_stays_given(decoder: Decoder) -> None:
     """What the prompt gives is there at the end, unchanged; a literal mask token is data unless holes are asked for."""
     for room in rooms(decoder):
         for prompt, row in zip(room.prompts, decoded(room, decoder, room.prompts), strict=True):
-            kept = [(room.infill and given == MASK) or given == now for given, now in zip(prompt, row.canvas, strict=False)]
+            kept = [
+                (room.infill and given == MASK) or given == now for given, now in zip(prompt, row.canvas, strict=False)
+            ]
             expect(all(kept), f"{room.name}: the given tokens {prompt} became {row.canvas[: len(prompt)]}")
             behind = decoder.padding if room.model.stop_ids else 0
             expect(len(row.canvas) == len(prompt) + room.length + behind, f"{room.name}: the row changed its length")
@@ -62,22 +79,35 @@ def terminates(decoder: Decoder) -> None:
     """Every row ends, by a stop token or with nothing left open, in a reasonable number of forwards."""
     for room in rooms(decoder):
         for row in decoded(room, decoder, room.prompts):
-            expect(row.finish_reason != "max_steps", f"{room.name}: not finished after {row.nfe} forwards for {room.length} positions")
+            expect(
+                row.finish_reason != "max_steps",
+                f"{room.name}: not finished after {row.nfe} forwards for {room.length} positions",
+            )
             holes = room.length + (sum(p.count(MASK) for p in room.prompts) if room.infill else 0)
             expect(len(row.tokens) <= holes, f"{room.name}: more tokens than positions")
 
 
 def asks_what_it_may(decoder: Decoder) -> None:
-    """Queries have the shapes and types that `Query` says, and all ask the same of a model; `ahead` is said where it is so."""
+    """Queries have the shapes and types that `Query` says, and all ask the same of a model; `ahead` is said where it is
+    so."""
     for room in rooms(decoder):
         for m in unrefused(room, decoder):
             q, (B, W) = m.query, (len(m.before.tokens), m.before.width)
-            expect(q.tokens.shape == (B, W) and q.tokens.dtype == torch.long, f"{room.name}: Query.tokens is not (B, W) long")
+            expect(
+                q.tokens.shape == (B, W) and q.tokens.dtype == torch.long,
+                f"{room.name}: Query.tokens is not (B, W) long",
+            )
             expect(q.want.shape == (B, W) and q.want.dtype == torch.bool, f"{room.name}: Query.want is not (B, W) bool")
             if q.causal is not None:
-                expect(q.causal.shape == (B,) and q.causal.dtype == torch.bool, f"{room.name}: Query.causal is not (B,) bool")
+                expect(
+                    q.causal.shape == (B,) and q.causal.dtype == torch.bool,
+                    f"{room.name}: Query.causal is not (B,) bool",
+                )
                 ahead = q.want & ~leftmost(view(m.before).open) & (q.causal & m.live)[:, None]
-                expect(q.ahead or not ahead.any(), f"{room.name}: a causal row wants more than its leftmost position; say `ahead`")
+                expect(
+                    q.ahead or not ahead.any(),
+                    f"{room.name}: a causal row wants more than its leftmost position; say `ahead`",
+                )
 
 
 def unrefused(room: Room, decoder: Decoder) -> Iterator[Moment]:
@@ -89,8 +119,8 @@ def unrefused(room: Room, decoder: Decoder) -> Iterator[Moment]:
 
 
 def moves_are_legal(decoder: Decoder) -> None:
-    """A step changes editable positions of its own window alone, only opens or changes what is decided if it `revises`, fills
-    with tokens of the vocabulary, keeps types and shapes, and leaves blanks where it decides nothing."""
+    """A step changes editable positions of its own window alone, only opens or changes what is decided if it `revises`,
+    fills with tokens of the vocabulary, keeps types and shapes, and leaves blanks where it decides nothing."""
     for room in rooms(decoder):
         for m in run(room, decoder):
             check_move(room, decoder, m)
@@ -105,23 +135,30 @@ def check_move(room: Room, decoder: Decoder, m: Moment) -> None:
             expect(same, f"{room.name}: State.{f.name} changed its shape or type")
     form = [(path, x.shape, x.dtype) if isinstance(x, Tensor) else (path, x) for path, x in leaves(s.memo).items()]
     expect(
-        form == [(path, x.shape, x.dtype) if isinstance(x, Tensor) else (path, x) for path, x in leaves(t.memo).items()],
+        form
+        == [(path, x.shape, x.dtype) if isinstance(x, Tensor) else (path, x) for path, x in leaves(t.memo).items()],
         f"{room.name}: the memo changed its structure",
     )
     for name in ("editable", "position", "room", "opened", "windows", "key"):
         expect((getattr(s, name) == getattr(t, name))[m.live].all(), f"{room.name}: a step changed State.{name}")
     expect((t.size <= t.room)[m.live].all(), f"{room.name}: a step set State.size beyond State.room")
     if "resizes" not in asks(decoder, room.model.block_causal):
-        expect((s.size == t.size)[m.live].all(), f"{room.name}: a step changed State.size, which the first one left alone")
+        expect(
+            (s.size == t.size)[m.live].all(), f"{room.name}: a step changed State.size, which the first one left alone"
+        )
     changed = (s.tokens != t.tokens) | (s.open != t.open)
     expect(not (changed & ~s.editable & live).any(), f"{room.name}: a step changed a position that is not editable")
     if not decoder.revises:
-        expect(not (changed & ~s.open & live).any(), f"{room.name}: what was decided changed, but revises is not declared")
+        expect(
+            not (changed & ~s.open & live).any(), f"{room.name}: what was decided changed, but revises is not declared"
+        )
     decided = (s.open & ~t.open).sum(-1)
     expect((decided <= s.open.sum(-1))[m.live].all(), f"{room.name}: more was decided than was open")
     if s.mask_id is not None:
         blank = t.tokens == s.mask_id
-        expect((blank | ~t.open | ~live).all(), f"{room.name}: an open position shows something other than the mask token")
+        expect(
+            (blank | ~t.open | ~live).all(), f"{room.name}: an open position shows something other than the mask token"
+        )
     fits = (t.tokens >= 0) & (t.tokens < s.vocab)
     expect((fits | ~s.editable | ~live).all(), f"{room.name}: a token outside the vocabulary")
 
@@ -132,14 +169,16 @@ def batch_invariant(decoder: Decoder) -> None:
         together = decoded(room, decoder, room.prompts)
         alone = [room.decode(decoder, (prompt,))[0] for prompt in room.prompts]
         expect(together == alone, f"{room.name}: alone {alone} and in a batch {together}")
-        longer = (1, 2, 3, 4) * 2 + room.prompts[-1]  # by two blocks, so that a budget can be split over it if over the others
+        # by two blocks, so that a budget can be split over it if over the others
+        longer = (1, 2, 3, 4) * 2 + room.prompts[-1]
         backwards = (longer, *room.prompts[::-1])
         beside = room.decode(decoder, backwards)[:0:-1]
         expect(together == beside, f"{room.name}: {together}, and in another order, beside a longer row, {beside}")
 
 
 def meta_safe(decoder: Decoder) -> None:
-    """It runs on meta tensors, which have shapes and no data: nothing is read on the host and no shape depends on a value."""
+    """It runs on meta tensors, which have shapes and no data: nothing is read on the host and no shape depends on a
+    value."""
     for room in rooms(decoder):
         plan = room.plan(decoder)
         try:
@@ -150,8 +189,13 @@ def meta_safe(decoder: Decoder) -> None:
             t = decoder.step(s, p)  # a second step, and what goes with it, without all that the library does around it
             found = (s, decoder.query(s), t, decoder.done(t), decoder.phase(t), decoder.begin(t))
         except Exception as e:
-            raise AssertionError(f"{room.name}: a value is read on the host, or a tensor is on another device: {e}") from e
-        expect(all(x.is_meta for x in leaves(found).values() if isinstance(x, Tensor)), f"{room.name}: a tensor has left its device")
+            raise AssertionError(
+                f"{room.name}: a value is read on the host, or a tensor is on another device: {e}"
+            ) from e
+        expect(
+            all(x.is_meta for x in leaves(found).values() if isinstance(x, Tensor)),
+            f"{room.name}: a tensor has left its device",
+        )
 
 
 class Count(TorchDispatchMode):
@@ -198,7 +242,10 @@ def pure(decoder: Decoder) -> None:
             again = decoder.query(view(m.before)), decoder.step(view(m.before), mapped(Tensor.clone, m.pred))
             path = difference(kept, (s, p))
             expect(path is None, f"{room.name}: the argument {path} was changed in place")
-            expect(torch.equal(rng, torch.get_rng_state()), f"{room.name}: torch's random state was used; take State.uniform")
+            expect(
+                torch.equal(rng, torch.get_rng_state()),
+                f"{room.name}: torch's random state was used; take State.uniform",
+            )
             path = difference(first, again)
             expect(path is None, f"{room.name}: two calls with the same arguments differ in {path}")
 
@@ -209,7 +256,9 @@ def packing(decoder: Decoder) -> None:
         for m in run(room, decoder):
             p = m.pred
             order = p.at.argsort(dim=-1, descending=True)
-            logits, hidden = (None if x is None else x.gather(1, order[..., None].expand_as(x)) for x in (p.logits, p.hidden_states))
+            logits, hidden = (
+                None if x is None else x.gather(1, order[..., None].expand_as(x)) for x in (p.logits, p.hidden_states)
+            )
             assert logits is not None
             mixed = replace(p, logits=logits, hidden_states=hidden, at=p.at.gather(1, order))
             path = difference(m.state, decoder.step(view(m.before), mixed))
@@ -252,7 +301,9 @@ def engine_agrees(decoder: Decoder) -> None:
             for p in (plan, OTHER)
         ]
         alone = iter(decoded(room, decoder, room.prompts))
-        rows = Engine(room.model, 2, columns, width, attention="attention" in asks(decoder), candidates=candidates(decoder)).run(requests)
+        rows = Engine(
+            room.model, 2, columns, width, attention="attention" in asks(decoder), candidates=candidates(decoder)
+        ).run(requests)
         for r, row in zip(requests, rows, strict=True):
             same = next(alone) if r.plan is plan else guest(room.model, r)
             expect(row == same, f"{room.name}: in an engine {row} and without {same} ({spec_of(r.plan.decoder)})")
@@ -270,17 +321,21 @@ def guest(model: ToyModel, r: Request) -> Row:
 
 
 def cold(part: Any) -> Any:
-    """An equal decoder, or part of one, that has computed nothing yet: `cached_property` keeps its values beside the fields."""
-    if not is_dataclass(part) or isinstance(part, type):
+    """An equal decoder, or part of one, that has computed nothing yet: `cached_property` keeps its values beside the
+    fields."""
+    if not isinstance(part, Decoder | Part):
         return part
-    return replace(part, **{f.name: cold(getattr(part, f.name)) for f in fields(part) if f.init})
+    made: Any = part  # a dataclass, as each of the two is
+    return replace(made, **{f.name: cold(getattr(made, f.name)) for f in fields(made) if f.init})
 
 
 def compiles(decoder: Decoder) -> None:
-    """`query` and `step` compile into one graph each, and say the same as uncompiled, of a decoder that has never run."""
+    """`query` and `step` compile into one graph each, and say the same as uncompiled, of a decoder that has never
+    run."""
     torch._dynamo.reset()
-    new = cold(decoder)
-    query, step = (torch.compile(f, fullgraph=True, backend="eager") for f in (new.query, new.step))
+    new: Decoder = cold(decoder)
+    query = torch.compile(new.query, fullgraph=True, backend="eager")
+    step = torch.compile(new.step, fullgraph=True, backend="eager")
     for m in islice(run(ROOMS[0], decoder), 2):
         try:
             found = query(view(m.before)), step(view(m.before), mapped(Tensor.clone, m.pred))
@@ -317,7 +372,10 @@ def nfe_is_forwards(decoder: Decoder) -> None:
         for prompts in (room.prompts[:1], room.prompts):
             seen = Trace()
             reported = max(row.nfe for row in room.decode(decoder, prompts, seen))
-            expect(reported == len(seen.forwards), f"{room.name}: {reported} forwards reported and {len(seen.forwards)} run")
+            expect(
+                reported == len(seen.forwards),
+                f"{room.name}: {reported} forwards reported and {len(seen.forwards)} run",
+            )
 
 
 @dataclass(frozen=True)
@@ -330,8 +388,9 @@ class Same(Around):
 
 
 def wraps(decoder: Decoder) -> None:
-    """Inside of a wrapper that changes nothing it stays what it is, forward by forward. And if it is a wrapper itself, it loses nothing of
-    any registered strategy that it takes in place of its base, and comes to an end with it by legal moves."""
+    """Inside of a wrapper that changes nothing it stays what it is, forward by forward. And if it is a wrapper itself,
+    it loses nothing of any registered strategy that it takes in place of its base, and comes to an end with it by legal
+    moves."""
     same = Same(decoder)
     check_kept(decoder, same)
     for room in rooms(decoder, SMALL):
@@ -376,12 +435,15 @@ def check_kept(base: Decoder, wrapper: Decoder) -> None:
         kept = base.windows(asked, block_causal) is asked or wrapper.windows(asked, block_causal) is not asked
         expect(kept, "in a wrapper it works in the windows that were asked for, and not in its own")
     expect(wrapper.revises or not base.revises, "in a wrapper it no longer says that it revises")
-    expect(wrapper.padding >= base.padding, f"in a wrapper it gives {wrapper.padding} end tokens behind a row, not {base.padding}")
+    expect(
+        wrapper.padding >= base.padding,
+        f"in a wrapper it gives {wrapper.padding} end tokens behind a row, not {base.padding}",
+    )
     for name in ("phases", "outcomes"):
         expect(set(getattr(base, name)) <= set(getattr(wrapper, name)), f"in a wrapper it has other {name}")
 
 
 LAWS: tuple[Law, ...] = (
-    given_stays_given, terminates, asks_what_it_may, moves_are_legal, batch_invariant, meta_safe, no_loops, pure, packing, rests,
-    engine_agrees, compiles, replays, spec_round_trip, nfe_is_forwards, wraps,
+    given_stays_given, terminates, asks_what_it_may, moves_are_legal, batch_invariant, meta_safe, no_loops, pure,
+    packing, rests, engine_agrees, compiles, replays, spec_round_trip, nfe_is_forwards, wraps,
 )

@@ -1,4 +1,5 @@
-"""A model that knows its joint distribution by enumeration, so that what a decoder samples can be held against the truth."""
+"""A model that knows its joint distribution by enumeration, so that what a decoder samples can be held against the
+truth."""
 
 from __future__ import annotations
 
@@ -32,8 +33,8 @@ class Oracle(ModelDefaults):
     """A random joint distribution over all texts of `length` tokens, with an energy for every pair of positions; a
     `decoders.core.Model` for canvases without a prompt.
 
-    Its logits are the exact log conditionals given what is shown, in float64. The mask token is the last of the vocabulary and
-    is never predicted. `sharp`: how far from uniform.
+    Its logits are the exact log conditionals given what is shown, in float64. The mask token is the last of the
+    vocabulary and is never predicted. `sharp`: how far from uniform.
     """
 
     letters: int = 3
@@ -69,7 +70,8 @@ class Oracle(ModelDefaults):
 
     @cached_property
     def table(self) -> Tensor:
-        """(vocab ** length, length, vocab) float64: log p(token | what is shown) for every partial text, in counting order."""
+        """(vocab ** length, length, vocab) float64: log p(token | what is shown) for every partial text, in counting
+        order."""
         shown = torch.cartesian_prod(*[torch.arange(self.vocab)] * self.length).view(-1, self.length)
         fits = ((self.texts[None] == shown[:, None]) | (shown[:, None] == self.mask_id)).all(-1) * self.joint
         onehot = torch.nn.functional.one_hot(self.texts, self.vocab).double()
@@ -87,7 +89,8 @@ class Oracle(ModelDefaults):
 
     def forward(self, f: Forward) -> Pred:
         x, i = f.tokens[:, : self.length], torch.arange(self.length)
-        left = torch.where(i[None, :] < i[:, None], x[:, None], self.mask_id)  # (B, length, length) what causal rows see
+        # (B, length, length) what causal rows see
+        left = torch.where(i[None, :] < i[:, None], x[:, None], self.mask_id)
         row = torch.where(f.causal[:, None], self.code(left, self.vocab), self.code(x, self.vocab)[:, None])
         logits = self.table[row, i]  # (B, length, V)
         width = f.at.shape[1]
@@ -97,8 +100,8 @@ class Oracle(ModelDefaults):
 
 @torch.inference_mode()
 def sampled(decoder: Decoder, oracle: Oracle, rows: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """(rows,) long the text that every row became, in counting order, and (rows,) long its forwards. Every row has a seed of its
-    own: `seed * rows` and those after it."""
+    """(rows,) long the text that every row became, in counting order, and (rows,) long its forwards. Every row has a
+    seed of its own: `seed * rows` and those after it."""
     from decoders.core import Exact
 
     plan = Plan(decoder, Blocks(oracle.length), Exact())
@@ -112,15 +115,16 @@ def sampled(decoder: Decoder, oracle: Oracle, rows: int, seed: int = 0) -> tuple
 
 
 def distance(decoder: Decoder, oracle: Oracle, rows: int = 4000, seed: int = 0) -> tuple[float, float]:
-    """Total variation between `rows` samples and the truth, and mean forwards a row. Even perfect samples are some way off, by
-    chance: see `floor`."""
+    """Total variation between `rows` samples and the truth, and mean forwards a row. Even perfect samples are some way
+    off, by chance: see `floor`."""
     code, forwards = sampled(decoder, oracle, rows, seed)
     frequency = torch.bincount(code, minlength=len(oracle.joint)).double() / rows
     return float((frequency - oracle.joint).abs().sum() / 2), float(forwards.double().mean())
 
 
 def floor(oracle: Oracle, rows: int = 4000, seed: int = 0, repeats: int = 200) -> tuple[float, float]:
-    """Mean and standard deviation of the total variation between the truth and `rows` independent perfect samples of it."""
+    """Mean and standard deviation of the total variation between the truth and `rows` independent perfect samples of
+    it."""
     g = torch.Generator().manual_seed(seed)
     tv = []
     for _ in range(repeats):

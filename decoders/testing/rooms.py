@@ -66,11 +66,12 @@ class Room:
         return model.session(session_spec(self.plan(decoder), c))
 
     def decode(
-        self, decoder: Decoder, prompts: tuple[tuple[int, ...], ...], watch: Callable[[Forward, Pred, Canvas], None] | None = None
+        self, decoder: Decoder, prompts: tuple[tuple[int, ...], ...],
+        watch: Callable[[Forward, Pred, Canvas], None] | None = None
     ) -> list[Row]:
         return decode(
-            self.model, decoder, prompts, length=self.length, windows=self.windows(prompts), infill=self.infill, seeds=seeds(prompts),
-            max_steps=patience(decoder, self.length), watch=watch,
+            self.model, decoder, prompts, length=self.length, windows=self.windows(prompts), infill=self.infill,
+            seeds=seeds(prompts), max_steps=patience(decoder, self.length), watch=watch,
         )
 
 
@@ -87,7 +88,10 @@ ROOMS = (
         "causal blocks", ToyModel(mask_id=MASK, stop_ids=(9,), block_causal=True),
         ((1, 2, 3), (4, 5, 6, 7, MASK, 8), (2, 0, 1, 7)), 12, 4,
     ),
-    Room("infilling", ToyModel(mask_id=MASK, seed=1), ((1, MASK, 2, MASK, 3), (MASK, 5), (4, 4, MASK, MASK, 6, 7)), 6, 4, infill=True),
+    Room(
+        "infilling", ToyModel(mask_id=MASK, seed=1), ((1, MASK, 2, MASK, 3), (MASK, 5), (4, 4, MASK, MASK, 6, 7)), 6, 4,
+        infill=True,
+    ),
 )
 NO_MASK = Room("no mask token", ToyModel(mask_id=None, stop_ids=(9,)), ((1, 2, 3), (4, 5, 6, 7, 8)), 8, 4)
 """For strategies that say they need no mask token."""
@@ -123,7 +127,8 @@ def seeds(prompts: tuple[tuple[int, ...], ...]) -> list[int]:
 
 
 def patience(decoder: Decoder, length: int) -> int:
-    """More forwards than any reasonable strategy needs for a row: several a position, and as many as its largest option."""
+    """More forwards than any reasonable strategy needs for a row: several a position, and as many as its largest
+    option."""
     return length * (8 + largest(decoder))
 
 
@@ -153,7 +158,8 @@ class Moment:
 
 
 class Moments:
-    """Forwards that are run when they are first looked at, and kept. What running one raises is raised again by whoever comes to it."""
+    """Forwards that are run when they are first looked at, and kept. What running one raises is raised again by whoever
+    comes to it."""
 
     def __init__(self, source: Iterator[Moment]) -> None:
         self.source, self.seen = source, list[Moment]()
@@ -198,7 +204,9 @@ def forwards(room: Room, decoder: Decoder) -> Iterator[Moment]:
 def leaves(x: Any) -> dict[str, Any]:
     """Path to leaf of anything made of dataclasses and of what pytrees know."""
     if is_dataclass(x) and not isinstance(x, type):
-        return {f"{f.name}{path}": leaf for f in fields(x) if f.init for path, leaf in leaves(getattr(x, f.name)).items()}
+        return {
+            f"{f.name}{path}": leaf for f in fields(x) if f.init for path, leaf in leaves(getattr(x, f.name)).items()
+        }
     flat, _ = tree_flatten(x)
     if len(flat) == 1 and flat[0] is x:
         return {"": x}

@@ -19,12 +19,13 @@ HIDDEN = 4
 class ToyModel(ModelDefaults):
     """Two layers of hashes in place of two layers of attention; a `decoders.core.Model`.
 
-    The state of a column in each layer is an int64 hash of its own input and of the sum of what it sees. Integer sums are exact
-    and know no order, so nothing that a row does not see, neither padding nor its batch, can change a bit of its logits. States
-    are stored by column and only those of `Forward.compute` are renewed, so a cache that trusts a stale column is found out.
+    The state of a column in each layer is an int64 hash of its own input and of the sum of what it sees. Integer sums
+    are exact and know no order, so nothing that a row does not see, neither padding nor its batch, can change a bit of
+    its logits. States are stored by column and only those of `Forward.compute` are renewed, so a cache that trusts a
+    stale column is found out.
 
-    Logits are float32, uniform in [0, sharp), and those of the mask token are like any other: a model may predict it. It runs on
-    any device, meta included.
+    Logits are float32, uniform in [0, sharp), and those of the mask token are like any other: a model may predict it.
+    It runs on any device, meta included.
     """
 
     capabilities = frozenset({"causal", "store", "attention", "hidden_states", "sight", "leave_one_out", "candidates"})
@@ -63,13 +64,16 @@ class ToySession:
         bound = torch.where(f.causal[:, None], f.at, f.until.gather(1, f.at))
         unseen = f.unseen.gather(1, f.at[..., None].expand(-1, -1, 2)).masked_fill(f.causal[:, None, None], 0)
         unseen = torch.where(f.left_out[..., None], torch.stack([f.at, f.at + 1], -1), unseen)
-        shadow = (f.want * scramble(f.at)).sum(-1, keepdim=True)  # mask tokens in all wanted places; those that are left out see them
+        # mask tokens in all wanted places; those that are left out see them
+        shadow = (f.want * scramble(f.at)).sum(-1, keepdim=True)
         here = seen(self.layers[1], bound, unseen) + scramble(f.at) + f.left_out * shadow
         vocab = torch.arange(self.model.vocab, device=f.tokens.device)
         logits = unit(scramble(scramble(here)[..., None] + vocab)).float() * self.model.sharp
         width = f.at.shape[1]
         at = torch.where(f.want, torch.arange(width, device=f.at.device), width)
-        return Pred(logits, at, width, attention=self.maps(f) if self.attention else None, hidden_states=logits[..., :HIDDEN])
+        return Pred(
+            logits, at, width, attention=self.maps(f) if self.attention else None, hidden_states=logits[..., :HIDDEN]
+        )
 
     def maps(self, f: Forward) -> Attention:
         """Hashes of the two columns, multiples of 1/1024 below 1/4: sums of them are exact too."""
@@ -82,7 +86,8 @@ class ToySession:
 
 
 def seen(state: Tensor, until: Tensor, unseen: Tensor) -> Tensor:
-    """(B, K) long: the sum of `state (B, L)` over the columns left of `until (B, K)`, less the stretch that is `unseen (B, K, 2)`."""
+    """(B, K) long: the sum of `state (B, L)` over the columns left of `until (B, K)`, less the stretch that is `unseen
+    (B, K, 2)`."""
     total = torch.nn.functional.pad(state.cumsum(-1), (1, 0))
     since, to = (total.gather(1, edge) for edge in unseen.unbind(-1))
     return total.gather(1, until.clamp(min=0)) - (to - since)

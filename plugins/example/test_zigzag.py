@@ -16,7 +16,10 @@ def test_every_law(decoder) -> None:
 def test_the_wrapper_keeps_to_the_left() -> None:
     """Of eight open positions four may be committed, then two of four, and so on: at most half a forward."""
     seen = []
-    decode(ToyModel(), LeftHalf(get("threshold:tau=0.0")), [[1]], length=8, watch=lambda f, p, c: seen.append(int(c.open.sum())))
+    decode(
+        ToyModel(), LeftHalf(get("threshold:tau=0.0")), [[1]], length=8, watch=lambda f, p,
+        c: seen.append(int(c.open.sum())),
+    )
     assert seen == [4, 2, 1, 0]
 
 

@@ -1,4 +1,5 @@
-"""Beside the package goes a .pth file: the harness looks for no plugins, and this makes its own `lm_eval` command know ours."""
+"""Beside the package goes a .pth file: the harness looks for no plugins, and this makes its own `lm_eval` command know
+ours."""
 
 from pathlib import Path
 

@@ -20,7 +20,10 @@ from decoders_bench.report.document import labels
 
 @pytest.mark.parametrize(
     ("spec", "due"),
-    [("frontier", True), ("pard:tau=0.5", True), ("threshold", False), ("prophet:base=(pard)", True), ("no_such_thing:x=1", False)],
+    [
+        ("frontier", True), ("pard:tau=0.5", True), ("threshold", False), ("prophet:base=(pard)", True),
+        ("no_such_thing:x=1", False),
+    ],
 )
 def test_what_is_known_from_an_abstract_is_marked_also_inside_another(spec, due):
     assert marked(spec, "`") == f"`{spec}`" + " (abstract only)" * due
@@ -34,8 +37,8 @@ def test_every_table_that_ranks_decoders_has_the_mark():
     rows = [Row(decoder=d, curve=d, **setting, **asked, **found) for d in ("threshold:tau=0.9", "pard:tau=0.5")]
     spot = Spot("pard:tau=0.5", "pard", 1, 1, 0.0, 1.0, 2.0, 2.0, 8.0)
     for table in (
-        point_table(points(rows)), place_table(rows), curve_table(curves(points(rows)), points(rows)), shelf_against(points(rows)),
-        spot_table([spot]),
+        point_table(points(rows)), place_table(rows), curve_table(curves(points(rows)), points(rows)),
+        shelf_against(points(rows)), spot_table([spot]),
     ):
         assert "`pard:tau=0.5` (abstract only)" in table
         assert "`threshold:tau=0.9` (abstract only)" not in table

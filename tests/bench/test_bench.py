@@ -49,7 +49,9 @@ def test_a_cell_is_what_decoding_and_grading_say():
 
 def test_the_tasks_command_prints_and_saves_the_same_cells(tmp_path):
     out = tmp_path / "cells.json"
-    done = run("tasks", "-d", "threshold", "-d", "left_to_right", "-t", "shuffle/easy", "-n", 4, "--workers", 1, "-o", out)
+    done = run(
+        "tasks", "-d", "threshold", "-d", "left_to_right", "-t", "shuffle/easy", "-n", 4, "--workers", 1, "-o", out
+    )
     assert done.exit_code == 0, done.output
     cells = load_cells(out)
     assert [c.job.decoder for c in cells] == ["threshold", "left_to_right"]
@@ -77,7 +79,8 @@ def test_every_command_can_end_with_json():
 
 
 @pytest.mark.parametrize(
-    "command", ["step-time -d threshold --batch 1 --dtype float32 --vocab 64 --repeats 2", "demo -d threshold -t list/easy"],
+    "command",
+    ["step-time -d threshold --batch 1 --dtype float32 --vocab 64 --repeats 2", "demo -d threshold -t list/easy"],
 )
 def test_the_last_line_of_json_holds_what_was_printed(command):
     plain, done = run(*command.split()), run(*command.split(), "--json")
@@ -125,7 +128,10 @@ def test_training_is_resumable_and_gives_the_same_weights(tmp_path, monkeypatch)
 
     from decoders_bench.nano.train import Plan, train
 
-    small = {"positions": 300, "widest": 300, "hidden": 32, "layers": 1, "heads": 2, "inner": 32, "save_every": 2, "workers": 2, "steps": 4}
+    small = {
+        "positions": 300, "widest": 300, "hidden": 32, "layers": 1, "heads": 2, "inner": 32, "save_every": 2,
+        "workers": 2, "steps": 4,
+    }
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     train(Plan(str(whole), **small), lambda row: None)
 

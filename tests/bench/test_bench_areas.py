@@ -1,4 +1,5 @@
-"""One decoder's area against others': what `decoders bench areas` computes of made-up runs, and what it says of wrong ones."""
+"""One decoder's area against others': what `decoders bench areas` computes of made-up runs, and what it says of wrong
+ones."""
 
 from __future__ import annotations
 
@@ -17,7 +18,9 @@ from decoders_bench.quality.rows import Row, Run
 from decoders_bench.quality.summary import curves, points
 
 
-def rows(curve: str, value: float, share: float, nfe: int, items: int = 60, rungs: tuple[str, ...] = ("easy", "hard")) -> list[Row]:
+def rows(
+    curve: str, value: float, share: float, nfe: int, items: int = 60, rungs: tuple[str, ...] = ("easy", "hard")
+) -> list[Row]:
     out = []
     for rung in rungs:
         for template in range(2):
@@ -35,7 +38,9 @@ def rows(curve: str, value: float, share: float, nfe: int, items: int = 60, rung
 def run(path, *parts: list[Row]) -> Run:
     found = [r for part in parts for r in part]
     environment = {"hardware": "a processor of tests"}
-    return Run(path, {"command": "decoders bench quality", "environment": environment, "grid": {"split": "test"}}, found, [])
+    return Run(
+        path, {"command": "decoders bench quality", "environment": environment, "grid": {"split": "test"}}, found, []
+    )
 
 
 OURS = rows("mine", 1, 0.9, 4) + rows("mine", 2, 0.87, 3)
@@ -49,7 +54,8 @@ def test_the_difference_of_areas_is_the_summarys_and_its_interval_holds_it():
     assert {c: x.aup for c, x in found.items()} == whole
     assert found["slower"].more == whole["mine"] - whole["slower"] > 0
     assert 0 < found["slower"].low < found["slower"].more < found["slower"].high
-    assert (found["same"].more, found["same"].low, found["same"].high) == (0, 0, 0)  # paired: the same rows on every draw of problems
+    # paired: the same rows on every draw of problems
+    assert (found["same"].more, found["same"].low, found["same"].high) == (0, 0, 0)
 
 
 def test_sweeps_of_two_options_are_two_curves():

@@ -52,8 +52,8 @@ def outcome(right=True, text=(), places=(), nfe=1, computed=10, reused=0):
 def net():
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=24, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2,
-        initializer_range=0.5, bos_token_id=None, eos_token_id=None,
+        vocab_size=24, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=2, initializer_range=0.5, bos_token_id=None, eos_token_id=None,
     )
     net = LlamaForCausalLM(config).double().eval()
     see_both_ways(net)
@@ -77,7 +77,9 @@ def test_hit_rate_lost_and_won():
     assert lost_and_won(none, own) == (2, 1)
 
 
-@pytest.mark.parametrize(("lost", "won", "p"), [(0, 0, 1.0), (5, 5, 1.0), (6, 0, 2 / 64), (0, 6, 2 / 64), (8, 1, 20 / 512)])
+@pytest.mark.parametrize(
+    ("lost", "won", "p"), [(0, 0, 1.0), (5, 5, 1.0), (6, 0, 2 / 64), (0, 6, 2 / 64), (8, 1, 20 / 512)]
+)
 def test_mcnemar_is_the_exact_binomial_test(lost, won, p):
     assert mcnemar(lost, won) == pytest.approx(p)
 
@@ -179,9 +181,10 @@ def test_the_rows_fit_nano_and_the_budgets_their_blocks(positions):
 
 def measured(cache="none", **changed):
     row = Measured(
-        positions=64, length=32, block=16, tasks=("chain/easy",), ignore_eos=False, clock="wall", model="nano", decoder="threshold",
-        cache=cache, n=10, right=8, lost=0, won=0, agreement=1.0, tokens=9.0, nfe=4.0, computed=200.0, hit_rate=0.0, alone=2,
-        seconds_alone=0.1, ratio_alone=1.0, batched=10, forwards=None, seconds_batched=0.05, ratio_batched=1.0, padded=1.0,
+        positions=64, length=32, block=16, tasks=("chain/easy",), ignore_eos=False, clock="wall", model="nano",
+        decoder="threshold", cache=cache, n=10, right=8, lost=0, won=0, agreement=1.0, tokens=9.0, nfe=4.0,
+        computed=200.0, hit_rate=0.0, alone=2, seconds_alone=0.1, ratio_alone=1.0, batched=10, forwards=None,
+        seconds_batched=0.05, ratio_batched=1.0, padded=1.0,
     )
     return replace(row, **changed)
 
@@ -207,7 +210,10 @@ def test_a_table_says_what_it_shows():
 
 
 def test_a_summary_has_a_column_for_every_table():
-    rows = [measured(), measured("dual", ratio_alone=0.5, agreement=0.9), measured(positions=256), measured("block", model="nano:block")]
+    rows = [
+        measured(), measured("dual", ratio_alone=0.5, agreement=0.9), measured(positions=256),
+        measured("block", model="nano:block"),
+    ]
     lines = cache_summary(rows).splitlines()
     assert lines[0] == "| cache | 64, `threshold`, `nano` | 256, `threshold`, `nano` | 64, `threshold`, `nano:block` |"
     assert lines[3] == "| `dual` | **0.50** / **1.00**<br>80 right, 90.0 agree |  |  |"
@@ -232,16 +238,22 @@ def tried(tau=0.5, **changed):
 
 
 def test_settings_are_pooled_over_tasks():
-    (all_,) = pooled([tried(lost=2, n=100, agreement=1.0), tried(task="sudoku", won=1, n=300, agreement=0.98, computed=700.0)])
+    (all_,) = pooled(
+        [tried(lost=2, n=100, agreement=1.0), tried(task="sudoku", won=1, n=300, agreement=0.98, computed=700.0)]
+    )
     assert (all_.task, all_.n, all_.right, all_.lost, all_.won) == ("all", 400, 180, 2, 1)
     assert all_.agreement == pytest.approx(0.985)
     assert all_.computed == pytest.approx(650)
 
 
 def test_the_rule_takes_the_smallest_tau_that_costs_no_more_than_the_fewest():
-    rows = [tried(0.0, computed=1000.0), tried(0.1, computed=600.0), tried(0.2, computed=510.0), tried(0.5), tried(NEVER, computed=490.0)]
+    rows = [
+        tried(0.0, computed=1000.0), tried(0.1, computed=600.0), tried(0.2, computed=510.0), tried(0.5),
+        tried(NEVER, computed=490.0),
+    ]
     assert best_tau(rows) == 0.2
-    assert best_tau([replace(r, agreement=0.98) if r.tau == 0.2 else r for r in rows]) == 0.1  # what is larger does not count
+    # what is larger does not count
+    assert best_tau([replace(r, agreement=0.98) if r.tau == 0.2 else r for r in rows]) == 0.1
     assert best_tau([replace(r, lost=2, right=88) if r.tau == NEVER else r for r in rows]) == 0.2
     assert best_tau([*rows, tried(0.2, block=32, lost=3)]) == 0.1  # in every setting
     assert best_tau([replace(r, agreement=0.5) for r in rows]) is None
@@ -295,7 +307,8 @@ def test_a_recording_has_whole_windows_and_the_refreshes_between():
     nano = Generator("nano").loaded
     prompts = [(nano.tokenizer.encode(x.prompt), 20) for x in items(TASKS["chain"], "easy", "validation", 3)]
     careful = record(nano, get("llada:steps=3"), get_cache("entropycache:tau=0"), prompts, block=8, blocks=3)
-    assert careful == Recording((8, 8, 8), (True, True, True))  # of two rows with two whole windows each; the third has 4 positions
+    # of two rows with two whole windows each; the third has 4 positions
+    assert careful == Recording((8, 8, 8), (True, True, True))
     assert careful.tokens_per_forward == 8
     careless = record(nano, get("llada:steps=3"), get_cache("entropycache:tau=1e9"), prompts, block=8, blocks=3)
     assert careless.refreshes == (True, False, False)
@@ -316,7 +329,10 @@ def test_a_canvas_is_made_of_whole_blocks():
 def test_the_plain_loop_is_our_llada(net, steps, block):
     prompts = torch.tensor([[1, 2, 3], [4, 5, 6]])
     plain = plain_decode(net, prompts, 12, block, even(block, 12 // block, steps), MASK)
-    ours = decode(TransformersModel(net, mask_id=MASK), get("llada", steps=steps), prompts.tolist(), length=12, windows=Blocks(block))
+    ours = decode(
+        TransformersModel(net, mask_id=MASK), get("llada", steps=steps), prompts.tolist(), length=12,
+        windows=Blocks(block),
+    )
     assert [tuple(x) for x in plain.tolist()] == [row.canvas for row in ours]
     assert {row.nfe for row in ours} == {steps}
 
@@ -324,7 +340,9 @@ def test_the_plain_loop_is_our_llada(net, steps, block):
 def test_the_plain_loop_sees_both_ways(net):
     tokens = torch.tensor([[1, 2, 3, 4]])
     zeros = torch.zeros(1, 1, 4, 4, dtype=torch.float64)
-    assert torch.allclose(net(tokens, use_cache=False).logits, net(tokens, attention_mask=zeros, use_cache=False).logits)
+    assert torch.allclose(
+        net(tokens, use_cache=False).logits, net(tokens, attention_mask=zeros, use_cache=False).logits
+    )
 
 
 # times at LLaDA's shape
@@ -369,9 +387,13 @@ def test_shapes_have_the_proportions_of_llada():
 
 def test_the_time_table_tells_steps_and_speed_up():
     one = Timed(Run("tiny", "cpu", "float32", 1, 4, 8, 4), 10**9, PLAIN, 1, 4, 48, 0.0, 20.0, None, 0.08, 1.0, None)
-    two = replace(one, way="dual", cached_ms=10.0, seconds=0.04, ratio=0.5, peak_bytes=3 * 2**30, computed=24, hit_rate=0.5)
+    two = replace(
+        one, way="dual", cached_ms=10.0, seconds=0.04, ratio=0.5, peak_bytes=3 * 2**30, computed=24, hit_rate=0.5
+    )
     text = cache_time_table([one, two])
-    assert "`tiny`, 1.00 G random parameters, float32, cpu: batch 1, prompt of 4 and canvas of 8 in blocks of 4;" in text
+    assert (
+        "`tiny`, 1.00 G random parameters, float32, cpu: batch 1, prompt of 4 and canvas of 8 in blocks of 4;" in text
+    )
     assert "1 run(s) of each, wall time." in text
     assert "CPU time of one thread" in cache_time_table([replace(one, run=replace(one.run, clock="cpu"))])
     assert "| plain loop | 20.0 |  | 20.0 | 100.00 | 1.00 | 4 | 2.0 | 48 | 0 | unknown |" in text
@@ -390,7 +412,10 @@ def test_rows_survive_the_disk(tmp_path):
 
 def test_the_cache_time_command_prints_and_saves(tmp_path):
     out = tmp_path / "t.json"
-    done = run("cache-time", "--shape", "tiny", "--prompt", 4, "--length", 8, "--block", 4, "-c", "dual", "--threads", 1, "-o", out)
+    done = run(
+        "cache-time", "--shape", "tiny", "--prompt", 4, "--length", 8, "--block", 4, "-c", "dual", "--threads", 1, "-o",
+        out,
+    )
     assert done.exit_code == 0, done.output
     assert cache_time_table(load_cache_times(out)) in done.output
     assert "torch" in json.loads(out.read_text())["hardware"]
@@ -410,7 +435,10 @@ def test_the_commands_run_for_real(tmp_path):
     assert done.exit_code == 0, done.output
     assert cache_tables(load_caches(out)) in done.output
     assert [m.cache for m in load_caches(out)][-2:] == ["none", "block"]
-    done = run("calibrate-entropycache", "-t", "list/easy", "-n", 3, "--block", 8, "-k", 8, "--tau", 0, "--tau", 1, "--workers", 1)
+    done = run(
+        "calibrate-entropycache", "-t", "list/easy", "-n", 3, "--block", 8, "-k", 8, "--tau", 0, "--tau", 1,
+        "--workers", 1,
+    )
     assert done.exit_code == 0, done.output
     assert "3 validation items of list/easy" in done.output
     with pytest.raises(UsageError, match="7 steps cannot be split evenly"):

@@ -11,7 +11,18 @@ from decoders import UsageError, get
 from decoders.registry import entries
 from decoders.testing.oracle import distance, floor
 from decoders_bench.cli import bench
-from decoders_bench.exactness.measure import DEVIATIONS, Found, Skipped, Trial, Truth, hosted, measure, registered, sampling, truth
+from decoders_bench.exactness.measure import (
+    DEVIATIONS,
+    Found,
+    Skipped,
+    Trial,
+    Truth,
+    hosted,
+    measure,
+    registered,
+    sampling,
+    truth,
+)
 from decoders_bench.exactness.tables import exactness_table, load_exactness
 
 SMALL = "letters=2,length=3"
@@ -38,8 +49,15 @@ def test_exact_is_what_is_near_the_floor():
 
 @pytest.mark.parametrize(
     ("spec", "exact"),
-    [("left_to_right:temperature=1.0", True), ("coupled:temperature=1.0", True), ("s2d2:temperature=1.0", True), ("first_hitting", True),
-     ("ancestral:steps=1", False), ("threshold:temperature=1.0", False), ("left_to_right", False)],
+    [
+        ("left_to_right:temperature=1.0", True),
+        ("coupled:temperature=1.0", True),
+        ("s2d2:temperature=1.0", True),
+        ("first_hitting", True),
+        ("ancestral:steps=1", False),
+        ("threshold:temperature=1.0", False),
+        ("left_to_right", False),
+    ],
 )
 def test_who_is_marked_exact(spec, exact):
     assert measure(Trial(spec, Truth(), samples=1000)).exact is exact
@@ -47,7 +65,9 @@ def test_who_is_marked_exact(spec, exact):
 
 def test_fewer_forwards_than_positions_can_be_exact():
     """Speculation: the samples of autoregression in fewer forwards."""
-    alone, speculated = (measure(Trial(f"{name}:temperature=1.0", Truth(), samples=1000)) for name in ("left_to_right", "coupled"))
+    alone, speculated = (
+        measure(Trial(f"{name}:temperature=1.0", Truth(), samples=1000)) for name in ("left_to_right", "coupled")
+    )
     assert alone.exact
     assert speculated.exact
     assert speculated.nfe < alone.nfe - 0.3
@@ -86,7 +106,9 @@ def test_the_table_goes_by_forwards_and_names_the_exact_and_the_skipped():
     t = Truth()
     rows = [Found(Trial("b", t), True, 4.0, 0.05, 0.05, 0.01), Found(Trial("a", t), False, 2.0, 0.5, 0.05, 0.01)]
     text = exactness_table(rows, [Skipped("c", "it has no reason")])
-    assert text.index("`a` | 2.00 | 0.500 | +45.0 | no |") < text.index("`b` | 4.00 | 0.050 | +0.0 | **yes** | in the limit")
+    assert text.index("`a` | 2.00 | 0.500 | +45.0 | no |") < text.index(
+        "`b` | 4.00 | 0.050 | +0.0 | **yes** | in the limit"
+    )
     assert "2000 samples; as many perfect ones are 0.050 ± 0.010 off" in text
     assert "on each: `b` (4.00)." in text
     assert "`c`: it has no reason" in text

@@ -1,4 +1,5 @@
-"""Tasks that are read from files, the sandbox that runs what a model wrote, the list operations, and where tasks are found."""
+"""Tasks that are read from files, the sandbox that runs what a model wrote, the list operations, and where tasks are
+found."""
 
 from __future__ import annotations
 
@@ -21,14 +22,20 @@ from decoders_bench.tasks.parallel import Copy, Replace, Reverse, Sort
 from decoders_bench.tasks.sandbox import unsafely
 
 LINES = {
-    GSM8K: {"question": "Tom has 3 apples and buys 1,002. How many {apples}?", "answer": "3+1002=<<3+1002=1005>>1005\n#### 1,005"},
+    GSM8K: {
+        "question": "Tom has 3 apples and buys 1,002. How many {apples}?",
+        "answer": "3+1002=<<3+1002=1005>>1005\n#### 1,005",
+    },
     Math500: {"problem": "Half of $x$?", "solution": "", "answer": "\\frac{1}{2}", "level": 1},
     HumanEval: {
         "task_id": "HumanEval/0", "entry_point": "add", "canonical_solution": "    return a + b + ZERO\n",
         "prompt": "ZERO = int('0')\n\ndef add(a, b):\n    \"\"\"Sum.\"\"\"\n",
         "test": "def check(candidate):\n    assert candidate(1, 2) == 3\n",
     },
-    MBPP: {"task_id": 1, "text": "Add two numbers.", "code": "def add(a, b):\n    return a + b", "test_list": ["assert add(1, 2) == 3"],
+    MBPP: {"task_id": 1, "text": "Add two numbers.", "code": (
+        "def add(a, b):\n    return a + "
+        "b"
+    ), "test_list": ["assert add(1, 2) == 3"],
            "test_setup_code": "", "challenge_test_list": []},
 }  # fmt: skip
 
@@ -118,8 +125,9 @@ def test_equal_answers_are_equal(a, b):
 @pytest.mark.parametrize(
     ("a", "b"),
     [
-        ("1", "2"), ("(3,4)", "(4,3)"), ("\\frac{1}{2}", "\\frac{1}{3}"), ("x", "y"), ("1/0", "0"), ("1,2", "12"), ("x^{23}", "x^23"),
-        ("(a)", "a"), ("2\\frac{1}{2}", "1"), ("-2\\frac13", "-5/3"), ("1e99", "1e98"), ("1_000", "1000"), ("5\\sqrt{2}", "5"),
+        ("1", "2"), ("(3,4)", "(4,3)"), ("\\frac{1}{2}", "\\frac{1}{3}"), ("x", "y"), ("1/0", "0"), ("1,2", "12"),
+        ("x^{23}", "x^23"), ("(a)", "a"), ("2\\frac{1}{2}", "1"), ("-2\\frac13", "-5/3"), ("1e99", "1e98"),
+        ("1_000", "1000"), ("5\\sqrt{2}", "5"),
     ],
 )
 def test_other_answers_are_not(a, b):
@@ -130,9 +138,12 @@ NINES = "9" * 100_000
 AROUND = "{}", "\\boxed{{{}}}", "The answer is {}", "#### {}", " {} + 1 = 2", '{{"answer": {}}}', "[" * 9999 + "{}"
 
 
-@pytest.mark.parametrize("text", ["1e999999999", "1e-999999999", NINES, f"1/{NINES}", f"\\frac{{1}}{{{NINES}}}", "\u0663"])
+@pytest.mark.parametrize(
+    "text", ["1e999999999", "1e-999999999", NINES, f"1/{NINES}", f"\\frac{{1}}{{{NINES}}}", "\u0663"]
+)
 def test_no_answer_takes_long(text):
-    """A power of ten is a number with as many digits, which nobody waits for; and other scripts' digits are no answer here."""
+    """A power of ten is a number with as many digits, which nobody waits for; and other scripts' digits are no answer
+    here."""
     began = time.process_time()
     assert normal(text) != normal("3")
     assert time.process_time() - began < 1
@@ -157,7 +168,8 @@ def drawn(name):
 
 
 def test_lines_end_at_line_feeds_alone(tmp_path):
-    """As files are published: behind a byte order mark, with the ends of Windows, and with all other characters that end lines."""
+    """As files are published: behind a byte order mark, with the ends of Windows, and with all other characters that
+    end lines."""
     question = "a\u2028b\u2029c\x85d\x0be\x0cf\x1cg"
     lines = [json.dumps({"question": question, "answer": f"#### {n}"}, ensure_ascii=False).encode() for n in (1, 2)]
     path = tmp_path / "set.jsonl"
@@ -177,7 +189,8 @@ def test_a_function_is_taken_whole_or_as_what_goes_on(tmp_path):
     task = made(HumanEval, tmp_path)
     (problem,) = task.problems
     for text in (
-        "    return a + b", "    return a + b\n\nprint(add('x', 1))", "```python\ndef add(a, b):\n    return a + b + ZERO\n```\nDone.",
+        "    return a + b", "    return a + b\n\nprint(add('x', 1))",
+        "```python\ndef add(a, b):\n    return a + b + ZERO\n```\nDone.",
         "Here:\n```\ndef helper(a):\n    return a\n\ndef add(a, b):\n    return helper(a) + b\n",
     ):  # fmt: skip
         assert task.grade(problem, text).exact, text
@@ -188,14 +201,17 @@ def test_a_function_is_taken_whole_or_as_what_goes_on(tmp_path):
 def test_tests_may_use_the_classes_of_a_program_and_names_that_python_has_too(tmp_path):
     task = made(MBPP, tmp_path)
     tree = {
-        "test_setup_code": "root = Node(1)\nroot.left = Node(2)", "test_list": ["assert (height(root)) == 2", "assert height(None) == 0"],
+        "test_setup_code": "root = Node(1)\nroot.left = Node(2)",
+        "test_list": ["assert (height(root)) == 2", "assert height(None) == 0"],
     }
     node = "class Node:\n    left = None\n    def __init__(self, data):\n        self.data = data\n"
     assert task.grade(tree, f"{node}def height(n):\n    return 1 + height(n.left) if n else 0").exact
     assert not task.grade(tree, f"{node}def height(n):\n    return 1 if n else 0").exact
     assert task.grade({"test_list": ["assert sum(10, 15) == 6"]}, "def sum(a, b):\n    return 6").exact
     assert not task.grade({"test_list": ["assert sum(10, 15) == 6"]}, "def total(a, b):\n    return 6").exact
-    assert not task.grade({"test_list": ["assert len(f()) == 2"]}, "def f():\n    return [1]\ndef len(x):\n    return 2").exact
+    assert not task.grade(
+        {"test_list": ["assert len(f()) == 2"]}, "def f():\n    return [1]\ndef len(x):\n    return 2"
+    ).exact
     imports = {"test_imports": ["import math"], "test_list": ["assert f(4) == math.sqrt(4)"]}
     assert task.grade(imports, "def f(x):\n    return math.sqrt(x)").exact
 
@@ -233,7 +249,8 @@ def test_seeds_take_the_next_problems_and_too_few_are_refused(tmp_path):
 
 def test_code_is_not_run_unless_that_is_allowed(tmp_path):
     made(HumanEval, tmp_path)
-    args = ["bench", "quality", "-d", "threshold:tau=0.0", "-t", f"humaneval:{tmp_path / 'set.jsonl'}", "-n", "1", "--workers", "1",
+    args = ["bench", "quality", "-d", "threshold:tau=0.0", "-t", f"humaneval:{tmp_path / 'set.jsonl'}",
+    "-n", "1", "--workers", "1",
             "--length", "8", "--templates", "0", "-o", str(tmp_path / "run")]  # fmt: skip
     refused = CliRunner().invoke(main, args)
     assert refused.exit_code == 2
@@ -284,7 +301,8 @@ def test_tasks_are_found_by_entry_point_by_path_and_from_plugins(monkeypatch, tm
     assert all(type(task_of(name)[0]) is type(task) for name, task in TASKS.items())
     assert task_of("sudoku/hard")[1] == ("hard",)
     (tmp_path / "own_task.py").write_text(
-        "from decoders_bench.tasks.lists import Lists\nclass Own(Lists):\n    name = 'own'\n    rungs = ('easy',)\nclass Not: pass\n"
+        "from decoders_bench.tasks.lists import Lists\nclass Own(Lists):\n    name = 'own'\n    rungs = ('easy',)\n"
+        "class Not: pass\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     assert task_of("own_task:Own")[1] == ("easy",)

@@ -25,7 +25,17 @@ from decoders_bench.latency.recordings import Recordings, Wanted, cut
 from decoders_bench.latency.roofline import Ceilings, ceilings, step_bytes, weight_bytes
 from decoders_bench.latency.rows import Absent, Case, Latency
 from decoders_bench.latency.run import Run, cases
-from decoders_bench.latency.split import ASSEMBLY, CACHE, DECISION, FORWARD, METHODS, REGIONS, STATISTICS, hooked, timed_cache
+from decoders_bench.latency.split import (
+    ASSEMBLY,
+    CACHE,
+    DECISION,
+    FORWARD,
+    METHODS,
+    REGIONS,
+    STATISTICS,
+    hooked,
+    timed_cache,
+)
 from decoders_bench.latency.tables import latency_table, load_latencies
 
 CASE = Case("llada-8b-tiny", "cpu", "float32", 2, 8, 16, 8, "threshold:tau=0.9", "dual")
@@ -121,7 +131,9 @@ def test_recordings_are_made_once_and_kept(tmp_path, monkeypatch):
     path, what = tmp_path / "r.json", Wanted("threshold", "none", "nano", 8, 1)
     made = Recordings(path)[what]
     assert sum(made.commits) == 8
-    monkeypatch.setattr("decoders_bench.latency.recordings.recorded", lambda *_, **__: pytest.fail("it stands in the file"))
+    monkeypatch.setattr(
+        "decoders_bench.latency.recordings.recorded", lambda *_, **__: pytest.fail("it stands in the file")
+    )
     assert Recordings(path)[what] == made
 
 
@@ -184,7 +196,8 @@ def test_a_measurement_counts_forwards_texts_and_work(tiny, recordings):
 
 
 def test_operations_are_those_that_rows_asked_for(tiny):
-    """Without a cache, every forward computes all 24 positions of both rows, and heads those of the window that are open."""
+    """Without a cache, every forward computes all 24 positions of both rows, and heads those of the window that are
+    open."""
     case = replace(CASE, decoder="llada", cache="none")
     found, work = tiny.measure(case, 1), Work.of(tiny.net)
     heads = work.row * 2 * (8 + 7 + 6 + 5) / 4
@@ -202,7 +215,10 @@ def test_a_graph_takes_the_steps_that_the_loop_takes(tiny):
 
 
 def test_a_model_of_its_own_is_decoded_to_its_end():
-    done = run("-m", "nano", "-d", "threshold", "-c", "none", "--batch", 2, "--length", 16, "--repeats", 1, "--no-roofline", "--json")
+    done = run(
+        "-m", "nano", "-d", "threshold", "-c", "none", "--batch", 2, "--length", 16, "--repeats", 1, "--no-roofline",
+        "--json",
+    )
     (row,) = json.loads(done.output.splitlines()[-1])["rows"]
     assert row["passes"] == row["forwards"] >= row["nfe"]
     assert 0 < row["tokens"] <= 32
@@ -270,7 +286,9 @@ def test_autoregression_over_a_static_cache_is_autoregression(tiny):
 
     heads, prompts = [], torch.tensor([[5, 6, 7]])
     see_both_ways(tiny.net, False)
-    hook = tiny.net.get_output_embeddings().register_forward_hook(lambda m, i, out: heads.append(int(out[0, -1].argmax())))
+    hook = tiny.net.get_output_embeddings().register_forward_hook(
+        lambda m, i, out: heads.append(int(out[0, -1].argmax()))
+    )
     PEERS["autoregression"].decode(tiny.net, prompts, 8, 8, (1,) * 5, 0, lambda: None)
     hook.remove()
     text = prompts
@@ -314,13 +332,15 @@ def test_the_bytes_of_a_forward(tiny):
 def test_the_command_prints_saves_and_ends_with_json(tmp_path):
     out = tmp_path / "rows.json"
     done = run(
-        "--shape", "dream-7b-tiny", "--dtype", "float32", "-d", "threshold:tau=0.9", "-c", "none", "--batch", "1,2", "--prompt", 4,
-        "--length", 8, "--block", 8, "--steps", 2, "--repeats", 1, "--no-roofline", "--recordings", tmp_path / "r.json", "-o", out,
-        "--json",
+        "--shape", "dream-7b-tiny", "--dtype", "float32", "-d", "threshold:tau=0.9", "-c", "none", "--batch", "1,2",
+        "--prompt", 4, "--length", 8, "--block", 8, "--steps", 2, "--repeats", 1, "--no-roofline", "--recordings",
+        tmp_path / "r.json", "-o", out, "--json",
     )
     assert done.exit_code == 0, done.output
     rows = load_latencies(out)
-    assert {(r.way, r.case.batch) for r in rows} >= {(way, b) for way in ("plain loop", "autoregression", "decoders") for b in (1, 2)}
+    assert {(r.way, r.case.batch) for r in rows} >= {
+        (way, b) for way in ("plain loop", "autoregression", "decoders") for b in (1, 2)
+    }
     said = json.loads(done.output.splitlines()[-1])
     assert len(said["rows"]) == len(rows)
     assert latency_table(rows) in done.output
@@ -328,8 +348,12 @@ def test_the_command_prints_saves_and_ends_with_json(tmp_path):
 
 @pytest.mark.parametrize(
     ("args", "says"),
-    [(["-m", "nano", "--shape", "nano"], "leave one out"), (["--length", 40], "a canvas of 40 is not made of blocks of 32"),
-     (["--device", "cudaa"], "there is no device 'cudaa' here"), (["-d", "thresold"], "did you mean 'threshold'")],
+    [
+        (["-m", "nano", "--shape", "nano"], "leave one out"),
+        (["--length", 40], "a canvas of 40 is not made of blocks of 32"),
+        (["--device", "cudaa"], "there is no device 'cudaa' here"),
+        (["-d", "thresold"], "did you mean 'threshold'"),
+    ],
 )
 def test_mistakes_are_one_line(args, says):
     with pytest.raises(UsageError, match=says):
@@ -338,12 +362,20 @@ def test_mistakes_are_one_line(args, says):
 
 def test_the_table_tells_the_split_and_the_roof():
     split = {FORWARD: 6.0, CACHE: 1.0, ASSEMBLY: 1.0, STATISTICS: 1.0, DECISION: 0.5, OUTSIDE: 0.5}
-    row = Latency(CASE, "decoders", 10**9, 3, 4, 8.0, 8, 32, 10.0, 12.0, 10.0, 11.0, 9.0, split, 9.0, 2**31, 1e9, 2e6, Ceilings(1e9, 1e12))
+    row = Latency(
+        CASE, "decoders", 10**9, 3, 4, 8.0, 8, 32, 10.0, 12.0, 10.0, 11.0, 9.0, split, 9.0, 2**31, 1e9, 2e6,
+        Ceilings(1e9, 1e12),
+    )
     text = latency_table([row, replace(row, way="plain loop")], [Absent(CASE, "decoders", "it is too large")])
-    assert "1.00 G parameters, float32, cpu: prompts of 8 and canvas of 16 in blocks of 8; 3 run(s) of each after one, wall time." in text
+    assert (
+        "1.00 G parameters, float32, cpu: prompts of 8 and canvas of 16 in blocks of 8; 3 run(s) of each after one, "
+        "wall time."
+        in text
+    )
     assert "copy 1.0 GB/s, matrix product 1.00 TFLOP/s" in text
     assert (
-        "| `threshold:tau=0.9` | `dual` | 2 | 10.00 | 12.00 | 11.00 | 9.00 | 6.00 | 1.00 | 1.00 | 1.00 | 0.50 | 0.50 | 40 | 10 | 8 | 2.0 | "
+        "| `threshold:tau=0.9` | `dual` | 2 | 10.00 | 12.00 | 11.00 | 9.00 | 6.00 | 1.00 | 1.00 | 1.00 | 0.50 | 0.50 "
+        "| 40 | 10 | 8 | 2.0 | "
         "400.0 | 2.0 | 2.00 | memory | 20 |" in text
     )
     assert "- `threshold:tau=0.9` with `dual`, batch 2: it is too large" in text
@@ -357,5 +389,7 @@ def test_rows_survive_the_disk(tmp_path, tiny):
 
 def test_a_recording_is_of_the_attention_of_the_shape():
     assert wanted(CASE).model == "nano"
-    assert wanted(replace(CASE, model="sdar-8b", block=4)) == Wanted("threshold:tau=0.9", "dual", "nano:attention=block", 4, 4)
+    assert wanted(replace(CASE, model="sdar-8b", block=4)) == Wanted(
+        "threshold:tau=0.9", "dual", "nano:attention=block", 4, 4
+    )
     assert Recording((1, 3), (True, False)).tokens_per_forward == 2

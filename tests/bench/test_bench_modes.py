@@ -9,11 +9,21 @@ from decoders import UsageError, get
 from decoders.cli import main
 from decoders_bench.common.statistics import difference
 from decoders_bench.modes.measure import BLOCKS, DECODERS, HYBRIDS, Decoded, LeftToRightNano, Trial, run, run_all
-from decoders_bench.modes.tables import best_threshold, mode_pairs, mode_reading, mode_tables, mode_verdicts, paired, verdict
+from decoders_bench.modes.tables import (
+    best_threshold,
+    mode_pairs,
+    mode_reading,
+    mode_tables,
+    mode_verdicts,
+    paired,
+    verdict,
+)
 from decoders_bench.tasks import TASKS
 
 
-def tried(decoder: str, right: list[bool], nfe: int, block: int | None = 8, verified: int = 0, accepted: int = 0) -> Decoded:
+def tried(
+    decoder: str, right: list[bool], nfe: int, block: int | None = 8, verified: int = 0, accepted: int = 0
+) -> Decoded:
     n = len(right)
     return Decoded(Trial("chain", "hard", decoder, block, n), right, [nfe] * n, [20] * n, verified, accepted)
 
@@ -52,7 +62,9 @@ def test_the_reasoners_forwards_count():
 
 
 def test_the_reasoner_stops_at_the_boundary():
-    (made,) = LeftToRightNano().write(["Q: Ada has 45 eggs. Ada buys 7. How many?"], seeds=[0], boundary=" #", budget=40)
+    (made,) = LeftToRightNano().write(
+        ["Q: Ada has 45 eggs. Ada buys 7. How many?"], seeds=[0], boundary=" #", budget=40
+    )
     assert "#" not in made.text
     assert made.continues
 
@@ -87,10 +99,16 @@ def test_the_best_threshold_may_lose_one_answer():
 def test_the_tables_say_whether_the_aims_are_reached():
     n = 300
     base = [tried("left_to_right", [True] * n, 40), tried("threshold:tau=0.9", [True] * n, 8)]
-    rows = [*base, tried("s2d2", [True] * n, 6, verified=600, accepted=3000), tried("hybrid:mode=frontier,w=4", [True] * n, 12)]
+    rows = [
+        *base, tried("s2d2", [True] * n, 6, verified=600, accepted=3000),
+        tried("hybrid:mode=frontier,w=4", [True] * n, 12),
+    ]
     text = mode_reading(rows)
     assert "`s2d2` takes 6.0, 0.75x as many: the aim of 1.3x fewer is reached" in text
-    assert "3.33x fewer forwards than autoregression, and its accuracy is shown to be within 1 point: the aim is reached" in text
+    assert (
+        "3.33x fewer forwards than autoregression, and its accuracy is shown to be within 1 point: the aim is reached"
+        in text
+    )
     slip = [False] + [True] * (n - 1)
     text = mode_reading([*base, tried("s2d2", slip, 2, verified=1), tried("hybrid:mode=frontier,w=4", slip, 12)])
     assert "no self-speculation is as right as it: the aim of 1.3x fewer is not reached" in text
@@ -100,7 +118,9 @@ def test_the_tables_say_whether_the_aims_are_reached():
 
 
 def test_the_command():
-    done = CliRunner().invoke(main, ["bench", "modes", "-n", "1", "-t", "chain/easy", "--block", "4", "-d", "threshold", "--workers", "1"])
+    done = CliRunner().invoke(
+        main, ["bench", "modes", "-n", "1", "-t", "chain/easy", "--block", "4", "-d", "threshold", "--workers", "1"]
+    )
     assert done.exit_code == 0, done.output
     assert "Blocks of 4:" in done.stdout
     assert "| `threshold` | **100** (21-100)" in done.stdout

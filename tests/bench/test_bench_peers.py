@@ -22,7 +22,7 @@ from decoders_bench.peers.measure import Compared, Setting, Side, compare_all
 from decoders_bench.peers.process import SCRIPTS, Process
 from decoders_bench.peers.tables import load_peers, peer_tables
 
-PROCESS = '''
+PROCESS = """
 import json, os, sys
 
 print(json.dumps({"versions": {"fake": "1.0"}, "offers": ["used", "unused"]}), flush=True)
@@ -39,11 +39,12 @@ for line in sys.stdin:
     if how == "fails":
         print(json.dumps({"error": "ValueError: not this one"}), flush=True)
         continue
-    made = [{"tokens": [9, 7, 0, 0 if how != "differs" else 1], "nfe": 2 if NAME == "ours" else 4} for _ in asked["prompts"]]
+    last, nfe = 0 if how != "differs" else 1, 2 if NAME == "ours" else 4
+    made = [{"tokens": [9, 7, 0, last], "nfe": nfe} for _ in asked["prompts"]]
     if job.get("record"):
         made = [{**row, "draws": {"samples": [[5]], "noise": [[6]]}} for row in made]
     print(json.dumps({"rows": made, "seconds": 0.5 if NAME == "ours" else 1.5}), flush=True)
-'''
+"""
 NANO = Setting("nowhere", 1, ((3, 4), (5, 6)), (0,))
 
 
@@ -72,7 +73,8 @@ def fake(how="", peer="fake", **more):
 def test_both_take_turns_and_the_ratio_is_that_of_tokens_a_second(fakes):
     (row,) = fakes(fake(), repeats=4)
     assert [line[0] for line in fakes.log()] == ["fake", "ours", *"ours fake fake ours ours fake fake ours".split()]
-    assert (row.ours, row.peer) == (Side(4, 4, 0.5), Side(8, 4, 1.5))  # two texts of two tokens, in front of the stop token 0
+    # two texts of two tokens, in front of the stop token 0
+    assert (row.ours, row.peer) == (Side(4, 4, 0.5), Side(8, 4, 1.5))
     assert row.ratios == (3.0,) * 4
     assert row.ratio == 3.0
     assert row.ratio_per_forward == 1.5
@@ -86,7 +88,9 @@ def test_tokens_that_differ_are_counted(fakes):
 
 
 def test_a_peer_that_cannot_costs_its_own_cases_only(fakes):
-    rows = fakes(fake(), fake("fails"), fake("dies"), fake(), fake(peer="broken"), fake(peer="broken"), fake(peer="other"))
+    rows = fakes(
+        fake(), fake("fails"), fake("dies"), fake(), fake(peer="broken"), fake(peer="broken"), fake(peer="other")
+    )
     assert [r.failed for r in rows] == [
         "", "ValueError: not this one", "Boom: no such thing", "", *["ImportError: no module named this"] * 2, "",
     ]
@@ -103,7 +107,10 @@ def test_a_peer_that_cannot_be_installed_is_listed_with_the_reason(fakes, monkey
 
     monkeypatch.setitem(environments.PEERS, "other", ("fake==1",))
     monkeypatch.setattr(environments, "install", no)
-    assert [r.failed for r in fakes(fake(peer="other"), fake())] == ["ERROR: No matching distribution found for fake", ""]
+    assert [r.failed for r in fakes(fake(peer="other"), fake())] == [
+        "ERROR: No matching distribution found for fake",
+        "",
+    ]
 
 
 def test_a_peer_gets_the_random_numbers_that_were_drawn_here(fakes):
@@ -125,7 +132,10 @@ def test_results_come_back_from_disk_and_the_table_says_what_differs(fakes, tmp_
     save(tmp_path / "peers.json", rows)
     assert load_peers(tmp_path / "peers.json") == rows
     table = peer_tables(rows)
-    assert "| way differs | `llada` | 0 of 2; 75 % of positions | 2.0 / 4.0 | 1.00 / 0.50 | 3.00 (3.00-3.00) | 1.50 |" in table
+    assert (
+        "| way differs | `llada` | 0 of 2; 75 % of positions | 2.0 / 4.0 | 1.00 / 0.50 | 3.00 (3.00-3.00) | 1.50 |"
+        in table
+    )
     assert "- way differs: they err." in table
     assert "- way fails cannot be run: `ValueError: not this one`" in table
     assert "- way  against `llada`: they differ, and we do not know why." in table  # the same tokens in fewer forwards
@@ -200,8 +210,8 @@ def test_peers_get_the_network_that_this_library_runs(script, attention):
     model = decoders.load("nano", attention=attention).model
     seen = []
     decoders.decode(
-        model, decoders.get("llada"), [setting.prompts[0]], length=16, windows=decoders.Blocks(8), cache=decoders.get_cache("none"),
-        stop=False, watch=lambda f, p, c: seen.append((f, p)), max_steps=9,
+        model, decoders.get("llada"), [setting.prompts[0]], length=16, windows=decoders.Blocks(8),
+        cache=decoders.get_cache("none"), stop=False, watch=lambda f, p, c: seen.append((f, p)), max_steps=9,
     )
     f, p = seen[-1]
     end = len(setting.prompts[0]) + 16
@@ -212,7 +222,9 @@ def test_peers_get_the_network_that_this_library_runs(script, attention):
     torch.testing.assert_close(logits[0, f.at[0][p.at[0][wanted]]], p.logits[0][wanted], atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize(("options", "nfe"), [({"bound": 2.0, "t_max": 0.1, "t_min": 0.05, "confidence": 9.0}, 4), ({"bound": 0.1}, 8)])
+@pytest.mark.parametrize(
+    ("options", "nfe"), [({"bound": 2.0, "t_max": 0.1, "t_min": 0.05, "confidence": 9.0}, 4), ({"bound": 0.1}, 8)]
+)
 def test_with_the_same_random_numbers_gemma_is_what_transformers_generates(script, random_gemma, options, nfe):
     theirs, own, setting = script("with_transformers"), script("with_decoders"), random_gemma
     given = {"block_steps": 4, "t_max": 0.8, "t_min": 0.4, "stability": 1, "confidence": 0.005, **options}
@@ -231,7 +243,8 @@ def test_with_the_same_random_numbers_gemma_is_what_transformers_generates(scrip
 
 def test_the_line_protocol_answers_what_goes_wrong_and_goes_on(tmp_path):
     (tmp_path / "serving.py").write_text((SCRIPTS / "serving.py").read_text())
-    (tmp_path / "torch.py").write_text("def set_num_threads(n):\n    assert n == 1\n")  # the real one takes seconds to import
+    # the real one takes seconds to import
+    (tmp_path / "torch.py").write_text("def set_num_threads(n):\n    assert n == 1\n")
     (tmp_path / "with_this.py").write_text(
         "from serving import serve\n"
         "def prepare(job):\n"

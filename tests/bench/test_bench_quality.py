@@ -1,4 +1,5 @@
-"""`decoders bench quality`: what a grid is, that every outcome is written once whatever happens, and what is computed from them."""
+"""`decoders bench quality`: what a grid is, that every outcome is written once whatever happens, and what is computed
+from them."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ from support.deadly_jobs import always_dies, dies_once
 
 ROOT = Path(__file__).parents[2]
 SMALL = Grid(
-    "nano", ("threshold", "left_to_right"), (), ("shuffle/easy", "sort/easy"), (None,), None, (0,), 3, "test", {"tau": ("0.5", "0.9")}
+    "nano", ("threshold", "left_to_right"), (), ("shuffle/easy", "sort/easy"), (None,), None, (0,), 3, "test",
+    {"tau": ("0.5", "0.9")}
 )
 INFO = {"command": "test", "environment": {}, "grid": {"items": 3, "decoders": [], "caches": [], "tasks": []}}
 
@@ -55,9 +57,10 @@ def run(tmp_path_factory):
 
 def row(**more):
     known = {
-        "cell": "c", "item": 0, "model": "nano", "decoder": "a", "curve": "a", "swept": None, "value": None, "cache": "exact", "task": "t",
-        "rung": "easy", "template": 0, "seed": 0, "block": None, "right": True, "answer": "1", "output": "1", "prompt": "p",
-        "expected": "1", "nfe": 2, "tokens": 4, "positions": 8, "seconds": 0.5,
+        "cell": "c", "item": 0, "model": "nano", "decoder": "a", "curve": "a", "swept": None, "value": None,
+        "cache": "exact", "task": "t", "rung": "easy", "template": 0, "seed": 0, "block": None, "right": True,
+        "answer": "1", "output": "1", "prompt": "p", "expected": "1", "nfe": 2, "tokens": 4, "positions": 8,
+        "seconds": 0.5,
     }
     return Row(**{**known, **more})
 
@@ -69,9 +72,15 @@ def test_a_run_has_every_item_of_every_cell_once_and_says_what_it_was(run):
     assert len(run.rows) == 3 * 2 * 2 * 3  # points, places, wordings, items
     assert len({r.key for r in run.rows}) == len(run.rows) == len(lines(run.path / "rows.jsonl"))
     grid = run.info["grid"]
-    assert (grid["decoders"], grid["caches"], grid["tasks"]) == (["threshold", "left_to_right"], ["exact"], ["shuffle/easy", "sort/easy"])
+    assert (grid["decoders"], grid["caches"], grid["tasks"]) == (
+        ["threshold", "left_to_right"],
+        ["exact"],
+        ["shuffle/easy", "sort/easy"],
+    )
     assert (grid["templates"], grid["seeds"], grid["items"], grid["split"]) == ([0, 1], [0], 3, "test")
-    assert {"hardware", "python", "torch", "transformers", "decoders", "commit", "started", "threads"} <= set(run.info["environment"])
+    assert {"hardware", "python", "torch", "transformers", "decoders", "commit", "started", "threads"} <= set(
+        run.info["environment"]
+    )
     found = [(r.decoder, r.curve, r.swept, r.value) for r in run.rows]
     assert list(dict.fromkeys(found)) == [
         ("threshold:tau=0.5", "threshold", "tau", 0.5), ("threshold:tau=0.9", "threshold", "tau", 0.9),
@@ -115,7 +124,10 @@ def test_a_budget_larger_than_the_canvas_is_the_canvas(tmp_path):
 
 
 def test_one_option_is_swept_the_first_that_is_not_set():
-    grid = replace(SMALL, decoders=("dream", "dream:steps=4", "threshold:tau=0.8", "s2d2"), sweeps={"steps": ("2",), "tau": ("0.5", "0.6")})
+    grid = replace(
+        SMALL, decoders=("dream", "dream:steps=4", "threshold:tau=0.8", "s2d2"),
+        sweeps={"steps": ("2",), "tau": ("0.5", "0.6")},
+    )
     assert [p[:3] for p in grid.points()] == [
         ("dream:steps=2", "dream", "steps"), ("dream:steps=4,tau=0.5", "dream:steps=4", "tau"),
         ("dream:steps=4,tau=0.6", "dream:steps=4", "tau"), ("threshold:tau=0.8", "threshold:tau=0.8", None),
@@ -125,7 +137,10 @@ def test_one_option_is_swept_the_first_that_is_not_set():
 
 def test_a_preset_brings_its_cache_and_caches_multiply():
     assert {p[4] for p in replace(SMALL, decoders=("fast-dllm",)).points()} == {"dual"}
-    assert [p[4] for p in replace(SMALL, decoders=("left_to_right",), caches=("none", "exact")).points()] == ["none", "exact"]
+    assert [p[4] for p in replace(SMALL, decoders=("left_to_right",), caches=("none", "exact")).points()] == [
+        "none",
+        "exact",
+    ]
 
 
 def test_a_cell_is_known_by_the_same_name_in_every_run():
@@ -173,7 +188,8 @@ def test_a_trace_tells_editing_and_reopening_from_committing(tmp_path):
 
 
 def test_what_a_killed_process_left_is_cut_off_and_the_run_goes_on_to_the_same_rows(tmp_path, run):
-    """Rows cut anywhere; traces, which are written before their rows, anywhere behind those of the rows that are left."""
+    """Rows cut anywhere; traces, which are written before their rows, anywhere behind those of the rows that are
+    left."""
     rng, rows, traces = Random(0), (run.path / "rows.jsonl").read_bytes(), (run.path / "traces.jsonl").read_bytes()
     for n in range(4):
         path = tmp_path / str(n)
@@ -199,11 +215,24 @@ def test_a_finished_run_decodes_nothing(run, monkeypatch):
     assert (run.path / "rows.jsonl").read_bytes() == before
 
 
-KILLED = ("-d", "threshold", "-d", "llada", "-t", "shuffle,list/easy", "-n", 6, "--steps", "4,8", "--workers", 1, "--batch", 2)
+KILLED = (
+    "-d", "threshold", "-d", "llada", "-t", "shuffle,list/easy", "-n", 6, "--steps", "4,8", "--workers", 1, "--batch",
+    2,
+)
 
 
 def command(path, *more):
-    return [sys.executable, "-m", "decoders.cli", "bench", "quality", *map(str, KILLED), "-o", str(path), *map(str, more)]
+    return [
+        sys.executable,
+        "-m",
+        "decoders.cli",
+        "bench",
+        "quality",
+        *map(str, KILLED),
+        "-o",
+        str(path),
+        *map(str, more),
+    ]
 
 
 @pytest.mark.slow
@@ -213,7 +242,9 @@ def test_ten_kills_at_random_moments_and_a_resume_give_the_rows_of_an_uninterrup
     subprocess.run(command(whole), check=True, capture_output=True, timeout=600)
     expected, kills, partial = load(whole), 0, set()
     while kills < 10:
-        process = subprocess.Popen(command(cut, "--workers", 1 + kills % 2), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command(cut, "--workers", 1 + kills % 2), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         rows = cut / "rows.jsonl"
         before = rows.stat().st_size if rows.exists() else 0
         wait_for = rng.randrange(3)  # while it starts; after a first line; some lines later
@@ -327,7 +358,8 @@ def test_workers_that_die_again_and_again_end_the_run_with_one_line():
 @pytest.mark.slow
 def test_a_worker_does_not_outlive_a_parent_that_is_killed(tmp_path):
     code = (
-        "import sys; from pathlib import Path; sys.path.insert(0, 'tests'); from decoders_bench.common.workers import spread\n"
+        "import sys; from pathlib import Path; sys.path.insert(0, 'tests'); from decoders_bench.common.workers import "
+        "spread\n"
         "from support.deadly_jobs import sleeps\n"
         f"if __name__ == '__main__': spread(sleeps, [Path({str(tmp_path / 'pid')!r})], 1, print)"
     )
@@ -359,7 +391,9 @@ def test_two_ray_workers_one_that_is_killed_and_one_process_give_the_same_rows(t
     pytest.importorskip("ray")
     one, two = tmp_path / "one", tmp_path / "two"
     subprocess.run(command(one), check=True, capture_output=True, timeout=600)
-    process = subprocess.Popen(command(two, "--workers", 2, "--ray"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command(two, "--workers", 2, "--ray"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     killed = []
     while process.poll() is None and not killed:
         time.sleep(0.05)
@@ -411,9 +445,11 @@ def test_a_summary_counts_what_the_rows_say():
 def test_wordings_of_one_problem_are_not_counted_as_independent():
     once = [((i,), i < 8) for i in range(10)]
     assert clustered(once) == wilson(8, 10)
-    assert clustered(once * 3)[0] == pytest.approx(wilson(8, 10)[0], abs=0.03)  # three wordings with the same outcome are about one
+    # three wordings with the same outcome are about one
+    assert clustered(once * 3)[0] == pytest.approx(wilson(8, 10)[0], abs=0.03)
     assert clustered([((0,), True)] * 9) == wilson(1, 1)
-    even = [((i,), t == i % 2) for i in range(50) for t in range(2)]  # wordings that disagree always: no wider than independent ones
+    # wordings that disagree always: no wider than independent ones
+    even = [((i,), t == i % 2) for i in range(50) for t in range(2)]
     assert clustered(even) == wilson(50, 100)
     rng = Random(0)
     free = [((i,), rng.random() < 0.7) for i in range(500) for _ in range(2)]
@@ -421,7 +457,8 @@ def test_wordings_of_one_problem_are_not_counted_as_independent():
 
 
 def test_clustered_intervals_cover_what_they_promise():
-    """Five problems in four wordings that always agree: the truth is in about 95 % of the intervals, and in far fewer of Wilson's."""
+    """Five problems in four wordings that always agree: the truth is in about 95 % of the intervals, and in far fewer
+    of Wilson's."""
     rng, kept_, naive = Random(1), 0, 0
     for _ in range(400):
         outcomes = [((i,), right) for i in range(40) for right in [rng.random() < 0.7] * 4]
@@ -449,17 +486,23 @@ def curve_rows():
     out = []
     for value, right, nfe in ((0.5, 6, 2), (0.9, 9, 4)):
         out += [
-            row(decoder=f"threshold:tau={value}", curve="threshold", swept="tau", value=value, item=i, right=i < right, nfe=nfe, tokens=8)
+            row(
+                decoder=f"threshold:tau={value}", curve="threshold", swept="tau", value=value, item=i, right=i < right,
+                nfe=nfe, tokens=8,
+            )
             for i in range(10)
         ]
-    return out + [row(decoder="left_to_right", curve="left_to_right", item=i, right=i < 7, nfe=8, tokens=8) for i in range(10)]
+    return out + [
+        row(decoder="left_to_right", curve="left_to_right", item=i, right=i < 7, nfe=8, tokens=8) for i in range(10)
+    ]
 
 
 def test_points_of_a_sweep_are_joined_to_a_curve_and_the_front_is_what_nothing_beats():
     own = points(curve_rows())
     assert [p.decoder for p in own] == ["threshold:tau=0.5", "threshold:tau=0.9", "left_to_right"]
     threshold, alone = curves(own)
-    assert [p.decoder for p in threshold.points] == ["threshold:tau=0.9", "threshold:tau=0.5"]  # from the fewest tokens per forward
+    # from the fewest tokens per forward
+    assert [p.decoder for p in threshold.points] == ["threshold:tau=0.9", "threshold:tau=0.5"]
     assert (threshold.kept, threshold.aup) == (1, 2.0 * 90)
     assert alone.aup == 70.0
     assert [p.decoder for p in pareto(own, lambda p: p.summary.nfe)] == ["threshold:tau=0.5", "threshold:tau=0.9"]
@@ -468,7 +511,8 @@ def test_points_of_a_sweep_are_joined_to_a_curve_and_the_front_is_what_nothing_b
 def test_the_spread_is_between_wordings_in_which_everything_was_asked():
     rows = [row(template=t, item=i, right=i < 9 - 3 * t) for t in range(2) for i in range(10)]
     assert points(rows)[0].spread == pytest.approx(0.3)
-    extra = [row(task="other", template=t, item=i, right=t < 2) for t in range(3) for i in range(10)]  # only this has a third wording
+    # only this has a third wording
+    extra = [row(task="other", template=t, item=i, right=t < 2) for t in range(3) for i in range(10)]
     assert points(rows + extra)[0].spread == pytest.approx(0.15)
 
 
@@ -514,7 +558,8 @@ def test_each_point_is_held_against_the_best_of_the_baseline_with_no_more_forwar
 
 
 def test_the_command_prints_tables_and_one_document(tmp_path):
-    args = ("-d", "threshold", "-d", "left_to_right", "-t", "sort/easy,shuffle/easy", "-n", 2, "--workers", 1, "--thresholds", "0.5,0.9",
+    args = ("-d", "threshold", "-d", "left_to_right", "-t", "sort/easy,shuffle/easy",
+    "-n", 2, "--workers", 1, "--thresholds", "0.5,0.9",
             "-o", tmp_path / "run", "--json")  # fmt: skip
     done = quality(*args)
     assert done.exit_code == 0, done.output
@@ -535,9 +580,13 @@ ZIGZAG = "decoders_zigzag:ZigZag"
 
 def test_a_users_own_decoder_is_measured_by_naming_it(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "plugins" / "example")
-    done = quality("-d", ZIGZAG, "-t", "shuffle/easy", "-n", 2, "--workers", 1, "--steps", "2,4", "-o", tmp_path / "run")
+    done = quality(
+        "-d", ZIGZAG, "-t", "shuffle/easy", "-n", 2, "--workers", 1, "--steps", "2,4", "-o", tmp_path / "run"
+    )
     assert done.exit_code == 0, done.output
-    assert [(p.curve, p.swept, p.value) for p in points(load(tmp_path / "run").rows)] == [(ZIGZAG, "block_steps", x) for x in (2, 4)]
+    assert [(p.curve, p.swept, p.value) for p in points(load(tmp_path / "run").rows)] == [
+        (ZIGZAG, "block_steps", x) for x in (2, 4)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
-"""`decoders bench report`: what it merges, what it says and when, and the files that it writes. The page itself is looked at in
-test_report_browser.py."""
+"""`decoders bench report`: what it merges, what it says and when, and the files that it writes. The page itself is
+looked at in test_report_browser.py."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def run(tmp_path_factory):
 
 def test_all_files_are_written_and_the_last_line_is_one_document(run, tmp_path):
     page_file, table = tmp_path / "deep" / "report.html", tmp_path / "report.md"
-    done = invoke(run, "-o", page_file, "--markdown", table, "--png", tmp_path / "plots", "--svg", tmp_path / "plots", "--json")
+    done = invoke(
+        run, "-o", page_file, "--markdown", table, "--png", tmp_path / "plots", "--svg", tmp_path / "plots", "--json"
+    )
     assert done.exit_code == 0, done.output
     made = json.loads(done.stdout.splitlines()[-1])
     assert made["command"] == "report"
@@ -65,7 +67,9 @@ def test_the_same_run_gives_the_same_files(run, tmp_path):
 
 def test_the_page_asks_for_nothing_and_no_text_ends_its_data(run):
     text = page(document(gather([run])), NASTY)
-    assert not re.search(r"""(?:src|href)\s*=\s*["'](?!#)|@import|url\(""", text.split('<script type="application/json"')[0])
+    assert not re.search(
+        r"""(?:src|href)\s*=\s*["'](?!#)|@import|url\(""", text.split('<script type="application/json"')[0]
+    )
     assert text.count("</script>") == 2
     data = text.split('<script type="application/json" id="data">')[1].split("</script>")[0]
     assert not set("<>&\u2028") & set(data)
@@ -94,7 +98,10 @@ def test_the_document_holds_every_outcome_and_the_replays(run):
 
 
 def test_runs_are_merged_and_what_their_environments_differ_in_is_named(run, tmp_path):
-    other = write_run(tmp_path / "second", rows(items=20, cache="dual"), hardware="another processor", started="2026-12-01T00:00:00+00:00")
+    other = write_run(
+        tmp_path / "second", rows(items=20, cache="dual"), hardware="another processor",
+        started="2026-12-01T00:00:00+00:00",
+    )
     made = gather([run, other])
     assert len(made.rows) == 2 * len(gather([run]).rows)
     assert made.clashes == ["The runs differ in hardware: a processor of tests (first); another processor (second)."]
@@ -118,10 +125,17 @@ def test_an_item_that_two_runs_have_counts_once(run, tmp_path):
 def test_runs_that_disagree_are_refused_in_one_line(run, tmp_path):
     own = [r for r in gather([run]).rows if r.decoder == "threshold:tau=0.5"]
     wrong = write_run(tmp_path / "wrong", [replace(own[0], right=not own[0].right)])
-    with pytest.raises(UsageError, match=r"disagree about item 0 of chain/easy under threshold:tau=0.5 \(right .*report them separately"):
+    with pytest.raises(
+        UsageError,
+        match=r"disagree about item 0 of chain/easy under threshold:tau=0.5 \(right .*report them separately",
+    ):
         gather([run, wrong])
-    asked = write_run(tmp_path / "asked", [replace(own[0], cell="x", decoder="other", curve="other", prompt="something else")])
-    with pytest.raises(UsageError, match=r"is one question for .* and another for .*: the runs were made with different versions"):
+    asked = write_run(
+        tmp_path / "asked", [replace(own[0], cell="x", decoder="other", curve="other", prompt="something else")]
+    )
+    with pytest.raises(
+        UsageError, match=r"is one question for .* and another for .*: the runs were made with different versions"
+    ):
         gather([run, asked])
 
 
@@ -158,7 +172,8 @@ def test_a_torn_run_shows_what_it_has(run, tmp_path):
     assert done.exit_code == 0, done.output
     made = json.loads(done.stdout.splitlines()[-1])
     status = {made["settings"][p["setting"]]["label"]: p["status"] for p in made["views"][0]["points"]}
-    assert [name for name, x in status.items() if x == "other items"] == ["llada:steps=8"]  # the one at which it stopped
+    # the one at which it stopped
+    assert [name for name, x in status.items() if x == "other items"] == ["llada:steps=8"]
     assert "Asked other items than the rest and not compared: `llada:steps=8`." in (tmp_path / "r.md").read_text()
 
 
@@ -171,7 +186,13 @@ def test_only_decoders_with_the_same_items_are_compared():
     assert set(v.pairs) == {(0, 1), (1, 0)}
     assert v.front == [0]
     assert v.questions == n
-    more = view("x", [*outcomes("good", [True] * n, 5), *outcomes("poor", [False] * n, 6), *outcomes("more", [False] * n + [True] * 9, 5)])
+    more = view(
+        "x",
+        [
+            *outcomes("good", [True] * n, 5), *outcomes("poor", [False] * n, 6),
+            *outcomes("more", [False] * n + [True] * 9, 5),
+        ],
+    )
     assert more.whole == (True, True, True)
     assert more.points[2].summary.n == n  # on the shared items only
 
@@ -197,11 +218,19 @@ def test_behind_is_said_beyond_chance_only():
 def test_cheaper_is_called_as_good_only_if_its_loss_is_shown_to_be_small():
     names = {0: "best", 1: "cheap", 2: "cheapest"}
     best, equal = [True] * 400, [True] * 398 + [False] * 2
-    v = view("x", [*outcomes("best", best, 20), *outcomes("cheap", equal, 10), *outcomes("cheapest", [True] * 200 + [False] * 200, 5)])
+    v = view(
+        "x",
+        [
+            *outcomes("best", best, 20), *outcomes("cheap", equal, 10),
+            *outcomes("cheapest", [True] * 200 + [False] * 200, 5),
+        ],
+    )
     i, c = v.thrifty
     assert i == 1
     assert -0.05 < c.low < 0
-    assert re.match("`cheap` takes 50.% fewer forwards than the most accurate decoder and loses less than", headline(v, names))
+    assert re.match(
+        "`cheap` takes 50.% fewer forwards than the most accurate decoder and loses less than", headline(v, names)
+    )
     few = view("x", [*outcomes("best", best[:10], 20), *outcomes("cheap", [*best[:9], False], 10)])
     assert few.thrifty is None  # one of ten is no difference shown, and no small loss shown either
     assert headline(few, names) == "`best` is right most often, and nothing markedly cheaper is shown to be as good."
@@ -218,7 +247,10 @@ def test_a_ranking_that_depends_on_the_wording_is_said_to():
     b = [*outcomes("b", wrong, 5, 0), *outcomes("b", right, 5, 1)]
     v = view("x", [*a, *b])
     assert flipped(v) == [(0, 1, 0, 1)]
-    assert any("The ranking depends on the wording: `a` beats `b` in template 0" in text for text in findings(v, {0: "a", 1: "b"}))
+    assert any(
+        "The ranking depends on the wording: `a` beats `b` in template 0" in text
+        for text in findings(v, {0: "a", 1: "b"})
+    )
     level = view("x", [*a, *outcomes("c", right, 5, 0), *outcomes("c", right, 5, 1)])
     assert flipped(level) == []
 

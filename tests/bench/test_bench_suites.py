@@ -17,8 +17,11 @@ SMALL = ("-q", "-p", "no:cacheprovider", "--benchmark-max-time", "0.01", "--benc
 
 
 def shell(*command):
-    env = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")}  # under which pytest-benchmark measures nothing
-    return subprocess.run([str(c) for c in command], cwd=ROOT, capture_output=True, text=True, env=env | {"OMP_NUM_THREADS": "1"})
+    # under which pytest-benchmark measures nothing
+    env = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")}
+    return subprocess.run(
+        [str(c) for c in command], cwd=ROOT, capture_output=True, text=True, env=env | {"OMP_NUM_THREADS": "1"}
+    )
 
 
 def test_a_prepared_step_commits_and_can_be_repeated():
@@ -33,7 +36,10 @@ def test_a_prepared_step_commits_and_can_be_repeated():
 
 @pytest.mark.slow
 def test_suites_run_by_hand_and_show_regressions(tmp_path):
-    run = (sys.executable, "-m", "pytest", "bench/suites", *SMALL, "-k", "bench_step and threshold", "--benchmark-storage", tmp_path)
+    run = (
+        sys.executable, "-m", "pytest", "bench/suites", *SMALL, "-k", "bench_step and threshold", "--benchmark-storage",
+        tmp_path,
+    )
     first = shell(*run, "--benchmark-autosave")
     assert first.returncode == 0, first.stdout + first.stderr
     assert "bench_step[threshold]" in first.stdout

@@ -1,6 +1,7 @@
 """Replay of recorded runs of official implementations, and that the replay can fail.
 
-A few cases and one checkpoint are in tests/data/golden; the whole set is `../shared/golden`, or where DECODERS_GOLDEN points.
+A few cases and one checkpoint are in tests/data/golden; the whole set is `../shared/golden`, or where DECODERS_GOLDEN
+points.
 """
 
 from __future__ import annotations
@@ -119,7 +120,11 @@ def test_other_references_are_skipped_and_nothing_fails(shared: dict[str, Any]) 
 
 def test_notes_say_what_was_not_compared_as_it_stands(shared: dict[str, Any]) -> None:
     notes = {note["case"]: note["reason"] for note in shared["references"]["dream"]["notes"]}
-    tied = {case for case, reason in notes.items() if reason.startswith("other choice among exactly equal scores at forwards")}
+    tied = {
+        case
+        for case, reason in notes.items()
+        if reason.startswith("other choice among exactly equal scores at forwards")
+    }
     assert tied == {p.stem for p in (SHARED / "cases/dream").glob("*top_p0.8.json")}
     padded = [reason for case, reason in notes.items() if "leftpad" in case]
     assert set(padded) <= {"row 0 is not compared: the reference computed NaN there"}
@@ -130,8 +135,8 @@ def test_notes_say_what_was_not_compared_as_it_stands(shared: dict[str, Any]) ->
 
 @pytest.mark.parametrize("folder_", [HERE, SHARED], ids=["here", "shared"])
 def test_factor_commits_what_its_bound_allows(folder_: Path) -> None:
-    """The reference commits all candidates when only the last fails c >= 1 - f / (n + 1). From its own canvases ours commits the
-    right number there, and the same tokens at every other forward."""
+    """The reference commits all candidates when only the last fails c >= 1 - f / (n + 1). From its own canvases ours
+    commits the right number there, and the same tokens at every other forward."""
     if not folder_.is_dir():
         pytest.skip(f"there is no {folder_}; set DECODERS_GOLDEN to the golden data")
     models, found = Models(folder_ / "models"), 0
@@ -153,7 +158,10 @@ def test_factor_commits_what_its_bound_allows(folder_: Path) -> None:
 
 def run(job: Job) -> tuple[list[list[int]], Trace]:
     trace = Trace()
-    rows = decode(job.model, job.setup.decoder, job.prompts, length=job.length, windows=job.windows, infill=job.infill, watch=trace)
+    rows = decode(
+        job.model, job.setup.decoder, job.prompts, length=job.length, windows=job.windows, infill=job.infill,
+        watch=trace,
+    )
     return [list(r.canvas) for r in rows], trace
 
 
@@ -170,8 +178,8 @@ def fills_and_keeps(job: Job, mask_id: int) -> None:
 
 
 def test_dream_rows_have_quotas_of_their_own() -> None:
-    """The reference averages the number of masks over the batch: rows with holes keep masks, or get committed tokens back as
-    masks."""
+    """The reference averages the number of masks over the batch: rows with holes keep masks, or get committed tokens
+    back as masks."""
     if not SHARED.is_dir():
         pytest.skip(f"there is no {SHARED}; set DECODERS_GOLDEN to the golden data")
     models, found = Models(SHARED / "models"), 0
@@ -212,7 +220,10 @@ def test_a_flagged_case_neither_passes_nor_fails(folder: Path) -> None:
 
 def tied_case(monkeypatch: pytest.MonkeyPatch, models: Models) -> dict[str, Any]:
     """A run of Dream with a nucleus, so that some confidences are exactly 1, its ties broken to the right."""
-    params = {"alg": "maskgit_plus", "steps": 6, "eps": 1e-3, "top_p": 0.9, "max_new_tokens": 16, "mask_token_id": 63, "top_k": None}
+    params = {
+        "alg": "maskgit_plus", "steps": 6, "eps": 1e-3, "top_p": 0.9, "max_new_tokens": 16, "mask_token_id": 63,
+        "top_k": None,
+    }
     prompt = [[57, 49, 24, 55, 19, 4]]
     setup = dream_setup(Case(Path("x.json"), {"params": params}))
     trace = Trace()
@@ -264,7 +275,9 @@ class Leftmost(Dream):
 
 
 @pytest.mark.parametrize("wrong", [Worst, OneMore, SecondBest, Leftmost])
-def test_a_wrong_rule_is_no_tie(monkeypatch: pytest.MonkeyPatch, models: Models, folder: Path, wrong: type[Dream]) -> None:
+def test_a_wrong_rule_is_no_tie(
+    monkeypatch: pytest.MonkeyPatch, models: Models, folder: Path, wrong: type[Dream]
+) -> None:
     case = read(write(folder, "dream", "tied", tied_case(monkeypatch, models)))
     setup = dream_setup(case)
     options = {name: getattr(setup.decoder, name) for name in ("by", "steps", "eps", "top_p", "top_k")}
@@ -316,9 +329,13 @@ def test_wrong_steps_fail(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("cache", [Dual, Prefix])
-def test_a_cache_that_computes_more_than_the_reference_fails(monkeypatch: pytest.MonkeyPatch, cache: type[Cache]) -> None:
+def test_a_cache_that_computes_more_than_the_reference_fails(
+    monkeypatch: pytest.MonkeyPatch, cache: type[Cache]
+) -> None:
     monkeypatch.setattr(cache, "stale", lambda self, after, before, p: torch.ones_like(after.open))
-    failures = {f["case"]: f["reason"] for f in summary(replay(HERE, "fast_dllm"))["references"]["fast_dllm"]["failures"]}
+    failures = {
+        f["case"]: f["reason"] for f in summary(replay(HERE, "fast_dllm"))["references"]["fast_dllm"]["failures"]
+    }
     assert failures
     assert all("_dual_" in case if cache is Dual else "_prefix_" in case for case in failures)
 
@@ -512,8 +529,9 @@ def test_a_malformed_case_fails_alone(folder: Path) -> None:
     broken = {
         "no_json": "{", "a_list": [], "empty": {}, "no_prompt": {k: v for k, v in good.items() if k != "prompt"},
         "no_model": good | {"model": "none-such"}, "steps": good | {"params": good["params"] | {"steps": "four"}},
-        "uneven": good | {"params": good["params"] | {"block_length": 8}}, "rows": good | {"prompt": good["prompt"] * 2},
-        "vocabulary": good | {"prompt": [[999]]}, "params": good | {"params": []}, "expected": good | {"expected": 7},
+        "uneven": good | {"params": good["params"] | {"block_length": 8}},
+        "rows": good | {"prompt": good["prompt"] * 2}, "vocabulary": good | {"prompt": [[999]]},
+        "params": good | {"params": []}, "expected": good | {"expected": 7},
     }
     for name, data in broken.items():
         write(folder, "llada", name, data)
@@ -549,7 +567,10 @@ def test_the_last_line_is_json() -> None:
     assert len(out) > 1
     assert [out[-1]] == only_line
     counts = {"passed": 1, "failed": 0, "skipped": 0, "reference_bug": 0}
-    assert json.loads(out[-1]) == {**counts, "references": {"mdlm": {**counts, "failures": [], "skips": [], "notes": []}}}
+    assert json.loads(out[-1]) == {
+        **counts,
+        "references": {"mdlm": {**counts, "failures": [], "skips": [], "notes": []}},
+    }
 
 
 def test_a_failure_is_told_and_exits_with_1(folder: Path) -> None:
@@ -593,4 +614,6 @@ def test_the_entry_point(tmp_path: Path) -> None:
     command = [str(Path(sys.executable).parent / "decoders"), "bench", "golden", str(tmp_path / "none")]
     bad = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (bad.returncode, bad.stdout) == (2, "")
-    assert bad.stderr.splitlines() == [f"Error: {tmp_path / 'none'} is no directory; give one that holds models/ and cases/"]
+    assert bad.stderr.splitlines() == [
+        f"Error: {tmp_path / 'none'} is no directory; give one that holds models/ and cases/"
+    ]

@@ -1,4 +1,5 @@
-"""The page of `decoders bench report` in a headless Chromium: it loads without a complaint, sorts, scrubs, plays, and fits a phone."""
+"""The page of `decoders bench report` in a headless Chromium: it loads without a complaint, sorts, scrubs, plays, and
+fits a phone."""
 
 from __future__ import annotations
 
@@ -15,7 +16,9 @@ from support.quality_runs import NASTY, rows, write_run
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver: apt-get install chromium chromium-driver"),
+    pytest.mark.skipif(
+        not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver: apt-get install chromium chromium-driver"
+    ),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # selenium's sockets
 ]
 
@@ -27,11 +30,20 @@ def shown(tmp_path_factory):
     where = tmp_path_factory.mktemp("page")
     own = rows(items=12, seeds=2)
     parts = [[r for r in own if (r.decoder == "left_to_right") == alone] for alone in (False, True)]
-    runs = [write_run(where / name, part, traces=2, hardware=name) for name, part in zip(("first", "second"), parts, strict=True)]
+    runs = [
+        write_run(where / name, part, traces=2, hardware=name)
+        for name, part in zip(("first", "second"), parts, strict=True)
+    ]
     made = document(gather(runs))
     (where / "report.html").write_text(page(made, "a run"), encoding="utf-8")
     options = webdriver.ChromeOptions()
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--force-prefers-reduced-motion"):
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--force-prefers-reduced-motion",
+    ):
         options.add_argument(argument)
     options.binary_location = CHROMIUM
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
@@ -50,7 +62,11 @@ def opened(shown, width: int):
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     driver.get(address)
-    wait(lambda: driver.execute_script("return document.documentElement.dataset.ready === 'true' && !!document.querySelector('.mark')"))
+    wait(
+        lambda: driver.execute_script(
+            "return document.documentElement.dataset.ready === 'true' && !!document.querySelector('.mark')"
+        )
+    )
     return driver, made
 
 
@@ -63,14 +79,18 @@ def wait(until, seconds: float = 5.0):
 
 
 def texts(driver, selector: str) -> list[str]:
-    return driver.execute_script("return [...document.querySelectorAll(arguments[0])].map((e) => e.textContent)", selector)
+    return driver.execute_script(
+        "return [...document.querySelectorAll(arguments[0])].map((e) => e.textContent)", selector
+    )
 
 
 def find(driver, selector: str):
     """The element, in the middle of the window and clear of the bar, once the scrolling is over."""
     element = driver.find_element("css selector", selector)
     driver.execute_async_script(
-        "arguments[0].scrollIntoView({block: 'center'}); requestAnimationFrame(() => requestAnimationFrame(arguments[1]))", element
+        "arguments[0].scrollIntoView({block: 'center'}); requestAnimationFrame(() => "
+        "requestAnimationFrame(arguments[1]))",
+        element,
     )
     return element
 
@@ -85,7 +105,8 @@ def press(driver, selector: str, key: str) -> None:
 
 def choose(driver, selector: str, value: object) -> None:
     driver.execute_script(
-        "const e = document.querySelector(arguments[0]); e.value = arguments[1]; e.dispatchEvent(new Event(arguments[2], {bubbles: true}))",
+        "const e = document.querySelector(arguments[0]); e.value = arguments[1]; e.dispatchEvent(new "
+        "Event(arguments[2], {bubbles: true}))",
         selector, str(value), "input" if "range" in selector or "find" in selector else "change",
     )  # fmt: skip
 
@@ -107,14 +128,20 @@ def test_it_loads_without_a_complaint_and_shows_what_the_document_says(shown):
     assert len(texts(driver, "#every tbody tr")) == len(view["points"])
     assert "0123456789abcdef" in texts(driver, "#runs")[0]
     assert texts(driver, "#runs .command code") == [run["command"] for run in made["runs"]]
-    assert texts(driver, "#clashes li") == made["clashes"] == ["The runs differ in hardware: first (first); second (second)."]
+    assert (
+        texts(driver, "#clashes li")
+        == made["clashes"]
+        == ["The runs differ in hardware: first (first); second (second)."]
+    )
 
 
 def test_what_a_prompt_says_is_text(desk):
     driver, _ = desk
     (prompt, *_) = texts(driver, "#detail dd.text")
     assert NASTY in prompt
-    made = driver.execute_script("return [typeof boom, document.querySelectorAll('#detail img, #detail script').length]")
+    made = driver.execute_script(
+        "return [typeof boom, document.querySelectorAll('#detail img, #detail script').length]"
+    )
     assert made == ["undefined", 0]
 
 
@@ -139,7 +166,9 @@ def test_the_table_sorts_by_any_column_both_ways_and_filters(desk):
     assert column(4) == sorted(column(4))
     press(driver, "#every th:nth-child(1) button", "\n")
     names = texts(driver, "#every tbody th")
-    assert names == sorted(names, key=lambda s: (s.split(":")[0], [float(x) for x in s.split("=")[-1:] if x[0].isdigit()]))
+    assert names == sorted(
+        names, key=lambda s: (s.split(":")[0], [float(x) for x in s.split("=")[-1:] if x[0].isdigit()])
+    )
     choose(driver, "#find", "threshold")
     assert texts(driver, "#found") == [f"3 of {len(points)}"]
     assert len(texts(driver, "#every tbody tr")) == 3
@@ -151,7 +180,11 @@ def test_the_comparison_is_with_the_decoder_that_is_chosen(desk):
     choose(driver, "#baseline", baseline)
     lines = "[...document.querySelectorAll('#against tbody tr')]"
     rows_ = driver.execute_script(f"return {lines}.map((r) => [...r.children].map((c) => c.textContent))")
-    found = {made["settings"][b]["label"]: (won, lost, p) for a, b, won, lost, _, _, _, p in made["views"][0]["pairs"] if a == baseline}
+    found = {
+        made["settings"][b]["label"]: (won, lost, p)
+        for a, b, won, lost, _, _, _, p in made["views"][0]["pairs"]
+        if a == baseline
+    }
     assert len(rows_) == len(found) == len(made["settings"]) - 1
     for name, _, _, pair, _, _, verdict in rows_:
         won, lost, p = found[name]
@@ -166,7 +199,9 @@ def test_a_task_alone_changes_everything(desk):
     view = made["views"][2]
     assert texts(driver, "#headline") == [view["headline"].replace("`", "")]
     shares = {made["settings"][p["setting"]]["label"]: f"{100 * p['accuracy']:.1f}" for p in view["points"]}
-    for name, share in zip(texts(driver, "#every tbody th"), texts(driver, "#every tbody td:nth-child(2) .main"), strict=True):
+    for name, share in zip(
+        texts(driver, "#every tbody th"), texts(driver, "#every tbody td:nth-child(2) .main"), strict=True
+    ):
         assert share == shares[name]
     assert texts(driver, "#detail .byline")[0].startswith("sudoku/hard")
 
@@ -197,7 +232,9 @@ def test_the_replay_scrubs_steps_and_plays(desk):
     frames = made["traces"][0]["frames"]
 
     def state() -> tuple[str, Counter[str]]:
-        classes = driver.execute_script("return [...document.querySelectorAll('.canvas .piece')].flatMap((e) => [...e.classList])")
+        classes = driver.execute_script(
+            "return [...document.querySelectorAll('.canvas .piece')].flatMap((e) => [...e.classList])"
+        )
         return texts(driver, ".count")[0], Counter(classes)
 
     slider = ".replay input[type=range]"
@@ -211,7 +248,9 @@ def test_the_replay_scrubs_steps_and_plays(desk):
     assert state()[1] == {"piece": 12, "open": 6, "commit": 4, "edit": 1, "was-edited": 1, "reopen": 1, "now": 2}
     press(driver, slider, "\ue010")  # end
     assert state()[0] == f"forward {len(frames)} of {len(frames)}"
-    assert driver.execute_script("return document.querySelector('.replay button[aria-label=\"One forward on\"]').disabled")
+    assert driver.execute_script(
+        "return document.querySelector('.replay button[aria-label=\"One forward on\"]').disabled"
+    )
     press(driver, slider, " ")  # play, from the beginning
     assert texts(driver, ".count") == ["forward 0 of 5"]
     wait(lambda: texts(driver, ".count") == ["forward 1 of 5"])
@@ -252,7 +291,8 @@ def test_a_phone_has_no_sideways_scroll(shown):
         choose(driver, "#view", view)
         assert driver.execute_script("return [innerWidth, document.documentElement.scrollWidth]") == [375, 375]
     small = driver.execute_script(
-        "return [...document.querySelectorAll('.controls button')].filter((b) => Math.min(b.offsetWidth, b.offsetHeight) < 34).length"
+        "return [...document.querySelectorAll('.controls button')].filter((b) => Math.min(b.offsetWidth, "
+        "b.offsetHeight) < 34).length"
     )
     assert small == 0
 
@@ -261,17 +301,21 @@ def test_a_phone_has_no_sideways_scroll(shown):
 def test_texts_have_contrast(shown, scheme):
     """At least 4.5 against the page, as WCAG 2 asks of small text."""
     driver, _ = opened(shown, 1280)
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+    driver.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
     poor = driver.execute_script("""
       const light = (text) => {
-        const [r, g, b] = text.match(/[\\d.]+/g).map((x) => x / 255).map((x) => (x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4));
+        const linear = (x) => (x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4);
+        const [r, g, b] = text.match(/[\\d.]+/g).map((x) => linear(x / 255));
         return 0.2126 * r + 0.7152 * g + 0.0722 * b;
       };
       const contrast = (a, b) => (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
       const page = light(getComputedStyle(document.body).backgroundColor);
       const of = "h1, p, li, td, th, dt, dd, figcaption, .note, .quiet, .verdict, .range, .badge, .key path, .count";
       const own = (e) => light(getComputedStyle(e)[e instanceof SVGElement ? "fill" : "color"]);
-      return [...document.querySelectorAll(of)].filter((e) => contrast(own(e), page) < 4.5).map((e) => e.outerHTML.slice(0, 90));
+      const pale = [...document.querySelectorAll(of)].filter((e) => contrast(own(e), page) < 4.5);
+      return pale.map((e) => e.outerHTML.slice(0, 90));
     """)
     assert poor == []
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})

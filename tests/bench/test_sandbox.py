@@ -48,15 +48,27 @@ def test_a_program_passes_if_it_runs_to_its_end_and_answers_right():
 VALUES = {
     "plain": ("def f(): return [1, (2.5, {'a': {3}}, None), b'x', 1 + 2j, float('inf')]",
               "assert f() == [1, (2.5, {'a': {3}}, None), b'x', 1 + 2j, float('inf')]"),
-    "subclasses": ("from collections import *\nP = namedtuple('P', 'x y')\ndef f(): return [P(1, 2), Counter('aa'), True]",
+    "subclasses": ((
+        "from collections import *\nP = namedtuple('P', 'x y')\ndef f(): return [P(1, 2), Counter('aa'), "
+        "True]"
+    ),
                    "assert f() == [(1, 2), {'a': 2}, True] and f()[2] is True"),
-    "of the library": ("from decimal import *\nfrom datetime import *\ndef f(): return Decimal('1.5'), date(2020, 1, 2), range(3)",
-                       "from decimal import *\nimport datetime as d\nassert f() == (Decimal('1.5'), d.date(2020, 1, 2), range(3))"),
+    "of the library": ((
+        "from decimal import *\nfrom datetime import *\ndef f(): return Decimal('1.5'), date(2020, 1, 2), "
+        "range(3)"
+    ),
+                       (
+                           "from decimal import *\nimport datetime as d\nassert f() == (Decimal('1.5'), d.date(2020, "
+                           "1, 2), range(3))"
+                       )),
     "changed in place": ("def f(x, y): x.sort(); y['a'] = 1",
                          "x, y = [2, 1], {}\nf(x, y)\nassert x == [1, 2] and y == {'a': 1}"),
     "named": ("def f(x, *, y): return x - y", "assert f(3, y=1) == 2"),
     "errors": ("class Own(Exception): pass\ndef f(x):\n    raise ValueError('no') if x else Own('own')",
-               "try: f(1)\nexcept ValueError as e: assert str(e) == 'no'\ntry: f(0)\nexcept Exception as e: assert 'own' in str(e)"),
+               (
+                   "try: f(1)\nexcept ValueError as e: assert str(e) == 'no'\ntry: f(0)\nexcept Exception as e: "
+                   "assert 'own' in str(e)"
+               )),
     "lazy": ("def f(n): yield from range(n)", "assert list(f(3)) == [0, 1, 2] and tuple(f(2)) == (0, 1)"),
     "functions": ("def f(a): return lambda b: a + b", "assert f(1)(2) == 3 and (f if f else 0)(1)"),
     "classes": ("class P:\n    def __init__(self, a): self.a = a\n    def __len__(self): return 0\n"
@@ -64,7 +76,10 @@ VALUES = {
                 "p = P(1)\np.a = 7\nassert f(p) == p.a == 7 and not p and len(p) == 0 and p[4] == 4 and P(1).a == 1"),
     "types": ("def f(x, kind): return isinstance(x, kind)", "assert f(1, int) and not f('1', int)"),
     "constants": ("N = 3", "def check(x):\n    assert x == N\ncheck(3)"),
-    "as a script": ("from dataclasses import *\n@dataclass\nclass A:\n    x: 'int'\nif __name__ == '__main__':\n    N = 1",
+    "as a script": ((
+        "from dataclasses import *\n@dataclass\nclass A:\n    x: 'int'\nif __name__ == '__main__':\n    N = "
+        "1"
+    ),
                     "assert N == 1 and A(2).x == 2"),
 }  # fmt: skip
 
@@ -75,22 +90,35 @@ def test_what_tests_may_ask(name):
     assert passes(*VALUES[name])
 
 
-FRAME = "import pickle, struct\ndef frame(x):\n    x = pickle.dumps((None, x))\n    return struct.pack('!i', len(x)) + x\n"
+FRAME = (
+    "import pickle, struct\ndef frame(x):\n    x = pickle.dumps((None, x))\n    return struct.pack('!i', len(x)) + x\n"
+)
 FORGERIES = {
     "leaving": "import os\nos._exit(0)",
     "leaving at the test": "import os\ndef f(x): os._exit(0)",
     "sys.exit": "import sys\ndef f(x): sys.exit(0)",
     "printing": "import sys\nprint('passed', sys.argv, sys.orig_argv)\ndef f(x): print('passed'); return 2",
-    "printing everything": "import gc\nfor x in gc.get_objects():\n    if isinstance(x, str): print(x)\ndef f(x): return 2",
-    "equal to everything": "class E:\n    def __eq__(self, x): return True\n    def __ne__(self, x): return False\ndef f(x): return E()",
+    "printing everything": (
+        "import gc\nfor x in gc.get_objects():\n    if isinstance(x, str): print(x)\ndef f(x): return "
+        "2"
+    ),
+    "equal to everything": (
+        "class E:\n    def __eq__(self, x): return True\n    def __ne__(self, x): return False\ndef f(x): return "
+        "E()"
+    ),
     "a number equal to everything": "class E(int):\n    def __eq__(self, x): return True\ndef f(x): return E()",
-    "other builtins": "import builtins as b\nb.AssertionError = None\nb.all = b.bool = lambda *a: True\ndef f(x): return 2",
+    "other builtins": (
+        "import builtins as b\nb.AssertionError = None\nb.all = b.bool = lambda *a: True\ndef f(x): return "
+        "2"
+    ),
     "an assertion": "def f(x): raise AssertionError",
     "an exception that ends": "def f(x): raise SystemExit(0)",
-    "answers in advance": FRAME + "import os\nfor fd in range(3, 64):\n    try: os.write(fd, frame(True) + frame(True) + frame(2) * 9)\n"
+    "answers in advance": FRAME + "import os\nfor fd in range(3, 64):\n"
+                                  "    try: os.write(fd, frame(True) + frame(True) + frame(2) * 9)\n"
                                   "    except OSError: pass\nos._exit(0)",
     "code in an answer": "import os, pickle, struct\nx = pickle.dumps(os._exit)[:-1] + b'K\\x00\\x85R.'\n"
-                         "for fd in range(3, 64):\n    try: os.write(fd, struct.pack('!i', len(x)) + x)\n    except OSError: pass\n"
+                         "for fd in range(3, 64):\n    try: os.write(fd, struct.pack('!i', len(x)) + x)\n    except "
+                         "OSError: pass\n"
                          "os._exit(0)",
     "the test's frames": "import sys\ndef f(x):\n    g = sys._getframe()\n"
                          "    while g:\n        g.f_locals['status'] = 0\n        g = g.f_back\n    return 2",

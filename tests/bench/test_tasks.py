@@ -36,7 +36,9 @@ def test_a_changed_answer_is_wrong(task, rung):
 
 
 @pytest.mark.parametrize(("task", "rung"), PLACES, ids=ids)
-@pytest.mark.parametrize("text", ["", " ", "{}", "[1]", '{"answer": "x", "work": 3}', " # ", " = ", "1 2 3", "null", "é\x00"])
+@pytest.mark.parametrize(
+    "text", ["", " ", "{}", "[1]", '{"answer": "x", "work": 3}', " # ", " = ", "1 2 3", "null", "é\x00"]
+)
 def test_malformed_answers_are_graded_wrong_and_never_raise(task, rung, text):
     item = items(task, rung, "test", 1)[0]
     grade = task.grade(item.problem, text)

@@ -1,5 +1,5 @@
-"""Cache policies: what each one computes against a naive twin, that nothing unstored is ever read, that approximation is known as
-such, and every decoder with every cache on small transformers."""
+"""Cache policies: what each one computes against a naive twin, that nothing unstored is ever read, that approximation
+is known as such, and every decoder with every cache on small transformers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ from decoders.testing.toy import ToyModel
 from decoders_bench.golden.models import purify
 from support.networks import network
 
-STRATEGIES = ["gemma:block_steps=6" if e.name == "gemma" else e.name for e in entries("strategies")]  # 48 forwards a window otherwise
+# 48 forwards a window otherwise
+STRATEGIES = ["gemma:block_steps=6" if e.name == "gemma" else e.name for e in entries("strategies")]
 CACHES = [e.name for e in entries("caches")]
 PROMPTS = [[1, 2, 3], [4, 5, 6, 7, 8, 2, 1], [9]]
 MASK = 23
@@ -86,7 +87,8 @@ class Whim(Cache):
         return everywhere.uniform(77) < self.odds
 
 
-# --- what is computed ---------------------------------------------------------------------------------------------------------
+# --- what is computed
+# ---------------------------------------------------------------------------------------------------------
 
 
 Step = tuple[Canvas, Forward, Pred, Canvas]
@@ -95,7 +97,9 @@ Step = tuple[Canvas, Forward, Pred, Canvas]
 def run(model: Any, decoder: Decoder, cache: Cache, block: int, prompts: list[list[int]], length: int) -> list[Step]:
     """Every forward with the canvas before and after it."""
     plan = Plan(decoder, Blocks(block, model.attention_block), cache, max_steps=200)
-    c = layout(Shape.of(model), decoder, prompts, length=length, keys=range(len(prompts)), windows=plan.windows, cache=cache)
+    c = layout(
+        Shape.of(model), decoder, prompts, length=length, keys=range(len(prompts)), windows=plan.windows, cache=cache
+    )
     session, out = model.session(session_spec(plan, c)), []
     while bool(c.live.any()):
         f = prepare(plan, c)
@@ -107,7 +111,8 @@ def run(model: Any, decoder: Decoder, cache: Cache, block: int, prompts: list[li
 
 
 def naive(name: str, c: Canvas, b: int, history: list[Step], options: dict[str, Any]) -> set[int]:
-    """The columns that the policy says are stale after `history`, row by row and column by column, on a bidirectional canvas."""
+    """The columns that the policy says are stale after `history`, row by row and column by column, on a bidirectional
+    canvas."""
     before, _, p, after = history[-1]
     row = set(range(int(c.limit[b])))
     window = set(range(int(c.start[b]), int(c.start[b] + c.size[b])))
@@ -130,7 +135,8 @@ def naive(name: str, c: Canvas, b: int, history: list[Step], options: dict[str, 
                 now.discard(i)
         return now
     assert name == "entropycache"
-    entropy = torch.special.entr(p.logits[b].softmax(-1)).sum(-1)  # the toy gives a row of logits for every window position
+    # the toy gives a row of logits for every window position
+    entropy = torch.special.entr(p.logits[b].softmax(-1)).sum(-1)
     start = int(before.start[b])
     if max((float(entropy[i - start]) for i in decided), default=-1.0) > options["tau"]:
         return row
@@ -161,26 +167,40 @@ def test_a_policy_computes_what_its_paper_says(name: str, options: dict[str, Any
 
 
 def test_dkv_keeps_nothing_of_a_window_s_first_forward() -> None:
-    """Counts of the official code: 6 prompt tokens, 8 more in blocks of 4, one decided a forward, everything again every 4."""
+    """Counts of the official code: 6 prompt tokens, 8 more in blocks of 4, one decided a forward, everything again
+    every 4."""
     steps = run(ToyModel(), get("first_hitting"), get_cache("dkv:refresh=4"), 4, [[1, 2, 3, 4, 5, 6]], 8)
     assert [int(f.compute[0].sum()) for _, f, _, _ in steps] == [14, 14, 7, 6, 14, 14, 3, 2]
 
 
 def test_rows_of_one_batch_refresh_at_different_steps() -> None:
     """Rows that refresh beside rows that do not become what they become alone, and spend the same."""
-    model, decoder, cache = ToyModel(seed=3, sharp=12.0), get("threshold", tau=0.5), get_cache("entropycache", tau=1.2, k=2)
+    model, decoder, cache = (
+        ToyModel(seed=3, sharp=12.0),
+        get("threshold", tau=0.5),
+        get_cache("entropycache", tau=1.2, k=2),
+    )
     steps = run(model, decoder, cache, 4, PROMPTS, 10)
-    full = [[int(f.compute[b].sum()) == int(c.limit[b]) for b in range(3) if bool(c.live[b])] for c, f, _, _ in steps[1:]]
+    full = [
+        [int(f.compute[b].sum()) == int(c.limit[b]) for b in range(3) if bool(c.live[b])] for c, f, _, _ in steps[1:]
+    ]
     assert any(len(set(rows)) > 1 for rows in full)
     together = decode(model, decoder, PROMPTS, length=10, windows=Blocks(4), cache=cache, seeds=[0, 1, 2])
-    alone = [decode(model, decoder, [p], length=10, windows=Blocks(4), cache=cache, seed=i)[0] for i, p in enumerate(PROMPTS)]
+    alone = [
+        decode(model, decoder, [p], length=10, windows=Blocks(4), cache=cache, seed=i)[0] for i, p in enumerate(PROMPTS)
+    ]
     assert together == alone
-    assert [(r.positions_computed, r.positions_reused) for r in together] == [(r.positions_computed, r.positions_reused) for r in alone]
+    assert [(r.positions_computed, r.positions_reused) for r in together] == [
+        (r.positions_computed, r.positions_reused) for r in alone
+    ]
 
 
 @pytest.mark.parametrize(
     ("counts", "bound"),
-    [([5], None), ([5, 5, 5], None), ([100, 4], 4), ([100, 4, 3, 90], 4), ([100, 90, 80, 70], None), ([100, 0, 0, 0], 0), ([0, 0], None)],
+    [
+        ([5], None), ([5, 5, 5], None), ([100, 4], 4), ([100, 4, 3, 90], 4), ([100, 90, 80, 70], None),
+        ([100, 0, 0, 0], 0), ([0, 0], None),
+    ],
 )
 def test_a_forward_is_parted_where_that_saves_a_quarter(counts: list[int], bound: int | None) -> None:
     assert parted(counts) == bound
@@ -207,7 +227,8 @@ def test_a_forward_in_two_parts_is_the_same_as_in_one(
     assert sum(parts) < 0.75 * sum(all_)
 
 
-# --- what may be trusted ---------------------------------------------------------------------------------------------------
+# --- what may be trusted
+# ---------------------------------------------------------------------------------------------------
 
 
 def layers(session: Any) -> Tensor:
@@ -216,9 +237,11 @@ def layers(session: Any) -> Tensor:
 
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(st.booleans(), st.floats(0, 1), st.integers(1, 7), st.integers(0, 5))
-def test_nothing_unstored_is_read_and_approximation_is_known(block_causal: bool, odds: float, block: int, seed: int) -> None:
-    """Whatever a policy says: a visible column is stored before it is read, and a column that the exact rule does not recompute
-    holds what a fresh model would compute."""
+def test_nothing_unstored_is_read_and_approximation_is_known(
+    block_causal: bool, odds: float, block: int, seed: int
+) -> None:
+    """Whatever a policy says: a visible column is stored before it is read, and a column that the exact rule does not
+    recompute holds what a fresh model would compute."""
     toy = ToyModel(block_causal=block_causal, seed=seed)
     plan = Plan(get("threshold", tau=0.3), Blocks(block), Whim(odds))
     c = layout(Shape.of(toy), plan.decoder, PROMPTS, length=9, keys=[1, 2, 3], windows=plan.windows, cache=plan.cache)
@@ -268,12 +291,17 @@ def test_a_policy_that_calls_everything_stale_changes_nothing(net: Qwen3ForCausa
 
 @pytest.mark.parametrize("setting", ["blocks", "sub-blocks"])
 @pytest.mark.parametrize("spec", ["threshold:tau=0.4", "llada", "left_to_right"])
-def test_block_is_exact_and_spends_no_forward_on_a_finished_block(net: Qwen3ForCausalLM, setting: str, spec: str) -> None:
+def test_block_is_exact_and_spends_no_forward_on_a_finished_block(
+    net: Qwen3ForCausalLM, setting: str, spec: str
+) -> None:
     model = TransformersModel(net, mask_id=MASK, **SETTINGS[setting])
     runs = {}
     for name in ("block", "none"):
         trace = Trace()
-        rows = decode(model, get(spec), PROMPTS, length=13, windows=Blocks(4, model.attention_block), cache=get_cache(name), watch=trace)
+        rows = decode(
+            model, get(spec), PROMPTS, length=13, windows=Blocks(4, model.attention_block), cache=get_cache(name),
+            watch=trace,
+        )
         runs[name] = rows, trace
     assert runs["block"][0] == runs["none"][0]
     for ours, theirs in zip(runs["block"][1].preds, runs["none"][1].preds, strict=True):
@@ -287,12 +315,13 @@ def test_block_is_exact_and_spends_no_forward_on_a_finished_block(net: Qwen3ForC
         assert bool((f.want.any(-1) | ~f.compute.any(-1)).all())  # no forward that only stores
 
 
-# --- every decoder with every cache -------------------------------------------------------------------------------------------
+# --- every decoder with every cache
+# -------------------------------------------------------------------------------------------
 
 
 def matrix() -> Iterator[Any]:
-    """Every decoder with every cache in every setting; by default each decoder with two caches in a setting each, in turns, and the
-    others are slow."""
+    """Every decoder with every cache in every setting; by default each decoder with two caches in a setting each, in
+    turns, and the others are slow."""
     for i, spec in enumerate(STRATEGIES):
         for j, cache in enumerate(CACHES):
             for k, setting in enumerate(SETTINGS):
@@ -333,7 +362,8 @@ class Blind(ToyModel):
     capabilities = ToyModel.capabilities - {"attention"}
 
 
-# --- what a policy needs ------------------------------------------------------------------------------------------------------
+# --- what a policy needs
+# ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -357,7 +387,10 @@ class Storeless(ToyModel):
 @pytest.mark.parametrize("cache", CACHES)
 def test_a_model_that_stores_nothing_knows_two_caches(cache: str) -> None:
     def rows() -> Any:
-        return decode(Storeless(block_causal=True), get("threshold"), PROMPTS, length=4, windows=Blocks(4), cache=get_cache(cache))
+        return decode(
+            Storeless(block_causal=True), get("threshold"), PROMPTS, length=4, windows=Blocks(4),
+            cache=get_cache(cache),
+        )
 
     if cache in ("exact", "none"):
         assert rows()
@@ -368,13 +401,16 @@ def test_a_model_that_stores_nothing_knows_two_caches(cache: str) -> None:
         decode(Storeless(), get("left_to_right"), PROMPTS, length=4)
 
 
-@pytest.mark.parametrize("text", ["entropycache:tau=-1", "entropycache:k=-1", "dkv:refresh=0", "interval:prompt=0", "drift:gamma=2"])
+@pytest.mark.parametrize(
+    "text", ["entropycache:tau=-1", "entropycache:k=-1", "dkv:refresh=0", "interval:prompt=0", "drift:gamma=2"]
+)
 def test_options_out_of_range_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="must be"):
         get_cache(text)
 
 
-# --- attention ----------------------------------------------------------------------------------------------------------------
+# --- attention
+# ----------------------------------------------------------------------------------------------------------------
 
 
 def test_attention_is_answered_by_column() -> None:
@@ -425,7 +461,8 @@ def test_drift_refreshes_once_the_watched_token_has_drifted(plain_net: Qwen3ForC
             assert watched[int(after.store.memory.column[0])]
 
 
-# --- shapes and memory ----------------------------------------------------------------------------------------------------------
+# --- shapes and memory
+# ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("cache", [c for c in CACHES if c != "block"])
@@ -481,10 +518,10 @@ def test_the_store_is_as_large_as_the_model_says(plain_net: Qwen3ForCausalLM, ma
     columns, every = torch.arange(17), torch.ones(2, 17, dtype=torch.bool)
     want = torch.zeros(2, 4, dtype=torch.bool)
     session(Forward(
-        tokens=torch.ones(2, 17, dtype=torch.long), until=torch.full((2, 17), 16), compute=every, outdated=~every, given=~every,
-        at=columns[:4].expand(2, -1), want=want, causal=want[:, 0], entered=want[:, 0], phase=columns[:2],
-        unseen=torch.zeros(2, 17, 2, dtype=torch.long), left_out=want, candidate_tokens=torch.zeros(2, 0, 4, dtype=torch.long),
-        candidate_want=torch.zeros(2, 0, 4, dtype=torch.bool),
+        tokens=torch.ones(2, 17, dtype=torch.long), until=torch.full((2, 17), 16), compute=every, outdated=~every,
+        given=~every, at=columns[:4].expand(2, -1), want=want, causal=want[:, 0], entered=want[:, 0], phase=columns[:2],
+        unseen=torch.zeros(2, 17, 2, dtype=torch.long), left_out=want,
+        candidate_tokens=torch.zeros(2, 0, 4, dtype=torch.long), candidate_want=torch.zeros(2, 0, 4, dtype=torch.bool),
     ))
     stored = sum(x.numel() * x.element_size() for pair in session.cache.stored.values() for x in pair)
     assert stored == 2 * 17 * model.column_bytes
@@ -495,6 +532,9 @@ def test_the_head_runs_on_wanted_rows_only() -> None:
     net, rows = network(), []
     net.lm_head.register_forward_hook(lambda module, args, out: rows.append(out.shape[1]))
     model, wanted = TransformersModel(net, mask_id=MASK), []
-    decode(model, get("first_hitting"), [[1, 2, 3]], length=64, windows=Blocks(16), watch=lambda f, p, c: wanted.append(int(f.want.sum())))
+    decode(
+        model, get("first_hitting"), [[1, 2, 3]], length=64, windows=Blocks(16), watch=lambda f, p,
+        c: wanted.append(int(f.want.sum())),
+    )
     assert wanted == [n for _ in range(4) for n in range(16, 0, -1)]
     assert all(n <= seen <= n + 1 for n, seen in zip(wanted, rows, strict=True))  # eighths of a window of 16

@@ -29,7 +29,10 @@ from decoders_bench.tasks import TASKS, items
 from support.commands import DECODERS, call, shell
 
 PROMPT = items(TASKS["chain"], "easy", "test", 1)[0].prompt
-SPECS = ("llada:steps=32", "dream:by=entropy,steps=16", "threshold:tau=0.9", "factor:f=1.0", "ancestral:steps=64", "left_to_right")
+SPECS = (
+    "llada:steps=32", "dream:by=entropy,steps=16", "threshold:tau=0.9", "factor:f=1.0", "ancestral:steps=64",
+    "left_to_right",
+)
 
 
 # generate
@@ -65,7 +68,10 @@ def test_text_goes_to_stdout_and_the_count_to_stderr():
 
 
 def test_the_flags_are_options_of_the_decoder():
-    flags = call("generate", "--json", "-n", 8, "-d", "dream:by=origin", "--temperature", 0.7, "--top-p", 0.9, "--top-k", 5, PROMPT)
+    flags = call(
+        "generate", "--json", "-n", 8, "-d", "dream:by=origin", "--temperature", 0.7, "--top-p", 0.9, "--top-k", 5,
+        PROMPT,
+    )
     spec = "dream:by=origin,temperature=0.7,top_p=0.9,top_k=5"
     row = json.loads(flags.stdout)
     assert row["decoder"] == spec
@@ -103,7 +109,9 @@ def test_watch_prints_a_line_a_forward_where_there_is_no_terminal():
     done = call("generate", "-d", "llada:steps=8", "-n", 16, "--ignore-eos", "--watch", PROMPT)
     lines = done.stdout.splitlines()
     assert [line[:4].strip() for line in lines[:-1]] == [str(i + 1) for i in range(8)]
-    assert [line.count(show.MASKED) for line in lines[:-1]] == sorted((line.count(show.MASKED) for line in lines[:-1]), reverse=True)
+    assert [line.count(show.MASKED) for line in lines[:-1]] == sorted(
+        (line.count(show.MASKED) for line in lines[:-1]), reverse=True
+    )
     assert lines[-1] == made.text
 
 
@@ -132,7 +140,9 @@ def test_watch_animates_on_a_terminal(monkeypatch):
 
 def test_a_trace_tells_every_commitment(tmp_path):
     file = tmp_path / "trace.jsonl"
-    done = call("generate", "-d", "llada:steps=8", "-n", 16, "--ignore-eos", "--json", "--trace", file, PROMPT, "Sort: b a")
+    done = call(
+        "generate", "-d", "llada:steps=8", "-n", 16, "--ignore-eos", "--json", "--trace", file, PROMPT, "Sort: b a"
+    )
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     assert [x["forward"] for x in lines] == list(range(1, 9))
@@ -170,11 +180,17 @@ def test_a_trace_tells_what_was_taken_back(tmp_path):
         run("ab", length=4, watch=TraceFile(file, prompts=[7], decoder=Fickle()), ignore_eos=True)
     rows = [json.loads(line)["rows"][0] for line in (tmp_path / "trace").read_text().splitlines()]
     assert {r["prompt"] for r in rows} == {7}
-    assert [[len(r[kind]) for kind in ("committed", "edited", "reopened")] for r in rows] == [[4, 0, 0], [0, 1, 1], [1, 0, 0]]
+    assert [[len(r[kind]) for kind in ("committed", "edited", "reopened")] for r in rows] == [
+        [4, 0, 0],
+        [0, 1, 1],
+        [1, 0, 0],
+    ]
     first, second = rows[0]["committed"][:2]
     assert rows[1]["reopened"] == [first]
     vocab = run.model.vocab
-    assert rows[1]["edited"] == [{"position": second["position"], "token": (second["token"] + 1) % vocab, "confidence": 0.5}]
+    assert rows[1]["edited"] == [
+        {"position": second["position"], "token": (second["token"] + 1) % vocab, "confidence": 0.5}
+    ]
 
 
 # files
@@ -191,17 +207,29 @@ def read(path: Path):
 
 def test_lines_that_cannot_be_decoded_are_named_and_the_others_are_decoded(tmp_path):
     rows = [
-        {"prompt": "Sort: b a", "id": {"any": 1}}, b"{broken", {"prompt": 3}, {"prompt": "Sort: b a", "seed": 9}, b"", {"prompt": ""},
-        {"prompt": "x" * 3000}, {"prompt": "Sort: b a", "seed": 1.5}, {"prompt": "Sort: b a", "seed": True}, b'{"prompt": "\xff"}',
-        b"[]",
-        b'{"prompt": "\\ud800"}', b"[" * 100_000, {"prompt": "Sort: b a"}, b'{"prompt": "a", "id": NaN}',
-        b'{"prompt": "a", "id": [-1e999]}',
+        {"prompt": "Sort: b a", "id": {"any": 1}}, b"{broken", {"prompt": 3}, {"prompt": "Sort: b a", "seed": 9}, b"",
+        {"prompt": ""}, {"prompt": "x" * 3000}, {"prompt": "Sort: b a", "seed": 1.5},
+        {"prompt": "Sort: b a", "seed": True}, b'{"prompt": "\xff"}', b"[]", b'{"prompt": "\\ud800"}', b"[" * 100_000,
+        {"prompt": "Sort: b a"}, b'{"prompt": "a", "id": NaN}', b'{"prompt": "a", "id": [-1e999]}',
     ]
     source, target = write(tmp_path / "in", rows), tmp_path / "out"
     done = call("generate", "-n", 8, "-d", "ancestral", "--seed", 4, "--input", source, "--output", target)
     assert done.exit_code == 1
     told = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
-    assert sorted(int(line.split(" line ")[1].split(":")[0]) for line in told) == [2, 3, 6, 7, 8, 9, 10, 11, 12, 13, 15, 16]
+    assert sorted(int(line.split(" line ")[1].split(":")[0]) for line in told) == [
+        2,
+        3,
+        6,
+        7,
+        8,
+        9,
+        10,
+        11,
+        12,
+        13,
+        15,
+        16,
+    ]
     assert any("line 15: not JSON: NaN is no number there" in line for line in told)
     made = read(target)
     assert [(r["index"], r.get("id"), r["seed"]) for r in made] == [(0, {"any": 1}, 4), (3, None, 9), (13, None, 4)]
@@ -242,7 +270,10 @@ def test_output_of_other_work_is_refused_and_left_as_it_was(tmp_path):
     args = ("generate", "-n", 4, "--input", source, "--output", target)
     assert call(*args).exit_code == 0
     before = target.read_bytes()
-    for other in (["-d", "llada"], ["-n", "5"], ["--seed", "1"], ["-c", "none"], ["--guidance", "1"], ["--stop", "x"], ["--ignore-eos"]):
+    for other in (
+        ["-d", "llada"], ["-n", "5"], ["--seed", "1"], ["-c", "none"], ["--guidance", "1"], ["--stop", "x"],
+        ["--ignore-eos"],
+    ):
         done = call(*args, *other)
         assert (done.exit_code, "other settings" in done.stderr, len(done.stderr.splitlines())) == (2, True, 1)
     for rows in ([{"prompt": "a"}, {"prompt": "c"}], [{"prompt": "a"}], [{"prompt": "a", "seed": 3}, {"prompt": "b"}]):
@@ -252,7 +283,9 @@ def test_output_of_other_work_is_refused_and_left_as_it_was(tmp_path):
     assert target.read_bytes() == before
 
 
-@pytest.mark.parametrize("content", [b"my own notes\n", b"notes without end", b'{"index": 0}\n', b"[1]\n", b"\xff\xfe\n"])
+@pytest.mark.parametrize(
+    "content", [b"my own notes\n", b"notes without end", b'{"index": 0}\n', b"[1]\n", b"\xff\xfe\n"]
+)
 def test_a_file_that_is_no_output_is_left_alone(tmp_path, content):
     source, target = write(tmp_path / "in", [{"prompt": "a"}]), tmp_path / "out"
     target.write_bytes(content)
@@ -272,7 +305,11 @@ def test_lines_of_the_input_end_at_line_feeds_alone(tmp_path):
     """And may come from Windows, behind a byte order mark."""
     source, target = tmp_path / "in", tmp_path / "out"
     odd = "a\u2028\x85\x0b\u2029b"
-    source.write_bytes(b"\xef\xbb\xbf" + json.dumps({"prompt": odd, "id": odd}, ensure_ascii=False).encode() + b'\r\n{"prompt": "c"}\r\n')
+    source.write_bytes(
+        b"\xef\xbb\xbf"
+        + json.dumps({"prompt": odd, "id": odd}, ensure_ascii=False).encode()
+        + b'\r\n{"prompt": "c"}\r\n'
+    )
     args = ("generate", "-n", 4, "--input", source, "--output", target)
     for _ in range(2):  # the second run reads what the first one wrote
         assert call(*args).exit_code == 0
@@ -283,7 +320,9 @@ full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is
 
 
 @full
-@pytest.mark.parametrize("args", [("generate", "-n", "8", PROMPT), ("generate", "-n", "8", "--json", PROMPT), ("list",), ("-h",)])
+@pytest.mark.parametrize(
+    "args", [("generate", "-n", "8", PROMPT), ("generate", "-n", "8", "--json", PROMPT), ("list",), ("-h",)]
+)
 def test_output_to_a_full_disk_is_one_clear_line(args):
     with open("/dev/full", "w") as out:
         done = subprocess.run([DECODERS, *args], stdout=out, stderr=subprocess.PIPE, text=True)
@@ -341,13 +380,27 @@ def test_a_run_survives_ctrl_c_and_a_kill_without_a_missing_or_a_double_row(tmp_
     monkeypatch.setenv("GATE_ROWS", "1000")
     rows = [{"prompt": f"{PROMPT} {i}", "seed": i} for i in range(16)]
     source, target = write(tmp_path / "in", rows), tmp_path / "out"
-    args = ["generate", "-d", "gated:Gated", "-n", "32", "--ignore-eos", "--input", str(source), "--output", str(target)]
+    args = [
+        "generate",
+        "-d",
+        "gated:Gated",
+        "-n",
+        "32",
+        "--ignore-eos",
+        "--input",
+        str(source),
+        "--output",
+        str(target),
+    ]
 
     run = started(*args, "--batch", "1", cwd=tmp_path, rows=2)
     wait_for_rows(run, target, 2)
     run.send_signal(signal.SIGINT)
     _, told = run.communicate()
-    assert (run.returncode, told) == (130, f"Interrupted; what is finished is in {target}: run the same command again to go on\n")
+    assert (run.returncode, told) == (
+        130,
+        f"Interrupted; what is finished is in {target}: run the same command again to go on\n",
+    )
     after_interrupt = target.read_bytes()
     assert after_interrupt.endswith(b"\n")
     assert after_interrupt.count(b"\n") == 2
@@ -385,7 +438,11 @@ def test_compare_is_a_line_a_decoder():
         assert line.startswith(m.decoder)
         assert show.one_line(m.text) in line
         nfe, per_forward, _, share = line.split()[-4:]
-        assert (nfe, per_forward, share) == (str(m.nfe), f"{m.tokens_per_forward:.2f}", f"{agreement(m.tokens, made[0].tokens):.0%}")
+        assert (nfe, per_forward, share) == (
+            str(m.nfe),
+            f"{m.tokens_per_forward:.2f}",
+            f"{agreement(m.tokens, made[0].tokens):.0%}",
+        )
 
 
 def test_compare_draws_a_table_on_a_terminal(monkeypatch):
@@ -396,14 +453,18 @@ def test_compare_draws_a_table_on_a_terminal(monkeypatch):
     assert "llada" in done.stdout
 
 
-@pytest.mark.parametrize(("a", "b", "share"), [((), (), 1), ((1,), (), 0), ((1, 2, 3), (1, 9, 3), 2 / 3), ((1, 2), (1, 2, 3, 4), 0.5)])
+@pytest.mark.parametrize(
+    ("a", "b", "share"), [((), (), 1), ((1,), (), 0), ((1, 2, 3), (1, 9, 3), 2 / 3), ((1, 2), (1, 2, 3, 4), 0.5)]
+)
 def test_agreement_is_the_share_of_equal_tokens(a, b, share):
     assert agreement(a, b) == agreement(b, a) == share
 
 
 def test_in_a_prompt_with_holes_only_what_was_filled_is_compared():
     mask = Generator().mask
-    done = call("compare", f"Sort: c b a{mask}", "--infill", "-d", "llada", "-d", "llada:temperature=100.0", "--seed", 3)
+    done = call(
+        "compare", f"Sort: c b a{mask}", "--infill", "-d", "llada", "-d", "llada:temperature=100.0", "--seed", 3
+    )
     assert [line.split()[-1] for line in done.stdout.splitlines()[1:]] == ["100%", "0%"]
 
 
@@ -448,7 +509,9 @@ def test_list_states_the_size_of_the_store():
     size = Generator().model.column_bytes
     assert size == 2 * 6 * 4 * 32 * 4  # keys and values, layers, heads, head size, float32: the shape in nano's config
     assert f"In nano: {size:,} bytes." in call("list", "caches", "-m", "nano").stdout
-    assert {e["kv_bytes_per_position"] for e in json.loads(call("list", "caches", "-m", "nano", "--json").stdout)} == {size}
+    assert {e["kv_bytes_per_position"] for e in json.loads(call("list", "caches", "-m", "nano", "--json").stdout)} == {
+        size
+    }
     assert "2 x layers x key-value heads x head size" in call("list", "caches").stdout
     assert {e["kv_bytes_per_position"] for e in json.loads(call("list", "caches", "--json").stdout)} == {None}
 
@@ -477,7 +540,11 @@ def test_a_cache_that_does_not_fit_is_one_line():
 
 
 def test_presets_are_decoders_by_name_and_both_halves_can_be_chosen():
-    assert [record("-d", spec)["cache"] for spec in ("fast-dllm", "entropycache", "threshold")] == ["dual", "entropycache", "exact"]
+    assert [record("-d", spec)["cache"] for spec in ("fast-dllm", "entropycache", "threshold")] == [
+        "dual",
+        "entropycache",
+        "exact",
+    ]
     assert record("-d", "fast-dllm", "-c", "prefix")["cache"] == "prefix"
     ours, theirs = record("-d", "fast-dllm:tau=0.5"), record("-d", "threshold:tau=0.5", "-c", "dual")
     assert (ours["tokens"], ours["positions_computed"]) == (theirs["tokens"], theirs["positions_computed"])
@@ -498,7 +565,11 @@ def fake(monkeypatch, group: str, **points: str) -> None:
     real = registry.table
 
     def table(kind):
-        more = {name: (EntryPoint(name, value, f"decoders.{kind}"),) for name, value in points.items()} if kind == group else {}
+        more = (
+            {name: (EntryPoint(name, value, f"decoders.{kind}"),) for name, value in points.items()}
+            if kind == group
+            else {}
+        )
         return {**real(kind), **more}
 
     monkeypatch.setattr(registry, "table", table)
@@ -521,7 +592,10 @@ def greet(times):
 
 
 def test_commands_of_plugins(monkeypatch):
-    fake(monkeypatch, "commands", crooked="no.such.module:thing", number="math:pi", greet=f"{__name__}:greet", list="math:pi")
+    fake(
+        monkeypatch, "commands", crooked="no.such.module:thing", number="math:pi", greet=f"{__name__}:greet",
+        list="math:pi",
+    )
     text = call("--help").stdout
     assert all(name in text for name in ("crooked", "greet", "bench", "generate", "Exit codes"))
     done = call("greet", "--times", 1)

@@ -23,7 +23,9 @@ def test_the_generated_parts_of_the_readme_are_current():
 
 def test_every_page_with_a_generated_part_is_checked_before_every_commit():
     generated = set(ROOT.glob("*.md")) | set((ROOT / "docs").glob("*.md"))
-    assert {ROOT / page for page in PAGES} == {p for p in generated if "[[[end]]]" in p.read_text() and "[[[cog" in p.read_text()}
+    assert {ROOT / page for page in PAGES} == {
+        p for p in generated if "[[[end]]]" in p.read_text() and "[[[cog" in p.read_text()
+    }
     for file in (".pre-commit-config.yaml", "Makefile"):
         assert "@docs/pages.txt" in (ROOT / file).read_text()
 

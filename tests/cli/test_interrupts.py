@@ -30,7 +30,9 @@ def interrupted(*command: str, after: float, again: float | None = None) -> tupl
     return run.returncode, [line for line in told.splitlines() if not line.startswith("[")], time.monotonic() - began
 
 
-@pytest.mark.parametrize("after", [0.5, 1.0, 2.0, pytest.param(4.0, marks=pytest.mark.slow), pytest.param(8.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "after", [0.5, 1.0, 2.0, pytest.param(4.0, marks=pytest.mark.slow), pytest.param(8.0, marks=pytest.mark.slow)]
+)
 def test_at_any_moment(after):
     code, told, _ = interrupted(DECODERS, *LONG, after=after)
     assert (code, told) == (130, ["Interrupted."])
@@ -38,7 +40,10 @@ def test_at_any_moment(after):
 
 def script(body: str) -> tuple[str, str, str]:
     """A process that works in some way of its own once it has said so; interrupts are listened for first."""
-    code = f"from decoders.cli import interrupts\ninterrupts.PATIENCE = 0.5\ni = interrupts.Interrupts()\nimport time, gc\n{body}"
+    code = (
+        "from decoders.cli import interrupts\ninterrupts.PATIENCE = 0.5\ni = interrupts.Interrupts()\nimport time, "
+        f"gc\n{body}"
+    )
     return sys.executable, "-c", code
 
 
@@ -84,13 +89,17 @@ def test_what_forgets_an_interrupt_is_left_behind(body, code, lines):
 
 
 def test_a_second_one_does_not_wait():
-    code, told, seconds = interrupted(*script(SWALLOWED.replace("i.working", "interrupts.PATIENCE = 60; i.working")), after=1.5, again=0.2)
+    code, told, seconds = interrupted(
+        *script(SWALLOWED.replace("i.working", "interrupts.PATIENCE = 60; i.working")), after=1.5, again=0.2
+    )
     assert (code, told) == (130, ["Interrupted."])
     assert seconds < 10
 
 
 def test_importing_the_command_line_changes_no_handler():
-    code = "import signal as s, decoders.cli.app, decoders.__main__; print(s.getsignal(s.SIGINT) is s.default_int_handler)"
+    code = (
+        "import signal as s, decoders.cli.app, decoders.__main__; print(s.getsignal(s.SIGINT) is s.default_int_handler)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "True\n"
     assert interrupts.PATIENCE >= 5

@@ -24,12 +24,15 @@ def run(*command, **kwargs):
 
 
 def test_importing_the_package_imports_nothing_heavy_but_torch():
-    code = "import sys, decoders; print([m for m in ('transformers', 'click', 'rich', 'tokenizers') if m in sys.modules])"
+    code = (
+        "import sys, decoders; print([m for m in ('transformers', 'click', 'rich', 'tokenizers') if m in sys.modules])"
+    )
     assert run(sys.executable, "-c", code).stdout.strip() == "[]"
 
 
 OPTIONAL = {
-    "httpx2": "remote", "anyio": "remote", "matplotlib": "plots", "ray": "ray", "triton": "dev", "jsonschema": "dev", "pytest": "dev",
+    "httpx2": "remote", "anyio": "remote", "matplotlib": "plots", "ray": "ray", "triton": "dev", "jsonschema": "dev",
+    "pytest": "dev",
 }
 """What is imported where it is needed and told to be missing elsewhere, and the extra that brings it."""
 ELSEWHERE = {"vllm", "decoders_vllm", "diffusers", "dllm_reason", "dlmserve", "networks", "serving", "_typeshed"}
@@ -69,10 +72,16 @@ def wheel(tmp_path_factory):
 def test_the_wheel_owns_two_top_level_names_and_ships_the_model(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {n.split("/")[0] for n in names if ".dist-info" not in n} == {"decoders", "decoders_bench"}
-    assert {"decoders/py.typed", "decoders/models/nano/model.safetensors", "decoders/models/nano/tokenizer.json"} <= set(names)
+    assert {
+        "decoders/py.typed",
+        "decoders/models/nano/model.safetensors",
+        "decoders/models/nano/tokenizer.json",
+    } <= set(names)
     static = (BENCH / "report" / "static").iterdir()
     assert {f"decoders_bench/report/static/{p.name}" for p in static} <= set(names)
-    assert all(f"decoders{suffix}" in names for suffix in ("/core/state.py", "/stats/reference.py", "/strategies/llada.py"))
+    assert all(
+        f"decoders{suffix}" in names for suffix in ("/core/state.py", "/stats/reference.py", "/strategies/llada.py")
+    )
     roots = {ROOT / "decoders": ROOT, BENCH: BENCH.parent}
     modules = {str(p.relative_to(top)) for root, top in roots.items() for p in root.rglob("*.py")}
     assert modules == {n for n in names if n.endswith(".py")}
@@ -96,7 +105,9 @@ def environment(tmp_path_factory):
     source.mkdir()
     for f in ("pyproject.toml", "decoders_zigzag.py", "test_zigzag.py"):
         (source / f).write_text((ROOT / "plugins" / "example" / f).read_text())
-    done = run(sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", "--no-build-isolation", source)
+    done = run(
+        sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", "--no-build-isolation", source
+    )
     assert done.returncode == 0, done.stderr
     return python, source
 
@@ -112,7 +123,9 @@ def test_an_installed_plugin_is_listed_with_its_distribution(environment):
 
 def test_an_installed_plugin_decodes_and_obeys_the_laws(environment):
     python, source = environment
-    done = run(python, "-m", "decoders.cli", "generate", "-d", "zigzag:block_steps=4", "-n", "8", "--json", "Sort: d b a c e")
+    done = run(
+        python, "-m", "decoders.cli", "generate", "-d", "zigzag:block_steps=4", "-n", "8", "--json", "Sort: d b a c e"
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["decoder"] == "zigzag:block_steps=4"
     laws = run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", source / "test_zigzag.py")

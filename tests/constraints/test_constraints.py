@@ -49,7 +49,10 @@ def run(spec, pattern, length, model=TOY, prompts=((1, 2), (3,)), **options):
 @given(st.data())
 @settings(max_examples=120, deadline=None)
 def test_it_allows_what_the_expression_matches_and_nothing_else(data):
-    patterns = ["a*b", "(ab|c){2,3}", "[a-c]{2}d?", "a(b|c)*a", "a|ab", "(ab|a)(c|bcd)?", "a(bc)?", "a*?b*?", "^a{0,2}$|^b$", "a{2}|a{3}"]
+    patterns = [
+        "a*b", "(ab|c){2,3}", "[a-c]{2}d?", "a(b|c)*a", "a|ab", "(ab|a)(c|bcd)?", "a(bc)?", "a*?b*?", "^a{0,2}$|^b$",
+        "a{2}|a{3}",
+    ]
     pattern = data.draw(st.sampled_from(patterns))
     text = data.draw(st.text("abcd", max_size=7))
     a = automaton(pattern)
@@ -71,7 +74,9 @@ def test_what_is_no_different_is_merged():
 
 @pytest.mark.parametrize(("length", "needs"), [(4, 5), (1, 5)])
 def test_what_does_not_fit_is_refused_with_the_number_of_tokens(length, needs):
-    with pytest.raises(UsageError, match=rf"needs at least {needs} tokens, and there is room for {length}; raise the length"):
+    with pytest.raises(
+        UsageError, match=rf"needs at least {needs} tokens, and there is room for {length}; raise the length"
+    ):
         check_fits(automaton("[ab]{5}c*"), length)
 
 
@@ -87,8 +92,9 @@ def test_a_language_that_the_vocabulary_cannot_write_is_refused():
     [
         ("a{100000}", "about 100000 states, and up to 32768 are compiled"), ("(a{1000}b){100}", "about 100100 states"),
         (r"(\w{100}){10}", "about 320000 states"), ("a{1,99999999999999}", "too large"), ("ab" * 200_000, "too large"),
-        ("a)(b", "a parenthesis is closed that was not opened"), ("(a$|b)c", r"\$ can stand at an end of the expression alone"),
-        ("a^b", r"\^ can stand"), ("(a", "a parenthesis is not closed"), ("[a", "a bracket is not closed"), ("a**{", "NFA"),
+        ("a)(b", "a parenthesis is closed that was not opened"),
+        ("(a$|b)c", r"\$ can stand at an end of the expression alone"), ("a^b", r"\^ can stand"),
+        ("(a", "a parenthesis is not closed"), ("[a", "a bracket is not closed"), ("a**{", "NFA"),
         ("a\\", "ends with a backslash"),
     ],
 )
@@ -132,7 +138,8 @@ def test_every_strategy_ends_valid(spec):
 
 
 def test_tokens_that_are_allowed_alone_but_not_together_are_thinned_out():
-    """`aa` or `bb`: the toy prefers what it likes at both places, and a first forward that takes both would be wrong."""
+    """`aa` or `bb`: the toy prefers what it likes at both places, and a first forward that takes both would be
+    wrong."""
     rows = [run("threshold:tau=0.0", "(aaaa|bbbb|cccc)", 4, toy(seed=s))[0] for s in range(8)]
     assert {written(row.tokens) for row in rows} <= {"aaaa", "bbbb", "cccc"}
     assert max(row.nfe for row in rows) > 1  # the others were left open at first
@@ -176,7 +183,8 @@ def keeps(spec, law):
     law(Constrained(get(spec), compiled("test", "(a|bb)*", {1: b"a", 2: b"b", 3: b"bb"}, 11, (9,)), 64))
 
 
-# --- JSON schemas ------------------------------------------------------------------------------------------------------
+# --- JSON schemas
+# ------------------------------------------------------------------------------------------------------
 
 
 def check_schemas(count, seed):
@@ -215,7 +223,8 @@ def test_a_schema_that_refers_to_itself_is_bounded():
     jsonschema.validate(json.loads(written(row.tokens)), made)
 
 
-# --- with a model ----------------------------------------------------------------------------------------------------------
+# --- with a model
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_spellings_of_a_vocabulary_write_its_texts():
@@ -237,7 +246,9 @@ def test_a_generator_writes_what_the_schema_says(tmp_path):
     parts = {"name": {"type": "string", "maxLength": 8}, "age": {"type": "integer"}}
     made = {"type": "object", "properties": parts, "required": list(parts)}
     path.write_text(json.dumps(made))
-    for out in Generator("nano", "threshold", constraint=f"json:{path}")(["Extract: Anna is 31 years old.", "x"], length=24, seed=1):
+    for out in Generator("nano", "threshold", constraint=f"json:{path}")(
+        ["Extract: Anna is 31 years old.", "x"], length=24, seed=1
+    ):
         jsonschema.validate(json.loads(out.text), made)
 
 
@@ -257,9 +268,10 @@ def test_a_template_is_filled_in(tmp_path):
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("regex:[a", "the regular expression '\\[a': "), ("json:nowhere.json", "json:nowhere.json cannot be read: No such file"),
-        ("regex", "cannot read the constraint 'regex'; write json:..., regex:..., template:..."), ("xml:a", "unknown constraint 'xml'"),
-        ("template:nowhere.txt", "cannot be read"),
+        ("regex:[a", "the regular expression '\\[a': "),
+        ("json:nowhere.json", "json:nowhere.json cannot be read: No such file"),
+        ("regex", "cannot read the constraint 'regex'; write json:..., regex:..., template:..."),
+        ("xml:a", "unknown constraint 'xml'"), ("template:nowhere.txt", "cannot be read"),
     ],
 )
 def test_bad_constraints_are_one_line(spec, message):
@@ -301,7 +313,8 @@ def test_files_are_read_as_editors_save_them(tmp_path, mark, end):
     ("name", "content", "message"),
     [
         ("json", b'{"const": NaN}', "not JSON: NaN is no number"), ("json", b"[" * 100_000, "nested too deeply"),
-        ("json", b"\xff\xfe{\x00", "is not UTF-8 text"), ("json", b'{"maxLength": 1e999}', "the number 1e999 is too large"),
+        ("json", b"\xff\xfe{\x00", "is not UTF-8 text"),
+        ("json", b'{"maxLength": 1e999}', "the number 1e999 is too large"),
         ("template", b"a {{99999999999999}}", "leaves 999999999 tokens open"),
     ],
 )

@@ -30,10 +30,13 @@ def test_these_are_the_wrappers():
     assert found.split() == WRAPPERS
 
 
-# --- what used to be lost ------------------------------------------------------------------------------------------------
+# --- what used to be lost
+# ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("spec", ["frontier:w=99,base=({})", "eos_stop:trust=1.0,base=({})", "length_penalty:weight=0.0,base=({})"])
+@pytest.mark.parametrize(
+    "spec", ["frontier:w=99,base=({})", "eos_stop:trust=1.0,base=({})", "length_penalty:weight=0.0,base=({})"]
+)
 def test_the_padding_of_a_base_stays(spec):
     base = "eos_padding:pad=8"
     d = get(spec.format(base))
@@ -63,7 +66,9 @@ def test_windows_that_read_a_memo_find_it_inside_of_a_wrapper():
         assert [row.tokens for row in wrapped] == [row.tokens for row in plain]
 
 
-@pytest.mark.parametrize("spec", ["{}", "eos_stop:base=({})", "frontier:base=({})", "prophet:base=(frontier:base=({}))"])
+@pytest.mark.parametrize(
+    "spec", ["{}", "eos_stop:base=({})", "frontier:base=({})", "prophet:base=(frontier:base=({}))"]
+)
 def test_what_a_base_is_made_for_is_asked_of_the_model(spec):
     d = get(spec.format("hybrid:mode=block"))
     says = "does what its name says on block-causal models only, and this model is not one"
@@ -73,7 +78,9 @@ def test_what_a_base_is_made_for_is_asked_of_the_model(spec):
         decode(TOY, d, ROWS, length=4)
 
 
-@pytest.mark.parametrize(("spec", "base"), [("eos_stop", "s2d2"), ("frontier", "slow_fast"), ("frontier", "s2d2"), ("prophet", "p2")])
+@pytest.mark.parametrize(
+    ("spec", "base"), [("eos_stop", "s2d2"), ("frontier", "slow_fast"), ("frontier", "s2d2"), ("prophet", "p2")]
+)
 def test_phases_and_outcomes_are_told(spec, base):
     d, b = get(f"{spec}:base={base}"), get(base)
     assert d.phases == b.phases != ()
@@ -99,8 +106,9 @@ def test_who_watches_hears_of_phases_and_outcomes(tmp_path, more):
 @pytest.mark.parametrize(
     ("spec", "unbiased"),
     [
-        ("frontier:base=first_hitting", True), ("freedave:base=first_hitting", True), ("ada_block:base=first_hitting", True),
-        ("frontier", False), ("length_penalty:base=first_hitting", False), ("prophet:base=first_hitting", False),
+        ("frontier:base=first_hitting", True), ("freedave:base=first_hitting", True),
+        ("ada_block:base=first_hitting", True), ("frontier", False), ("length_penalty:base=first_hitting", False),
+        ("prophet:base=first_hitting", False),
     ],
 )
 def test_samples_stay_the_models_own_where_a_wrapper_changes_none(spec, unbiased):
@@ -119,8 +127,8 @@ def test_a_memo_of_dataclasses_is_each_rows_own_inside_of_a_wrapper(base):
 @pytest.mark.parametrize(
     "spec",
     [
-        "frontier:base=remdm", "frontier:w=2,base=predictor_corrector", "prophet:block=4,base=p2", "ada_block:block=3,base=remdm",
-        "ada_block:block=3,base=predictor_corrector",
+        "frontier:base=remdm", "frontier:w=2,base=predictor_corrector", "prophet:block=4,base=p2",
+        "ada_block:block=3,base=remdm", "ada_block:block=3,base=predictor_corrector",
     ],
 )
 def test_a_base_that_spends_all_its_steps_or_takes_back_comes_to_an_end(spec):
@@ -132,14 +140,17 @@ def test_a_base_that_spends_all_its_steps_or_takes_back_comes_to_an_end(spec):
 def test_bases_that_a_wrapper_cannot_take_are_refused():
     with pytest.raises(UsageError, match="AdaBlock: Daedal changes the length of its window"):
         get("ada_block:base=daedal")
-    with pytest.raises(UsageError, match="freedave has nothing but logits of what it guesses, and DAWN reads more of a prediction"):
+    with pytest.raises(
+        UsageError, match="freedave has nothing but logits of what it guesses, and DAWN reads more of a prediction"
+    ):
         get("freedave:base=dawn")
     for spec in ("frontier", "eos_stop", "prophet", "ada_block"):
         with pytest.raises(UsageError, match="cannot hand steps on to WINO, whose forwards show more than the window"):
             get(f"{spec}:base=wino")
 
 
-# --- every wrapper around every base -----------------------------------------------------------------------------------------
+# --- every wrapper around every base
+# -----------------------------------------------------------------------------------------
 
 PROBES = ["daedal", "eos_padding:pad=2", "s2d2", "hybrid:mode=block,budget=2", "remdm", "klass", "planned"]
 """Bases that between them ask for everything that can be lost."""
@@ -164,12 +175,14 @@ def test_wrappers_end_by_legal_moves(spec, base):
     check_small(d)
 
 
-# --- a wrapper as a stranger writes one --------------------------------------------------------------------------------------
+# --- a wrapper as a stranger writes one
+# --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Alternating(Around):
-    """Lets its base decide every other position first, and the rest when those are decided; it counts the forwards of the first half."""
+    """Lets its base decide every other position first, and the rest when those are decided; it counts the forwards of
+    the first half."""
 
     base: Decoder = option(Threshold(), "the rule that commits")
 

@@ -49,7 +49,9 @@ some = settings(max_examples=60, deadline=None, derandomize=True)
 def grid(entry, most_rows=3, most_columns=7):
     """Rectangular lists of lists."""
     return st.tuples(st.integers(1, most_rows), st.integers(1, most_columns)).flatmap(
-        lambda shape: st.lists(st.lists(entry, min_size=shape[1], max_size=shape[1]), min_size=shape[0], max_size=shape[0])
+        lambda shape: st.lists(
+            st.lists(entry, min_size=shape[1], max_size=shape[1]), min_size=shape[0], max_size=shape[0]
+        )
     )
 
 
@@ -77,7 +79,9 @@ def test_rank(x):
 @some
 @given(scores, st.lists(st.integers(0, 9), min_size=3, max_size=3))
 def test_top(x, k):
-    assert select.top(torch.tensor(x), torch.tensor(k[: len(x)])).tolist() == [taken(row, n) for row, n in zip(x, k, strict=False)]
+    assert select.top(torch.tensor(x), torch.tensor(k[: len(x)])).tolist() == [
+        taken(row, n) for row, n in zip(x, k, strict=False)
+    ]
 
 
 @some
@@ -88,7 +92,9 @@ def test_above(x, bound, least):
         return sure if sum(sure) >= n else taken(row, n)
 
     t = torch.tensor(x)
-    assert select.above(t, t >= bound, torch.tensor(least[: len(x)])).tolist() == [one(row, n) for row, n in zip(x, least, strict=False)]
+    assert select.above(t, t >= bound, torch.tensor(least[: len(x)])).tolist() == [
+        one(row, n) for row, n in zip(x, least, strict=False)
+    ]
 
 
 @some
@@ -100,7 +106,9 @@ def test_leftmost_and_runs(x):
         return [first <= i < end for i in range(len(row))]
 
     t = torch.tensor(x)
-    assert select.leftmost(t).tolist() == [[i == row.index(True) if True in row else False for i in range(len(row))] for row in x]
+    assert select.leftmost(t).tolist() == [
+        [i == row.index(True) if True in row else False for i in range(len(row))] for row in x
+    ]
     assert select.first_run(t).tolist() == [run(row) for row in x]
     assert select.until_first(t).tolist() == [[not any(row[: i + 1]) for i in range(len(row))] for row in x]
 
@@ -127,15 +135,16 @@ def state(open_, editable, mask_id=MASK):
     B, W = open_.shape
     column, rows = torch.arange(W).expand(B, W), torch.arange(B)
     return State(
-        tokens=torch.where(open_, MASK, column), open=open_, editable=editable, confidence=torch.zeros(B, W), committed_at=column - 1,
-        position=column, size=rows * 0 + W, room=rows * 0 + W, opened=open_.sum(-1),
-        windows=rows * 0 + 1, step=rows, clock=rows + 5, key=rows,
-        mask_id=mask_id, vocab=11,
+        tokens=torch.where(open_, MASK, column), open=open_, editable=editable, confidence=torch.zeros(B, W),
+        committed_at=column - 1, position=column, size=rows * 0 + W, room=rows * 0 + W, opened=open_.sum(-1),
+        windows=rows * 0 + 1, step=rows, clock=rows + 5, key=rows, mask_id=mask_id, vocab=11,
     )
 
 
 masks = st.tuples(st.integers(1, 3), st.integers(1, 5)).flatmap(
-    lambda n: st.tuples(*[st.lists(st.lists(st.booleans(), min_size=n[1], max_size=n[1]), min_size=n[0], max_size=n[0])] * 3)
+    lambda n: st.tuples(
+        *[st.lists(st.lists(st.booleans(), min_size=n[1], max_size=n[1]), min_size=n[0], max_size=n[0])] * 3
+    )
 )
 
 
@@ -169,7 +178,11 @@ def test_random_numbers_depend_on_key_clock_position_and_salt_alone():
     assert (numbers == numbers[0]).all()
     assert len(numbers[0].unique()) == 4
     assert ((numbers >= 0) & (numbers < 1)).all()
-    for changed in (replace(same, key=same.key + 1), replace(same, clock=same.clock + 1), replace(same, position=same.position + 4)):
+    for changed in (
+        replace(same, key=same.key + 1),
+        replace(same, clock=same.clock + 1),
+        replace(same, position=same.position + 4),
+    ):
         assert not (changed.uniform(1) == numbers).any()
     assert not (same.uniform(2) == numbers).any()
     assert torch.equal(replace(same, clock=same.clock + 1).uniform(1, timeless=True), same.uniform(1, timeless=True))
@@ -260,7 +273,12 @@ def test_a_sample_is_where_the_number_falls_in_the_sum(v, temperature):
 
 
 def test_a_number_on_the_border_belongs_to_the_right_token():
-    assert stats.sample(torch.zeros(4, 4), torch.tensor([0.0, 0.25, 0.5, 0.75], dtype=torch.float64), 1.0).tolist() == [0, 1, 2, 3]
+    assert stats.sample(torch.zeros(4, 4), torch.tensor([0.0, 0.25, 0.5, 0.75], dtype=torch.float64), 1.0).tolist() == [
+        0,
+        1,
+        2,
+        3,
+    ]
 
 
 def test_the_race_samples_the_distribution():
@@ -287,7 +305,9 @@ def test_filters(x, top_k, top_p):
             if top_p is None or total < top_p or top_p >= 1:
                 stays.add(i)
             total += p[i]
-        near = top_p is not None and any(abs(sum(sorted(p, reverse=True)[:n]) - top_p) < 1e-9 for n in range(len(p) + 1))
+        near = top_p is not None and any(
+            abs(sum(sorted(p, reverse=True)[:n]) - top_p) < 1e-9 for n in range(len(p) + 1)
+        )
         if not near:  # a sum that meets the bound to the last bit may be rounded either way
             assert kept == [v if i in stays else -INF for i, v in enumerate(cut)]
 
@@ -306,7 +326,13 @@ def test_pred_answers_by_window_position(rows, width, seed):
     for b in range(rows):
         for i in range(width):
             if i not in at[b]:
-                assert (token[b, i], sure[b, i], p.prob(tokens)[b, i], p.entropy()[b, i], p.margin()[b, i]) == (0, 0, 0, 0, 0)
+                assert (token[b, i], sure[b, i], p.prob(tokens)[b, i], p.entropy()[b, i], p.margin()[b, i]) == (
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                )
                 continue
             row = q[b, at[b].tolist().index(i)]
             first, second = row.sort(descending=True).values[:2].tolist()
@@ -333,7 +359,9 @@ rows_of_prompts = st.lists(st.lists(st.integers(0, 10), max_size=7), min_size=1,
 
 
 def laid(shape, prompts, length, block, **more):
-    return layout(shape, get("threshold"), prompts, length=length, keys=range(len(prompts)), windows=Blocks(block), **more)
+    return layout(
+        shape, get("threshold"), prompts, length=length, keys=range(len(prompts)), windows=Blocks(block), **more
+    )
 
 
 @some
@@ -414,7 +442,8 @@ def test_layout_refuses(arguments, says):
         layout(values.pop("shape"), decoder, values.pop("prompts"), keys=[0], windows=Blocks(4), **values)
 
 
-# --- prepare and tell ----------------------------------------------------------------------------------------------------
+# --- prepare and tell
+# ----------------------------------------------------------------------------------------------------
 
 
 @some
@@ -426,7 +455,10 @@ def test_the_exact_rule_recomputes_what_sees_a_change(seed, causal):
     until = torch.arange(1, L + 1).expand(B, L) if causal else torch.randint(1, L + 1, (B, L), generator=g)
     kept = torch.where(torch.rand(B, L, generator=g) < 0.8, until, 0)
     c = replace(c, store=replace(c.store, tokens=torch.randint(0, 2, (B, L), generator=g), until=kept))
-    shown, reach = torch.where(torch.rand(B, L, generator=g) < 0.8, c.store.tokens, 1), torch.randint(0, L + 1, (B,), generator=g)
+    shown, reach = (
+        torch.where(torch.rand(B, L, generator=g) < 0.8, c.store.tokens, 1),
+        torch.randint(0, L + 1, (B,), generator=g),
+    )
     found = must_recompute(c, shown, until, reach)
     for b in range(B):
         n = int(reach[b])
@@ -452,7 +484,10 @@ def test_a_text_is_complete_at_a_stop_token_with_nothing_open_before_it(seed):
     g = torch.Generator().manual_seed(seed)
     c = laid(SHAPES["blocks"], [[9, 2], [4]], 5, 3)
     tokens = torch.where(torch.rand(c.tokens.shape, generator=g) < 0.3, 9, c.tokens)
-    c = replace(c, tokens=torch.where(c.editable, tokens, c.tokens), open=c.open & (torch.rand(c.open.shape, generator=g) < 0.4))
+    c = replace(
+        c, tokens=torch.where(c.editable, tokens, c.tokens),
+        open=c.open & (torch.rand(c.open.shape, generator=g) < 0.4),
+    )
     for b, found in enumerate(stopped(c).tolist()):
         stops = [i for i in range(c.tokens.shape[1]) if c.editable[b, i] and not c.open[b, i] and c.tokens[b, i] == 9]
         assert found == (bool(stops) and not c.open[b, : stops[0]].any())
@@ -460,7 +495,8 @@ def test_a_text_is_complete_at_a_stop_token_with_nothing_open_before_it(seed):
 
 @dataclass(frozen=True)
 class Confused(Decoder):
-    """Commits random positions and asks for random ones, to exercise the loop; the first open one always, so that it ends."""
+    """Commits random positions and asks for random ones, to exercise the loop; the first open one always, so that it
+    ends."""
 
     def step(self, s: State, p: Pred) -> State:
         return s.commit(select.leftmost(s.open) | (s.uniform(1) < 0.2), *p.draw(s))
@@ -472,7 +508,9 @@ def test_every_forward_shows_the_text_and_the_cache_never_lies(block_causal, blo
     """What is shown is the canvas; what the model keeps was computed from it; nothing beyond the reach is run."""
     toy = ToyModel(block_causal=block_causal)
     plan = Plan(Confused(), Blocks(block), Exact())
-    c = layout(Shape(MASK, 11, (), block_causal), plan.decoder, [[1, 2, 3], [4]], length=9, keys=[1, 2], windows=plan.windows)
+    c = layout(
+        Shape(MASK, 11, (), block_causal), plan.decoder, [[1, 2, 3], [4]], length=9, keys=[1, 2], windows=plan.windows
+    )
     cached, forwards = toy.session(session_spec(plan, c)), 0
     while bool(c.live.any()):
         f = prepare(plan, c)
@@ -533,7 +571,8 @@ def test_stopping_early_cuts_nothing_but_the_tail(toy, spec):
     ended = decode(toy, get(spec), PROMPTS, length=24, windows=Blocks(4))
     assert [row.tokens for row in ended] == [row.tokens for row in through]
     spent, all_ = (sum(row.nfe for row in rows) for rows in (ended, through))
-    assert spent <= all_ if "resizes" in asks(get(spec)) else spent < all_  # its row is one window, which it may still revise
+    # its row is one window, which it may still revise
+    assert spent <= all_ if "resizes" in asks(get(spec)) else spent < all_
     assert "stop" in {row.finish_reason for row in ended}
     assert {row.finish_reason for row in through} == {"length"}
 
@@ -545,11 +584,15 @@ def test_a_given_number_of_forwards_ends_a_row(spec):
     some_ = decode(toy, get(spec), PROMPTS, length=12, windows=Blocks(4), stop=False, max_steps=3)
     for row, whole, prompt in zip(some_, full, PROMPTS, strict=True):
         assert (row.nfe, row.finish_reason) == (3, "max_steps")
-        held = [(t, w) for t, w in zip(row.canvas[len(prompt) :], whole.canvas[len(prompt) :], strict=True) if t != MASK]
+        held = [
+            (t, w) for t, w in zip(row.canvas[len(prompt) :], whole.canvas[len(prompt) :], strict=True) if t != MASK
+        ]
         assert get(spec).revises or all(t == w for t, w in held)
         assert row.tokens or held  # a text that begins with a stop token has none
         assert len(row.tokens) < 12
-    exactly = decode(toy, get(spec), PROMPTS, length=12, windows=Blocks(4), stop=False, max_steps=max(row.nfe for row in full))
+    exactly = decode(
+        toy, get(spec), PROMPTS, length=12, windows=Blocks(4), stop=False, max_steps=max(row.nfe for row in full)
+    )
     assert exactly == full
 
 
@@ -563,7 +606,9 @@ def test_looking_less_often_changes_nothing(spec, poll):
     assert len(forwards) == math.ceil(longest / poll) * poll
 
 
-@pytest.mark.parametrize("spec", ["first_hitting", "ancestral", "left_to_right:temperature=1.0", "llada:remasking=random"])
+@pytest.mark.parametrize(
+    "spec", ["first_hitting", "ancestral", "left_to_right:temperature=1.0", "llada:remasking=random"]
+)
 def test_seeds_belong_to_rows(spec):
     toy = ToyModel(sharp=2.0)
     rows = decode(toy, get(spec), [[1, 2]] * 4, length=12, seeds=[5, 6, 5, 7])
@@ -705,7 +750,10 @@ def test_what_is_not_settled_is_provisional(spec):
 
 def test_generated_tokens_end_at_the_first_settled_stop():
     c = laid(SHAPES["blocks"], [[1]], 5, 8)
-    tokens, decided = torch.tensor([[1, 4, 9, 5, 9, 6, 0]]), torch.tensor([[True, True, True, True, False, False, True]])
+    tokens, decided = (
+        torch.tensor([[1, 4, 9, 5, 9, 6, 0]]),
+        torch.tensor([[True, True, True, True, False, False, True]]),
+    )
     c = replace(c, tokens=tokens, open=c.open & ~decided)
     assert generated(c, 0, False) == ([4], 1)
     later = replace(c, open=c.open.index_fill(1, torch.tensor([1]), True))

@@ -43,7 +43,8 @@ QUICK = {"llada", "threshold", "left_to_right", "llada2", "remdm", "uniform_ddim
 """Strategies that are compiled in the default run too; for the others that takes too long."""
 
 WRAPPERS = {name for name in STRATEGIES if isinstance(get(name), Around)}
-"""Strategies that are held to a law with every other one inside; `test_around` does some of that in the default run too."""
+"""Strategies that are held to a law with every other one inside; `test_around` does some of that in the default run
+too."""
 
 
 def lawsuits():
@@ -73,7 +74,9 @@ def test_a_law_about_the_decoder_has_a_control(law):
 
 def test_check_takes_a_spec_and_names_every_broken_law():
     check("decoders.testing.bad:Fair")
-    with pytest.raises(AssertionError, match=r"breaks 2 of 16 laws\n\ngiven_stays_given: causal blocks: .*\n\nmoves_are_legal: "):
+    with pytest.raises(
+        AssertionError, match=r"breaks 2 of 16 laws\n\ngiven_stays_given: causal blocks: .*\n\nmoves_are_legal: "
+    ):
         check("decoders.testing.bad:Overwrites")
     with pytest.raises(UsageError, match="did you mean 'threshold'"):
         check("treshold")
@@ -95,7 +98,10 @@ def test_check_reports_what_a_decoder_raises():
 @toys
 @pytest.mark.parametrize("windows", [None, Blocks(4)])
 def test_threshold_one_and_factor_zero_and_llada_commit_one_a_step(toy, windows):
-    results = [decode(TOYS[toy], get(spec), ROWS, length=12, windows=windows) for spec in ("threshold:tau=1.0", "factor:f=0.0", "llada")]
+    results = [
+        decode(TOYS[toy], get(spec), ROWS, length=12, windows=windows)
+        for spec in ("threshold:tau=1.0", "factor:f=0.0", "llada")
+    ]
     assert results[0] == results[1] == results[2]
     assert max(row.nfe for row in results[0]) > 1
 
@@ -109,7 +115,8 @@ def test_ancestral_sampling_in_very_many_steps_is_first_hitting(toy, windows):
 
 
 @pytest.mark.parametrize(
-    ("toy", "spec"), [(toy, spec) for toy in TOYS for spec in STRATEGIES if (toy, spec) != ("blocks", "eos_padding")]  # refused there
+    # refused there
+    ("toy", "spec"), [(toy, spec) for toy in TOYS for spec in STRATEGIES if (toy, spec) != ("blocks", "eos_padding")]
 )
 def test_one_block_over_everything_is_no_block(toy, spec):
     plain = decode(TOYS[toy], get(spec), ROWS, length=12)
@@ -134,7 +141,9 @@ def test_the_exact_cache_changes_nothing_and_spares_columns(toy, spec):
         def count(f, p, c, cache=cache):
             ran[cache] += int(f.compute.sum())
 
-        rows[cache] = decode(TOYS[toy], get(spec), ROWS, length=24, windows=Blocks(4), cache=get_cache(cache), watch=count)
+        rows[cache] = decode(
+            TOYS[toy], get(spec), ROWS, length=24, windows=Blocks(4), cache=get_cache(cache), watch=count
+        )
     assert rows["exact"] == rows["none"]
     if spec == "left_to_right":  # each token costs about one column, and all to its left without a cache
         assert ran["exact"] < 0.2 * ran["none"]
@@ -160,7 +169,9 @@ def test_the_absorbing_samplers_never_predict_the_mask_token(spec):
     """The toy gives it as much as any other token, and `llada` takes it."""
     toy = replace(TOYS["whole"], stop_ids=())
     assert 10 in {t for row in decode(toy, get("llada"), ROWS, length=40) for t in row.tokens}
-    assert 10 not in {t for seed in range(3) for row in decode(toy, get(spec), ROWS, length=40, seed=seed) for t in row.tokens}
+    assert 10 not in {
+        t for seed in range(3) for row in decode(toy, get(spec), ROWS, length=40, seed=seed) for t in row.tokens
+    }
 
 
 # --- a transformer ------------------------------------------------------------------------------------------
@@ -172,20 +183,25 @@ def test_the_absorbing_samplers_never_predict_the_mask_token(spec):
 def test_a_transformer_says_the_same_with_and_without_the_exact_cache(net, block_causal, shifted, spec):
     model = TransformersModel(net, mask_id=23, block_causal=block_causal, shifted=shifted)
     exact, none = (
-        decode(model, get(spec), ROWS, length=12, windows=Blocks(4), cache=get_cache(name), seed=1) for name in ("exact", "none")
+        decode(model, get(spec), ROWS, length=12, windows=Blocks(4), cache=get_cache(name), seed=1)
+        for name in ("exact", "none")
     )
     assert exact == none
 
 
 @torch.no_grad()
 def plainly_left_to_right(net, prompt, length, block, shifted):
-    """One uncached forward a token, over all that stands left of it. Blocks that are finished see themselves whole; the one that
-    is being written is causal, and where there are no blocks everything is."""
+    """One uncached forward a token, over all that stands left of it. Blocks that are finished see themselves whole; the
+    one that is being written is causal, and where there are no blocks everything is."""
     tokens = list(prompt)
     for i in range(len(prompt), len(prompt) + length):
         shown = torch.tensor([tokens if shifted else [*tokens, 23]])
         column = torch.arange(shown.shape[1])
-        until = torch.where(column // block < i // block, (column // block + 1) * block, column + 1) if block else column + 1
+        until = (
+            torch.where(column // block < i // block, (column // block + 1) * block, column + 1)
+            if block
+            else column + 1
+        )
         bias = torch.zeros(1, 1, len(column), len(column), dtype=torch.double)
         bias.masked_fill_(column[None, :] >= until[:, None], torch.finfo(torch.double).min)
         logits = net(input_ids=shown, attention_mask=bias, position_ids=column[None]).logits[0, -1]
@@ -207,7 +223,8 @@ def test_left_to_right_is_plain_autoregression(net, block, window, shifted):
 
 @dataclass(frozen=True)
 class SecondThoughts(Decoder):
-    """Decides the first run, takes it back once, decides it again: a strategy that revises, for the laws about revision."""
+    """Decides the first run, takes it back once, decides it again: a strategy that revises, for the laws about
+    revision."""
 
     revises: ClassVar[bool] = True
 
@@ -220,6 +237,8 @@ class SecondThoughts(Decoder):
         return ~s.open.any(-1) & (s.step > 2)
 
 
-@pytest.mark.parametrize("law", [law for law in LAWS if law.__name__ != "spec_round_trip"], ids=lambda law: law.__name__)
+@pytest.mark.parametrize(
+    "law", [law for law in LAWS if law.__name__ != "spec_round_trip"], ids=lambda law: law.__name__
+)
 def test_a_strategy_that_revises_can_keep_the_laws(law):
     law(SecondThoughts())

@@ -17,9 +17,9 @@ NAMES = [e.name for e in entries("strategies") if e.distribution == "dllm-decode
 ASKED = {
     "left_to_right": {"causal"}, "s2d2": {"mask", "causal", "ahead"}, "coupled": {"mask", "causal", "ahead"},
     "s2d2_editing": {"mask", "causal", "ahead"}, "planned": {"causal", "sight"}, "wino": {"mask", "leave_one_out"},
-    "freedave": {"candidates"}, "persistent_drafts": {"mask", "candidates"}, "dawn": {"attention"}, "klass": {"vocabulary"},
-    "role_order:head=nano": {"hidden_states"}, "daedal": {"mask", "resizes"}, "eos_padding": {"padding"},
-    "hybrid:mode=block,ar=wide": {"causal", "blocks"},
+    "freedave": {"candidates"}, "persistent_drafts": {"mask", "candidates"}, "dawn": {"attention"},
+    "klass": {"vocabulary"}, "role_order:head=nano": {"hidden_states"}, "daedal": {"mask", "resizes"},
+    "eos_padding": {"padding"}, "hybrid:mode=block,ar=wide": {"causal", "blocks"},
 }
 
 
@@ -29,7 +29,11 @@ def test_what_strategies_ask(spec):
 
 
 def test_candidates_are_counted_in_the_query():
-    assert [candidates(get(spec)) for spec in ("persistent_drafts:ahead=5", "freedave:ahead=2", "threshold")] == [5, 2, 0]
+    assert [candidates(get(spec)) for spec in ("persistent_drafts:ahead=5", "freedave:ahead=2", "threshold")] == [
+        5,
+        2,
+        0,
+    ]
 
 
 def test_a_decoder_that_says_nothing_of_itself_asks_what_it_does():
@@ -47,7 +51,9 @@ def test_a_decoder_that_says_nothing_of_itself_asks_what_it_does():
     seen = []
     decode(ToyModel(), Bare(), [[1]], length=3, watch=lambda f, p, c: seen.append(int(f.left_out.sum())))
     assert seen == [0, 1, 2]
-    with pytest.raises(UsageError, match="Bare predicts positions without their own token in sight, and this model cannot be asked so"):
+    with pytest.raises(
+        UsageError, match="Bare predicts positions without their own token in sight, and this model cannot be asked so"
+    ):
         decode(replace_capabilities({"causal", "store"}), Bare(), [[1]], length=3)
 
 
@@ -93,7 +99,10 @@ class Fickle(Decoder):
 
 def test_a_query_that_asks_more_than_the_first_one_is_an_error():
     decode(ToyModel(), Fickle(), [[1]], length=7)
-    with pytest.raises(UsageError, match="Fickle asks what follows from the left alone in some queries, and its first one did not say so"):
+    with pytest.raises(
+        UsageError,
+        match="Fickle asks what follows from the left alone in some queries, and its first one did not say so",
+    ):
         decode(ToyModel(), Fickle(), [[1]], length=9)
 
 
@@ -137,6 +146,9 @@ def test_queries_side_by_side():
         assert q.causal is not None
         assert q.causal.tolist() == found
         assert q.ahead
-    assert either(rows, Query(tokens, want, level=torch.tensor([0.5, 0.5])), Query(tokens, want)).level.tolist() == [0.5, 1.0]
+    assert either(rows, Query(tokens, want, level=torch.tensor([0.5, 0.5])), Query(tokens, want)).level.tolist() == [
+        0.5,
+        1.0,
+    ]
     with pytest.raises(ValueError, match="cannot stand beside"):
         either(rows, replace(causal, sight=object()), causal)

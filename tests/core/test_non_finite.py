@@ -19,7 +19,8 @@ PROMPTS = [[1, 2, 3], [4, DAMAGED, 5], [6]]
 
 @dataclass(frozen=True)
 class Damaged(ToyModel):
-    """Logits are `value` in one entry, in rows whose prompt holds `DAMAGED`, from forward `since` on (counted from 0)."""
+    """Logits are `value` in one entry, in rows whose prompt holds `DAMAGED`, from forward `since` on (counted from
+    0)."""
 
     value: float = torch.nan
     since: int = 0
@@ -74,7 +75,9 @@ def test_one_entry_of_minus_infinity_is_a_token_that_cannot_be_and_no_fault():
     class Without(ToyModel):
         def session(self, spec):
             inner = super().session(spec)
-            return lambda f: (p := inner(f)) and replace(p, logits=p.logits.index_fill(-1, torch.tensor([3]), -torch.inf))
+            return lambda f: (
+                (p := inner(f)) and replace(p, logits=p.logits.index_fill(-1, torch.tensor([3]), -torch.inf))
+            )
 
     assert [r.finish_reason for r in rows(Without(), "llada")] == ["length"] * 3
 

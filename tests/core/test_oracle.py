@@ -28,13 +28,27 @@ def test_the_tables_are_conditionals_of_the_joint():
         total = sum(p for p, ok in zip(o.joint.tolist(), fits, strict=True) if ok)
         for i in range(3):
             for letter in range(2):
-                some = sum(p for p, ok, text in zip(o.joint.tolist(), fits, o.texts.tolist(), strict=True) if ok and text[i] == letter)
+                some = sum(
+                    p
+                    for p, ok, text in zip(o.joint.tolist(), fits, o.texts.tolist(), strict=True)
+                    if ok and text[i] == letter
+                )
                 assert float(o.table[row, i, letter].exp()) == pytest.approx(some / total, abs=1e-12)
             assert o.table[row, i, 2] == -torch.inf
 
 
-EXACT = ["left_to_right:temperature=1.0", "first_hitting", "ancestral:steps=4096", "llada:temperature=1.0,remasking=random"]
-INEXACT = ["llada:temperature=1.0", "threshold:temperature=1.0,tau=1.0", "left_to_right", "left_to_right:temperature=0.5"]
+EXACT = [
+    "left_to_right:temperature=1.0",
+    "first_hitting",
+    "ancestral:steps=4096",
+    "llada:temperature=1.0,remasking=random",
+]
+INEXACT = [
+    "llada:temperature=1.0",
+    "threshold:temperature=1.0,tau=1.0",
+    "left_to_right",
+    "left_to_right:temperature=0.5",
+]
 
 
 @pytest.mark.parametrize("spec", EXACT)

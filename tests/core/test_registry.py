@@ -195,7 +195,10 @@ def test_every_built_in_says_itself_how_well_it_is_attested(kind):
 
 KINDS = {"strategies": get, "caches": get_cache}
 OPTIONS = [
-    pytest.param(kind, e.name, o, id=f"{kind}-{e.name}-{o.name}") for kind in KINDS for e in registry.entries(kind) for o in e.options
+    pytest.param(kind, e.name, o, id=f"{kind}-{e.name}-{o.name}")
+    for kind in KINDS
+    for e in registry.entries(kind)
+    for o in e.options
 ]
 
 
@@ -221,7 +224,9 @@ def test_every_default_of_a_part_that_a_page_prints_makes_an_equal_plug():
         choice, _, options = (cell.strip() for cell in line.strip("|").split(" | "))
         option, _, name = choice.strip("`").partition("=")
         printed = ",".join(re.findall(r"`([^`]*)`", options))
-        assert get(f"s2d2:{option}=({name}:{printed})" if printed else f"s2d2:{option}={name}") == get(f"s2d2:{option}={name}")
+        assert get(f"s2d2:{option}=({name}:{printed})" if printed else f"s2d2:{option}={name}") == get(
+            f"s2d2:{option}={name}"
+        )
 
 
 def test_every_default_that_list_prints_makes_an_equal_plug():

@@ -20,7 +20,9 @@ def test_a_part_of_a_window_has_its_own_count_of_steps_and_nothing_to_do_outside
     assert part.editable.tolist() == where.tolist()
     assert (part.step.tolist(), part.opened.tolist(), part.memo) == ([2], [2], "memo")
     sevens, ones = torch.full_like(s.tokens, 7), torch.ones_like(s.confidence)
-    assert part.edit(torch.ones_like(where), sevens, ones).commit(torch.ones_like(where), sevens, ones).tokens.tolist() == [[7, 7, 7, MASK]]
+    assert part.edit(torch.ones_like(where), sevens, ones).commit(
+        torch.ones_like(where), sevens, ones
+    ).tokens.tolist() == [[7, 7, 7, MASK]]
 
 
 def test_what_a_part_has_made_of_its_positions_is_taken_and_nothing_else() -> None:
@@ -28,7 +30,9 @@ def test_what_a_part_has_made_of_its_positions_is_taken_and_nothing_else() -> No
     where = torch.tensor([[False, True, True, False]])
     part = replace(s.within(where, torch.tensor([2]), (), since=0), clock=torch.tensor([4]))
     everywhere = torch.ones_like(where)
-    done = replace(part, open=everywhere).commit(everywhere, torch.full_like(s.tokens, 7), torch.full_like(s.confidence, 0.5))
+    done = replace(part, open=everywhere).commit(
+        everywhere, torch.full_like(s.tokens, 7), torch.full_like(s.confidence, 0.5)
+    )
     t = s.taking(where, done, "mine")
     assert t.tokens.tolist() == [[1, 7, 7, MASK]]
     assert t.open.tolist() == [[False, False, False, True]]

@@ -37,10 +37,13 @@ from support.checkpoints import write
 MASK, PAD, EOS = 3, 0, 2
 SPECIAL = {"vocab_size": 64, "pad_token_id": PAD, "bos_token_id": 1, "eos_token_id": EOS}
 SIZES = {
-    "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
-    "max_position_embeddings": 128, **SPECIAL,
+    "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "max_position_embeddings": 128, **SPECIAL,
 }  # fmt: skip
-KINDS = {"llama": (LlamaForCausalLM, LlamaConfig), "qwen2": (Qwen2ForCausalLM, Qwen2Config), "qwen3": (Qwen3ForCausalLM, Qwen3Config)}
+KINDS = {
+    "llama": (LlamaForCausalLM, LlamaConfig), "qwen2": (Qwen2ForCausalLM, Qwen2Config),
+    "qwen3": (Qwen3ForCausalLM, Qwen3Config),
+}
 PROMPTS = [[10, 11, 12, 13, 14], [20, 21], [30, 31, 32]]
 
 
@@ -67,7 +70,9 @@ def batch(prompts=PROMPTS):
 
 
 def run(model, prompts=PROMPTS, **how):
-    return model.generate(**{**batch(prompts), "custom_generate": decoders.generate, "mask_id": MASK, "max_new_tokens": 16, **how})
+    return model.generate(
+        **{**batch(prompts), "custom_generate": decoders.generate, "mask_id": MASK, "max_new_tokens": 16, **how}
+    )
 
 
 def direct(model, prompts=PROMPTS, spec="threshold", cache="exact", block=None, seeds=None, rules=(), length=16, **how):
@@ -88,7 +93,9 @@ def check(out, expected, prompts=PROMPTS):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("spec", ["threshold:tau=0.7", "llada:steps=4", "dream:by=origin,temperature=0.7", "left_to_right"])
+@pytest.mark.parametrize(
+    "spec", ["threshold:tau=0.7", "llada:steps=4", "dream:by=origin,temperature=0.7", "left_to_right"]
+)
 @pytest.mark.parametrize("cache", ["exact", "none"])
 def test_it_is_what_decode_gives(kind, spec, cache):
     model = tiny(kind)
@@ -116,7 +123,12 @@ def test_a_preset_brings_its_cache(model):
     pair = run(model, decoder="threshold:tau=0.7", cache="dual", block=8, return_dict_in_generate=True)
     assert (preset.sequences == pair.sequences).all()
     assert preset.positions_reused.tolist() == pair.positions_reused.tolist() != [0] * 3
-    assert run(model, decoder="fast-dllm", block=8, use_cache=False, return_dict_in_generate=True).positions_reused.tolist() == [0] * 3
+    assert (
+        run(
+            model, decoder="fast-dllm", block=8, use_cache=False, return_dict_in_generate=True
+        ).positions_reused.tolist()
+        == [0] * 3
+    )
 
 
 @pytest.mark.parametrize("side", ["left", "right", "middle"])
@@ -127,9 +139,13 @@ def test_a_row_is_in_a_batch_what_it_is_alone(model, side):
     if side == "middle":
         ids, mask = (t[:, [1, 0, 2, 3, 4]] for t in (ids, mask))
         ids[0] = torch.tensor(PROMPTS[0])
-    together = model.generate(ids, attention_mask=mask, custom_generate=decoders.generate, mask_id=MASK, max_new_tokens=16, seed=1)
+    together = model.generate(
+        ids, attention_mask=mask, custom_generate=decoders.generate, mask_id=MASK, max_new_tokens=16, seed=1
+    )
     for row, prompt in zip(together, PROMPTS, strict=True):
-        alone = model.generate(torch.tensor([prompt]), custom_generate=decoders.generate, mask_id=MASK, max_new_tokens=16, seed=1)[0]
+        alone = model.generate(
+            torch.tensor([prompt]), custom_generate=decoders.generate, mask_id=MASK, max_new_tokens=16, seed=1
+        )[0]
         new = alone[len(prompt) :]
         assert row[5 : 5 + len(new)].tolist() == new.tolist()
         assert set(row[5 + len(new) :].tolist()) <= {PAD}
@@ -152,7 +168,9 @@ def test_lengths(model):
     assert run(model, max_new_tokens=None, max_length=9).shape == (3, 9)
     config = deepcopy(model.generation_config)
     config.max_new_tokens = 6
-    out = model.generate(**batch(), custom_generate=decoders.generate, mask_id=MASK, generation_config=config, eos_token_id=63)
+    out = model.generate(
+        **batch(), custom_generate=decoders.generate, mask_id=MASK, generation_config=config, eos_token_id=63
+    )
     assert out.shape == (3, 11)
 
 
@@ -164,11 +182,19 @@ def test_no_mask_and_no_batch(model):
 
 def test_sampling_is_the_decoders(model):
     asked = {"do_sample": True, "temperature": 0.8, "top_k": 9, "top_p": 0.9, "seed": 3}
-    check(run(model, decoder="dream:by=entropy", **asked), direct(model, spec="dream:by=entropy,temperature=0.8,top_k=9,top_p=0.9",
-                                                                  seeds=[3] * 3)[0])
-    check(run(model, decoder="dream:top_k=2", **asked), direct(model, spec="dream:temperature=0.8,top_k=2,top_p=0.9", seeds=[3] * 3)[0])
+    check(
+        run(model, decoder="dream:by=entropy", **asked),
+        direct(model, spec="dream:by=entropy,temperature=0.8,top_k=9,top_p=0.9", seeds=[3] * 3)[0],
+    )
+    check(
+        run(model, decoder="dream:top_k=2", **asked),
+        direct(model, spec="dream:temperature=0.8,top_k=2,top_p=0.9", seeds=[3] * 3)[0],
+    )
     made = decoders.get("dream", top_k=2)
-    check(run(model, decoder=made, **asked), direct(model, spec="dream:temperature=0.8,top_k=2,top_p=0.9", seeds=[3] * 3)[0])
+    check(
+        run(model, decoder=made, **asked),
+        direct(model, spec="dream:temperature=0.8,top_k=2,top_p=0.9", seeds=[3] * 3)[0],
+    )
     plain = {**asked, "top_k": 0, "top_p": 1.0}
     check(run(model, decoder="threshold", **plain), direct(model, spec="threshold:temperature=0.8", seeds=[3] * 3)[0])
 
@@ -184,12 +210,17 @@ def test_a_nucleus_for_decoders_without_one(model):
 
 @pytest.mark.parametrize("more", [{}, {"top_k": 7}, {"top_k": 7, "top_p": 0.9}])
 def test_the_least_probability_is_honoured(model, more):
-    out = run(model, decoder="ancestral", do_sample=True, top_k=more.get("top_k", 0), top_p=more.get("top_p"), min_p=0.3, seed=3)
+    out = run(
+        model, decoder="ancestral", do_sample=True, top_k=more.get("top_k", 0), top_p=more.get("top_p"), min_p=0.3,
+        seed=3,
+    )
     cut = "".join(f",{k}={v}" for k, v in more.items())
     check(out, direct(model, spec=f"nucleus:base=(ancestral:temperature=1.0){cut},min_p=0.3", seeds=[3] * 3)[0])
 
 
-@pytest.mark.parametrize("how", [{"typical_p": 0.3}, {"epsilon_cutoff": 0.02}, {"eta_cutoff": 0.9}, {"typical_p": 0.3, "top_k": 5}])
+@pytest.mark.parametrize(
+    "how", [{"typical_p": 0.3}, {"epsilon_cutoff": 0.02}, {"eta_cutoff": 0.9}, {"typical_p": 0.3, "top_k": 5}]
+)
 def test_warpers_of_transformers_cut_as_they_do_there(model, how):
     """One position of one row is the whole text: what can be drawn is what transformers' own processors leave."""
     prompt = [PROMPTS[0]]
@@ -202,7 +233,9 @@ def test_warpers_of_transformers_cut_as_they_do_there(model, how):
     allowed = set(scores.isfinite().nonzero()[:, 1].tolist())
     assert 1 < len(allowed) < 40
     drawn = {
-        run(model, prompt, decoder="llada:steps=1", do_sample=True, temperature=5.0, max_new_tokens=1, seed=s, **how)[0, -1].item()
+        run(model, prompt, decoder="llada:steps=1", do_sample=True, temperature=5.0, max_new_tokens=1, seed=s, **how)[
+            0, -1
+        ].item()
         for s in range(60)
     }
     assert drawn <= allowed
@@ -259,7 +292,10 @@ def test_seeds(model):
     assert len({tuple(r.tolist()) for r in drawn}) == 3
     torch.manual_seed(0)
     assert run(model, **sample).tolist() == drawn.tolist()
-    copies = run(model, PROMPTS[:2], decoder="left_to_right", do_sample=True, temperature=1.0, top_k=0, num_return_sequences=2, seed=1)
+    copies = run(
+        model, PROMPTS[:2], decoder="left_to_right", do_sample=True, temperature=1.0, top_k=0, num_return_sequences=2,
+        seed=1,
+    )
     assert len(copies) == 4
     assert copies[0].tolist() != copies[1].tolist()
     first = run(model, PROMPTS[:1], decoder="left_to_right:temperature=1.0", seed=2)[0]
@@ -344,7 +380,10 @@ def test_stop_strings_are_those_of_transformers(spec, model):
     tokenizer = characters()
     whole, _ = direct(model, spec=spec, stop_ids=())
     letter = chr(whole[0][5] + 59)
-    out = run(model, decoder=spec, stop_strings=[letter], tokenizer=tokenizer, eos_token_id=None, return_dict_in_generate=True)
+    out = run(
+        model, decoder=spec, stop_strings=[letter], tokenizer=tokenizer, eos_token_id=None,
+        return_dict_in_generate=True,
+    )
     cut = [row[: row.index(whole[0][5]) + 1] if whole[0][5] in row else row for row in whole]
     check(out.sequences, cut)
     assert [r == "stop" for r in out.finish_reason] == [whole[0][5] in row for row in whole]
@@ -367,7 +406,8 @@ def characters(size=64, **roles):
 
 
 def test_texts_among_the_options_of_a_decoder_are_token_ids(model):
-    """`hybrid` ends its reasoning at a text, which the tokenizer says the ids of; without one there is nothing to compare."""
+    """`hybrid` ends its reasoning at a text, which the tokenizer says the ids of; without one there is nothing to
+    compare."""
     spec = "hybrid:boundary=B,answer=(left_to_right)"
     asked = run(model, decoder=spec, tokenizer=characters())
     assert asked.tolist() == run(model, decoder=spec.replace("=B", f"={ord('B') - 59}")).tolist()
@@ -375,7 +415,10 @@ def test_texts_among_the_options_of_a_decoder_are_token_ids(model):
 
 def test_ids_without_text_are_never_generated(model):
     """Of 64 rows of the head the tokenizer knows 20."""
-    asked = {"decoder": "ancestral", "do_sample": True, "temperature": 4.0, "seed": 1, "eos_token_id": None, "max_new_tokens": 40}
+    asked = {
+        "decoder": "ancestral", "do_sample": True, "temperature": 4.0, "seed": 1, "eos_token_id": None,
+        "max_new_tokens": 40,
+    }
     assert run(model, **asked)[:, 5:].max() >= 20
     assert run(model, tokenizer=characters(20), **asked)[:, 5:].max() < 20
 
@@ -384,7 +427,10 @@ def test_the_tokenizer_of_a_checkpoint_is_found_where_it_was_loaded(tmp_path):
     loaded = write(tmp_path / "c", "dream")
     loaded.name_or_path = str(tmp_path / "c")
     known = set(characters_of(tmp_path / "c"))
-    asked = {"do_sample": True, "temperature": 9.0, "seed": 1, "eos_token_id": None, "max_new_tokens": 60, "decoder": "ancestral"}
+    asked = {
+        "do_sample": True, "temperature": 9.0, "seed": 1, "eos_token_id": None, "max_new_tokens": 60,
+        "decoder": "ancestral",
+    }
     assert not set(run(loaded, shifted=True, mask_id=MASK_OF_TINY, **asked)[:, 5:].flatten().tolist()) - known
     loaded.name_or_path = ""
     assert set(run(loaded, shifted=True, mask_id=MASK_OF_TINY, **asked)[:, 5:].flatten().tolist()) - known
@@ -409,7 +455,9 @@ def test_a_model_that_says_nothing_is_an_error():
     with torch.no_grad():
         broken.model.layers[1].mlp.up_proj.weight[0, 0] = torch.nan
     for spec in ("threshold", "left_to_right", "ancestral"):
-        with pytest.raises(UsageError, match=r"row 0: the logits of the model are not finite .NaN or infinity. in forward 1"):
+        with pytest.raises(
+            UsageError, match=r"row 0: the logits of the model are not finite .NaN or infinity. in forward 1"
+        ):
             run(broken, decoder=spec)
 
 
@@ -432,7 +480,10 @@ def test_the_model_comes_back_as_it_was(model):
         ({"prompt_lookup_num_tokens": 3}, "assisted generation cannot be honoured"),
         ({"synced_gpus": True}, "synced_gpus"),
         ({"repetition_penalty": 1.2}, "RepetitionPenaltyLogitsProcessor cannot be honoured"),
-        ({"bad_words_ids": [[4], [5, 6]]}, "NoBadWordsLogitsProcessor cannot be honoured: of more than one token, it reads the text"),
+        (
+            {"bad_words_ids": [[4], [5, 6]]},
+            "NoBadWordsLogitsProcessor cannot be honoured: of more than one token, it reads the text",
+        ),
         ({"remove_invalid_values": True}, "logits that are not finite are an error here"),
         ({"guidance_scale": 2.0}, "say guidance=..."),
         ({"exponential_decay_length_penalty": (3, 1.1)}, "it is not known here"),
@@ -485,7 +536,9 @@ def test_keys_and_values_from_elsewhere_are_refused(model):
 
 
 def test_other_networks_are_refused():
-    t5 = T5ForConditionalGeneration(T5Config(d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2, decoder_start_token_id=0, **SPECIAL))
+    t5 = T5ForConditionalGeneration(
+        T5Config(d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2, decoder_start_token_id=0, **SPECIAL)
+    )
     with pytest.raises(UsageError, match=r"T5ForConditionalGeneration cannot be told.* another kind of network"):
         run(t5)
     window = {"sliding_window": 4, "layer_types": ["sliding_attention", "full_attention"], "use_sliding_window": True}
@@ -527,7 +580,8 @@ def test_a_typo_is_found_by_transformers(model):
 
 def test_it_is_there_without_importing_transformers():
     code = (
-        "import sys, decoders; early = 'transformers' in sys.modules; decoders.generate; print(early, 'transformers' in sys.modules)\n"
+        "import sys, decoders; early = 'transformers' in sys.modules; decoders.generate; print(early, 'transformers' "
+        "in sys.modules)\n"
         "try: decoders.generat\nexcept AttributeError as e: print(e)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

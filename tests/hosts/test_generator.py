@@ -48,8 +48,17 @@ def test_the_seed_makes_the_sample(nano):
     assert run(PROMPTS[0], length=32, seed=2, ignore_eos=True)[0].tokens == b.tokens
 
 
-@pytest.mark.parametrize(("spec", "nfe"), [("llada:steps=32", 32), ("llada:steps=8", 8), ("llada", 32), ("dream:by=entropy,steps=16", 16),
-                                           ("left_to_right", 32), ("first_hitting", 32)])
+@pytest.mark.parametrize(
+    ("spec", "nfe"),
+    [
+        ("llada:steps=32", 32),
+        ("llada:steps=8", 8),
+        ("llada", 32),
+        ("dream:by=entropy,steps=16", 16),
+        ("left_to_right", 32),
+        ("first_hitting", 32),
+    ],
+)
 def test_without_stopping_the_budget_is_the_number_of_forwards(nano, spec, nfe):
     for made in Generator(nano, spec)(PROMPTS, length=32, ignore_eos=True):
         assert (made.nfe, made.finish_reason) == (nfe, "length")
@@ -253,7 +262,9 @@ def test_code_in_a_checkpoint_is_never_run(tmp_path):
     shutil.copytree(NANO, tmp_path / "copy")
     witness = tmp_path / "ran"
     (tmp_path / "copy" / "evil.py").write_text(f"open({str(witness)!r}, 'w')\nclass Evil: pass\n")
-    edit(auto_map={"AutoModelForCausalLM": "evil.Evil", "AutoConfig": "evil.Evil", "AutoTokenizer": "evil.Evil"})(tmp_path / "copy")
+    edit(auto_map={"AutoModelForCausalLM": "evil.Evil", "AutoConfig": "evil.Evil", "AutoTokenizer": "evil.Evil"})(
+        tmp_path / "copy"
+    )
     load_model(str(tmp_path / "copy"))
     assert not witness.exists()
 

@@ -1,5 +1,5 @@
-"""Steps captured once and replayed on static buffers. A recording of the operations (`Recorded`) stands in for CUDA graphs on a CPU: what
-it replays is frozen in the same way. The same tests run on CUDA graphs with `-m gpu`."""
+"""Steps captured once and replayed on static buffers. A recording of the operations (`Recorded`) stands in for CUDA
+graphs on a CPU: what it replays is frozen in the same way. The same tests run on CUDA graphs with `-m gpu`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,10 @@ class Place:
 RECORDED, CUDA = Place("cpu", Recorded), Place("cuda", lambda: None)
 
 
-@pytest.fixture(scope="module", params=[pytest.param(RECORDED, id="recorded"), pytest.param(CUDA, id="cuda", marks=[gpu, needs_cuda])])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(RECORDED, id="recorded"), pytest.param(CUDA, id="cuda", marks=[gpu, needs_cuda])],
+)
 def place(request: pytest.FixtureRequest) -> Place:
     return request.param
 
@@ -62,28 +65,42 @@ def adapted(net: Qwen3ForCausalLM, setting: str) -> TransformersModel:
     return TransformersModel(net, mask_id=MASK, **SETTINGS[setting])
 
 
-def rows(model: Any, decoder: str | Decoder, cache: str = "exact", prompts: list[list[int]] = PROMPTS, **options: Any) -> Any:
+def rows(
+    model: Any, decoder: str | Decoder, cache: str = "exact", prompts: list[list[int]] = PROMPTS, **options: Any
+) -> Any:
     decoder = get(decoder) if isinstance(decoder, str) else decoder
-    how = {"length": 12, "windows": Blocks(4, model.attention_block), "seeds": list(range(len(prompts))), "max_steps": 60}
+    how = {
+        "length": 12,
+        "windows": Blocks(4, model.attention_block),
+        "seeds": list(range(len(prompts))),
+        "max_steps": 60,
+    }
     return decode(model, decoder, prompts, cache=get_cache(cache), **how | options)
 
 
 def same(a: Any, b: Any) -> None:
     """The same tokens, forwards, ends and costs."""
     assert a == b
-    assert [(r.positions_computed, r.positions_reused) for r in a] == [(r.positions_computed, r.positions_reused) for r in b]
+    assert [(r.positions_computed, r.positions_reused) for r in a] == [
+        (r.positions_computed, r.positions_reused) for r in b
+    ]
 
 
 def pairs() -> Any:
-    """Every strategy with every cache, on models and under polls that take turns; by default a few strategies with a cache each."""
+    """Every strategy with every cache, on models and under polls that take turns; by default a few strategies with a
+    cache each."""
     for i, spec in enumerate(STRATEGIES):
         for j, cache in enumerate(CACHES):
             default = i % len(CACHES) == j and spec in FEW
-            yield pytest.param(spec, cache, list(SETTINGS)[(i + j) % 3], 1 + 2 * (i % 2), marks=() if default else pytest.mark.slow)
+            yield pytest.param(
+                spec, cache, list(SETTINGS)[(i + j) % 3], 1 + 2 * (i % 2), marks=() if default else pytest.mark.slow
+            )
 
 
 @pytest.mark.parametrize(("spec", "cache", "setting", "poll"), list(pairs()))
-def test_a_graph_decodes_what_the_loop_does(here: Qwen3ForCausalLM, place: Place, spec: str, cache: str, setting: str, poll: int) -> None:
+def test_a_graph_decodes_what_the_loop_does(
+    here: Qwen3ForCausalLM, place: Place, spec: str, cache: str, setting: str, poll: int
+) -> None:
     decoder = get(spec)
     if decoder.padding:
         setting = "aligned"
@@ -134,7 +151,9 @@ def test_one_window_over_the_row_is_one_shape_whatever_its_length(here: Qwen3For
     assert len(graph.rooms) == 1
 
 
-def test_the_host_looks_once_in_so_many_steps(here: Qwen3ForCausalLM, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_host_looks_once_in_so_many_steps(
+    here: Qwen3ForCausalLM, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, looks = adapted(here, "aligned"), []
     tolist = torch.Tensor.tolist
     graph = place.graph()
@@ -164,7 +183,8 @@ def test_halts_and_events_reach_a_captured_run(here: Qwen3ForCausalLM, place: Pl
     for graph in (place.graph(), None):
         heard: list[Any] = []
         made = rows(
-            model, "left_to_right", runner=graph, on_event=heard.append, halt=lambda row, tokens: row == 1 and len(tokens) >= 5
+            model, "left_to_right", runner=graph, on_event=heard.append, halt=lambda row,
+            tokens: row == 1 and len(tokens) >= 5
         )
         stories.append((made, heard))
     same(stories[0][0], stories[1][0])
@@ -172,7 +192,8 @@ def test_halts_and_events_reach_a_captured_run(here: Qwen3ForCausalLM, place: Pl
     assert [len(row.tokens) for row in stories[0][0]] == [12, 5, 12]
 
 
-# --- bounds ------------------------------------------------------------------------------------------------------------------
+# --- bounds
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def test_few_sizes_are_left_of_many() -> None:
@@ -204,12 +225,15 @@ def test_the_pool_is_bounded(net: Qwen3ForCausalLM) -> None:
     assert report.bytes <= report.limit
     assert report.graphs < free.report().graphs
     none = RECORDED.graph(memory=1000)
-    with pytest.warns(RuntimeWarning, match=r"no graph, .*a step takes \d+ bytes of graph memory, more than the limit of 1000"):
+    with pytest.warns(
+        RuntimeWarning, match=r"no graph, .*a step takes \d+ bytes of graph memory, more than the limit of 1000"
+    ):
         same(rows(model, "threshold:tau=0.4", "dual", runner=none), plain)
     assert none.report().replays == 0
 
 
-# --- what cannot be captured --------------------------------------------------------------------------------------------------------
+# --- what cannot be captured
+# --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -257,7 +281,9 @@ class If(Bad):
         (If, "a value is read on the host"),
     ],
 )
-def test_a_step_that_looks_at_the_host_is_run_eagerly_after_one_warning(net: Qwen3ForCausalLM, bad: Any, why: str) -> None:
+def test_a_step_that_looks_at_the_host_is_run_eagerly_after_one_warning(
+    net: Qwen3ForCausalLM, bad: Any, why: str
+) -> None:
     model, graph = adapted(net.to("cpu"), "aligned"), RECORDED.graph()
     plain = rows(model, bad())
     with pytest.warns(RuntimeWarning, match="no graph, steps are run one operation at a time: " + why):
@@ -304,7 +330,8 @@ def test_without_cuda_a_graph_says_so(net: Qwen3ForCausalLM) -> None:
         same(rows(model, "threshold", runner=Graph()), rows(model, "threshold"))
 
 
-# --- buffers -----------------------------------------------------------------------------------------------------------------
+# --- buffers
+# -----------------------------------------------------------------------------------------------------------------
 
 
 def test_buffers_take_values_that_are_made_from_them() -> None:
@@ -329,13 +356,16 @@ def test_buffers_take_values_that_are_made_from_them() -> None:
 
 def test_buffers_of_a_canvas_share_nothing() -> None:
     plan = Plan(get("llada2"), Blocks(4), get_cache("dual"))
-    c = owned(layout(Shape(MASK, 24), plan.decoder, PROMPTS, length=8, keys=[0, 1, 2], windows=plan.windows, cache=plan.cache))
+    c = owned(
+        layout(Shape(MASK, 24), plan.decoder, PROMPTS, length=8, keys=[0, 1, 2], windows=plan.windows, cache=plan.cache)
+    )
     tensors = leaves((c, owned(prepare(plan, c))))
     assert len({t.untyped_storage().data_ptr() for t in tensors if t.numel()}) == len([t for t in tensors if t.numel()])
     assert all(t.is_contiguous() for t in tensors)
 
 
-# --- the door ----------------------------------------------------------------------------------------------------------------
+# --- the door
+# ----------------------------------------------------------------------------------------------------------------
 
 
 def test_a_generator_with_a_graph_writes_what_one_without_does() -> None:

@@ -1,4 +1,5 @@
-"""Reasoning by another model: an OpenAI-compatible server in a process of its own, with its faults, and a local causal model."""
+"""Reasoning by another model: an OpenAI-compatible server in a process of its own, with its faults, and a local causal
+model."""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ QUICK = "wait=0.001"
 CHAT = "{% for m in messages %}<{{ m.content }}>{% endfor %}"
 SIZES = {
     "vocab_size": VOCAB, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "max_position_embeddings": 128, "initializer_range": 0.3, "bos_token_id": None, "eos_token_id": EOS,
+    "num_key_value_heads": 2, "max_position_embeddings": 128, "initializer_range": 0.3, "bos_token_id": None,
+    "eos_token_id": EOS,
 }
 
 
@@ -67,7 +69,9 @@ class Running:
 
 @contextmanager
 def serving(port: int = 0, **script):
-    process = subprocess.Popen([sys.executable, SERVER, str(port), json.dumps(script)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, SERVER, str(port), json.dumps(script)], stdout=subprocess.PIPE, text=True
+    )
     try:
         yield Running(process, int(process.stdout.readline()))
     finally:
@@ -129,11 +133,12 @@ def lines(path: Path) -> list[dict]:
     ("text", "message"),
     [
         ("ftp://a/v1", "unknown reasoner"), ("nothing", "unknown reasoner"), ("http:///v1", "names no host"),
-        ("http://a:b/v1", "Port could not be cast"), ("http://user:pass@a/v1", "holds no credentials"), ("http://[a/v1", "cannot be read"),
-        ("http://a/v1?tries=3", "no option 'tries'; there is chat, key, parallel"), ("http://a/v1?url=b", "no option 'url'"),
-        ("http://a/v1?retries=-1", "retries must be at least 0"), ("http://a/v1?temperature=hot", "temperature must be float"),
-        ("http://a/v1?retries", "cannot be read"), ("hf:", "write hf:DIRECTORY"), ("hf://host/a", "write hf:DIRECTORY"),
-        ("hf:/no/such/place", "no checkpoint"), ("test_two_model:Nobody", "has no 'Nobody'"),
+        ("http://a:b/v1", "Port could not be cast"), ("http://user:pass@a/v1", "holds no credentials"),
+        ("http://[a/v1", "cannot be read"), ("http://a/v1?tries=3", "no option 'tries'; there is chat, key, parallel"),
+        ("http://a/v1?url=b", "no option 'url'"), ("http://a/v1?retries=-1", "retries must be at least 0"),
+        ("http://a/v1?temperature=hot", "temperature must be float"), ("http://a/v1?retries", "cannot be read"),
+        ("hf:", "write hf:DIRECTORY"), ("hf://host/a", "write hf:DIRECTORY"), ("hf:/no/such/place", "no checkpoint"),
+        ("test_two_model:Nobody", "has no 'Nobody'"),
     ],
 )
 def test_a_name_that_is_none_is_one_clear_line(text, message):
@@ -157,15 +162,34 @@ def test_chat_and_continuation(server):
     endpoint = Endpoint(server.url)
     [a] = write(endpoint, "why sky", seeds=[7])
     [b] = write(replace(endpoint, chat=False, temperature=0.5, model="other"), "why sky", seeds=[7], budget=50)
-    assert (a.text, a.tokens, a.finish_reason, a.continues, a.reasoner) == (" why sky seed 0 ", 4, "stop", False, f"{server.url}#tiny")
-    assert (b.text, b.tokens, b.continues, b.reasoner) == (" why sky seed 7 ", 4, True, f"{server.url}?chat=false&temperature=0.5#other")
+    assert (a.text, a.tokens, a.finish_reason, a.continues, a.reasoner) == (
+        " why sky seed 0 ",
+        4,
+        "stop",
+        False,
+        f"{server.url}#tiny",
+    )
+    assert (b.text, b.tokens, b.continues, b.reasoner) == (
+        " why sky seed 7 ",
+        4,
+        True,
+        f"{server.url}?chat=false&temperature=0.5#other",
+    )
     assert min(a.seconds, b.seconds) > 0
     chat, text = server.asked()[-2:]
     assert chat == {
-        "model": "tiny", "messages": [{"role": "user", "content": "why sky"}], "temperature": 0.0, "max_tokens": 100, "stop": ["#"],
+        "model": "tiny", "messages": [{"role": "user", "content": "why sky"}], "temperature": 0.0, "max_tokens": 100,
+        "stop": ["#"],
         "seed": 7,
     }
-    assert text == {"model": "other", "prompt": "why sky", "temperature": 0.5, "max_tokens": 50, "stop": ["#"], "seed": 7}
+    assert text == {
+        "model": "other",
+        "prompt": "why sky",
+        "temperature": 0.5,
+        "max_tokens": 50,
+        "stop": ["#"],
+        "seed": 7,
+    }
 
 
 def test_a_conversation_is_handed_on_and_cannot_be_continued(server):
@@ -202,7 +226,9 @@ def test_requests_of_a_batch_are_in_flight_together_and_come_back_in_order():
         assert {m["seed"]: m["messages"][0]["content"] for m in gathering.asked()} == dict(enumerate("abcdef"))
     with serving(together=2) as pairs:
         assert len(write(Endpoint(pairs.url, model="tiny", timeout=30, parallel=2), *"abcd")) == 4
-        assert [m.text[1] for m in write(Endpoint(pairs.url, model="tiny", timeout=0.5, parallel=2, retries=0), *"abcd")] == [*"abcd"]
+        assert [
+            m.text[1] for m in write(Endpoint(pairs.url, model="tiny", timeout=0.5, parallel=2, retries=0), *"abcd")
+        ] == [*"abcd"]
 
 
 def test_in_a_thread_that_runs_a_loop_as_notebooks_do(server):
@@ -217,7 +243,9 @@ def test_in_a_thread_that_runs_a_loop_as_notebooks_do(server):
 # faults
 
 
-@pytest.mark.parametrize("fault", ["429", "429/0", "500", "503", "408", "garbage", "missing", "null", "surrogate", "half"])
+@pytest.mark.parametrize(
+    "fault", ["429", "429/0", "500", "503", "408", "garbage", "missing", "null", "surrogate", "half"]
+)
 def test_what_can_mend_is_tried_again(fault):
     with serving(faults=[fault] * 2) as flaky:
         [made] = write(Endpoint(flaky.url, wait=0.001), "a")
@@ -231,13 +259,22 @@ def test_what_can_mend_is_tried_again(fault):
         ("500", {"retries": 2}, 3, "says 500: no, as None should know (3 tries in 0.", False),
         ("429", {"retries": 1}, 2, " s); wait, or lower parallel", False),
         ("429/3600", {}, 1, "says 429: no, as None should know, and asks to wait 3600 s (1 try in 0.", False),
-        ("garbage", {"retries": 1}, 2, "answered chat/completions with what is no reply of this API: <html>not json (2 tries", False),
+        (
+            "garbage", {"retries": 1}, 2,
+            "answered chat/completions with what is no reply of this API: <html>not json (2 tries", False,
+        ),
         ("missing", {"retries": 0}, 1, 'no reply of this API: {"object": "chat.completion"} (1 try', False),
         ("half", {"retries": 0}, 1, "broke the connection off", False),
         ("slow", {"retries": 1, "timeout": 0.2}, 2, "gave no answer within 0.2 s (2 tries in 0.", False),
         ("slow", {"timeout": 0.2, "patience": 0.3}, 2, "(2 tries in 0.", False),
-        ("400", {}, 1, "says 400: no, as None should know; see whether the prompt is too long for it, or take chat=false", False),
-        ("401", {}, 1, "says 401: no, as None should know; put a valid key into the environment variable OPENAI_API_KEY", True),
+        (
+            "400", {}, 1,
+            "says 400: no, as None should know; see whether the prompt is too long for it, or take chat=false", False,
+        ),
+        (
+            "401", {}, 1,
+            "says 401: no, as None should know; put a valid key into the environment variable OPENAI_API_KEY", True,
+        ),
         ("404", {}, 1, "see that the URL ends in /v1, and that it has the model", True),
         ("307", {}, 1, "says 307: no, as None should know; give the URL that it redirects to", True),
     ],
@@ -262,7 +299,9 @@ def test_nobody_there():
     assert time.monotonic() - began < 5
 
 
-@pytest.mark.parametrize(("fault", "message"), [("garbage", "no reply"), ("401", "put a valid key"), ("missing", "no reply")])
+@pytest.mark.parametrize(
+    ("fault", "message"), [("garbage", "no reply"), ("401", "put a valid key"), ("missing", "no reply")]
+)
 def test_models_that_cannot_be_listed(fault, message):
     with serving(models=fault) as broken:
         failed = write(Endpoint(broken.url, wait=0.001, retries=1), "a", "b")
@@ -374,7 +413,8 @@ def test_after_a_chat_template_the_reasoning_begins_the_answer(tmp_path, nano, s
     run = Generator(replace(nano, tokenizer=tokenizer, chat=tokenizer.chat), spec(server.url))
     [reasoning] = run.reason(["why"], seeds=[0])
     assert tokenizer.decode(run.encode("why", reasoning=reasoning)) == "<why> why seed 0 #"
-    assert run.encode("why", reasoning=replace(reasoning, text="<|mask|>")).count(MASK) == 0  # a control token in it is text
+    # a control token in it is text
+    assert run.encode("why", reasoning=replace(reasoning, text="<|mask|>")).count(MASK) == 0
     assert tokenizer.core.encode("<|mask|>").ids == [MASK]  # and the tokenizer is as it was
 
 
@@ -397,8 +437,8 @@ def test_token_ids_cannot_be_reasoned_about(tmp_path, server):
     model = LlamaForCausalLM(LlamaConfig(**SIZES)).eval()
     with pytest.raises(UsageError, match=r"use decoders.Generator"):
         model.generate(
-            torch.tensor([[1, 2]]), max_new_tokens=4, custom_generate=decoders.generate, mask_id=MASK, attention="bidirectional",
-            decoder=spec(server.url),
+            torch.tensor([[1, 2]]), max_new_tokens=4, custom_generate=decoders.generate, mask_id=MASK,
+            attention="bidirectional", decoder=spec(server.url),
         )
 
 
@@ -414,7 +454,10 @@ def test_generate_tells_the_reasoning_apart(server):
     assert told[0] == " Sort: b a seed 0 "
     assert told[1].startswith(f"[reasoning by {server.url}?chat=false#tiny: 5 tokens, ")
     assert told[2].startswith("[after_reasoning:")
-    rows = [json.loads(line) for line in call("generate", "-d", d, "-n", 8, "--json", "Sort: b a", "Sort: d c").stdout.splitlines()]
+    rows = [
+        json.loads(line)
+        for line in call("generate", "-d", d, "-n", 8, "--json", "Sort: b a", "Sort: d c").stdout.splitlines()
+    ]
     assert [list(r) for r in rows] == [[*KEYS, *MORE]] * 2
     assert [r["text"] for r in rows] == done.stdout.splitlines()
     for flag in ("--stream", "--watch"):
@@ -426,7 +469,9 @@ def test_generate_tells_the_reasoning_apart(server):
 
 def test_finished_prompts_are_printed_before_the_failures(server, tmp_path):
     d = spec(f"{server.url}?retries=0")
-    done = call("generate", "-d", d, "-n", 4, "--json", "--trace", tmp_path / "trace", "a", "fault=500", "b", "fault=400")
+    done = call(
+        "generate", "-d", d, "-n", 4, "--json", "--trace", tmp_path / "trace", "a", "fault=500", "b", "fault=400"
+    )
     assert done.exit_code == 1
     assert [json.loads(x)["reasoning"] for x in done.stdout.splitlines()] == [" a seed 0 ", " b seed 0 "]
     first, second = done.stderr.splitlines()
@@ -486,7 +531,8 @@ def test_ctrl_c_leaves_at_once_and_in_one_line(tmp_path, to_file):
     with serving() as slow:
         command = [DECODERS, "generate", "-d", spec(f"{slow.url}#tiny"), "-n", "4", "--batch", "1", *where]
         run = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"}
         )
         while len(slow.asked()) < 2:
             assert run.poll() is None, run.communicate()
@@ -517,7 +563,9 @@ def test_a_local_text_is_that_of_its_own_prompt_and_seed(raw, temperature):
     local = Local(str(raw), temperature=temperature)
     together = local.write(PROMPTS, seeds=[1, 2, 3], boundary="", budget=24)
     alone = [local.write([p], seeds=[s], boundary="", budget=24)[0] for p, s in zip(PROMPTS, (1, 2, 3), strict=True)]
-    assert [(m.text, m.tokens, m.finish_reason) for m in together] == [(m.text, m.tokens, m.finish_reason) for m in alone]
+    assert [(m.text, m.tokens, m.finish_reason) for m in together] == [
+        (m.text, m.tokens, m.finish_reason) for m in alone
+    ]
     other = local.write(PROMPTS, seeds=[4, 5, 6], boundary="", budget=24)
     assert ([m.text for m in together] == [m.text for m in other]) == (temperature == 0)
     assert {m.continues for m in together} == {True}
@@ -528,14 +576,17 @@ def test_greedily_it_is_what_transformers_writes(raw):
     [made] = Local(str(raw)).write(["what is this"], seeds=[0], boundary="", budget=24)
     tokenizer, _ = load_tokenizer(raw, None)
     ids = tokenizer.encode("what is this")
-    theirs = LlamaForCausalLM.from_pretrained(raw).generate(torch.tensor([ids]), max_new_tokens=24, do_sample=False, pad_token_id=EXTRA)
+    theirs = LlamaForCausalLM.from_pretrained(raw).generate(
+        torch.tensor([ids]), max_new_tokens=24, do_sample=False, pad_token_id=EXTRA
+    )
     new = theirs[0, len(ids) :].tolist()
     assert (made.text, made.tokens) == (tokenizer.decode([t for t in new if t != EOS]), len(new))
     assert made.finish_reason == ("stop" if EOS in new else "length")
 
 
 def test_samples_follow_the_model(raw):
-    """Of the first token, over seeds, against the model's own probabilities; the bound is five times the expected distance."""
+    """Of the first token, over seeds, against the model's own probabilities; the bound is five times the expected
+    distance."""
     local, n = Local(str(raw), temperature=1.0), 2000
     ids = local.encode("a")
     with torch.inference_mode():
@@ -595,7 +646,10 @@ def test_a_prompt_beyond_the_local_model_takes_no_other_with_it(raw):
         (lambda d: (d / "tokenizer.json").write_text("{"), "tokenizer.json cannot be read"),
         (lambda d: (d / "model.safetensors").unlink(), "no model.safetensors"),
         (lambda d: (d / "model.safetensors").write_bytes(b"x"), "it is no file of safetensors, or not a whole one"),
-        (lambda d: write_json(d / "config.json", {"model_type": "bert", "auto_map": {"AutoConfig": "evil.E"}}), "lacks [0-9]+ weights"),
+        (
+            lambda d: write_json(d / "config.json", {"model_type": "bert", "auto_map": {"AutoConfig": "evil.E"}}),
+            "lacks [0-9]+ weights",
+        ),
         (lambda d: write_json(d / "config.json", {"model_type": "t5"}), "no causal language model|cannot be read"),
     ],
 )
@@ -620,7 +674,10 @@ def test_options_of_a_local_model(raw, tmp_path):
 
 def test_two_models_from_the_command_line(raw):
     d = spec(f"hf:{raw}?temperature=1", budget=12, boundary='" # "')
-    rows = [json.loads(x) for x in call("generate", "-d", d, "-n", 8, "--json", "--seed", 3, "Sort: b a", "List: a").stdout.splitlines()]
+    rows = [
+        json.loads(x)
+        for x in call("generate", "-d", d, "-n", 8, "--json", "--seed", 3, "Sort: b a", "List: a").stdout.splitlines()
+    ]
     assert [r["reasoning_tokens"] for r in rows] == [12, 12]
     again = call("generate", "-d", d, "-n", 8, "--json", "--seed", 3, "--batch", 1, "List: a")
     assert json.loads(again.stdout)["reasoning"] == rows[1]["reasoning"]

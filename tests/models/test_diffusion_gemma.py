@@ -7,7 +7,12 @@ from dataclasses import dataclass
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion, DiffusionGemmaTextConfig, LogitsProcessorList
+from transformers import (
+    DiffusionGemmaConfig,
+    DiffusionGemmaForBlockDiffusion,
+    DiffusionGemmaTextConfig,
+    LogitsProcessorList,
+)
 from transformers.models.diffusion_gemma import modeling_diffusion_gemma as modeling
 from transformers.models.gemma4.configuration_gemma4 import Gemma4VisionConfig
 
@@ -28,8 +33,8 @@ PROMPTS = [[2, 7, 9, 11, 5, 6, 40, 13, 21], [2, 8], [2, 30, 31, 32, 33, 34]]
 
 
 class Precise:
-    """torch, with double precision where single precision is written: transformers' norms, rotations, router and head are in
-    single precision whatever the model's is, which would hide all errors below 1e-6."""
+    """torch, with double precision where single precision is written: transformers' norms, rotations, router and head
+    are in single precision whatever the model's is, which would hide all errors below 1e-6."""
 
     float32 = float = torch.float64
 
@@ -40,13 +45,15 @@ class Precise:
 @pytest.fixture(scope="module")
 def tiny():
     text = DiffusionGemmaTextConfig(
-        vocab_size=V, hidden_size=16, intermediate_size=24, num_hidden_layers=3, num_attention_heads=2, num_key_value_heads=2, head_dim=8,
-        global_head_dim=16, num_global_key_value_heads=1, sliding_window=SLIDING, num_experts=4, top_k_experts=2, moe_intermediate_size=8,
-        layer_types=["sliding_attention", "full_attention", "full_attention"], max_position_embeddings=64, initializer_range=0.3,
-        final_logit_softcapping=5.0,
+        vocab_size=V, hidden_size=16, intermediate_size=24, num_hidden_layers=3, num_attention_heads=2,
+        num_key_value_heads=2, head_dim=8, global_head_dim=16, num_global_key_value_heads=1, sliding_window=SLIDING,
+        num_experts=4, top_k_experts=2, moe_intermediate_size=8,
+        layer_types=["sliding_attention", "full_attention", "full_attention"], max_position_embeddings=64,
+        initializer_range=0.3, final_logit_softcapping=5.0,
     )
     vision = Gemma4VisionConfig(
-        hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1, num_key_value_heads=1, head_dim=8,
+        hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1, num_key_value_heads=1,
+        head_dim=8,
     )
     config = DiffusionGemmaConfig(text_config=text, vision_config=vision, canvas_length=CANVAS, initializer_range=0.3)
     with torch.random.fork_rng():
@@ -87,7 +94,8 @@ class Keep(Decoder):
 
 @dataclass
 class Witness:
-    """Holds every prediction against a plain forward of each row alone, conditioned by hand on that row's forward before."""
+    """Holds every prediction against a plain forward of each row alone, conditioned by hand on that row's forward
+    before."""
 
     model: DiffusionGemmaForBlockDiffusion
     tolerance: float = 1e-9
@@ -104,7 +112,8 @@ class Witness:
             end = int(f.until[b, start])
             before = None if f.entered[b] else self.before[b]
             logits = self.model(
-                input_ids=f.tokens[b : b + 1, :start], decoder_input_ids=f.tokens[b : b + 1, start:end], self_conditioning_logits=before
+                input_ids=f.tokens[b : b + 1, :start], decoder_input_ids=f.tokens[b : b + 1, start:end],
+                self_conditioning_logits=before
             ).logits
             self.before[b] = logits
             for row, at in zip(p.logits[b], p.at[b].tolist(), strict=True):
@@ -128,7 +137,9 @@ def test_ragged_rows_over_several_canvases_are_plain_forwards(model, decoder, wi
 
 
 def test_a_row_alone_is_the_row_in_a_batch(model):
-    run = lambda prompts: decode(DiffusionGemmaModel(model), Threshold(tau=0.3), prompts, length=13, windows=Blocks(CANVAS))
+    run = lambda prompts: decode(
+        DiffusionGemmaModel(model), Threshold(tau=0.3), prompts, length=13, windows=Blocks(CANVAS)
+    )
     assert run(PROMPTS) == [run([prompt])[0] for prompt in PROMPTS]
 
 
@@ -151,8 +162,8 @@ def test_conditioning_matters_and_starts_anew_with_each_canvas(model):
 
 
 def test_denoising_steps_are_those_of_generate(model, monkeypatch):
-    """transformers' own loop over two canvases, fed with our noise: the same logits at every step, the same text. Its temperature is
-    taken out, on which it would also condition."""
+    """transformers' own loop over two canvases, fed with our noise: the same logits at every step, the same text. Its
+    temperature is taken out, on which it would also condition."""
     prompt, steps, ours = PROMPTS[0], 3, []
     rows = decode(
         DiffusionGemmaModel(model), Patient(waits=steps), [prompt], length=2 * CANVAS, windows=Blocks(CANVAS),

@@ -24,7 +24,10 @@ OWN = {
     "EuroBert": {"num_key_value_heads": 2, "head_dim": 8, "mask_token_id": MASK},
     "Electra": {"embedding_size": 8}, "Esm": {"mask_token_id": MASK}, "Longformer": {"sep_token_id": 3},
 }
-KINDS = ["Bert", "DistilBert", "Roberta", "ModernBert", "Electra", "Albert", "DebertaV2", "MPNet", "EuroBert", "XLMRoberta", "NomicBert"]
+KINDS = [
+    "Bert", "DistilBert", "Roberta", "ModernBert", "Electra", "Albert", "DebertaV2", "MPNet", "EuroBert", "XLMRoberta",
+    "NomicBert",
+]
 COUNT_FROM_PADDING = {"Roberta", "MPNet", "XLMRoberta"}
 PROMPTS = [[2, 9, 11, 30, 31, 32, 33, 34, 12, 13, 14, 15], [2, 8], [2, 20, 21, 22, 23]]
 
@@ -62,7 +65,9 @@ def test_ragged_rows_are_plain_forwards(kind):
     assert rows > 3 * 11
 
 
-@pytest.mark.parametrize("spec", ["threshold:tau=0.3", "factor:f=1.5", "llada", "dream", "ancestral:steps=11", "first_hitting"])
+@pytest.mark.parametrize(
+    "spec", ["threshold:tau=0.3", "factor:f=1.5", "llada", "dream", "ancestral:steps=11", "first_hitting"]
+)
 def test_decodes_like_each_row_alone(spec):
     adapted = EncoderModel(tiny("Bert"), mask_id=MASK)
     run = lambda prompts, cache=None: decode(adapted, get(spec), prompts, length=11, cache=cache)
@@ -79,7 +84,10 @@ def test_the_head_runs_on_wanted_rows_alone():
     model.get_output_embeddings().register_forward_hook(lambda module, given, out: seen.append(given[0].shape[1]))
     adapted = EncoderModel(model, mask_id=MASK)
     seen.clear()
-    decode(adapted, get("llada"), PROMPTS, length=8, windows=Blocks(8), watch=lambda f, p, c: wanted.append(int(f.want.sum(-1).max())))
+    decode(
+        adapted, get("llada"), PROMPTS, length=8, windows=Blocks(8), watch=lambda f, p,
+        c: wanted.append(int(f.want.sum(-1).max())),
+    )
     assert wanted == [8, 7, 6, 5, 4, 3, 2, 1]
     assert seen == [next(n for n in widths(8) if n >= most) for most in wanted]  # padded to one of a few sizes
 
@@ -120,7 +128,9 @@ def test_operations_are_counted(kind):
     adapted, costs = EncoderModel(model, mask_id=MASK), []
     counter = FlopCounterMode(display=False)
     with counter:
-        row = decode(adapted, get("threshold:tau=0"), [PROMPTS[0]], length=8, watch=lambda f, p, c: costs.append(p.cost))[0]
+        row = decode(
+            adapted, get("threshold:tau=0"), [PROMPTS[0]], length=8, watch=lambda f, p, c: costs.append(p.cost)
+        )[0]
     n = len(PROMPTS[0]) + 8
     half = {0: n, 1: 4 if kind == "ModernBert" else n}
     pairs = sum(abs(i - j) <= half[layer] for layer in (0, 1) for i in range(n) for j in range(n))
@@ -132,14 +142,17 @@ def test_operations_are_counted(kind):
 def test_a_row_that_has_ended_pays_nothing():
     adapted, costs = EncoderModel(tiny("Bert"), mask_id=MASK), []
     rows = decode(
-        adapted, get("llada:steps=4"), [PROMPTS[0], PROMPTS[1]], length=4, max_steps=2, poll=4, watch=lambda f, p, c: costs.append(p.cost)
+        adapted, get("llada:steps=4"), [PROMPTS[0], PROMPTS[1]], length=4, max_steps=2, poll=4, watch=lambda f, p,
+        c: costs.append(p.cost)
     )
     assert [positions.tolist() for positions, _ in costs] == [[16, 6], [16, 6], [0, 0], [0, 0]]
     assert costs[2][1].tolist() == [0, 0]
     assert [row.positions_computed for row in rows] == [32, 12]
 
 
-@pytest.mark.parametrize(("kind", "says"), [("FNet", "sees padding"), ("ConvBert", "sees padding"), ("Longformer", "cannot be run")])
+@pytest.mark.parametrize(
+    ("kind", "says"), [("FNet", "sees padding"), ("ConvBert", "sees padding"), ("Longformer", "cannot be run")]
+)
 def test_what_is_no_masked_language_model_of_the_kind_is_refused(kind, says):
     with pytest.raises(UsageError, match=says):
         EncoderModel(tiny(kind), mask_id=MASK)

@@ -1,4 +1,5 @@
-"""Every family of checkpoints: what loading makes of its files, and what a session predicts against a plain full forward."""
+"""Every family of checkpoints: what loading makes of its files, and what a session predicts against a plain full
+forward."""
 
 from __future__ import annotations
 
@@ -44,7 +45,8 @@ def modules_of_checkpoints(tmp_path, monkeypatch):
 
 
 def pure(model: nn.Module) -> Any:
-    """In float64 throughout: `purify` does attention and angles, and the norms of transformers go through float32 too."""
+    """In float64 throughout: `purify` does attention and angles, and the norms of transformers go through float32
+    too."""
     model = model.double()
     if not type(model).__name__.startswith("LLaDA2"):
         purify(model)
@@ -64,9 +66,12 @@ def load(directory: Path, name: str, **options: Any) -> Loaded:
 
 
 def full(model: Any, tokens: Tensor, block: int | None, shifted: bool) -> Tensor:
-    """(L, V) one forward over a whole row, in which position i sees blocks up to its own, counted from the start of the row."""
+    """(L, V) one forward over a whole row, in which position i sees blocks up to its own, counted from the start of the
+    row."""
     place = torch.arange(len(tokens))
-    sees = place[:, None] // block >= place // block if block else torch.ones(len(tokens), len(tokens), dtype=torch.bool)
+    sees = (
+        place[:, None] // block >= place // block if block else torch.ones(len(tokens), len(tokens), dtype=torch.bool)
+    )
     bias = torch.zeros(sees.shape, dtype=torch.float64).masked_fill(~sees, torch.finfo(torch.float64).min)[None, None]
     with torch.inference_mode():
         logits = model(input_ids=tokens[None], attention_mask=bias, position_ids=place[None], use_cache=False).logits[0]
@@ -75,10 +80,11 @@ def full(model: Any, tokens: Tensor, block: int | None, shifted: bool) -> Tensor
 
 @pytest.mark.parametrize("name", DECODERS)
 def test_a_session_predicts_what_a_plain_full_forward_does(tmp_path, name):
-    """In every forward of a run over several windows, ragged rows and stored keys: the logits of the wanted positions are those of
-    the model that the files were made from, under transformers' own names, over the whole row."""
+    """In every forward of a run over several windows, ragged rows and stored keys: the logits of the wanted positions
+    are those of the model that the files were made from, under transformers' own names, over the whole row."""
     length = 64 - len(PROMPTS[0]) if BLOCKS.get(name) == 32 else 24 - len(PROMPTS[0])
-    prompts = PROMPTS if name not in BLOCKS else [PROMPTS[0], PROMPTS[1][:5]]  # rows end where a block does: references pad, we cut
+    # rows end where a block does: references pad, we cut
+    prompts = PROMPTS if name not in BLOCKS else [PROMPTS[0], PROMPTS[1][:5]]
     original = write(tmp_path / "c", name)
     loaded = load(tmp_path / "c", name)
     assert type(loaded.model.model).__name__ == (RECIPES[name].native or "LLaDA2MoeModelLM")
@@ -115,7 +121,11 @@ def test_a_masked_language_model_predicts_what_its_own_forward_does(tmp_path, na
             place = {"position_ids": torch.arange(tokens.shape[1])[None] + first} if first else {}
             with torch.inference_mode():
                 want = original(input_ids=tokens, **place).logits[0]
-            errors.extend((p.logits[b, n] - want[f.at[b, w]]).abs().max().item() for n, w in enumerate(p.at[b].tolist()) if w < p.width)
+            errors.extend(
+                (p.logits[b, n] - want[f.at[b, w]]).abs().max().item()
+                for n, w in enumerate(p.at[b].tolist())
+                if w < p.width
+            )
 
     decode(loaded.model, get("threshold:tau=0.5"), prompts, length=length, stop=False, watch=watch)
     assert errors
@@ -137,7 +147,10 @@ def test_ids_that_the_tokenizer_lacks_are_never_generated(tmp_path, name):
     assert {t for g in free for t in g.tokens} & set(loaded.never)
 
 
-TURNS = "{% for m in messages %}{{ m.role }} {{ m.content }} <|im_end|>\n{% endfor %}{% if add_generation_prompt %}bot{% endif %}"
+TURNS = (
+    "{% for m in messages %}{{ m.role }} {{ m.content }} <|im_end|>\n{% endfor %}{% if add_generation_prompt %}bot{% "
+    "endif %}"
+)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +227,8 @@ def test_ids_that_the_config_does_not_give_are_the_familys(tmp_path, monkeypatch
         (EOS, EXTRA, (), (EOS, EXTRA)),
         (EOS, [EXTRA, EOS], (), (EOS, EXTRA)),
         (EOS, None, (EOS, EXTRA), (EOS, EXTRA)),
-        (EXTRA, None, (EOS, 5), (EXTRA, EOS)),  # another tokenizer: the family's ids mean other things there, its own end token does not
+        # another tokenizer: the family's ids mean other things there, its own end token does not
+        (EXTRA, None, (EOS, 5), (EXTRA, EOS)),
         (None, None, (EOS, 151643), (EOS,)),  # nor are ids beyond the vocabulary any use
     ],
 )
@@ -228,7 +242,9 @@ def test_stop_tokens(tmp_path, monkeypatch, config, generation, ends, stops):
 
 def test_the_real_ids(tmp_path):
     """So that nobody changes one by accident; where they come from stands in the table."""
-    known = {f.name: (f.mask, f.ends, f.block, f.window, f.shifted, f.attentions[0]) for f in families.FAMILIES.values()}
+    known = {
+        f.name: (f.mask, f.ends, f.block, f.window, f.shifted, f.attentions[0]) for f in families.FAMILIES.values()
+    }
     assert known["llada"] == (126336, (126081, 126348), 32, None, False, "bidirectional")
     assert known["illada"] == (5, (), 32, None, False, "bidirectional")
     assert known["dream"] == (151666, (151643, 151645), 32, None, True, "bidirectional")
@@ -247,7 +263,9 @@ def test_shards_in_bfloat16_are_the_same_model(tmp_path, name):
     assert len(list((tmp_path / "many").glob("*.safetensors"))) == 3
     one, many = (load(tmp_path / d, name).model.model for d in ("one", "many"))
     assert {p.dtype for p in many.parameters()} == {torch.float32}  # on a CPU
-    assert [torch.equal(a, b) for a, b in zip(one.parameters(), many.parameters(), strict=True)] == [True] * len(list(one.parameters()))
+    assert [torch.equal(a, b) for a, b in zip(one.parameters(), many.parameters(), strict=True)] == [True] * len(
+        list(one.parameters())
+    )
     half = load(tmp_path / "many", name, dtype="bfloat16").model.model
     assert {p.dtype for p in half.parameters()} == {torch.bfloat16}
     tokens = torch.tensor(PROMPTS[:1])
@@ -347,9 +365,16 @@ def damage(directory: Path, name: str, how: str) -> None:
         ("no tokenizer", "no tokenizer.json"),
         ("no index", "these are 3 shards, and the index says which weights lie in which"),
         ("cut", "cannot be read"),
-        ("cut", r"00001-of-00003.safetensors cannot be read: it is no file of safetensors, or not a whole one \(100 bytes\)"),
+        (
+            "cut",
+            r"00001-of-00003.safetensors cannot be read: it is no file of safetensors, "
+            r"or not a whole one \(100 bytes\)",
+        ),
         ("page", r"00002-of-00003.safetensors cannot be read: it is no file of safetensors"),
-        ("pointer weights", r"00003-of-00003.safetensors is a pointer of git-lfs and not the file itself; run git lfs pull"),
+        (
+            "pointer weights",
+            r"00003-of-00003.safetensors is a pointer of git-lfs and not the file itself; run git lfs pull",
+        ),
         ("pointer tokenizer.json", "tokenizer.json is a pointer of git-lfs"),
         ("pointer config.json", "config.json is a pointer of git-lfs"),
         ("adapter", r"holds an adapter \(LoRA\) for org/base and no model; merge it"),
@@ -367,13 +392,20 @@ def test_damage_is_one_clear_line(tmp_path, how, message):
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("config.json", "[" * 100_000, "config.json cannot be read: not JSON that can be read: it is nested too deeply"),
-        ("config.json", "\ufeff{}", "names no diffusion_family"), ("config.json", "{", "config.json cannot be read: not JSON"),
+        (
+            "config.json", "[" * 100_000,
+            "config.json cannot be read: not JSON that can be read: it is nested too deeply",
+        ),
+        ("config.json", "\ufeff{}", "names no diffusion_family"),
+        ("config.json", "{", "config.json cannot be read: not JSON"),
         ("config.json", '{"mask_token_id": NaN}', "config.json cannot be read: not JSON: NaN is no number"),
         ("config.json", "[]", "it holds no JSON object"), ("config.json", "", "config.json cannot be read"),
         ("generation_config.json", '{"eos_token_id": [[1]]}', r"eos_token_id of .* must be a token id, not \[1\]"),
         ("generation_config.json", '{"eos_token_id": -1}', "eos_token_id of .* must be a token id, not -1"),
-        ("generation_config.json", '{"eos_token_id": 96}', "gives the id 96 to its mask token and to a token that ends a text"),
+        (
+            "generation_config.json", '{"eos_token_id": 96}',
+            "gives the id 96 to its mask token and to a token that ends a text",
+        ),
         ("tokenizer_config.json", '{"added_tokens_decoder": [1]}', "tokenizer"),
         ("tokenizer_config.json", '{"mask_token": 7}', "tokenizer"),
         ("tokenizer_config.json", '{"added_tokens_decoder": {"x": {}}}', "tokenizer"),
@@ -408,20 +440,27 @@ def test_a_config_behind_a_byte_order_mark_is_read(tmp_path):
         ("bert", {"architectures": ["GalaxyForMaskedLM"]}, "GalaxyForMaskedLM is not one of transformers"),
         ("llada", {"mask_token_id": 5}, "no mask token with the id 5"),
         ("llada", {"mask_token_id": 5000}, "no mask token with the id 5000"),
-        ("sdar", {"mask_token_id": EOS}, r"disagrees with itself about its mask token: it is 97 \(<\|endoftext\|>\) to the model,"),
+        (
+            "sdar", {"mask_token_id": EOS},
+            r"disagrees with itself about its mask token: it is 97 \(<\|endoftext\|>\) to the model,",
+        ),
         ("sdar", {"mask_token_id": EXTRA}, "disagrees with itself about its mask token"),
         ("sdar", {"mask_token_id": -1}, "mask_token_id in .*config.json must be a token id, not -1"),
         ("sdar", {"mask_token_id": True}, "mask_token_id in .* must be a token id, not True"),
         ("sdar", {"mask_token_id": 1 << 40}, "mask_token_id in .* must be a token id"),
         ("sdar", {"mask_token_id": [96]}, r"mask_token_id in .* must be a token id, not \[96\]"),
         ("bert", {"mask_token_id": EOS}, "disagrees with itself about its mask token"),
-        ("sdar", {"eos_token_id": [[1]]}, "config.json does not describe weights of a Qwen3ForCausalLM: .*eos_token_id"),
+        (
+            "sdar", {"eos_token_id": [[1]]},
+            "config.json does not describe weights of a Qwen3ForCausalLM: .*eos_token_id",
+        ),
         ("sdar", {"eos_token_id": "2"}, "config.json does not describe weights .*eos_token_id"),
         ("sdar", {"eos_token_id": MASK}, "gives the id 96 to its mask token and to a token that ends a text"),
         ("sdar", {"block_size": -4}, "block_size in its config.json must be the size of a block, not -4"),
         ("sdar", {"block_size": "4"}, "block_size in its config.json must be the size of a block"),
         ("sdar", {"rope_scaling": "linear"}, "config.json does not describe"),
-        ("dream", {"layer_types": 7}, "config.json does not describe"), ("bert", {"architectures": [3]}, "is none that is known"),
+        ("dream", {"layer_types": 7}, "config.json does not describe"),
+        ("bert", {"architectures": [3]}, "is none that is known"),
         ("diffusion_gemma", {"text_config": [1]}, "config.json"),
         ("llada", {"alibi": True}, "alibi=True, and only False is known"),
         ("llada", {"block_type": None}, "block_type='sequential', and only 'llama'"),
@@ -458,7 +497,8 @@ def test_a_config_that_is_not_known_is_refused_in_one_line(tmp_path, name, chang
     [
         {"rope_scaling": {"type": "linear", "factor": 2.0}},
         {"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}},
-        {"rope_theta": None, "rope_parameters": {"rope_type": "default", "rope_theta": 1000000.0}},  # as transformers 5 writes it
+        # as transformers 5 writes it
+        {"rope_theta": None, "rope_parameters": {"rope_type": "default", "rope_theta": 1000000.0}},
         {"fancy_new_key": "of no meaning", "norm_topk_prob": False},
     ],
 )
@@ -489,7 +529,10 @@ def test_harmless_weights_may_lie_in_the_files(tmp_path):
         write(tmp_path / name, name)
         file = tmp_path / name / "model.safetensors"
         weights = load_file(file)
-        more = {key: weights["model.embed_tokens.weight"].clone() if key == "lm_head.weight" else torch.zeros(3) for key in extra}
+        more = {
+            key: weights["model.embed_tokens.weight"].clone() if key == "lm_head.weight" else torch.zeros(3)
+            for key in extra
+        }
         save_file({**weights, **more}, file, metadata={"format": "pt"})
         load_model(str(tmp_path / name))
         save_file({**weights, "model.adapter.weight": torch.zeros(3)}, file, metadata={"format": "pt"})
@@ -544,7 +587,9 @@ def test_options_that_cannot_be(tmp_path, monkeypatch, options, message):
 @pytest.mark.parametrize("how", ["device_map=auto", "tp=true"])
 def test_several_devices_need_accelerate(tmp_path, monkeypatch, how):
     found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "accelerate" else found(name, *more))
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: None if name == "accelerate" else found(name, *more)
+    )
     monkeypatch.setenv("LOCAL_RANK", "0")
     write(tmp_path / "c", "llada")
     with pytest.raises(UsageError, match="pip install accelerate"):
@@ -570,8 +615,20 @@ def test_two_processes_share_one_model(tmp_path, name):
         "with torch.inference_mode():\n"
         "    assert torch.allclose(whole(input_ids=tokens).logits, part(input_ids=tokens).logits, atol=1e-4)\n"
     )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script, tmp_path / "c"]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=200, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        script,
+        tmp_path / "c",
+    ]
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, timeout=200,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stderr[-2000:]
 
 
@@ -587,7 +644,9 @@ def test_device_map_gives_the_same_model(tmp_path):
 def test_options_beside_a_spec(tmp_path):
     write(tmp_path / "c", "llada")
     path = str(tmp_path / "c")
-    assert source_of(path, dtype="bfloat16") == source_of(f"{path}:dtype=bfloat16") == Checkpoint(path, dtype="bfloat16")
+    assert (
+        source_of(path, dtype="bfloat16") == source_of(f"{path}:dtype=bfloat16") == Checkpoint(path, dtype="bfloat16")
+    )
     assert source_of(f"{path}:device=cpu", dtype="float16") == Checkpoint(path, device="cpu", dtype="float16")
     assert source_of(f"checkpoint-{path}"[11:]) == Checkpoint(path)
     with pytest.raises(UsageError, match="the option 'dtype' stands in"):
@@ -624,7 +683,11 @@ def settings_of(name: str) -> list[tuple[str, str]]:
         caches += ["prefix", "dual", "entropycache", "dkv", "interval"]
         caches += ["block"] if name in BLOCKS or gemma else []
         caches += ["drift"] if name not in ("llada2", "diffusion_gemma") else []
-    return list(zip(cycle(specs), caches, strict=False)) if len(caches) > len(specs) else list(zip(specs, cycle(caches), strict=False))
+    return (
+        list(zip(cycle(specs), caches, strict=False))
+        if len(caches) > len(specs)
+        else list(zip(specs, cycle(caches), strict=False))
+    )
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -633,7 +696,10 @@ def test_every_family_decodes_from_the_command_line(tmp_path, name):
     settings, made = settings_of(name), {}
     assert len({spec for spec, _ in settings}) >= 3
     for spec, cache in settings:
-        arguments = ["generate", "-m", str(tmp_path / "c"), "-d", spec, "-c", cache, "-n", "16", "--ignore-eos", "--json", "ab(c"]
+        arguments = [
+            "generate", "-m", str(tmp_path / "c"), "-d", spec, "-c", cache, "-n", "16", "--ignore-eos", "--json",
+            "ab(c",
+        ]
         done = CliRunner().invoke(main, [*arguments, *(["--trust-remote-code"] if name == "llada2" else [])])
         assert done.exit_code == 0, done.stderr
         made[spec, cache] = json.loads(done.stdout)
@@ -647,7 +713,9 @@ def test_every_family_decodes_from_the_command_line(tmp_path, name):
             assert row["cache_hit_rate"] == 0
 
 
-@pytest.mark.parametrize(("name", "cache"), [("bert", "dual"), ("bert", "drift"), ("diffusion_gemma", "drift"), ("llada", "block")])
+@pytest.mark.parametrize(
+    ("name", "cache"), [("bert", "dual"), ("bert", "drift"), ("diffusion_gemma", "drift"), ("llada", "block")]
+)
 def test_a_cache_that_a_family_cannot_have_is_one_line(tmp_path, name, cache):
     write(tmp_path / "c", name)
     done = CliRunner().invoke(main, ["generate", "-m", str(tmp_path / "c"), "-c", cache, "ab"])

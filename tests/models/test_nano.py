@@ -39,7 +39,13 @@ def test_prompts_and_answers_come_back_and_fit_their_canvas():
 
 def test_the_segmenter_says_what_the_tokenizer_says():
     own = Segmenter()
-    texts = [x for task in TASKS.values() for rung in task.rungs for i in items(task, rung, "train", 30) for x in (i.prompt, i.answer)]
+    texts = [
+        x
+        for task in TASKS.values()
+        for rung in task.rungs
+        for i in items(task, rung, "train", 30)
+        for x in (i.prompt, i.answer)
+    ]
     for text in [*texts, "", "aaa", "Q: 100 eggs\n  and 7 <0x41>"]:
         assert own.encode(text) == TOKENIZER(text, add_special_tokens=False).input_ids, text
     assert (len(own), own.end, own.mask) == (len(TOKENIZER), TOKENIZER.eos_token_id, TOKENIZER.mask_token_id)
@@ -67,7 +73,9 @@ def test_a_step_is_drawn_alike_in_any_process():
     (mode, one), (other, both) = drawn(plan, 3, [0]), drawn(plan, 3, [0, 1])
     assert mode == other
     assert len(both) > len(one)
-    assert all(torch.equal(a.tokens, b.tokens) and torch.equal(a.weight, b.weight) for a, b in zip(one, both, strict=False))
+    assert all(
+        torch.equal(a.tokens, b.tokens) and torch.equal(a.weight, b.weight) for a, b in zip(one, both, strict=False)
+    )
 
 
 def rows(mode):

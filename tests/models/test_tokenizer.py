@@ -29,10 +29,13 @@ def byte_level(directory: Path, *, tokenizer_class: str | None = "DreamTokenizer
     (directory / "added_tokens.json").write_text(json.dumps(DREAM))
     config = {
         "auto_map": {"AutoTokenizer": ["tokenization_dream.DreamTokenizer", None]}, "tokenizer_class": tokenizer_class,
-        "bos_token": "<|beginoftext|>", "eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>", "mask_token": "<|mask|>",
+        "bos_token": "<|beginoftext|>", "eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>",
+        "mask_token": "<|mask|>",
     }
     if decoder:
-        config["added_tokens_decoder"] = {str(i): {"content": t, "special": True, "normalized": False} for t, i in DREAM.items()}
+        config["added_tokens_decoder"] = {
+            str(i): {"content": t, "special": True, "normalized": False} for t, i in DREAM.items()
+        }
     (directory / "tokenizer_config.json").write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
     return directory
 
@@ -52,7 +55,9 @@ def test_a_vocabulary_and_merges_are_enough(tmp_path, decoder):
 
 def test_the_remote_code_of_a_tokenizer_is_never_run(tmp_path):
     witness = tmp_path / "ran"
-    (byte_level(tmp_path) / "tokenization_dream.py").write_text(f"open({str(witness)!r}, 'w')\nclass DreamTokenizer: pass\n")
+    (byte_level(tmp_path) / "tokenization_dream.py").write_text(
+        f"open({str(witness)!r}, 'w')\nclass DreamTokenizer: pass\n"
+    )
     load_tokenizer(tmp_path, 263)
     assert not witness.exists()
 
@@ -62,7 +67,10 @@ def test_native_class_names(tmp_path, name):
     assert load_tokenizer(byte_level(tmp_path, tokenizer_class=name), 263)[0].encode("hello") == [259]
 
 
-TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}{{ eos_token }}{% endfor %}{% if add_generation_prompt %}bot:{% endif %}"
+TEMPLATE = (
+    "{% for m in messages %}{{ m.role }}: {{ m.content }}{{ eos_token }}{% endfor %}{% if add_generation_prompt "
+    "%}bot:{% endif %}"
+)
 
 
 @pytest.mark.parametrize("token", DREAM)
@@ -74,16 +82,21 @@ def test_a_message_cannot_hold_a_control_token(tmp_path, token):
     ids = tokenizer.chat(message)
     assert [t for t in ids if t in DREAM.values()] == [261]  # the one that the template wrote
     assert tokenizer.decode(ids) == text
-    assert tokenizer.chat(message, holes=True) == tokenizer.encode(text)  # there it counts, and the tokenizer is as it was
+    # there it counts, and the tokenizer is as it was
+    assert tokenizer.chat(message, holes=True) == tokenizer.encode(text)
     assert DREAM[token] in tokenizer.encode(text)
 
 
 def words(directory: Path, **config) -> Path:
     """A tokenizer.json that puts [CLS] before and [SEP] after a text."""
-    core = Tokenizer(models.WordLevel({w: i for i, w in enumerate("a b [CLS] [SEP] [MASK] [UNK]".split())}, unk_token="[UNK]"))
+    core = Tokenizer(
+        models.WordLevel({w: i for i, w in enumerate("a b [CLS] [SEP] [MASK] [UNK]".split())}, unk_token="[UNK]")
+    )
     core.pre_tokenizer = pre_tokenizers.Whitespace()
     core.add_special_tokens(["[CLS]", "[SEP]", "[MASK]", "[UNK]"])
-    core.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    core.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
     core.enable_padding(length=9)
     core.enable_truncation(1)
     core.save(str(directory / "tokenizer.json"))
@@ -135,7 +148,9 @@ def test_ids_that_no_token_has(tmp_path):
     (tmp_path / "tokenizer_config.json").write_text('{"mask_token": "[MASK]"}')
     assert tokenizer_in(tmp_path).absent(8) == (1, 2, 4, 6, 7)
     assert absent(str(tmp_path), 8) == (1, 2, 4, 6, 7)
-    assert absent("nobody/has-this", 8) == absent("", 8) == absent("not a name at all /", 8) == absent("x" * 5000, 8) == ()
+    assert (
+        absent("nobody/has-this", 8) == absent("", 8) == absent("not a name at all /", 8) == absent("x" * 5000, 8) == ()
+    )
 
 
 def test_tokens_that_only_the_config_adds(tmp_path):
@@ -174,7 +189,10 @@ def renumber(directory: Path) -> None:
         (byte_level, cut("vocab.json"), 263, "vocab.json cannot be read"),
         (byte_level, without("tokenizer_config.json"), 263, r"its tokenizer class '\(none\)' is not among"),
         (byte_level, renumber, 263, "gives the token .<.mask.>. the id 264, and its vocabulary ends so that it is 263"),
-        (lambda d: byte_level(d, tokenizer_class="StarTokenizer"), None, 263, "its tokenizer class 'StarTokenizer' is not among"),
+        (
+            lambda d: byte_level(d, tokenizer_class="StarTokenizer"), None, 263,
+            "its tokenizer class 'StarTokenizer' is not among",
+        ),
     ],
 )
 def test_a_damaged_tokenizer_is_one_clear_line(tmp_path, make, damage, mask, message):

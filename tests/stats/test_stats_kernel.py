@@ -1,6 +1,8 @@
-"""The Triton kernels against float64 and against the torch reference: under Triton's interpreter on a CPU, natively on a GPU.
+"""The Triton kernels against float64 and against the torch reference: under Triton's interpreter on a CPU, natively on
+a GPU.
 
-tests/conftest.py turns the interpreter on where there is no CUDA device; where there is one, these tests are marked `gpu`."""
+tests/conftest.py turns the interpreter on where there is no CUDA device; where there is one, these tests are marked
+`gpu`."""
 
 from __future__ import annotations
 
@@ -136,10 +138,14 @@ def test_suppressed_tokens_are_impossible() -> None:
     s = stats.triton_kernel.OnePass(x, banned)
     assert torch.equal(s.allowed, plain)
     assert (s.prob(torch.full((6,), 17, device=DEVICE)) == 0).all()
-    torch.testing.assert_close(s.prob(torch.full((6,), 18, device=DEVICE)).double(), exact(plain)[0][:, 18], rtol=1e-5, atol=1e-12)
+    torch.testing.assert_close(
+        s.prob(torch.full((6,), 18, device=DEVICE)).double(), exact(plain)[0][:, 18], rtol=1e-5, atol=1e-12
+    )
 
 
-@pytest.mark.parametrize("banned", [tuple(range(700, 1003)), (3, *range(990, 1003)), tuple(range(0, 1003, 7)), tuple(range(1002))])
+@pytest.mark.parametrize(
+    "banned", [tuple(range(700, 1003)), (3, *range(990, 1003)), tuple(range(0, 1003, 7)), tuple(range(1002))]
+)
 def test_a_head_that_is_wider_than_its_tokenizer(banned: tuple[int, ...]) -> None:
     """Hundreds of tokens at the end of the vocabulary, or all over it, are impossible and cost no comparison each."""
     x = rows("peaked", 1003, torch.float32)
@@ -216,7 +222,15 @@ def test_pred_asks_the_kernels_where_they_are_chosen(monkeypatch: pytest.MonkeyP
         q = p.without((3, 4))
         u = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], dtype=torch.double, device=DEVICE)
         drawn, best = q.statistics.sample(u, 0.9), q.best()
-        return [*drawn, *best, q.entropy(), q.margin(), q.prob(best[0]), q.top(3)[0], q.statistics.race(at.flatten(), 1.0)]
+        return [
+            *drawn,
+            *best,
+            q.entropy(),
+            q.margin(),
+            q.prob(best[0]),
+            q.top(3)[0],
+            q.statistics.race(at.flatten(), 1.0),
+        ]
 
     with stats.using("triton"):
         fast = ask(Pred(logits, at, 4))
@@ -250,18 +264,21 @@ from triton.compiler import ASTSource
 from decoders.stats import triton_kernel as k
 
 types = {"row_stride": "i32", "vocab": "i32", "stretches": "i32"}
-types |= dict.fromkeys(("banned", "keys", "token", "sample", "race"), "*i64") | dict.fromkeys(("tiles", "racer"), "*i32")
+types |= dict.fromkeys(("banned", "keys", "token", "sample", "race"), "*i64")
+types |= dict.fromkeys(("tiles", "racer"), "*i32")
 types |= dict.fromkeys(("temperature", "uniform", "raced"), "*fp64")
 types |= dict.fromkeys(("part", "logit", "share", "log_share", "entropy", "margin", "chance"), "*fp32")
 c = k.Cut.of(126_464)
 for arch in (80, 90):
     for logits, tempered, race, banned in (("*bf16", True, False, 2), ("*fp32", False, True, 0)):
-        fixed = {"LANES": c.lanes, "DEPTH": c.depth, "STRETCH": c.stretch, "TEMPERED": tempered, "RACE": race, "N_BANNED": banned,
+        fixed = {"LANES": c.lanes, "DEPTH": c.depth, "STRETCH": c.stretch, "TEMPERED": tempered, "RACE": race,
+        "N_BANNED": banned,
                  "column_stride": 1, "STRETCHES": 16, "SAMPLE": tempered}
         for kernel in (k.scan, k.finish):
             own = {n: v for n, v in fixed.items() if n in kernel.arg_names}
             named = {n: logits if n == "logits" else "constexpr" if n in own else types[n] for n in kernel.arg_names}
-            made = triton.compile(ASTSource(kernel, named, own), target=GPUTarget("cuda", arch, 32), options={"num_warps": c.warps})
+            made = triton.compile(ASTSource(kernel, named, own),
+                target=GPUTarget("cuda", arch, 32), options={"num_warps": c.warps})
             assert made.asm["cubin"], kernel
             print(kernel.__name__, arch)
 """

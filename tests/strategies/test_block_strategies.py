@@ -1,5 +1,5 @@
-"""`sdar` and `llada2`: each rule on its own, against brute force and against recorded steps, and what the golden replay of
-block-causal runs holds them to."""
+"""`sdar` and `llada2`: each rule on its own, against brute force and against recorded steps, and what the golden replay
+of block-causal runs holds them to."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ def window(*tokens: int) -> State:
 
 
 def says(*rows: tuple[int, float]) -> Pred:
-    """For every position its likeliest token and the probability of that; the rest is spread evenly over the other three letters."""
+    """For every position its likeliest token and the probability of that; the rest is spread evenly over the other
+    three letters."""
     p = torch.full((1, len(rows), VOCAB), 0.0, dtype=torch.float64)
     for i, (token, confidence) in enumerate(rows):
         p[0, i, :MASK] = (1 - confidence) / 3
@@ -79,11 +80,15 @@ def test_law(spec, law):
 @pytest.mark.parametrize("toy", TOYS)
 @pytest.mark.parametrize("spec", VARIANTS)
 def test_the_exact_cache_changes_nothing(spec, toy):
-    exact, none = (decode(TOYS[toy], get(spec), ROWS, length=24, windows=Blocks(4), cache=get_cache(name)) for name in ("exact", "none"))
+    exact, none = (
+        decode(TOYS[toy], get(spec), ROWS, length=24, windows=Blocks(4), cache=get_cache(name))
+        for name in ("exact", "none")
+    )
     assert exact == none
 
 
-@pytest.mark.parametrize("cache", sorted({e.name for e in entries("caches")} - {"drift"}))  # the toy has no attention maps
+# the toy has no attention maps
+@pytest.mark.parametrize("cache", sorted({e.name for e in entries("caches")} - {"drift"}))
 @pytest.mark.parametrize("spec", VARIANTS)
 def test_every_cache_leaves_rows_whole_and_alone(spec, cache):
     toy = replace(TOYS["blocks"], stop_ids=())
@@ -139,7 +144,9 @@ def test_the_share_of_every_step_adds_up():
 
 def test_sequential_goes_from_left_to_right_over_what_is_given():
     s = window(MASK, 2, MASK, MASK)
-    assert done_at(s, get("sdar:by=sequential,block_steps=2").step(s, says((0, 0.3), (1, 0.9), (2, 0.4), (3, 0.99)))) == [0, 2]
+    assert done_at(
+        s, get("sdar:by=sequential,block_steps=2").step(s, says((0, 0.3), (1, 0.9), (2, 0.4), (3, 0.99)))
+    ) == [0, 2]
 
 
 @pytest.mark.parametrize("by", ["sequential", "low_confidence_static", "low_confidence_dynamic", "entropy_bounded"])
@@ -158,7 +165,14 @@ def test_the_entropy_bound_against_a_count_by_hand(bound):
     found = within_bound(open, entropy, bound)
     for h, where, ours in zip(entropy.tolist(), open.tolist(), found.tolist(), strict=True):
         order = sorted((i for i in range(7) if where[i]), key=lambda i: h[i])
-        most = max((n for n in range(1, len(order) + 1) if sum(h[i] for i in order[:n]) - max(h[i] for i in order[:n]) <= bound), default=0)
+        most = max(
+            (
+                n
+                for n in range(1, len(order) + 1)
+                if sum(h[i] for i in order[:n]) - max(h[i] for i in order[:n]) <= bound
+            ),
+            default=0,
+        )
         assert [i for i in range(7) if ours[i]] == sorted(order[:most])
 
 
@@ -168,7 +182,8 @@ def test_entropy_bounded_goes_by_entropy_and_not_by_confidence():
     s, pred = window(MASK, MASK), Pred(p.log(), torch.arange(2)[None], 2)
     assert done_at(s, get("sdar:by=entropy_bounded,bound=0").step(s, pred)) == [1]
     assert done_at(s, get("sdar:by=low_confidence_static").step(s, pred)) == [0]
-    assert done_at(s, get("sdar:by=entropy_bounded,bound=0.7").step(s, pred)) == [0, 1]  # the first one's ln 2, and not the second's
+    # the first one's ln 2, and not the second's
+    assert done_at(s, get("sdar:by=entropy_bounded,bound=0.7").step(s, pred)) == [0, 1]
 
 
 BOUNDED = [path for name in ("entropy_bound", "gemma_accept") for path in sorted(SHARED.glob(f"cases/*/{name}_*.json"))]
@@ -183,7 +198,9 @@ def test_the_entropy_bound_accepts_what_diffusers_and_transformers_accept(path):
     temperature = float(case.need("expected").get("temperature") or 0)
     p = Pred(logits, torch.arange(logits.shape[1]).expand(len(logits), -1), logits.shape[1]).filtered(temperature)
     accepted = torch.tensor(case.need("expected", "accepted")).bool()
-    assert torch.equal(within_bound(torch.ones_like(accepted), p.entropy(), float(case.need("params", "entropy_bound"))), accepted)
+    assert torch.equal(
+        within_bound(torch.ones_like(accepted), p.entropy(), float(case.need("params", "entropy_bound"))), accepted
+    )
 
 
 def test_sdar_takes_its_confidence_after_the_filters():
@@ -211,7 +228,8 @@ def test_block_steps_are_forwards_per_block(toy):
     ("spec", "exact"),
     [
         ("sdar:by=sequential,temperature=1.0", True), ("sdar:by=entropy_bounded,bound=0,temperature=1.0", True),
-        ("sdar:by=low_confidence_static,temperature=1.0", False), ("sdar:tau=1,temperature=1.0", False), ("sdar:by=sequential", False),
+        ("sdar:by=low_confidence_static,temperature=1.0", False), ("sdar:tau=1,temperature=1.0", False),
+        ("sdar:by=sequential", False),
     ],
 )
 def test_sdar_samples_the_joint_where_the_order_ignores_the_token(spec, exact):
@@ -295,7 +313,9 @@ def test_given_tokens_are_never_edited(spec, tau, becomes):
     assert after.tokens[0, :2].tolist() == [1, becomes]
     rows = decode(TOYS["blocks"], get(spec, tau_mask=0, **{tau: 0}), ROWS, length=9, windows=Blocks(4), max_steps=99)
     assert all(row.finish_reason != "max_steps" for row in rows)
-    assert [row.canvas[: len(prompt)] for row, prompt in zip(rows, ROWS, strict=True)] == [tuple(prompt) for prompt in ROWS]
+    assert [row.canvas[: len(prompt)] for row, prompt in zip(rows, ROWS, strict=True)] == [
+        tuple(prompt) for prompt in ROWS
+    ]
 
 
 @pytest.mark.parametrize("spec", [OVERWRITES, REMASKS])
@@ -353,7 +373,8 @@ def test_low_prob_takes_back_what_the_model_gives_little():
     s = begun(window(1, 1, 1, MASK), d)
     after = d.step(s, says((2, 0.7), (2, 0.25), (1, 0.3), (3, 0.99)))  # 0.1, 0.25 and 0.3 for the token 1
     assert after.open[0].tolist() == [True, False, False, False]
-    assert d.step(s, says((2, 0.4), (2, 0.4), (2, 0.4), (3, 0.99))).open[0].tolist() == [False] * 4  # strict: 0.2 is not less
+    # strict: 0.2 is not less
+    assert d.step(s, says((2, 0.4), (2, 0.4), (2, 0.4), (3, 0.99))).open[0].tolist() == [False] * 4
 
 
 def test_logit_diff_takes_back_what_falls_between_two_forwards():
@@ -369,11 +390,14 @@ def test_logit_diff_takes_back_what_falls_between_two_forwards():
 @pytest.mark.parametrize("budget", [0, 1, 3])
 @pytest.mark.parametrize("tau_mask", [0.5, 1.0])
 def test_remask_ends_against_a_model_that_never_agrees(budget, share, tau_mask):
-    """With tau_mask 1 one mask is filled a forward; where another is taken back in the same forward, the window is hardly ever full."""
+    """With tau_mask 1 one mask is filled a forward; where another is taken back in the same forward, the window is
+    hardly ever full."""
     W, limit = 6, 4
 
     def fickle(s: State) -> Pred:
-        return says(*(((t + 1 + int(s.step)) % MASK if t == MASK else (t + 1) % MASK, 0.97) for t in s.tokens[0].tolist()))
+        return says(
+            *(((t + 1 + int(s.step)) % MASK if t == MASK else (t + 1) % MASK, 0.97) for t in s.tokens[0].tolist())
+        )
 
     d = get("t2m", max_remasks=budget, share=share, tau_mask=tau_mask, max_post=limit)
     states = run(d, window(*[MASK] * W), fickle)
@@ -403,7 +427,9 @@ def test_without_editing_llada2_is_sdar(toy):
 
 
 @golden
-@pytest.mark.parametrize("path", sorted(SHARED.glob("cases/diffusers/block_refinement_[0-9].json")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted(SHARED.glob("cases/diffusers/block_refinement_[0-9].json")), ids=lambda p: p.stem
+)
 def test_llada2_steps_like_the_scheduler_of_diffusers(path):
     """Its share of the steps is that of `block_steps`; fills and edits of every recorded step."""
     case = read(path)
@@ -433,8 +459,9 @@ def recorded(reference: str, name: str) -> Case:
 @golden
 @pytest.mark.parametrize("path", sorted(SHARED.glob("cases/sdar/*_overwrite.json")), ids=lambda p: p.stem)
 def test_where_sdar_overwrites_ours_does_not(models, path):
-    """With two steps for a block of four, three given, the reference's first share of two takes the one open position and a given
-    one. Ours takes the open one with the same token; and from the reference's own first block on, the two agree to the end."""
+    """With two steps for a block of four, three given, the reference's first share of two takes the one open position
+    and a given one. Ours takes the open one with the same token; and from the reference's own first block on, the two
+    agree to the end."""
     case = read(path)
     job = sdar_job(case, models)
     (prompt,), block, ours = job.prompts, 4, Trace()
@@ -517,4 +544,6 @@ def test_cases_that_say_too_little_or_contradict_themselves(models):
     case.data["params"]["top_k"] = 5
     with pytest.raises(SkipError, match="cannot be drawn again"):
         sdar(case, models)
-    assert shared(Case(Path("x.json"), {"expected": {"forwards": ["prefill", "denoise", "verify", "commit", "denoise"]}})) == [1, 2, 4]
+    assert shared(
+        Case(Path("x.json"), {"expected": {"forwards": ["prefill", "denoise", "verify", "commit", "denoise"]}})
+    ) == [1, 2, 4]

@@ -37,8 +37,8 @@ def test_the_independent_set_is_the_greedy_one():
 
 
 def step(decoder, confidence, edges, decided=(), given=0):
-    """Which of five positions a step commits, for what is predicted at each, pairs (i, j) where i attends to j, and what was decided
-    before; `given` tokens stand left of the window, and are columns -1, -2 and so on."""
+    """Which of five positions a step commits, for what is predicted at each, pairs (i, j) where i attends to j, and
+    what was decided before; `given` tokens stand left of the window, and are columns -1, -2 and so on."""
     toy = ToyModel()
     c = layout(Shape.of(toy), decoder, [[1] * given], length=5, keys=[0], windows=Blocks(5))
     s = view(c)
@@ -75,7 +75,8 @@ def test_what_stands_left_of_the_window_is_an_anchor():
 def test_what_is_committed_anyway_leaves_out_what_depends_on_it_and_not_the_other_way_round():
     assert step(OPEN, [0.95, 0.75, 0.1, 0.1, 0.1], [(1, 0)]) == [0]
     assert step(OPEN, [0.95, 0.75, 0.1, 0.1, 0.1], [(0, 1)]) == [0, 1]
-    assert step(OPEN, [0.95, 0.8, 0.85, 0.1, 0.1], [(1, 0), (2, 1)], decided=[0]) == [1]  # 1 is induced, and 2 depends on it
+    # 1 is induced, and 2 depends on it
+    assert step(OPEN, [0.95, 0.8, 0.85, 0.1, 0.1], [(1, 0), (2, 1)], decided=[0]) == [1]
 
 
 def test_of_positions_one_of_which_depends_on_the_other_the_best_is_taken():
@@ -139,7 +140,9 @@ def test_maps_are_those_of_the_layers_that_were_asked_for(net, share, first):
     tokens, column = torch.tensor([[1, 2, 3, 23, 23]]), torch.arange(5)[None]
     with torch.inference_mode(), eager(net, True):
         _, maps = model.states(tokens, column, torch.ones(1, 5, 5).bool(), maps=share)
-        layers = net.base_model(input_ids=tokens, output_attentions=True, attention_mask=torch.zeros(1, 1, 5, 5)).attentions
+        layers = net.base_model(
+            input_ids=tokens, output_attentions=True, attention_mask=torch.zeros(1, 1, 5, 5)
+        ).attentions
     assert len(layers) == 2
     assert torch.allclose(maps, torch.stack([x.mean(1) for x in layers[first:]]).mean(0), atol=1e-6)
 

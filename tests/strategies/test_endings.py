@@ -19,8 +19,8 @@ TOY = ToyModel(stop_ids=(END,))
 
 @dataclass(frozen=True)
 class Script(ModelDefaults):
-    """Says at place i of the row what stands in `logits` there, `{place: {token: logit}}`, and token 1 with logit 4 elsewhere. Keeps what
-    it was shown: (L,) tokens and how far the first column sees."""
+    """Says at place i of the row what stands in `logits` there, `{place: {token: logit}}`, and token 1 with logit 4
+    elsewhere. Keeps what it was shown: (L,) tokens and how far the first column sees."""
 
     logits: dict
     seen: list
@@ -73,11 +73,13 @@ def test_prophet_without_an_exit_is_its_base_in_blocks():
     assert decode(TOY, get(spec), [[1, 2], [3]], length=12, windows=Blocks(6)) == plain
 
 
-# --- eos_stop, length_penalty, eos_padding -----------------------------------------------------------------------------
+# --- eos_stop, length_penalty, eos_padding
+# -----------------------------------------------------------------------------
 
 
 def test_a_believed_end_ends_everything_behind_it():
-    """The end at generated position 3 is the surest; what is left of it takes a forward a token, what is right of it none."""
+    """The end at generated position 3 is the surest; what is left of it takes a forward a token, what is right of it
+    none."""
     says = {3 + 2: {END: 9.0}}
     row = decode(script(says), get("eos_stop:base=llada"), [[1, 2]], length=12)[0]
     assert (row.nfe, row.tokens, row.finish_reason) == (4, (1, 1, 1), "stop")
@@ -106,7 +108,8 @@ def test_without_an_end_token_they_are_their_base(spec):
 def test_length_costs_as_much_as_it_says(weight, length):
     """The end trails by 4: from generated position 3 on, `weight` nats a position make up for it."""
     row = decode(script(), get(f"length_penalty:start=3,weight={weight},base=left_to_right"), [[1, 2]], length=12)[0]
-    ties_go_left = 1 if weight > 0 and 4 % weight == 0 else 0  # an equal logit is not enough: token 1 is left of the end
+    # an equal logit is not enough: token 1 is left of the end
+    ties_go_left = 1 if weight > 0 and 4 % weight == 0 else 0
     assert len(row.tokens) == min(length + ties_go_left, 12) if weight > 0 else len(row.tokens) == length
 
 
@@ -118,7 +121,9 @@ def test_end_tokens_behind_the_row_are_seen_and_are_no_part_of_it():
     first, sees = model.seen[0]
     assert first[:9].tolist() == [1, 2, *[MASK] * 4, END, END, END]
     assert sees == 9
-    assert decode(TOY, get("eos_padding:pad=3"), [[1, 2]], length=6) != decode(TOY, get("threshold"), [[1, 2]], length=6)
+    assert decode(TOY, get("eos_padding:pad=3"), [[1, 2]], length=6) != decode(
+        TOY, get("threshold"), [[1, 2]], length=6
+    )
 
 
 def test_end_tokens_that_no_block_would_see_are_refused():
@@ -126,12 +131,13 @@ def test_end_tokens_that_no_block_would_see_are_refused():
         decode(ToyModel(stop_ids=(END,), block_causal=True), get("eos_padding"), [[1, 2]], length=6, windows=Blocks(4))
 
 
-# --- daedal ---------------------------------------------------------------------------------------------------------------
+# --- daedal
+# ---------------------------------------------------------------------------------------------------------------
 
 
 def test_daedal_grows_until_the_end_is_in_sight():
-    """Ends stand from place 10 on. At a length of 12, two of them prompt, two ends are as likely as half of the four watched; two end
-    tokens are given behind, and then all is committed at once."""
+    """Ends stand from place 10 on. At a length of 12, two of them prompt, two ends are as likely as half of the four
+    watched; two end tokens are given behind, and then all is committed at once."""
     model = script({place: {END: 12.0} for place in range(10, 40)})
     row = decode(model, get("daedal:initial=4,grow=2,watched=4,tau=0.5,tau_eos=0.4"), [[1, 2]], length=30)[0]
     assert [sees for _, sees in model.seen] == [6, 8, 10, 12, 14]
@@ -154,7 +160,8 @@ def daedal_window(d, *likely):
 def test_daedal_counts_the_end_where_it_is_the_likeliest_however_far_left():
     d = get("daedal:watched=2")
     for likely, expected in (
-        (((END, 0.5), (1, 0.6), (1, 0.6)), 0.25), (((END, 0.5), (END, 0.7), (1, 0.6), (END, 0.9)), 0.8), (((1, 0.6),), 0.0),
+        (((END, 0.5), (1, 0.6), (1, 0.6)), 0.25), (((END, 0.5), (END, 0.7), (1, 0.6), (END, 0.9)), 0.8),
+        (((1, 0.6),), 0.0),
     ):
         assert float(d.expected_end(*daedal_window(d, *likely))) == pytest.approx(expected)
 
@@ -176,7 +183,8 @@ def test_daedal_never_grows_beyond_its_length():
 
 
 def test_daedal_makes_room_where_it_is_unsure():
-    """Place 4 is a toss-up among ten tokens: it becomes three masks, and what was decided right of it moves up by two."""
+    """Place 4 is a toss-up among ten tokens: it becomes three masks, and what was decided right of it moves up by
+    two."""
     level = dict.fromkeys(range(11), 0.0)
     says = {4: level, **{place: {token: 20.0} for place, token in ((2, 5), (3, 6), (5, 7), (6, 8))}}
     model = script({**says, 7: {END: 0.0}})

@@ -118,7 +118,9 @@ def test_the_wide_form_is_autoregression_and_then_the_answers_decoder_on_that_ca
 
 
 def test_the_two_forms_are_not_the_same_algorithm(net):
-    one, wide = (decode(blocks(net), hybrid(form), ROWS, length=LENGTH, windows=Blocks(BLOCK)) for form in ("window", "wide"))
+    one, wide = (
+        decode(blocks(net), hybrid(form), ROWS, length=LENGTH, windows=Blocks(BLOCK)) for form in ("window", "wide")
+    )
     assert one != wide
 
 
@@ -127,7 +129,9 @@ def test_the_two_forms_are_not_the_same_algorithm(net):
 def test_caches_agree(net, form, answer):
     decoder = hybrid(form, answer=get(answer), boundary=(7,))
     model, caches = blocks(net), map(get_cache, ("exact", "none", "block"))
-    exact, none, block = (decode(model, decoder, ROWS, length=LENGTH, windows=Blocks(BLOCK), cache=cache) for cache in caches)
+    exact, none, block = (
+        decode(model, decoder, ROWS, length=LENGTH, windows=Blocks(BLOCK), cache=cache) for cache in caches
+    )
     assert exact == none == block
     assert sum(row.positions_computed for row in exact) < sum(row.positions_computed for row in none) / 2
 
@@ -135,7 +139,10 @@ def test_caches_agree(net, form, answer):
 def test_windows_of_one_cost_two_columns_a_token(net):
     """The last token's and its own; the first forward also takes the prompt."""
     seen = []
-    decode(blocks(net), hybrid(), [[1, 2, 3]], length=LENGTH, windows=Blocks(8), watch=lambda f, p, c: seen.append(int(f.compute.sum())))
+    decode(
+        blocks(net), hybrid(), [[1, 2, 3]], length=LENGTH, windows=Blocks(8), watch=lambda f, p,
+        c: seen.append(int(f.compute.sum())),
+    )
     assert seen[:BUDGET] == [4, *[2] * (BUDGET - 1)]
 
 
@@ -143,7 +150,10 @@ def test_holes_are_reasoned_about_one_by_one_and_what_is_given_between_costs_no_
     row = [1, MASK, 2, 3, 4, MASK, MASK, 5, MASK, 6, MASK, 7]
     for budget in (2, 5):
         (one,) = decode(blocks(net), hybrid(budget=budget), [row], length=0, windows=Blocks(BLOCK), infill=True)
-        (none,) = decode(blocks(net), hybrid(budget=budget), [row], length=0, windows=Blocks(BLOCK), infill=True, cache=get_cache("none"))
+        (none,) = decode(
+            blocks(net), hybrid(budget=budget), [row], length=0, windows=Blocks(BLOCK), infill=True,
+            cache=get_cache("none"),
+        )
         assert one == none
         assert one.nfe <= 5
         assert [t for t, given in zip(one.canvas, row, strict=True) if given != MASK] == [t for t in row if t != MASK]
@@ -181,7 +191,10 @@ places = pytest.mark.parametrize(("toy", "form"), PLACES)
 
 def run(toy, form, rows=ROWS, length=LENGTH, more=""):
     turns = Turns()
-    made = decode(TOYS[toy], get(f"hybrid:{FORMS[form]},answer=llada{more}"), rows, length=length, windows=Blocks(BLOCK), watch=turns)
+    made = decode(
+        TOYS[toy], get(f"hybrid:{FORMS[form]},answer=llada{more}"), rows, length=length, windows=Blocks(BLOCK),
+        watch=turns,
+    )
     return made, turns
 
 
@@ -281,7 +294,9 @@ class Counts(Decoder):
 @places
 def test_the_answers_decoder_begins_where_the_answer_does(toy, form):
     """Windows before that are not its own; the rest of the one in which the reasoning ends is."""
-    rows = decode(TOYS[toy], get(f"hybrid:{FORMS[form]},budget=6", answer=Counts()), ROWS, length=LENGTH, windows=Blocks(BLOCK))
+    rows = decode(
+        TOYS[toy], get(f"hybrid:{FORMS[form]},budget=6", answer=Counts()), ROWS, length=LENGTH, windows=Blocks(BLOCK)
+    )
     first = 3 if form == "window" else 2  # windows of one: the rest of the one in which it ended is empty
     for row in rows:
         number = [t - 3 for t in row.tokens[6:]]
@@ -368,7 +383,8 @@ def test_it_needs_what_its_parts_need():
     ("spec", "says"),
     [
         ('hybrid:boundary=""', "boundary is an empty text"),
-        ("hybrid:boundary=3+-1", "must be a text or token ids"), ("after_reasoning:boundary=3+-1", "must be a text or token ids"),
+        ("hybrid:boundary=3+-1", "must be a text or token ids"),
+        ("after_reasoning:boundary=3+-1", "must be a text or token ids"),
         ("hybrid:mode=block,reasoner=a:b", "writes the reasoning in mode two-model, not in mode block"),
         ("hybrid:answer=treshold", "unknown strategy 'treshold'; did you mean 'threshold'"),
         ('hybrid:boundary="a', "is no text in quotes"),
@@ -386,7 +402,9 @@ def test_a_text_is_no_boundary_where_there_is_no_tokenizer():
         decode(TOYS["blocks"], get("hybrid:boundary=####"), ROWS, length=4)
 
 
-@pytest.mark.parametrize("text", ["####", " #", "</think>", "a, b", "12+7", "12", "none", '"', "\n\n", "(x)", "-", "a\\"])
+@pytest.mark.parametrize(
+    "text", ["####", " #", "</think>", "a, b", "12+7", "12", "none", '"', "\n\n", "(x)", "-", "a\\"]
+)
 def test_every_text_can_be_a_boundary_in_a_spec(text):
     made = Hybrid(boundary=text)
     assert get(spec_of(made)) == made
@@ -398,7 +416,10 @@ def test_every_text_can_be_a_boundary_in_a_spec(text):
 
 @pytest.mark.parametrize("toy", TOYS)
 def test_a_frontier_as_wide_as_the_window_is_its_base(toy):
-    wide, base = (decode(TOYS[toy], get(spec), ROWS, length=12) for spec in ("frontier:w=99,base=(threshold:tau=0.3)", "threshold:tau=0.3"))
+    wide, base = (
+        decode(TOYS[toy], get(spec), ROWS, length=12)
+        for spec in ("frontier:w=99,base=(threshold:tau=0.3)", "threshold:tau=0.3")
+    )
     assert wide == base
 
 
@@ -431,7 +452,11 @@ def test_pard_commits_a_prefix_and_at_least_one():
     logits = torch.stack([confidence, 1 - confidence, torch.zeros(3, 4)], -1).log()
     p = Pred(logits, torch.where(open_, torch.arange(4), 4), 4)
     after = get("pard:tau=0.9").step(state(open_), p)
-    assert (open_ & ~after.open).tolist() == [[True, True, False, False], [True, False, False, False], [True, False, True, False]]
+    assert (open_ & ~after.open).tolist() == [
+        [True, True, False, False],
+        [True, False, False, False],
+        [True, False, True, False],
+    ]
 
 
 # --- in text ------------------------------------------------------------------------------------------------------
@@ -463,7 +488,10 @@ def test_a_boundary_is_tokenized_without_what_the_tokenizer_begins_with(nano):
 
 
 PROMPT = items(TASKS["chain"], "easy", "validation", 1)[0].prompt
-ARGS = ["generate", "-m", "nano:attention=block", "-d", 'hybrid:mode=block,answer=threshold,boundary=" #"', "-n", "24", PROMPT]
+ARGS = [
+    "generate", "-m", "nano:attention=block", "-d", 'hybrid:mode=block,answer=threshold,boundary=" #"', "-n", "24",
+    PROMPT,
+]
 
 
 def test_watch_says_which_phase_a_forward_was():
@@ -478,7 +506,10 @@ def test_phases_have_colours_of_their_own(nano, monkeypatch):
     monkeypatch.setattr("decoders.cli.show.is_terminal", lambda: False)
     run = Generator(nano, 'hybrid:boundary=" #"')
     watching, phase = Watching(run, infill=False), []
-    run(PROMPT, length=24, watch=lambda f, p, c: (watching(f, p, c), phase.append(int(f.phase[0])), phase.append(list(watching.runs(c)))))
+    run(
+        PROMPT, length=24, watch=lambda f, p,
+        c: (watching(f, p, c), phase.append(int(f.phase[0])), phase.append(list(watching.runs(c)))),
+    )
     runs = phase[-1]
     assert [r.phase for r in runs] == [0, 1]
     assert runs[0].text.endswith(" #")

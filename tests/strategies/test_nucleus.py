@@ -27,10 +27,12 @@ def left(spec: str, temperature: float = 1.0) -> list[int]:
     ("spec", "temperature", "tokens"),
     [
         ("nucleus:base={}", 1.0, 5), ("nucleus:base={},top_k=2", 1.0, 2), ("nucleus:base={},top_p=0.8", 1.0, 3),
-        ("nucleus:base={},top_p=0.69", 1.0, 2), ("nucleus:base={},min_p=0.45", 1.0, 3), ("nucleus:base={},min_p=0", 1.0, 5),
+        ("nucleus:base={},top_p=0.69", 1.0, 2), ("nucleus:base={},min_p=0.45", 1.0, 3),
+        ("nucleus:base={},min_p=0", 1.0, 5),
         ("nucleus:base={},min_p=1", 1.0, 1), ("nucleus:base={},top_k=3,min_p=0.7", 1.0, 2),
         ("nucleus:base={},top_p=0.69", 3.0, 3),  # what is flatter takes more tokens for the same share
-        ("nucleus:base={},min_p=0.45", 3.0, 5), ("nucleus:base={},top_p=0", 1.0, 1), ("nucleus:base={},top_k=99", 1.0, 5),
+        ("nucleus:base={},min_p=0.45", 3.0, 5), ("nucleus:base={},top_p=0", 1.0, 1),
+        ("nucleus:base={},top_k=99", 1.0, 5),
     ],
 )
 def test_what_is_left(spec, temperature, tokens):

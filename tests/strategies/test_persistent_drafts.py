@@ -1,4 +1,5 @@
-"""Persistent drafts: which of them stand, what they save, and what they leave to Fréchet's bound. The laws are in test_laws."""
+"""Persistent drafts: which of them stand, what they save, and what they leave to Fréchet's bound. The laws are in
+test_laws."""
 
 from __future__ import annotations
 
@@ -59,11 +60,17 @@ def test_the_next_forward_shows_the_drafts_beside_the_canvas_one_more_each_time(
 @pytest.mark.parametrize(
     ("own", "one", "two", "expected"),
     [
-        ([ANY, (1, 0.5), (2, 0.4), (3, 0.3)], [ANY, ANY, (2, 0.4), (3, 0.3)], [ANY, ANY, ANY, (3, 0.5)], {0: 0, 1: 1, 2: 2, 3: 3}),
+        (
+            [ANY, (1, 0.5), (2, 0.4), (3, 0.3)], [ANY, ANY, (2, 0.4), (3, 0.3)], [ANY, ANY, ANY, (3, 0.5)],
+            {0: 0, 1: 1, 2: 2, 3: 3},
+        ),
         # the first no longer stands: the best one is taken from the canvas without it, whatever the others say
         ([ANY, (4, 0.5), (2, 0.4), (3, 0.3)], [ANY, ANY, (2, 0.9), (3, 0.9)], [ANY, ANY, ANY, (3, 0.9)], {0: 0, 1: 4}),
         # the first stands, the second does not once the first is there
-        ([ANY, (1, 0.5), (2, 0.4), (3, 0.3)], [ANY, ANY, (4, 0.4), (3, 0.6)], [ANY, ANY, ANY, (4, 0.9)], {0: 0, 1: 1, 3: 3}),
+        (
+            [ANY, (1, 0.5), (2, 0.4), (3, 0.3)], [ANY, ANY, (4, 0.4), (3, 0.6)], [ANY, ANY, ANY, (4, 0.9)],
+            {0: 0, 1: 1, 3: 3},
+        ),
     ],
 )  # fmt: skip
 def test_a_draft_stands_while_it_stays_the_likeliest_beside_those_before_it(own, one, two, expected):

@@ -73,7 +73,9 @@ def test_the_exact_rule_recomputes_what_sees_a_change(seed):
         said = [(shown[b, i], until[b, i], *unseen[b, i]) for i in range(n)]
         kept_ = [x == (store.tokens[b, i], store.until[b, i], *store.unseen[b, i]) for i, x in enumerate(said)]
         sees = [[j < until[b, i] and not unseen[b, i, 0] <= j < unseen[b, i, 1] for j in range(n)] for i in range(L)]
-        assert found[b].tolist() == [i < n and any(s and not k for s, k in zip(sees[i], kept_, strict=True)) for i in range(L)]
+        assert found[b].tolist() == [
+            i < n and any(s and not k for s, k in zip(sees[i], kept_, strict=True)) for i in range(L)
+        ]
     nothing = torch.zeros_like(unseen)
     assert torch.equal(sees_any(kept[0], until, nothing), sees_any(kept[0], until))
 
@@ -115,8 +117,8 @@ ROWS = [[1, 2, 3], [4], [5, 6, 7, 8, 9, 0, 1]]
 def net():
     torch.manual_seed(0)
     config = Qwen3Config(
-        vocab_size=24, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, head_dim=8,
-        max_position_embeddings=64, initializer_range=0.5,
+        vocab_size=24, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=8, max_position_embeddings=64, initializer_range=0.5,
     )
     return Qwen3ForCausalLM(config).double().eval()
 
@@ -125,7 +127,9 @@ def net():
 def plainly(net, tokens, sees):
     """(n, V) the logits of one uncached forward under a mask written out."""
     bias = torch.zeros(sees.shape, dtype=torch.double).masked_fill(~sees, torch.finfo(torch.double).min)
-    return net(input_ids=tokens[None], attention_mask=bias[None, None], position_ids=torch.arange(len(tokens))[None]).logits[0]
+    return net(
+        input_ids=tokens[None], attention_mask=bias[None, None], position_ids=torch.arange(len(tokens))[None]
+    ).logits[0]
 
 
 def two_spans(n, prompt):
@@ -191,7 +195,8 @@ def test_the_cost_counts_the_pairs_that_see_each_other(net):
     assert len(pairs) == 16
 
 
-# --- who is refused -----------------------------------------------------------------------------------------------------------
+# --- who is refused
+# -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -205,12 +210,16 @@ class Looks(TwoSpans):
 
 
 def test_a_model_that_cannot_hide_anything_is_refused(net):
-    bert = BertForMaskedLM(BertConfig(vocab_size=24, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16))
+    bert = BertForMaskedLM(
+        BertConfig(vocab_size=24, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    )
     remote = TransformersModel(net, mask_id=MASK, native=False)
     encoder = EncoderModel(bert, mask_id=23)
     assert not {"causal", "sight"} & encoder.capabilities
     for model in (NoSight(), Guided(NoSight(), 1.0), Oracle(), encoder, remote):
-        says = "asks what follows from the left alone" if model is encoder else "hides parts of the text from each other"
+        says = (
+            "asks what follows from the left alone" if model is encoder else "hides parts of the text from each other"
+        )
         with pytest.raises(UsageError, match=f"Looks {says}, and this model cannot be "):
             check(model, Looks(), Exact())
     check(Guided(ToyModel(), 1.0), Looks(), Exact())
@@ -237,19 +246,26 @@ def test_options_that_make_no_sense_are_refused(options, says):
 def test_texts_become_tokens_and_need_a_tokenizer():
     texts = {"promise": "<>", "span": "[]", "sync": ";", "digits": "0123456789"}
     decoder = Planned(**texts).tokenized(lambda text: list(text.encode()))
-    assert (decoder.promise, decoder.span, decoder.sync, decoder.digits) == ((60, 62), (91, 93), (59,), tuple(range(48, 58)))
+    assert (decoder.promise, decoder.span, decoder.sync, decoder.digits) == (
+        (60, 62),
+        (91, 93),
+        (59,),
+        tuple(range(48, 58)),
+    )
     with pytest.raises(UsageError, match="promise is the text '<>', and there is no tokenizer here; give token ids"):
         decode(ToyModel(), Planned(promise="<>"), [[1]], length=4)
     with pytest.raises(UsageError, match=r"sync must be 1 token, and .* is 6"):
         Planned(sync="<sync>").tokenized(lambda text: list(text.encode()))
 
 
-# --- plans ------------------------------------------------------------------------------------------------------------------
+# --- plans
+# ------------------------------------------------------------------------------------------------------------------
 
 OPEN, CLOSE, BEGIN, END, SYNC, STOP, BLANK = 20, 21, 22, 23, 24, 25, 29
 DIGIT = 10  # the token of 0
 PLANNED = Planned(
-    promise=(OPEN, CLOSE), span=(BEGIN, END), sync=(SYNC,), digits=tuple(range(DIGIT, DIGIT + 10)), scale=1.0, answer=Threshold(tau=0.3),
+    promise=(OPEN, CLOSE), span=(BEGIN, END), sync=(SYNC,), digits=tuple(range(DIGIT, DIGIT + 10)), scale=1.0,
+    answer=Threshold(tau=0.3),
 )
 
 
@@ -277,14 +293,17 @@ def promises(tokens, scale):
 )
 def test_promises_are_read_as_one_reads_them(tokens, since, to, scale):
     where = (torch.arange(12) >= since) & (torch.arange(12) < to)
-    found = promised(torch.tensor([tokens]), where[None], PLANNED.ids("promise"), PLANNED.ids("digits"), scale)[0].tolist()
+    found = promised(torch.tensor([tokens]), where[None], PLANNED.ids("promise"), PLANNED.ids("digits"), scale)[
+        0
+    ].tolist()
     expected = {since + i: min(n, 12) + 2 for i, n in promises(tokens[since:to], scale).items()}
     assert {i: n for i, n in enumerate(found) if n} == expected
 
 
 @dataclass(frozen=True)
 class Scripted(ToyModel):
-    """In causal rows, writes at each column what the script says that the row's first token names; elsewhere as the toy does."""
+    """In causal rows, writes at each column what the script says that the row's first token names; elsewhere as the toy
+    does."""
 
     vocab: int = 30
     mask_id: int | None = BLANK
@@ -354,7 +373,9 @@ def test_what_is_promised_is_laid_out_and_what_does_not_fit_is_cut():
     assert shape(rows["cut"]) == cut[:42]
     assert shape(rows["nothing fits"])[36:] == [*promise(4), BEGIN, ".", "."]
     assert shape(rows["no number"])[:13] == [".", ".", OPEN, ".", CLOSE, *promise(2), CLOSE, *span(2)]
-    assert {row.finish_reason for name, row in rows.items() if name not in ("two spans, then text", "two plans")} == {"length"}
+    assert {row.finish_reason for name, row in rows.items() if name not in ("two spans, then text", "two plans")} == {
+        "length"
+    }
 
 
 def phases(model, decoder, prompts, **more):
@@ -397,7 +418,9 @@ def test_spans_are_blind_to_each_other_and_what_follows_is_not():
     for c, f in moments("two spans, then text"):
         def run(token, c=c, f=f):
             session = MODEL.session(SessionSpec(1, c.tokens.shape[1], c.width))
-            p = session(replace(f, compute=torch.ones_like(f.compute), tokens=f.tokens.index_fill(1, torch.tensor([13]), token)))
+            p = session(
+                replace(f, compute=torch.ones_like(f.compute), tokens=f.tokens.index_fill(1, torch.tensor([13]), token))
+            )
             return p.logits[0], torch.stack(session.layers)[:, 0]
 
         (logits, layers), (others, changed) = run(7), run(8)
@@ -471,7 +494,10 @@ def test_a_stop_token_cannot_stand_in_a_span():
 
             def forward(f):
                 p = inner(f)
-                return replace(p, logits=torch.where(f.causal[:, None, None], p.logits, p.logits + 60.0 * (torch.arange(30) == STOP)))
+                return replace(
+                    p,
+                    logits=torch.where(f.causal[:, None, None], p.logits, p.logits + 60.0 * (torch.arange(30) == STOP)),
+                )
 
             return forward
 
@@ -495,7 +521,8 @@ def test_what_is_given_in_a_row_stays():
     assert BLANK not in made.canvas
 
 
-# --- on a transformer, against one uncached forward after the other -----------------------------------------------------------
+# --- on a transformer, against one uncached forward after the other
+# -----------------------------------------------------------
 
 
 class ScriptedNet(TransformersModel):
@@ -514,7 +541,9 @@ class ScriptedNet(TransformersModel):
         return forward
 
 
-SMALL = Planned(promise=(18, 19), span=(20, 21), sync=(22,), digits=tuple(range(10, 18)), scale=1.0, answer=Threshold(tau=0.2))
+SMALL = Planned(
+    promise=(18, 19), span=(20, 21), sync=(22,), digits=tuple(range(10, 18)), scale=1.0, answer=Threshold(tau=0.2)
+)
 SAYS = {
     1: [X, X, X, 18, 5, 13, 19, 18, 15, 19, 22, *[X] * 12, X, 18, 12, 19, 22],
     4: [X, X, 18, 14, 19, 18, 11, 19, 18, 12, 19, 22],

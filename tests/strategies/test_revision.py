@@ -1,5 +1,6 @@
-"""Decoders that take back what they have decided: ReMDM, P2, WINO, predictor-corrector; and two doors of the contract that stand open
-for them and for others, predictions without a position's own token (WINO) and several canvases of a row in one forward (FreeDave)."""
+"""Decoders that take back what they have decided: ReMDM, P2, WINO, predictor-corrector; and two doors of the contract
+that stand open for them and for others, predictions without a position's own token (WINO) and several canvases of a row
+in one forward (FreeDave)."""
 
 from __future__ import annotations
 
@@ -73,8 +74,8 @@ def begun(s: State, decoder: Decoder) -> State:
 
 @torch.no_grad()
 def plainly_left_out(net, tokens: list[int], window_: range, end: int, shift: int, i: int) -> Tensor:
-    """(V,) logits of position i from one uncached forward over the row and a shadow of the window in which nothing is decided: the shadow
-    sees the row up to `end` but each its own place, and itself."""
+    """(V,) logits of position i from one uncached forward over the row and a shadow of the window in which nothing is
+    decided: the shadow sees the row up to `end` but each its own place, and itself."""
     places = [max(j - shift, 0) for j in window_]
     position = torch.tensor([*range(len(tokens)), *places])
     n, m = len(tokens), len(places)
@@ -113,17 +114,21 @@ def test_a_left_out_prediction_is_that_of_a_shadow_of_the_window(net, shifted):
 @pytest.mark.parametrize("block_causal", [False, True])
 @pytest.mark.parametrize("shifted", [False, True])
 def test_what_is_left_out_is_read_by_nobody_else(net, block_causal, shifted):
-    """Shadows come and go with the forward: with stored keys and values and without, alone and in a batch, the tokens are the same."""
+    """Shadows come and go with the forward: with stored keys and values and without, alone and in a batch, the tokens
+    are the same."""
     model = TransformersModel(net, mask_id=23, stop_ids=(9,), block_causal=block_causal, shifted=shifted)
     wino = get("wino:tau=0.3,tau_back=0.6")
-    exact, none = (decode(model, wino, ROWS, length=12, windows=Blocks(4), cache=get_cache(name)) for name in ("exact", "none"))
+    exact, none = (
+        decode(model, wino, ROWS, length=12, windows=Blocks(4), cache=get_cache(name)) for name in ("exact", "none")
+    )
     assert exact == none == [decode(model, wino, [row], length=12, windows=Blocks(4))[0] for row in ROWS]
 
 
 def test_shadows_are_paid_for(net):
     model, ran = TransformersModel(net, mask_id=23), []
     rows = decode(
-        model, get("wino:tau=0.2"), ROWS[:1], length=8, watch=lambda f, p, c: ran.append((int(f.compute.sum()), bool(f.left_out.any())))
+        model, get("wino:tau=0.2"), ROWS[:1], length=8, watch=lambda f, p,
+        c: ran.append((int(f.compute.sum()), bool(f.left_out.any())))
     )
     shadows = sum(8 for _, left_out in ran if left_out)
     assert shadows
@@ -154,7 +159,8 @@ def test_models_that_cannot_are_refused(net, spec, says_):
         check(remote, get(spec), Exact())
 
 
-# --- wino -----------------------------------------------------------------------------------------------------------------
+# --- wino
+# -----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("toy", ["whole", "blocks"])
@@ -173,7 +179,8 @@ def test_wino_ends_however_much_it_doubts(tau):
 
 def test_wino_takes_back_the_worst_and_fewer_than_came_in():
     d = get("wino:tau=0.5,tau_back=0.9,fewest=2,most=2")
-    low, high = (0.3, 0.3, 0.4, 0.0, 0.0), (0.0, 0.0, 0.1, 0.9, 0.0)  # token 0 has 0.3, token 1 has 0.3, token 2 0.4 or 0.1
+    # token 0 has 0.3, token 1 has 0.3, token 2 0.4 or 0.1
+    low, high = (0.3, 0.3, 0.4, 0.0, 0.0), (0.0, 0.0, 0.1, 0.9, 0.0)
     s = begun(window(0, 2, 2, 4, 4, 4), d)
     s = replace(s, memo=torch.tensor([2]))
     after = d.step(s, says(low, low, high, high, high, high))
@@ -184,11 +191,12 @@ def test_wino_takes_back_the_worst_and_fewer_than_came_in():
     assert int(one.memo) == 1
 
 
-# --- freedave -------------------------------------------------------------------------------------------------------------
+# --- freedave
+# -------------------------------------------------------------------------------------------------------------
 
 BASES = [
-    "llada", "llada:remasking=random,temperature=1.0", "threshold:tau=0.4", "dream:steps=12", "ancestral", "first_hitting",
-    "llada2:tau_mask=0.4,tau_edit=0.5",
+    "llada", "llada:remasking=random,temperature=1.0", "threshold:tau=0.4", "dream:steps=12", "ancestral",
+    "first_hitting", "llada2:tau_mask=0.4,tau_edit=0.5",
 ]
 
 
@@ -212,7 +220,9 @@ def test_freedave_has_the_tokens_of_its_base(toy, base):
 def test_freedave_has_the_tokens_of_its_base_in_uniform_noise_and_infilling():
     holes = [[1, MASK, 2, MASK, 3], [MASK, 5], [4, 4, MASK, MASK, 6, 7]]
     for base in ("uniform_ddim:steps=12", "predictor_corrector:steps=12"):
-        plain, guessed = (decode(TOYS["noise"], d, ROWS, length=12, seed=1) for d in (get(base), get("freedave", base=get(base))))
+        plain, guessed = (
+            decode(TOYS["noise"], d, ROWS, length=12, seed=1) for d in (get(base), get("freedave", base=get(base)))
+        )
         assert texts(plain) == texts(guessed)
     plain, guessed = (decode(TOYS["whole"], get(spec), holes, length=6, infill=True) for spec in ("llada", "freedave"))
     assert texts(plain) == texts(guessed)
@@ -224,7 +234,8 @@ def test_freedave_saves_forwards_of_a_transformer_and_counts_what_it_computes(ne
     model = TransformersModel(net, mask_id=23, block_causal=block_causal, shifted=shifted)
     for base in ("llada", "threshold:tau=0.4", "first_hitting"):
         plain, guessed = (
-            decode(model, d, ROWS, length=12, windows=Blocks(4), seed=1) for d in (get(base), get("freedave", base=get(base), ahead=3))
+            decode(model, d, ROWS, length=12, windows=Blocks(4), seed=1)
+            for d in (get(base), get("freedave", base=get(base), ahead=3))
         )
         assert texts(plain) == texts(guessed)
         assert sum(row.nfe for row in guessed) < sum(row.nfe for row in plain)
@@ -252,10 +263,14 @@ def test_an_alternative_that_wants_nothing_costs_nothing():
 
 def test_bases_that_ask_otherwise_are_refused():
     for base in ("left_to_right", "planned", "hybrid"):
-        with pytest.raises(UsageError, match=r"freedave cannot guess what .* asks next; take a base that asks about its"):
+        with pytest.raises(
+            UsageError, match=r"freedave cannot guess what .* asks next; take a base that asks about its"
+        ):
             FreeDave(base=get(base))
     for base in ("wino", "freedave"):
-        with pytest.raises(UsageError, match=r"FreeDave cannot hand steps on to .*, whose forwards show more than the window"):
+        with pytest.raises(
+            UsageError, match=r"FreeDave cannot hand steps on to .*, whose forwards show more than the window"
+        ):
             FreeDave(base=get(base))
     with pytest.raises(UsageError, match="Hybrid cannot hand steps on to WINO"):
         get("hybrid:answer=wino")
@@ -275,7 +290,9 @@ def test_two_numbers_of_alternatives_share_a_forward():
     for candidates in (2, 5):
         c = layout(Shape.of(toy), d, ROWS, length=8, keys=[0] * 3, windows=plan.windows, candidates=candidates)
         f = prepare(plan, c)
-        assert f.candidate_tokens.shape[1] == f.candidate_want.shape[1] == candidates == session_spec(plan, c).candidates
+        assert (
+            f.candidate_tokens.shape[1] == f.candidate_want.shape[1] == candidates == session_spec(plan, c).candidates
+        )
         found.append(decode_on(toy, plan, c))
     assert found[0] == found[1]
 
@@ -290,7 +307,8 @@ def decode_on(model, plan: Plan, c) -> list[list[int]]:
     return c.tokens.tolist()
 
 
-# --- remdm ----------------------------------------------------------------------------------------------------------------
+# --- remdm
+# ----------------------------------------------------------------------------------------------------------------
 
 
 def some_rates(d: ReMDM, t: float, s: float, confidence: Tensor | None = None, decided: Tensor | None = None):
@@ -305,7 +323,9 @@ def test_remasking_leaves_the_share_that_is_decided_at_every_time(spec, t, s):
     """alpha_s = alpha_t (1 - sigma) + (1 - alpha_t) unmask: what the paper's step is made for."""
     name, _, eta = spec.partition(":")
     rates = some_rates(ReMDM(schedule=name, eta=float(eta) if eta else None), t, s)
-    torch.testing.assert_close((1 - t) * (1 - rates.remask) + t * rates.unmask, torch.full((1, 4), 1 - s, dtype=torch.double))
+    torch.testing.assert_close(
+        (1 - t) * (1 - rates.remask) + t * rates.unmask, torch.full((1, 4), 1 - s, dtype=torch.double)
+    )
     assert bool((rates.unmask <= 1 + 1e-9).all())
     assert bool((rates.remask >= 0).all())
 
@@ -363,7 +383,8 @@ def test_first_hitting_has_the_same_nucleus():
     assert set(after.confidence[:, 0].tolist()) == {0.625, 0.375}
 
 
-# --- p2 -------------------------------------------------------------------------------------------------------------------
+# --- p2
+# -------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("toy", ["whole", "blocks"])
@@ -377,7 +398,11 @@ def test_p2_shows_the_best_scored_share():
     """Of four positions two are to be shown at the second of four steps: a decided one loses its place."""
     new, sure = (0.8, 0.1, 0.05, 0.05, 0.0), (0.1, 0.9, 0.0, 0.0, 0.0)
     p = says(new, sure, new, (0.3, 0.3, 0.2, 0.2, 0.0))
-    for spec, shown in (("p2:steps=4", [4, 1, 0, 4]), ("p2:steps=4,score=drawn", [1, 1, 4, 4]), ("p2:steps=4,eta=0", [1, 1, 4, 4])):
+    for spec, shown in (
+        ("p2:steps=4", [4, 1, 0, 4]),
+        ("p2:steps=4,score=drawn", [1, 1, 4, 4]),
+        ("p2:steps=4,eta=0", [1, 1, 4, 4]),
+    ):
         d = get(spec)
         s = replace(begun(window(1, 1, 4, 4), d), step=torch.tensor([1]))  # a 1 stands where the model says 0
         assert d.step(s, p).tokens[0].tolist() == shown
@@ -425,7 +450,8 @@ def test_another_model_can_plan():
     assert {tuple(x) for x in seen} == {(), (1,)}
 
 
-# --- predictor-corrector --------------------------------------------------------------------------------------------------
+# --- predictor-corrector
+# --------------------------------------------------------------------------------------------------
 
 
 def clock(t: float, s: float) -> Clock:
@@ -459,7 +485,9 @@ def test_what_turns_to_noise_between_two_times():
     assert (take[0].tolist(), float(noise)) == ([0.0, pytest.approx(0.25)], 0.0)
 
 
-@pytest.mark.parametrize(("correctors", "steps", "nfe"), [(0, 6, 6), (1, 6, 5), (1, 7, 7), (2, 7, 7), (2, 6, 4), (5, 3, 1)])
+@pytest.mark.parametrize(
+    ("correctors", "steps", "nfe"), [(0, 6, 6), (1, 6, 5), (1, 7, 7), (2, 7, 7), (2, 6, 4), (5, 3, 1)]
+)
 def test_steps_are_forwards(correctors, steps, nfe):
     rows = decode(TOYS["noise"], PredictorCorrector(steps=steps, correctors=correctors), ROWS, length=6, stop=False)
     assert [row.nfe for row in rows] == [nfe] * 3
@@ -467,7 +495,8 @@ def test_steps_are_forwards(correctors, steps, nfe):
 
 @pytest.mark.parametrize("mask_id", [None, 4])
 def test_correctors_leave_the_distribution_as_it_is(mask_id):
-    """One position whose token has a known distribution: with exact predictions every sampler of this family ends with it."""
+    """One position whose token has a known distribution: with exact predictions every sampler of this family ends with
+    it."""
     prior, B, V = torch.tensor([0.5, 0.3, 0.15, 0.05], dtype=torch.double), 8000, 4
     d = PredictorCorrector(steps=7, correctors=2, depth=1.5)
     vocab = V if mask_id is None else V + 1
@@ -482,10 +511,12 @@ def test_correctors_leave_the_distribution_as_it_is(mask_id):
         after = d.step(s, Pred(logits[:, None], torch.zeros(B, 1, dtype=torch.long), 1))
         s = replace(after, step=after.step + 1, clock=after.clock + 1)
     assert not bool(s.open.any())
-    assert float((torch.bincount(s.tokens[:, 0], minlength=V) / B - prior).abs().max()) < 0.022  # four standard deviations
+    # four standard deviations
+    assert float((torch.bincount(s.tokens[:, 0], minlength=V) / B - prior).abs().max()) < 0.022
 
 
-# --- golden runs ----------------------------------------------------------------------------------------------------------
+# --- golden runs
+# ----------------------------------------------------------------------------------------------------------
 
 SHARED = Path(os.environ.get("DECODERS_GOLDEN", Path(__file__).parents[3] / "shared" / "golden"))
 golden = pytest.mark.skipif(not SHARED.is_dir(), reason=f"there is no {SHARED}; set DECODERS_GOLDEN to the golden data")
@@ -513,8 +544,9 @@ def test_another_decoder_fails():
 @golden
 @torch.inference_mode()
 def test_p2_shows_its_planner_the_prompt_as_it_is():
-    """The reference shows it what the denoiser would have drawn there. From the canvas where the two first part, ours takes the
-    other choice for that reason alone: with the reference's view of the prompt it agrees (`decoders_bench.golden.revision.p2`)."""
+    """The reference shows it what the denoiser would have drawn there. From the canvas where the two first part, ours
+    takes the other choice for that reason alone: with the reference's view of the prompt it agrees
+    (`decoders_bench.golden.revision.p2`)."""
     models = Models(SHARED / "models")
     case = read(SHARED / "cases" / "p2" / "g16_s8_eta1_logP_B1_p5_planner.json")
     assert "shows its planner another prompt" in p2(case, models)

@@ -27,7 +27,8 @@ def state(decided=()):
 
 
 def order(decoder, tokens, confidence):
-    """The places in the order in which a model that predicts `tokens` with `confidence` throughout has them committed."""
+    """The places in the order in which a model that predicts `tokens` with `confidence` throughout has them
+    committed."""
     s, found = state(), []
     c = torch.tensor([confidence])
     logits = torch.zeros(1, 5, 11).scatter(2, torch.tensor([tokens])[..., None], (c * 10 / (1 - c)).log()[..., None])
@@ -49,7 +50,9 @@ def test_what_stands_already_is_a_premise():
 
 
 def test_without_a_weight_it_is_llada():
-    rows = [decode(TOY, get(spec), [[1, 2], [3]], length=9) for spec in ("role_order:weight=0.0,steps=3", "llada:steps=3")]
+    rows = [
+        decode(TOY, get(spec), [[1, 2], [3]], length=9) for spec in ("role_order:weight=0.0,steps=3", "llada:steps=3")
+    ]
     assert rows[0] == rows[1]
 
 
@@ -63,7 +66,10 @@ def test_a_head_says_the_roles(tmp_path):
     path = tmp_path / "head.safetensors"
     eye = torch.eye(HIDDEN)
     out = torch.cat([eye, torch.zeros(1, HIDDEN)])
-    save_file({"hidden": eye, "hidden_bias": torch.zeros(HIDDEN), "out": out, "out_bias": torch.tensor([0, 0, 0, 0, -9.0])}, str(path))
+    save_file(
+        {"hidden": eye, "hidden_bias": torch.zeros(HIDDEN), "out": out, "out_bias": torch.tensor([0, 0, 0, 0, -9.0])},
+        str(path),
+    )
     states = torch.tensor([[3.0, 1, 2, 0], [0, 1, 5, 2], [0, 0, 0, 4]])
     assert read_head(str(path))(states).argmax(-1).tolist() == [0, 2, 3]
     check(RoleOrder(head=str(path)))
@@ -73,7 +79,12 @@ def test_bad_heads_are_one_line(tmp_path):
     with pytest.raises(UsageError, match="the role head nowhere cannot be read"):
         RoleOrder(head="nowhere")
     path = tmp_path / "head.safetensors"
-    save_file({"hidden": torch.zeros(3, 4), "hidden_bias": torch.zeros(3), "out": torch.zeros(2, 3), "out_bias": torch.zeros(2)}, str(path))
+    save_file(
+        {
+            "hidden": torch.zeros(3, 4), "hidden_bias": torch.zeros(3), "out": torch.zeros(2, 3),
+            "out_bias": torch.zeros(2),
+        }, str(path),
+    )
     with pytest.raises(UsageError, match="it needs a row for each of premise, connective"):
         RoleOrder(head=str(path))
     with pytest.raises(UsageError, match="reads hidden states, and this model gives none"):
@@ -84,13 +95,26 @@ def test_bad_heads_are_one_line(tmp_path):
 
 def test_the_roles_of_a_chain():
     loaded = Generator("nano").loaded
-    prompt, answer = (loaded.tokenizer.encode(x) for x in ("Q: Tess starts with 2 toys: finds 8. Total?", " 2 + 8 = 10 # 10"))
+    prompt, answer = (
+        loaded.tokenizer.encode(x) for x in ("Q: Tess starts with 2 toys: finds 8. Total?", " 2 + 8 = 10 # 10")
+    )
     names = [ROLES[r] for r in roles(loaded, prompt, answer, "10", 9)]
-    assert names == ["premise", "connective", "premise", "connective", "derived", "connective", "conclusion", "filler", "filler"]
+    assert names == [
+        "premise",
+        "connective",
+        "premise",
+        "connective",
+        "derived",
+        "connective",
+        "conclusion",
+        "filler",
+        "filler",
+    ]
 
 
 def test_the_head_that_comes_with_nano_tells_roles_apart(tmp_path):
-    """On items that it was not trained on, as the training run found; and training another one of them in small works."""
+    """On items that it was not trained on, as the training run found; and training another one of them in small
+    works."""
     held = examples("validation", 2, 7, lambda: None)
     shipped = vars(read_head(str(SHIPPED["nano"])))
     table = confusion(shipped, held)
@@ -101,6 +125,8 @@ def test_the_head_that_comes_with_nano_tells_roles_apart(tmp_path):
 
 
 def test_it_decodes_with_nano():
-    out = Generator("nano", "role_order:head=nano")("Q: Tess starts with 2 toys: finds 8, gives 6, finds 4. Total?", length=24)[0]
+    out = Generator("nano", "role_order:head=nano")(
+        "Q: Tess starts with 2 toys: finds 8, gives 6, finds 4. Total?", length=24
+    )[0]
     assert re.fullmatch(r" 2 \+ 8 = \d+ ; \d+ - 6 = \d+ ; \d+ \+ 4 = \d+ # \d+", out.text)
     assert out.nfe == 23  # all but the last position, once the end is clear

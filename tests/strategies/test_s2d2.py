@@ -160,11 +160,15 @@ def test_in_far_fewer_forwards_where_the_model_knows_both_ways() -> None:
 @pytest.mark.parametrize("block_causal", [False, True])
 @pytest.mark.parametrize("shifted", [False, True])
 @pytest.mark.parametrize(
-    "spec", ["s2d2:temperature=1.0", "s2d2:route=ucb,tau=0.4", "s2d2_editing:base=(joint:tau_edit=0.4),tau=0.4", "coupled"]
+    "spec",
+    ["s2d2:temperature=1.0", "s2d2:route=ucb,tau=0.4", "s2d2_editing:base=(joint:tau_edit=0.4),tau=0.4", "coupled"]
 )
 def test_the_exact_cache_changes_nothing(net: Any, block_causal: bool, shifted: bool, spec: str) -> None:
     model = TransformersModel(net, mask_id=23, block_causal=block_causal, shifted=shifted)
-    exact, none = (decode(model, get(spec), PROMPTS, length=12, windows=Blocks(4), cache=get_cache(c), seed=1) for c in ("exact", "none"))
+    exact, none = (
+        decode(model, get(spec), PROMPTS, length=12, windows=Blocks(4), cache=get_cache(c), seed=1)
+        for c in ("exact", "none")
+    )
     assert exact == none
 
 
@@ -246,7 +250,9 @@ class Fixed(S2D2):
 
 
 def test_a_round_by_hand() -> None:
-    s, _ = after_draft(Fixed(tau=0.7), [MASK, MASK, MASK, 0, MASK], peaked((0, 0.8), (1, 0.8), (2, 0.8), (3, 0.8), (3, 0.9)))
+    s, _ = after_draft(
+        Fixed(tau=0.7), [MASK, MASK, MASK, 0, MASK], peaked((0, 0.8), (1, 0.8), (2, 0.8), (3, 0.8), (3, 0.9))
+    )
     assert bool(s.memo.verify)
     assert int(s.open.sum()) == 4
     q = Fixed().query(s)
@@ -256,7 +262,9 @@ def test_a_round_by_hand() -> None:
     causal = window([0] * 5, peaked((0, 0.6), (2, 0.8), (2, 0.8), (0, 0.8), (0, 0.8)))[1]
 
     def verified(base: Any = None, **options: Any) -> tuple[list[int], list[int]]:
-        after = Fixed(tau=0.7, base=base or Dynamic(), accept=Lenient(**options) if options else Speculative()).step(s, causal)
+        after = Fixed(tau=0.7, base=base or Dynamic(), accept=Lenient(**options) if options else Speculative()).step(
+            s, causal
+        )
         assert not bool(after.memo.verify)
         return after.tokens[0].tolist(), after.memo.how[0].tolist()
 
@@ -266,7 +274,8 @@ def test_a_round_by_hand() -> None:
     assert verified(ratio=0.9) == ([0, 2, 2, 0, MASK], [1, 2, 3, 0, 0])
     assert verified(temper=0.1) == ([0, 1, 2, 0, MASK], [1, 1, 1, 0, 0])  # (.07/.8)^.1 > .5
     assert verified(confident=True) == ([0, 2, 2, 0, 3], [1, 2, 4, 0, 4])
-    assert verified(Dynamic(1)) == ([0, 2, 2, 0, 3], [1, 2, 0, 0, 0])  # a quota of 5: 2 verified, 2 above tau are fewer than 3
+    # a quota of 5: 2 verified, 2 above tau are fewer than 3
+    assert verified(Dynamic(1)) == ([0, 2, 2, 0, 3], [1, 2, 0, 0, 0])
     assert verified(Static(2))[0] == [0, 2, MASK, 0, 3]  # a quota of 3: the best one more
 
 
@@ -290,10 +299,14 @@ def test_estimators_and_expected_length_by_hand() -> None:
         "confidence_power": (0.5, 0.7**0.5), "clipped_margin": (3.0, 1.0), "renyi2": (1.0, 0.49 + 3 * 0.01),
     }
     for kind, (parameter, alpha) in expected.items():
-        assert float(acceptance(kind, parameter, s, p, confidence)[0, 0]) == pytest.approx(alpha)  # type: ignore[arg-type]
+        found = acceptance(kind, parameter, s, p, confidence)  # type: ignore[arg-type]
+        assert float(found[0, 0]) == pytest.approx(alpha)
     alpha = acceptance("confidence_power", 1.0, s, p, confidence)
     assert float(expected_length(alpha, first_run(s.open))) == pytest.approx(0.7 + 0.7 * 0.4)
-    route, draft = Score(estimator="confidence_power", parameter=1.0, cost=0.25), Draft.of(s, p, keep=1, greedy=True, tau=0.5)
+    route, draft = (
+        Score(estimator="confidence_power", parameter=1.0, cost=0.25),
+        Draft.of(s, p, keep=1, greedy=True, tau=0.5),
+    )
     assert float(route.score(s, p, draft)) == pytest.approx(0.98 - 0.25)
     assert float(replace(route, dynamic=True).score(s, p, draft)) == pytest.approx(0.98 - 0.5)  # two drafts above tau
 
@@ -326,7 +339,8 @@ def test_the_buckets_of_the_bandit() -> None:
         assert int(bucket(s, p)) == number
     s, p = window([MASK, 0, *row[2:]], flat)
     assert int(bucket(replace(s, opened=torch.tensor([7])), p)) == 1
-    s, p = window([0, 0, 0, MASK], peaked(*[(0, 0.97)] * 4))  # a block of 4 with 2 given and 1 decided: less than half of it
+    # a block of 4 with 2 given and 1 decided: less than half of it
+    s, p = window([0, 0, 0, MASK], peaked(*[(0, 0.97)] * 4))
     assert int(bucket(replace(s, opened=torch.tensor([2])), p)) == 0
     s, p = window([0, 0, MASK, MASK], peaked(*[(0, 0.97)] * 4))
     assert int(bucket(replace(s, opened=torch.tensor([4])), p)) == 2
@@ -365,10 +379,11 @@ def test_options_that_make_no_sense_are_one_clear_line() -> None:
         ("s2d2:route=sometimes", "unknown route 'sometimes'; there is always, hysteresis, min_span, never, score, ucb"),
         ("s2d2:route=scores", "unknown route 'scores'; did you mean 'score'"),
         ("s2d2:route=(ucb:cost=1)", "ucb has no option 'cost'; there is beta"),
-        ("s2d2:route=dynamic", "unknown route 'dynamic'"), ("s2d2:route=builtins:dict", "is not a dataclass, so it is no route"),
+        ("s2d2:route=dynamic", "unknown route 'dynamic'"),
+        ("s2d2:route=builtins:dict", "is not a dataclass, so it is no route"),
         ("s2d2:route=(decoders.strategies.fast_dllm:Threshold)", "route must be always.never"),
-        ("s2d2:costs=1", "s2d2 has no option 'costs'"),
-        ("s2d2:keep=0", "keep must be at least 1"), ("s2d2:accept=(lenient:ratio=2)", "ratio must be between 0 and 1"),
+        ("s2d2:costs=1", "s2d2 has no option 'costs'"), ("s2d2:keep=0", "keep must be at least 1"),
+        ("s2d2:accept=(lenient:ratio=2)", "ratio must be between 0 and 1"),
         ("coupled:redraft=0", "redraft must be at least 1"),
     ):
         with pytest.raises(UsageError, match=words):
@@ -378,7 +393,8 @@ def test_options_that_make_no_sense_are_one_clear_line() -> None:
 def test_a_spec_is_written_as_it_is_read() -> None:
     for spec, made in {
         "s2d2": S2D2(), "s2d2:route=ucb": S2D2(route=UCB()), "s2d2:route=(min_span:span=3)": S2D2(route=MinSpan(3)),
-        "s2d2:base=joint,tau=0.95": S2D2(base=Joint(), tau=0.95), "s2d2_editing:base=(static:steps=2)": EditingS2D2(base=Static(2)),
+        "s2d2:base=joint,tau=0.95": S2D2(base=Joint(), tau=0.95),
+        "s2d2_editing:base=(static:steps=2)": EditingS2D2(base=Static(2)),
         "s2d2:accept=(lenient:ratio=none)": S2D2(accept=Lenient()),
     }.items():
         assert get(spec) == made
@@ -425,7 +441,9 @@ def test_an_older_spelling_is_read_with_one_line_of_warning(old: str) -> None:
 
 
 def test_an_older_spelling_is_read_in_python_and_inside_of_a_spec_too() -> None:
-    with pytest.warns(OldSpelling, match=r"s2d2:block_steps=2,route=ucb is now written s2d2:route=ucb,base=\(dynamic:steps=2\)"):
+    with pytest.warns(
+        OldSpelling, match=r"s2d2:block_steps=2,route=ucb is now written s2d2:route=ucb,base=\(dynamic:steps=2\)"
+    ):
         assert get("s2d2:route=ucb", block_steps=2) == S2D2(route=UCB(), base=Dynamic(2))
     with pytest.warns(OldSpelling):
         assert get("frontier:base=(s2d2:cost=2.0)").base == S2D2()  # type: ignore[attr-defined]
@@ -477,8 +495,8 @@ class Forgetful(speculation.ToldS2D2):
     ("wrong", "name", "words"),
     [
         (Lucky, "span1_u11_b16_L16_g32_p0", "decided:|positions"), (Unsorted, "span1_u11_b16_L16_g32_p0", "positions"),
-        (Dearer, "score_static_c1_soft_renyi_2_entropy_b4_L8_g24_p0", "the score"), (Eager, "span1_steps2_b16_L16_g32_p4", "decided:"),
-        (Forgetful, "ucb_b16_L5_g32_p1", "verified:|positions"),
+        (Dearer, "score_static_c1_soft_renyi_2_entropy_b4_L8_g24_p0", "the score"),
+        (Eager, "span1_steps2_b16_L16_g32_p4", "decided:"), (Forgetful, "ucb_b16_L5_g32_p1", "verified:|positions"),
     ],
 )
 @pytest.mark.skipif(not SHARED.is_dir(), reason=f"there is no {SHARED}; set DECODERS_GOLDEN to the golden data")

@@ -1,4 +1,5 @@
-"""Selectors that look at logits alone: each rule on its own, against brute force, against its neighbours and against recorded steps."""
+"""Selectors that look at logits alone: each rule on its own, against brute force, against its neighbours and against
+recorded steps."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ def taken(spec: str, *confidences: float) -> list[int]:
     return (~d.step(d.begin(d.init(s)), p).open[0]).nonzero().flatten().tolist()
 
 
-# --- selections --------------------------------------------------------------------------------------------------------
+# --- selections
+# --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -63,13 +65,20 @@ def test_selections_are_what_one_would_write_by_hand(seed):
 @pytest.mark.parametrize("seed", range(5))
 def test_an_entropy_bound_in_any_order_is_its_sum_without_the_largest(seed):
     g = torch.Generator().manual_seed(seed)
-    open, entropy, order = torch.rand(1, 9, generator=g) < 0.7, torch.rand(1, 9, generator=g), torch.rand(1, 9, generator=g)
+    open, entropy, order = (
+        torch.rand(1, 9, generator=g) < 0.7,
+        torch.rand(1, 9, generator=g),
+        torch.rand(1, 9, generator=g),
+    )
     ranked = sorted(open[0].nonzero().flatten().tolist(), key=lambda i: order[0, i])
-    n = max(n for n in range(1, len(ranked) + 1) if sum(x := [entropy[0, i].item() for i in ranked[:n]]) - max(x) <= 1.0)
+    n = max(
+        n for n in range(1, len(ranked) + 1) if sum(x := [entropy[0, i].item() for i in ranked[:n]]) - max(x) <= 1.0
+    )
     assert within_bound(open, entropy, 1.0, order)[0].nonzero().flatten().tolist() == sorted(ranked[:n])
 
 
-# --- rules -----------------------------------------------------------------------------------------------------------------
+# --- rules
+# -----------------------------------------------------------------------------------------------------------------
 
 
 def test_frechet_commits_while_the_lower_bound_exceeds_the_upper():
@@ -77,7 +86,8 @@ def test_frechet_commits_while_the_lower_bound_exceeds_the_upper():
     gaps = [max(0, sum(c[:n]) - (n - 1)) - (1 - c[n - 1]) for n in range(1, 6)]
     for delta in (0.0, 0.25, 0.5, 0.9, 0.99):
         assert taken(f"frechet:delta={delta}", *c) == list(range(max(sum(x > delta for x in gaps), 1)))
-    assert taken("frechet:delta=0.25", *[0.9] * 8) == taken("factor:f=0.7499", *[0.9] * 8)  # equal confidences: f = 1 - delta
+    # equal confidences: f = 1 - delta
+    assert taken("frechet:delta=0.25", *[0.9] * 8) == taken("factor:f=0.7499", *[0.9] * 8)
 
 
 def test_local_leap_relaxes_near_an_anchor_only():
@@ -123,7 +133,8 @@ def test_klass_waits_until_a_prediction_rests():
         t = replace(d.step(s, now), step=s.step + 1)
         counts.append((s.open & ~t.open)[0].nonzero().flatten().tolist())
         s = t
-    assert counts == [[0], [1], [3]]  # history of two comparisons: nothing rests before the third forward, and then two have moved
+    # history of two comparisons: nothing rests before the third forward, and then two have moved
+    assert counts == [[0], [1], [3]]
     assert (~d.step(d.begin(window(0.9, 0.8)[0]), window(0.9, 0.8)[1]).open).tolist() == [[True, False]]
 
 
@@ -233,7 +244,10 @@ def test_pc_sampler_holds_back_what_is_common(tmp_path):
     logits = p.logits.clone()
     logits[0, 1] = logits[0, 1].roll(1)  # here it is token 1, which is rare
     p = replace(p, logits=logits)
-    chosen = [(~get(f"pc_sampler:decay=0.0{x}").step(s, p).open)[0].nonzero().flatten().tolist() for x in ("", f",corpus={path}")]
+    chosen = [
+        (~get(f"pc_sampler:decay=0.0{x}").step(s, p).open)[0].nonzero().flatten().tolist()
+        for x in ("", f",corpus={path}")
+    ]
     assert chosen == [[0], [1]]
     with pytest.raises(UsageError, match="there is no file"):
         get("pc_sampler:corpus=nowhere.safetensors")
@@ -327,7 +341,8 @@ def test_saber_leaves_a_window_that_it_has_filled_and_ends():
         assert all(row.nfe <= 20 for row in decode(TOY, get("saber", at_least=at_least), ROWS, length=20))
 
 
-# --- recorded ------------------------------------------------------------------------------------------------------------------
+# --- recorded
+# ------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the golden data is not here")

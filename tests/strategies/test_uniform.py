@@ -32,12 +32,20 @@ class Recorded(Gemma):
 
 @pytest.mark.parametrize(
     ("confidence", "stability", "bound", "t_max", "t_min", "nfe"),
-    [(9.0, 1, 2.0, 0.8, 0.4, 12), (9.0, 0, 2.0, 0.8, 0.4, 2), (1e-9, 1, 8.0, 0.8, 0.4, 12), (9.0, 1, 1e9, 0.02, 0.01, None)],
+    [
+        (9.0, 1, 2.0, 0.8, 0.4, 12), (9.0, 0, 2.0, 0.8, 0.4, 2), (1e-9, 1, 8.0, 0.8, 0.4, 12),
+        (9.0, 1, 1e9, 0.02, 0.01, None),
+    ],
 )
-def test_gemma_is_transformers_generate_for_the_same_draws(model, monkeypatch, confidence, stability, bound, t_max, t_min, nfe):
-    """Over two canvases: its own sampler, temperature and stop, given our noise and our samples; the same tokens and forwards."""
+def test_gemma_is_transformers_generate_for_the_same_draws(
+    model, monkeypatch, confidence, stability, bound, t_max, t_min, nfe
+):
+    """Over two canvases: its own sampler, temperature and stop, given our noise and our samples; the same tokens and
+    forwards."""
     prompt, steps = PROMPTS[0], 6 if nfe else 30
-    decoder = Recorded(block_steps=steps, bound=bound, t_max=t_max, t_min=t_min, confidence=confidence, stability=stability)
+    decoder = Recorded(
+        block_steps=steps, bound=bound, t_max=t_max, t_min=t_min, confidence=confidence, stability=stability
+    )
     asks(decoder, block_causal=True)  # which takes a step, and that is recorded too
     decoder.drawn.clear()
     shown = []
@@ -59,8 +67,9 @@ def test_gemma_is_transformers_generate_for_the_same_draws(model, monkeypatch, c
     monkeypatch.setattr(generation.EntropyBoundSampler, "initialize_canvas", lambda *_, **__: next(given).clone())
     monkeypatch.setattr(torch, "multinomial", multinomial)
     config = generation.DiffusionGemmaGenerationConfig(
-        max_denoising_steps=steps, t_min=t_min, t_max=t_max, stability_threshold=stability, confidence_threshold=confidence,
-        sampler_config=generation.EntropyBoundSamplerConfig(entropy_bound=bound), max_new_tokens=2 * CANVAS, disable_compile=True,
+        max_denoising_steps=steps, t_min=t_min, t_max=t_max, stability_threshold=stability,
+        confidence_threshold=confidence, sampler_config=generation.EntropyBoundSamplerConfig(entropy_bound=bound),
+        max_new_tokens=2 * CANVAS, disable_compile=True,
     )
     out = model.generate(torch.tensor([prompt]), generation_config=config)
     assert out.sequences[0].tolist() == list(row.canvas)

@@ -1,9 +1,10 @@
-"""Tiny random checkpoints of every family, as their real ones lie on a disk: config.json with the keys of the family, weights under
-its names, a tokenizer with its special tokens. Two layers, a vocabulary of 112, the same for the same seed.
+"""Tiny random checkpoints of every family, as their real ones lie on a disk: config.json with the keys of the family,
+weights under its names, a tokenizer with its special tokens. Two layers, a vocabulary of 112, the same for the same
+seed.
 
-Configs follow the sources that `decoders/models/families.py` names. Sizes and ids are small; what is not a size is as in the real
-config, whether it matters here or not. Special tokens come right after the characters, so a config has to say where the mask is
-(real ones of some families leave that to the table).
+Configs follow the sources that `decoders/models/families.py` names. Sizes and ids are small; what is not a size is as
+in the real config, whether it matters here or not. Special tokens come right after the characters, so a config has to
+say where the mask is (real ones of some families leave that to the table).
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ from transformers import PreTrainedModel
 VOCAB = 112
 TEXT = [chr(c) for c in range(33, 127)] + ["Ġ", "Ċ"]  # the byte alphabet of GPT-2, as far as it is English text
 MASK, EOS, EXTRA = len(TEXT), len(TEXT) + 1, len(TEXT) + 2
-SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+SIZES = {
+    "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
 NOISE = {"initializer_range": 0.2}  # far from what is trained, so that predictions differ from each other
 
 
@@ -57,20 +61,23 @@ def llada_name(name: str) -> str:
     parts = name.split(".")
     if parts[1] == "layers":
         inner = {
-            "self_attn.q_proj": "q_proj", "self_attn.k_proj": "k_proj", "self_attn.v_proj": "v_proj", "self_attn.o_proj": "attn_out",
-            "mlp.gate_proj": "ff_proj", "mlp.up_proj": "up_proj", "mlp.down_proj": "ff_out",
-            "input_layernorm": "attn_norm", "post_attention_layernorm": "ff_norm",
+            "self_attn.q_proj": "q_proj", "self_attn.k_proj": "k_proj", "self_attn.v_proj": "v_proj",
+            "self_attn.o_proj": "attn_out", "mlp.gate_proj": "ff_proj", "mlp.up_proj": "up_proj",
+            "mlp.down_proj": "ff_out", "input_layernorm": "attn_norm", "post_attention_layernorm": "ff_norm",
         }
         return f"model.transformer.blocks.{parts[2]}.{inner['.'.join(parts[3:-1])]}.{parts[-1]}"
     outer = {"model.embed_tokens": "wte", "model.norm": "ln_f", "lm_head": "ff_out"}
     return f"model.transformer.{outer['.'.join(parts[:-1])]}.{parts[-1]}"
 
 
-QWEN = {"hidden_act": "silu", "rms_norm_eps": 1e-6, "tie_word_embeddings": False, "max_position_embeddings": 256, "attention_dropout": 0.0}
+QWEN = {
+    "hidden_act": "silu", "rms_norm_eps": 1e-6, "tie_word_embeddings": False, "max_position_embeddings": 256,
+    "attention_dropout": 0.0,
+}
 QWEN_ON_DISK = {
-    "rope_theta": 1000000.0, "rope_scaling": None, "use_sliding_window": False, "sliding_window": None, "max_window_layers": 28,
-    "bos_token_id": EOS, "eos_token_id": EOS, "pad_token_id": EOS, "use_cache": False, "torch_dtype": "bfloat16",
-    "transformers_version": "4.46.2",
+    "rope_theta": 1000000.0, "rope_scaling": None, "use_sliding_window": False, "sliding_window": None,
+    "max_window_layers": 28, "bos_token_id": EOS, "eos_token_id": EOS, "pad_token_id": EOS, "use_cache": False,
+    "torch_dtype": "bfloat16", "transformers_version": "4.46.2",
 }
 ROPE = {"rope_parameters": {"rope_type": "default", "rope_theta": 1000000.0}}
 BERT = {**SIZES, "max_position_embeddings": 128, "hidden_act": "gelu", "pad_token_id": EXTRA}
@@ -80,22 +87,23 @@ RECIPES = {
     "llada": Recipe(
         "LlamaForCausalLM",
         {
-            **SIZES, "num_key_value_heads": 4, "rms_norm_eps": 1e-5, "max_position_embeddings": 256, "tie_word_embeddings": False,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 500000.0},
+            **SIZES, "num_key_value_heads": 4, "rms_norm_eps": 1e-5, "max_position_embeddings": 256,
+            "tie_word_embeddings": False, "rope_parameters": {"rope_type": "default", "rope_theta": 500000.0},
         },
         {
             "model_type": "llada", "architectures": ["LLaDAModelLM"],
-            **auto_map("configuration_llada.LLaDAConfig", "modeling_llada.LLaDAModelLM"),
-            "d_model": 32, "n_heads": 4, "n_kv_heads": 4, "n_layers": 2, "mlp_hidden_size": 48, "mlp_ratio": 4, "vocab_size": VOCAB,
-            "embedding_size": VOCAB, "max_sequence_length": 256, "rope": True, "rope_theta": 500000.0, "rope_full_precision": True,
-            "rms_norm_eps": 1e-5, "weight_tying": False, "activation_type": "silu", "alibi": False, "alibi_bias_max": 8.0,
-            "attention_dropout": 0.0, "attention_layer_norm": False, "attention_layer_norm_with_affine": True,
-            "bias_for_layer_norm": False, "block_group_size": 1, "block_type": "llama", "embedding_dropout": 0.0,
-            "eos_token_id": EOS, "flash_attention": False, "include_bias": False, "include_qkv_bias": False,
-            "init_cutoff_factor": None, "init_device": "meta", "init_fn": "mitchell", "init_std": 0.02, "input_emb_norm": False,
-            "layer_norm_type": "rms", "layer_norm_with_affine": True, "mask_token_id": MASK, "multi_query_attention": None,
-            "pad_token_id": EOS, "precision": "amp_bf16", "residual_dropout": 0.0, "scale_logits": False,
-            "transformers_version": "4.46.3", "use_cache": False,
+            **auto_map("configuration_llada.LLaDAConfig", "modeling_llada.LLaDAModelLM"), "d_model": 32, "n_heads": 4,
+            "n_kv_heads": 4, "n_layers": 2, "mlp_hidden_size": 48, "mlp_ratio": 4, "vocab_size": VOCAB,
+            "embedding_size": VOCAB, "max_sequence_length": 256, "rope": True, "rope_theta": 500000.0,
+            "rope_full_precision": True, "rms_norm_eps": 1e-5, "weight_tying": False, "activation_type": "silu",
+            "alibi": False, "alibi_bias_max": 8.0, "attention_dropout": 0.0, "attention_layer_norm": False,
+            "attention_layer_norm_with_affine": True, "bias_for_layer_norm": False, "block_group_size": 1,
+            "block_type": "llama", "embedding_dropout": 0.0, "eos_token_id": EOS, "flash_attention": False,
+            "include_bias": False, "include_qkv_bias": False, "init_cutoff_factor": None, "init_device": "meta",
+            "init_fn": "mitchell", "init_std": 0.02, "input_emb_norm": False, "layer_norm_type": "rms",
+            "layer_norm_with_affine": True, "mask_token_id": MASK, "multi_query_attention": None, "pad_token_id": EOS,
+            "precision": "amp_bf16", "residual_dropout": 0.0, "scale_logits": False, "transformers_version": "4.46.3",
+            "use_cache": False,
         },
         ("<|mdm_mask|>", "<|endoftext|>", "<|eot_id|>"), own=True, rename=llada_name, kind="PreTrainedTokenizerFast",
     ),
@@ -105,8 +113,8 @@ RECIPES = {
         {
             "model_type": "illada", "architectures": ["ILLaDAForCausalLM"],
             **auto_map("configuration_illada.ILLaDAConfig", "modeling_illada.ILLaDAForCausalLM"),
-            "attention_bias": False, "mlp_bias": False, "resid_pdrop": 0.0, "layer_norm_eps": None, "rope_theta": 1000000.0,
-            "rope_scaling": None, "eos_token_id": EOS, "mask_token_id": MASK,
+            "attention_bias": False, "mlp_bias": False, "resid_pdrop": 0.0, "layer_norm_eps": None,
+            "rope_theta": 1000000.0, "rope_scaling": None, "eos_token_id": EOS, "mask_token_id": MASK,
         },
         ("<[MASK]>", "<|endoftext|>", "<|extra|>"), kind="PreTrainedTokenizerFast",
     ),
@@ -132,8 +140,8 @@ RECIPES = {
         "Qwen3MoeForCausalLM", {**SIZES, **QWEN, **ROPE, **MOE, "head_dim": 16, "norm_topk_prob": True},
         {
             "model_type": "sdar_moe", "architectures": ["SDARMoeForCausalLM"],
-            **auto_map("configuration_sdar_moe.SDARMoeConfig", "modeling_sdar_moe.SDARMoeForCausalLM"),
-            **QWEN_ON_DISK, "attention_bias": False, "decoder_sparse_step": 1, "mlp_only_layers": [], "output_router_logits": False,
+            **auto_map("configuration_sdar_moe.SDARMoeConfig", "modeling_sdar_moe.SDARMoeForCausalLM"), **QWEN_ON_DISK,
+            "attention_bias": False, "decoder_sparse_step": 1, "mlp_only_layers": [], "output_router_logits": False,
             "router_aux_loss_coef": 0.001, "mask_token_id": MASK,
         },
         ("<|MASK|>", "<|endoftext|>", "<|im_end|>"),
@@ -152,10 +160,11 @@ RECIPES = {
         {
             "canvas_length": 16, "image_token_id": VOCAB - 1, "boi_token_id": VOCAB - 2, "eoi_token_id": VOCAB - 3,
             "text_config": {
-                "model_type": "diffusion_gemma_text", "vocab_size": VOCAB, **SIZES, **MOE, "num_key_value_heads": 1, "head_dim": 16,
-                "global_head_dim": 16, "num_global_key_value_heads": 1, "sliding_window": 32, "top_k_experts": 2,
-                "layer_types": ["sliding_attention", "full_attention"], "max_position_embeddings": 256, "eos_token_id": EOS,
-                "pad_token_id": EXTRA, "bos_token_id": EXTRA, **NOISE,
+                "model_type": "diffusion_gemma_text", "vocab_size": VOCAB, **SIZES, **MOE, "num_key_value_heads": 1,
+                "head_dim": 16, "global_head_dim": 16, "num_global_key_value_heads": 1, "sliding_window": 32,
+                "top_k_experts": 2, "layer_types": ["sliding_attention", "full_attention"],
+                "max_position_embeddings": 256, "eos_token_id": EOS, "pad_token_id": EXTRA, "bos_token_id": EXTRA,
+                **NOISE,
             },
             "vision_config": {
                 "model_type": "gemma4_vision", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
@@ -166,17 +175,22 @@ RECIPES = {
         ("<mask>", "<eos>", "<pad>"), kind="GemmaTokenizer",
     ),
     "bert": Recipe(
-        "BertForMaskedLM", BERT, {"model_type": "bert", "architectures": ["BertForMaskedLM"]}, ("[MASK]", "[SEP]", "[PAD]"),
-        kind="BertTokenizer",
+        "BertForMaskedLM", BERT, {"model_type": "bert", "architectures": ["BertForMaskedLM"]},
+        ("[MASK]", "[SEP]", "[PAD]"), kind="BertTokenizer",
     ),
     "roberta": Recipe(
-        "RobertaForMaskedLM", {**BERT, "pad_token_id": 1}, {"model_type": "roberta", "architectures": ["RobertaForMaskedLM"]},
-        ("<mask>", "</s>", "<s>"), kind="RobertaTokenizer",
+        "RobertaForMaskedLM", {**BERT, "pad_token_id": 1},
+        {"model_type": "roberta", "architectures": ["RobertaForMaskedLM"]}, ("<mask>", "</s>", "<s>"),
+        kind="RobertaTokenizer",
     ),
     "distilbert": Recipe(
         "DistilBertForMaskedLM",
-        {"dim": 32, "hidden_dim": 48, "n_layers": 2, "n_heads": 4, "max_position_embeddings": 128, "pad_token_id": EXTRA},
-        {"model_type": "distilbert", "architectures": ["DistilBertForMaskedLM"]}, ("[MASK]", "[SEP]", "[PAD]"), kind="BertTokenizer",
+        {
+            "dim": 32, "hidden_dim": 48, "n_layers": 2, "n_heads": 4, "max_position_embeddings": 128,
+            "pad_token_id": EXTRA,
+        },
+        {"model_type": "distilbert", "architectures": ["DistilBertForMaskedLM"]}, ("[MASK]", "[SEP]", "[PAD]"),
+        kind="BertTokenizer",
     ),
     "modernbert": Recipe(
         "ModernBertForMaskedLM",
@@ -189,21 +203,23 @@ RECIPES = {
     ),
 }
 
-LLADA2_CONFIG = '''
+LLADA2_CONFIG = """
 from transformers import PretrainedConfig
 
 
 class LLaDA2MoeConfig(PretrainedConfig):
     model_type = "llada2_moe"
 
-    def __init__(self, rope_theta=10000.0, partial_rotary_factor=0.5, pad_token_id=None, tie_word_embeddings=False, **rest):
+    def __init__(
+        self, rope_theta=10000.0, partial_rotary_factor=0.5, pad_token_id=None, tie_word_embeddings=False, **rest
+    ):
         self.rope_theta, self.partial_rotary_factor = rope_theta, partial_rotary_factor
         super().__init__(pad_token_id=pad_token_id, tie_word_embeddings=tie_word_embeddings, **rest)
-'''
+"""
 
 LLADA2_MODEL = '''
-"""A stand-in for modeling_llada2_moe.py, written from a description of it: names and shapes of the weights, what is passed from
-module to module, and the habits of transformers 4 that matter to who loads it."""
+"""A stand-in for modeling_llada2_moe.py, written from a description of it: names and shapes of the weights, what is
+passed from module to module, and the habits of transformers 4 that matter to who loads it."""
 import torch
 from torch import nn
 from transformers import PreTrainedModel
@@ -276,7 +292,8 @@ class LLaDA2MoeGate(nn.Module):
 class LLaDA2MoeSparseMoeBlock(nn.Module):
     def __init__(self, config):
         super().__init__()
-        self.experts = nn.ModuleList(LLaDA2MoeMLP(config, config.moe_intermediate_size) for _ in range(config.num_experts))
+        size = config.moe_intermediate_size
+        self.experts = nn.ModuleList(LLaDA2MoeMLP(config, size) for _ in range(config.num_experts))
         self.gate = LLaDA2MoeGate(config)
         self.shared_experts = LLaDA2MoeMLP(config, config.moe_intermediate_size * config.num_shared_experts)
 
@@ -301,14 +318,17 @@ class LLaDA2MoeAttention(nn.Module):
 
     def forward(self, x, attention_mask, past_key_value, position_embeddings):
         B, M, _ = x.shape
-        q, k, v = self.query_key_value(x).view(B, M, -1, self.size).transpose(1, 2).split([self.heads, self.groups, self.groups], 1)
-        q, k = rotate(self.query_layernorm(q), *position_embeddings), rotate(self.key_layernorm(k), *position_embeddings)
+        parts = self.query_key_value(x).view(B, M, -1, self.size).transpose(1, 2)
+        q, k, v = parts.split([self.heads, self.groups, self.groups], 1)
+        q, k = self.query_layernorm(q), self.key_layernorm(k)
+        q, k = rotate(q, *position_embeddings), rotate(k, *position_embeddings)
         length = M
         if past_key_value is not None:
             length += past_key_value.get_seq_length(self.layer_idx)
             k, v = past_key_value.update(k, v, self.layer_idx, {})
         if attention_mask is not None and attention_mask.shape != (B, 1, M, length):
-            raise ValueError(f"Attention mask should be of size {(B, 1, M, length)}, but is {tuple(attention_mask.shape)}")
+            shape = tuple(attention_mask.shape)
+            raise ValueError(f"Attention mask should be of size {(B, 1, M, length)}, but is {shape}")
         k, v = (y.repeat_interleave(self.heads // self.groups, 1) for y in (k, v))
         out = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=attention_mask)
         return self.dense(out.transpose(1, 2).reshape(B, M, -1))
@@ -351,7 +371,9 @@ class LLaDA2MoeModel(LLaDA2MoePreTrainedModel):
     def get_input_embeddings(self):
         return self.word_embeddings
 
-    def forward(self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None, use_cache=None, **kwargs):
+    def forward(
+        self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None, use_cache=None, **kwargs
+    ):
         if position_ids is None:
             position_ids = torch.arange(input_ids.shape[1], device=input_ids.device)[None]
         x = self.word_embeddings(input_ids)
@@ -382,13 +404,13 @@ class LLaDA2MoeModelLM(LLaDA2MoePreTrainedModel):
 
 LLADA2 = {
     "model_type": "llada2_moe", "architectures": ["LLaDA2MoeModelLM"],
-    **auto_map("configuration_llada2_moe.LLaDA2MoeConfig", "modeling_llada2_moe.LLaDA2MoeModelLM"),
-    "vocab_size": VOCAB, **SIZES, **MOE, "head_dim": 16, "first_k_dense_replace": 1, "num_shared_experts": 1, "n_group": 2,
-    "topk_group": 1, "routed_scaling_factor": 2.5, "norm_topk_prob": True, "score_function": "sigmoid", "norm_head": False,
-    "moe_router_enable_expert_bias": True, "partial_rotary_factor": 0.5, "rotary_dim": 8, "rope_theta": 600000.0, "rope_scaling": None,
-    "rms_norm_eps": 1e-6, "use_bias": False, "use_qkv_bias": False, "use_qk_norm": True, "hidden_act": "silu",
-    "max_position_embeddings": 256, "tie_word_embeddings": False, "pad_token_id": EOS, "eos_token_id": EOS, "mask_token_id": MASK,
-    "use_cache": True, **NOISE,
+    **auto_map("configuration_llada2_moe.LLaDA2MoeConfig", "modeling_llada2_moe.LLaDA2MoeModelLM"), "vocab_size": VOCAB,
+    **SIZES, **MOE, "head_dim": 16, "first_k_dense_replace": 1, "num_shared_experts": 1, "n_group": 2, "topk_group": 1,
+    "routed_scaling_factor": 2.5, "norm_topk_prob": True, "score_function": "sigmoid", "norm_head": False,
+    "moe_router_enable_expert_bias": True, "partial_rotary_factor": 0.5, "rotary_dim": 8, "rope_theta": 600000.0,
+    "rope_scaling": None, "rms_norm_eps": 1e-6, "use_bias": False, "use_qkv_bias": False, "use_qk_norm": True,
+    "hidden_act": "silu", "max_position_embeddings": 256, "tie_word_embeddings": False, "pad_token_id": EOS,
+    "eos_token_id": EOS, "mask_token_id": MASK, "use_cache": True, **NOISE,
 }
 RECIPES["llada2"] = Recipe(
     "", {}, LLADA2, ("<|mask|>", "<|endoftext|>", "<|role_end|>"), own=True, kind="PreTrainedTokenizerFast",
@@ -400,17 +422,24 @@ def llada2_weights() -> dict[str, Tensor]:
     """Names and shapes of the weights of LLaDA2, for the sizes above: a dense layer and one of experts."""
     c = LLADA2
     hidden, heads, groups, size = c["hidden_size"], c["num_attention_heads"], c["num_key_value_heads"], c["head_dim"]
-    shapes: dict[str, tuple[int, ...]] = {"model.word_embeddings": (VOCAB, hidden), "model.norm": (hidden,), "lm_head": (VOCAB, hidden)}
+    shapes: dict[str, tuple[int, ...]] = {
+        "model.word_embeddings": (VOCAB, hidden),
+        "model.norm": (hidden,),
+        "lm_head": (VOCAB, hidden),
+    }
 
     def mlp(at: str, inner: int) -> None:
-        shapes.update({f"{at}.gate_proj": (inner, hidden), f"{at}.up_proj": (inner, hidden), f"{at}.down_proj": (hidden, inner)})
+        shapes.update(
+            {f"{at}.gate_proj": (inner, hidden), f"{at}.up_proj": (inner, hidden), f"{at}.down_proj": (hidden, inner)}
+        )
 
     for i in range(c["num_hidden_layers"]):
         at = f"model.layers.{i}"
         shapes |= {
             f"{at}.input_layernorm": (hidden,), f"{at}.post_attention_layernorm": (hidden,),
-            f"{at}.attention.query_key_value": ((heads + 2 * groups) * size, hidden), f"{at}.attention.dense": (hidden, heads * size),
-            f"{at}.attention.query_layernorm": (size,), f"{at}.attention.key_layernorm": (size,),
+            f"{at}.attention.query_key_value": ((heads + 2 * groups) * size, hidden),
+            f"{at}.attention.dense": (hidden, heads * size), f"{at}.attention.query_layernorm": (size,),
+            f"{at}.attention.key_layernorm": (size,),
         }
         if i < c["first_k_dense_replace"]:
             mlp(f"{at}.mlp", c["intermediate_size"])
@@ -420,18 +449,21 @@ def llada2_weights() -> dict[str, Tensor]:
         for e in range(c["num_experts"]):
             mlp(f"{at}.mlp.experts.{e}", c["moe_intermediate_size"])
     out = {f"{name}.weight": torch.randn(shape) * 0.2 + (len(shape) == 1) for name, shape in shapes.items()}
-    return out | {f"model.layers.{c['num_hidden_layers'] - 1}.mlp.gate.expert_bias": torch.randn(c["num_experts"]) * 0.1}
+    return out | {
+        f"model.layers.{c['num_hidden_layers'] - 1}.mlp.gate.expert_bias": torch.randn(c["num_experts"]) * 0.1
+    }
 
 
 def write(
-    directory: Path, name: str, *, seed: int = 0, dtype: torch.dtype = torch.float32, shards: int = 1, files: str = "json",
-    chat: str | None = None, **changes: Any,
+    directory: Path, name: str, *, seed: int = 0, dtype: torch.dtype = torch.float32, shards: int = 1,
+    files: str = "json", chat: str | None = None, **changes: Any,
 ) -> PreTrainedModel | None:
     """Write the checkpoint `name` of `RECIPES` into a new directory.
 
-    `shards`: files of weights. `files` of the tokenizer: `json` is tokenizer.json, `vocab` is vocab.json and merges.txt. `chat`:
-    the chat template. `changes` are made to config.json; those that are None are taken out of it. Returns the model of transformers
-    with these weights under its own names, in float32; none where only the code in the checkpoint runs it."""
+    `shards`: files of weights. `files` of the tokenizer: `json` is tokenizer.json, `vocab` is vocab.json and
+    merges.txt. `chat`: the chat template. `changes` are made to config.json; those that are None are taken out of it.
+    Returns the model of transformers with these weights under its own names, in float32; none where only the code in
+    the checkpoint runs it."""
     recipe = RECIPES[name]
     directory.mkdir(parents=True)
     with torch.random.fork_rng(devices=[]):
@@ -457,12 +489,14 @@ def write(
 
 
 def random_model(recipe: Recipe, directory: Path) -> tuple[PreTrainedModel, dict[str, Tensor]]:
-    """A model and its weights under the names that transformers saves. Weights that start as ones or zeros are random too, so that
-    no two can be mistaken for each other."""
+    """A model and its weights under the names that transformers saves. Weights that start as ones or zeros are random
+    too, so that no two can be mistaken for each other."""
     import transformers
 
     cls = getattr(transformers, recipe.native)
-    settings = dict(recipe.settings) if "text_config" in recipe.settings else {"vocab_size": VOCAB, **NOISE, **recipe.settings}
+    settings = (
+        dict(recipe.settings) if "text_config" in recipe.settings else {"vocab_size": VOCAB, **NOISE, **recipe.settings}
+    )
     model = cls(cls.config_class(**settings)).eval()
     with torch.no_grad():
         for p in model.parameters():
@@ -486,7 +520,9 @@ def save(directory: Path, weights: Mapping[str, Tensor], shards: int) -> None:
     names = sorted(weights)
     where = {key: f"model-{i * shards // len(names) + 1:05}-of-{shards:05}.safetensors" for i, key in enumerate(names)}
     for file in set(where.values()):
-        save_file({key: weights[key] for key in names if where[key] == file}, directory / file, metadata={"format": "pt"})
+        save_file(
+            {key: weights[key] for key in names if where[key] == file}, directory / file, metadata={"format": "pt"}
+        )
     size = sum(w.numel() * w.element_size() for w in weights.values())
     write_json(directory / "model.safetensors.index.json", {"metadata": {"total_size": size}, "weight_map": where})
 
@@ -496,7 +532,10 @@ def write_tokenizer(directory: Path, recipe: Recipe, files: str, chat: str | Non
     roles = dict(zip(("mask_token", "eos_token", "pad_token"), recipe.special, strict=True))
     described: dict[str, Any] = {"tokenizer_class": recipe.kind, "clean_up_tokenization_spaces": False, **roles}
     described["added_tokens_decoder"] = {
-        str(i): {"content": text, "lstrip": False, "normalized": False, "rstrip": False, "single_word": False, "special": True}
+        str(i): {
+            "content": text, "lstrip": False, "normalized": False, "rstrip": False, "single_word": False,
+            "special": True,
+        }
         for i, text in added.items()
     }
     if chat is not None:

@@ -1,11 +1,12 @@
-"""A small OpenAI-compatible server for tests: a process of its own on an ephemeral port of 127.0.0.1, with faults on order.
+"""A small OpenAI-compatible server for tests: a process of its own on an ephemeral port of 127.0.0.1, with faults on
+order.
 
     python openai_server.py PORT SCRIPT
 
-SCRIPT is JSON: `faults` are served in order, one a request for a completion, before anything is answered well; `always` is served
-whenever they are used up; `models` likewise for /v1/models. `together`: hold requests until so many are there. `lives`: die when
-asked for more completions than that. A prompt with the word `fault=NAME` has that fault. Prints its port, and ends by itself after 500
-requests or two minutes. GET /log: the requests so far.
+SCRIPT is JSON: `faults` are served in order, one a request for a completion, before anything is answered well; `always`
+is served whenever they are used up; `models` likewise for /v1/models. `together`: hold requests until so many are
+there. `lives`: die when asked for more completions than that. A prompt with the word `fault=NAME` has that fault.
+Prints its port, and ends by itself after 500 requests or two minutes. GET /log: the requests so far.
 """
 
 from __future__ import annotations
@@ -74,12 +75,21 @@ class Handler(BaseHTTPRequestHandler):
             for stop in body.get("stop", ()):
                 text, found, _ = text.partition(stop)
                 reason = "stop" if found else reason
-        choice = {"text": text} if self.path.endswith("/v1/completions") else {"message": {"role": "assistant", "content": text}}
-        self.send(200, {"choices": [{**choice, "finish_reason": reason}], "usage": {"completion_tokens": len(text.split())}})
+        choice = (
+            {"text": text}
+            if self.path.endswith("/v1/completions")
+            else {"message": {"role": "assistant", "content": text}}
+        )
+        self.send(
+            200, {"choices": [{**choice, "finish_reason": reason}], "usage": {"completion_tokens": len(text.split())}}
+        )
 
     def note(self, body) -> None:
         with LOCK:
-            LOG.append({"at": time.monotonic(), "path": self.path, "authorization": self.headers.get("Authorization"), "body": body})
+            LOG.append({
+                "at": time.monotonic(), "path": self.path, "authorization": self.headers.get("Authorization"),
+                "body": body,
+            })
             if len(LOG) > 500:
                 os._exit(3)
 

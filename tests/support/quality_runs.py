@@ -1,4 +1,5 @@
-"""Quality runs as `bench quality` writes them, made up: decoders whose accuracy rises with their forwards, some of them poor."""
+"""Quality runs as `bench quality` writes them, made up: decoders whose accuracy rises with their forwards, some of them
+poor."""
 
 from __future__ import annotations
 
@@ -20,8 +21,8 @@ SWEEPS = {
 }
 MASK, PIECES = 0, ["<mask>", " three", " plus", " four", " is", " seven", ".", "\n", "</script>", " six"]
 ENVIRONMENT = {
-    "hardware": "a processor of tests", "python": "3.12.0", "torch": "2.13.0", "transformers": "5.23.0", "decoders": "0.1.0",
-    "commit": "0123456789abcdef", "started": "2026-11-24T09:00:00+00:00", "threads": 1,
+    "hardware": "a processor of tests", "python": "3.12.0", "torch": "2.13.0", "transformers": "5.23.0",
+    "decoders": "0.1.0", "commit": "0123456789abcdef", "started": "2026-11-24T09:00:00+00:00", "threads": 1,
 }  # fmt: skip
 
 
@@ -29,7 +30,8 @@ def spec(curve: str, swept: str | None, value: float | None) -> str:
     return curve if swept is None else f"{curve}{',' if ':' in curve else ':'}{swept}={value}"
 
 
-def rows(items: int = 40, tasks: tuple[str, ...] = ("chain/easy", "sudoku/hard"), templates: int = 2, seeds: int = 1, cache: str = "exact",
+def rows(items: int = 40, tasks: tuple[str, ...] = ("chain/easy", "sudoku/hard"), templates: int = 2,
+         seeds: int = 1, cache: str = "exact",
          sweeps: dict = SWEEPS) -> list[Row]:  # fmt: skip
     out = []
     for curve, (swept, points) in sweeps.items():
@@ -40,7 +42,10 @@ def rows(items: int = 40, tasks: tuple[str, ...] = ("chain/easy", "sudoku/hard")
                     for seed in range(seeds):
                         cell = f"{decoder}|{cache}|{place}|{template}|{seed}"
                         for item in range(items):
-                            out.append(row(cell, decoder, curve, swept, value, cache, place, template, seed, item, accuracy, forwards))
+                            out.append(row(
+                                cell, decoder, curve, swept, value, cache, place, template, seed, item, accuracy,
+                                forwards,
+                            ))
     return out
 
 
@@ -52,10 +57,11 @@ def row(cell, decoder, curve, swept, value, cache, place, template, seed, item, 
     text = f"Question {item} of {place}, wording {template}" + (f": {NASTY}" if item == 0 else "")
     nfe = forwards + own.randrange(-1, 2)
     return Row(
-        cell=cell, item=item, model="nano", decoder=decoder, curve=curve, swept=swept, value=value, cache=cache, task=task, rung=rung,
-        template=template, seed=seed, block=None, right=right, answer=NASTY if item == 0 else "7" if right else None,
-        output="three plus four is seven." if right else "three plus four is six.", prompt=text, expected="7", nfe=nfe, tokens=24,
-        positions=40 * nfe, seconds=0.004 * nfe + 0.001 * own.random(),
+        cell=cell, item=item, model="nano", decoder=decoder, curve=curve, swept=swept, value=value, cache=cache,
+        task=task, rung=rung, template=template, seed=seed, block=None, right=right,
+        answer=NASTY if item == 0 else "7" if right else None,
+        output="three plus four is seven." if right else "three plus four is six.", prompt=text, expected="7", nfe=nfe,
+        tokens=24, positions=40 * nfe, seconds=0.004 * nfe + 0.001 * own.random(),
     )
 
 
@@ -78,7 +84,8 @@ def trace(r: Row) -> dict:
 def write_run(path: Path, own: list[Row], traces: int = 1, **environment) -> Path:
     path.mkdir(parents=True)
     grid = {
-        "model": "nano", "decoders": list(dict.fromkeys(r.curve for r in own)), "caches": list(dict.fromkeys(r.cache for r in own)),
+        "model": "nano", "decoders": list(dict.fromkeys(r.curve for r in own)),
+        "caches": list(dict.fromkeys(r.cache for r in own)),
         "tasks": list(dict.fromkeys(f"{r.task}/{r.rung}" for r in own)), "templates": sorted({r.template for r in own}),
         "seeds": sorted({r.seed for r in own}), "items": max(r.item for r in own) + 1, "split": "test",
         "sweeps": {"tau": ["0.5", "0.7", "0.9"], "f": ["2.0", "1.0"], "steps": ["4", "8", "16"]},

@@ -33,11 +33,11 @@ SIX = ("llada", "dream:by=entropy", "threshold:tau=0.9", "factor:f=1.0", "ancest
 @output_option
 @json_option
 def tasks(
-    model: str, decoders: tuple[str, ...], tasks: tuple[str, ...], n: int, split: Any, seed: int, block: int | None, workers: int,
-    output: Path | None, as_json: bool,
+    model: str, decoders: tuple[str, ...], tasks: tuple[str, ...], n: int, split: Any, seed: int, block: int | None,
+    workers: int, output: Path | None, as_json: bool,
 ) -> None:
-    """Accuracy of decoders on the generated tasks: a table of exact answers in percent with the 95 % Wilson interval, right and
-    agreeing written work where there is some, forward passes, and tokens per forward."""
+    """Accuracy of decoders on the generated tasks: a table of exact answers in percent with the 95 % Wilson interval,
+    right and agreeing written work where there is some, forward passes, and tokens per forward."""
     from decoders import get
     from decoders_bench.accuracy.measure import Job, run_all
     from decoders_bench.accuracy.tables import task_table
@@ -45,7 +45,9 @@ def tasks(
 
     for spec in decoders:
         get(spec)
-    jobs = [Job(task, rung, spec, model, n, split, seed, block=block) for task, rung in chosen(tasks) for spec in decoders]
+    jobs = [
+        Job(task, rung, spec, model, n, split, seed, block=block) for task, rung in chosen(tasks) for spec in decoders
+    ]
     with tracked("cells", len(jobs)) as advance:
         cells = run_all(jobs, workers, advance)
     finish("tasks", cells, task_table(cells), output, as_json)

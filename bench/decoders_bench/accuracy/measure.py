@@ -30,7 +30,8 @@ class Job:
 
 @dataclass(frozen=True)
 class Cell:
-    """What was measured. Tokens are generated ones up to and without the stop token; neither prompt nor padding counts."""
+    """What was measured. Tokens are generated ones up to and without the stop token; neither prompt nor padding
+    counts."""
 
     job: Job
     right: int

@@ -14,7 +14,8 @@ def load_cells(path: Path) -> list[Cell]:
 
 
 def task_table(cells: Sequence[Cell]) -> str:
-    """One row per task and rung, one column per decoder: accuracy with its interval, forward passes, tokens per forward."""
+    """One row per task and rung, one column per decoder: accuracy with its interval, forward passes, tokens per
+    forward."""
     decoders = list(dict.fromkeys(c.job.decoder for c in cells))
     places = list(dict.fromkeys((c.job.task, c.job.rung) for c in cells))
     found = {(c.job.task, c.job.rung, c.job.decoder): c for c in cells}
@@ -24,8 +25,14 @@ def task_table(cells: Sequence[Cell]) -> str:
             return ""
         low, high = c.interval
         work = "" if c.work is None else f", work {percent(c.work / c.job.n)}"
-        return f"**{percent(c.accuracy)}** ({percent(low)}-{percent(high)}){work}<br>{c.nfe:.1f} / {c.tokens_per_forward:.1f}"
+        return (
+            f"**{percent(c.accuracy)}** ({percent(low)}-{percent(high)}){work}<br>{c.nfe:.1f} / "
+            f"{c.tokens_per_forward:.1f}"
+        )
 
     sizes = {(c.job.task, c.job.rung): c.job.n for c in cells}
-    rows = [[f"{task}/{rung} (n={sizes[task, rung]})", *(show(found.get((task, rung, d))) for d in decoders)] for task, rung in places]
+    rows = [
+        [f"{task}/{rung} (n={sizes[task, rung]})", *(show(found.get((task, rung, d))) for d in decoders)]
+        for task, rung in places
+    ]
     return markdown(["task", *(f"`{d}`" for d in decoders)], rows)

@@ -1,5 +1,5 @@
-"""One decoder's area under the accuracy-parallelism curve against those of others, on the same problems: what `decoders bench areas`
-writes."""
+"""One decoder's area under the accuracy-parallelism curve against those of others, on the same problems: what `decoders
+bench areas` writes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ class Spot:
 
 @dataclass(frozen=True)
 class Area:
-    """The area of a curve over some rungs, and what the decoder in question has more, with a 95 % interval over problems."""
+    """The area of a curve over some rungs, and what the decoder in question has more, with a 95 % interval over
+    problems."""
 
     rungs: str
     curve: str
@@ -49,7 +50,8 @@ class Area:
 
 @dataclass(frozen=True)
 class Pair:
-    """A point of another decoder against the most accurate one of ours that takes no more forwards, by problem (`summary.compare`)."""
+    """A point of another decoder against the most accurate one of ours that takes no more forwards, by problem
+    (`summary.compare`)."""
 
     rungs: str
     other: str
@@ -71,8 +73,8 @@ def place(r: Row) -> str:
 
 
 def shared(runs: Sequence[Run]) -> list[Row]:
-    """The rows of all runs on the questions that every one of their decoders was asked. Raises `UsageError` if there are none, or if
-    there are several models, caches or blocks."""
+    """The rows of all runs on the questions that every one of their decoders was asked. Raises `UsageError` if there
+    are none, or if there are several models, caches or blocks."""
     rows = {(r.decoder, *r.question): r for run in runs for r in run.rows}
     if len({(r.model, r.cache, r.block) for run in runs for r in run.rows}) > 1:
         raise UsageError("the runs have several models, caches or blocks; give those of one setting")
@@ -89,8 +91,8 @@ def spot(p: Point) -> Spot:
 
 
 def areas(rungs: str, rows: Sequence[Row], ours: str, seed: int = 0) -> list[Area]:
-    """Of all curves. The interval is the percentile bootstrap's (Efron and Tibshirani 1993, chapter 13): problems are drawn again, in
-    each rung as many as there are, with everything that was measured on them."""
+    """Of all curves. The interval is the percentile bootstrap's (Efron and Tibshirani 1993, chapter 13): problems are
+    drawn again, in each rung as many as there are, with everything that was measured on them."""
     own = curves(points(rows))
     names = [c.curve if [d.curve for d in own].count(c.curve) == 1 else f"{c.curve}, by {c.swept}" for c in own]
     if ours not in names:
@@ -122,7 +124,9 @@ def resampled(rows: Sequence[Row], seed: int) -> Tensor:
     index = {problem: i for i, problem in enumerate(grouped(rows, lambda r: r.problem))}
     out = torch.zeros(RESAMPLES, len(index), dtype=torch.double)
     for own in problems.values():
-        chosen = torch.tensor([index[problem] for problem in own])[torch.randint(len(own), (RESAMPLES, len(own)), generator=g)]
+        chosen = torch.tensor([index[problem] for problem in own])[
+            torch.randint(len(own), (RESAMPLES, len(own)), generator=g)
+        ]
         out.scatter_add_(1, chosen, torch.ones_like(chosen, dtype=torch.double))
     return out
 
@@ -156,9 +160,9 @@ def measured(runs: Sequence[Run], ours: str, seen: Collection[str]) -> dict[str,
     parts = {"all": rows} | ({"held out": held_out} if held_out and len(held_out) < len(rows) else {})
     by_rung = grouped(rows, place)
     return {
-        "ours": ours, "seen": sorted(seen), "rungs": list(by_rung), "splits": sorted({run.info["grid"]["split"] for run in runs}),
-        "wordings": len({r.template for r in rows}), "problems": len({r.problem for r in rows}),
-        "questions": len({r.question for r in rows}),
+        "ours": ours, "seen": sorted(seen), "rungs": list(by_rung),
+        "splits": sorted({run.info["grid"]["split"] for run in runs}), "wordings": len({r.template for r in rows}),
+        "problems": len({r.problem for r in rows}), "questions": len({r.question for r in rows}),
         "commands": [run.info["command"] for run in runs], "environment": runs[0].info["environment"],
         "points": [asdict(spot(p)) for p in points(rows)],
         "areas": [asdict(x) for name, part in (parts | by_rung).items() for x in areas(name, part, ours)],

@@ -23,7 +23,10 @@ def section(path: Path, tested: bool = True) -> str:
     )
     parts = [head, area_table(own, ours, found["rungs"]), spot_table(spots)]
     for name, part in grouped(compared if tested else [], lambda x: x.rungs).items():
-        parts.append(f"Every point of the others against the most accurate one of `{ours}` that takes no more forwards, {name} rungs:")
+        parts.append(
+            f"Every point of the others against the most accurate one of `{ours}` that takes no more forwards, {name} "
+            "rungs:"
+        )
         parts.append(pair_table(part))
     return "\n\n".join(parts)
 

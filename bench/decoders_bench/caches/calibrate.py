@@ -1,15 +1,16 @@
 """The default of EntropyCache's tau, which its paper does not publish in what could be read: measured on `nano`.
 
-Validation items, on canvases of the lengths that nano was trained on, with the paper's k of 64 and with a k of 8, because a canvas
-of nano is shorter than 64 positions, so that with the paper's k all of its decided tokens are recomputed in every forward and only
-the prompt and the masks of later blocks can become stale. 8 is to nano's canvas what 64 is to one of 512.
+Validation items, on canvases of the lengths that nano was trained on, with the paper's k of 64 and with a k of 8,
+because a canvas of nano is shorter than 64 positions, so that with the paper's k all of its decided tokens are
+recomputed in every forward and only the prompt and the masks of later blocks can become stale. 8 is to nano's canvas
+what 64 is to one of 512.
 
 The rule was written down before the first run:
 
-1. A tau passes if in every setting (block, k), over the items of all tasks, at most 1 in 100 answers is lost net against
-   `none`, and at least 99 % of the generated tokens agree with it; and if every smaller tau does.
-2. Of those that pass, the default is the smallest whose positions computed, over all settings, are at most 5 % more than the fewest:
-   caution that costs nothing is taken.
+1. A tau passes if in every setting (block, k), over the items of all tasks, at most 1 in 100 answers is lost net
+   against `none`, and at least 99 % of the generated tokens agree with it; and if every smaller tau does.
+2. Of those that pass, the default is the smallest whose positions computed, over all settings, are at most 5 % more
+   than the fewest: caution that costs nothing is taken.
 """
 
 from __future__ import annotations
@@ -104,8 +105,8 @@ def sweep(job: Sweep) -> list[Tried]:
             own = under(EntropyCache(tau=tau, k=k))
             out.append(Tried(
                 job.task, job.rung, job.block, k, tau, job.n, sum(x.right for x in own), sum(x.right for x in none),
-                *lost_and_won(none, own), agreeing(none, own), mean(own, "computed"), mean(none, "computed"), hit_rate(own),
-                mean(own, "nfe"), mean(none, "nfe"),
+                *lost_and_won(none, own), agreeing(none, own), mean(own, "computed"), mean(none, "computed"),
+                hit_rate(own), mean(own, "nfe"), mean(none, "nfe"),
             ))
     return out
 

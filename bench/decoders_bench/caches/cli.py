@@ -29,26 +29,40 @@ TIMED = ("none", "prefix", "dual", CAREFUL, CARELESS)
 
 
 @click.command("caches")
-@click.option("-l", "--positions", "lengths", multiple=True, default=LENGTHS, show_default=True, type=click.Choice(LENGTHS),
-              help="rows of about so many positions, prompt and canvas; repeat for more")
+@click.option(
+    "-l",
+    "--positions",
+    "lengths",
+    multiple=True,
+    default=LENGTHS,
+    show_default=True,
+    type=click.Choice(LENGTHS),
+    help="rows of about so many positions, prompt and canvas; repeat for more",
+)
 @decoders_option(told="threshold:tau=0.9, llada with fixed steps")
-@click.option("-c", "--cache", "policies", multiple=True, default=POLICIES, show_default=True, help="cache spec on nano; repeat for more")
+@click.option(
+    "-c", "--cache", "policies", multiple=True, default=POLICIES, show_default=True,
+    help="cache spec on nano; repeat for more",
+)
 @click.option("-b", "--block-cache", "blocks", multiple=True, default=BLOCKWISE, show_default=True,
               help="cache spec on nano:attention=block; repeat for more")
 @click.option("--alone", type=click.IntRange(1), help="items decoded one by one  [default: by length]")
-@click.option("-n", "--items", "batched", type=click.IntRange(1), help="items decoded in batches of 8  [default: by length]")
+@click.option(
+    "-n", "--items", "batched", type=click.IntRange(1), help="items decoded in batches of 8  [default: by length]"
+)
 @seed_option
 @workers_option
 @clock_option
 @output_option
 @json_option
 def caches(
-    lengths: tuple[str, ...], decoders: tuple[str, ...], policies: tuple[str, ...], blocks: tuple[str, ...], alone: int | None,
-    batched: int | None, seed: int, workers: int, clock: Any, output: Path | None, as_json: bool,
+    lengths: tuple[str, ...], decoders: tuple[str, ...], policies: tuple[str, ...], blocks: tuple[str, ...],
+    alone: int | None, batched: int | None, seed: int, workers: int, clock: Any, output: Path | None, as_json: bool,
 ) -> None:
-    """What caches save on nano, and what they cost in answers, against none side by side: seconds an item alone and in batches of
-    8, as a multiple of none's; how much padding a batch adds; positions computed and the share read from the store; forwards;
-    right answers with the 95 % Wilson interval; and the share of generated tokens that agree with none. A worker measures one table."""
+    """What caches save on nano, and what they cost in answers, against none side by side: seconds an item alone and in
+    batches of 8, as a multiple of none's; how much padding a batch adds; positions computed and the share read from the
+    store; forwards; right answers with the 95 % Wilson interval; and the share of generated tokens that agree with
+    none. A worker measures one table."""
     import torch
 
     from decoders import get, get_cache
@@ -69,10 +83,16 @@ def caches(
 
 @click.command("calibrate-entropycache")
 @tasks_option(CALIBRATED_ON)
-@click.option("-n", "--items", "n", default=100, show_default=True, type=click.IntRange(1), help="validation items per task")
+@click.option(
+    "-n", "--items", "n", default=100, show_default=True, type=click.IntRange(1), help="validation items per task"
+)
 @click.option("--block", "blocks", multiple=True, default=(16, 32), show_default=True, type=click.IntRange(1))
-@click.option("-k", "ks", multiple=True, default=(64, 8), show_default=True, type=click.IntRange(0), help="EntropyCache's k")
-@click.option("--tau", "taus", multiple=True, type=click.FloatRange(0), help="repeat for more  [default: ten, from 0 to never]")
+@click.option(
+    "-k", "ks", multiple=True, default=(64, 8), show_default=True, type=click.IntRange(0), help="EntropyCache's k"
+)
+@click.option(
+    "--tau", "taus", multiple=True, type=click.FloatRange(0), help="repeat for more  [default: ten, from 0 to never]"
+)
 @workers_option
 @output_option
 @json_option
@@ -80,9 +100,9 @@ def calibrate_entropycache(
     tasks: tuple[str, ...], n: int, blocks: tuple[int, ...], ks: tuple[int, ...], taus: tuple[float, ...], workers: int,
     output: Path | None, as_json: bool,
 ) -> None:
-    """The default of EntropyCache's tau: nano's validation items under threshold:tau=0.9 with every tau, against none. A tau passes
-    if it and every smaller one loses at most 1 answer in 100 and 99 % of the tokens agree; of those, the smallest whose positions
-    computed are within 5 % of the fewest."""
+    """The default of EntropyCache's tau: nano's validation items under threshold:tau=0.9 with every tau, against none.
+    A tau passes if it and every smaller one loses at most 1 answer in 100 and 99 % of the tokens agree; of those, the
+    smallest whose positions computed are within 5 % of the fewest."""
     import torch
 
     from decoders_bench.caches.calibrate import TAUS, Sweep, calibrate
@@ -98,7 +118,9 @@ def calibrate_entropycache(
 
 @click.command("cache-time")
 @click.option("--shape", default="llada-1b", show_default=True, type=click.Choice(("llada-8b", "llada-1b", "tiny")))
-@click.option("-c", "--cache", "policies", multiple=True, default=TIMED, show_default=True, help="cache spec; repeat for more")
+@click.option(
+    "-c", "--cache", "policies", multiple=True, default=TIMED, show_default=True, help="cache spec; repeat for more"
+)
 @click.option("--device", default="cpu", show_default=True, callback=on_device)
 @click.option("--dtype", default="bfloat16", show_default=True, type=click.Choice(("float32", "bfloat16")))
 @click.option("--batch", default=1, show_default=True, type=click.IntRange(1))
@@ -111,12 +133,12 @@ def calibrate_entropycache(
 @output_option
 @json_option
 def cache_time(
-    shape: str, policies: tuple[str, ...], device: str, dtype: str, batch: int, prompt: int, length: int, block: int, repeats: int,
-    threads: int, clock: Any, output: Path | None, as_json: bool,
+    shape: str, policies: tuple[str, ...], device: str, dtype: str, batch: int, prompt: int, length: int, block: int,
+    repeats: int, threads: int, clock: Any, output: Path | None, as_json: bool,
 ) -> None:
-    """What caches save on a model of LLaDA's shape: milliseconds a step and tokens a second, against a plain loop that computes the
-    full canvas and its logits in every step. The weights are random; how many tokens a forward commits under threshold:tau=0.9,
-    and when entropycache refreshes, is recorded on nano under each cache."""
+    """What caches save on a model of LLaDA's shape: milliseconds a step and tokens a second, against a plain loop that
+    computes the full canvas and its logits in every step. The weights are random; how many tokens a forward commits
+    under threshold:tau=0.9, and when entropycache refreshes, is recorded on nano under each cache."""
     import torch
 
     from decoders import get_cache

@@ -1,9 +1,10 @@
-"""Cache policies on `nano`: wall time, positions computed, accuracy and agreement, each held against `none` side by side.
+"""Cache policies on `nano`: wall time, positions computed, accuracy and agreement, each held against `none` side by
+side.
 
-One job is one table: a length, a decoder, a model. Within it every batch of items is decoded by all caches in turn, the first one
-rotating, so that whatever else the machine does meets them all alike; ratios are taken batch by batch, and their median is
-reported. nano was trained on canvases of 24 to 64 positions. On longer ones it is often or always wrong, whatever the cache, so
-the share of generated tokens that agree with `none` stands beside the accuracy.
+One job is one table: a length, a decoder, a model. Within it every batch of items is decoded by all caches in turn, the
+first one rotating, so that whatever else the machine does meets them all alike; ratios are taken batch by batch, and
+their median is reported. nano was trained on canvases of 24 to 64 positions. On longer ones it is often or always
+wrong, whatever the cache, so the share of generated tokens that agree with `none` stands beside the accuracy.
 """
 
 from __future__ import annotations
@@ -49,11 +50,12 @@ LENGTHS = {
     64: Rows(64, 32, 16, ("chain/easy", "extract/hard"), "llada:steps=8", alone=16, batched=96),
     256: Rows(256, 224, 32, ("chain/hard", "ledger/easy"), "llada:steps=56", alone=8, batched=48),
     1024: Rows(
-        1024, 960, 32, ("chain/hard", "ledger/easy"), "llada:steps=120,eos=suppress", alone=2, batched=16, forwards=8, ignore_eos=True
+        1024, 960, 32, ("chain/hard", "ledger/easy"), "llada:steps=120,eos=suppress", alone=2, batched=16, forwards=8,
+        ignore_eos=True
     ),
 }
-"""On 1024 positions nano predicts the end token everywhere at once, so rows are decoded past it; with the threshold its canvas fills
-a block a forward, and with the budget it may not write it at all."""
+"""On 1024 positions nano predicts the end token everywhere at once, so rows are decoded past it; with the threshold its
+canvas fills a block a forward, and with the budget it may not write it at all."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ class Measured:
     won: int
     """Items that only this cache has right."""
     agreement: float
-    """With `none`, in generated tokens place by place: of the text before the first stop token, or with `ignore_eos` of the canvas."""
+    """With `none`, in generated tokens place by place: of the text before the first stop token, or with `ignore_eos` of
+    the canvas."""
     tokens: float
     """An item, before the first stop token."""
     nfe: float
@@ -127,11 +130,11 @@ def measure(job: Job) -> list[Measured]:
         n, none = len(own), graded["none"]
         asked = sum(x.computed for b in many[spec] for x in b.outcomes)
         out.append(Measured(
-            rows.positions, rows.length, rows.block, rows.tasks, rows.ignore_eos, job.clock, job.model, job.decoder, spec,
-            n, sum(x.right for x in own), *lost_and_won(none, own), agreeing(none, own, whole=rows.ignore_eos),
-            sum(len(x.text) for x in own) / n, sum(x.nfe for x in own) / n, sum(x.computed for x in own) / n, hit_rate(own),
-            len(one[spec]), *times(one[spec], one["none"]),
-            len(chosen), rows.forwards, *times(many[spec], many["none"]), sum(b.run for b in many[spec]) / asked,
+            rows.positions, rows.length, rows.block, rows.tasks, rows.ignore_eos, job.clock, job.model, job.decoder,
+            spec, n, sum(x.right for x in own), *lost_and_won(none, own), agreeing(none, own, whole=rows.ignore_eos),
+            sum(len(x.text) for x in own) / n, sum(x.nfe for x in own) / n, sum(x.computed for x in own) / n,
+            hit_rate(own), len(one[spec]), *times(one[spec], one["none"]), len(chosen), rows.forwards,
+            *times(many[spec], many["none"]), sum(b.run for b in many[spec]) / asked,
         ))
     return out
 
@@ -143,13 +146,16 @@ def mixed(names: Sequence[str], n: int, seed: int) -> list[Item]:
     return [x for turn in zip(*drawn, strict=True) for x in turn][:n]
 
 
-def in_turn(runs: dict[str, Generator], batches: Sequence[Sequence[Item]], job: Job, forwards: int | None) -> dict[str, list[Batch]]:
+def in_turn(
+    runs: dict[str, Generator], batches: Sequence[Sequence[Item]], job: Job, forwards: int | None
+) -> dict[str, list[Batch]]:
     """Every batch under every cache, after a warm-up of two forwards each; another cache is the first each time."""
 
     def under(spec: str, batch: Sequence[Item], forwards: int | None) -> Batch:
         rows = job.rows
         return decode_items(
-            runs[spec], batch, length=rows.length, block=rows.block, ignore_eos=rows.ignore_eos, max_steps=forwards, clock=job.clock
+            runs[spec], batch, length=rows.length, block=rows.block, ignore_eos=rows.ignore_eos, max_steps=forwards,
+            clock=job.clock
         )
 
     specs = list(runs)
@@ -170,12 +176,12 @@ def times(own: Sequence[Batch], none: Sequence[Batch]) -> tuple[float, float]:
 
 
 def jobs_for(
-    lengths: Iterable[int], decoders: Sequence[str], caches: Sequence[str], blocks: Sequence[str], alone: int | None = None,
-    batched: int | None = None, seed: int = 0, clock: Clock = "wall",
+    lengths: Iterable[int], decoders: Sequence[str], caches: Sequence[str], blocks: Sequence[str],
+    alone: int | None = None, batched: int | None = None, seed: int = 0, clock: Clock = "wall",
 ) -> list[Job]:
-    """The tables: every length under every decoder, or, if none is named, under threshold and a fixed budget; `caches` on nano, and
-    `blocks` on nano with block-causal attention. There a budget is left out: blocks are cut at absolute multiples, so how many a row
-    has depends on its prompt, and no one budget divides evenly."""
+    """The tables: every length under every decoder, or, if none is named, under threshold and a fixed budget; `caches`
+    on nano, and `blocks` on nano with block-causal attention. There a budget is left out: blocks are cut at absolute
+    multiples, so how many a row has depends on its prompt, and no one budget divides evenly."""
     out = []
     for rows in (LENGTHS[x] for x in lengths):
         changed = replace(rows, alone=alone or rows.alone, batched=batched or rows.batched)

@@ -1,4 +1,5 @@
-"""The tables of what caches cost and save, with the sentences that say what they show: all of it follows from the numbers."""
+"""The tables of what caches cost and save, with the sentences that say what they show: all of it follows from the
+numbers."""
 
 from __future__ import annotations
 
@@ -38,7 +39,17 @@ def share(x: float) -> str:
 
 def pays(m: Measured) -> str:
     alone, batched = (ratio < 1 - MARGIN for ratio in (m.ratio_alone, m.ratio_batched))
-    return "" if m.cache == "none" else "yes" if alone and batched else "alone" if alone else "in batches" if batched else "no"
+    return (
+        ""
+        if m.cache == "none"
+        else "yes"
+        if alone and batched
+        else "alone"
+        if alone
+        else "in batches"
+        if batched
+        else "no"
+    )
 
 
 def cache_tables(rows: Sequence[Measured]) -> str:
@@ -51,19 +62,24 @@ def cache_tables(rows: Sequence[Measured]) -> str:
 
 
 def cache_summary(rows: Sequence[Measured]) -> str:
-    """One row per cache, one column per table: time as a multiple of that under `none`, one by one and in batches; below it right
-    answers and agreement in percent."""
+    """One row per cache, one column per table: time as a multiple of that under `none`, one by one and in batches;
+    below it right answers and agreement in percent."""
     places = list(dict.fromkeys(m.place for m in rows))
     found = {(m.cache, m.place): m for m in rows}
 
     def show(m: Measured | None) -> str:
         if m is None:
             return ""
-        return f"**{m.ratio_alone:.2f}** / **{m.ratio_batched:.2f}**<br>{percent(m.right / m.n)} right, {share(m.agreement)} agree"
+        return (
+            f"**{m.ratio_alone:.2f}** / **{m.ratio_batched:.2f}**<br>{percent(m.right / m.n)} right, "
+            f"{share(m.agreement)} agree"
+        )
 
     header = ["cache", *(f"{positions}, `{decoder}`, `{model}`" for positions, model, decoder in places)]
     caches = dict.fromkeys(m.cache for m in rows)
-    return markdown(header, [[f"`{cache}`", *(show(found.get((cache, place))) for place in places)] for cache in caches])
+    return markdown(
+        header, [[f"`{cache}`", *(show(found.get((cache, place))) for place in places)] for cache in caches]
+    )
 
 
 def caption(m: Measured) -> str:
@@ -71,8 +87,10 @@ def caption(m: Measured) -> str:
     cut = f", batches cut after {m.forwards} forwards and not graded" if m.forwards else ""
     ends = "decoded past the end token, agreement of the whole canvas" if m.ignore_eos else "ended at the end token"
     return (
-        f"**Rows of about {m.positions} positions, `{m.decoder}`, `{m.model}`**: canvas of {m.length} in {blocks}, {ends}; "
-        f"{' and '.join(m.tasks)}; {m.alone} items one by one, {m.batched} in batches of {TOGETHER}{cut}; {CLOCK_TEXT[m.clock]}."
+        f"**Rows of about {m.positions} positions, `{m.decoder}`, `{m.model}`**: canvas of {m.length} in {blocks}, "
+        f"{ends}; "
+        f"{' and '.join(m.tasks)}; {m.alone} items one by one, {m.batched} in batches of {TOGETHER}{cut}; "
+        f"{CLOCK_TEXT[m.clock]}."
     )
 
 
@@ -82,14 +100,14 @@ def cache_table(rows: Sequence[Measured]) -> str:
     def line(m: Measured) -> list[str]:
         low, high = wilson(m.right, m.n)
         return [
-            f"`{m.cache}`", f"{m.seconds_alone:.3f}", f"{m.ratio_alone:.2f}", f"{m.seconds_batched:.3f}", f"{m.ratio_batched:.2f}",
-            f"{m.padded:.2f}", f"{m.computed:.0f}", percent(m.hit_rate), f"{m.nfe:.1f}",
+            f"`{m.cache}`", f"{m.seconds_alone:.3f}", f"{m.ratio_alone:.2f}", f"{m.seconds_batched:.3f}",
+            f"{m.ratio_batched:.2f}", f"{m.padded:.2f}", f"{m.computed:.0f}", percent(m.hit_rate), f"{m.nfe:.1f}",
             f"**{percent(m.right / m.n)}** ({percent(low)}-{percent(high)})", share(m.agreement), pays(m),
         ]
 
     header = [
-        "cache", "s", "x", f"s, batch {TOGETHER}", "x", "padded", "positions", "hit, %", "NFE", f"right, % (n={rows[0].n})", "agree, %",
-        "pays",
+        "cache", "s", "x", f"s, batch {TOGETHER}", "x", "padded", "positions", "hit, %", "NFE",
+        f"right, % (n={rows[0].n})", "agree, %", "pays",
     ]
     return markdown(header, [line(m) for m in rows])
 
@@ -104,13 +122,20 @@ def reading(rows: Sequence[Measured]) -> list[str]:
     widest = max(others, key=lambda m: m.padded, default=none)
     if widest.padded > 1 + MARGIN:
         out.append(
-            f"Rows of a batch that have ended or ask for fewer positions than the fullest are padded: {widest.padded:.1f} times what was "
+            "Rows of a batch that have ended or ask for fewer positions than the fullest are padded: "
+            f"{widest.padded:.1f} times what was "
             f"asked for is run under `{widest.cache}`, {none.padded:.1f} times under `none`."
         )
     if not any(m.right for m in rows):
-        out.append("No answer is right under any cache, `none` included, so accuracy says nothing here; agreement is what can be read.")
+        out.append(
+            "No answer is right under any cache, `none` included, so accuracy says nothing here; agreement is what "
+            "can be read."
+        )
         if none.tokens == 0:
-            out.append("Every text is empty, since the model predicts the end token everywhere at once: to agree on that is easy.")
+            out.append(
+                "Every text is empty, since the model predicts the end token everywhere at once: to agree on that is "
+                "easy."
+            )
     else:
         worse = names(m for m in others if m.lost > m.won and mcnemar(m.lost, m.won) < 0.05)
         out.append(f"Right answers are lost beyond chance (McNemar, p < 0.05) by {worse or 'no cache'}.")
@@ -126,18 +151,24 @@ def tau_text(tau: float) -> str:
 
 
 def calibration_table(rows: Sequence[Tried]) -> str:
-    """One row per tau, one column per setting: right answers (lost, won), agreement, and positions as a share of those of `none`."""
+    """One row per tau, one column per setting: right answers (lost, won), agreement, and positions as a share of those
+    of `none`."""
     whole = pooled(rows)
     settings = sorted({(r.block, r.k) for r in whole}, key=lambda s: (s[0], -s[1]))
     found = {(r.block, r.k, r.tau): r for r in whole}
 
     def show(r: Tried) -> str:
         verdict = "" if r.passes else " (fails)"
-        return f"{r.right} (-{r.lost} +{r.won}), {share(r.agreement)} %{verdict}<br>{percent(r.computed / r.computed_none)} % of positions"
+        return (
+            f"{r.right} (-{r.lost} +{r.won}), {share(r.agreement)} "
+            f"%{verdict}<br>{percent(r.computed / r.computed_none)} % of positions"
+        )
 
     lines = [[tau_text(tau), *(show(found[b, k, tau]) for b, k in settings)] for tau in sorted({r.tau for r in whole})]
     table = markdown(["tau", *(f"blocks of {b}, k={k}" for b, k in settings)], lines)
-    none = "; ".join(f"blocks of {b}: {next(r.right_none for r in whole if r.block == b)}" for b in sorted({b for b, _ in settings}))
+    none = "; ".join(
+        f"blocks of {b}: {next(r.right_none for r in whole if r.block == b)}" for b in sorted({b for b, _ in settings})
+    )
     places = ", ".join(dict.fromkeys(f"{r.task}/{r.rung}" for r in rows))
     tau = best_tau(rows)
     verdict = "no tau passes" if tau is None else f"the rule gives **tau = {tau_text(tau)}**"
@@ -149,7 +180,8 @@ def cache_time_table(rows: Sequence[Timed]) -> str:
     t = rows[0]
     r = t.run
     about = (
-        f"`{r.shape}`, {t.parameters / 1e9:.2f} G random parameters, {r.dtype}, {r.device}: batch {r.batch}, prompt of {r.prompt} and "
+        f"`{r.shape}`, {t.parameters / 1e9:.2f} G random parameters, {r.dtype}, {r.device}: batch {r.batch}, prompt "
+        f"of {r.prompt} and "
         f"canvas of {r.length} in blocks of {r.block}; {t.repeats} run(s) of each, {CLOCK_TEXT[r.clock]}."
     )
 
@@ -157,12 +189,13 @@ def cache_time_table(rows: Sequence[Timed]) -> str:
         cached = "" if x.cached_ms is None else f"{x.cached_ms:.1f}"
         peak = "unknown" if x.peak_bytes is None else f"{x.peak_bytes / 2**30:.1f}"
         return [
-            f"`{x.way}`" if x is not t else x.way, f"{x.full_ms:.1f}", cached, f"{x.step_ms:.1f}", f"{x.tokens_per_second:.2f}",
-            f"{1 / x.ratio:.2f}", str(x.nfe), f"{r.length / x.nfe:.1f}", str(x.computed), percent(x.hit_rate), peak,
+            f"`{x.way}`" if x is not t else x.way, f"{x.full_ms:.1f}", cached, f"{x.step_ms:.1f}",
+            f"{x.tokens_per_second:.2f}", f"{1 / x.ratio:.2f}", str(x.nfe), f"{r.length / x.nfe:.1f}", str(x.computed),
+            percent(x.hit_rate), peak,
         ]
 
     header = [
-        "", "full step, ms", "cached step, ms", "mean step, ms", "tokens/s", "speed-up", "NFE", "tokens/NFE", "positions", "hit, %",
-        "peak, GiB",
+        "", "full step, ms", "cached step, ms", "mean step, ms", "tokens/s", "speed-up", "NFE", "tokens/NFE",
+        "positions", "hit, %", "peak, GiB",
     ]
     return f"{about}\n\n{markdown(header, [line(x) for x in rows])}"

@@ -1,8 +1,9 @@
 """What caches save on a model of LLaDA's shape: milliseconds a step, and tokens a second from prompt to text.
 
-The weights are random, so nothing is downloaded. A run on `nano` under the same cache says how many tokens are committed in which
-forward and when EntropyCache refreshes (`decoders_bench.common.replay`), so a cache that costs forwards there costs them here. All are
-measured in turn in one process, against a plain loop over the full canvas (`decoders_bench.common.plain`) that spends those of `none`.
+The weights are random, so nothing is downloaded. A run on `nano` under the same cache says how many tokens are
+committed in which forward and when EntropyCache refreshes (`decoders_bench.common.replay`), so a cache that costs
+forwards there costs them here. All are measured in turn in one process, against a plain loop over the full canvas
+(`decoders_bench.common.plain`) that spends those of `none`.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class Run:
 
 @dataclass(frozen=True)
 class Timed:
-    """One way of decoding. Milliseconds are medians over all steps of that kind in all repeats; None where there is no such step."""
+    """One way of decoding. Milliseconds are medians over all steps of that kind in all repeats; None where there is no
+    such step."""
 
     run: Run
     parameters: int
@@ -60,8 +62,8 @@ class Timed:
     cached_ms: float | None
     """A step that reads some from the store."""
     seconds: float
-    """From prompt to text: the sum over steps of each one's median over repeats, so that what else the machine does in one repeat is
-    left out."""
+    """From prompt to text: the sum over steps of each one's median over repeats, so that what else the machine does in
+    one repeat is left out."""
     ratio: float
     """Of the plain loop's seconds."""
     peak_bytes: int | None
@@ -112,7 +114,9 @@ class Ways:
 
     def plain(self, clock: Stopwatch, forwards: int | None) -> tuple[list[bool], int, int]:
         counts = self.recordings["none"].commits[:forwards]
-        plain_decode(self.net, self.prompts.to(clock.device), self.run.length, self.run.block, counts, self.mask, clock.tick)
+        plain_decode(
+            self.net, self.prompts.to(clock.device), self.run.length, self.run.block, counts, self.mask, clock.tick
+        )
         return [True] * len(counts), len(counts) * (self.run.prompt + self.run.length), 0
 
     def cached(self, way: str, clock: Stopwatch, forwards: int | None) -> tuple[list[bool], int, int]:
@@ -126,22 +130,26 @@ class Ways:
             clock.tick()
 
         rows = all_finite(decode(
-            self.model, decoder, self.prompts.tolist(), length=self.run.length, windows=Blocks(self.run.block), cache=cache,
-            max_steps=forwards, watch=watch,
+            self.model, decoder, self.prompts.tolist(), length=self.run.length, windows=Blocks(self.run.block),
+            cache=cache, max_steps=forwards, watch=watch,
         ))
         whole = [bool(x[:, :-1].all()) for x in asked]
         return whole, rows[0].positions_computed, rows[0].positions_reused
 
 
 def recording(run: Run, cache: str) -> Recording:
-    """What nano does with its own tasks under the decoder of a run and a cache. Raises `UsageError` for a canvas of no whole blocks."""
-    return recorded(get(run.decoder), get_cache(cache), "nano", block=run.block, blocks=whole_blocks(run.length, run.block))
+    """What nano does with its own tasks under the decoder of a run and a cache. Raises `UsageError` for a canvas of no
+    whole blocks."""
+    return recorded(
+        get(run.decoder), get_cache(cache), "nano", block=run.block, blocks=whole_blocks(run.length, run.block)
+    )
 
 
 def time_caches(
     run: Run, caches: Sequence[str], repeats: int, notify: Callable[[], None] = lambda: None, warm: int = 2,
 ) -> list[Timed]:
-    """The plain loop and every cache, in turn, after `warm` forwards of each. Raises `UsageError` where CPU time would say nothing."""
+    """The plain loop and every cache, in turn, after `warm` forwards of each. Raises `UsageError` where CPU time would
+    say nothing."""
     if run.clock == "cpu" and (torch.device(run.device).type != "cpu" or torch.get_num_threads() > 1):
         raise UsageError("CPU time is that of one thread: it needs --device cpu and --threads 1")
     recordings = {spec: recording(run, spec) for spec in ("none", *caches)}

@@ -19,7 +19,8 @@ def from_abstract(decoder: Decoder) -> bool:
 
 @cache
 def marked(spec: str, quote: str = "") -> str:
-    """A spec in its quotes, with the mark behind it if it is due; one that means nothing any more, as an old run may have it, has none."""
+    """A spec in its quotes, with the mark behind it if it is due; one that means nothing any more, as an old run may
+    have it, has none."""
     try:
         due = from_abstract(get(spec))
     except UsageError:

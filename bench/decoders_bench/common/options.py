@@ -20,9 +20,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 Option = Callable[[F], F]
 
 json_option: Option[Any] = click.option(
-    "--json", "as_json", is_flag=True, help="the last line of stdout is one JSON document: the rows, and the hardware that they ran on"
+    "--json", "as_json", is_flag=True,
+    help="the last line of stdout is one JSON document: the rows, and the hardware that they ran on"
 )
-"""Gives a command the argument `as_json`; what it measured then goes to `finish` or to `emit`, after everything else that it prints."""
+"""Gives a command the argument `as_json`; what it measured then goes to `finish` or to `emit`, after everything else
+that it prints."""
 output_option: Option[Any] = click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="write the results here as JSON"
 )
@@ -37,15 +39,20 @@ seed_option: Option[Any] = click.option("--seed", default=0, show_default=True)
 
 
 def decoders_option(default: Sequence[str] | None = None, told: str = "") -> Option[Any]:
-    """`-d`, which may be repeated, as the argument `decoders`; `told`: what is taken where nothing is given, if that is no list."""
+    """`-d`, which may be repeated, as the argument `decoders`; `told`: what is taken where nothing is given, if that is
+    no list."""
     text = "decoder spec; repeat for more" + (f"  [default: {told}]" if told else "")
-    return click.option("-d", "--decoder", "decoders", multiple=True, default=default, show_default=default is not None, help=text)
+    return click.option(
+        "-d", "--decoder", "decoders", multiple=True, default=default, show_default=default is not None, help=text
+    )
 
 
 def tasks_option(default: Sequence[str] | None = None, told: str = "") -> Option[Any]:
     """`-t`, which may be repeated, as the argument `tasks`."""
     text = "task or task/rung; repeat for more" + (f"  [default: {told}]" if told else "")
-    return click.option("-t", "--task", "tasks", multiple=True, default=default, show_default=default is not None, help=text)
+    return click.option(
+        "-t", "--task", "tasks", multiple=True, default=default, show_default=default is not None, help=text
+    )
 
 
 def on_device(context: click.Context, option: click.Parameter, device: str) -> str:
@@ -75,10 +82,11 @@ def tracked(what: str, total: int) -> Iterator[Callable[..., None]]:
 
 
 def finish(
-    command: str, rows: Sequence[DataclassInstance], text: str, output: Path | None, as_json: bool, device: str = "cpu", **more: Any
+    command: str, rows: Sequence[DataclassInstance], text: str, output: Path | None, as_json: bool, device: str = "cpu",
+    **more: Any
 ) -> None:
-    """How a command ends: the rows go to the file that was asked for, the text to stdout, and behind it the document of `--json`, in which
-    `more` stands beside the rows."""
+    """How a command ends: the rows go to the file that was asked for, the text to stdout, and behind it the document of
+    `--json`, in which `more` stands beside the rows."""
     from decoders_bench.common.results import document, save
 
     if output:
@@ -89,6 +97,6 @@ def finish(
 
 
 def emit(document: Mapping[str, Any]) -> None:
-    """The line that `--json` promises: strict JSON, so numbers that are none have to be null. `decoders_bench.common.results.document`
-    makes one of rows."""
+    """The line that `--json` promises: strict JSON, so numbers that are none have to be null.
+    `decoders_bench.common.results.document` makes one of rows."""
     click.echo(json.dumps(document, allow_nan=False))

@@ -17,7 +17,8 @@ from decoders_bench.common.statistics import disagreements
 from decoders_bench.tasks import TASKS, Item
 
 Clock = Literal["wall", "cpu"]
-"""`cpu`: the time that the process was given of one thread, which is the wall time of an idle core; for a machine that others use too."""
+"""`cpu`: the time that the process was given of one thread, which is the wall time of an idle core; for a machine that
+others use too."""
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 CLOCK_TEXT = {"wall": "wall time", "cpu": "CPU time of one thread, which is the wall time of an idle core"}
 
@@ -30,7 +31,8 @@ class Outcome:
     text: tuple[int, ...]
     """Generated token ids before the first stop token."""
     places: tuple[int, ...]
-    """Everything generated, stop tokens and what stands right of them included; -1 where a row ended before it was decided."""
+    """Everything generated, stop tokens and what stands right of them included; -1 where a row ended before it was
+    decided."""
     nfe: int
     computed: int
     """Positions that the model had to run for it."""
@@ -45,12 +47,13 @@ class Batch:
     outcomes: list[Outcome]
     seconds: float
     run: int
-    """Positions that the model ran, padding beside the fullest row and up to a size that the policy declares included."""
+    """Positions that the model ran, padding beside the fullest row and up to a size that the policy declares
+    included."""
 
 
 def decode_items(
-    run: Generator, chosen: Sequence[Item], *, length: int, block: int | None, ignore_eos: bool = False, max_steps: int | None = None,
-    clock: Clock = "wall",
+    run: Generator, chosen: Sequence[Item], *, length: int, block: int | None, ignore_eos: bool = False,
+    max_steps: int | None = None, clock: Clock = "wall",
 ) -> Batch:
     """The items in one batch."""
     asked: list[Tensor] = []
@@ -61,7 +64,9 @@ def decode_items(
         last[:] = [c]
 
     began = CLOCKS[clock]()
-    made = run([x.prompt for x in chosen], length=length, block=block, ignore_eos=ignore_eos, max_steps=max_steps, watch=watch)
+    made = run(
+        [x.prompt for x in chosen], length=length, block=block, ignore_eos=ignore_eos, max_steps=max_steps, watch=watch
+    )
     seconds = CLOCKS[clock]() - began
     (canvas,) = last
     settled = canvas.tokens.where(~canvas.open, -1)
@@ -69,14 +74,16 @@ def decode_items(
     for row, (item, g) in enumerate(zip(chosen, made, strict=True)):
         right = TASKS[item.task].grade(item.problem, g.text).exact
         places = settled[row][canvas.editable[row]].tolist()
-        outcomes.append(Outcome(right, g.tokens, tuple(places), g.nfe, g.positions_computed, int(canvas.store.reused[row])))
+        outcomes.append(
+            Outcome(right, g.tokens, tuple(places), g.nfe, g.positions_computed, int(canvas.store.reused[row]))
+        )
     sizes = run.cache.sizes(canvas.tokens.shape[1] - 1, canvas.width)
     return Batch(outcomes, seconds, sum(padded(where, sizes, whole=run.cache.needs_attention) for where in asked))
 
 
 def padded(asked: Tensor, sizes: tuple[int, ...], whole: bool = False) -> int:
-    """Positions that the adapter runs where `asked (B, L)` holds: it pads rows to the fullest of them and that to one of `sizes`, in two
-    parts where that saves enough, unless they have to stay a `whole`."""
+    """Positions that the adapter runs where `asked (B, L)` holds: it pads rows to the fullest of them and that to one
+    of `sizes`, in two parts where that saves enough, unless they have to stay a `whole`."""
     counts = asked.sum(-1)
     bound = None if whole or len(asked) == 1 else parted(counts.tolist())
     parts = (asked,) if bound is None else (asked[counts <= bound], asked[counts > bound])
@@ -84,7 +91,8 @@ def padded(asked: Tensor, sizes: tuple[int, ...], whole: bool = False) -> int:
 
 
 def agreeing(a: Sequence[Outcome], b: Sequence[Outcome], whole: bool = False) -> float:
-    """The share of equal generated tokens, place by place, in the mean over items: of the texts, or of the `whole` canvas."""
+    """The share of equal generated tokens, place by place, in the mean over items: of the texts, or of the `whole`
+    canvas."""
     pairs = zip(a, b, strict=True)
     shares = [agreement(x.places, y.places) if whole else agreement(x.text, y.text) for x, y in pairs]
     return sum(shares) / len(shares)

@@ -1,8 +1,10 @@
-"""The loop that our runs are held against: a full forward over the whole canvas, with logits of all of it, in every step.
+"""The loop that our runs are held against: a full forward over the whole canvas, with logits of all of it, in every
+step.
 
-It does what the generation script that comes with LLaDA does (Nie et al. 2025, 2502.09992, Algorithm 5, low-confidence remasking, in
-semi-autoregressive blocks), in our own words: the same forward, the same float64 softmax of every position's logits, the same
-choice of the most confident masked positions of the current block. Nothing of `decoders` is in it.
+It does what the generation script that comes with LLaDA does (Nie et al. 2025, 2502.09992, Algorithm 5, low-confidence
+remasking, in semi-autoregressive blocks), in our own words: the same forward, the same float64 softmax of every
+position's logits, the same choice of the most confident masked positions of the current block. Nothing of `decoders` is
+in it.
 """
 
 from __future__ import annotations
@@ -27,8 +29,8 @@ def plain_decode(
     model: PreTrainedModel, prompts: Tensor, length: int, block: int, counts: Iterable[int], mask_id: int,
     after: Callable[[], object] = lambda: None,
 ) -> Tensor:
-    """(B, P + length): what follows `prompts (B, P)`. `counts` are the tokens to commit in each forward; a block is left when it is
-    full. `after` is called after every forward's step. The model sees both ways (`see_both_ways`)."""
+    """(B, P + length): what follows `prompts (B, P)`. `counts` are the tokens to commit in each forward; a block is
+    left when it is full. `after` is called after every forward's step. The model sees both ways (`see_both_ways`)."""
     (B, P), device = prompts.shape, prompts.device
     canvas = torch.full((B, P + length), mask_id, device=device)
     canvas[:, :P] = prompts
@@ -49,6 +51,7 @@ def plain_decode(
 
 
 def even(block: int, blocks: int, steps: int) -> Sequence[int]:
-    """LLaDA's quotas: `steps` forwards for the row, an even share of them and of its tokens to each block, the remainder first."""
+    """LLaDA's quotas: `steps` forwards for the row, an even share of them and of its tokens to each block, the
+    remainder first."""
     each = steps // blocks
     return [block // each + (i < block % each) for i in range(each)] * blocks

@@ -1,8 +1,9 @@
 """A recorded run as a decoder and a cache: what a model with random weights needs to spend what a trained one would.
 
-Random weights are never sure of anything: no confidence reaches a threshold and every entropy is near its maximum, so a threshold
-would commit one token a forward and EntropyCache would refresh always. Here the numbers of tokens committed and the forwards that
-refreshed are those of a run on `nano`, and the statistics that decide about both are computed in full and then not used.
+Random weights are never sure of anything: no confidence reaches a threshold and every entropy is near its maximum, so a
+threshold would commit one token a forward and EntropyCache would refresh always. Here the numbers of tokens committed
+and the forwards that refreshed are those of a run on `nano`, and the statistics that decide about both are computed in
+full and then not used.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ RECORDED = (("chain", "hard"), ("answer_first", "hard"), ("sudoku", "hard"), ("l
 
 @dataclass(frozen=True)
 class Replayed(Around):
-    """Pay for a decoder, and commit the most confident `commits[i]` tokens in forward i of the row instead of what it would. It asks
-    what the decoder asks and goes through its phases; what it would edit or take back stays."""
+    """Pay for a decoder, and commit the most confident `commits[i]` tokens in forward i of the row instead of what it
+    would. It asks what the decoder asks and goes through its phases; what it would edit or take back stays."""
 
     everything: ClassVar[bool] = True
     base: Decoder
@@ -48,7 +49,8 @@ class Replayed(Around):
 
 @dataclass(frozen=True)
 class ReplayedEntropyCache(Cache):
-    """EntropyCache, which also pays for its entropies, and refreshes before forward i of the row where `refreshes[i]`."""
+    """EntropyCache, which also pays for its entropies, and refreshes before forward i of the row where
+    `refreshes[i]`."""
 
     refreshes: tuple[bool, ...]
     k: int = 64
@@ -58,7 +60,12 @@ class ReplayedEntropyCache(Cache):
 
     def stale(self, after: Canvas, before: State, p: Pred) -> Tensor:
         between = EntropyCache(tau=torch.inf, k=self.k).stale(after, before, p)
-        due = constant(tuple(map(int, self.refreshes)), after.clock.device)[after.clock.clamp(max=len(self.refreshes) - 1)] > 0
+        due = (
+            constant(tuple(map(int, self.refreshes)), after.clock.device)[
+                after.clock.clamp(max=len(self.refreshes) - 1)
+            ]
+            > 0
+        )
         return torch.where(due[:, None], refresh(after), between)
 
 
@@ -80,11 +87,13 @@ class Recorder:
     """A `watch` for rows that are decoded one after the other, as if they were one row with the blocks of all."""
 
     windows: list[list[tuple[int, bool]]] = field(default_factory=list)
-    """(tokens committed, whether everything was computed) of every forward, window by window. A token that was taken back counts once."""
+    """(tokens committed, whether everything was computed) of every forward, window by window. A token that was taken
+    back counts once."""
     open: int = 0
     """The fewest positions that were open so far, of this row."""
     due: bool = True
-    """The cache wants everything in the next forward. The first column, in the prompt, is recomputed at no other time."""
+    """The cache wants everything in the next forward. The first column, in the prompt, is recomputed at no other
+    time."""
 
     def __call__(self, f: Forward, p: Pred, c: Canvas) -> None:
         if bool(c.clock == 1):
@@ -98,15 +107,16 @@ class Recorder:
 
 
 def record(
-    model: Loaded, decoder: Decoder, cache: Cache, prompts: Iterable[tuple[Sequence[int], int]], *, block: int, blocks: int,
+    model: Loaded, decoder: Decoder, cache: Cache, prompts: Iterable[tuple[Sequence[int], int]], *, block: int,
+    blocks: int,
 ) -> Recording:
-    """The first `blocks` windows of `block` positions that are filled in decoding the prompts, each with its own length of canvas.
-    Raises `UsageError` if there are not enough of them."""
+    """The first `blocks` windows of `block` positions that are filled in decoding the prompts, each with its own length
+    of canvas. Raises `UsageError` if there are not enough of them."""
     recorder = Recorder()
     for prompt, length in prompts:
         all_finite(decode(
-            model.model, decoder, [prompt], length=length, windows=Blocks(block), cache=cache, rules=(Suppress(model.never),), stop=False,
-            watch=recorder,
+            model.model, decoder, [prompt], length=length, windows=Blocks(block), cache=cache,
+            rules=(Suppress(model.never),), stop=False, watch=recorder,
         ))
         whole = [w for w in recorder.windows if sum(n for n, _ in w) == block][:blocks]
         if len(whole) == blocks:
@@ -116,9 +126,13 @@ def record(
 
 
 def recorded(decoder: Decoder, cache: Cache, model: str, *, block: int, blocks: int) -> Recording:
-    """What a model such as nano does with its own tasks under a decoder and a cache, until `blocks` windows of `block` are filled."""
+    """What a model such as nano does with its own tasks under a decoder and a cache, until `blocks` windows of `block`
+    are filled."""
     own = loaded(model)
-    drawn = [[(x, TASKS[task].length[rung]) for x in items(TASKS[task], rung, "validation", blocks)] for task, rung in RECORDED]
+    drawn = [
+        [(x, TASKS[task].length[rung]) for x in items(TASKS[task], rung, "validation", blocks)]
+        for task, rung in RECORDED
+    ]
     prompts = ((own.tokenizer.encode(x.prompt), length) for turn in zip(*drawn, strict=True) for x, length in turn)
     return record(own, decoder, cache, prompts, block=block, blocks=blocks)
 

@@ -1,4 +1,5 @@
-"""Models of the shapes that the field runs, with random weights: nothing is downloaded, and time does not depend on what weights say."""
+"""Models of the shapes that the field runs, with random weights: nothing is downloaded, and time does not depend on
+what weights say."""
 
 from __future__ import annotations
 
@@ -79,7 +80,8 @@ def build(shape: Shape, device: str, dtype: torch.dtype, positions: int) -> PreT
     config = native.config_class(
         hidden_size=shape.hidden, num_hidden_layers=shape.layers, num_attention_heads=shape.heads,
         num_key_value_heads=shape.kv_heads or shape.heads, intermediate_size=shape.inner, vocab_size=shape.vocab,
-        max_position_embeddings=max(positions, 4096), tie_word_embeddings=False, bos_token_id=None, eos_token_id=None, **own,
+        max_position_embeddings=max(positions, 4096), tie_word_embeddings=False, bos_token_id=None, eos_token_id=None,
+        **own,
     )
     torch.manual_seed(0)
     before = torch.get_default_dtype()

@@ -18,9 +18,10 @@ def wilson(right: float, n: float, z: float = Z) -> tuple[float, float]:
 
 
 def clustered(outcomes: Iterable[tuple[Hashable, bool]]) -> tuple[float, float]:
-    """The Wilson interval of the share of right outcomes, where those of one cluster are not independent: over the effective number of
-    outcomes, their number over the design effect (Kish 1965, Survey Sampling, section 8.2), which is what the clusters multiply the
-    variance by. Never narrower than without clusters, and equal to it where each has one outcome."""
+    """The Wilson interval of the share of right outcomes, where those of one cluster are not independent: over the
+    effective number of outcomes, their number over the design effect (Kish 1965, Survey Sampling, section 8.2), which
+    is what the clusters multiply the variance by. Never narrower than without clusters, and equal to it where each has
+    one outcome."""
     sums: dict[Hashable, list[int]] = {}
     for cluster, right in outcomes:
         own = sums.setdefault(cluster, [0, 0])
@@ -43,14 +44,16 @@ def disagreements(a: Sequence[bool], b: Sequence[bool]) -> tuple[int, int]:
 
 
 def mcnemar(lost: int, won: int) -> float:
-    """The two-sided exact p-value that items lost and items won are equally likely (McNemar 1947, Psychometrika 12:153)."""
+    """The two-sided exact p-value that items lost and items won are equally likely (McNemar 1947, Psychometrika
+    12:153)."""
     n, k = lost + won, min(lost, won)
     return min(1.0, 2 * sum(comb(n, i) for i in range(k + 1)) / (1 << n))
 
 
 def paired_difference(gains: Sequence[float], z: float = Z) -> tuple[float, float]:
-    """95 % interval of the mean of what each item gained, from -1 to 1, by one of two decoders against the other: Bonett and Price 2012,
-    Statistics in Medicine 31:2, who add one item to each kind of disagreement before taking Wald's."""
+    """95 % interval of the mean of what each item gained, from -1 to 1, by one of two decoders against the other:
+    Bonett and Price 2012, Statistics in Medicine 31:2, who add one item to each kind of disagreement before taking
+    Wald's."""
     n = len(gains) + 2
     mean = sum(gains) / n
     half = z * sqrt(((sum(g * g for g in gains) + 2) / n - mean**2) / n)

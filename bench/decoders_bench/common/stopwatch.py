@@ -1,4 +1,5 @@
-"""Time, step by step and region by region, without making the device wait: CUDA events there, a clock of the host elsewhere."""
+"""Time, step by step and region by region, without making the device wait: CUDA events there, a clock of the host
+elsewhere."""
 
 from __future__ import annotations
 
@@ -15,11 +16,11 @@ OUTSIDE = "host"
 
 
 class Stopwatch:
-    """Milliseconds of the steps between calls of `tick`, and of the regions in them. A region inside another is taken out of it, so the
-    regions of a step add up to it.
+    """Milliseconds of the steps between calls of `tick`, and of the regions in them. A region inside another is taken
+    out of it, so the regions of a step add up to it.
 
-    On a CUDA device the marks are events in the stream: what is measured there is when the device gets to them, and the host waits for
-    nothing until the times are read. Elsewhere `read` says what time it is, in seconds.
+    On a CUDA device the marks are events in the stream: what is measured there is when the device gets to them, and the
+    host waits for nothing until the times are read. Elsewhere `read` says what time it is, in seconds.
     """
 
     def __init__(self, device: torch.device, read: Callable[[], float] = perf_counter) -> None:

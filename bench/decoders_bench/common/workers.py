@@ -1,5 +1,5 @@
-"""Jobs on several processes, here or on the machines of a Ray cluster. A worker that dies does not take its jobs with it: they are begun
-again, and a job has one result whatever happens."""
+"""Jobs on several processes, here or on the machines of a Ray cluster. A worker that dies does not take its jobs with
+it: they are begun again, and a job has one result whatever happens."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ RETRIES = 3
 """So often in a row workers may die with no job finished between."""
 
 
-def spread(work: Callable[[Job], Result], jobs: Iterable[Job], workers: int, notify: Callable[[Result], object]) -> list[Result]:
-    """What `work` makes of each job, in the order of the jobs, on `workers` processes of one thread each; they begin in that order, and
-    `notify` hears of each result, once. The first error of a job is raised, and what has not begun is left. Raises `UsageError` where
-    workers die again and again."""
+def spread(
+    work: Callable[[Job], Result], jobs: Iterable[Job], workers: int, notify: Callable[[Result], object]
+) -> list[Result]:
+    """What `work` makes of each job, in the order of the jobs, on `workers` processes of one thread each; they begin in
+    that order, and `notify` hears of each result, once. The first error of a job is raised, and what has not begun is
+    left. Raises `UsageError` where workers die again and again."""
     todo = list(jobs)
     results: dict[int, Result] = {}
     deaths = 0
@@ -37,12 +39,15 @@ def spread(work: Callable[[Job], Result], jobs: Iterable[Job], workers: int, not
         except BrokenProcessPool:
             deaths = 1 if len(results) > before else deaths + 1
             if deaths > RETRIES:
-                raise UsageError(f"a worker process died {deaths} times over the same jobs; is there too little memory?") from None
+                raise UsageError(
+                    f"a worker process died {deaths} times over the same jobs; is there too little memory?"
+                ) from None
     return [results[i] for i in range(len(todo))]
 
 
 def attempt(
-    work: Callable[[Job], Result], jobs: Sequence[Job], workers: int, notify: Callable[[Result], object], results: dict[int, Result]
+    work: Callable[[Job], Result], jobs: Sequence[Job], workers: int, notify: Callable[[Result], object],
+    results: dict[int, Result]
 ) -> None:
     """Add the results that are missing. Raises `BrokenProcessPool` if a worker dies."""
     others = set(active_children())
@@ -60,7 +65,8 @@ def attempt(
 
 
 def begin() -> None:
-    """Of a worker: one thread; an interrupt is its parent's to handle, and it does not outlive its parent, however that ends."""
+    """Of a worker: one thread; an interrupt is its parent's to handle, and it does not outlive its parent, however that
+    ends."""
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=follow, daemon=True).start()
@@ -74,16 +80,20 @@ def follow() -> None:
 
 
 def spread_on_ray(
-    work: Callable[[Job], Result], jobs: Iterable[Job], workers: int, notify: Callable[[Result], object], address: str | None = None
+    work: Callable[[Job], Result], jobs: Iterable[Job], workers: int, notify: Callable[[Result], object],
+    address: str | None = None
 ) -> list[Result]:
-    """`spread` on a Ray cluster: the one at `address`, or one of `workers` processes on this machine. A worker takes one core, has one
-    thread and keeps what it has loaded for its next job; a job whose worker dies is begun again up to `RETRIES` times. Other machines need
-    the same versions installed. Raises `UsageError` if there is no Ray, or no cluster at that address."""
+    """`spread` on a Ray cluster: the one at `address`, or one of `workers` processes on this machine. A worker takes
+    one core, has one thread and keeps what it has loaded for its next job; a job whose worker dies is begun again up to
+    `RETRIES` times. Other machines need the same versions installed. Raises `UsageError` if there is no Ray, or no
+    cluster at that address."""
     try:
         import ray
     except ImportError:
         raise UsageError("--ray needs ray: pip install 'dllm-decoders[ray]'") from None
-    where: dict[str, Any] = {"address": address} if address else {"address": "local", "num_cpus": workers, "include_dashboard": False}
+    where: dict[str, Any] = (
+        {"address": address} if address else {"address": "local", "num_cpus": workers, "include_dashboard": False}
+    )
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **where)
     except (ConnectionError, ValueError, RuntimeError) as e:
@@ -101,7 +111,9 @@ def spread_on_ray(
             except ray.exceptions.RayTaskError as e:
                 raise e.cause from None
             except ray.exceptions.WorkerCrashedError:
-                raise UsageError(f"a Ray worker died {RETRIES + 1} times over the same job; is there too little memory?") from None
+                raise UsageError(
+                    f"a Ray worker died {RETRIES + 1} times over the same job; is there too little memory?"
+                ) from None
             notify(results[i])
     finally:
         ray.shutdown()

@@ -12,14 +12,21 @@ from decoders_bench.common.options import decoders_option, emit, json_option, ou
 @click.command("constraints")
 @decoders_option(told="threshold:tau=0.5, llada, llada2")
 @click.option("-n", "--schemas", "n", default=50, show_default=True, type=click.IntRange(1), help="random JSON schemas")
-@click.option("--timed", default=8, show_default=True, type=click.IntRange(0), help="schemas of which the time is taken, on nano")
-@click.option("--length", default=48, show_default=True, type=click.IntRange(8), help="positions of the canvas whose time is taken")
+@click.option(
+    "--timed", default=8, show_default=True, type=click.IntRange(0), help="schemas of which the time is taken, on nano"
+)
+@click.option(
+    "--length", default=48, show_default=True, type=click.IntRange(8),
+    help="positions of the canvas whose time is taken",
+)
 @seed_option
 @output_option
 @json_option
-def constraints(decoders: tuple[str, ...], n: int, timed: int, length: int, seed: int, output: Path | None, as_json: bool) -> None:
-    """Random JSON schemas, nested up to three deep: how many texts of a model that would write anything are valid under them, and what
-    a constraint adds to the time of a forward of nano. Exit code 1 if a text is not valid."""
+def constraints(
+    decoders: tuple[str, ...], n: int, timed: int, length: int, seed: int, output: Path | None, as_json: bool
+) -> None:
+    """Random JSON schemas, nested up to three deep: how many texts of a model that would write anything are valid under
+    them, and what a constraint adds to the time of a forward of nano. Exit code 1 if a text is not valid."""
     import torch
 
     from decoders import get

@@ -1,4 +1,5 @@
-"""The two measurements: validity on random schemas, and time a forward with and without a constraint, side by side on `nano`."""
+"""The two measurements: validity on random schemas, and time a forward with and without a constraint, side by side on
+`nano`."""
 
 from __future__ import annotations
 
@@ -49,7 +50,8 @@ class Overhead:
 
 
 def validity(decoders: Sequence[str], count: int, seed: int, notify: Callable[[], None]) -> list[Validity]:
-    """The same schemas for every decoder, on a model of random predictions, each with a little more room than its shortest text."""
+    """The same schemas for every decoder, on a model of random predictions, each with a little more room than its
+    shortest text."""
     rng = Random(seed)
     drawn = []
     for _ in range(count):
@@ -69,7 +71,8 @@ def validity(decoders: Sequence[str], count: int, seed: int, notify: Callable[[]
 
 
 def overhead(decoders: Sequence[str], count: int, length: int, seed: int, notify: Callable[[], None]) -> list[Overhead]:
-    """CPU time of one thread, which other processes of the machine do not lengthen much; each pair of runs after a first one."""
+    """CPU time of one thread, which other processes of the machine do not lengthen much; each pair of runs after a
+    first one."""
     loaded = Generator("nano").loaded
     out = []
     for spec in decoders:

@@ -12,14 +12,18 @@ from decoders_bench.constraints.measure import Overhead, Validity
 
 def validity_table(rows: Sequence[Validity]) -> str:
     shown = [
-        [f"`{r.decoder}`", f"{r.valid} of {r.schemas}", f"{r.states:.0f}", f"{r.tokens:.1f}", f"{r.forwards:.1f}"] for r in rows
+        [f"`{r.decoder}`", f"{r.valid} of {r.schemas}", f"{r.states:.0f}", f"{r.tokens:.1f}", f"{r.forwards:.1f}"]
+        for r in rows
     ]
     return markdown(["decoder", "valid texts", "states", "tokens", "NFE"], shown)
 
 
 def overhead_table(rows: Sequence[Overhead]) -> str:
     shown = [
-        [f"`{r.decoder}`", str(r.schemas), f"{r.states:.0f}", f"{r.free_ms:.1f}", f"{r.constrained_ms:.1f}", f"{r.ratio:.1f}"] for r in rows
+        [
+            f"`{r.decoder}`", str(r.schemas), f"{r.states:.0f}", f"{r.free_ms:.1f}", f"{r.constrained_ms:.1f}",
+            f"{r.ratio:.1f}",
+        ] for r in rows
     ]
     return markdown(["decoder", "schemas", "states", "ms a forward, free", "constrained", "ratio"], shown)
 

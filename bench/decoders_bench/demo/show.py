@@ -15,14 +15,18 @@ from decoders_bench.tasks import TASKS, items
 
 
 def show(task_name: str, rung: str, decoders: Sequence[str], model: Loaded, seed: int) -> list[dict[str, Any]]:
-    """Print the prompt, then a table: decoder, answer, right or wrong, forward passes, tokens per forward, seconds. The same as records."""
+    """Print the prompt, then a table: decoder, answer, right or wrong, forward passes, tokens per forward, seconds. The
+    same as records."""
     records = []
     task = TASKS[task_name]
     (item,) = items(task, rung, "test", 1, seed)
     console = Console(highlight=False)
     console = console if console.is_terminal else Console(highlight=False, width=120)
     console.print(Text(f"{task_name}/{rung}: ", style="bold") + Text(item.prompt))
-    table = Table(Column("decoder", no_wrap=True), Column("answer", ratio=1), "right", "NFE", "tokens/NFE", "seconds", expand=True)
+    table = Table(
+        Column("decoder", no_wrap=True), Column("answer", ratio=1), "right", "NFE", "tokens/NFE", "seconds",
+        expand=True,
+    )
     for spec in decoders:
         (g,) = Generator(model, spec)([item.prompt], length=task.length[rung], seed=seed)
         grade = task.grade(item.problem, g.text)

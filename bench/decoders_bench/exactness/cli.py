@@ -6,23 +6,41 @@ from pathlib import Path
 
 import click
 
-from decoders_bench.common.options import decoders_option, finish, json_option, output_option, seed_option, tracked, workers_option
+from decoders_bench.common.options import (
+    decoders_option,
+    finish,
+    json_option,
+    output_option,
+    seed_option,
+    tracked,
+    workers_option,
+)
 
 
 @click.command("exactness")
 @decoders_option(told="every strategy that is installed, at temperature 1, and sweeps over forwards")
 @click.option("--oracle", "oracles", multiple=True, metavar="letters=N,length=N,sharp=X,seed=N",
               help="the truth; repeat for more  [default: three]")
-@click.option("-n", "--samples", default=2000, show_default=True, type=click.IntRange(2), help="samples of each decoder")
+@click.option(
+    "-n", "--samples", default=2000, show_default=True, type=click.IntRange(2), help="samples of each decoder"
+)
 @seed_option
 @workers_option
 @output_option
 @json_option
-def exactness(decoders: tuple[str, ...], oracles: tuple[str, ...], samples: int, seed: int, workers: int, output: Path | None,
-              as_json: bool) -> None:
-    """What decoders sample, against the truth: the total variation between their samples and a joint distribution over short texts that
-    is known by enumeration, and the forwards that a sample takes. The model's answers are exact conditionals, so the error is all the
-    decoder's. A decoder is marked exact where its samples are not told apart from perfect ones."""
+def exactness(
+    decoders: tuple[str, ...],
+    oracles: tuple[str, ...],
+    samples: int,
+    seed: int,
+    workers: int,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """What decoders sample, against the truth: the total variation between their samples and a joint distribution over
+    short texts that is known by enumeration, and the forwards that a sample takes. The model's answers are exact
+    conditionals, so the error is all the decoder's. A decoder is marked exact where its samples are not told apart from
+    perfect ones."""
     import torch
 
     from decoders import UsageError

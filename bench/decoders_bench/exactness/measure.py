@@ -1,8 +1,9 @@
 """Total variation between a decoder's samples and the truth, against forwards.
 
-The truth is an `Oracle`: a joint distribution over all texts of a few tokens, known by enumeration, whose answers are the exact
-conditionals. So what is measured is the decoder's own error and nothing of a model's. Samples are finite, and even perfect ones are some
-way off: the floor is the total variation of as many perfect samples, and a decoder is called exact where it is not told apart from that.
+The truth is an `Oracle`: a joint distribution over all texts of a few tokens, known by enumeration, whose answers are
+the exact conditionals. So what is measured is the decoder's own error and nothing of a model's. Samples are finite, and
+even perfect ones are some way off: the floor is the total variation of as many perfect samples, and a decoder is called
+exact where it is not told apart from that.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from decoders.testing.oracle import Oracle, distance, floor
 from decoders_bench.common.workers import spread
 
 DEVIATIONS = 4.0
-"""Of the floor: further above it than so many, a decoder is not exact. Perfect samples are that far off in less than 1 case of 10,000."""
+"""Of the floor: further above it than so many, a decoder is not exact. Perfect samples are that far off in less than 1
+case of 10,000."""
 LARGEST = 1 << 26  # entries of the table that an oracle is made from
 
 SWEEPS = (
@@ -29,7 +31,8 @@ SWEEPS = (
     *(f"threshold:tau={tau},temperature=1.0" for tau in (0.3, 0.5, 0.7)),
     "left_to_right", "coupled", "s2d2",
 )
-"""Besides every registered strategy with its sampling on: more and fewer forwards, and three that take the likeliest token."""
+"""Besides every registered strategy with its sampling on: more and fewer forwards, and three that take the likeliest
+token."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +100,8 @@ class Skipped:
 
 
 def truth(text: str) -> Truth:
-    """`letters=3,length=4,sharp=4,seed=0`, each of which may be left out. Raises `UsageError` for anything else, and where the
-    enumeration would be too large."""
+    """`letters=3,length=4,sharp=4,seed=0`, each of which may be left out. Raises `UsageError` for anything else, and
+    where the enumeration would be too large."""
     kinds = {f.name: float if f.name == "sharp" else int for f in fields(Truth)}
     given: dict[str, Any] = {}
     for part in text.split(","):
@@ -116,7 +119,8 @@ def truth(text: str) -> Truth:
 
 
 def sampling(decoder: Decoder) -> Decoder:
-    """The same decoder at temperature 1, and so are the decoders among its options; one that has no temperature is left as it is."""
+    """The same decoder at temperature 1, and so are the decoders among its options; one that has no temperature is left
+    as it is."""
     inner = {f.name: sampling(d) for f in fields(decoder) if isinstance(d := getattr(decoder, f.name), Decoder)}
     own = {"temperature": 1.0} if any(f.name == "temperature" for f in fields(decoder)) else {}
     return replace(decoder, **own, **inner)
@@ -158,7 +162,9 @@ def measure(trial: Trial) -> Found:
     return Found(trial, decoder.unbiased, nfe, off, *noise(trial.truth, trial.samples))
 
 
-def measure_all(trials: Sequence[Trial], workers: int, notify: Callable[[object], None] = lambda _: None) -> list[Found]:
+def measure_all(
+    trials: Sequence[Trial], workers: int, notify: Callable[[object], None] = lambda _: None
+) -> list[Found]:
     """In the order of the trials; by one worker, in this process."""
     if workers > 1:
         return spread(measure, trials, workers, notify)

@@ -23,7 +23,8 @@ def trial_of(row: dict[str, Any]) -> Trial:
 
 
 def exactness_table(rows: Sequence[Found], skipped: Sequence[Skipped] = ()) -> str:
-    """A table for every oracle, from few forwards to many; which decoders are exact on all of them; and what could not be measured."""
+    """A table for every oracle, from few forwards to many; which decoders are exact on all of them; and what could not
+    be measured."""
     parts = []
     for _, group in groupby(rows, key=lambda r: (r.trial.truth, r.trial.samples)):
         own = sorted(group, key=lambda r: (r.nfe, r.distance))
@@ -36,20 +37,23 @@ def exactness_table(rows: Sequence[Found], skipped: Sequence[Skipped] = ()) -> s
 
 def caption(r: Found) -> str:
     return (
-        f"**{r.trial.truth}**: {r.trial.samples} samples; as many perfect ones are {r.floor:.3f} ± {r.deviation:.3f} off. Exact is what is "
-        f"less than {DEVIATIONS:g} deviations above that; an error much below {DEVIATIONS * r.deviation:.3f} is not seen."
+        f"**{r.trial.truth}**: {r.trial.samples} samples; as many perfect ones are {r.floor:.3f} ± {r.deviation:.3f} "
+        "off. Exact is what is "
+        f"less than {DEVIATIONS:g} deviations above that; an error much below {DEVIATIONS * r.deviation:.3f} is not "
+        "seen."
     )
 
 
 def line(r: Found) -> list[str]:
     return [
-        marked(r.trial.decoder, "`"), f"{r.nfe:.2f}", f"{r.distance:.3f}", f"{r.excess:+.1f}", "**yes**" if r.exact else "no",
-        "in the limit" if r.declared else "",
+        marked(r.trial.decoder, "`"), f"{r.nfe:.2f}", f"{r.distance:.3f}", f"{r.excess:+.1f}",
+        "**yes**" if r.exact else "no", "in the limit" if r.declared else "",
     ]
 
 
 def reading(rows: Sequence[Found]) -> str:
-    """Which decoders are told apart from perfect samples on no oracle, with their forwards on each, the fewest first."""
+    """Which decoders are told apart from perfect samples on no oracle, with their forwards on each, the fewest
+    first."""
     found: dict[str, list[Found]] = {}
     for r in rows:
         found.setdefault(r.trial.decoder, []).append(r)

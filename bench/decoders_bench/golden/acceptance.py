@@ -39,14 +39,16 @@ def acceptance(case: Case, models: Models) -> str:
 
 
 def noise(tokens: Tensor, open: Tensor, vocab: int, step: int) -> State:
-    """A window without a mask token, of `tokens (B, W)`, in which `open (B, W)` is noise, before its step number `step`."""
+    """A window without a mask token, of `tokens (B, W)`, in which `open (B, W)` is noise, before its step number
+    `step`."""
     s = state(tokens, -1, vocab)  # no token is -1, so nothing is open yet
     everywhere = torch.ones_like(open)
     return replace(s, open=open, editable=everywhere, opened=everywhere.sum(-1), mask_id=None, step=s.step + step)
 
 
 def uniform_refinement(case: Case) -> str:
-    """Consecutive steps, each from what the reference had: which positions are committed, and what has been. Raises `MismatchError`."""
+    """Consecutive steps, each from what the reference had: which positions are committed, and what has been. Raises
+    `MismatchError`."""
     q, logits = case.params, case.tensors()["logits"].double()
     decoder = BlockRefinement(block_steps=q["num_inference_steps"], tau=q["threshold"])
     open = torch.ones_like(torch.tensor(case.need("expected", "steps")[0]["before"])).bool()

@@ -1,12 +1,13 @@
 """Replay of runs on block-causal models (SDAR, S2D2, LLaDA2): a case becomes a `trajectory.Job` and is compared there.
 
-The references spend forwards that we do not: a prefill of the prompt's whole blocks, and after every block a commit pass that only
-stores its keys and values; ours stores them in the next block's first forward. So the forwards that denoise or verify are compared.
-The references also generate whole blocks, and here ours does: the rows are as long as theirs before anything is trimmed.
+The references spend forwards that we do not: a prefill of the prompt's whole blocks, and after every block a commit
+pass that only stores its keys and values; ours stores them in the next block's first forward. So the forwards that
+denoise or verify are compared. The references also generate whole blocks, and here ours does: the rows are as long as
+theirs before anything is trimmed.
 
-    job = job_of(case, models, decoder)   # `stop`: token ids that end the text
-    trace = free(job)                      # trajectory.free: decodes; compares every canvas, the number of forwards and the end
-    filled(trace), edited(trace)           # what each forward decided and changed, in the form of the data
+    job = job_of(case, models, decoder)   # `stop`: token ids that end the text trace = free(job)                      #
+    trajectory.free: decodes; compares every canvas, the number of forwards and the end filled(trace), edited(trace)
+    # what each forward decided and changed, in the form of the data
 """
 
 from __future__ import annotations
@@ -38,15 +39,17 @@ def job_of(case: Case, models: Models, decoder: Decoder, stop: Sequence[int] = (
         return any(t in stop for t in tokens) and (len(prompt) + len(tokens)) % block == 0
 
     return Job(
-        setup=Setup(decoder, Pred.best, block), model=models.get(case.need("model"), case.mask_id), prompts=[prompt], pads=[0],
-        length=whole - len(prompt), infill=False, tokens=[last(case)], nfe=len(ours),
-        canvases=[[canvases[k]] for k in ours if k < len(canvases)], widths=[], nan=[False], halt=halt if stop else None,
+        setup=Setup(decoder, Pred.best, block), model=models.get(case.need("model"), case.mask_id), prompts=[prompt],
+        pads=[0], length=whole - len(prompt), infill=False, tokens=[last(case)], nfe=len(ours),
+        canvases=[[canvases[k]] for k in ours if k < len(canvases)], widths=[], nan=[False],
+        halt=halt if stop else None,
     )
 
 
 def last(case: Case) -> list[int]:
-    """The whole canvas at the end; the recorded tokens may be trimmed. Where no canvas is recorded for the last forward, it is the
-    one before with what that forward did. Raises `MismatchError` where the data does not say, or contradicts itself."""
+    """The whole canvas at the end; the recorded tokens may be trimmed. Where no canvas is recorded for the last
+    forward, it is the one before with what that forward did. Raises `MismatchError` where the data does not say, or
+    contradicts itself."""
     (tokens,), canvas = rows(case.need("expected", "tokens")), list(case.need("expected", "canvases")[-1])
     if len(case.need("expected", "canvases")) < int(case.need("expected", "nfe")):
         for position, _, new in case.need("expected", "edit")[-1]:
@@ -67,9 +70,12 @@ def filled(trace: Trace) -> list[list[int]]:
 
 
 def edited(trace: Trace) -> list[list[list[int]]]:
-    """[position, old token, new token] of what each forward of ours changed where it was decided, in a run of one row."""
+    """[position, old token, new token] of what each forward of ours changed where it was decided, in a run of one
+    row."""
     changes: list[list[list[int]]] = [[]]  # nothing is decided before the first forward
     for before, after in pairwise(trace.canvases):
         where = ~before.open[0] & ~after.open[0] & (before.tokens[0] != after.tokens[0])
-        changes.append([[i, int(before.tokens[0, i]), int(after.tokens[0, i])] for i in where.nonzero().flatten().tolist()])
+        changes.append(
+            [[i, int(before.tokens[0, i]), int(after.tokens[0, i])] for i in where.nonzero().flatten().tolist()]
+        )
     return changes

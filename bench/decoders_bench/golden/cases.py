@@ -101,7 +101,9 @@ def find(folder: Path, reference: str | None = None) -> dict[str, list[Path]]:
         raise UsageError(f"{folder} is no directory; give one that holds models/ and cases/")
     for part in ("models", "cases"):
         if not (folder / part).is_dir():
-            raise UsageError(f"{folder} has no {part}/; give a directory that holds models/ and cases/<reference>/*.json")
+            raise UsageError(
+                f"{folder} has no {part}/; give a directory that holds models/ and cases/<reference>/*.json"
+            )
     found = {d.name: sorted(d.glob("*.json")) for d in sorted((folder / "cases").iterdir()) if d.is_dir()}
     found = {name: paths for name, paths in found.items() if paths}
     if not found:

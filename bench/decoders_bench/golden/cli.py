@@ -14,9 +14,10 @@ import click
 def golden(directory: Path, reference: str | None, as_json: bool) -> None:
     """Replay recorded runs of official implementations through the public API.
 
-    DIR holds models/ and cases/<reference>/*.json. A run passes if its tokens, its number of forward passes and the canvas after
-    every one of them are those of the reference. The last line is a JSON object with the counts, failures and skips; the exit
-    code is 1 if a case failed. A case in which the reference itself is wrong is neither passed nor failed.
+    DIR holds models/ and cases/<reference>/*.json. A run passes if its tokens, its number of forward passes and the
+    canvas after every one of them are those of the reference. The last line is a JSON object with the counts, failures
+    and skips; the exit code is 1 if a case failed. A case in which the reference itself is wrong is neither passed nor
+    failed.
     """
     import json
 

@@ -1,8 +1,8 @@
 """Replay of DAWN, whose code reads more than a decoder of ours does, and leaves out less than its paper says.
 
-Its anchors are what is predicted with at least 0.9 at any column left of the block's end, prompt tokens too; a model that
-tells that is put in place of ours. It has no other set of what is left out than the one of its own slip. Everything else is
-ours.
+Its anchors are what is predicted with at least 0.9 at any column left of the block's end, prompt tokens too; a model
+that tells that is put in place of ours. It has no other set of what is left out than the one of its own slip.
+Everything else is ours.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ OPTIONS = ("tau_sink", "tau_edge", "tau_low", "tau_induce")
 
 @dataclass(eq=False)
 class Seen:
-    """What the last forward predicts at every column: the probability of the likeliest token, and whether a mask stands there."""
+    """What the last forward predicts at every column: the probability of the likeliest token, and whether a mask stands
+    there."""
 
     sure: Tensor = field(default_factory=lambda: torch.zeros(1, 1))  # (B, L)
     blank: Tensor = field(default_factory=lambda: torch.zeros(1, 1).bool())  # (B, L)

@@ -15,8 +15,8 @@ TOLERANCE = 1e-10
 
 
 def model_check(case: Case, models: Models) -> str:
-    """The recorded logits under the recorded mask; then the same forward as a session runs it, at once and block by block from
-    stored keys and values, where the mask is one that our canvas has. Raises `MismatchError`."""
+    """The recorded logits under the recorded mask; then the same forward as a session runs it, at once and block by
+    block from stored keys and values, where the mask is one that our canvas has. Raises `MismatchError`."""
     name, tensors = case.need("model"), case.tensors()
     tokens = torch.tensor(rows(case.need("prompt")))
     B, M = tokens.shape
@@ -29,7 +29,9 @@ def model_check(case: Case, models: Models) -> str:
     pure = models.get(name, case.mask_id, pure=True)
     logits = whole(pure, tokens, position, sees)
     held = [session_check(pure, tokens[b], position[b], sees[b], logits[b]) for b in range(B)]
-    return "; ".join(f"row {b} is compared without a session: our canvas has no such mask" for b in range(B) if not held[b])
+    return "; ".join(
+        f"row {b} is compared without a session: our canvas has no such mask" for b in range(B) if not held[b]
+    )
 
 
 def whole(model: TransformersModel, tokens: Tensor, position: Tensor, sees: Tensor) -> Tensor:
@@ -39,8 +41,9 @@ def whole(model: TransformersModel, tokens: Tensor, position: Tensor, sees: Tens
 
 
 def session_check(model: TransformersModel, tokens: Tensor, position: Tensor, sees: Tensor, logits: Tensor) -> bool:
-    """Compares one row of `M` tokens, `sees (M, M)` and `logits (M, V)`; False if the mask has another form than ours: columns
-    in order, each seeing those left of some bound, and probes. Padding, seen by nobody, is left out. Raises `MismatchError`."""
+    """Compares one row of `M` tokens, `sees (M, M)` and `logits (M, V)`; False if the mask has another form than ours:
+    columns in order, each seeing those left of some bound, and probes. Padding, seen by nobody, is left out. Raises
+    `MismatchError`."""
     alone = sees.sum(0) == sees.diagonal().long()  # seen by nobody else
     twin = (position[:, None] == position).sum(0) > 1
     probe = alone & twin & sees.diagonal() & (tokens == model.mask_id)
@@ -49,7 +52,9 @@ def session_check(model: TransformersModel, tokens: Tensor, position: Tensor, se
     until, at = own.sum(-1), position[probe] - position[kept][0]
     prefixes = torch.equal(own, torch.arange(n) < until[:, None])
     ordered = torch.equal(position[kept], position[kept][0] + torch.arange(n))
-    causal = torch.equal(sees[probe][:, kept], torch.arange(n) < at[:, None]) and torch.equal(at, at[:1] + torch.arange(len(at)))
+    causal = torch.equal(sees[probe][:, kept], torch.arange(n) < at[:, None]) and torch.equal(
+        at, at[:1] + torch.arange(len(at))
+    )
     if not (prefixes and ordered and causal) or (model.shifted and len(at)):
         return False
 
@@ -67,11 +72,17 @@ def session_check(model: TransformersModel, tokens: Tensor, position: Tensor, se
         return p.logits[0][p.at[0] < p.width]
 
     column, every = torch.arange(n), torch.ones(n, dtype=torch.bool)
-    check("a session's logits", forward(model.session(SessionSpec(1, n + 1, n)), column, every, every, False), logits[kept], TOLERANCE)
+    check(
+        "a session's logits", forward(model.session(SessionSpec(1, n + 1, n)), column, every, every, False),
+        logits[kept], TOLERANCE,
+    )
     session = model.session(SessionSpec(1, n + 1, n))
     for end in until.unique().tolist():
         block = until == end
-        check(f"the logits of the block up to {end}", forward(session, column, block, block, False), logits[kept][block], TOLERANCE)
+        check(
+            f"the logits of the block up to {end}", forward(session, column, block, block, False), logits[kept][block],
+            TOLERANCE,
+        )
     if len(at):
         session = model.session(SessionSpec(1, n + 1, len(at), causal=True))
         ours = forward(session, at, every, torch.ones(len(at), dtype=torch.bool), True)

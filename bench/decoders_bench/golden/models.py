@@ -15,8 +15,8 @@ from decoders_bench.golden.cases import MismatchError
 
 
 class Models:
-    """Loads each checkpoint once. What is not in its config is in its name: `*-shift` predicts the next position, `*-block` is
-    block-causal."""
+    """Loads each checkpoint once. What is not in its config is in its name: `*-shift` predicts the next position,
+    `*-block` is block-causal."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -30,7 +30,9 @@ class Models:
                 raise MismatchError(f"there is no model {name!r} under {self.folder}")
             self.loaded[name, pure] = purify(load(path)) if pure else load(path)
         model = self.loaded[name, pure]
-        return TransformersModel(model, mask_id=mask_id, shifted=name.endswith("-shift"), block_causal=name.endswith("-block"))
+        return TransformersModel(
+            model, mask_id=mask_id, shifted=name.endswith("-shift"), block_causal=name.endswith("-block")
+        )
 
 
 def load(path: Path) -> PreTrainedModel:
@@ -45,9 +47,9 @@ def load(path: Path) -> PreTrainedModel:
 
 
 def purify(model: PreTrainedModel) -> PreTrainedModel:
-    """transformers takes the softmax of the attention and the rotary angles in float32 even in a float64 model, which rounds
-    differently where the same columns stand in other places: by 1e-5 in the logits here. This does both in float64, so that the
-    same forward in two layouts has to agree to the last digits."""
+    """transformers takes the softmax of the attention and the rotary angles in float32 even in a float64 model, which
+    rounds differently where the same columns stand in other places: by 1e-5 in the logits here. This does both in
+    float64, so that the same forward in two layouts has to agree to the last digits."""
     rotary: Any = model.base_model.rotary_emb
 
     def angles(x: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:
@@ -62,7 +64,8 @@ def purify(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def attention(
-    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor, scaling: float, **kwargs: Any
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor, scaling: float,
+    **kwargs: Any
 ) -> tuple[Tensor, None]:
     """(B, H, M, D) queries and (B, G, K, D) keys and values under an additive mask -> (B, M, H, D)."""
     each = query.shape[1] // key.shape[1]

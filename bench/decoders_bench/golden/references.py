@@ -1,6 +1,7 @@
 """One adapter per reference: from the reference's own parameters to ours.
 
-An adapter replays one case; it returns a note, or nothing, if ours agrees, and raises `MismatchError` or `SkipError` otherwise.
+An adapter replays one case; it returns a note, or nothing, if ours agrees, and raises `MismatchError` or `SkipError`
+otherwise.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ def dream_setup(case: Case) -> Setup:
         return tokens, p.margin() if by == "topk_margin" else -p.entropy() if by == "entropy" else confidence
 
     decoder = get(
-        "dream", by=by, steps=q.get("steps"), eps=q.get("eps", 1e-3), top_p=top_p, top_k=top_k, tau=q.get("threshold", 0.9),
+        "dream", by=by, steps=q.get("steps"), eps=q.get("eps", 1e-3), top_p=top_p, top_k=top_k,
+        tau=q.get("threshold", 0.9),
     )
     return Setup(decoder, score, padding="both")
 
@@ -127,8 +129,8 @@ def llada2(case: Case, models: Models) -> str:
 def llada2_job(case: Case, models: Models) -> Job:
     q = case.params
     decoder = get(
-        "llada2", tau_mask=q.get("threshold", 0.95), tau_edit=q.get("editing_threshold", 0.9), at_least=q.get("num_to_transfer", 1),
-        max_post=q.get("max_post_steps", 16),
+        "llada2", tau_mask=q.get("threshold", 0.95), tau_edit=q.get("editing_threshold", 0.9),
+        at_least=q.get("num_to_transfer", 1), max_post=q.get("max_post_steps", 16),
     )
     return job_of(case, models, decoder, [q["eos_id"]] if q.get("eos_early_stop") else ())
 
@@ -145,7 +147,8 @@ def prophet(case: Case, models: Models) -> str:
 
 
 def pinned(case: Case, tokens: dict[str, int]) -> Case:
-    """The case; if there are `tokens`, at places counted from the end of the prompt, as an infilled prompt with holes elsewhere."""
+    """The case; if there are `tokens`, at places counted from the end of the prompt, as an infilled prompt with holes
+    elsewhere."""
     if not tokens:
         return case
     (prompt,), length = case.need("prompt"), case.params["gen_length"]

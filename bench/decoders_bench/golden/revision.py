@@ -1,7 +1,7 @@
 """Replay of decoders that take decided tokens back: ReMDM, P2, WINO.
 
-Their trajectories are compared freely, never forward by forward among equal scores: `trajectory.forced` looks at what is committed,
-and not at what is taken back.
+Their trajectories are compared freely, never forward by forward among equal scores: `trajectory.forced` looks at what
+is committed, and not at what is taken back.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def remdm(case: Case, models: Models) -> str:
 
 
 def decoder(case: Case) -> ReMDM:
-    """The reference's sampler `mdlm` is `cap` with an eta of 0. Raises `SkipError` for a sampler that does not exist here."""
+    """The reference's sampler `mdlm` is `cap` with an eta of 0. Raises `SkipError` for a sampler that does not exist
+    here."""
     q, name = case.params, str(case.params["sampler"]).removeprefix("remdm-").replace("-", "_")
     if name not in ("mdlm", "cap", "rescale", "conf", "loop", "forward_backward"):
         raise SkipError(f"sampler {name} does not exist here")
@@ -61,7 +62,10 @@ def wino(case: Case, models: Models) -> str:
     q = case.params
     if q.get("temperature"):
         raise SkipError(f"temperature {q['temperature']}: its random numbers cannot be drawn again")
-    trace = free(job_of(case, models, Setup(get("wino", tau=q["threshold"], tau_back=q["threshold_back"]), Pred.best, q["block_length"])))
+    trace = free(job_of(
+        case, models,
+        Setup(get("wino", tau=q["threshold"], tau_back=q["threshold_back"]), Pred.best, q["block_length"]),
+    ))
     for k, (ours, theirs) in enumerate(zip(taken_back(trace), case.need("expected", "remasked"), strict=True)):
         if ours != sorted(theirs):
             raise MismatchError(f"positions {ours} taken back instead of {sorted(theirs)}", k)
@@ -75,7 +79,8 @@ def taken_back(trace: Trace) -> list[list[int]]:
 
 
 def p2(case: Case, models: Models) -> str:
-    """Where there is a planner, every second forward of ours is the planner's, and the data has the canvases after those."""
+    """Where there is a planner, every second forward of ours is the planner's, and the data has the canvases after
+    those."""
     q = case.params
     if q.get("tau"):
         raise SkipError(f"tau {q['tau']}: its random numbers cannot be drawn again")
@@ -91,11 +96,15 @@ def p2(case: Case, models: Models) -> str:
         return ""
     model = PromptDrawn.of(models.get(case.need("model"), case.mask_id))
     free(replace(in_pairs(job, int(case.need("expected", "planner_forwards"))), model=model))
-    return "the reference shows its planner another prompt, which the denoiser has drawn; compared with a model that does so too"
+    return (
+        "the reference shows its planner another prompt, which the denoiser has drawn; compared with a model that "
+        "does so too"
+    )
 
 
 class PromptDrawn(TransformersModel):
-    """Shows the planner of P2 what the reference shows it: in place of the prompt, the likeliest tokens of the forward before."""
+    """Shows the planner of P2 what the reference shows it: in place of the prompt, the likeliest tokens of the forward
+    before."""
 
     @classmethod
     def of(cls, m: TransformersModel) -> Self:
@@ -118,9 +127,13 @@ class PromptDrawn(TransformersModel):
 
 
 def in_pairs(job: Job, planned: int) -> Job:
-    """The job with the canvas before each planner's forward too: there the denoiser's forward has changed nothing yet."""
+    """The job with the canvas before each planner's forward too: there the denoiser's forward has changed nothing
+    yet."""
     mask = job.model.mask_id
     assert mask is not None
     start = [[*p, *[mask] * job.length] for p in job.prompts]
     before = [start, *job.canvases[:-1]]
-    return replace(job, nfe=job.nfe + planned, canvases=[c for old, new in zip(before, job.canvases, strict=True) for c in (old, new)])
+    return replace(
+        job, nfe=job.nfe + planned,
+        canvases=[c for old, new in zip(before, job.canvases, strict=True) for c in (old, new)],
+    )

@@ -31,8 +31,8 @@ class Result:
 
 
 def replay(folder: Path, reference: str | None = None) -> Iterator[Result]:
-    """Replays the cases of every reference in `folder`, or of one. Raises `UsageError` at the first step if the folder has not
-    the right form."""
+    """Replays the cases of every reference in `folder`, or of one. Raises `UsageError` at the first step if the folder
+    has not the right form."""
     models = Models(folder / "models")
     for name, paths in find(folder, reference).items():
         for path in paths:
@@ -67,7 +67,9 @@ def summary(results: Iterable[Result]) -> dict[str, Any]:
     """The counts, in all and per reference, with the failures, skips and notes of each: what `--json` prints."""
     out: dict[str, Any] = {**dict.fromkeys(STATUSES, 0), "references": {}}
     for r in results:
-        own = out["references"].setdefault(r.reference, {**dict.fromkeys(STATUSES, 0), "failures": [], "skips": [], "notes": []})
+        own = out["references"].setdefault(
+            r.reference, {**dict.fromkeys(STATUSES, 0), "failures": [], "skips": [], "notes": []}
+        )
         own[r.status] += 1
         out[r.status] += 1
         if r.status == "failed":
@@ -78,7 +80,8 @@ def summary(results: Iterable[Result]) -> dict[str, Any]:
 
 
 def table(total: dict[str, Any]) -> list[str]:
-    """The summary for people: counts per reference, then failures, notes, and how many cases were skipped for what reason."""
+    """The summary for people: counts per reference, then failures, notes, and how many cases were skipped for what
+    reason."""
     width = max(map(len, (*total["references"], "reference")))
 
     def line(name: str, cells: Sequence[object]) -> str:

@@ -1,4 +1,5 @@
-"""Replay of selectors that look at logits alone: KLASS, dInfer's decoders, and the mask mode of diffusers' block refinement."""
+"""Replay of selectors that look at logits alone: KLASS, dInfer's decoders, and the mask mode of diffusers' block
+refinement."""
 
 from __future__ import annotations
 
@@ -29,8 +30,8 @@ class Memory(NamedTuple):
 
 @dataclass(frozen=True)
 class Remembering(Decoder):
-    """KLASS in blocks of one window, as its reference has it: predictions are remembered from block to block, and in each the first
-    forwards take the share, as many as the history is long, less one."""
+    """KLASS in blocks of one window, as its reference has it: predictions are remembered from block to block, and in
+    each the first forwards take the share, as many as the history is long, less one."""
 
     klass: KLASS
     block: int
@@ -73,7 +74,9 @@ def dinfer(case: Case, models: Models) -> str:
     """A hierarchy without a threshold has one that nothing exceeds."""
     q, function = case.params, case.need("reference", "function")
     if "Credit" in function:
-        decoder = get("credit", tau=q["threshold"], alpha=q["credit_alpha"], decay=q["decay_beta"], gamma=q["boost_gamma"])
+        decoder = get(
+            "credit", tau=q["threshold"], alpha=q["credit_alpha"], decay=q["decay_beta"], gamma=q["boost_gamma"]
+        )
     elif "ierarchy" in function:
         low, remask = (q.get(f"{x}_threshold", 0.0) for x in ("low", "remask"))
         decoder = get("hierarchy", tau=q.get("threshold", 1.0), low=low, remask=remask)

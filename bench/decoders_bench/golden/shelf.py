@@ -1,4 +1,5 @@
-"""Replay of whole runs of published decoders by their authors' code: AdaBlock, LocalLeap, DUS, PC-Sampler, Saber, DAEDAL.
+"""Replay of whole runs of published decoders by their authors' code: AdaBlock, LocalLeap, DUS, PC-Sampler, Saber,
+DAEDAL.
 
 Each adapter names the options of ours that stand for the reference's constants; where those differ from our defaults,
 ours follow the paper, and the strategy says so.
@@ -113,9 +114,9 @@ def saber(case: Case, models: Models) -> str:
 
 
 def daedal(case: Case, models: Models) -> str:
-    """Every canvas is as long as ours is then; the token that plays the end is the model's only stop token. Where ours is full
-    its rest is end tokens, and the reference has none. Where the first stage ends at the full length, the reference looks
-    at the same text twice, and ours once. Raises `MismatchError`."""
+    """Every canvas is as long as ours is then; the token that plays the end is the model's only stop token. Where ours
+    is full its rest is end tokens, and the reference has none. Where the first stage ends at the full length, the
+    reference looks at the same text twice, and ours once. Raises `MismatchError`."""
     q, (prompt,) = case.params, rows(case.need("prompt"))
     decoder = get(
         "daedal", initial=q["initial_gen_length"], grow=q["expansion_factor"], watched=q["eos_check_tokens"],

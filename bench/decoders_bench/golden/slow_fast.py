@@ -1,8 +1,8 @@
 """Replay of Slow-Fast Sampling, whose code does not do what its paper says.
 
-A case in which ours, with the code's constants, does the same passes. Where it does not, the case is run once more by the
-code's own rule, written down here: if that gives the recorded run, the differences are the ones that are known, and the
-case is the reference's bug; if not, it fails.
+A case in which ours, with the code's constants, does the same passes. Where it does not, the case is run once more by
+the code's own rule, written down here: if that gives the recorded run, the differences are the ones that are known, and
+the case is the reference's bug; if not, it fails.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from decoders_bench.golden.trajectory import Setup, free, job_of, trajectory
 
 TAU, LOW, FORWARDS = 0.9, 0.3, 6
 WHY = (
-    "the code always explores six forwards and commits all above its threshold meanwhile, and fills on a canvas that is cut "
-    "off; the paper commits the top k_slow and ends exploring once the end has settled (2506.10848, section 3.3, equation 8)"
+    "the code always explores six forwards and commits all above its threshold meanwhile, and fills on a canvas that "
+    "is cut "
+    "off; the paper commits the top k_slow and ends exploring once the end has settled (2506.10848, section 3.3, "
+    "equation 8)"
 )
 
 

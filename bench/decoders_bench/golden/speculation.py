@@ -1,9 +1,9 @@
 """Replay of S2D2 on SDAR's and on LLaDA2.1's base rule.
 
-The uniform numbers of every verification are recorded, and go in through the door of our own (`S2D2.coin`); the references' draw from
-the residual was replaced by its argmax, and so is ours (`S2D2.pick`). Compared are, round by round (a draft, and its verification
-if there is one): what was routed and by what score, the span, how many numbers were used, and how every position came to be
-decided. See `blocks` about the forwards that are compared.
+The uniform numbers of every verification are recorded, and go in through the door of our own (`S2D2.coin`); the
+references' draw from the residual was replaced by its argmax, and so is ours (`S2D2.pick`). Compared are, round by
+round (a draft, and its verification if there is one): what was routed and by what score, the span, how many numbers
+were used, and how every position came to be decided. See `blocks` about the forwards that are compared.
 """
 
 from __future__ import annotations
@@ -103,15 +103,16 @@ def routing(case: Case) -> Route:
 
 
 def greedy(case: Case) -> None:
-    """Raises `SkipError` for drafts that cannot be drawn again, and for filters, which argmax drafts do not have here."""
+    """Raises `SkipError` for drafts that cannot be drawn again, and for filters, which argmax drafts do not have
+    here."""
     q = case.params
     if q.get("do_sample") or q.get("temperature") not in (0.0, 1.0) or q.get("top_k") or q.get("top_p", 1.0) < 1:
         raise SkipError("only argmax drafts at temperature 1 can be replayed")
 
 
 def run(case: Case, models: Models, decoder: ToldS2D2 | ToldEditing, forwards: int) -> Iterator[Round]:
-    """The rounds of ours, in so many forwards, whole blocks long. Raises `MismatchError` where the numbers do not suffice, and if a
-    round is still open at the end."""
+    """The rounds of ours, in so many forwards, whole blocks long. Raises `MismatchError` where the numbers do not
+    suffice, and if a round is still open at the end."""
     (prompt,), block = rows(case.need("prompt")), int(case.need("params", "block_length"))
     model, draws = models.get(case.need("model"), case.mask_id), iter(case.need("expected", "draws"))
     length = -(-(len(prompt) + int(case.need("params", "gen_length"))) // block) * block - len(prompt)
@@ -172,10 +173,14 @@ def s2d2(case: Case, models: Models) -> str:
         temper=q.get("ssd_ratio_tempering_factor", 1.0), ratio=q.get("ssd_ratio_threshold"),
         resample=q.get("allow_resample", True), confident=q.get("always_check_high_confidence", False),
     )
-    decoder = ToldS2D2(route=routing(case), accept=accept, base=base(q["denoising_steps"]), tau=q["confidence_threshold"])
+    decoder = ToldS2D2(
+        route=routing(case), accept=accept, base=base(q["denoising_steps"]), tau=q["confidence_threshold"]
+    )
     kinds, canvases = case.need("expected", "forwards"), case.need("expected", "canvases")
     forwards = shared(case)
-    ends = [k for k, then in zip(forwards, [*forwards[1:], None], strict=True) if then is None or kinds[then] == "denoise"]
+    ends = [
+        k for k, then in zip(forwards, [*forwards[1:], None], strict=True) if then is None or kinds[then] == "denoise"
+    ]
     marks = {"base": (-1, 0.0), "accepted": (1, 0.0), "resampled": (1, 0.5), "ratio": (1, 0.2), "confident": (-1, 0.4)}
     expected = zip(case.need("expected", "decisions"), case.need("expected", "decoding_order"), ends, strict=True)
     ours = list(run(case, models, decoder, len(forwards)))
@@ -188,7 +193,9 @@ def s2d2(case: Case, models: Models) -> str:
             same("the bucket", now.bucket, decision["bucket"], k)
         same("decided:", marked(now.how, marks), sorted(x for x in order if x != "|"), k)
         same("the canvas", now.canvas, canvases[end], k)
-    return ending(ours, case.need("expected", "tokens"), q.get("stopping_criteria_idx") or [], len(case.need("prompt")[0]))
+    return ending(
+        ours, case.need("expected", "tokens"), q.get("stopping_criteria_idx") or [], len(case.need("prompt")[0])
+    )
 
 
 def ending(ours: Sequence[Round], tokens: list[int], stop: Sequence[int], given: int) -> str:
@@ -200,8 +207,8 @@ def ending(ours: Sequence[Round], tokens: list[int], stop: Sequence[int], given:
 
 
 def llada2_s2d2(case: Case, models: Models) -> str:
-    """One case on LLaDA2.1's base rule. Its forwards are not named: each round's is one, and each verification's. Raises
-    `MismatchError` or `SkipError`."""
+    """One case on LLaDA2.1's base rule. Its forwards are not named: each round's is one, and each verification's.
+    Raises `MismatchError` or `SkipError`."""
     greedy(case)
     q, (prompt,) = case.params, case.need("prompt")
     if q["num_to_transfer"] != 1:
@@ -227,8 +234,8 @@ def llada2_s2d2(case: Case, models: Models) -> str:
 
 
 def estimators(case: Case) -> str:
-    """Every estimator and score on given logits, of the recorded span: an input, and maybe only the beginning of the run
-    of masks. Raises `MismatchError`."""
+    """Every estimator and score on given logits, of the recorded span: an input, and maybe only the beginning of the
+    run of masks. Raises `MismatchError`."""
     q, logits = case.params, case.tensors()["logits"]
     masked, span = torch.tensor([case.need("block", "masked")]), case.need("block", "span")
     s = state(torch.where(masked, case.mask_id, 0), case.mask_id, logits.shape[-1])
@@ -246,7 +253,8 @@ def estimators(case: Case) -> str:
         same(f"{name}: the expected length", float(expected_length(alpha, asked)), found["k_hat"], 0)
         for kind, score in found["scores"].items():
             _, cost, c = kind.split("_")
-            route = Score(estimator=name, parameter=value, dynamic=cost == "dynamic", cost=float(c[1:]))  # type: ignore[arg-type]
+            dynamic, at = cost == "dynamic", float(c[1:])
+            route = Score(estimator=name, parameter=value, dynamic=dynamic, cost=at)  # type: ignore[arg-type]
             draft = Draft.of(s, p, 1, True, q["confidence_threshold"])
             same(f"{name}, {kind}: the score", float(route.worth(s, p, draft, asked)), score, 0)
     return ""

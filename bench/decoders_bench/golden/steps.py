@@ -13,12 +13,14 @@ TOLERANCE = 1e-6  # the recorded posteriors are float32
 
 
 def state(tokens: torch.Tensor, mask_id: int, vocab: int, opened: torch.Tensor | None = None) -> State:
-    """A window that nothing has happened to yet, of `tokens (B, W)`: the only one of its row, open where it holds the mask."""
+    """A window that nothing has happened to yet, of `tokens (B, W)`: the only one of its row, open where it holds the
+    mask."""
     (B, W), open = tokens.shape, tokens == mask_id
     zero, none = torch.zeros(B, dtype=torch.long), torch.full((B, W), -1)
     return State(
-        tokens=tokens, open=open, editable=open, confidence=torch.zeros(B, W), committed_at=none, position=torch.arange(W).expand(B, W),
-        size=zero + W, room=zero + W, opened=open.sum(-1) if opened is None else opened, windows=zero + 1, step=zero, clock=zero, key=zero,
+        tokens=tokens, open=open, editable=open, confidence=torch.zeros(B, W), committed_at=none,
+        position=torch.arange(W).expand(B, W), size=zero + W, room=zero + W,
+        opened=open.sum(-1) if opened is None else opened, windows=zero + 1, step=zero, clock=zero, key=zero,
         mask_id=mask_id, vocab=vocab,
     )
 
@@ -42,8 +44,8 @@ def selection(case: Case, decoder: Decoder, opened: torch.Tensor | None = None) 
 
 
 def quotas(case: Case) -> str:
-    """The best so many of each row: an even share per step of LLaDA. A window of n times the quota, to be filled in n steps, has
-    that share at every step, whatever is open now; n is large enough for what is."""
+    """The best so many of each row: an even share per step of LLaDA. A window of n times the quota, to be filled in n
+    steps, has that share at every step, whatever is open now; n is large enough for what is."""
     quota = torch.tensor(case.need("params", "num_transfer_tokens")).flatten()
     begin, end = case.need("block")
     return selection(case, get("llada", steps=end - begin), opened=quota * (end - begin))
@@ -61,13 +63,17 @@ def posterior(case: Case, models: Models) -> str:
 
 
 def chances(case: Case, ours: torch.Tensor) -> None:
-    """Compares the chances to be unmasked and masked again, from the distribution `ours (B, W, V)`. Raises `MismatchError`."""
+    """Compares the chances to be unmasked and masked again, from the distribution `ours (B, W, V)`. Raises
+    `MismatchError`."""
     mask_id = case.mask_id
     for key, column in (("p_unmask", 1 - ours[..., mask_id]), ("p_remask", ours[..., mask_id])):
         expected = case.need("expected").get(key)
         for b, row in enumerate(rows(expected) if expected else []):
             known = torch.tensor([x is not None for x in row])
-            check(f"{key}, row {b}", column[b][known], torch.tensor([x for x in row if x is not None], dtype=column.dtype))
+            check(
+                f"{key}, row {b}", column[b][known],
+                torch.tensor([x for x in row if x is not None], dtype=column.dtype),
+            )
 
 
 def check(what: str, ours: torch.Tensor, theirs: torch.Tensor, tolerance: float = TOLERANCE) -> float:

@@ -35,7 +35,8 @@ class Setup:
 
 @dataclass(frozen=True)
 class Job:
-    """A case and what decodes it. Padded prompt tokens are dropped: our rows start at column 0, and rotary positions are relative."""
+    """A case and what decodes it. Padded prompt tokens are dropped: our rows start at column 0, and rotary positions
+    are relative."""
 
     setup: Setup
     model: Model
@@ -48,7 +49,8 @@ class Job:
     canvases: list[list[list[int]]]
     widths: list[int]  # positions that the reference ran in each forward, where the data says
     nan: list[bool]  # rows in which the reference computed only NaN
-    halt: Callable[[int, Sequence[int]], bool] | None = None  # when the reference ends a row early, as `decode` takes it
+    # when the reference ends a row early, as `decode` takes it
+    halt: Callable[[int, Sequence[int]], bool] | None = None
 
     @property
     def windows(self) -> Blocks:
@@ -79,7 +81,9 @@ def job_of(case: Case, models: Models, setup: Setup) -> Job:
     if case.wasted:  # ours does not run those
         idle = [k for k in range(1, len(canvases)) if canvases[k] == canvases[k - 1]]
         if len(idle) != case.wasted:
-            raise MismatchError(f"{case.wasted} wasted forwards are announced, and {len(idle)} canvases repeat the one before")
+            raise MismatchError(
+                f"{case.wasted} wasted forwards are announced, and {len(idle)} canvases repeat the one before"
+            )
         canvases, shapes = ([x for k, x in enumerate(xs) if k not in idle] for xs in (canvases, shapes))
     if len(tokens) != len(prompts) or any(len(canvas) != len(prompts) for canvas in canvases):
         raise MismatchError(f"{len(prompts)} prompts need as many rows of tokens and of every canvas")
@@ -101,9 +105,12 @@ def paddings(mask: Any, prompts: list[list[int]]) -> list[list[int]]:
     return [row + [1] * (len(p) - len(row)) for row, p in zip(found, prompts, strict=True)]
 
 
-def reference_nan(model: TransformersModel, prompts: list[list[int]], masks: list[list[int]], length: int, padding: str) -> list[bool]:
-    """Whether the reference's own first forward is NaN at any unpadded place of a row. Where padded queries see nothing, the mask
-    value overflows in the float32 softmax of the attention, their output is NaN, and the next layer spreads it over the row."""
+def reference_nan(
+    model: TransformersModel, prompts: list[list[int]], masks: list[list[int]], length: int, padding: str
+) -> list[bool]:
+    """Whether the reference's own first forward is NaN at any unpadded place of a row. Where padded queries see
+    nothing, the mask value overflows in the float32 softmax of the attention, their output is NaN, and the next layer
+    spreads it over the row."""
     tokens = torch.tensor([p + [model.mask_id] * length for p in prompts])
     real = torch.tensor([m + [1] * length for m in masks]).bool()
     sees = real[:, None, :].expand(-1, real.shape[1], -1)
@@ -118,8 +125,9 @@ def reference_nan(model: TransformersModel, prompts: list[list[int]], masks: lis
 def trajectory(case: Case, models: Models, setup: Setup) -> str:
     """Replays a case; a note, or nothing, if it agrees. Raises `MismatchError` or `SkipError`.
 
-    It agrees if tokens, number of forwards and all canvases are equal. Where they are not, the reference's canvases are followed
-    forward by forward: it also agrees if each of its choices is one of several that our rule ranks exactly alike.
+    It agrees if tokens, number of forwards and all canvases are equal. Where they are not, the reference's canvases are
+    followed forward by forward: it also agrees if each of its choices is one of several that our rule ranks exactly
+    alike.
     """
     job = job_of(case, models, setup)
     notes = [f"row {b} is not compared: the reference computed NaN there" for b, nan in enumerate(job.nan) if nan]
@@ -139,8 +147,8 @@ def free(job: Job) -> Trace:
     """Decode as a user would and compare; what ours did. Raises `MismatchError`."""
     trace = Trace()
     out = decode(
-        job.model, job.setup.decoder, job.prompts, length=job.length, windows=job.windows, cache=job.setup.cache, infill=job.infill,
-        halt=job.halt, watch=trace,
+        job.model, job.setup.decoder, job.prompts, length=job.length, windows=job.windows, cache=job.setup.cache,
+        infill=job.infill, halt=job.halt, watch=trace,
     )
     for k, (ours, theirs) in enumerate(zip(trace.canvases, job.canvases, strict=False)):
         same(job, ours, theirs, k)
@@ -167,7 +175,8 @@ def same(job: Job, canvas: Canvas, theirs: list[list[int]], k: int) -> None:
 
 @dataclass(frozen=True)
 class Follow(Decoder):
-    """Puts what stands in `tokens (B, L)` on the windows of some rows, whatever was predicted; the other rows go on by `inner`."""
+    """Puts what stands in `tokens (B, L)` on the windows of some rows, whatever was predicted; the other rows go on by
+    `inner`."""
 
     inner: Decoder
     tokens: Tensor
@@ -200,7 +209,10 @@ def follow(job: Job) -> Iterator[Step]:
     """Teacher forcing: every forward starts from the canvas that the reference had before it."""
     decoder, B = job.setup.decoder, len(job.prompts)
     plan = Plan(decoder, job.windows, job.setup.cache)
-    c = layout(Shape.of(job.model), decoder, job.prompts, length=job.length, keys=[0] * B, windows=job.windows, infill=job.infill)
+    c = layout(
+        Shape.of(job.model), decoder, job.prompts, length=job.length, keys=[0] * B, windows=job.windows,
+        infill=job.infill,
+    )
     forward = job.model.session(session_spec(plan, c))
     compared = torch.tensor([not nan for nan in job.nan])
     for k, theirs in enumerate(job.canvases):
@@ -215,7 +227,8 @@ def follow(job: Job) -> Iterator[Step]:
 
 
 def forced(job: Job) -> list[int]:
-    """The forwards at which the reference chose otherwise among equal scores. Raises `MismatchError` at the first choice that is no tie."""
+    """The forwards at which the reference chose otherwise among equal scores. Raises `MismatchError` at the first
+    choice that is no tie."""
     ties = []
     for step in follow(job):
         same(job, step.canvas, job.canvases[step.k], step.k)  # it changed nothing that it must not
@@ -230,13 +243,16 @@ def forced(job: Job) -> list[int]:
             ties.append(step.k)
         over = not any(bool(step.canvas.live[b]) for b in job.compared)
         if over != (step.k == job.nfe - 1):
-            raise MismatchError(f"the rows are {'' if over else 'not '}finished after {step.k + 1} of {job.nfe} forwards", step.k)
+            raise MismatchError(
+                f"the rows are {'' if over else 'not '}finished after {step.k + 1} of {job.nfe} forwards", step.k
+            )
     same(job, step.canvas, job.tokens, job.nfe - 1)
     return sorted(set(ties))
 
 
 def tie(k: int, b: int, ours: Tensor, theirs: Tensor, best: Tensor, tokens: Tensor, score: Tensor) -> None:
-    """All (W,). Raises `MismatchError` unless the reference's choice differs from ours only among positions of equal score."""
+    """All (W,). Raises `MismatchError` unless the reference's choice differs from ours only among positions of equal
+    score."""
     if ours.sum() != theirs.sum():
         raise MismatchError(f"row {b}: {int(ours.sum())} positions committed instead of {int(theirs.sum())}", k)
     if not torch.equal(best[theirs], tokens[theirs]):

@@ -32,16 +32,33 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic from click 
 
 @click.command("latency")
 @click.option("-m", "--model", metavar="SPEC", help="a model, or the directory of a checkpoint; its own answers decide")
-@click.option("--shape", metavar="NAME",
-              help="random weights: llada-8b, dream-7b, sdar-8b, nano, or one of the first three with -tiny  [default: nano]")
+@click.option(
+    "--shape",
+    metavar="NAME",
+    help="random weights: llada-8b, dream-7b, sdar-8b, nano, or one of the first three with -tiny  [default: nano]",
+)
 @click.option("--layers", type=click.IntRange(1), metavar="N", help="only so many layers of the shape")
-@click.option("-d", "--decoder", "decoders", multiple=True, default=DECODERS, show_default=True, help="decoder spec; repeat for more")
+@click.option(
+    "-d", "--decoder", "decoders", multiple=True, default=DECODERS, show_default=True,
+    help="decoder spec; repeat for more",
+)
 @click.option("--all", "every", is_flag=True, help="every strategy that is installed")
-@click.option("-c", "--cache", "caches", multiple=True, default=CACHES, show_default=True, help="cache spec; repeat for more")
-@click.option("--peers/--no-peers", default=True, show_default=True,
-              help="also a plain loop over the whole canvas, diffusers' schedulers if installed, and autoregression with a static cache")
+@click.option(
+    "-c", "--cache", "caches", multiple=True, default=CACHES, show_default=True, help="cache spec; repeat for more"
+)
+@click.option(
+    "--peers/--no-peers",
+    default=True,
+    show_default=True,
+    help=(
+        "also a plain loop over the whole canvas, diffusers' schedulers if installed, and autoregression with a "
+        "static cache"
+    ),
+)
 @click.option("--batch", "batches", type=Numbers(), default="1", show_default=True, help="rows")
-@click.option("--prompt", default=64, show_default=True, type=click.IntRange(1), help="positions of the prompt, of a shape")
+@click.option(
+    "--prompt", default=64, show_default=True, type=click.IntRange(1), help="positions of the prompt, of a shape"
+)
 @click.option("--length", default=64, show_default=True, type=click.IntRange(1), help="positions of the canvas")
 @click.option("--block", type=click.IntRange(1),
               help="positions of a window  [default: that of the model, or of a block-causal shape; else 32]")
@@ -52,29 +69,42 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic from click 
               help="forwards measured of a shape: as many whole windows as these hold, or one")
 @click.option("--repeats", default=3, show_default=True, type=click.IntRange(1))
 @click.option("--compile", "compiled", is_flag=True, help="torch.compile the model's layers")
-@click.option("--graph", is_flag=True, help="capture steps as CUDA graphs; on a CPU, what stands in for them, and no time")
-@click.option("--poll", default=1, show_default=True, type=click.IntRange(1), help="look whether rows are done every so many steps")
-@click.option("--roofline/--no-roofline", default=True, show_default=True, help="measure what the device can do, and hold steps against it")
+@click.option(
+    "--graph", is_flag=True, help="capture steps as CUDA graphs; on a CPU, what stands in for them, and no time"
+)
+@click.option(
+    "--poll", default=1, show_default=True, type=click.IntRange(1),
+    help="look whether rows are done every so many steps",
+)
+@click.option(
+    "--roofline/--no-roofline", default=True, show_default=True,
+    help="measure what the device can do, and hold steps against it",
+)
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
 @click.option("--clock", default="wall", show_default=True, type=click.Choice(("wall", "cpu")),
               help="cpu: time that one thread was given, for a machine that others use too")
 @click.option("--recordings", type=click.Path(dir_okay=False, path_type=Path),
               help="take from this JSON file what nano committed in which forward, and add what it lacks")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path),
-              help="write the results here as JSON, one after the other; what stands there already is not measured again")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="write the results here as JSON, one after the other; what stands there already is not measured again",
+)
 @json_option
 def latency(
-    model: str | None, shape: str | None, layers: int | None, decoders: tuple[str, ...], every: bool, caches: tuple[str, ...], peers: bool,
-    batches: tuple[int, ...], prompt: int, length: int, block: int | None, device: str, dtype: str | None, steps: int, repeats: int,
-    compiled: bool, graph: bool, poll: int, roofline: bool, threads: int, clock: Any, recordings: Path | None,
-    output: Path | None, as_json: bool,
+    model: str | None, shape: str | None, layers: int | None, decoders: tuple[str, ...], every: bool,
+    caches: tuple[str, ...], peers: bool, batches: tuple[int, ...], prompt: int, length: int, block: int | None,
+    device: str, dtype: str | None, steps: int, repeats: int, compiled: bool, graph: bool, poll: int, roofline: bool,
+    threads: int, clock: Any, recordings: Path | None, output: Path | None, as_json: bool,
 ) -> None:
-    """Milliseconds a step, and where they go: the model's forward, cache traffic, assembling the forward, statistics of the logits, the
-    decision, and the host; p50 and p95, tokens a second, and peak memory. Of a shape the weights are random; how many tokens which forward
-    commits is what the same decoder and cache did on nano. On a CUDA device times are those of events in its stream.
+    """Milliseconds a step, and where they go: the model's forward, cache traffic, assembling the forward, statistics of
+    the logits, the decision, and the host; p50 and p95, tokens a second, and peak memory. Of a shape the weights are
+    random; how many tokens which forward commits is what the same decoder and cache did on nano. On a CUDA device times
+    are those of events in its stream.
 
-    The roof is the time that a step cannot take less than, by the bytes that it moves and the operations that it does, and the bandwidth
-    and arithmetic that are measured on the device first; achieved is its share of the step."""
+    The roof is the time that a step cannot take less than, by the bytes that it moves and the operations that it does,
+    and the bandwidth and arithmetic that are measured on the device first; achieved is its share of the step."""
     import torch
 
     from decoders import UsageError
@@ -95,11 +125,16 @@ def latency(
         loaded = load_model(model, device=device, **({"dtype": dtype} if dtype else {}))
         net = net_of(loaded)
         kind = str(net.dtype if net is not None else torch.get_default_dtype()).removeprefix("torch.")
-        first = Case(model, device, kind, 1, 0, length, block or loaded.block or 32, "", "", None, compiled, graph, poll, clock)
+        first = Case(
+            model, device, kind, 1, 0, length, block or loaded.block or 32, "", "", None, compiled, graph, poll, clock
+        )
     else:
         loaded, own = None, scaled(shape or "nano")
         window = block or (own.of.block if own.block_causal else 32)
-        first = Case(shape or "nano", device, dtype or "bfloat16", 1, prompt, length, window, "", "", layers, compiled, graph, poll, clock)
+        first = Case(
+            shape or "nano", device, dtype or "bfloat16", 1, prompt, length, window, "", "", layers, compiled, graph,
+            poll, clock,
+        )
         whole_blocks(length, window)
     run = Run(Recordings(recordings), output, steps, repeats, roofline, loaded)
     asked = cases(first, decoders, caches, batches, every, peers and not model)

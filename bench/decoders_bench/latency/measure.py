@@ -1,9 +1,9 @@
 """The time of a step, and of its parts, for decoders and caches on one model.
 
-Given only a shape the weights are random; how many tokens which forward commits is then what the same decoder and cache did on `nano`
-(`decoders_bench.common.replay`), and a run is cut after a number of whole windows, since steps repeat. Given a model, its own answers
-decide and the prompts are items of a task. Steps are timed in a pass of their own; a second pass splits them, whose marks cost time
-themselves.
+Given only a shape the weights are random; how many tokens which forward commits is then what the same decoder and cache
+did on `nano` (`decoders_bench.common.replay`), and a run is cut after a number of whole windows, since steps repeat.
+Given a model, its own answers decide and the prompts are items of a task. Steps are timed in a pass of their own; a
+second pass splits them, whose marks cost time themselves.
 """
 
 from __future__ import annotations
@@ -81,7 +81,8 @@ class Work:
 
 
 class Ticking:
-    """A runner (`decoders.core.Runner`) of the library's own loop, or of a graph, that ends a step of the clock with each of its."""
+    """A runner (`decoders.core.Runner`) of the library's own loop, or of a graph, that ends a step of the clock with
+    each of its."""
 
     def __init__(self, clock: Stopwatch, graph: Graph | None = None) -> None:
         self.clock, self.graph = clock, graph
@@ -129,10 +130,11 @@ class Bench:
     """One model, and everything that is measured on it."""
 
     def __init__(
-        self, case: Case, recordings: Recordings, ceilings: Ceilings | None = None, steps: int = 16, loaded: Loaded | None = None,
+        self, case: Case, recordings: Recordings, ceilings: Ceilings | None = None, steps: int = 16,
+        loaded: Loaded | None = None,
     ) -> None:
-        """`steps`: forwards to measure, at most: as many whole windows as they hold, or one, and without a cache, where all forwards of a
-        window are alike, exactly these. Those of a model that is `loaded` are not cut."""
+        """`steps`: forwards to measure, at most: as many whole windows as they hold, or one, and without a cache, where
+        all forwards of a window are alike, exactly these. Those of a model that is `loaded` are not cut."""
         self.recordings, self.ceilings, self.steps, self.loaded = recordings, ceilings, steps, loaded
         self.device = torch.device(case.device)
         self.shape, self.net = None, None
@@ -161,16 +163,19 @@ class Bench:
         prompts = random_prompts(case, self.model).tolist()
         return Work(
             Replayed(decoder, recording.commits), cache, Blocks(case.block), (), prompts, case.length,
-            self.steps if cache.whole else cut(recording.commits, case.block, self.steps), len(recording.commits), stop=False,
+            self.steps if cache.whole else cut(recording.commits, case.block, self.steps), len(recording.commits),
+            stop=False,
         )
 
-    def once(self, work: Work, clock: Stopwatch, poll: int = 1, graph: Graph | None = None, model: Model | None = None) -> Once:
+    def once(
+        self, work: Work, clock: Stopwatch, poll: int = 1, graph: Graph | None = None, model: Model | None = None
+    ) -> Once:
         """One pass, from the first forward on. Raises `UsageError` where a graph is wanted and there can be none."""
         last: list[Canvas] = []
         runner = Ticking(clock, graph)
         all_finite(decode(
-            model or self.model, work.decoder, work.prompts, length=work.length, windows=work.windows, cache=work.cache, rules=work.rules,
-            stop=work.stop, max_steps=work.forwards, poll=poll, runner=runner, final=last.append,
+            model or self.model, work.decoder, work.prompts, length=work.length, windows=work.windows, cache=work.cache,
+            rules=work.rules, stop=work.stop, max_steps=work.forwards, poll=poll, runner=runner, final=last.append,
         ))
         return Once(clock.steps, clock.regions, last[0], runner)
 
@@ -195,7 +200,8 @@ class Bench:
         assert c is not None
         few = n if graph else min(n, 8)  # other steps than those that were measured would be captured first
         busy = self.busy(lambda: self.once(replace(work, forwards=few), self.clock(case), case.poll, graph), few)
-        whole = [whole_rows(f.compute, c) for f in forwards] + [False] * n  # steps between the end and the next poll do nothing
+        # steps between the end and the next poll do nothing
+        whole = [whole_rows(f.compute, c) for f in forwards] + [False] * n
         asked = sum(int(f.want.sum()) for f in forwards) / n
         computed, reused = (float(x.sum()) / n for x in (c.store.computed, c.store.reused))
         text = Text(work.nfe, work.nfe, case.batch * case.length) if work.nfe else Text(
@@ -239,7 +245,9 @@ class Bench:
         if self.net is None:
             return 0.0
         size = self.net.dtype.itemsize
-        return step_bytes(weight_bytes(self.net), self.model.column_bytes, computed, reused, logits, size, self.model.vocab)
+        return step_bytes(
+            weight_bytes(self.net), self.model.column_bytes, computed, reused, logits, size, self.model.vocab
+        )
 
     def busy(self, work: Callable[[], object], steps: int) -> float | None:
         """Milliseconds a step in which the device runs something, by a profile of so many steps; None on a CPU."""
@@ -253,8 +261,8 @@ class Bench:
         return covered((k.start, k.end) for k in kernels) / 1e3 / steps
 
     def latency(
-        self, case: Case, way: str, plainly: Sequence[Once], split: Sequence[Once], text: Text, peak: int | None, busy: float | None,
-        flops: float, moved: float, whole: Sequence[bool],
+        self, case: Case, way: str, plainly: Sequence[Once], split: Sequence[Once], text: Text, peak: int | None,
+        busy: float | None, flops: float, moved: float, whole: Sequence[bool],
     ) -> Latency:
         steps = [(ms, full) for o in plainly for ms, full in zip(o.steps, whole, strict=True)]
         every = sorted(ms for ms, _ in steps)
@@ -264,13 +272,15 @@ class Bench:
         parameters = sum(p.numel() for p in self.net.parameters()) if self.net is not None else 0
         full, cached = by_kind(steps)
         return Latency(
-            case, way, parameters, len(plainly), len(whole), text.nfe, text.passes, text.tokens, statistics.median(every), late,
-            typical([o.steps for o in plainly]), full, cached, regions, busy, peak, flops, moved, self.ceilings,
+            case, way, parameters, len(plainly), len(whole), text.nfe, text.passes, text.tokens,
+            statistics.median(every), late, typical([o.steps for o in plainly]), full, cached, regions, busy, peak,
+            flops, moved, self.ceilings,
         )
 
 
 def by_kind(steps: Iterable[tuple[float, bool]]) -> tuple[float | None, float | None]:
-    """The median of the steps that compute the whole row, and of those that do not; None where there is no such step."""
+    """The median of the steps that compute the whole row, and of those that do not; None where there is no such
+    step."""
     found = list(steps)
     kinds = [[ms for ms, full in found if full is kind] for kind in (True, False)]
     full, cached = (statistics.median(kind) if kind else None for kind in kinds)
@@ -296,7 +306,8 @@ def random_prompts(case: Case, model: Model) -> Tensor:
 
 
 def whole_rows(computed: Tensor, c: Canvas) -> bool:
-    """Everything that plays a part was computed; in a block-causal model that is never more than a block and what is behind it."""
+    """Everything that plays a part was computed; in a block-causal model that is never more than a block and what is
+    behind it."""
     return bool((computed | (c.column >= c.limit[:, None])).all())
 
 

@@ -39,8 +39,8 @@ class Spent:
 
 @dataclass(frozen=True)
 class Peer:
-    """How one of them runs: `decode(net, canvas, prompt, block, counts, mask_id, after)` spends the forwards that `counts` says, calls
-    `after` after each one's step, and `spends(case, i)` says what forward i costs."""
+    """How one of them runs: `decode(net, canvas, prompt, block, counts, mask_id, after)` spends the forwards that
+    `counts` says, calls `after` after each one's step, and `spends(case, i)` says what forward i costs."""
 
     decode: Callable[[PreTrainedModel, Tensor, int, int, Sequence[int], int, Callable[[], object]], object]
     spends: Callable[[Case, int], Spent]
@@ -66,16 +66,19 @@ def one_token(case: Case, reached: int) -> Spent:
 
 
 def plain(
-    net: PreTrainedModel, prompts: Tensor, length: int, block: int, counts: Sequence[int], mask_id: int, after: Callable[[], object],
+    net: PreTrainedModel, prompts: Tensor, length: int, block: int, counts: Sequence[int], mask_id: int,
+    after: Callable[[], object],
 ) -> None:
     plain_decode(net, prompts, length, block, counts, mask_id, after)
 
 
 @torch.inference_mode()
 def autoregression(
-    net: PreTrainedModel, prompts: Tensor, length: int, block: int, counts: Sequence[int], mask_id: int, after: Callable[[], object],
+    net: PreTrainedModel, prompts: Tensor, length: int, block: int, counts: Sequence[int], mask_id: int,
+    after: Callable[[], object],
 ) -> None:
-    """The likeliest token, one at a time, over a cache of fixed size. The prompt's forward is not among those that are timed."""
+    """The likeliest token, one at a time, over a cache of fixed size. The prompt's forward is not among those that are
+    timed."""
     P = prompts.shape[1]
     cache = StaticCache(config=net.config, max_cache_len=P + length)
     token = net(input_ids=prompts, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1:].argmax(-1)
@@ -89,9 +92,11 @@ def autoregression(
 
 @torch.inference_mode()
 def captured_autoregression(
-    net: PreTrainedModel, prompts: Tensor, length: int, block: int, counts: Sequence[int], mask_id: int, after: Callable[[], object],
+    net: PreTrainedModel, prompts: Tensor, length: int, block: int, counts: Sequence[int], mask_id: int,
+    after: Callable[[], object],
 ) -> None:
-    """The same with each step a graph, over a store whose size never changes; on a CPU, what stands in for graphs there."""
+    """The same with each step a graph, over a store whose size never changes; on a CPU, what stands in for graphs
+    there."""
     (B, P), device, lowest = prompts.shape, prompts.device, torch.finfo(net.dtype).min
     store, key = ScatterCache(P + length), torch.arange(P + length, device=device)
 
@@ -100,7 +105,9 @@ def captured_autoregression(
         store.index = at
         bias = torch.zeros(B, 1, at.shape[1], P + length, dtype=net.dtype, device=device)
         bias = bias.masked_fill(key > at[:, None, :, None], lowest)
-        out = net.base_model(input_ids=tokens, attention_mask=bias, position_ids=at, past_key_values=store, use_cache=True)
+        out = net.base_model(
+            input_ids=tokens, attention_mask=bias, position_ids=at, past_key_values=store, use_cache=True
+        )
         return net.get_output_embeddings()(out.last_hidden_state[:, -1:]).argmax(-1)  # type: ignore[no-any-return]
 
     token = token_after(prompts, key[:P].expand(B, P))
@@ -123,12 +130,13 @@ def captured_autoregression(
 
 
 def refinement(scheduler: str) -> Callable[..., None]:
-    """A loop around a scheduler of diffusers as its `LLaDA2Pipeline` has it: no store, a forward over everything up to the block's end,
-    the block's logits to the scheduler. A block takes the forwards that `counts` says."""
+    """A loop around a scheduler of diffusers as its `LLaDA2Pipeline` has it: no store, a forward over everything up to
+    the block's end, the block's logits to the scheduler. A block takes the forwards that `counts` says."""
 
     @torch.inference_mode()
     def decode(
-        net: PreTrainedModel, prompts: Tensor, length: int, block: int, counts: Sequence[int], mask_id: int, after: Callable[[], object],
+        net: PreTrainedModel, prompts: Tensor, length: int, block: int, counts: Sequence[int], mask_id: int,
+        after: Callable[[], object],
     ) -> None:
         import diffusers
 
@@ -163,7 +171,9 @@ def per_block(counts: Iterable[int], block: int) -> list[int]:
 
 PEERS = {
     "plain loop": Peer(plain, whole_canvas),
-    "diffusers BlockRefinementScheduler": Peer(refinement("BlockRefinementScheduler"), up_to_block, package="diffusers"),
+    "diffusers BlockRefinementScheduler": Peer(
+        refinement("BlockRefinementScheduler"), up_to_block, package="diffusers"
+    ),
     "diffusers EntropyBoundScheduler": Peer(refinement("EntropyBoundScheduler"), up_to_block, package="diffusers"),
     "autoregression": Peer(autoregression, one_token, causal=True),
     "autoregression, captured": Peer(captured_autoregression, one_token, causal=True, captured=True),
@@ -214,7 +224,8 @@ def measure_peer(bench: Bench, case: Case, way: str, repeats: int) -> Latency:
     work = Work.of(net)
     flops = mean(work.column * s.positions + work.pair * s.pairs + work.row * s.logits for s in spent)
     moved = mean(bench.moved(s.positions, s.reused, s.logits) for s in spent)
-    busy = None if peer.causal else bench.busy(lambda: once(bench.clock(case)), len(counts))  # or the prompt would count
+    # or the prompt would count
+    busy = None if peer.causal else bench.busy(lambda: once(bench.clock(case)), len(counts))
     text = Text(nfe, nfe, case.batch * case.length)
     return bench.latency(case, way, plainly, split, text, peak, busy, flops, moved, [not peer.causal] * len(counts))
 

@@ -1,4 +1,5 @@
-"""How many tokens decoders commit in which forward on `nano`, kept in a file, so that a model with random weights can spend the same."""
+"""How many tokens decoders commit in which forward on `nano`, kept in a file, so that a model with random weights can
+spend the same."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ class Wanted:
 
 
 class Recordings:
-    """Those in a file, if there is one, and those made since; a new one is written to the file at once. `fixed`: none is made."""
+    """Those in a file, if there is one, and those made since; a new one is written to the file at once. `fixed`: none
+    is made."""
 
     def __init__(self, path: Path | None = None, fixed: bool = False) -> None:
         self.path, self.fixed = path, fixed
@@ -38,13 +40,17 @@ class Recordings:
                 self.made[Wanted(**row)] = reason or Recording(*counts)
 
     def __getitem__(self, wanted: Wanted) -> Recording:
-        """Raises `UsageError` if `nano` cannot be decoded so, which is kept too, or if it was to be there and is not."""
+        """Raises `UsageError` if `nano` cannot be decoded so, which is kept too, or if it was to be there and is
+        not."""
         if wanted not in self.made and self.fixed:
-            raise UsageError(f"{self.path} has no recording of {wanted.decoder} with {wanted.cache} in blocks of {wanted.block}")
+            raise UsageError(
+                f"{self.path} has no recording of {wanted.decoder} with {wanted.cache} in blocks of {wanted.block}"
+            )
         if wanted not in self.made:
             try:
                 self.made[wanted] = recorded(
-                    get(wanted.decoder), get_cache(wanted.cache), wanted.model, block=wanted.block, blocks=wanted.blocks,
+                    get(wanted.decoder), get_cache(wanted.cache), wanted.model, block=wanted.block,
+                    blocks=wanted.blocks,
                 )
             except UsageError as e:
                 self.made[wanted] = str(e)

@@ -1,5 +1,5 @@
-"""What a device can do, measured, and what a step asks of it: the time that it cannot take less than (Williams, Waterman and Patterson
-2009, CACM 52:65, "Roofline")."""
+"""What a device can do, measured, and what a step asks of it: the time that it cannot take less than (Williams,
+Waterman and Patterson 2009, CACM 52:65, "Roofline")."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def ceilings(device: str, dtype: torch.dtype, clock: Clock = "wall", repeats: in
     """Medians of `repeats`, after warming up. On a CPU with the threads that torch has."""
     where = torch.device(device)
     count = MEGABYTES[where.type] * 2**20 // dtype.itemsize
-    source = torch.randn(count, dtype=dtype, device=where)  # a product of constants is faster than any that is asked of a model
+    # a product of constants is faster than any that is asked of a model
+    source = torch.randn(count, dtype=dtype, device=where)
     target = torch.empty_like(source)
     a, b = (torch.randn(SIDE[where.type], SIDE[where.type], dtype=dtype, device=where) for _ in range(2))
 
@@ -65,7 +66,10 @@ def weight_bytes(net: PreTrainedModel) -> int:
     return sum(p.numel() * p.element_size() for p in net.parameters() if p is not table or p is head)
 
 
-def step_bytes(weights: int, column_bytes: int, computed: float, reused: float, logits: float, itemsize: int, vocab: int) -> float:
-    """What one forward of a batch moves at least: the weights once, the keys and values of what is computed written and those of all that
-    is seen read once, and the rows of logits written by the head and read by one pass of statistics. Activations are left out."""
+def step_bytes(
+    weights: int, column_bytes: int, computed: float, reused: float, logits: float, itemsize: int, vocab: int
+) -> float:
+    """What one forward of a batch moves at least: the weights once, the keys and values of what is computed written and
+    those of all that is seen read once, and the rows of logits written by the head and read by one pass of statistics.
+    Activations are left out."""
     return weights + column_bytes * (2 * computed + reused) + 2 * logits * vocab * itemsize

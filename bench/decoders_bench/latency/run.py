@@ -25,9 +25,11 @@ Asked = tuple[Case, str]
 
 
 def cases(
-    first: Case, decoders: Sequence[str], caches: Sequence[str], batches: Sequence[int], every: bool = False, peers: bool = False,
+    first: Case, decoders: Sequence[str], caches: Sequence[str], batches: Sequence[int], every: bool = False,
+    peers: bool = False,
 ) -> list[Asked]:
-    """For every batch, the peers, then every decoder with every cache. Raises `UsageError` for a spec that makes none."""
+    """For every batch, the peers, then every decoder with every cache. Raises `UsageError` for a spec that makes
+    none."""
     specs = [e.name for e in entries("strategies") if not e.problem] if every else list(decoders)
     for spec in specs:
         get(spec)
@@ -54,7 +56,9 @@ class Run:
     loaded: Loaded | None = None
     """The model, where it is not a shape."""
 
-    def __call__(self, asked: Sequence[Asked], notify: Callable[[], None] = lambda: None) -> tuple[list[Latency], list[Absent]]:
+    def __call__(
+        self, asked: Sequence[Asked], notify: Callable[[], None] = lambda: None
+    ) -> tuple[list[Latency], list[Absent]]:
         """The rows, and what could not be measured."""
         kept = {(r.case, r.way): r for r in self.there()}
         rows: list[Latency] = []
@@ -89,4 +93,6 @@ class Run:
         try:
             return load_latencies(self.output)
         except (KeyError, TypeError, ValueError):
-            raise UsageError(f"{self.output} holds no results of this command; give another -o, or move it away") from None
+            raise UsageError(
+                f"{self.output} holds no results of this command; give another -o, or move it away"
+            ) from None

@@ -1,7 +1,8 @@
 """Where the time of a step goes: the model, the cache, statistics of the logits, the decision, and the rest.
 
-Everything is measured where it happens, by wrapping what a run is made of: hooks on the model's layers and head, the store of keys and
-values, the cache policy, and the predictions, whose methods are what strategies ask of logits. Nothing in the library knows of it.
+Everything is measured where it happens, by wrapping what a run is made of: hooks on the model's layers and head, the
+store of keys and values, the cache policy, and the predictions, whose methods are what strategies ask of logits.
+Nothing in the library knows of it.
 """
 
 from __future__ import annotations
@@ -74,8 +75,8 @@ def hooked(net: PreTrainedModel, clock: Stopwatch) -> Iterator[None]:
 
 
 class Watched:
-    """The model, with sessions whose store is a region and whose predictions' methods are. Where it is no transformer whose layers can be
-    told from what is around them, all of it is the forward."""
+    """The model, with sessions whose store is a region and whose predictions' methods are. Where it is no transformer
+    whose layers can be told from what is around them, all of it is the forward."""
 
     def __init__(self, model: Model, clock: Stopwatch) -> None:
         self.model, self.clock = model, clock

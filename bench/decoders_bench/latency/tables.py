@@ -15,8 +15,8 @@ from decoders_bench.latency.rows import Absent, Case, Latency
 from decoders_bench.latency.split import REGIONS
 
 HEADER = (
-    "", "cache", "batch", "step p50, ms", "p95", "full", "cached", *REGIONS, "not the model, %", "idle, %", "NFE", "tokens/NFE", "tokens/s",
-    "peak, GiB", "roof, ms", "bound by", "achieved, %",
+    "", "cache", "batch", "step p50, ms", "p95", "full", "cached", *REGIONS, "not the model, %", "idle, %", "NFE",
+    "tokens/NFE", "tokens/s", "peak, GiB", "roof, ms", "bound by", "achieved, %",
 )
 
 
@@ -42,7 +42,11 @@ def latency_table(rows: Sequence[Latency], absent: Sequence[Absent] = ()) -> str
         own = list(group)
         parts += [caption(own[0]), markdown(HEADER, [line(r) for r in own])]
     if absent:
-        parts.append("\n".join(["Not measured:", *(f"- {named(a.case, a.way)}, batch {a.case.batch}: {a.reason}" for a in absent)]))
+        parts.append(
+            "\n".join(
+                ["Not measured:", *(f"- {named(a.case, a.way)}, batch {a.case.batch}: {a.reason}" for a in absent)]
+            )
+        )
     return "\n\n".join(parts)
 
 
@@ -55,14 +59,21 @@ def caption(r: Latency) -> str:
     size = f"{r.parameters / 1e9:.2f} G parameters" if r.parameters >= 5e6 else f"{r.parameters / 1e6:.2f} M parameters"
     layers = f", {c.layers} layers of it" if c.layers else ""
     prompt = f"prompts of {c.prompt} and canvas" if c.prompt else "canvas"
-    captured = "steps captured as graphs" if c.device.startswith("cuda") else "operations recorded and replayed, which stands in for graphs"
+    captured = (
+        "steps captured as graphs"
+        if c.device.startswith("cuda")
+        else "operations recorded and replayed, which stands in for graphs"
+    )
     made = (", compiled" if c.compiled else "") + (f", {captured}, polled every {c.poll}" if c.graph else "")
     text = (
         f"**`{c.model}`**{layers}, {size}, {c.dtype}, {c.device}{made}: {prompt} of {c.length} in blocks of "
         f"{c.block}; {r.repeats} run(s) of each after one, {CLOCK_TEXT[c.clock]}."
     )
     if r.ceilings:
-        text += f" Measured ceilings: copy {r.ceilings.bandwidth / 1e9:.1f} GB/s, matrix product {r.ceilings.flops / 1e12:.2f} TFLOP/s."
+        text += (
+            f" Measured ceilings: copy {r.ceilings.bandwidth / 1e9:.1f} GB/s, matrix product "
+            f"{r.ceilings.flops / 1e12:.2f} TFLOP/s."
+        )
     return text
 
 
@@ -76,7 +87,8 @@ def line(r: Latency) -> list[str]:
     peak = "" if r.peak_bytes is None else f"{r.peak_bytes / 2**30:.1f}"
     bound = r.ceilings.bound(r.moved, r.flops) if r.ceilings else ""
     return [
-        f"`{r.case.decoder}`" if r.way == "decoders" else r.way, f"`{r.case.cache}`" if r.way == "decoders" else "", str(r.case.batch),
-        ms(r.p50), ms(r.p95), ms(r.full), ms(r.cached), *(ms(r.split.get(name)) for name in REGIONS), share(r.ours), share(r.idle),
-        f"{r.nfe:.0f}", f"{r.tokens_per_forward:.1f}", f"{r.tokens_per_second:.1f}", peak, ms(r.roof), bound, share(r.achieved),
+        f"`{r.case.decoder}`" if r.way == "decoders" else r.way, f"`{r.case.cache}`" if r.way == "decoders" else "",
+        str(r.case.batch), ms(r.p50), ms(r.p95), ms(r.full), ms(r.cached), *(ms(r.split.get(name)) for name in REGIONS),
+        share(r.ours), share(r.idle), f"{r.nfe:.0f}", f"{r.tokens_per_forward:.1f}", f"{r.tokens_per_second:.1f}", peak,
+        ms(r.roof), bound, share(r.achieved),
     ]

@@ -1,9 +1,11 @@
-"""Strategies with more than one kind of forward against those with one, on `nano`: autoregression, thresholds, self-speculation under
-every routing policy, and hybrids in every mode; each on the same items, so that two of them can be compared item by item.
+"""Strategies with more than one kind of forward against those with one, on `nano`: autoregression, thresholds,
+self-speculation under every routing policy, and hybrids in every mode; each on the same items, so that two of them can
+be compared item by item.
 
-Blocks are those of `nano:attention=block`; `full` is one window over the whole row of the bidirectional `nano`. A hybrid reasons to
-` #` on chain, where the answer stands behind that, and for half of the row on the other tasks, which have no such mark. The
-reasoner of `after_reasoning` is `nano` itself, asked left to right: what is measured is the handing over, not a better planner.
+Blocks are those of `nano:attention=block`; `full` is one window over the whole row of the bidirectional `nano`. A
+hybrid reasons to ` #` on chain, where the answer stands behind that, and for half of the row on the other tasks, which
+have no such mark. The reasoner of `after_reasoning` is `nano` itself, asked left to right: what is measured is the
+handing over, not a better planner.
 """
 
 from __future__ import annotations
@@ -65,8 +67,8 @@ class Trial:
 
 @dataclass(frozen=True)
 class Decoded:
-    """What became of it, item by item; forwards and tokens of a reasoner are counted in. `verified`: forwards that verified, and
-    `accepted`: positions that they decided."""
+    """What became of it, item by item; forwards and tokens of a reasoner are counted in. `verified`: forwards that
+    verified, and `accepted`: positions that they decided."""
 
     trial: Trial
     right: list[bool]
@@ -132,5 +134,6 @@ def run(trial: Trial) -> Decoded | None:
 
 
 def run_all(trials: Iterable[Trial], workers: int, notify: Callable[[object], None]) -> list[Decoded]:
-    """All trials, in their order, on `workers` processes of one thread each. Raises `UsageError` for a decoder that is none."""
+    """All trials, in their order, on `workers` processes of one thread each. Raises `UsageError` for a decoder that is
+    none."""
     return [made for made in spread(run, trials, workers, notify) if made is not None]

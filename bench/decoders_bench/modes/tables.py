@@ -1,4 +1,5 @@
-"""The tables of `decoders bench modes`, and the sentences that say what they show: all of it follows from the numbers."""
+"""The tables of `decoders bench modes`, and the sentences that say what they show: all of it follows from the
+numbers."""
 
 from __future__ import annotations
 
@@ -50,13 +51,16 @@ def cell(r: Decoded | None) -> str:
 
 
 def paired(a: Decoded, b: Decoded) -> str:
-    """How `b` differs from `a` on the same items: the difference in accuracy with its 95 % interval, McNemar's exact p, and its
-    forwards as a multiple."""
+    """How `b` differs from `a` on the same items: the difference in accuracy with its 95 % interval, McNemar's exact p,
+    and its forwards as a multiple."""
     lost, won = disagreements(a.right, b.right)
     n = len(a.right)
     low, high = difference(lost, won, n)
     ratio = mean(b.nfe) / mean(a.nfe)
-    return f"{100 * (won - lost) / n:+.1f} ({100 * low:+.1f} to {100 * high:+.1f}), p={mcnemar(lost, won):.2f}; {ratio:.2f}x the forwards"
+    return (
+        f"{100 * (won - lost) / n:+.1f} ({100 * low:+.1f} to {100 * high:+.1f}), p={mcnemar(lost, won):.2f}; "
+        f"{ratio:.2f}x the forwards"
+    )
 
 
 def best_threshold(rows: Sequence[Decoded]) -> Decoded:
@@ -67,8 +71,8 @@ def best_threshold(rows: Sequence[Decoded]) -> Decoded:
 
 
 def mode_pairs(rows: Sequence[Decoded]) -> str:
-    """On the scratchpad task, every decoder against the best threshold and against autoregression, item by item; and for those that
-    verify, how many positions a verification decides."""
+    """On the scratchpad task, every decoder against the best threshold and against autoregression, item by item; and
+    for those that verify, how many positions a verification decides."""
     body = []
     for block in dict.fromkeys(r.trial.block for r in rows):
         own = [r for r in rows if r.trial.block == block and (r.trial.task, r.trial.rung) == SCRATCHPAD]
@@ -82,7 +86,9 @@ def mode_pairs(rows: Sequence[Decoded]) -> str:
             each = f"{r.accepted / r.verified:.1f}" if r.verified else ""
             body.append([size(block), f"`{r.trial.decoder}`", paired(best, r), paired(alone, r), each])
         body.append([size(block), f"`{best.trial.decoder}`, the best threshold", "", paired(alone, best), ""])
-    return markdown(["block", "decoder", "against the best threshold", "against `left_to_right`", "decided per verification"], body)
+    return markdown(
+        ["block", "decoder", "against the best threshold", "against `left_to_right`", "decided per verification"], body
+    )
 
 
 def rival(r: Decoded, thresholds: Sequence[Decoded]) -> Decoded | None:
@@ -111,7 +117,11 @@ def mode_verdicts(rows: Sequence[Decoded]) -> str:
         where: dict[str, list[str]] = {v: [] for v in verdicts}
         for r in (r for r in rows if (r.trial.block, r.trial.decoder) == (block, decoder)):
             place = (block, r.trial.task, r.trial.rung)
-            own = [t for t in rows if t.trial.decoder.startswith("threshold") and (t.trial.block, t.trial.task, t.trial.rung) == place]
+            own = [
+                t
+                for t in rows
+                if t.trial.decoder.startswith("threshold") and (t.trial.block, t.trial.task, t.trial.rung) == place
+            ]
             if own:
                 where[verdict(r, own)].append(f"{r.trial.task}/{r.trial.rung}")
         body.append([size(block), f"`{decoder}`", *(", ".join(where[v]) for v in verdicts)])
@@ -133,7 +143,8 @@ def mode_reading(rows: Sequence[Decoded]) -> str:
             f"{mean(fewest.nfe) / mean(best.nfe):.2f}x as many"
         )
         lines.append(
-            f"- Block {size(block)}: the best threshold is `{best.trial.decoder}` with {mean(best.nfe):.1f} forwards; {said}: "
+            f"- Block {size(block)}: the best threshold is `{best.trial.decoder}` with {mean(best.nfe):.1f} forwards; "
+            f"{said}: "
             f"the aim of 1.3x fewer is {'reached' if reached else 'not reached'}."
         )
         for r in (r for r in here if r.trial.decoder.startswith(("hybrid", "after_reasoning"))):
@@ -142,7 +153,9 @@ def mode_reading(rows: Sequence[Decoded]) -> str:
             twice = mean(alone.nfe) / mean(r.nfe)
             sure = low >= -0.01
             lines.append(
-                f"- Block {size(block)}, `{r.trial.decoder}`: {twice:.2f}x fewer forwards than autoregression, and its accuracy is "
-                f"{'' if sure else 'not '}shown to be within 1 point: the aim is {'reached' if sure and twice >= 2 else 'not reached'}."
+                f"- Block {size(block)}, `{r.trial.decoder}`: {twice:.2f}x fewer forwards than autoregression, and "
+                "its accuracy is "
+                f"{'' if sure else 'not '}shown to be within 1 point: the aim is "
+                f"{'reached' if sure and twice >= 2 else 'not reached'}."
             )
     return "\n".join(lines)

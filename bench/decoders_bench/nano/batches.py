@@ -1,10 +1,10 @@
 """Training batches: what is masked, what each position sees, and how much each prediction counts.
 
-Three ways of decoding are trained into the same weights. *full*: one canvas, everything sees everything. *block*: absolute
-blocks of B positions, causal between blocks and bidirectional inside, the prompt included (SDAR). *answer*: a causal prompt,
-then blocks of B counted from the start of the answer. Blocks of one are autoregression. The block modes run the two streams of
-BD3-LM (2503.09573) side by side: the clean text, and a noisy copy of it from the first answer block on, in which a position
-sees the clean text of earlier blocks and the noisy text of its own.
+Three ways of decoding are trained into the same weights. *full*: one canvas, everything sees everything. *block*:
+absolute blocks of B positions, causal between blocks and bidirectional inside, the prompt included (SDAR). *answer*: a
+causal prompt, then blocks of B counted from the start of the answer. Blocks of one are autoregression. The block modes
+run the two streams of BD3-LM (2503.09573) side by side: the clean text, and a noisy copy of it from the first answer
+block on, in which a position sees the clean text of earlier blocks and the noisy text of its own.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class Mode(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """`tokens (N, T)`, `position (N, T)`, `sees (N, T, T)`; `target (N, T)` counts with `weight (N, T)`, zero where not masked."""
+    """`tokens (N, T)`, `position (N, T)`, `sees (N, T, T)`; `target (N, T)` counts with `weight (N, T)`, zero where not
+    masked."""
 
     tokens: Tensor
     position: Tensor
@@ -45,7 +46,12 @@ class Batch:
     weight: Tensor
 
     def to(self, device: str) -> Batch:
-        return Batch(*(x.to(device, non_blocking=True) for x in (self.tokens, self.position, self.sees, self.target, self.weight)))
+        return Batch(
+            *(
+                x.to(device, non_blocking=True)
+                for x in (self.tokens, self.position, self.sees, self.target, self.weight)
+            )
+        )
 
 
 class Mixture:
@@ -102,7 +108,10 @@ def one(example: Example, mode: Mode, rng: Random, phase: float, end: int, mask:
     noisy = torch.where(hidden, mask, clean)
     if mode.kind == "full":
         alone = torch.zeros_like(column)
-        return {"token": noisy, "position": column, "low": begin, "high": high, "stream": alone, "target": clean, "weight": weight}
+        return {
+            "token": noisy, "position": column, "low": begin, "high": high, "stream": alone, "target": clean,
+            "weight": weight,
+        }
     tail = column >= first[P]  # the noisy stream starts with the block that holds the first answer position
 
     def two(a: Tensor, b: Tensor) -> Tensor:
@@ -121,7 +130,10 @@ def collate(examples: list[Example], mode: Mode, rng: Random, end: int, mask: in
     rows = [one(e, mode, rng, start + i / len(examples), end, mask) for i, e in enumerate(examples)]
     T = max(len(r["token"]) for r in rows)
     fill = {"token": end, "position": 0, "low": 0, "high": 0, "stream": 2, "target": 0, "weight": 0.0}
-    r = {k: torch.stack([torch.nn.functional.pad(row[k], (0, T - len(row[k])), value=v) for row in rows]) for k, v in fill.items()}
+    r = {
+        k: torch.stack([torch.nn.functional.pad(row[k], (0, T - len(row[k])), value=v) for row in rows])
+        for k, v in fill.items()
+    }
     key = r["position"][:, None]
     low, high, own = r["low"][..., None], r["high"][..., None], r["stream"][:, None] == r["stream"][..., None]
     clean = r["stream"][:, None] == 0
@@ -133,7 +145,9 @@ def size_of(example: Example, mode: Mode) -> int:
     return len(example.prompt) + example.size * (1 if mode.kind == "full" else 2)
 
 
-def batches(examples: Iterator[Example], mode: Mode, rng: Random, positions: int, widest: int, end: int, mask: int) -> Iterator[Batch]:
+def batches(
+    examples: Iterator[Example], mode: Mode, rng: Random, positions: int, widest: int, end: int, mask: int
+) -> Iterator[Batch]:
     """Batches of one step: about `positions` in all, of similar lengths, at most `widest` positions each."""
     drawn, total = [], 0
     while total < positions:

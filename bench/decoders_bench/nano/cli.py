@@ -12,14 +12,16 @@ from decoders_bench.common.options import emit, json_option, progress, seed_opti
 
 
 @click.command("train-nano")
-@click.option("-o", "--out", required=True, type=click.Path(file_okay=False), help="directory of the run, and of its checkpoint")
+@click.option(
+    "-o", "--out", required=True, type=click.Path(file_okay=False), help="directory of the run, and of its checkpoint"
+)
 @click.option("--steps", default=3500, show_default=True, type=click.IntRange(1), help="optimiser steps")
 @workers_option
 @seed_option
 @json_option
 def train_nano(out: str, steps: int, workers: int, seed: int, as_json: bool) -> None:
-    """Train the embedded model; the directory for `-m` is OUT/model. About 1.6 s a step on two cores. An interrupted run goes on
-    from its last checkpoint when the same command is given again."""
+    """Train the embedded model; the directory for `-m` is OUT/model. About 1.6 s a step on two cores. An interrupted
+    run goes on from its last checkpoint when the same command is given again."""
     from decoders_bench.nano.train import Plan, train
 
     plan = Plan(out, workers=workers, seed=seed)
@@ -41,12 +43,18 @@ def train_nano(out: str, steps: int, workers: int, seed: int, as_json: bool) -> 
 
 
 @click.command("train-roles")
-@click.option("-o", "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="write the head here, as safetensors")
-@click.option("-n", "--items", "n", default=400, show_default=True, type=click.IntRange(1), help="training items per task")
+@click.option(
+    "-o", "--out", required=True, type=click.Path(dir_okay=False, path_type=Path),
+    help="write the head here, as safetensors",
+)
+@click.option(
+    "-n", "--items", "n", default=400, show_default=True, type=click.IntRange(1), help="training items per task"
+)
 @seed_option
 @json_option
 def train_roles(out: Path, n: int, seed: int, as_json: bool) -> None:
-    """Train the role head of `role_order` on the embedded model's hidden states, and hold it against validation items: two minutes."""
+    """Train the role head of `role_order` on the embedded model's hidden states, and hold it against validation items:
+    two minutes."""
     import torch
 
     from decoders.strategies.role_order import ROLES
@@ -65,4 +73,7 @@ def train_roles(out: Path, n: int, seed: int, as_json: bool) -> None:
     whole = float(table.diag().sum() / table.sum())
     click.echo(f"all: {100 * whole:.1f} % of {int(table.sum())}; wrote {out}")
     if as_json:
-        emit({"command": "train-roles", "file": str(out), "accuracy": whole, "confusion": table.tolist(), "roles": list(ROLES)})
+        emit({
+            "command": "train-roles", "file": str(out), "accuracy": whole, "confusion": table.tolist(),
+            "roles": list(ROLES),
+        })

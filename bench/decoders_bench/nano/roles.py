@@ -1,7 +1,9 @@
-"""The role head of `role_order` for the embedded model: a classifier of hidden states at masked positions of its training tasks.
+"""The role head of `role_order` for the embedded model: a classifier of hidden states at masked positions of its
+training tasks.
 
-Roles are read off the right answers: tokens of the prompt are premises, signs are connectives, the final answer is the conclusion,
-stop tokens are filler, and all other numbers are derived. A canvas is masked at a random rate, as in training.
+Roles are read off the right answers: tokens of the prompt are premises, signs are connectives, the final answer is the
+conclusion, stop tokens are filler, and all other numbers are derived. A canvas is masked at a random rate, as in
+training.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ def roles(loaded: Loaded, prompt: list[int], answer: list[int], final: str, leng
     out = []
     for i, (token, word) in enumerate(zip(answer, words, strict=True)):
         sign = set(word.replace('"answer"', "").replace('"work"', "").replace(" ", "")) <= SIGNS
-        name = "conclusion" if i == concluding else "connective" if sign else "premise" if token in prompt else "derived"
+        name = (
+            "conclusion" if i == concluding else "connective" if sign else "premise" if token in prompt else "derived"
+        )
         out.append(ROLES.index(name))
     return out + [ROLES.index("filler")] * (length - len(answer))
 
@@ -46,7 +50,8 @@ class Examples:
 
 @torch.inference_mode()
 def examples(split: str, n: int, seed: int, notify: Callable[[], None]) -> Examples:
-    """Hidden states at the masked positions of `n` items a task, each canvas masked once at a random rate, and their roles."""
+    """Hidden states at the masked positions of `n` items a task, each canvas masked once at a random rate, and their
+    roles."""
     loaded = load("nano")
     model = loaded.model
     assert isinstance(model, TransformersModel)

@@ -14,13 +14,18 @@ END, MASK, UNKNOWN = "<|end|>", "<|mask|>", "<|unk|>"
 OTHER = """How many has is a aged from From The and lives in starts with doubles halves Badge room Total Totals
 fill sort reverse copy shuffle""".split()
 MERGED = """Q: JSON: Ledger: Balance: Extract: Sudoku: Grid: Sort: Reverse: Copy: Shuffle: List:""".split()
-KEYS = ('{"answer":', ', "work": "', '"}', '{"name": "', '", "age":', ', "job": "', '", "city": "', '", "badge": "', '", "room":')
+KEYS = (
+    '{"answer":', ', "work": "', '"}', '{"name": "', '", "age":', ', "job": "', '", "city": "', '", "badge": "',
+    '", "room":',
+)
 
 
 def pieces() -> list[tuple[str, float]]:
     """Vocabulary with scores: the segmentation with the fewest pieces wins, and bytes are the last resort."""
     words = [*NAMES, *THINGS, *CITIES, *JOBS, *GAIN, *LOSE, *OTHER]
-    spaced = [f" {w}" for w in words] + [f" {i}" for i in range(100)] + [f" {c}" for c in LETTERS + CAPITALS + "+-*/=;#_.:,"]
+    spaced = (
+        [f" {w}" for w in words] + [f" {i}" for i in range(100)] + [f" {c}" for c in LETTERS + CAPITALS + "+-*/=;#_.:,"]
+    )
     bare = [*NAMES, *CITIES, *JOBS, *MERGED, *KEYS]
     characters = [chr(i) for i in range(32, 127)] + ["\n"]
     special = [(END, 0.0), (MASK, 0.0), (UNKNOWN, -100.0)]
@@ -36,13 +41,19 @@ def build() -> PreTrainedTokenizerFast:
 
     core = Tokenizer(models.Unigram(pieces(), unk_id=2, byte_fallback=True))
     core.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
-    return PreTrainedTokenizerFast(tokenizer_object=core, eos_token=END, pad_token=END, mask_token=MASK, unk_token=UNKNOWN,
-                                   clean_up_tokenization_spaces=False)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        eos_token=END,
+        pad_token=END,
+        mask_token=MASK,
+        unk_token=UNKNOWN,
+        clean_up_tokenization_spaces=False,
+    )
 
 
 class Segmenter:
-    """What `build` makes of the texts of tasks, without the packages that it takes. Characters must be among the pieces, as those of ASCII
-    that can be printed are."""
+    """What `build` makes of the texts of tasks, without the packages that it takes. Characters must be among the
+    pieces, as those of ASCII that can be printed are."""
 
     @cached_property
     def pieces(self) -> dict[str, tuple[int, float]]:
@@ -65,8 +76,8 @@ class Segmenter:
         return self.pieces[MASK][0]
 
     def encode(self, text: str) -> list[int]:
-        """The ids of the segmentation with the highest score; of several, the one whose pieces begin first. Raises `KeyError` for a
-        character that is no piece."""
+        """The ids of the segmentation with the highest score; of several, the one whose pieces begin first. Raises
+        `KeyError` for a character that is no piece."""
         # of what is left of each place: its score, where its last piece begins, and that one's id
         best: list[tuple[float, int, int]] = [(0.0, 0, 0)] + [(float("-inf"), 0, 0)] * len(text)
         for start in range(len(text)):

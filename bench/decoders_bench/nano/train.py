@@ -1,8 +1,8 @@
 """Train the embedded model on the generated tasks: seeded, resumable, on as many CPU processes as there are cores.
 
-Every step's batches come from a random generator seeded with (seed, worker, step), so a run that is interrupted and resumed
-sees the data that an uninterrupted one would have seen. Gradients of the workers are averaged over gloo; one thread a worker,
-because intra-operator threads are slow for matrices this small.
+Every step's batches come from a random generator seeded with (seed, worker, step), so a run that is interrupted and
+resumed sees the data that an uninterrupted one would have seen. Gradients of the workers are averaged over gloo; one
+thread a worker, because intra-operator threads are slow for matrices this small.
 """
 
 from __future__ import annotations
@@ -30,28 +30,29 @@ from decoders_bench.nano.network import Network, config_of
 from decoders_bench.nano.tokenizer import Segmenter, build
 
 FIRST = {
-    "chain/easy": 1.5, "chain/hard": 3.0, "answer_first/easy": 1.5, "answer_first/hard": 2.5, "extract/easy": 0.4, "extract/hard": 1.2,
-    "sudoku/easy": 1.5, "sudoku/hard": 2.5, "list/easy": 1.2, "list/hard": 2.0, "shuffle/easy": 0.7, "shuffle/hard": 1.0,
-    "ledger/easy": 1.0, "ledger/hard": 0.25,
+    "chain/easy": 1.5, "chain/hard": 3.0, "answer_first/easy": 1.5, "answer_first/hard": 2.5, "extract/easy": 0.4,
+    "extract/hard": 1.2, "sudoku/easy": 1.5, "sudoku/hard": 2.5, "list/easy": 1.2, "list/hard": 2.0,
+    "shuffle/easy": 0.7, "shuffle/hard": 1.0, "ledger/easy": 1.0, "ledger/hard": 0.25,
 }
 COPYING = {
-    "chain/easy": 1.0, "chain/hard": 2.5, "answer_first/easy": 1.0, "answer_first/hard": 1.5, "extract/easy": 1.5, "extract/hard": 2.5,
-    "sudoku/easy": 1.0, "sudoku/hard": 1.5, "list/easy": 4.0, "list/hard": 3.0, "shuffle/easy": 0.5, "shuffle/hard": 0.5,
-    "ledger/easy": 1.5, "ledger/hard": 0.2,
+    "chain/easy": 1.0, "chain/hard": 2.5, "answer_first/easy": 1.0, "answer_first/hard": 1.5, "extract/easy": 1.5,
+    "extract/hard": 2.5, "sudoku/easy": 1.0, "sudoku/hard": 1.5, "list/easy": 4.0, "list/hard": 3.0,
+    "shuffle/easy": 0.5, "shuffle/hard": 0.5, "ledger/easy": 1.5, "ledger/hard": 0.2,
 }
 SUMS = {
-    "chain/easy": 2.0, "chain/hard": 4.0, "answer_first/easy": 1.5, "answer_first/hard": 2.0, "extract/easy": 0.3, "extract/hard": 0.8,
-    "sudoku/easy": 1.0, "sudoku/hard": 1.5, "list/easy": 4.0, "list/hard": 3.0, "shuffle/easy": 0.4, "shuffle/hard": 0.5,
-    "ledger/easy": 3.0, "ledger/hard": 0.25,
+    "chain/easy": 2.0, "chain/hard": 4.0, "answer_first/easy": 1.5, "answer_first/hard": 2.0, "extract/easy": 0.3,
+    "extract/hard": 0.8, "sudoku/easy": 1.0, "sudoku/hard": 1.5, "list/easy": 4.0, "list/hard": 3.0,
+    "shuffle/easy": 0.4, "shuffle/hard": 0.5, "ledger/easy": 3.0, "ledger/hard": 0.25,
 }
 STAGES = ((0, FIRST), (1500, COPYING), (2250, SUMS))
-"""From which step on, how many examples of each task and rung are drawn, relative to each other. The later stages follow what
-validation items showed: by step 1250 sums and sudoku were being learnt and copying was not; by step 2000 copying was, and sums
-were off by one or two."""
+"""From which step on, how many examples of each task and rung are drawn, relative to each other. The later stages
+follow what validation items showed: by step 1250 sums and sudoku were being learnt and copying was not; by step 2000
+copying was, and sums were off by one or two."""
 
 MODES = {
-    Mode("full"): 0.5, Mode("block", 1): 0.22, Mode("answer", 4): 0.04, Mode("answer", 8): 0.06, Mode("answer", 16): 0.04,
-    Mode("answer", 32): 0.02, Mode("block", 4): 0.03, Mode("block", 8): 0.05, Mode("block", 16): 0.04,
+    Mode("full"): 0.5, Mode("block", 1): 0.22, Mode("answer", 4): 0.04, Mode("answer", 8): 0.06,
+    Mode("answer", 16): 0.04, Mode("answer", 32): 0.02, Mode("block", 4): 0.03, Mode("block", 8): 0.05,
+    Mode("block", 16): 0.04,
 }
 """How often each way of decoding is trained. A block of one is the same in both block modes."""
 
@@ -62,7 +63,8 @@ FIXED = ("seed", "positions", "widest", "rate", "warmup", "hidden", "layers", "h
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a run depends on. `positions` is per worker and step; `decay` the share of the steps in which the rate falls to 0."""
+    """All that a run depends on. `positions` is per worker and step; `decay` the share of the steps in which the rate
+    falls to 0."""
 
     out: str
     steps: int = 3500
@@ -94,7 +96,13 @@ def create(plan: Plan, vocab: int) -> Network:
         for name, p in model.named_parameters():
             if p.dim() == 2:
                 residual = name.endswith(("o_proj.weight", "down_proj.weight"))
-                std = 0.5 if "embed" in name else 0.02 if "lm_head" in name else d**-0.5 / ((2 * plan.layers) ** 0.5 if residual else 1)
+                std = (
+                    0.5
+                    if "embed" in name
+                    else 0.02
+                    if "lm_head" in name
+                    else d**-0.5 / ((2 * plan.layers) ** 0.5 if residual else 1)
+                )
                 p.normal_(std=std)
     return model.to(plan.device)
 
@@ -108,7 +116,8 @@ def loss_of(model: Network, b: Batch) -> torch.Tensor:
 
 
 def drawn(plan: Plan, step: int, ranks: Sequence[int]) -> tuple[Mode, list[Batch]]:
-    """The batches of one step of these workers, and the way of decoding that they train; they depend on the plan's seed alone."""
+    """The batches of one step of these workers, and the way of decoding that they train; they depend on the plan's seed
+    alone."""
     tokenizer = Segmenter()
     made: list[Batch] = []
     mode = Random(f"{plan.seed}/{step}").choices(list(MODES), list(MODES.values()))[0]
@@ -133,7 +142,10 @@ class Run:
         matrices = [p for layer in self.model.model.layers for p in layer.parameters() if p.dim() == 2]
         ids = {id(p) for p in matrices}
         self.rest = [p for p in self.model.parameters() if id(p) not in ids]
-        self.optimisers = [Muon(matrices, plan.rate), torch.optim.AdamW(self.rest, plan.rate * 0.6, betas=(0.9, 0.95), weight_decay=0.0)]
+        self.optimisers = [
+            Muon(matrices, plan.rate),
+            torch.optim.AdamW(self.rest, plan.rate * 0.6, betas=(0.9, 0.95), weight_decay=0.0),
+        ]
         self.base = [[g["lr"] for g in o.param_groups] for o in self.optimisers]
         self.step, self.saved, self.log = 0, 0, {"minutes": 0.0, "examples": 0, "positions": 0}
         if (self.out / "checkpoint.json").exists():
@@ -146,7 +158,8 @@ class Run:
         for i, o in enumerate(self.optimisers):
             for j, p in enumerate(p for g in o.param_groups for p in g["params"]):
                 own = {k.rpartition("/")[2]: v for k, v in tensors.items() if k.startswith(f"optimiser/{i}/{j}/")}
-                o.state[p] = {k: v.to(self.plan.device) if v.dim() else v for k, v in own.items()}  # counts stay on the host
+                # counts stay on the host
+                o.state[p] = {k: v.to(self.plan.device) if v.dim() else v for k, v in own.items()}
         self.step, self.log = meta["step"], meta["log"]
         self.saved = self.step
         differ = [k for k in FIXED if meta["plan"][k] != json.loads(json.dumps(asdict(self.plan)))[k]]
@@ -256,12 +269,15 @@ def export(run: Run) -> None:
 
 
 def train(plan: Plan, notify: Notify) -> None:
-    """Train, or go on from the checkpoint in `plan.out`; `notify` hears of every step. Raises `UsageError` if that checkpoint was
-    made by another plan."""
+    """Train, or go on from the checkpoint in `plan.out`; `notify` hears of every step. Raises `UsageError` if that
+    checkpoint was made by another plan."""
     Path(plan.out).mkdir(parents=True, exist_ok=True)
     os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "GLOO_SOCKET_IFNAME": "lo"}
     port = free_port()
-    others = [mp.get_context("spawn").Process(target=work, args=(r, plan, port, None), daemon=True) for r in range(1, plan.workers)]
+    others = [
+        mp.get_context("spawn").Process(target=work, args=(r, plan, port, None), daemon=True)
+        for r in range(1, plan.workers)
+    ]
     for p in others:
         p.start()
     try:

@@ -1,1 +1,2 @@
-"""Other decoders beside this library's: same machine, same model, same prompts, alternating runs in one process group."""
+"""Other decoders beside this library's: same machine, same model, same prompts, alternating runs in one process
+group."""

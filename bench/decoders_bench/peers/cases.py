@@ -29,7 +29,9 @@ class Case:
 
     def job(self, path: str, mask: int | None) -> dict[str, Any]:
         """What both sides are told."""
-        own = {name: getattr(self, name) for name in ("decoder", "cache", "way", "model", "attention", "block", "length")}
+        own = {
+            name: getattr(self, name) for name in ("decoder", "cache", "way", "model", "attention", "block", "length")
+        }
         return {**own, "options": dict(self.options), "path": path, "mask": mask}
 
 
@@ -45,7 +47,9 @@ def refinement(decoder: str, cache: str, because: str, **options: Any) -> Case:
 
 def canvases(peer: str, named: str, because: str = "", **options: Any) -> Case:
     decoder = "gemma:" + ",".join(f"{k}={v}" for k, v in options.items())
-    return Case(peer, named, decoder, way="canvases", options=options, model="diffusion_gemma", length=64, because=because)
+    return Case(
+        peer, named, decoder, way="canvases", options=options, model="diffusion_gemma", length=64, because=because
+    )
 
 
 def reason(scheduler: str, decoder: str, steps: int, because: str = "") -> Case:
@@ -57,20 +61,44 @@ def served(named: str, decoder: str, because: str = "", **options: Any) -> Case:
     return Case("dlmserve", f"`Engine.generate`, {named}", decoder, way="engine", options=options, because=because)
 
 
-SETTLES: Mapping[str, Any] = {"block_steps": 16, "bound": 2.0, "t_max": 0.1, "t_min": 0.05, "stability": 1, "confidence": 9.0}
-RUNS_OUT: Mapping[str, Any] = {"block_steps": 16, "bound": 0.1, "t_max": 0.8, "t_min": 0.4, "stability": 1, "confidence": 0.005}
+SETTLES: Mapping[str, Any] = {
+    "block_steps": 16,
+    "bound": 2.0,
+    "t_max": 0.1,
+    "t_min": 0.05,
+    "stability": 1,
+    "confidence": 9.0,
+}
+RUNS_OUT: Mapping[str, Any] = {
+    "block_steps": 16,
+    "bound": 0.1,
+    "t_max": 0.8,
+    "t_min": 0.4,
+    "stability": 1,
+    "confidence": 0.005,
+}
 NOISE_STAYS = (
-    "a canvas that has not settled after its last step keeps the noise of the positions that were not accepted there; the official "
+    "a canvas that has not settled after its last step keeps the noise of the positions that were not accepted there; "
+    "the official "
     "sampler, and `gemma`, end with the likeliest tokens"
 )
-ALL_ANCHORS = "there only the tokens of the fixed schedule are anchors; by the paper every prediction above the threshold is one"
+ALL_ANCHORS = (
+    "there only the tokens of the fixed schedule are anchors; by the paper every prediction above the threshold is one"
+)
 
 CASES = (
-    *(refinement("llada2:tau_mask=0.95,tau_edit=1.1,max_post=0", cache, LAST_LOOK, threshold=0.95) for cache in ("none", "exact")),
-    *(refinement("llada2:tau_mask=0.95,tau_edit=0.9", cache, EXTRA_EDIT, threshold=0.95, editing_threshold=0.9)
-      for cache in ("none", "exact")),
+    *(
+        refinement("llada2:tau_mask=0.95,tau_edit=1.1,max_post=0", cache, LAST_LOOK, threshold=0.95)
+        for cache in ("none", "exact")
+    ),
+    *(
+        refinement("llada2:tau_mask=0.95,tau_edit=0.9", cache, EXTRA_EDIT, threshold=0.95, editing_threshold=0.9)
+        for cache in ("none", "exact")
+    ),
     canvases("diffusers", "`DiffusionGemmaPipeline`, `EntropyBoundScheduler`, canvases that settle", **SETTLES),
-    canvases("diffusers", "`DiffusionGemmaPipeline`, `EntropyBoundScheduler`, canvases that do not", NOISE_STAYS, **RUNS_OUT),
+    canvases(
+        "diffusers", "`DiffusionGemmaPipeline`, `EntropyBoundScheduler`, canvases that do not", NOISE_STAYS, **RUNS_OUT
+    ),
     canvases("transformers", "`generate`, `EntropyBoundSampler`, canvases that settle", **SETTLES),
     canvases("transformers", "`generate`, `EntropyBoundSampler`, canvases that do not", **RUNS_OUT),
     reason("confidence", "llada", 32),

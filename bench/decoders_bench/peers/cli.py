@@ -11,17 +11,28 @@ from decoders_bench.peers.environments import PEERS
 
 
 @click.command("peers")
-@click.option("-p", "--peer", "peers", multiple=True, type=click.Choice(tuple(PEERS)), help="repeat for more  [default: all]")
-@click.option("-n", "--prompts", default=8, show_default=True, type=click.IntRange(1, 64), help="prompts, decoded one by one")
+@click.option(
+    "-p", "--peer", "peers", multiple=True, type=click.Choice(tuple(PEERS)), help="repeat for more  [default: all]"
+)
+@click.option(
+    "-n", "--prompts", default=8, show_default=True, type=click.IntRange(1, 64), help="prompts, decoded one by one"
+)
 @click.option("--repeats", default=7, show_default=True, type=click.IntRange(1), help="runs of each side, in turns")
-@click.option("--environments", default=Path(".venv-peers"), show_default=True, type=click.Path(file_okay=False, path_type=Path),
-              help="where the environments of the peers are made, and found again")
+@click.option(
+    "--environments",
+    default=Path(".venv-peers"),
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="where the environments of the peers are made, and found again",
+)
 @output_option
 @json_option
-def peers(peers: tuple[str, ...], prompts: int, repeats: int, environments: Path, output: Path | None, as_json: bool) -> None:
-    """Other decoders beside this library's: the same machine, model and prompts, in turns. Whether tokens are the same, forwards, and
-    tokens per second of one over the other. Each peer is installed from PyPI into an environment of its own, which sees this one's torch;
-    one that cannot be installed or run is listed with the reason."""
+def peers(
+    peers: tuple[str, ...], prompts: int, repeats: int, environments: Path, output: Path | None, as_json: bool
+) -> None:
+    """Other decoders beside this library's: the same machine, model and prompts, in turns. Whether tokens are the same,
+    forwards, and tokens per second of one over the other. Each peer is installed from PyPI into an environment of its
+    own, which sees this one's torch; one that cannot be installed or run is listed with the reason."""
     from tempfile import TemporaryDirectory
 
     import torch

@@ -1,4 +1,5 @@
-"""The environments that peers run in: one each, so that what one of them asks for is never forced on another, or on this library."""
+"""The environments that peers run in: one each, so that what one of them asks for is never forced on another, or on
+this library."""
 
 from __future__ import annotations
 
@@ -18,17 +19,18 @@ PEERS: Mapping[str, tuple[str, ...]] = {
     "transformers": (),
     "dllm-reason": ("dllm-reason==1.6.1",),
     "dlmserve": (
-        "dlmserve==0.1.1", "transformers==4.57.6", "tokenizers==0.22.1", "huggingface-hub==0.36.0", "prometheus-client==0.23.1",
+        "dlmserve==0.1.1", "transformers==4.57.6", "tokenizers==0.22.1", "huggingface-hub==0.36.0",
+        "prometheus-client==0.23.1",
     ),
 }
-"""What is installed for each beside torch and what else this environment has, which it sees too: whole installations of torch would be
-gigabytes. Its own packages come before those. `--no-deps`: what a peer names but does not import here (servers, data sets, CUDA kernels)
-stays out."""
+"""What is installed for each beside torch and what else this environment has, which it sees too: whole installations of
+torch would be gigabytes. Its own packages come before those. `--no-deps`: what a peer names but does not import here
+(servers, data sets, CUDA kernels) stays out."""
 
 
 def prepare(name: str, root: Path) -> Path:
-    """The interpreter of the environment of a peer, made under `root` if it is not there yet or not up to date. Raises `UsageError` with
-    pip's own line if it cannot be installed."""
+    """The interpreter of the environment of a peer, made under `root` if it is not there yet or not up to date. Raises
+    `UsageError` with pip's own line if it cannot be installed."""
     if not PEERS[name]:
         return Path(sys.executable)
     home, shared = root / name, sysconfig.get_paths()["purelib"]
@@ -38,9 +40,14 @@ def prepare(name: str, root: Path) -> Path:
         return python
     shutil.rmtree(home, ignore_errors=True)
     install(sys.executable, "-m", "venv", "--without-pip", str(home))
-    own = Path(subprocess.check_output([python, "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"], text=True).strip())
+    own = Path(
+        subprocess.check_output(
+            [python, "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"], text=True
+        ).strip()
+    )
     install(sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", *PEERS[name])
-    (own / "shared.pth").write_text(f"{shared}\n")  # after the installation, for which the environment has to look empty
+    # after the installation, for which the environment has to look empty
+    (own / "shared.pth").write_text(f"{shared}\n")
     stamp.write_text(wanted)
     return python
 

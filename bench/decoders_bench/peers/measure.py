@@ -1,6 +1,7 @@
 """Runs of a peer and of this library in turns, on the same prompts, each in a process of one thread.
 
-The clock is the processor time of the process: what the same run would take on an idle core, near enough, while others use the machine.
+The clock is the processor time of the process: what the same run would take on an idle core, near enough, while others
+use the machine.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ class Setting:
 
 @dataclass(frozen=True)
 class Side(Rates):
-    """One of the two, over all prompts. All of the canvas is decoded, whatever of it is text; seconds are of processor time, the
-    median over repeats."""
+    """One of the two, over all prompts. All of the canvas is decoded, whatever of it is text; seconds are of processor
+    time, the median over repeats."""
 
 
 @dataclass(frozen=True)
@@ -65,18 +66,20 @@ class Compared:
 
     @property
     def ratio_per_forward(self) -> float | None:
-        """Of seconds a forward, the peer's over ours: what is left of the ratio where one of the two takes fewer forwards."""
+        """Of seconds a forward, the peer's over ours: what is left of the ratio where one of the two takes fewer
+        forwards."""
         if self.ours is None or self.peer is None:
             return None
         return (self.peer.seconds / self.peer.nfe) / (self.ours.seconds / self.ours.nfe)
 
 
 def compare_all(
-    cases: Sequence[Case], settings: Mapping[str, Setting], root: Path, repeats: int, notify: Callable[[Compared], object],
-    scripts: Path = SCRIPTS, patience: float = PATIENCE,
+    cases: Sequence[Case], settings: Mapping[str, Setting], root: Path, repeats: int,
+    notify: Callable[[Compared], object], scripts: Path = SCRIPTS, patience: float = PATIENCE,
 ) -> list[Compared]:
-    """Every case, peer by peer; `settings` by the name of a case's model, and environments under `root`. A peer that cannot be installed,
-    started or run costs its own cases only. Raises `UsageError` if this library itself cannot run one."""
+    """Every case, peer by peer; `settings` by the name of a case's model, and environments under `root`. A peer that
+    cannot be installed, started or run costs its own cases only. Raises `UsageError` if this library itself cannot run
+    one."""
     rows = []
     with Process(prepare("transformers", root), scripts / "with_decoders.py", patience) as ours:
         for name, group in groupby(cases, key=lambda c: c.peer):
@@ -87,8 +90,8 @@ def compare_all(
 
 
 def compare_with(
-    name: str, cases: Sequence[Case], settings: Mapping[str, Setting], root: Path, repeats: int, ours: Process, scripts: Path,
-    patience: float,
+    name: str, cases: Sequence[Case], settings: Mapping[str, Setting], root: Path, repeats: int, ours: Process,
+    scripts: Path, patience: float,
 ) -> Iterable[Compared]:
     script = scripts / f"with_{name.replace('-', '_')}.py"
     done = 0
@@ -99,7 +102,8 @@ def compare_with(
             yield from (Compared(case, str(e)) for case in cases[done:])
             return
         with peer:
-            while done < len(cases) and peer.child.poll() is None:  # a case that ends the process does not end the others
+            # a case that ends the process does not end the others
+            while done < len(cases) and peer.child.poll() is None:
                 case = cases[done]
                 done += 1
                 yield compare(case, settings[case.model], ours, peer, repeats)

@@ -23,13 +23,17 @@ START = 300.0
 
 
 class Process:
-    """`script` in the environment of `python`, in the process group of whoever starts it. Raises `UsageError`, also in `ask`, with the
-    line that the process says is wrong or ends with, or if it does not answer for `patience` seconds, after which it is ended."""
+    """`script` in the environment of `python`, in the process group of whoever starts it. Raises `UsageError`, also in
+    `ask`, with the line that the process says is wrong or ends with, or if it does not answer for `patience` seconds,
+    after which it is ended."""
 
     def __init__(self, python: Path, script: Path, patience: float) -> None:
         self.patience, self.lines = patience, Queue[str]()
         self.errors = TemporaryFile("w+", errors="replace")  # noqa: SIM115 -- closed in `close`
-        env = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": "", "TOKENIZERS_PARALLELISM": "false"}
+        env = {
+            **os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": "",
+            "TOKENIZERS_PARALLELISM": "false",
+        }
         self.child = subprocess.Popen(
             [python, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True, env=env
         )
@@ -86,5 +90,7 @@ class Process:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()

@@ -11,11 +11,13 @@ from decoders_bench.tasks import TASKS
 
 TASK, RUNG = "extract", "hard"
 BLOCK = 8
-"""Prompts are of whole blocks: the pipelines that count blocks from the left also fill what is right of a text's end, up to a whole one."""
+"""Prompts are of whole blocks: the pipelines that count blocks from the left also fill what is right of a text's end,
+up to a whole one."""
 
 DAMPED = 0.2
-"""What a layer of the random network adds is scaled by this. Otherwise it is chaotic, as trained ones are not: self-conditioning multiplies
-rounding errors of float32 by hundreds a step, and after four steps two correct loops have nothing in common."""
+"""What a layer of the random network adds is scaled by this. Otherwise it is chaotic, as trained ones are not:
+self-conditioning multiplies rounding errors of float32 by hundreds a step, and after four steps two correct loops have
+nothing in common."""
 
 
 def nano(prompts: int) -> Setting:
@@ -28,27 +30,30 @@ def nano(prompts: int) -> Setting:
 
 
 def diffusion_gemma(prompts: int, path: Path) -> Setting:
-    """A DiffusionGemma of nano's size with random weights, wide enough that predictions differ from each other; its checkpoint is written
-    to `path`. Prompts are random, of nano's lengths; no token ends a text."""
+    """A DiffusionGemma of nano's size with random weights, wide enough that predictions differ from each other; its
+    checkpoint is written to `path`. Prompts are random, of nano's lengths; no token ends a text."""
     import torch
     from transformers import DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion
 
     small = nano(prompts)
     vocab = 719
     text = {
-        "vocab_size": vocab, "hidden_size": 128, "intermediate_size": 352, "num_hidden_layers": 6, "num_attention_heads": 4,
-        "num_key_value_heads": 1, "head_dim": 32, "global_head_dim": 32, "num_global_key_value_heads": 1, "sliding_window": 64,
-        "num_experts": 4, "moe_intermediate_size": 64, "top_k_experts": 2, "max_position_embeddings": 256,
-        "layer_types": ["sliding_attention", "full_attention"] * 3, "eos_token_id": vocab - 4, "pad_token_id": 0, "bos_token_id": 0,
+        "vocab_size": vocab, "hidden_size": 128, "intermediate_size": 352, "num_hidden_layers": 6,
+        "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 32, "global_head_dim": 32,
+        "num_global_key_value_heads": 1, "sliding_window": 64, "num_experts": 4, "moe_intermediate_size": 64,
+        "top_k_experts": 2, "max_position_embeddings": 256, "layer_types": ["sliding_attention", "full_attention"] * 3,
+        "eos_token_id": vocab - 4, "pad_token_id": 0, "bos_token_id": 0,
     }
     vision = {
-        "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2,
-        "head_dim": 8,
+        "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "num_key_value_heads": 2, "head_dim": 8,
     }
     ids: dict[str, Any] = {"image_token_id": vocab - 1, "boi_token_id": vocab - 2, "eoi_token_id": vocab - 3}
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        config = DiffusionGemmaConfig(text_config=text, vision_config=vision, canvas_length=32, initializer_range=0.1, **ids)
+        config = DiffusionGemmaConfig(
+            text_config=text, vision_config=vision, canvas_length=32, initializer_range=0.1, **ids
+        )
         net = DiffusionGemmaForBlockDiffusion(config)
         for name, x in net.named_parameters():
             if "layernorm" in name and ".post_" in name:

@@ -29,16 +29,22 @@ def compared_of(row: dict[str, Any]) -> Compared:
 
 
 def peer_tables(rows: Sequence[Compared]) -> str:
-    """A table a peer, why its tokens or forwards differ where they do, what it has that was not compared, and what it could not run."""
+    """A table a peer, why its tokens or forwards differ where they do, what it has that was not compared, and what it
+    could not run."""
     parts = []
     for peer in dict.fromkeys(r.case.peer for r in rows):
         own = [r for r in rows if r.case.peer == peer]
         ran = [r for r in own if not r.failed]
         versions = next((r.versions for r in own if r.versions), None)
-        parts.append(f"**{peer}**" + (f" ({', '.join(f'{name} {v}' for name, v in versions.items())})" if versions else ""))
+        parts.append(
+            f"**{peer}**" + (f" ({', '.join(f'{name} {v}' for name, v in versions.items())})" if versions else "")
+        )
         if ran:
             parts.append(markdown(HEADER, [line(r) for r in ran]))
-        notes = [*(f"- {r.case.named}: {r.case.because}." for r in ran if differs(r) and r.case.because), *unexplained(ran)]
+        notes = [
+            *(f"- {r.case.named}: {r.case.because}." for r in ran if differs(r) and r.case.because),
+            *unexplained(ran),
+        ]
         notes += [f"- {r.case.named} cannot be run: `{r.failed}`" for r in own if r.failed]
         rest = sorted({name for r in own for name in r.offers} - {r.case.options.get("scheduler") for r in own})
         if rest:
@@ -80,7 +86,8 @@ def reading(rows: Sequence[Compared]) -> str:
     a_forward = [r.ratio_per_forward for r in ran if r.ratio_per_forward]
     faster = sum((r.ratio or 0) > 1 for r in ran)
     return (
-        f"Every canvas is the same in {same} of {len(ran)} comparisons. This library makes more tokens a second in {faster} of them; a "
+        f"Every canvas is the same in {same} of {len(ran)} comparisons. This library makes more tokens a second in "
+        f"{faster} of them; a "
         f"forward and what belongs to it takes the peers {median(a_forward):.2f} times as long in the median "
         f"({min(a_forward):.2f}-{max(a_forward):.2f})."
     )
@@ -93,8 +100,11 @@ def peers_section() -> str:
 
 
 ABOUT = (
-    "each decoder in a process of one thread, in turns, one prompt at a time; medians of paired repeats, with the least and the largest, "
-    "of the processor time of the process, since others use the machine. Tokens are those left of the first stop token; neither prompts "
-    "nor padding count. A ratio above 1 means that this library is faster. The masked model is `nano`; DiffusionGemma is one of that size "
+    "each decoder in a process of one thread, in turns, one prompt at a time; medians of paired repeats, with the "
+    "least and the largest, "
+    "of the processor time of the process, since others use the machine. Tokens are those left of the first stop "
+    "token; neither prompts "
+    "nor padding count. A ratio above 1 means that this library is faster. The masked model is `nano`; DiffusionGemma "
+    "is one of that size "
     "with random weights, and both sides are given the same random numbers."
 )

@@ -16,9 +16,19 @@ from decoders_bench.common.options import emit, json_option
 if TYPE_CHECKING:
     from decoders_bench.quality.grid import Grid
 
-EIGHT = ("threshold", "factor", "pard", "llada", "dream:by=entropy", "ancestral:temperature=0.0", "s2d2", "left_to_right")
+EIGHT = (
+    "threshold",
+    "factor",
+    "pard",
+    "llada",
+    "dream:by=entropy",
+    "ancestral:temperature=0.0",
+    "s2d2",
+    "left_to_right",
+)
 NANO = ("chain", "answer_first", "extract", "sudoku", "list", "shuffle", "ledger/easy")
-"""Without ledger/hard, of which nano gets nothing right under any decoder, and whose 296 positions would take most of the time."""
+"""Without ledger/hard, of which nano gets nothing right under any decoder, and whose 296 positions would take most of
+the time."""
 PARALLEL = ("copy", "reverse", "sort", "replace")
 STEPS, THRESHOLDS, FACTORS = "4,8,16,32", "0.5,0.7,0.9,0.97", "0.5,1.0,2.0,4.0"
 FULL_STEPS, FULL_THRESHOLDS = "2,4,8,16,24,32,48", "0.3,0.5,0.6,0.7,0.8,0.9,0.95,0.99"
@@ -56,54 +66,83 @@ def sizes(context: click.Context, parameter: click.Parameter, given: tuple[str, 
 
 @click.command("quality")
 @click.option("-m", "--model", default="nano", show_default=True, metavar="SPEC", help="model to decode with")
-@click.option("-d", "--decoder", "decoders", multiple=True, metavar="SPEC", help=f"repeat for more  [default: {', '.join(EIGHT)}]")
-@click.option("-c", "--cache", "caches", multiple=True, metavar="SPEC", help="repeat for more  [default: exact, or the preset's]")
-@click.option("-t", "--tasks", multiple=True, metavar="TASKS",
-              help="tasks, task/rung, or FORMAT:FILE.jsonl with gsm8k, math500, humaneval, mbpp; with commas, or repeat  [default: nano's]")
+@click.option(
+    "-d", "--decoder", "decoders", multiple=True, metavar="SPEC",
+    help=f"repeat for more  [default: {', '.join(EIGHT)}]",
+)
+@click.option(
+    "-c", "--cache", "caches", multiple=True, metavar="SPEC", help="repeat for more  [default: exact, or the preset's]"
+)
+@click.option(
+    "-t",
+    "--tasks",
+    multiple=True,
+    metavar="TASKS",
+    help=(
+        "tasks, task/rung, or FORMAT:FILE.jsonl with gsm8k, math500, humaneval, mbpp; with commas, or repeat  "
+        "[default: nano's]"
+    ),
+)
 @click.option("--steps", metavar="N,N", help=f"of decoders with the option steps or block_steps  [default: {STEPS}]")
 @click.option("--thresholds", metavar="X,X", help=f"of decoders with the option tau  [default: {THRESHOLDS}]")
 @click.option("--sweep", "sweeps", multiple=True, callback=sweep, metavar="OPTION=X,X",
               help=f"of decoders with that option; goes before the two above  [default: f={FACTORS}]")
 @click.option("--block", "blocks", multiple=True, callback=sizes, metavar="N,N",
               help="decode in blocks of so many positions; full: one window  [default: the model's, or full]")
-@click.option("--templates", default="all", show_default=True, callback=wordings, metavar="all|N,N", help="wordings of the prompts")
-@click.option("--seeds", type=click.IntRange(1), metavar="N", help="each with items of its own, and its own sampling  [default: 1]")
+@click.option(
+    "--templates", default="all", show_default=True, callback=wordings, metavar="all|N,N",
+    help="wordings of the prompts",
+)
+@click.option(
+    "--seeds", type=click.IntRange(1), metavar="N",
+    help="each with items of its own, and its own sampling  [default: 1]",
+)
 @click.option("-n", "--items", type=click.IntRange(1), help=f"per rung, wording and seed  [default: {ITEMS}]")
 @click.option("--split", default="test", show_default=True, type=click.Choice(["train", "validation", "test"]))
 @click.option("--length", type=click.IntRange(1), metavar="N", help="positions of the canvas  [default: the task's]")
 @click.option("--full", is_flag=True,
               help="every registered decoder that the model can do with, all tasks that need no file, longer sweeps, "
               f"{FULL_SEEDS} seeds, {FULL_ITEMS} items: hours")
-@click.option("--batch", default=25, show_default=True, type=click.IntRange(1), help="items decoded together; changes seconds, not tokens")
-@click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="processes of one thread; 1: this one")
+@click.option(
+    "--batch", default=25, show_default=True, type=click.IntRange(1),
+    help="items decoded together; changes seconds, not tokens",
+)
+@click.option(
+    "--workers", default=2, show_default=True, type=click.IntRange(1), help="processes of one thread; 1: this one"
+)
 @click.option("--ray", is_flag=False, flag_value="local", metavar="[ADDRESS]",
               help="spread over the Ray cluster at this address, or one started here")
 @click.option("--traces", default=1, show_default=True, type=click.IntRange(0), metavar="K",
               help="items of every cell that can be replayed")
-@click.option("--baseline", metavar="SPEC", help="what the others are compared with, one of the decoders  [default: the first]")
+@click.option(
+    "--baseline", metavar="SPEC", help="what the others are compared with, one of the decoders  [default: the first]"
+)
 @click.option("--execute-code", is_flag=True, help="let humaneval and mbpp run what the model writes, in a sandbox")
 @click.option("--unsafe", is_flag=True, help="run that code even where no sandbox can hold it, with limits alone")
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="RUN", help="directory of the run  [default: quality-...]")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="RUN",
+    help="directory of the run  [default: quality-...]",
+)
 @json_option
 def quality(
-    model: str, decoders: tuple[str, ...], caches: tuple[str, ...], tasks: tuple[str, ...], steps: str | None, thresholds: str | None,
-    sweeps: dict[str, tuple[str, ...]], blocks: tuple[int | None, ...], templates: tuple[int, ...] | None, seeds: int | None,
-    items: int | None, split: Any, length: int | None, full: bool, batch: int, workers: int, ray: str | None, traces: int,
-    baseline: str | None, execute_code: bool, unsafe: bool, output: Path | None, as_json: bool,
+    model: str, decoders: tuple[str, ...], caches: tuple[str, ...], tasks: tuple[str, ...], steps: str | None,
+    thresholds: str | None, sweeps: dict[str, tuple[str, ...]], blocks: tuple[int | None, ...],
+    templates: tuple[int, ...] | None, seeds: int | None, items: int | None, split: Any, length: int | None, full: bool,
+    batch: int, workers: int, ray: str | None, traces: int, baseline: str | None, execute_code: bool, unsafe: bool,
+    output: Path | None, as_json: bool,
 ) -> None:
-    """Accuracy against forwards: a grid of decoders along a sweep, caches, tasks, wordings and seeds, every item on its own line of
-    RUN/rows.jsonl as it finishes. The same command goes on where an interrupted one stopped. Then tables: accuracy with its 95 %
-    interval, forwards, tokens per forward, seconds, positions, the spread over wordings, the area under each decoder's curve (AUP), and
-    each decoder against the baseline on the same items. `decoders bench report RUN` makes a page of it; what samples are worth on text
-    whose distribution is known is `decoders bench exactness`; docs/benchmarking.md defines it all."""
+    """Accuracy against forwards: a grid of decoders along a sweep, caches, tasks, wordings and seeds, every item on its
+    own line of RUN/rows.jsonl as it finishes. The same command goes on where an interrupted one stopped. Then tables:
+    accuracy with its 95 % interval, forwards, tokens per forward, seconds, positions, the spread over wordings, the
+    area under each decoder's curve (AUP), and each decoder against the baseline on the same items. `decoders bench
+    report RUN` makes a page of it; what samples are worth on text whose distribution is known is `decoders bench
+    exactness`; docs/benchmarking.md defines it all."""
     import torch
 
-    from decoders import UsageError
     from decoders_bench.quality.grid import Grid
     from decoders_bench.quality.rows import load
     from decoders_bench.quality.runner import measure
     from decoders_bench.quality.tables import document, summary_text
-    from decoders_bench.tasks.sandbox import check
 
     torch.set_num_threads(1)  # as in the workers, and what is recorded
     found, skipped = able(model) if full and not decoders else (decoders or EIGHT, [])
@@ -121,25 +160,22 @@ def quality(
         model, tuple(found), caches, names, blocks, templates, tuple(range(seeds or (FULL_SEEDS if full else 1))),
         items or (FULL_ITEMS if full else ITEMS), split, given, length,
     )
-    swept = {s for _, _, s, _, _ in grid.points()}
-    for name in {*sweeps, *(("steps",) if steps else ()), *(("tau",) if thresholds else ())} - swept:
-        if not (name == "steps" and "block_steps" in swept):
-            raise UsageError(f"none of the decoders has an option {name!r} that is not already set or beside another sweep")
-    if baseline is not None and baseline not in grid.decoders:
-        raise UsageError(f"the baseline {baseline} is not among the decoders")
-    for place in grid.places():
-        if place.task.runs_code and not execute_code:
-            raise UsageError(f"{place.task.name} runs code that a model wrote; allow it with --execute-code")
-        if place.task.runs_code:
-            check(unsafe)
+    check_grid(grid, {*sweeps, *(("steps",) if steps else ()), *(("tau",) if thresholds else ())}, baseline)
+    check_code(grid, execute_code, unsafe)
     path = output or default_directory(grid)
     total = len(grid.cells()) * grid.items
     watcher = Watcher(total, sum(grid.canvas(place) for _, place in grid.cells()) * grid.items)
     try:
         with watcher:
-            measure(grid, path, command=command_line(), workers=workers, ray=ray, batch=batch, traced=traces, unsafe=unsafe, notify=watcher)
+            measure(
+                grid, path, command=command_line(), workers=workers, ray=ray, batch=batch, traced=traces, unsafe=unsafe,
+                notify=watcher,
+            )
     except KeyboardInterrupt:
-        click.echo(f"Interrupted: {watcher.items} of {total} items are in {path}; the same command goes on from there.", err=True)
+        click.echo(
+            f"Interrupted: {watcher.items} of {total} items are in {path}; the same command goes on from there.",
+            err=True,
+        )
         sys.exit(130)
     run, first = load(path), baseline or grid.decoders[0]
     click.echo(summary_text(run, first))
@@ -148,8 +184,35 @@ def quality(
         emit(document(run, first, len(run.rows) == total))
 
 
+def check_grid(grid: Grid, sweeps: set[str], baseline: str | None) -> None:
+    """Raises `UsageError` for a sweep that no decoder of the grid makes, and a baseline that is none of them."""
+    from decoders import UsageError
+
+    swept = {s for _, _, s, _, _ in grid.points()}
+    for name in sweeps - swept:
+        if not (name == "steps" and "block_steps" in swept):
+            raise UsageError(
+                f"none of the decoders has an option {name!r} that is not already set or beside another sweep"
+            )
+    if baseline is not None and baseline not in grid.decoders:
+        raise UsageError(f"the baseline {baseline} is not among the decoders")
+
+
+def check_code(grid: Grid, allowed: bool, unsafe: bool) -> None:
+    """Raises `UsageError` where the grid runs code that a model wrote, and that is not allowed or cannot be held."""
+    from decoders import UsageError
+    from decoders_bench.tasks.sandbox import check
+
+    for place in grid.places():
+        if place.task.runs_code and not allowed:
+            raise UsageError(f"{place.task.name} runs code that a model wrote; allow it with --execute-code")
+        if place.task.runs_code:
+            check(unsafe)
+
+
 def able(model: str) -> tuple[list[str], list[str]]:
-    """Every registered decoder that the model can do with, deterministic where it can be chosen; and one line for each of the others."""
+    """Every registered decoder that the model can do with, deterministic where it can be chosen; and one line for each
+    of the others."""
     from decoders import Generator, UsageError
     from decoders.core import options
     from decoders.registry import entries, load

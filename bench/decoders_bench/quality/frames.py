@@ -51,7 +51,13 @@ class Frames:
         if self.mask_id is not None:
             tokens = [self.mask_id if e else t for t, e in zip(tokens, editable, strict=True)]
         self.shown[b] = tokens
-        self.kept[b] = {**self.keys[b], "start": start, "mask": self.mask_id, "initial": tokens[start:end], "frames": []}
+        self.kept[b] = {
+            **self.keys[b],
+            "start": start,
+            "mask": self.mask_id,
+            "initial": tokens[start:end],
+            "frames": [],
+        }
 
     def traces(self) -> list[dict[str, Any]]:
         """With the text of every token id in them."""

@@ -60,8 +60,8 @@ class Grid:
         return out
 
     def points(self) -> list[tuple[str, str, str | None, Any, str]]:
-        """(decoder, curve, swept, value, cache) of every point. Raises `UsageError` for what is no decoder or cache, and for what would be
-        measured twice."""
+        """(decoder, curve, swept, value, cache) of every point. Raises `UsageError` for what is no decoder or cache,
+        and for what would be measured twice."""
         out = []
         for curve in self.decoders:
             for decoder, swept, value in self.swept(curve):
@@ -76,8 +76,8 @@ class Grid:
         return out
 
     def swept(self, curve: str) -> Iterator[tuple[str, str | None, Any]]:
-        """The decoder with every value of the one option of its that is swept: the first of `sweeps`, in their order, that it has and that
-        its spec does not set; without one, the decoder as it is."""
+        """The decoder with every value of the one option of its that is swept: the first of `sweeps`, in their order,
+        that it has and that its spec does not set; without one, the decoder as it is."""
         cls: Any = type(get(curve))
         name, written = registry.split("strategies", curve)
         swept = next((o for o in self.sweeps if o in options(cls) and o not in written), None)
@@ -96,13 +96,17 @@ class Grid:
         for place in places:
             wordings = [t for t in range(place.task.templates) if self.templates is None or t in self.templates]
             if not wordings:
-                raise UsageError(f"task {place.task.name} has the templates 0 to {place.task.templates - 1}, and none of those asked for")
+                raise UsageError(
+                    f"task {place.task.name} has the templates 0 to {place.task.templates - 1}, and none of those "
+                    "asked for"
+                )
             for decoder, curve, swept, value, cache in points:
                 for block in self.blocks:
                     for template in wordings:
                         for seed in self.seeds:
                             cell = Cell(
-                                self.model, decoder, curve, swept, value, cache, block, place.task.name, place.rung, template, seed
+                                self.model, decoder, curve, swept, value, cache, block, place.task.name, place.rung,
+                                template, seed
                             )
                             out.append((cell, place))
         return out
@@ -112,13 +116,21 @@ class Grid:
         places = self.places()
         most = max(p.task.templates for p in places)
         return {
-            "model": self.model, "decoders": list(self.decoders), "caches": list(dict.fromkeys(cache for *_, cache in self.points())),
+            "model": self.model,
+            "decoders": list(self.decoders),
+            "caches": list(dict.fromkeys(cache for *_, cache in self.points())),
             "tasks": [p.name for p in places],
-            "templates": list(range(most) if self.templates is None else self.templates), "seeds": list(self.seeds), "items": self.items,
-            "split": self.split, "blocks": list(self.blocks), "sweeps": {k: list(v) for k, v in self.sweeps.items()},
+            "templates": list(range(most) if self.templates is None else self.templates),
+            "seeds": list(self.seeds),
+            "items": self.items,
+            "split": self.split,
+            "blocks": list(self.blocks),
+            "sweeps": {k: list(v) for k, v in self.sweeps.items()},
             "length": self.length,
             "files": {
-                p.task.name: hashlib.sha256(p.task.path.read_bytes()).hexdigest() for p in places if isinstance(p.task, FileTask)
+                p.task.name: hashlib.sha256(p.task.path.read_bytes()).hexdigest()
+                for p in places
+                if isinstance(p.task, FileTask)
             },
         }
 
@@ -127,7 +139,10 @@ class Grid:
 
 
 def budgeted(decoder: Decoder, length: int) -> Decoder:
-    """A decoder whose budget of forwards for the row is no larger than the canvas: more of them would commit nothing."""
+    """A decoder whose budget of forwards for the row is no larger than the canvas: more of them would commit
+    nothing."""
     cls: Any = type(decoder)
     steps = getattr(decoder, "steps", None)
-    return replace(decoder, steps=min(steps, length)) if "steps" in options(cls) and steps else decoder  # type: ignore[call-arg]
+    if not steps or "steps" not in options(cls):
+        return decoder
+    return replace(decoder, steps=min(steps, length))  # type: ignore[call-arg]

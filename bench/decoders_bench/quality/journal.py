@@ -1,4 +1,5 @@
-"""A run on disk, written so that it can be cut off at any moment and go on: every outcome is there once, whole, or not at all."""
+"""A run on disk, written so that it can be cut off at any moment and go on: every outcome is there once, whole, or not
+at all."""
 
 from __future__ import annotations
 
@@ -17,14 +18,16 @@ Key = tuple[str, int]
 
 
 class Journal:
-    """The files of a run, open for writing by this process alone. `rows` and `traces` are the keys (cell, item) of what is there.
+    """The files of a run, open for writing by this process alone. `rows` and `traces` are the keys (cell, item) of what
+    is there.
 
-    run.json is written first, and complete. A line counts once its end is on disk; what a killed process left of another is cut off. An
-    item's trace is written before its row, so that whoever finds the row finds the trace.
+    run.json is written first, and complete. A line counts once its end is on disk; what a killed process left of
+    another is cut off. An item's trace is written before its row, so that whoever finds the row finds the trace.
     """
 
     def __init__(self, path: Path, info: Mapping[str, Any]) -> None:
-        """Raises `UsageError` if the directory belongs to another grid, to something else, or to a process that is still writing."""
+        """Raises `UsageError` if the directory belongs to another grid, to something else, or to a process that is
+        still writing."""
         self.path = path
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file; -o names a directory")
@@ -41,7 +44,9 @@ class Journal:
         try:
             self.begin(info)
             self.files = {name: whole(path / f"{name}.jsonl") for name in ("rows", "traces")}
-            self.rows, self.traces = ({(x["cell"], x["item"]) for x in lines(path / f"{name}.jsonl")} for name in self.files)
+            self.rows, self.traces = (
+                {(x["cell"], x["item"]) for x in lines(path / f"{name}.jsonl")} for name in self.files
+            )
         except BaseException:
             self.lock.close()
             raise
@@ -53,7 +58,8 @@ class Journal:
             if differing := [k for k in here.keys() | there.keys() if here.get(k) != there.get(k)]:
                 k = min(differing)
                 raise UsageError(
-                    f"{self.path} holds a run of another grid ({k}: {there.get(k)} there, {here.get(k)} here); take another directory"
+                    f"{self.path} holds a run of another grid ({k}: {there.get(k)} there, {here.get(k)} here); take "
+                    "another directory"
                 )
             return
         new = self.path / "run.json.new"
@@ -78,7 +84,9 @@ class Journal:
     def append(self, name: str, there: set[Key], new: Iterable[Mapping[str, Any]]) -> None:
         fresh = {(x["cell"], x["item"]): x for x in new if (x["cell"], x["item"]) not in there}
         if fresh:
-            self.files[name].write("".join(json.dumps(x, ensure_ascii=False) + "\n" for x in fresh.values()).encode(errors="surrogatepass"))
+            self.files[name].write(
+                "".join(json.dumps(x, ensure_ascii=False) + "\n" for x in fresh.values()).encode(errors="surrogatepass")
+            )
             settle(self.files[name])
             there.update(fresh)
 
@@ -90,7 +98,9 @@ class Journal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 

@@ -1,7 +1,7 @@
 """A quality run on disk, read back.
 
-A run is a directory: `run.json` says what was asked and on what it ran, `rows.jsonl` holds a line for every item, `traces.jsonl` how
-the first items of every cell were decoded.
+A run is a directory: `run.json` says what was asked and on what it ran, `rows.jsonl` holds a line for every item,
+`traces.jsonl` how the first items of every cell were decoded.
 """
 
 from __future__ import annotations
@@ -101,14 +101,15 @@ class Run:
     """run.json: `format`, `command`, `environment`, `grid`."""
     rows: list[Row]
     traces: list[dict[str, Any]]
-    """`{"cell", "item", "start", "mask", "vocab": {id: text}, "initial": [ids], "frames": [{"step", "changes": [[position, id, kind,
-    confidence]]}]}`. A position counts from the start of the row, prompt included, so it shows `initial[position - start]`. The id of a
-    reopened position is what stands there afterwards (the mask, where there is one)."""
+    """`{"cell", "item", "start", "mask", "vocab": {id: text}, "initial": [ids], "frames": [{"step", "changes":
+    [[position, id, kind, confidence]]}]}`. A position counts from the start of the row, prompt included, so it shows
+    `initial[position - start]`. The id of a reopened position is what stands there afterwards (the mask, where there is
+    one)."""
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a file; one that was torn off at the end, by a run that was killed, is left out. Raises `UsageError` if
-    another is damaged."""
+    """The whole lines of a file; one that was torn off at the end, by a run that was killed, is left out. Raises
+    `UsageError` if another is damaged."""
     out = []
     text = path.read_bytes() if path.exists() else b""
     for number, line in enumerate(text.split(b"\n")[:-1], 1):
@@ -120,8 +121,8 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def load(path: str | Path) -> Run:
-    """A run, finished or not. Raises `UsageError` if the directory holds none, if a line is damaged, or if an item has two outcomes
-    that differ in more than their seconds."""
+    """A run, finished or not. Raises `UsageError` if the directory holds none, if a line is damaged, or if an item has
+    two outcomes that differ in more than their seconds."""
     path = Path(path)
     info = load_info(path)
     rows: dict[tuple[str, int], Row] = {}
@@ -132,7 +133,9 @@ def load(path: str | Path) -> Run:
             raise UsageError(f"{path / 'rows.jsonl'}, line {number}, has no {e.args[0]!r}") from None
         first = rows.setdefault(row.key, row)
         if any(getattr(first, name) != getattr(row, name) for name in NAMES if name != "seconds"):
-            raise UsageError(f"{path / 'rows.jsonl'}, line {number}: item {row.item} of cell {row.cell} has two outcomes that differ")
+            raise UsageError(
+                f"{path / 'rows.jsonl'}, line {number}: item {row.item} of cell {row.cell} has two outcomes that differ"
+            )
     traces: dict[tuple[str, int], dict[str, Any]] = {}
     for line in lines(path / "traces.jsonl"):
         traces.setdefault((line["cell"], line["item"]), line)

@@ -78,8 +78,8 @@ def key(seed: int, item: int) -> int:
 
 
 def decode(job: Job) -> Done:
-    """Decode and grade a job's items. The tokens of an item depend on nothing but its cell and its index. Of a decoder with a reasoner,
-    each token of the reasoner counts as a token and a forward."""
+    """Decode and grade a job's items. The tokens of an item depend on nothing but its cell and its index. Of a decoder
+    with a reasoner, each token of the reasoner counts as a token and a forward."""
     cell, task = job.cell, task_named(job.task)
     run = generator(cell, job.length)
     all_items = drawn(job.task, cell.rung, job.split, job.n, cell.seed, cell.template)
@@ -88,7 +88,8 @@ def decode(job: Job) -> Done:
     frames = Frames(keys, run.model.mask_id, run.loaded.tokenizer) if keys else None
     began = time.perf_counter()
     made = run(
-        [x.prompt for x in chosen], length=job.length, block=cell.block, seeds=[key(cell.seed, i) for i in job.items], watch=frames
+        [x.prompt for x in chosen], length=job.length, block=cell.block, seeds=[key(cell.seed, i) for i in job.items],
+        watch=frames
     )
     seconds = (time.perf_counter() - began) / len(chosen)
     rows = []
@@ -96,9 +97,9 @@ def decode(job: Job) -> Done:
         text = (g.reasoning.text + run.boundary if g.reasoning else "") + g.text
         reasoned = (g.reasoning.tokens or 0) if g.reasoning else 0
         row = Row(
-            **asdict(cell), cell=cell.id, item=i, right=graded(task, item, text, job.unsafe), answer=task.said(text), output=text,
-            prompt=item.prompt, expected=item.answer, nfe=g.nfe + reasoned, tokens=g.generated_tokens + reasoned,
-            positions=g.positions_computed, seconds=seconds,
+            **asdict(cell), cell=cell.id, item=i, right=graded(task, item, text, job.unsafe), answer=task.said(text),
+            output=text, prompt=item.prompt, expected=item.answer, nfe=g.nfe + reasoned,
+            tokens=g.generated_tokens + reasoned, positions=g.positions_computed, seconds=seconds,
         )
         rows.append(asdict(row))
     return Done(job, rows, frames.traces() if frames else [])
@@ -120,8 +121,8 @@ def jobs_of(grid: Grid, done: set[tuple[str, int]], batch: int, traced: int, uns
 
 
 def preflight(grid: Grid) -> None:
-    """Raises `UsageError` for what a run would stumble over later: a decoder that does not fit the model, a budget that does not divide
-    into the blocks, a prompt that is too long, a file with too few problems."""
+    """Raises `UsageError` for what a run would stumble over later: a decoder that does not fit the model, a budget that
+    does not divide into the blocks, a prompt that is too long, a file with too few problems."""
     seen: set[tuple[str, str, int | None]] = set()
     asked: set[tuple[str, str, int, int]] = set()
     for cell, place in grid.cells():
@@ -133,7 +134,9 @@ def preflight(grid: Grid) -> None:
             for item in chosen:
                 run.encode(item.prompt, length)
         divides = getattr(run.decoder, "steps", None) is not None and cell.block is not None
-        if (cell.decoder, cell.cache, cell.block) not in seen or (divides and (cell.template, cell.seed) == (0, grid.seeds[0])):
+        if (cell.decoder, cell.cache, cell.block) not in seen or (
+            divides and (cell.template, cell.seed) == (0, grid.seeds[0])
+        ):
             run([chosen[0].prompt], length=length, block=cell.block, max_steps=1)
         asked.add(question)
         seen.add((cell.decoder, cell.cache, cell.block))
@@ -142,18 +145,24 @@ def preflight(grid: Grid) -> None:
 def environment() -> dict[str, Any]:
     """What the numbers were measured with."""
     return {
-        "hardware": hardware(), "python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__,
-        "decoders": version(), "commit": commit(), "started": datetime.now(UTC).isoformat(timespec="seconds"), "threads": 1,
+        "hardware": hardware(), "python": platform.python_version(), "torch": torch.__version__,
+        "transformers": transformers.__version__, "decoders": version(), "commit": commit(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"), "threads": 1,
     }
 
 
 def commit() -> str | None:
-    """The commit of the checkout that this package is imported from, with a + if files differ from it; none if it is installed."""
+    """The commit of the checkout that this package is imported from, with a + if files differ from it; none if it is
+    installed."""
     here = Path(__file__).parent
     try:
         git = ("git", "-C", str(here))
-        found = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", here.parents[1]], capture_output=True).returncode
+        found = subprocess.run(
+            [*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            [*git, "diff", "--quiet", "HEAD", "--", here.parents[1]], capture_output=True
+        ).returncode
     except (OSError, subprocess.CalledProcessError):
         return None
     return found + "+" * (changed == 1)
@@ -163,9 +172,10 @@ def measure(
     grid: Grid, path: Path, *, command: str, workers: int = 1, ray: str | None = None, batch: int = 25, traced: int = 1,
     unsafe: bool = False, notify: Callable[[int, int], object] = lambda items, weight: None,
 ) -> None:
-    """Bring the run in `path` to its end: decode what is not there yet, and write each job's rows as it finishes. One worker is this
-    process itself; `ray`: the address of a cluster, or `local`. `notify` hears of items and of their weight in the time left, first of
-    those that were there. `unsafe`: as of a `Job`. Raises `UsageError` for what makes no sense, before anything is written."""
+    """Bring the run in `path` to its end: decode what is not there yet, and write each job's rows as it finishes. One
+    worker is this process itself; `ray`: the address of a cluster, or `local`. `notify` hears of items and of their
+    weight in the time left, first of those that were there. `unsafe`: as of a `Job`. Raises `UsageError` for what makes
+    no sense, before anything is written."""
 
     def everywhere(work: Callable[[Any], Any], jobs: Sequence[Any], heard: Callable[[Any], object]) -> None:
         if ray:
@@ -185,6 +195,9 @@ def measure(
             notify(len(done.rows), done.job.weight)
 
         left = jobs_of(grid, journal.rows, batch, traced, unsafe)
-        there = [sum(map(size, everything)) - sum(map(size, left)) for size in (lambda job: len(job.items), lambda job: job.weight)]
+        there = [
+            sum(map(size, everything)) - sum(map(size, left))
+            for size in (lambda job: len(job.items), lambda job: job.weight)
+        ]
         notify(*there)
         everywhere(decode, left, keep)

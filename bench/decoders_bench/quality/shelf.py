@@ -12,8 +12,8 @@ BASELINE = "threshold:tau=0.9"
 
 
 def against(own: Sequence[Point], baseline: str = BASELINE) -> list[tuple[Point, Comparison, float]]:
-    """Every other point with its comparison with the baseline's on the same items, and the p-value by Holm's correction; from the most
-    accurate on."""
+    """Every other point with its comparison with the baseline's on the same items, and the p-value by Holm's
+    correction; from the most accurate on."""
     (base,) = [p for p in own if p.decoder == baseline]
     others = sorted((p for p in own if p is not base), key=lambda p: (-p.summary.accuracy, p.summary.nfe))
     compared = [compare(base.rows, p.rows) for p in others]
@@ -21,8 +21,15 @@ def against(own: Sequence[Point], baseline: str = BASELINE) -> list[tuple[Point,
 
 
 def verdict(p: Point, base: Point, c: Comparison, adjusted: float) -> str:
-    """In words: right answers first, beyond chance at 5 %, then forwards, where they differ by more than a twentieth."""
-    right = "as right as far as can be told" if adjusted >= 0.05 else "more often right" if c.won > c.lost else "less often right"
+    """In words: right answers first, beyond chance at 5 %, then forwards, where they differ by more than a
+    twentieth."""
+    right = (
+        "as right as far as can be told"
+        if adjusted >= 0.05
+        else "more often right"
+        if c.won > c.lost
+        else "less often right"
+    )
     ratio = p.summary.nfe / base.summary.nfe
     forwards = "fewer forwards" if ratio < 0.95 else "more forwards" if ratio > 1.05 else "about as many forwards"
     return f"{right}, {forwards}"
@@ -32,11 +39,23 @@ def shelf_against(own: Sequence[Point], baseline: str = BASELINE) -> str:
     (base,) = [p for p in own if p.decoder == baseline]
     body = [
         [
-            marked(p.decoder, "`"), percent(p.summary.accuracy), f"{100 * c.difference:+.0f} ({100 * c.low:+.0f} to {100 * c.high:+.0f})",
-            f"{p.summary.nfe:.1f}", f"{p.summary.nfe / base.summary.nfe:.2f}", f"{p.summary.positions:.0f}", verdict(p, base, c, adjusted),
+            marked(p.decoder, "`"), percent(p.summary.accuracy),
+            f"{100 * c.difference:+.0f} ({100 * c.low:+.0f} to {100 * c.high:+.0f})", f"{p.summary.nfe:.1f}",
+            f"{p.summary.nfe / base.summary.nfe:.2f}", f"{p.summary.positions:.0f}", verdict(p, base, c, adjusted),
         ]
         for p, c, adjusted in against(own, baseline)
     ]
-    head = f"`{base.decoder}` itself: {percent(base.summary.accuracy)} % right in {base.summary.nfe:.1f} forwards, {base.summary.n} items."
-    header = ["decoder", "right, %", f"against `{baseline}`, points", "forwards", "times its forwards", "positions", "so"]
+    head = (
+        f"`{base.decoder}` itself: {percent(base.summary.accuracy)} % right in {base.summary.nfe:.1f} forwards, "
+        f"{base.summary.n} items."
+    )
+    header = [
+        "decoder",
+        "right, %",
+        f"against `{baseline}`, points",
+        "forwards",
+        "times its forwards",
+        "positions",
+        "so",
+    ]
     return f"{head}\n\n{markdown(header, body)}"

@@ -1,7 +1,7 @@
 """Everything that is computed from the rows of a quality run: the tables and the report show nothing else.
 
-A point is all cells of a decoder, of all tasks, wordings and seeds; a curve joins the points that differ in the swept option alone.
-Definitions, with their sources, are in docs/benchmarking.md.
+A point is all cells of a decoder, of all tasks, wordings and seeds; a curve joins the points that differ in the swept
+option alone. Definitions, with their sources, are in docs/benchmarking.md.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class Summary:
     accuracy: float
     low: float
     high: float
-    """Wilson's 95 % interval; a problem that was asked in several wordings is not counted as several (`statistics.clustered`)."""
+    """Wilson's 95 % interval; a problem that was asked in several wordings is not counted as several
+    (`statistics.clustered`)."""
     nfe: float
     """Forward passes of an item, in the mean."""
     tokens: float
@@ -97,8 +98,8 @@ class Curve:
 
 
 def curves(own: Sequence[Point]) -> list[Curve]:
-    """All curves of some points, in the order of their first point; the most accurate of all the points is what losses are
-    measured against in their areas."""
+    """All curves of some points, in the order of their first point; the most accurate of all the points is what losses
+    are measured against in their areas."""
     best = max((100 * p.summary.accuracy for p in own), default=0.0)
     out = []
     for key, part in grouped(own, lambda p: (p.model, p.curve, p.cache, p.block, p.swept)).items():
@@ -114,11 +115,14 @@ def kept(where: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def area(where: Sequence[tuple[float, float]], best: float) -> float:
-    """Accuracy under parallelism (AUP; d3LLM, 2601.07568) of a curve of (tokens per forward, accuracy in percent), ascending:
+    """Accuracy under parallelism (AUP; d3LLM, 2601.07568) of a curve of (tokens per forward, accuracy in percent),
+    ascending:
 
-    x_1 y_1 + sum over i > 1 of (x_i - x_(i-1)) (y_i w(y_i) + y_(i-1) w(y_(i-1))) / 2, with w(y) = min(exp(-3 (1 - y / best)), 1),
+    x_1 y_1 + sum over i > 1 of (x_i - x_(i-1)) (y_i w(y_i) + y_(i-1) w(y_(i-1))) / 2, with w(y) = min(exp(-3 (1 - y /
+    best)), 1),
 
-    over the points with y >= y_1 - 5; `best` is the highest accuracy of all decoders compared. 0 if nothing is right."""
+    over the points with y >= y_1 - 5; `best` is the highest accuracy of all decoders compared. 0 if nothing is
+    right."""
     own = kept(where)
     if not own or best <= 0:
         return 0.0
@@ -127,7 +131,8 @@ def area(where: Sequence[tuple[float, float]], best: float) -> float:
 
 
 def pareto(own: Sequence[Point], cost: Callable[[Point], float]) -> list[Point]:
-    """The points than which none is both cheaper and at least as accurate, nor as cheap and more accurate, from the cheapest on."""
+    """The points than which none is both cheaper and at least as accurate, nor as cheap and more accurate, from the
+    cheapest on."""
     out: list[Point] = []
     for p in sorted(own, key=lambda p: (cost(p), -p.summary.accuracy)):
         if not out or p.summary.accuracy > out[-1].summary.accuracy:
@@ -137,8 +142,8 @@ def pareto(own: Sequence[Point], cost: Callable[[Point], float]) -> list[Point]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two decoders on the same items. A problem counts once, however many wordings it was asked in: the one that is right in more of
-    them wins it. With one wording this is McNemar's exact test."""
+    """Two decoders on the same items. A problem counts once, however many wordings it was asked in: the one that is
+    right in more of them wins it. With one wording this is McNemar's exact test."""
 
     problems: int
     won: int
@@ -158,7 +163,8 @@ class Comparison:
 
 
 def compare(a: Iterable[Row], b: Iterable[Row]) -> Comparison:
-    """How the decoder of rows `b` differs from that of rows `a`, on the items that both have. Raises `UsageError` if those are none."""
+    """How the decoder of rows `b` differs from that of rows `a`, on the items that both have. Raises `UsageError` if
+    those are none."""
     first = {r.question: r for r in a}
     gains: dict[tuple[str, str, int, int], list[int]] = {}
     for r in b:
@@ -173,8 +179,8 @@ def compare(a: Iterable[Row], b: Iterable[Row]) -> Comparison:
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """p-values of several comparisons, adjusted so that the chance that any verdict is wrong stays below the level (Holm 1979,
-    Scandinavian Journal of Statistics 6:65)."""
+    """p-values of several comparisons, adjusted so that the chance that any verdict is wrong stays below the level
+    (Holm 1979, Scandinavian Journal of Statistics 6:65)."""
     out, highest = [0.0] * len(ps), 0.0
     for rank, i in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):
         highest = max(highest, min(1.0, (len(ps) - rank) * ps[i]))

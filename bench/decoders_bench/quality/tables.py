@@ -28,17 +28,28 @@ def point_table(own: Sequence[Point]) -> str:
     for p in own:
         s = p.summary
         body.append([
-            named(p, own) + (" *" if p in front else ""), str(s.n), f"**{percent(s.accuracy)}** ({percent(s.low)}-{percent(s.high)})",
-            f"{s.nfe:.1f}", f"{s.tokens_per_forward:.2f}", f"{s.seconds:.3f}", f"{s.positions:.0f}",
+            named(p, own) + (" *" if p in front else ""), str(s.n),
+            f"**{percent(s.accuracy)}** ({percent(s.low)}-{percent(s.high)})", f"{s.nfe:.1f}",
+            f"{s.tokens_per_forward:.2f}", f"{s.seconds:.3f}", f"{s.positions:.0f}",
             f"{100 * p.spread:.1f}" if len(p.templates) > 1 else "",
         ])  # fmt: skip
-    header = ["decoder", "items", "right, %", "forwards", "tokens per forward", "seconds", "positions", "template spread"]
+    header = [
+        "decoder",
+        "items",
+        "right, %",
+        "forwards",
+        "tokens per forward",
+        "seconds",
+        "positions",
+        "template spread",
+    ]
     return markdown(header, body)
 
 
 def curve_table(own: Sequence[Curve], all_points: Sequence[Point]) -> str:
     body = [
-        [named(c, all_points), c.swept or "", f"{c.kept} of {len(c.points)}", f"{c.aup:.1f}"] for c in sorted(own, key=lambda c: -c.aup)
+        [named(c, all_points), c.swept or "", f"{c.kept} of {len(c.points)}", f"{c.aup:.1f}"]
+        for c in sorted(own, key=lambda c: -c.aup)
     ]
     return markdown(["curve", "swept", "points in the area", "AUP"], body)
 
@@ -49,7 +60,10 @@ def place_table(rows: Sequence[Row]) -> str:
     own = points(rows)
     body = []
     for p in own:
-        found = {place: sum(r.right for r in part) / len(part) for place, part in grouped(p.rows, lambda r: f"{r.task}/{r.rung}").items()}
+        found = {
+            place: sum(r.right for r in part) / len(part)
+            for place, part in grouped(p.rows, lambda r: f"{r.task}/{r.rung}").items()
+        }
         body.append([named(p, own), *(percent(found[x]) if x in found else "" for x in places)])
     return markdown(["right, %", *places], body)
 
@@ -68,7 +82,13 @@ class Against:
     def verdict(self) -> str:
         if self.compared is None or self.adjusted is None:
             return "fewer forwards than any"
-        return "no difference shown" if self.adjusted >= 0.05 else "better" if self.compared.won > self.compared.lost else "worse"
+        return (
+            "no difference shown"
+            if self.adjusted >= 0.05
+            else "better"
+            if self.compared.won > self.compared.lost
+            else "worse"
+        )
 
 
 def against(own: Sequence[Point], baseline: str) -> list[Against]:
@@ -92,7 +112,9 @@ def against_table(found: Sequence[Against], own: Sequence[Point]) -> str:
             continue
         c = a.compared
         change = f"{100 * c.difference:+.1f} ({100 * c.low:+.1f} to {100 * c.high:+.1f})"
-        body.append([named(a.point, own), f"`{a.rival.decoder}`", change, f"{c.won} / {c.lost}", f"{a.adjusted:.3f}", a.verdict])
+        body.append(
+            [named(a.point, own), f"`{a.rival.decoder}`", change, f"{c.won} / {c.lost}", f"{a.adjusted:.3f}", a.verdict]
+        )
     return markdown(["decoder", "against", "difference in points", "won / lost", "p (Holm)", "verdict"], body)
 
 
@@ -101,7 +123,8 @@ def summary_text(run: Run, baseline: str | None) -> str:
     own = points(run.rows)
     grid = run.info["grid"]
     parts = [
-        f"{run.info['environment']['hardware']}; {len(run.rows)} outcomes; {grid['items']} items of {len(grid['tasks'])} rungs, "
+        f"{run.info['environment']['hardware']}; {len(run.rows)} outcomes; {grid['items']} items of "
+        f"{len(grid['tasks'])} rungs, "
         f"{len(grid['templates'])} wordings, {len(grid['seeds'])} seed(s).",
         point_table(own), curve_table(curves(own), own), place_table(run.rows),
     ]  # fmt: skip
@@ -130,11 +153,15 @@ def document(run: Run, baseline: str | None, finished: bool) -> dict[str, Any]:
             for id, (row, s) in cells(run.rows).items()
         ],
         "points": [
-            {**identity(p), **asdict(p.summary), "spread": p.spread, "templates": {t: s.accuracy for t, s in p.templates.items()}}
+            {
+                **identity(p), **asdict(p.summary), "spread": p.spread,
+                "templates": {t: s.accuracy for t, s in p.templates.items()},
+            }
             for p in own
         ],
         "curves": [
-            {"model": c.model, "curve": c.curve, "cache": c.cache, "block": c.block, "swept": c.swept, "aup": c.aup, "kept": c.kept,
+            {"model": c.model, "curve": c.curve, "cache": c.cache, "block": c.block, "swept": c.swept,
+            "aup": c.aup, "kept": c.kept,
              "points": [p.decoder for p in c.points]}
             for c in curves(own)
         ],

@@ -20,12 +20,15 @@ DIRECTORY = click.Path(file_okay=False, path_type=Path)
 @click.option("--svg", metavar="DIR", type=DIRECTORY, help="the charts as SVG files in here")
 @json_option
 def report(
-    runs: tuple[Path, ...], output: Path | None, markdown: Path | None, png: Path | None, svg: Path | None, as_json: bool
+    runs: tuple[Path, ...], output: Path | None, markdown: Path | None, png: Path | None, svg: Path | None,
+    as_json: bool
 ) -> None:
-    """What runs of `bench quality` show, as one page: accuracy against forward passes, seconds and parallelism with intervals, every
-    setting, paired comparisons, the spread over wordings, and every item with a replay of how it was decoded.
+    """What runs of `bench quality` show, as one page: accuracy against forward passes, seconds and parallelism with
+    intervals, every setting, paired comparisons, the spread over wordings, and every item with a replay of how it was
+    decoded.
 
-    Several runs are merged, each item once; where their environments differ, the report says so. An unfinished run shows what it has.
+    Several runs are merged, each item once; where their environments differ, the report says so. An unfinished run
+    shows what it has.
     """
     from decoders import UsageError
     from decoders_bench.report.document import brief, document
@@ -35,7 +38,9 @@ def report(
     from decoders_bench.report.text import text
 
     if not (output or markdown or png or svg or as_json):
-        raise UsageError("there is nothing to write: give -o report.html, --markdown FILE, --png DIR, --svg DIR or --json")
+        raise UsageError(
+            "there is nothing to write: give -o report.html, --markdown FILE, --png DIR, --svg DIR or --json"
+        )
     found = gather(runs)
     whole = document(found)
     written = []
@@ -58,5 +63,6 @@ def report(
 
 def write(path: Path, content: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content, encoding="utf-8", errors="backslashreplace")  # half a character of a pair may have been decoded
+    # half a character of a pair may have been decoded
+    path.write_text(content, encoding="utf-8", errors="backslashreplace")
     return path

@@ -42,7 +42,8 @@ def label(k: Identity, model: bool, cache: bool, block: bool) -> str:
 
 
 def document(g: Gathered) -> dict[str, Any]:
-    """`settings` are the decoders; everything else speaks of them, of `series` (curves), of `questions` and of `strings` by index."""
+    """`settings` are the decoders; everything else speaks of them, of `series` (curves), of `questions` and of
+    `strings` by index."""
     names = labels(g.rows)
     at = {k: i for i, k in enumerate(names)}
     made = views(g.rows)
@@ -53,8 +54,8 @@ def document(g: Gathered) -> dict[str, Any]:
         r = own[0]
         curve = (r.model, r.curve, r.cache, r.block, r.swept)
         settings.append({
-            "label": names[k], "series": series.setdefault(curve, len(series)), "model": r.model, "decoder": r.decoder, "swept": r.swept,
-            "value": r.value, "cache": r.cache, "block": r.block,
+            "label": names[k], "series": series.setdefault(curve, len(series)), "model": r.model, "decoder": r.decoder,
+            "swept": r.swept, "value": r.value, "cache": r.cache, "block": r.block,
         })
     curves = [label((c[0], c[1], c[2], c[3]), model, cache, block) for c in series]
     return {
@@ -71,7 +72,9 @@ def view_names(v: View, names: Mapping[Identity, str]) -> dict[int, str]:
     return {i: names[identity(p)] for i, p in enumerate(v.points)}
 
 
-def shown(v: View, at: Mapping[Identity, int], names: Mapping[Identity, str], series: Mapping[Identity, int]) -> dict[str, Any]:
+def shown(
+    v: View, at: Mapping[Identity, int], names: Mapping[Identity, str], series: Mapping[Identity, int]
+) -> dict[str, Any]:
     own = view_names(v, names)
     setting = [at[identity(p)] for p in v.points]
     return {
@@ -91,8 +94,8 @@ def shown(v: View, at: Mapping[Identity, int], names: Mapping[Identity, str], se
         "pairs": [[setting[a], setting[b], *compared(c)] for (a, b), c in v.pairs.items()],
         "curves": [
             {
-                "series": series[c.model, c.curve, c.cache, c.block, c.swept], "swept": c.swept, "aup": rounded(c.aup, 2), "kept": c.kept,
-                "points": [at[identity(p)] for p in c.points],
+                "series": series[c.model, c.curve, c.cache, c.block, c.swept], "swept": c.swept,
+                "aup": rounded(c.aup, 2), "kept": c.kept, "points": [at[identity(p)] for p in c.points],
             }
             for c in v.curves
         ],
@@ -102,10 +105,20 @@ def shown(v: View, at: Mapping[Identity, int], names: Mapping[Identity, str], se
 def measured(p: Point) -> dict[str, Any]:
     s = p.summary
     return {
-        "n": s.n, "right": s.right, "accuracy": rounded(s.accuracy), "low": rounded(s.low), "high": rounded(s.high), "nfe": rounded(s.nfe),
-        "tokens": rounded(s.tokens), "tpf": rounded(s.tokens_per_forward), "seconds": rounded(s.seconds, 6),
-        "positions": rounded(s.positions, 2), "spread": rounded(p.spread),
-        "templates": [[t, x.right, x.n, rounded(x.accuracy), rounded(x.low), rounded(x.high)] for t, x in p.templates.items()],
+        "n": s.n,
+        "right": s.right,
+        "accuracy": rounded(s.accuracy),
+        "low": rounded(s.low),
+        "high": rounded(s.high),
+        "nfe": rounded(s.nfe),
+        "tokens": rounded(s.tokens),
+        "tpf": rounded(s.tokens_per_forward),
+        "seconds": rounded(s.seconds, 6),
+        "positions": rounded(s.positions, 2),
+        "spread": rounded(p.spread),
+        "templates": [
+            [t, x.right, x.n, rounded(x.accuracy), rounded(x.low), rounded(x.high)] for t, x in p.templates.items()
+        ],
     }
 
 
@@ -119,8 +132,8 @@ def rounded(x: float, digits: int = 5) -> float:
 
 
 def results(g: Gathered, at: Mapping[Identity, int]) -> dict[str, Any]:
-    """Every item of every decoder, and the traces. `outcomes[setting][question]` is null or [right, output, answer, nfe, tokens, positions,
-    milliseconds]."""
+    """Every item of every decoder, and the traces. `outcomes[setting][question]` is null or [right, output, answer,
+    nfe, tokens, positions, milliseconds]."""
     strings: dict[str, int] = {}
 
     def intern(text: str | None) -> int | None:
@@ -134,10 +147,14 @@ def results(g: Gathered, at: Mapping[Identity, int]) -> dict[str, Any]:
     for r in g.rows:
         place = where[r.key] = at[identity(r)], questions[r.question]
         outcomes[place[0]][place[1]] = [
-            int(r.right), intern(r.output), intern(r.answer), r.nfe, r.tokens, r.positions, rounded(1000 * r.seconds, 3),
+            int(r.right), intern(r.output), intern(r.answer), r.nfe, r.tokens, r.positions,
+            rounded(1000 * r.seconds, 3),
         ]
     shown = [
-        {"task": f"{r.task}/{r.rung}", "seed": r.seed, "template": r.template, "item": r.item, "prompt": r.prompt, "expected": r.expected}
+        {
+            "task": f"{r.task}/{r.rung}", "seed": r.seed, "template": r.template, "item": r.item, "prompt": r.prompt,
+            "expected": r.expected,
+        }
         for r in (asked[q] for q in order)
     ]
     return {
@@ -149,7 +166,8 @@ def results(g: Gathered, at: Mapping[Identity, int]) -> dict[str, Any]:
 
 
 def trace(t: Mapping[str, Any], setting: int, question: int) -> dict[str, Any]:
-    """A trace whose frames hold [place, piece, kind, confidence], with places from 0 and pieces as an index into its own list."""
+    """A trace whose frames hold [place, piece, kind, confidence], with places from 0 and pieces as an index into its
+    own list."""
     pieces: dict[int, int] = {}
 
     def piece(token: int) -> int:
@@ -157,17 +175,24 @@ def trace(t: Mapping[str, Any], setting: int, question: int) -> dict[str, Any]:
 
     initial = [piece(token) for token in t["initial"]]
     frames = [
-        [frame["step"], [[place - t["start"], piece(token), kind, sure] for place, token, kind, sure in frame["changes"]]]
+        [
+            frame["step"],
+            [[place - t["start"], piece(token), kind, sure] for place, token, kind, sure in frame["changes"]],
+        ]
         for frame in t["frames"]
     ]
     mask = None if t["mask"] is None else piece(t["mask"])
     texts = [t["vocab"].get(str(token), f"#{token}") for token in pieces]
     return {
-        "setting": setting, "question": question, "start": t["start"], "mask": mask, "pieces": texts, "initial": initial, "frames": frames,
+        "setting": setting, "question": question, "start": t["start"], "mask": mask, "pieces": texts,
+        "initial": initial, "frames": frames,
     }
 
 
 def brief(whole: Mapping[str, Any]) -> dict[str, Any]:
     """The document without single items and single pairs: what `--json` prints."""
     own = [{name: x for name, x in v.items() if name != "pairs"} for v in whole["views"]]
-    return {"settings": whole["settings"], "series": whole["series"], "views": own, "runs": whole["runs"], "clashes": whole["clashes"]}
+    return {
+        "settings": whole["settings"], "series": whole["series"], "views": own, "runs": whole["runs"],
+        "clashes": whole["clashes"],
+    }

@@ -23,7 +23,10 @@ def headline(v: View, names: Mapping[int, str]) -> str:
         return f"`{names[v.best]}` is right most often, and nothing markedly cheaper is shown to be as good."
     i, c = v.thrifty
     lost = f"loses less than {-100 * c.low:.1f} points" if c.low < 0 else "loses nothing"
-    return f"`{names[i]}` takes {share(saved(v.points[i], best))} fewer forwards than the most accurate decoder and {lost}."
+    return (
+        f"`{names[i]}` takes {share(saved(v.points[i], best))} fewer forwards than the most accurate decoder and "
+        f"{lost}."
+    )
 
 
 def findings(v: View, names: Mapping[int, str]) -> list[str]:
@@ -38,14 +41,16 @@ def findings(v: View, names: Mapping[int, str]) -> list[str]:
         )
     elif len(v.front) > 1:
         out.append(
-            f"Nothing that saves {share(SAVING)} of its forwards is shown to lose less than {100 * MARGIN:.0f} points; more items would "
+            f"Nothing that saves {share(SAVING)} of its forwards is shown to lose less than {100 * MARGIN:.0f} "
+            "points; more items would "
             "narrow this down."
         )
     slowest = max(v.compared, key=lambda p: p.summary.nfe)
     if saved(best, slowest) >= SAVING:
         c, most = compare(slowest.rows, best.rows), slowest.summary.nfe
         out.append(
-            f"Against `{names[index(slowest, v.points)]}`, which takes the most forwards ({most:.1f}), `{names[v.best]}` takes "
+            f"Against `{names[index(slowest, v.points)]}`, which takes the most forwards ({most:.1f}), "
+            f"`{names[v.best]}` takes "
             f"{share(saved(best, slowest))} fewer: {gain(c.difference)} points [{gain(c.low)} to {gain(c.high)}]."
         )
     behind = [j for j in v.judged if j.status == "behind"]
@@ -53,7 +58,8 @@ def findings(v: View, names: Mapping[int, str]) -> list[str]:
     if behind:
         behind.sort(key=lambda j: j.against.difference if j.against else 0.0)
         out.append(
-            f"{len(behind)} of {len(v.compared)} settings {'is' if len(behind) == 1 else 'are'} behind the front by more than chance "
+            f"{len(behind)} of {len(v.compared)} settings {'is' if len(behind) == 1 else 'are'} behind the front by "
+            "more than chance "
             f"explains: {listed(behind, v, names)}."
         )
     if near:
@@ -62,7 +68,10 @@ def findings(v: View, names: Mapping[int, str]) -> list[str]:
     if flips := flipped(v):
         a, b, up, down = flips[0]
         more = f" ({len(flips)} such pairs)" if len(flips) > 1 else ""
-        out.append(f"The ranking depends on the wording: `{names[a]}` beats `{names[b]}` in template {up} and loses to it in {down}{more}.")
+        out.append(
+            f"The ranking depends on the wording: `{names[a]}` beats `{names[b]}` in template {up} and loses to it in "
+            f"{down}{more}."
+        )
     return out
 
 
@@ -75,13 +84,14 @@ def listed(some: Sequence[Judged], v: View, names: Mapping[int, str]) -> str:
 
 
 def flipped(v: View) -> list[tuple[int, int, int, int]]:
-    """Pairs of points of the front and best points of curves whose order differs between two templates, beyond chance in both, and those
-    templates: a beats b in the first and loses in the second."""
+    """Pairs of points of the front and best points of curves whose order differs between two templates, beyond chance
+    in both, and those templates: a beats b in the first and loses in the second."""
     chosen = sorted({*v.front, *representatives(v)})
     templates = sorted({t for i in chosen for t in v.points[i].templates})
     trials = [(a, b, t) for a, b in combinations(chosen, 2) for t in templates if len(templates) > 1]
     made = [
-        compare([r for r in v.points[a].rows if r.template == t], [r for r in v.points[b].rows if r.template == t]) for a, b, t in trials
+        compare([r for r in v.points[a].rows if r.template == t], [r for r in v.points[b].rows if r.template == t])
+        for a, b, t in trials
     ]
     signs: dict[tuple[int, int], dict[int, int]] = {}
     for (a, b, t), c, p in zip(trials, made, holm([c.p for c in made]), strict=True):

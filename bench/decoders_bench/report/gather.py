@@ -28,8 +28,8 @@ class Gathered:
 
 
 def gather(paths: Sequence[Path]) -> Gathered:
-    """Raises `UsageError` if a directory holds no run, if none has an outcome, if the runs disagree about an item, or if two decoders
-    were asked different things under the same name."""
+    """Raises `UsageError` if a directory holds no run, if none has an outcome, if the runs disagree about an item, or
+    if two decoders were asked different things under the same name."""
     runs = [load(path) for path in paths]
     rows: dict[tuple[str, int], tuple[Row, Path]] = {}
     asked: dict[Any, Row] = {}
@@ -39,13 +39,15 @@ def gather(paths: Sequence[Path]) -> Gathered:
             for name in SAME if first is not row else ():
                 if (a := getattr(first, name)) != (b := getattr(row, name)):
                     raise UsageError(
-                        f"{where} and {run.path} disagree about item {row.item} of {row.task}/{row.rung} under {row.decoder} "
+                        f"{where} and {run.path} disagree about item {row.item} of {row.task}/{row.rung} under "
+                        f"{row.decoder} "
                         f"({name} {short(a)} and {short(b)}): report them separately"
                     )
             other = asked.setdefault(row.question, row)
             if (other.prompt, other.expected) != (row.prompt, row.expected):
                 raise UsageError(
-                    f"item {row.item} of {row.task}/{row.rung} is one question for {other.decoder} and another for {row.decoder}: "
+                    f"item {row.item} of {row.task}/{row.rung} is one question for {other.decoder} and another for "
+                    f"{row.decoder}: "
                     "the runs were made with different versions of the task, so report them separately"
                 )
     if not rows:
@@ -68,5 +70,9 @@ def clashes(runs: Sequence[Run]) -> list[str]:
         for run, e in zip(runs, environments, strict=True):
             values.setdefault(e.get(name), []).append(run.path.name or str(run.path))
         if name not in OWN and len(values) > 1:
-            out.append(f"The runs differ in {name}: " + "; ".join(f"{value} ({', '.join(names)})" for value, names in values.items()) + ".")
+            out.append(
+                f"The runs differ in {name}: "
+                + "; ".join(f"{value} ({', '.join(names)})" for value, names in values.items())
+                + "."
+            )
     return out

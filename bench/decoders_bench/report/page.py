@@ -22,7 +22,10 @@ def page(document: Mapping[str, Any], title: str) -> str:
     script = f'"use strict";\n(() => {{\n{scripts}\n}})();\n'
     parts = {
         "title": html.escape(title),
-        "policy": f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest(script)}'; form-action 'none'",
+        "policy": (
+            f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest(script)}'; form-action "
+            "'none'"
+        ),
         "style": (STATIC / "page.css").read_text(encoding="utf-8"),
         "data": embedded(document),
         "script": script,

@@ -16,9 +16,12 @@ COLOURS = ("#0a66a8", "#c1480f", "#00775b", "#a33b7c", "#8a6100", "#5b4bb5", "#1
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
 INK, SOFT, LINE = "#1d1c1a", "#5d5a54", "#e3dfd7"
 STYLE = {
-    "font.family": "sans-serif", "font.size": 9, "text.color": INK, "axes.edgecolor": "#bdb8ad", "axes.labelcolor": SOFT,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.spines.left": False, "axes.grid": True, "axes.grid.axis": "y",
-    "axes.axisbelow": True, "grid.color": LINE, "xtick.color": SOFT, "ytick.color": SOFT, "ytick.left": False, "legend.frameon": False,
+    "font.family": "sans-serif", "font.size": 9, "text.color": INK, "axes.edgecolor": "#bdb8ad",
+    "axes.labelcolor": SOFT,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.spines.left": False, "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True, "grid.color": LINE, "xtick.color": SOFT, "ytick.color": SOFT, "ytick.left": False,
+    "legend.frameon": False,
     "svg.fonttype": "none", "svg.hashsalt": "decoders",  # text stays text, and the same run gives the same file
 }  # fmt: skip
 
@@ -32,7 +35,8 @@ def plots(document: Mapping[str, Any], where: Path, kind: str) -> list[Path]:
         raise UsageError("plots need matplotlib: pip install 'dllm-decoders[plots]'") from None
     view = document["views"][0]
     kinds = {
-        "accuracy-nfe": ("nfe", "forward passes an item", "front"), "accuracy-seconds": ("seconds", "seconds an item", "none"),
+        "accuracy-nfe": ("nfe", "forward passes an item", "front"),
+        "accuracy-seconds": ("seconds", "seconds an item", "none"),
         "accuracy-tokens-per-forward": ("tpf", "tokens per forward", "curves"),
     }  # fmt: skip
     where.mkdir(parents=True, exist_ok=True)
@@ -53,7 +57,9 @@ def draw(axes: Axes, document: Mapping[str, Any], view: Mapping[str, Any], field
     points = {p["setting"]: p for p in view["points"]}
     for c in view["curves"] if joined == "curves" else []:
         own = [points[s] for s in c["points"]]
-        axes.plot([p[field] for p in own], [100 * p["accuracy"] for p in own], color=colour(c["series"]), lw=1.2, alpha=0.7)
+        axes.plot(
+            [p[field] for p in own], [100 * p["accuracy"] for p in own], color=colour(c["series"]), lw=1.2, alpha=0.7
+        )
     if joined == "front":
         step(axes, [points[s] for s in view["front"]], max(p[field] for p in points.values()))
     seen = set()
@@ -64,8 +70,9 @@ def draw(axes: Axes, document: Mapping[str, Any], view: Mapping[str, Any], field
         label = None if series in seen else document["series"][series]
         seen.add(series)
         axes.errorbar(
-            p[field], y, yerr=[[max(y - low, 0)], [max(high - y, 0)]], fmt=marker(series), color=colour(series), alpha=faint, ms=5.5,
-            mec="white", mew=0.6, elinewidth=0.9, mfc="white" if p["status"] == "other items" else None, zorder=3,
+            p[field], y, yerr=[[max(y - low, 0)], [max(high - y, 0)]], fmt=marker(series), color=colour(series),
+            alpha=faint, ms=5.5, mec="white", mew=0.6, elinewidth=0.9,
+            mfc="white" if p["status"] == "other items" else None, zorder=3,
         )  # fmt: skip
         if label:
             axes.plot([], [], marker(series), color=colour(series), ms=5.5, label=label)

@@ -1,7 +1,7 @@
 """What the report says of some tasks: who is on the front, who is behind it beyond chance, and in which words.
 
-Only decoders with outcomes on the same items are compared. Every comparison is paired (`quality.summary.compare`), and its p-value
-is adjusted by Holm's method over the comparisons that stand beside it.
+Only decoders with outcomes on the same items are compared. Every comparison is paired (`quality.summary.compare`), and
+its p-value is adjusted by Holm's method over the comparisons that stand beside it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,18 @@ from functools import cached_property
 from typing import Literal
 
 from decoders_bench.quality.rows import Row
-from decoders_bench.quality.summary import TOLERATED, Comparison, Curve, Point, compare, curves, holm, pareto, points, rival
+from decoders_bench.quality.summary import (
+    TOLERATED,
+    Comparison,
+    Curve,
+    Point,
+    compare,
+    curves,
+    holm,
+    pareto,
+    points,
+    rival,
+)
 
 LEVEL = 0.05
 MARGIN = TOLERATED / 100
@@ -105,9 +116,10 @@ class View:
 
     @cached_property
     def thrifty(self) -> tuple[int, Comparison] | None:
-        """The point of the front of fewest forwards that is shown to lose less than `MARGIN` against the best, and how it differs from
-        it; None if there is none, or if it saves less than `SAVING`. Down from the best, and no further than the first that is not
-        shown to: in this order, no adjustment is due (Maurer, Hothorn and Lehmacher 1995)."""
+        """The point of the front of fewest forwards that is shown to lose less than `MARGIN` against the best, and how
+        it differs from it; None if there is none, or if it saves less than `SAVING`. Down from the best, and no further
+        than the first that is not shown to: in this order, no adjustment is due (Maurer, Hothorn and Lehmacher
+        1995)."""
         last = None
         for i in self.front[-2::-1]:
             made = compare(self.points[self.best].rows, self.points[i].rows)

@@ -9,7 +9,10 @@ import click
 
 from decoders_bench.common.options import clock_option, decoders_option, finish, json_option, output_option, tracked
 
-DECODERS = ("threshold", "factor", "llada", "llada:temperature=1.0", "dream:by=entropy", "dream:by=topk_margin", "left_to_right")
+DECODERS = (
+    "threshold", "factor", "llada", "llada:temperature=1.0", "dream:by=entropy", "dream:by=topk_margin",
+    "left_to_right",
+)
 FLOATS = ("float32", "bfloat16")
 
 
@@ -25,8 +28,8 @@ FLOATS = ("float32", "bfloat16")
 @output_option
 @json_option
 def step_time(
-    decoders: tuple[str, ...], batches: tuple[int, ...], dtypes: tuple[str, ...], block: int, vocab: int, repeats: int, threads: int,
-    clock: Any, output: Path | None, as_json: bool,
+    decoders: tuple[str, ...], batches: tuple[int, ...], dtypes: tuple[str, ...], block: int, vocab: int, repeats: int,
+    threads: int, clock: Any, output: Path | None, as_json: bool,
 ) -> None:
     """The time of everything in a step that is not the model's forward, beside that of a bare `logits.max(-1)`."""
     import torch

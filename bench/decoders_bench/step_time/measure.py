@@ -1,5 +1,5 @@
-"""What a step costs beside the model's forward: everything that `prepare`, the statistics, `step` and `apply` do, in milliseconds, and as a
-multiple of a bare `logits.max(-1)` on the same logits, measured in turn in one run."""
+"""What a step costs beside the model's forward: everything that `prepare`, the statistics, `step` and `apply` do, in
+milliseconds, and as a multiple of a bare `logits.max(-1)` on the same logits, measured in turn in one run."""
 
 from __future__ import annotations
 
@@ -41,12 +41,16 @@ Steps = tuple[Callable[[], object], Callable[[], object]]
 
 
 @torch.inference_mode()
-def prepared(spec: str, dtype: torch.dtype, batch: int, block: int = 32, vocab: int = 126_464, device: str = "cpu") -> Steps:
+def prepared(
+    spec: str, dtype: torch.dtype, batch: int, block: int = 32, vocab: int = 126_464, device: str = "cpu"
+) -> Steps:
     """For a window that is all open."""
     decoder = get(spec)
     plan = Plan(decoder, Blocks(block), Exact())
     shape = Shape(mask_id=vocab - 1, vocab=vocab, stop_ids=(vocab - 2,))
-    c = layout(shape, decoder, [[1, 2, 3]] * batch, length=block, keys=range(batch), windows=plan.windows, device=device)
+    c = layout(
+        shape, decoder, [[1, 2, 3]] * batch, length=block, keys=range(batch), windows=plan.windows, device=device
+    )
     logits = (3 * torch.randn(batch, block, vocab, generator=torch.Generator().manual_seed(0))).to(dtype).to(device)
     f = prepare(plan, c)
     n = int(f.want.sum(-1).max())
@@ -56,9 +60,11 @@ def prepared(spec: str, dtype: torch.dtype, batch: int, block: int = 32, vocab: 
 
 
 def time_step(
-    spec: str, dtype: torch.dtype, batch: int, block: int = 32, vocab: int = 126_464, repeats: int = 21, clock: Clock = "wall",
+    spec: str, dtype: torch.dtype, batch: int, block: int = 32, vocab: int = 126_464, repeats: int = 21,
+    clock: Clock = "wall",
 ) -> Timing:
-    """The median over `repeats` steps of a window that is all open, after one warm-up; step and bare maximum take turns."""
+    """The median over `repeats` steps of a window that is all open, after one warm-up; step and bare maximum take
+    turns."""
     step, bare = prepared(spec, dtype, batch, block, vocab)
     step(), bare()
     ours, theirs = [], []

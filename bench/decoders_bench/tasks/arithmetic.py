@@ -1,7 +1,7 @@
 """Sums in several steps, with the steps written out: after the question, after the answer, and over hundreds of tokens.
 
-Every number is between 0 and 99. One step is easy; five to eight steps with doubling and halving are meant to be too many to
-do in the head, so that an answer committed before its written steps is mostly wrong.
+Every number is between 0 and 99. One step is easy; five to eight steps with doubling and halving are meant to be too
+many to do in the head, so that an answer committed before its written steps is mostly wrong.
 """
 
 from __future__ import annotations
@@ -75,13 +75,18 @@ def told(problem: Problem) -> list[str]:
 def draw_story(rng: Random, n: int, scale: bool) -> Problem:
     start, steps = draw_chain(rng, n, scale)
     verbs = [rng.choice(GAIN if op == "+" else LOSE) for op, _ in steps]
-    return {"name": rng.choice(NAMES), "thing": rng.choice(THINGS), "start": start, "steps": [list(s) for s in steps], "verbs": verbs}
+    return {
+        "name": rng.choice(NAMES), "thing": rng.choice(THINGS), "start": start, "steps": [list(s) for s in steps],
+        "verbs": verbs,
+    }
 
 
 def story(problem: Problem, template: int) -> str:
     name, thing, start = problem["name"], problem["thing"], problem["start"]
     if template == 0:
-        return f" {name} has {start} {thing}." + "".join(f" {name} {clause}." for clause in told(problem)) + " How many?"
+        return (
+            f" {name} has {start} {thing}." + "".join(f" {name} {clause}." for clause in told(problem)) + " How many?"
+        )
     return f" {name} starts with {start} {thing}:" + ",".join(f" {clause}" for clause in told(problem)) + ". Total?"
 
 
@@ -142,7 +147,8 @@ class AnswerFirst(Task):
 
 
 class Ledger(Task):
-    """A running balance, one labelled line a booking: ` a + 3 = 48 ; b - 5 = 43`. Hard answers take 240 to 288 tokens."""
+    """A running balance, one labelled line a booking: ` a + 3 = 48 ; b - 5 = 43`. Hard answers take 240 to 288
+    tokens."""
 
     name = "ledger"
     length = {"easy": 64, "hard": 296}

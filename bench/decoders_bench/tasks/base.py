@@ -1,7 +1,7 @@
 """What a task is: seeded problems, prompts in several templates, an exact grader, and a split that cannot leak.
 
-A problem is plain JSON data, apart from its wording. Whether it belongs to training, validation or test is a hash of what is
-asked, so the same problem in another template, or drawn with another seed, always lands in the same split.
+A problem is plain JSON data, apart from its wording. Whether it belongs to training, validation or test is a hash of
+what is asked, so the same problem in another template, or drawn with another seed, always lands in the same split.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ Problem = dict[str, Any]
 class Grade:
     """How an answer was graded.
 
-    `exact`: the final answer is right. `work`: the written steps are right and agree with the answer; None where a task has
-    no written steps.
+    `exact`: the final answer is right. `work`: the written steps are right and agree with the answer; None where a task
+    has no written steps.
     """
 
     exact: bool
@@ -43,8 +43,8 @@ class Item:
 
 
 class Gradable(ABC):
-    """What can be asked and graded: what `decoders bench quality` needs, and what the entry points `decoders.tasks` name. Most are
-    a `Task`, whose problems are drawn; `decoders_bench.tasks.files` reads them."""
+    """What can be asked and graded: what `decoders bench quality` needs, and what the entry points `decoders.tasks`
+    name. Most are a `Task`, whose problems are drawn; `decoders_bench.tasks.files` reads them."""
 
     name: str
     rungs: tuple[str, ...] = ("easy", "hard")
@@ -59,8 +59,8 @@ class Gradable(ABC):
 
     @abstractmethod
     def items(self, rung: str, split: Split, n: int, seed: int = 0, template: int | None = None) -> list[Item]:
-        """The first `n` items of a split, the same for the same arguments on every machine; another template words the same problems.
-        Raises `UsageError` if there are not so many."""
+        """The first `n` items of a split, the same for the same arguments on every machine; another template words the
+        same problems. Raises `UsageError` if there are not so many."""
 
     @abstractmethod
     def grade(self, problem: Problem, text: str) -> Grade:
@@ -72,8 +72,8 @@ class Gradable(ABC):
 
 
 class Task(Gradable):
-    """A family of problems that are drawn, on a ladder of rungs: the `length` of each is for the embedded model, and every answer and
-    one stop token fit."""
+    """A family of problems that are drawn, on a ladder of rungs: the `length` of each is for the embedded model, and
+    every answer and one stop token fit."""
 
     family: ClassVar[str] = ""
     """The task whose problems these are, where another one words them or takes a part of them: its split is theirs."""
@@ -83,7 +83,8 @@ class Task(Gradable):
         """Draw a problem; everything random about it comes from `rng`."""
 
     def asked(self, problem: Problem) -> Problem:
-        """The part of a problem that its prompt shows; override where a problem also holds one of several right answers."""
+        """The part of a problem that its prompt shows; override where a problem also holds one of several right
+        answers."""
         return problem
 
     @abstractmethod

@@ -11,16 +11,25 @@ from decoders_bench.tasks.words import CAPITALS, CITIES, JOBS, NAMES
 
 
 class Extract(Task):
-    """Copy the facts of a sentence to the keys name, age, job, city; hard: also a badge of 6 to 10 letters and a room."""
+    """Copy the facts of a sentence to the keys name, age, job, city; hard: also a badge of 6 to 10 letters and a
+    room."""
 
     name = "extract"
     templates = 3
     length = {"easy": 16, "hard": 32}
 
     def problem(self, rng: Random, rung: str) -> Problem:
-        facts: Problem = {"name": rng.choice(NAMES), "age": rng.randint(18, 99), "job": rng.choice(JOBS), "city": rng.choice(CITIES)}
+        facts: Problem = {
+            "name": rng.choice(NAMES),
+            "age": rng.randint(18, 99),
+            "job": rng.choice(JOBS),
+            "city": rng.choice(CITIES),
+        }
         if rung == "hard":
-            facts |= {"badge": " ".join(rng.choice(CAPITALS) for _ in range(rng.randint(6, 10))), "room": rng.randint(0, 99)}
+            facts |= {
+                "badge": " ".join(rng.choice(CAPITALS) for _ in range(rng.randint(6, 10))),
+                "room": rng.randint(0, 99),
+            }
         return facts
 
     def prompt(self, problem: Problem, template: int) -> str:

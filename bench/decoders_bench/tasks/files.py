@@ -1,7 +1,7 @@
 """The standard sets, from files that the user has: JSON lines as they are published. Nothing is downloaded.
 
-A problem is a line; its wordings are for models that follow instructions, with no examples. `MATH-500` is graded by comparing normalised
-text, which takes an equal answer in another form for a wrong one.
+A problem is a line; its wordings are for models that follow instructions, with no examples. `MATH-500` is graded by
+comparing normalised text, which takes an equal answer in another form for a wrong one.
 """
 
 from __future__ import annotations
@@ -57,7 +57,10 @@ class FileTask(Gradable):
             raise UsageError(f"{self.name} is one file, so it has no split {split!r}")
         own = self.problems[seed * n : (seed + 1) * n]
         if len(own) < n:
-            raise UsageError(f"{self.path} holds {len(self.problems)} problems, and seed {seed} with {n} items asks for {(seed + 1) * n}")
+            raise UsageError(
+                f"{self.path} holds {len(self.problems)} problems, and seed {seed} with {n} items asks for "
+                f"{(seed + 1) * n}"
+            )
         worded = [i % self.templates if template is None else template for i in range(n)]
         return [Item(self.name, rung, t, self.prompt(p, t), self.right(p), p) for p, t in zip(own, worded, strict=True)]
 
@@ -74,8 +77,8 @@ def shown(value: Any) -> str:
 
 
 class GSM8K(FileTask):
-    """Word problems (Cobbe et al. 2021, 2110.14168): `{"question", "answer"}`, the answer's last line `#### 18`. The number that is
-    marked as the answer, or the last one, has to be equal."""
+    """Word problems (Cobbe et al. 2021, 2110.14168): `{"question", "answer"}`, the answer's last line `#### 18`. The
+    number that is marked as the answer, or the last one, has to be equal."""
 
     format = "gsm8k"
     keys = ("question", "answer")
@@ -98,8 +101,8 @@ class GSM8K(FileTask):
 
 
 class Math500(FileTask):
-    """Competition problems (Hendrycks et al. 2021, 2103.03874; the 500 of Lightman et al. 2023, 2305.20050): `{"problem", "answer"}`.
-    What is marked as the answer has to be equal after `normal`."""
+    """Competition problems (Hendrycks et al. 2021, 2103.03874; the 500 of Lightman et al. 2023, 2305.20050):
+    `{"problem", "answer"}`. What is marked as the answer has to be equal after `normal`."""
 
     format = "math500"
     keys = ("problem", "answer")
@@ -149,8 +152,8 @@ class Code(FileTask):
 
 
 class HumanEval(Code):
-    """Functions to complete (Chen et al. 2021, 2107.03374): `{"prompt", "entry_point", "test", "canonical_solution"}`. The answer is a
-    whole function, or goes on where the prompt ends, up to the first line that is not indented."""
+    """Functions to complete (Chen et al. 2021, 2107.03374): `{"prompt", "entry_point", "test", "canonical_solution"}`.
+    The answer is a whole function, or goes on where the prompt ends, up to the first line that is not indented."""
 
     format = "humaneval"
     keys = ("prompt", "entry_point", "test", "canonical_solution")
@@ -185,8 +188,8 @@ def until_outdented(text: str) -> str:
 
 
 class MBPP(Code):
-    """Small programs (Austin et al. 2021, 2108.07732): `{"text" or "prompt", "test_list"}`, and `test_setup_code` or `test_imports` where
-    the tests need any."""
+    """Small programs (Austin et al. 2021, 2108.07732): `{"text" or "prompt", "test_list"}`, and `test_setup_code` or
+    `test_imports` where the tests need any."""
 
     format = "mbpp"
     keys = ("test_list",)

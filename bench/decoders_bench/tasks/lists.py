@@ -39,7 +39,8 @@ class Lists(Task):
 
 
 class Shuffle(Task):
-    """Any order of the given letters is right, so tokens chosen in parallel from their marginals repeat and omit letters."""
+    """Any order of the given letters is right, so tokens chosen in parallel from their marginals repeat and omit
+    letters."""
 
     name = "shuffle"
     length = {"easy": 8, "hard": 16}

@@ -6,7 +6,9 @@ import re
 from decimal import Decimal
 from fractions import Fraction
 
-NUMBER = re.compile(r"(?:(?<![\w.)}])-)?(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|(?:(?<![\w.)}])-)?\.[0-9]+")
+NUMBER = re.compile(
+    r"(?:(?<![\w.)}])-)?(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|(?:(?<![\w.)}])-)?\.[0-9]+"
+)
 """A number; a minus behind another one takes away."""
 LONGEST = 1000
 """Characters of an answer that may be a number: longer ones take long to read."""
@@ -26,7 +28,8 @@ def boxed(text: str) -> str | None:
 
 
 def marked(text: str) -> str | None:
-    """The answer where the text says that it is one: in a box, behind `####`, or behind `answer is` up to the end of the sentence."""
+    """The answer where the text says that it is one: in a box, behind `####`, or behind `answer is` up to the end of
+    the sentence."""
     found = boxed(text)
     if found is not None:
         return found
@@ -35,7 +38,8 @@ def marked(text: str) -> str | None:
 
 
 def stated(text: str) -> str | None:
-    """The number that a text gives as its answer: that which is marked, behind a `=` the result, else the last of all."""
+    """The number that a text gives as its answer: that which is marked, behind a `=` the result, else the last of
+    all."""
     said = plain(marked(text) or "")
     found = NUMBER.findall(said.rpartition("=")[2])[:1] or NUMBER.findall(said)[:1] or NUMBER.findall(plain(text))[-1:]
     return found[0] if found else None
@@ -53,7 +57,8 @@ def plain(text: str) -> str:
 
 
 SPACE = (
-    r"\\(?:left|right|displaystyle|,|!|;|:|quad|qquad)(?![a-zA-Z])|\\[ ()\[\]]|\$|\s|\^\{?\\circ\}?|\\degree|\N{DEGREE SIGN}|\\?%"
+    r"\\(?:left|right|displaystyle|,|!|;|:|quad|qquad)(?![a-zA-Z])|\\[ ()\[\]]|\$|\s"
+    r"|\^\{?\\circ\}?|\\degree|\N{DEGREE SIGN}|\\?%"
 )
 SAME = {
     r"\\[dtc]frac(?![a-zA-Z])": r"\\frac",
@@ -63,9 +68,9 @@ UNIT = r"(?<=.)\\(?:text|mbox|mathrm)\{[^{}]*\}(?:\^\{?[0-9]\}?)?$"
 
 
 def normal(latex: str) -> str:
-    """An answer without what does not change it: spacing, `$`, units in `\\text`, the size of brackets and fractions, braces around a
-    letter, a name in front of `=`, stars of Markdown, the full stop at the end; a number, a mixed one or a fraction of whole numbers in
-    lowest terms."""
+    """An answer without what does not change it: spacing, `$`, units in `\\text`, the size of brackets and fractions,
+    braces around a letter, a name in front of `=`, stars of Markdown, the full stop at the end; a number, a mixed one
+    or a fraction of whole numbers in lowest terms."""
     s = plain(latex).strip().strip("*`").rstrip(".").strip()
     s = re.sub(r"\\text\{\s*(?:and|or)\s*\}", ",", s)
     s = re.sub(SPACE, "", s)

@@ -1,8 +1,9 @@
 """Lists again, one operation a task: the operations of ParallelBench (2510.04767) whose tokens depend strongly on one
-another, so that tokens chosen in parallel from their marginals contradict each other. `shuffle` is in `decoders_bench.tasks.lists`.
+another, so that tokens chosen in parallel from their marginals contradict each other. `shuffle` is in
+`decoders_bench.tasks.lists`.
 
-The embedded model was trained on none of these tasks. Copying, reversing and sorting are worded as in `list`, which it knows, and
-share its split, so that no test item was trained on; `replace` is new to it.
+The embedded model was trained on none of these tasks. Copying, reversing and sorting are worded as in `list`, which it
+knows, and share its split, so that no test item was trained on; `replace` is new to it.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ class Sort(OneOperation):
 
 
 class Replace(Task):
-    """Easy: replace a letter that is named. Hard: replace any one of them, so that each token depends on all others: exactly one
-    differs."""
+    """Easy: replace a letter that is named. Hard: replace any one of them, so that each token depends on all others:
+    exactly one differs."""
 
     name = "replace"
     length = {"easy": 8, "hard": 16}
@@ -76,4 +77,8 @@ class Replace(Task):
         if len(words) != len(letters):
             return Grade(False)
         changed = [(x, w) for x, w in zip(letters, words, strict=True) if x != w]
-        return Grade(len(changed) == 1 and changed[0][1] == problem["new"] and (problem["any"] or changed[0][0] == problem["old"]))
+        return Grade(
+            len(changed) == 1
+            and changed[0][1] == problem["new"]
+            and (problem["any"] or changed[0][0] == problem["old"])
+        )

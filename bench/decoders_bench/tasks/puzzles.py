@@ -29,12 +29,15 @@ def valid(cells: list[int], box: tuple[int, int]) -> bool:
         return False
     rows = [{cells[i * n + j] for j in range(n)} for i in range(n)]
     columns = [{cells[i * n + j] for i in range(n)} for j in range(n)]
-    boxes = [{cells[(a * r + i) * n + b * c + j] for i in range(r) for j in range(c)} for a in range(c) for b in range(r)]
+    boxes = [
+        {cells[(a * r + i) * n + b * c + j] for i in range(r) for j in range(c)} for a in range(c) for b in range(r)
+    ]
     return all(unit == full for unit in rows + columns + boxes)
 
 
 class Sudoku(Task):
-    """Easy: 4 x 4 with 4 to 9 givens. Hard: 6 x 6 with 16 to 26 givens. Every grid that keeps the rules and the givens is right."""
+    """Easy: 4 x 4 with 4 to 9 givens. Hard: 6 x 6 with 16 to 26 givens. Every grid that keeps the rules and the givens
+    is right."""
 
     name = "sudoku"
     length = {"easy": 24, "hard": 40}

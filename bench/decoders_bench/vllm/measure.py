@@ -1,7 +1,8 @@
-"""Requests and tokens per second: the library's own loop and vLLM with the plugin, on the embedded model, side by side in one run.
+"""Requests and tokens per second: the library's own loop and vLLM with the plugin, on the embedded model, side by side
+in one run.
 
-Run it in the plugin's environment (plugins/vllm/environment.sh). On a CPU the small kernels of vLLM's Model Runner V2 run in Triton's
-interpreter, so its times are those of a test bench and not of a server.
+Run it in the plugin's environment (plugins/vllm/environment.sh). On a CPU the small kernels of vLLM's Model Runner V2
+run in Triton's interpreter, so its times are those of a test bench and not of a server.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ IN_FLIGHT = (1, 4, 8)
 
 @dataclass(frozen=True)
 class Throughput(Rates):
-    """One engine at one concurrency: medians over repeats of the same requests. Forwards are those that the requests took part in, summed;
-    in vLLM with those that only store a finished block."""
+    """One engine at one concurrency: medians over repeats of the same requests. Forwards are those that the requests
+    took part in, summed; in vLLM with those that only store a finished block."""
 
     engine: str
     decoder: str
@@ -59,11 +60,13 @@ class Engine:
             from decoders_vllm.plugin import overrides
             from vllm import LLM
         except ImportError:
-            raise decoders.UsageError("vLLM and its plugin are not installed here; see plugins/vllm/environment.sh") from None
+            raise decoders.UsageError(
+                "vLLM and its plugin are not installed here; see plugins/vllm/environment.sh"
+            ) from None
         directory = str(Path(decoders.__file__).parent / "models" / "nano")
         self.llm = LLM(
-            directory, hf_overrides=overrides(directory), dtype="float32", enforce_eager=True, max_model_len=256, max_num_seqs=8,
-            kv_cache_memory_bytes=64 << 20, enable_prefix_caching=False, disable_log_stats=False,
+            directory, hf_overrides=overrides(directory), dtype="float32", enforce_eager=True, max_model_len=256,
+            max_num_seqs=8, kv_cache_memory_bytes=64 << 20, enable_prefix_caching=False, disable_log_stats=False,
         )
 
     def steps(self) -> int:
@@ -75,7 +78,11 @@ class Engine:
 
         params = SamplingParams(max_tokens=LENGTH, temperature=1.0, ignore_eos=True, extra_args={"decoder": decoder})
         asked, before = [{"prompt_token_ids": x} for x in ids], self.steps()
-        outs = [o for i in range(0, len(asked), batch) for o in self.llm.generate(asked[i : i + batch], params, use_tqdm=False)]
+        outs = [
+            o
+            for i in range(0, len(asked), batch)
+            for o in self.llm.generate(asked[i : i + batch], params, use_tqdm=False)
+        ]
         return self.steps() - before, sum(len(o.outputs[0].token_ids) for o in outs)
 
 
@@ -83,7 +90,10 @@ def measure(decoder: str, repeats: int) -> list[Throughput]:
     engine, loaded = Engine(), decoders.load("nano", attention="block")
     prompts = [item.prompt for item in TASKS["chain"].items("hard", "test", REQUESTS)]
     ids = [loaded.tokenizer.encode(p) for p in prompts]
-    ways = {"library loop": partial(own_loop, loaded, decoder, prompts), "vLLM, native path": partial(engine.run, decoder, ids)}
+    ways = {
+        "library loop": partial(own_loop, loaded, decoder, prompts),
+        "vLLM, native path": partial(engine.run, decoder, ids),
+    }
     return [
         Throughput(*measured(partial(run, batch), repeats), name, decoder, batch, REQUESTS)
         for batch in IN_FLIGHT for name, run in ways.items()

@@ -16,7 +16,10 @@ def load_throughput(path: Path) -> list[Throughput]:
 def throughput_table(rows: Sequence[Throughput]) -> str:
     """Engines against concurrency."""
     body = [
-        [r.engine, str(r.concurrency), f"{r.tokens_per_second:.0f}", f"{r.seconds:.2f}", str(r.nfe), f"{r.tokens_per_forward:.2f}"]
+        [
+            r.engine, str(r.concurrency), f"{r.tokens_per_second:.0f}", f"{r.seconds:.2f}", str(r.nfe),
+            f"{r.tokens_per_forward:.2f}",
+        ]
         for r in rows
     ]
     return markdown(["engine", "concurrency", "tokens/s", "seconds", "forwards", "tokens per forward"], body)

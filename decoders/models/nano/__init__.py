@@ -1,4 +1,5 @@
-"""The embedded model: small enough to ship, trained on the generated tasks of `decoders bench`, loaded like any checkpoint."""
+"""The embedded model: small enough to ship, trained on the generated tasks of `decoders bench`, loaded like any
+checkpoint."""
 
 from __future__ import annotations
 
@@ -15,7 +16,9 @@ from decoders.models.source import Source
 class Nano(Source):
     """The embedded masked diffusion model; it needs no download and no accelerator."""
 
-    attention: Literal["bidirectional", "block"] = option("bidirectional", "what each position sees; block: no later block")
+    attention: Literal["bidirectional", "block"] = option(
+        "bidirectional", "what each position sees; block: no later block"
+    )
     device: str = option("cpu", "where it runs: cpu, cuda, cuda:1")
 
     def load(self) -> Loaded:

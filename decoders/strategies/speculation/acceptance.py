@@ -1,4 +1,5 @@
-"""Which drafts stand before the verifier: the rule of speculative sampling, and the reference's ways of being more lenient."""
+"""Which drafts stand before the verifier: the rule of speculative sampling, and the reference's ways of being more
+lenient."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ class Acceptance(Part):
 
 
 def rejection(s: State, ratio: Tensor, u: Tensor) -> Verdict:
-    """Speculative sampling: the first draft of the first run whose number `u` is not below its ratio is rejected, and those before it stand."""
+    """Speculative sampling: the first draft of the first run whose number `u` is not below its ratio is rejected, and
+    those before it stand."""
     span = first_run(s.open)
     failed = span & ~(u < ratio)
     accepted, rejected = span & until_first(failed), leftmost(failed)
@@ -42,7 +44,8 @@ def rejection(s: State, ratio: Tensor, u: Tensor) -> Verdict:
 
 @dataclass(frozen=True)
 class Speculative(Acceptance):
-    """A draft x stands with probability min(1, q(x) / p(x)); the first that does not is drawn anew. Leviathan et al. 2023, 2211.17192."""
+    """A draft x stands with probability min(1, q(x) / p(x)); the first that does not is drawn anew. Leviathan et al.
+    2023, 2211.17192."""
 
     name: ClassVar[str] = "speculative"
 

@@ -30,7 +30,9 @@ class Base(Part):
         return draft.sure
 
     def committed(self, s: State, draft: Draft, at_least: Tensor) -> State:
-        return s.commit(above(only(s.open, draft.confidence), self.sure(draft), at_least), draft.tokens, draft.confidence)
+        return s.commit(
+            above(only(s.open, draft.confidence), self.sure(draft), at_least), draft.tokens, draft.confidence
+        )
 
     def begin(self, s: State) -> Any:
         """What it remembers when a window is entered."""
@@ -68,13 +70,15 @@ class Static(Base):
 
 @dataclass(frozen=True)
 class Joint(Base):
-    """`dynamic`, and what is decided is overwritten where another token is above `tau_edit`: the joint threshold of `llada2` (Bie et al.
-    2026, 2602.08676). Edits come from drafts and are made before the verifier sees the block. A block ends when a draft that began with
-    nothing open has changed nothing, or after `max_post` such drafts."""
+    """`dynamic`, and what is decided is overwritten where another token is above `tau_edit`: the joint threshold of
+    `llada2` (Bie et al. 2026, 2602.08676). Edits come from drafts and are made before the verifier sees the block. A
+    block ends when a draft that began with nothing open has changed nothing, or after `max_post` such drafts."""
 
     name: ClassVar[str] = "joint"
     revises: ClassVar[bool] = True
-    tau_edit: float = option(0.9, "confidence above which another token replaces a decided one; above 1: no editing", min=0)
+    tau_edit: float = option(
+        0.9, "confidence above which another token replaces a decided one; above 1: no editing", min=0
+    )
     max_post: int = option(16, "drafts of a block with nothing open, at most", min=0)
 
     def __post_init__(self) -> None:

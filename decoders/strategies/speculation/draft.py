@@ -14,7 +14,8 @@ DRAW = 0x41  # salt
 
 
 class Draft(NamedTuple):
-    """Made by one forward, and judged by the next or committed by the base rule. Nothing in it means anything where nothing was open."""
+    """Made by one forward, and judged by the next or committed by the base rule. Nothing in it means anything where
+    nothing was open."""
 
     tokens: Tensor  # (B, W) long
     confidence: Tensor  # (B, W) float32     their probability
@@ -48,7 +49,8 @@ class Draft(NamedTuple):
 
 
 def residual(q: Tensor, kept: Tensor, probs: Tensor) -> Tensor:
-    """(B, V) the positive part of `q (B, V)` less the draft distribution on its tokens `kept (B, K)`; q itself where nothing is left.
-    What is drawn where a draft is rejected; not normalised. Leviathan et al. 2023, 2211.17192, section 2.3."""
+    """(B, V) the positive part of `q (B, V)` less the draft distribution on its tokens `kept (B, K)`; q itself where
+    nothing is left. What is drawn where a draft is rejected; not normalised. Leviathan et al. 2023, 2211.17192, section
+    2.3."""
     rest = q.scatter_add(1, kept, -probs).clamp(min=0)
     return torch.where(rest.sum(-1, keepdim=True) > 0, rest, q)

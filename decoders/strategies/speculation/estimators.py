@@ -46,5 +46,6 @@ def acceptance(kind: Estimator, c: float | None, s: State, p: Pred, confidence: 
 
 
 def expected_length(alpha: Tensor, span: Tensor) -> Tensor:
-    """(B,): how many drafts of the span are likely to be accepted, the sum over k of the product of the first k of `alpha`."""
+    """(B,): how many drafts of the span are likely to be accepted, the sum over k of the product of the first k of
+    `alpha`."""
     return (torch.where(span, alpha, 1.0).cumprod(-1) * span).sum(-1)

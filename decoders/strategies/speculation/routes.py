@@ -1,7 +1,7 @@
 """Which drafts are verified. Han et al. 2026, 2603.25702.
 
-The bandit's bound is inferred from recorded decisions of the official code, which has no licence and was not consulted for it; see
-`Bandit.verifies`.
+The bandit's bound is inferred from recorded decisions of the official code, which has no licence and was not consulted
+for it; see `Bandit.verifies`.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ class Route(Part):
         return ()
 
     def __call__(self, s: State, p: Pred, draft: Draft, memo: Any) -> tuple[Tensor, Any]:
-        """(B,) whether to verify the draft, and what is remembered. Rows with nothing open are not looked at, but for the latter."""
+        """(B,) whether to verify the draft, and what is remembered. Rows with nothing open are not looked at, but for
+        the latter."""
         raise NotImplementedError
 
     def learned(self, before: State, after: State, verified: Tensor, memo: Any) -> Any:
-        """What is remembered after a round that made `after` of `before`, in which a draft was `verified (B,)` or not."""
+        """What is remembered after a round that made `after` of `before`, in which a draft was `verified (B,)` or
+        not."""
         return memo
 
 
@@ -108,8 +110,8 @@ class Hysteresis(Score):
 
 
 def bucket(s: State, p: Pred) -> Tensor:
-    """(B,) long in 0..7, the bandit's context: 4 for a span of more than half the window, 2 once as much as half the window has been
-    decided in it, 1 for a mean entropy of the span of at least half the largest."""
+    """(B,) long in 0..7, the bandit's context: 4 for a span of more than half the window, 2 once as much as half the
+    window has been decided in it, 1 for a mean entropy of the span of at least half the largest."""
     span = first_run(s.open)
     n = span.sum(-1)
     mean = (disorder(s, p) * span).sum(-1) / n.clamp(min=1)
@@ -118,7 +120,8 @@ def bucket(s: State, p: Pred) -> Tensor:
 
 
 class Bandit(NamedTuple):
-    """What the UCB bandit has seen, for the two arms in each of eight buckets: 0 leaves a draft to the base rule, 1 verifies it."""
+    """What the UCB bandit has seen, for the two arms in each of eight buckets: 0 leaves a draft to the base rule, 1
+    verifies it."""
 
     bucket: Tensor  # (B,) long             the context of this draft
     pulls: Tensor  # (B, 8, 2) long
@@ -130,8 +133,8 @@ class Bandit(NamedTuple):
         return cls(zero[:, 0, 0], zero, zero.double())
 
     def verifies(self, beta: float) -> Tensor:
-        """(B,) bool: the arm with the larger upper bound, mean reward + beta sqrt(log t / n), n being the pulls of the arm and t the
-        number of this decision; an arm that was never pulled comes first, and of equal ones verifying.
+        """(B,) bool: the arm with the larger upper bound, mean reward + beta sqrt(log t / n), n being the pulls of the
+        arm and t the number of this decision; an arm that was never pulled comes first, and of equal ones verifying.
 
         The recorded decisions also fit sqrt(2 log t / n) with t counted in each bucket of its own.
         """
@@ -143,7 +146,8 @@ class Bandit(NamedTuple):
         return bound[:, 1] >= bound[:, 0]
 
     def learn(self, verified: Tensor, tokens: Tensor) -> Bandit:
-        """After a draft that was `verified (B,)` or not and made so many `tokens (B,)`; verifying costs two forwards."""
+        """After a draft that was `verified (B,)` or not and made so many `tokens (B,)`; verifying costs two
+        forwards."""
         arms, buckets = torch.arange(2, device=tokens.device), torch.arange(8, device=tokens.device)
         pull = (buckets == self.bucket[:, None])[..., None] & (arms == verified[:, None].long())[:, None]
         reward = tokens.double() / (1 + verified.double())

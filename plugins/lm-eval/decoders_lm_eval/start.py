@@ -1,5 +1,5 @@
-"""At the start of Python: when the harness's list of models is imported, ours joins it. Imports nothing else; who does not use the
-harness notices nothing."""
+"""At the start of Python: when the harness's list of models is imported, ours joins it. Imports nothing else; who does
+not use the harness notices nothing."""
 
 import sys
 

@@ -1,7 +1,9 @@
-"""A strategy as one of SGLang's algorithms: SGLang runs the model, block by block, and hands over the logits of each block.
+"""A strategy as one of SGLang's algorithms: SGLang runs the model, block by block, and hands over the logits of each
+block.
 
-SGLang's loop is block-causal diffusion on models whose output i predicts position i. A block's forwards are those of the strategy
-and one more, which leaves the keys and values of its final tokens behind; a row is reported as done in that one.
+SGLang's loop is block-causal diffusion on models whose output i predicts position i. A block's forwards are those of
+the strategy and one more, which leaves the keys and values of its final tokens behind; a row is reported as done in
+that one.
 """
 
 from __future__ import annotations
@@ -43,17 +45,23 @@ class Block:
 
 
 ABLE = {"mask", "blocks", "vocabulary"}
-"""What SGLang's loop, which shows one block after the other, each whole to itself, can do of all that a strategy may ask."""
+"""What SGLang's loop, which shows one block after the other, each whole to itself, can do of all that a strategy may
+ask."""
 
 
 def hostable(spec: str, decoder: Decoder) -> None:
     """Raises `UsageError` for a strategy that SGLang's loop cannot host."""
     if unfolded(spec)[1] is not None:
-        raise UsageError(f"{spec} is a preset with a cache of its own, and under SGLang the cache is SGLang's; name the decoder alone")
+        raise UsageError(
+            f"{spec} is a preset with a cache of its own, and under SGLang the cache is SGLang's; name the decoder "
+            "alone"
+        )
     refuse(spec, asks(decoder, block_causal=True), ABLE, "SGLang")
     asked = Blocks(8)
     if decoder.windows(asked, True) is not asked:
-        raise UsageError(f"{spec} lays out the row itself, and SGLang shows one block after the other; take a strategy that does not")
+        raise UsageError(
+            f"{spec} lays out the row itself, and SGLang shows one block after the other; take a strategy that does not"
+        )
 
 
 def batch(states: Iterable[State]) -> State:
@@ -69,8 +77,9 @@ def single(s: State, row: int) -> State:
 
 
 class Strategy(DllmAlgorithm):
-    """The base of all: `spec` is the strategy's spec string, and `--dllm-algorithm-config` gives further options of it, and `seed`
-    (0) for rows without a seed of their own, and `stop_ids`, which some strategies treat in a special way. Options in the spec win.
+    """The base of all: `spec` is the strategy's spec string, and `--dllm-algorithm-config` gives further options of it,
+    and `seed` (0) for rows without a seed of their own, and `stop_ids`, which some strategies treat in a special way.
+    Options in the spec win.
 
     Raises `UsageError` for what cannot be made or hosted."""
 
@@ -92,7 +101,8 @@ class Strategy(DllmAlgorithm):
         hostable(cls.spec, get(cls.spec))
 
     def max_steps(self, block_size: int) -> int:
-        """Of the loop that knows no rounds: as many as any strategy needs, since it emits what stands there after them."""
+        """Of the loop that knows no rounds: as many as any strategy needs, since it emits what stands there after
+        them."""
         return 1 << 30
 
     def run(self, model_runner: Any, forward_batch: Any, algo_states: list[Any] | None = None) -> Any:
@@ -118,7 +128,9 @@ class Strategy(DllmAlgorithm):
         rids = getattr(forward_batch, "rids", None) or [None] * B
         starts = place[:, 0].tolist()
         rows = [self.resumed(single(s, row), rids[row], starts[row]) for row in range(B)]
-        return [Block(replace(x, memo=self.decoder.begin(x).memo), rids[row], starts[row]) for row, x in enumerate(rows)]
+        return [
+            Block(replace(x, memo=self.decoder.begin(x).memo), rids[row], starts[row]) for row, x in enumerate(rows)
+        ]
 
     def prepare_inputs(self, model_runner: Any, forward_batch: Any, states: list[Block]) -> None:
         """What the next forward shows."""

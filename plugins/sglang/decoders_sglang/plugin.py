@@ -20,12 +20,14 @@ def register() -> None:
 
 
 def look_up(original: Callable[[str], type], name: str) -> type:
-    """The class behind a name: SGLang's own if it has one, else that of a strategy's spec string. Raises `UsageError` if there is none."""
+    """The class behind a name: SGLang's own if it has one, else that of a strategy's spec string. Raises `UsageError`
+    if there is none."""
     import sglang.srt.dllm.algorithm as theirs
 
     if name in theirs.algo_name_to_cls:
         return original(name)
     from decoders_sglang.algorithm import algorithm_class
 
-    load("strategies", split("strategies", unfolded(name)[0])[0])  # an unknown name is told from known ones, before anything is made
+    # an unknown name is told from known ones, before anything is made
+    load("strategies", split("strategies", unfolded(name)[0])[0])
     return algorithm_class(name)

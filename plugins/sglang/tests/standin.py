@@ -1,6 +1,7 @@
-"""A small stand-in of what the plugin uses of SGLang 0.5.23, written after its sources: the lookup of algorithms, the two loops that
-run one, the hooks of plugins, and a scheduler that hands over block after block. With SGLANG_SOURCE, the directory of an unpacked
-wheel, the first three are SGLang's own files and only what they import of the rest of the engine is made up.
+"""A small stand-in of what the plugin uses of SGLang 0.5.23, written after its sources: the lookup of algorithms, the
+two loops that run one, the hooks of plugins, and a scheduler that hands over block after block. With SGLANG_SOURCE, the
+directory of an unpacked wheel, the first three are SGLang's own files and only what they import of the rest of the
+engine is made up.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from decoders.core import Forward, SessionSpec
 
 SOURCE = os.environ.get("SGLANG_SOURCE")
 NAMES = (
-    "sglang", "sglang.srt", "sglang.srt.dllm", "sglang.srt.dllm.algorithm", "sglang.srt.dllm.algorithm.base", "sglang.srt.plugins",
-    "sglang.srt.plugins.hook_registry",
+    "sglang", "sglang.srt", "sglang.srt.dllm", "sglang.srt.dllm.algorithm", "sglang.srt.dllm.algorithm.base",
+    "sglang.srt.plugins", "sglang.srt.plugins.hook_registry",
 )
 
 
@@ -36,7 +37,9 @@ def install() -> None:
         parent, _, last = name.rpartition(".")
         if parent:
             setattr(made[parent], last, module)
-    algorithm, base, hooks = (made[f"sglang.srt.{x}"] for x in ("dllm.algorithm", "dllm.algorithm.base", "plugins.hook_registry"))
+    algorithm, base, hooks = (
+        made[f"sglang.srt.{x}"] for x in ("dllm.algorithm", "dllm.algorithm.base", "plugins.hook_registry")
+    )
     algorithm.algo_name_to_cls = {"LowConfidence": type("LowConfidence", (), {})}
 
     def get_algorithm_cls(name: str) -> type:
@@ -58,12 +61,17 @@ def from_source(directory: str) -> None:
         package.__path__ = [os.path.join(directory, *name.split("."))]
         sys.modules[name] = package
     made_up = {
-        "sglang.srt.environ": {"envs": SimpleNamespace(SGLANG_PLUGINS=SimpleNamespace(get=str), SGLANG_PLATFORM=SimpleNamespace(get=str))},
-        "sglang.srt.dllm.config": {"DllmConfig": SimpleNamespace}, "sglang.srt.layers": {}, "sglang.srt.model_executor": {},
+        "sglang.srt.environ": {
+            "envs": SimpleNamespace(SGLANG_PLUGINS=SimpleNamespace(get=str), SGLANG_PLATFORM=SimpleNamespace(get=str))
+        },
+        "sglang.srt.dllm.config": {"DllmConfig": SimpleNamespace},
+        "sglang.srt.layers": {},
+        "sglang.srt.model_executor": {},
         "sglang.srt.layers.logits_processor": {"LogitsProcessorOutput": SimpleNamespace},
         "sglang.srt.model_executor.forward_batch_info": {"ForwardBatch": SimpleNamespace},
         "sglang.srt.model_executor.model_runner": {"ModelRunner": SimpleNamespace},
-        "sglang.srt.server_args": {"ServerArgs": SimpleNamespace}, "sglang.srt.utils": {"is_npu": lambda: False},
+        "sglang.srt.server_args": {"ServerArgs": SimpleNamespace},
+        "sglang.srt.utils": {"is_npu": lambda: False},
     }
     for name, content in made_up.items():
         module = ModuleType(name)
@@ -103,7 +111,8 @@ class HookRegistry:
 
 
 class DllmAlgorithm:
-    """The loops: all blocks of a batch until all are done, or one forward, after which each block says whether it is done."""
+    """The loops: all blocks of a batch until all are done, or one forward, after which each block says whether it is
+    done."""
 
     def __init__(self, config: Any) -> None:
         self.block_size, self.mask_id, self.fdfo = config.block_size, config.mask_id, config.first_done_first_out_mode
@@ -163,7 +172,8 @@ class Req:
 
 
 class Runner:
-    """`forward` gives the logits of each row's block, on a block-causal model of the library's, without any stored keys and values."""
+    """`forward` gives the logits of each row's block, on a block-causal model of the library's, without any stored keys
+    and values."""
 
     def __init__(self, model: Any, reqs: Sequence[Req], size: int) -> None:
         self.model, self.reqs, self.size = model, reqs, size
@@ -180,8 +190,8 @@ class Runner:
         yes, no = torch.ones(1, W, dtype=torch.bool), torch.zeros(1, L, dtype=torch.bool)
         f = Forward(
             tokens, ((column // W + 1) * W)[None], (column < L - 1)[None], no, no, (start + torch.arange(W))[None], yes,
-            torch.tensor([False]), torch.tensor([True]), torch.tensor([0]), torch.zeros(1, L, 2, dtype=torch.long), ~yes,
-            torch.zeros(1, 0, W, dtype=torch.long), torch.zeros(1, 0, W, dtype=torch.bool),
+            torch.tensor([False]), torch.tensor([True]), torch.tensor([0]), torch.zeros(1, L, 2, dtype=torch.long),
+            ~yes, torch.zeros(1, 0, W, dtype=torch.long), torch.zeros(1, 0, W, dtype=torch.bool),
         )
         return self.model.session(SessionSpec(1, L, W))(f).logits[0]
 
@@ -191,8 +201,10 @@ def serve(algorithm: Any, model: Any, reqs: list[Req]) -> dict[str, list[int]]:
     W, mask, fdfo = algorithm.block_size, algorithm.mask_id, algorithm.fdfo
     while live := [r for r in reqs if not r.over]:
         batch = SimpleNamespace(
-            batch_size=len(live), input_ids=torch.tensor([t for r in live for t in r.block(W, mask)]), dllm_prompt_mask=None,
-            positions=torch.tensor([len(r.row) + i for r in live for i in range(W)], dtype=torch.int32), rids=[r.rid for r in live],
+            batch_size=len(live), input_ids=torch.tensor([t for r in live for t in r.block(W, mask)]),
+            dllm_prompt_mask=None,
+            positions=torch.tensor([len(r.row) + i for r in live for i in range(W)], dtype=torch.int32),
+            rids=[r.rid for r in live],
             sampling_info=SimpleNamespace(sampling_seed=torch.tensor([r.seed for r in live])),
         )
         states = [r.state for r in live] if fdfo else None

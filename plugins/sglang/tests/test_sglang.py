@@ -18,7 +18,10 @@ import standin  # noqa: E402
 
 W = 8
 TEXTS = ["Sort: d b a c\n", "Reverse: a b c d e f g h i j k l m n o p\n", "Copy: x\n"]
-SPECS = ["threshold", "threshold:tau=0.6,temperature=0.8", "sdar:block_steps=4", "llada2", "sdar:by=entropy_bounded,temperature=1.0"]
+SPECS = [
+    "threshold", "threshold:tau=0.6,temperature=0.8", "sdar:block_steps=4", "llada2",
+    "sdar:by=entropy_bounded,temperature=1.0",
+]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +45,8 @@ def theirs() -> Any:
 
 def config(name: str, fdfo: bool, **options: Any) -> Any:
     return SimpleNamespace(
-        algorithm=name, algorithm_config=options, block_size=W, mask_id=1, max_running_requests=8, first_done_first_out_mode=fdfo
+        algorithm=name, algorithm_config=options, block_size=W, mask_id=1, max_running_requests=8,
+        first_done_first_out_mode=fdfo
     )
 
 
@@ -71,8 +75,8 @@ def test_options_come_from_the_file_and_the_spec(theirs: Any) -> None:
 
 
 @pytest.mark.parametrize(("spec", "said"), [
-    ("treshold", "did you mean 'threshold'"), ("threshold:tow=1", "has no option 'tow'"), ("s2d2", "from the left alone"),
-    ("fast-dllm", "the cache is SGLang's"), ("hybrid", "lays out the row itself"),
+    ("treshold", "did you mean 'threshold'"), ("threshold:tow=1", "has no option 'tow'"),
+    ("s2d2", "from the left alone"), ("fast-dllm", "the cache is SGLang's"), ("hybrid", "lays out the row itself"),
 ])
 def test_what_it_cannot_host_is_refused_at_launch(theirs: Any, spec: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):

@@ -1,9 +1,10 @@
-"""A prediction without its logits: what a step will ask of them is found out beforehand, asked where the logits are, and read here.
+"""A prediction without its logits: what a step will ask of them is found out beforehand, asked where the logits are,
+and read here.
 
-A step is a pure function whose course does not depend on the values in its tensors, so run on made-up answers it asks what it will
-ask of the true ones: which statistic, at which temperature, under which random numbers. Only a question that is made of an earlier
-answer cannot be foreseen (`prob` of what was just drawn from another distribution); then, and where a strategy wants whole rows of
-logits, whole rows are sent.
+A step is a pure function whose course does not depend on the values in its tensors, so run on made-up answers it asks
+what it will ask of the true ones: which statistic, at which temperature, under which random numbers. Only a question
+that is made of an earlier answer cannot be foreseen (`prob` of what was just drawn from another distribution); then,
+and where a strategy wants whole rows of logits, whole rows are sent.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from decoders.core import Canvas, Plan, Pred, State, view
 
 Edit = tuple[str, tuple[Any, ...]]
 """A method of `Pred` that gives another `Pred`, and its arguments: `without`, `filtered`."""
-TOKENS = {"best": (True, False), "sample": (True, False), "race": (True,), "prob": (False,), "entropy": (False,), "margin": (False,)}
+TOKENS = {
+    "best": (True, False), "sample": (True, False), "race": (True,), "prob": (False,), "entropy": (False,),
+    "margin": (False,),
+}
 TOKENS["undefined"] = (False,)
 """Statistic to its answers' columns: token ids or not."""
 
@@ -42,15 +46,24 @@ class Question:
     @property
     def columns(self) -> tuple[bool, ...]:
         """For each column of the answer, whether it holds token ids."""
-        return (True,) * int(self.number or 0) + (False,) * int(self.number or 0) if self.what == "top" else TOKENS[self.what]
+        return (
+            (True,) * int(self.number or 0) + (False,) * int(self.number or 0)
+            if self.what == "top"
+            else TOKENS[self.what]
+        )
 
     def same(self, other: Question) -> bool:
-        given = self.given is other.given or (self.given is not None and other.given is not None and torch.equal(self.given, other.given))
+        given = self.given is other.given or (
+            self.given is not None and other.given is not None and torch.equal(self.given, other.given)
+        )
         return self == other and given
 
     def spoken(self, rows: Tensor) -> list[Any]:
         """For the logit `rows` of one request, as plain data."""
-        return [self.what, [list(e) for e in self.edits], self.number, None if self.given is None else self.given[rows].tolist()]
+        return [
+            self.what, [list(e) for e in self.edits], self.number,
+            None if self.given is None else self.given[rows].tolist(),
+        ]
 
 
 def answer(logits: Tensor, questions: Sequence[Sequence[Any]]) -> Tensor:
@@ -79,7 +92,9 @@ def answer(logits: Tensor, questions: Sequence[Sequence[Any]]) -> Tensor:
 class Ledger:
     """What is asked of one prediction: noted down while `answers` are made up, read off once they are there."""
 
-    def __init__(self, rows: int, vocab: int, fake: int = 0, questions: Sequence[Question] = (), answers: Tensor | None = None) -> None:
+    def __init__(
+        self, rows: int, vocab: int, fake: int = 0, questions: Sequence[Question] = (), answers: Tensor | None = None
+    ) -> None:
         self.rows, self.vocab, self.fake = rows, vocab, fake
         self.expected, self.answers = questions, answers  # (R, C)
         self.questions: list[Question] = []
@@ -190,7 +205,11 @@ def asked(plan: Plan, s: State, ledger: Ledger, at: Tensor) -> list[Question] | 
         for rule in plan.rules:
             p = rule(s, p)
         plan.decoder.step(s, p)
-    except (WantsRowsError, RuntimeError, NotImplementedError):  # torch's own words for an operation on logits without data
+    except (
+        WantsRowsError,
+        RuntimeError,
+        NotImplementedError,
+    ):  # torch's own words for an operation on logits without data
         return None
     return ledger.questions
 

@@ -37,12 +37,16 @@ class LLaDA2MoeConfig(PretrainedConfig):
     def __init__(self, **said: Any) -> None:
         theta, share = said.get("rope_theta") or 600000.0, said.get("partial_rotary_factor") or 0.5
         known = {
-            "block_size": 32, "use_bias": False, "use_qkv_bias": False, "use_qk_norm": True, "norm_topk_prob": True, "norm_head": False,
-            "hidden_act": "silu", "num_shared_experts": 1, "score_function": "sigmoid", "moe_router_enable_expert_bias": True,
-            "rms_norm_eps": 1e-6, "rotary_dim": None, "embedding_dropout": 0.0,
+            "block_size": 32, "use_bias": False, "use_qkv_bias": False, "use_qk_norm": True, "norm_topk_prob": True,
+            "norm_head": False, "hidden_act": "silu", "num_shared_experts": 1, "score_function": "sigmoid",
+            "moe_router_enable_expert_bias": True, "rms_norm_eps": 1e-6, "rotary_dim": None, "embedding_dropout": 0.0,
             "use_rmsnorm": True, "router_dtype": "fp32",
         }
-        rope = said.pop("rope_parameters", None) or {"rope_type": "default", "rope_theta": theta, "partial_rotary_factor": share}
+        rope = said.pop("rope_parameters", None) or {
+            "rope_type": "default",
+            "rope_theta": theta,
+            "partial_rotary_factor": share,
+        }
         if said.get("rotary_dim") is None and said.get("head_dim"):
             known["rotary_dim"] = int(said["head_dim"] * share)
         super().__init__(**{**known, **said}, rope_parameters=rope)

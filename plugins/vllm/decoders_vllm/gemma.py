@@ -1,8 +1,9 @@
-"""DiffusionGemma: vLLM's own model, text only, decoded by strategies. One stack of layers reads prompts and finished canvases causally and
-denoises a canvas that sees all of itself, and each denoising forward of a canvas but the first also takes what the last one said.
+"""DiffusionGemma: vLLM's own model, text only, decoded by strategies. One stack of layers reads prompts and finished
+canvases causally and denoises a canvas that sees all of itself, and each denoising forward of a canvas but the first
+also takes what the last one said.
 
-What it said is kept as vLLM's own sampler keeps it, as the mean embedding under the prediction: one vector for a position, in place of a
-number for each token of the vocabulary.
+What it said is kept as vLLM's own sampler keeps it, as the mean embedding under the prediction: one vector for a
+position, in place of a number for each token of the vocabulary.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class ConditionedHost(Host):
         super().__init__(vllm_config, model, encoder_cache, device)
         hidden = self.model_config.hf_text_config.hidden_size
         self.soft = torch.zeros(self.max_num_reqs, self.served.canvas, hidden, dtype=torch.float32, device=device)
-        self.embeds = torch.zeros(self.max_num_tokens, hidden, dtype=self.model_config.dtype, device=device)  # at one address, for graphs
+        # at one address, for graphs
+        self.embeds = torch.zeros(self.max_num_tokens, hidden, dtype=self.model_config.dtype, device=device)
 
     def condition(self, index: Tensor, logits: Tensor | None, temperature: Tensor) -> None:
         if logits is None:
@@ -55,7 +57,9 @@ class ConditionedHost(Host):
             slot = batch.idx_mapping[row]
             own, soft = x[which], self.soft[slot, place - self.slots.rows.base[slot]]
             denoises = self.slots.rows.phase[slot] == DENOISE  # what is committed is read as a prompt is
-            x = x.index_copy(0, which, torch.where(denoises[:, None], self.model.self_conditioning(own, soft.to(own.dtype)), own))
+            x = x.index_copy(
+                0, which, torch.where(denoises[:, None], self.model.self_conditioning(own, soft.to(own.dtype)), own)
+            )
         self.embeds[:T].copy_(x)
         return {"inputs_embeds": self.embeds[: batch.num_tokens_after_padding]}
 

@@ -24,8 +24,8 @@ class Hosted:
         return Host
 
     def compute_logits(self, hidden_states: Tensor) -> Any:
-        """Of canvases. A forward of prefills alone has none, and ranks gather nothing then: vLLM's gathering on a CPU divides by the number
-        of rows."""
+        """Of canvases. A forward of prefills alone has none, and ranks gather nothing then: vLLM's gathering on a CPU
+        divides by the number of rows."""
         if not len(hidden_states):
             return hidden_states.new_empty(0, self.logits_processor.org_vocab_size)
         return super().compute_logits(hidden_states)

@@ -39,9 +39,9 @@ def register() -> None:
 
 
 def overrides(directory: str) -> dict[str, Any]:
-    """`hf_overrides` for the checkpoint in a directory: what its config.json does not say of itself. Only checkpoints of the embedded
-    model's family need any, and those of DiffusionGemma, which vLLM would run with its own sampler. Raises `UsageError` for a family that
-    is not served."""
+    """`hf_overrides` for the checkpoint in a directory: what its config.json does not say of itself. Only checkpoints
+    of the embedded model's family need any, and those of DiffusionGemma, which vLLM would run with its own sampler.
+    Raises `UsageError` for a family that is not served."""
     from pathlib import Path
 
     from decoders.models.reading import read_json
@@ -72,14 +72,19 @@ def host(vllm_config: Any) -> None:
     served = Served.of(directory_of(model.model), model.get_vocab_size(), block, asked)
     plan_of(served, served.decoder, True, False)
     if vllm_config.parallel_config.pipeline_parallel_size > 1:
-        raise UsageError("pipeline parallelism: only the last stage knows a row's canvas; take tensor or data parallelism")
+        raise UsageError(
+            "pipeline parallelism: only the last stage knows a row's canvas; take tensor or data parallelism"
+        )
     if scheduling.max_num_batched_tokens < served.canvas:
-        raise UsageError(f"max_num_batched_tokens is {scheduling.max_num_batched_tokens}, and a canvas has {served.canvas} positions")
+        raise UsageError(
+            f"max_num_batched_tokens is {scheduling.max_num_batched_tokens}, and a canvas has {served.canvas} positions"
+        )
     if not cache.user_specified_block_size:
         cache.block_size, cache.user_specified_block_size = lcm(2 * SMALLEST_PAGE, served.canvas), True
     elif cache.block_size % served.canvas and cache.enable_prefix_caching:
         raise UsageError(
-            f"pages of {cache.block_size} positions do not hold whole blocks of {served.canvas}, so prefixes cannot be cached; take a "
+            f"pages of {cache.block_size} positions do not hold whole blocks of {served.canvas}, so prefixes cannot "
+            "be cached; take a "
             f"block_size that is a multiple of {served.canvas}, or no prefix caching"
         )
     if served.causal:
@@ -93,5 +98,6 @@ def host(vllm_config: Any) -> None:
     model.logits_processors = [*(model.logits_processors or ()), f"decoders_vllm.requests:Requests_{served.written}"]
     vllm_config.attention_config.use_non_causal = True
     if vllm_config.compilation_config.cudagraph_mode is not CUDAGraphMode.NONE and not model.enforce_eager:
-        vllm_config.compilation_config.cudagraph_mode = CUDAGraphMode.PIECEWISE  # the number of pieces of the attention is free
+        # the number of pieces of the attention is free
+        vllm_config.compilation_config.cudagraph_mode = CUDAGraphMode.PIECEWISE
     scheduling.scheduler_cls = "decoders_vllm.scheduler.scheduler"

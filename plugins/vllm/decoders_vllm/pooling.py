@@ -1,8 +1,9 @@
 """Fully bidirectional models in vLLM's pooling runner, driven by the library's own loop: `-m vllm:DIRECTORY`.
 
-Where everything sees everything, one new token changes all keys and values, so there is nothing to store between forwards: each row
-is one pooling request a forward, all rows of a batch are in flight together, and a row costs its whole length. What comes back is
-what the strategy asks of its positions (`decoders_vllm.compact`), a few numbers a position and not a whole row of logits.
+Where everything sees everything, one new token changes all keys and values, so there is nothing to store between
+forwards: each row is one pooling request a forward, all rows of a batch are in flight together, and a row costs its
+whole length. What comes back is what the strategy asks of its positions (`decoders_vllm.compact`), a few numbers a
+position and not a whole row of logits.
 """
 
 from __future__ import annotations
@@ -28,7 +29,11 @@ from decoders.models.source import Source
 from decoders.models.tokenizer import load_tokenizer
 from decoders_vllm.compact import Compact, Ledger, Question, foreseen
 
-CLASSES = {"LlamaForCausalLM": "LlamaForPooling", "Qwen2ForCausalLM": "Qwen2ForPooling", "Qwen3ForCausalLM": "Qwen3ForPooling"}
+CLASSES = {
+    "LlamaForCausalLM": "LlamaForPooling",
+    "Qwen2ForCausalLM": "Qwen2ForPooling",
+    "Qwen3ForCausalLM": "Qwen3ForPooling",
+}
 """The class of transformers that runs a family to ours in `decoders_vllm.pooling_models`."""
 ARCHITECTURE = "Decoders{}".format
 LONGEST = 4096
@@ -48,7 +53,9 @@ class Pooled(Source):
     """A checkpoint run by vLLM in this process or in processes of its own: LLaDA, Dream and the embedded model."""
 
     path: str = option("", "the directory")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = option("auto", "precision; auto: float32 on a CPU, else as stored")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = option(
+        "auto", "precision; auto: float32 on a CPU, else as stored"
+    )
     rows: int = option(32, "requests in flight", min=1)
     columns: int | None = option(None, f"longest row; none: what the model was made for, {LONGEST} at most", min=1)
     memory: int = option(64, "MiB for vLLM's pages, on a CPU", min=16)
@@ -73,9 +80,10 @@ class Pooled(Source):
             most = self.columns or min(positions, LONGEST)
             register()
             llm = LLM(
-                str(view), runner="pooling", skip_tokenizer_init=True, enable_prefix_caching=False, enforce_eager=on_cpu,
-                dtype="float32" if self.dtype == "auto" and on_cpu else self.dtype, max_model_len=most, max_num_seqs=self.rows,
-                max_num_batched_tokens=max(most, 2048), tensor_parallel_size=self.tensor_parallel,
+                str(view), runner="pooling", skip_tokenizer_init=True, enable_prefix_caching=False,
+                enforce_eager=on_cpu, dtype="float32" if self.dtype == "auto" and on_cpu else self.dtype,
+                max_model_len=most, max_num_seqs=self.rows, max_num_batched_tokens=max(most, 2048),
+                tensor_parallel_size=self.tensor_parallel,
                 **({"kv_cache_memory_bytes": self.memory << 20} if on_cpu else {}),
             )
         vocab = int(native.vocab_size)
@@ -90,15 +98,17 @@ def poolable(config: dict[str, Any], directory: Path) -> Family:
     family = family_of(config, str(directory))
     if "bidirectional" not in family.attentions or family.adapter or family.native not in CLASSES:
         raise UsageError(
-            f"{directory} is of the family {family.name}, and vllm: runs the fully bidirectional ones of llada, illada, dream and nano; "
+            f"{directory} is of the family {family.name}, and vllm: runs the fully bidirectional ones of llada, "
+            "illada, dream and nano; "
             "serve block-causal ones with decoders serve -m PATH"
         )
     return family
 
 
 def translated(directory: Path, config: dict[str, Any], family: Family, stack: ExitStack) -> tuple[Path, Any]:
-    """A directory with the checkpoint's own weights and a config.json in transformers' own words, which names our class; and that
-    config. It lasts as long as the stack. Raises `UsageError` for settings that the family does not know."""
+    """A directory with the checkpoint's own weights and a config.json in transformers' own words, which names our
+    class; and that config. It lasts as long as the stack. Raises `UsageError` for settings that the family does not
+    know."""
     known = native_class(config, family).config_class
     try:
         native = known(**family.settings(config, known))
@@ -108,8 +118,8 @@ def translated(directory: Path, config: dict[str, Any], family: Family, stack: E
     for file in weights_of(directory):  # vLLM would read every safetensors file beside them
         (view / file.name).symlink_to(file.resolve())
     words = native.to_dict() | {
-        "architectures": [ARCHITECTURE(CLASSES[family.native])], "model_type": known.model_type, "diffusion_family": family.name,
-        "dtype": config.get("dtype", config.get("torch_dtype", "float32")),
+        "architectures": [ARCHITECTURE(CLASSES[family.native])], "model_type": known.model_type,
+        "diffusion_family": family.name, "dtype": config.get("dtype", config.get("torch_dtype", "float32")),
     }
     (view / "config.json").write_text(json.dumps(words, default=str), "utf-8")
     return view, native
@@ -124,7 +134,8 @@ def weights_of(directory: Path) -> list[Path]:
 
 
 class PooledModel:
-    """A `Model` whose forwards are requests to a vLLM engine. It keeps no keys and values and is never asked causally."""
+    """A `Model` whose forwards are requests to a vLLM engine. It keeps no keys and values and is never asked
+    causally."""
 
     block_causal = False
     causal_context = False
@@ -141,7 +152,8 @@ class PooledModel:
 
 
 class PooledSession:
-    """One canvas. A forward sends every row that wants something; `compact_rows` and `whole_rows` count what came back."""
+    """One canvas. A forward sends every row that wants something; `compact_rows` and `whole_rows` count what came
+    back."""
 
     def __init__(self, owner: PooledModel) -> None:
         self.owner = owner
@@ -161,8 +173,10 @@ class PooledSession:
         there = at < W
         source = (f.at.gather(1, at.clamp(max=W - 1)) - int(self.owner.shifted)).clamp(min=0)
         end, wanting = f.until.amax(-1), there.any(-1)
-        asked = [self.request(f, b, int(end[b]), source[b][there[b]], questions, b * at.shape[1] + there[b].nonzero()[:, 0])
-                 for b in wanting.nonzero()[:, 0].tolist()]
+        asked = [
+            self.request(f, b, int(end[b]), source[b][there[b]], questions, b * at.shape[1] + there[b].nonzero()[:, 0])
+            for b in wanting.nonzero()[:, 0].tolist()
+        ]
         found = self.encode(asked)
         width = self.owner.vocab if questions is None else sum(len(q.columns) for q in questions)
         rows = torch.zeros(at.numel(), width).index_put((there.flatten().nonzero()[:, 0],), found)
@@ -187,7 +201,7 @@ class PooledSession:
         if not asked:
             return torch.zeros(0, 1)
         done = self.owner.llm.encode(
-            [{"prompt_token_ids": tokens} for tokens, _ in asked], [PoolingParams(extra_kwargs=said) for _, said in asked],
-            pooling_task="token_classify", use_tqdm=False,
+            [{"prompt_token_ids": tokens} for tokens, _ in asked],
+            [PoolingParams(extra_kwargs=said) for _, said in asked], pooling_task="token_classify", use_tqdm=False,
         )
         return torch.cat([o.outputs.data.float() for o in done])

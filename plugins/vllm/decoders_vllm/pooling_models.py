@@ -1,6 +1,8 @@
-"""The vLLM side of pooling: models in which everything sees everything, and which answer questions about rows of their logits.
+"""The vLLM side of pooling: models in which everything sees everything, and which answer questions about rows of their
+logits.
 
-One request is one forward: its prompt is the row, its `PoolingParams.extra_kwargs` name the positions and what is asked of them.
+One request is one forward: its prompt is the row, its `PoolingParams.extra_kwargs` name the positions and what is asked
+of them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What a request asks for, and everything that is refused before it reaches the engine.
 
-vLLM hands sampling parameters to the `validate_params` of a model's logits processors when a request is admitted, in the process that
-talks to the client; a `ValueError` there is an HTTP 400 with its text. That is all that the class here is a logits processor for.
+vLLM hands sampling parameters to the `validate_params` of a model's logits processors when a request is admitted, in
+the process that talks to the client; a `ValueError` there is an HTTP 400 with its text. That is all that the class here
+is a logits processor for.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ OTHERS = "kv_transfer_params", "ec_transfer_params"
 CONSTRAINTS = {"regex": Regex, "json": InlineSchema}
 """What a request may hold its text to, each with its text: a pattern, or a JSON schema."""
 ROUNDED = 256
-"""Lengths are rounded up to so many positions where a constraint looks ahead, so that requests of several lengths share their steps."""
+"""Lengths are rounded up to so many positions where a constraint looks ahead, so that requests of several lengths share
+their steps."""
 STOPS = 32
 """Stop tokens that a request may have."""
 DROPPED = {
@@ -73,7 +75,9 @@ def plan_of(served: Served, spec: str, stop: bool, infill: bool) -> RowPlan:
     """The decoder of a spec on this model, in the engine. Raises `UsageError` if it cannot be."""
     only_registered(spec)
     if registry.unfolded(spec)[1] is not None:
-        raise UsageError(f"{spec!r} is a preset with a cache, and vLLM keeps keys and values itself; name its decoder alone")
+        raise UsageError(
+            f"{spec!r} is a preset with a cache, and vLLM keeps keys and values itself; name its decoder alone"
+        )
     decoder = registry.get(spec).tokenized(served.tokenizer.inner)
     check(served, decoder, spec, infill)
     return RowPlan(decoder, served.windows, stop, infill)
@@ -82,19 +86,25 @@ def plan_of(served: Served, spec: str, stop: bool, infill: bool) -> RowPlan:
 def check(served: Served, decoder: Decoder, spec: str, infill: bool) -> None:
     """Raises `UsageError` for what the engine cannot do."""
     if wants(decoder):
-        raise UsageError(f"{spec} asks another model to reason; do that first, put it into the prompt, and name the decoder of the answer")
+        raise UsageError(
+            f"{spec} asks another model to reason; do that first, put it into the prompt, and name the decoder of the "
+            "answer"
+        )
     asked = asks(decoder, block_causal=True)
     if served.mask_id is None:
         refuse(spec, asked & {"mask"}, (), f"the family {served.family}")
     if served.causal and ("causal" in asked or decoder.windows(served.windows, True) != served.windows):
         raise UsageError(
-            f"{spec} asks what follows from the left alone, or works on less than whole canvases, which the family {served.family} does "
+            f"{spec} asks what follows from the left alone, or works on less than whole canvases, which the family "
+            f"{served.family} does "
             "not carry; take a diffusion decoder such as gemma"
         )
     if "ahead" in asked and not served.shifted:
         raise UsageError(
-            f"{spec} verifies several positions in one causal forward; output i of the family {served.family} predicts position i, which "
-            "takes a doubled sequence that vLLM's attention does not carry; take left_to_right or a diffusion decoder, or decode it with "
+            f"{spec} verifies several positions in one causal forward; output i of the family {served.family} "
+            "predicts position i, which "
+            "takes a doubled sequence that vLLM's attention does not carry; take left_to_right or a diffusion "
+            "decoder, or decode it with "
             "decoders.Generator"
         )
     refuse(spec, asked, ABLE, "vLLM (decode it with decoders.Generator)")
@@ -103,7 +113,8 @@ def check(served: Served, decoder: Decoder, spec: str, infill: bool) -> None:
 
 
 def constrained(served: Served, decoder: Decoder, constraint: Any, max_tokens: int | None, infill: bool) -> Decoder:
-    """The decoder held to a constraint, `regex:PATTERN` or `json:SCHEMA` with the schema itself. Raises `UsageError`."""
+    """The decoder held to a constraint, `regex:PATTERN` or `json:SCHEMA` with the schema itself. Raises
+    `UsageError`."""
     if infill:
         raise UsageError("a constraint is about the text after a prompt, so it cannot be used with infill")
     if max_tokens is None:
@@ -124,7 +135,8 @@ def automaton_of(served: Served, kind: str, text: str) -> Automaton:
 
 
 def only_registered(spec: str, kind: registry.Kind = "strategies") -> None:
-    """Raises `UsageError` for a spec that names a class by its module: whoever can send a request could import what they like."""
+    """Raises `UsageError` for a spec that names a class by its module: whoever can send a request could import what
+    they like."""
     name = registry.split(kind, spec)[0]
     if isinstance(kind, str):
         known = {*registry.table(kind), *(registry.table("presets") if kind == "strategies" else ())}
@@ -153,7 +165,9 @@ def request_of(served: Served, args: Mapping[str, Any] | None, max_tokens: int |
         raise UsageError(f"seed must be an integer of 64 bits, not {seed!r}")
     numbers = {key: said.get(key) for key in ("temperature", "top_p", "top_k")}
     for key, value in numbers.items():
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value)):
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value)
+        ):
             raise UsageError(f"{key} must be a number, not {value!r}")
     if any(value is not None for value in numbers.values()):
         only_registered(spec)
@@ -179,7 +193,9 @@ def pinned(served: Served, holes: Any) -> tuple[int, ...]:
     if holes and served.mask_id is None:
         raise UsageError(f"infill needs a mask token for the holes, and the family {served.family} has none")
     if not isinstance(holes, list | tuple) or any(isinstance(t, bool) or not isinstance(t, int) for t in holes):
-        raise UsageError(f"infill must be a list of token ids, with the mask token {served.mask_id} where a hole is, not {holes!r}")
+        raise UsageError(
+            f"infill must be a list of token ids, with the mask token {served.mask_id} where a hole is, not {holes!r}"
+        )
     if any(not 0 <= t < served.vocab for t in holes):
         raise UsageError(f"infill holds token ids outside the vocabulary of {served.vocab}")
     if holes and served.mask_id not in holes:
@@ -188,15 +204,16 @@ def pinned(served: Served, holes: Any) -> tuple[int, ...]:
 
 
 def check_budget(decoder: Decoder, served: Served, length: int, spec: str) -> None:
-    """A budget of steps for the whole row has to be divisible by the number of its windows, and that depends on where in a block the
-    prompt ends, which nobody knows here. Raises `UsageError` unless it is divisible whatever that is."""
+    """A budget of steps for the whole row has to be divisible by the number of its windows, and that depends on where
+    in a block the prompt ends, which nobody knows here. Raises `UsageError` unless it is divisible whatever that is."""
     steps = getattr(decoder, "steps", None)
     if steps is None:
         return
     counts = {-(-n // served.window) for n in (length, length + served.window - 1)}
     if any(steps % count for count in counts):
         raise UsageError(
-            f"{spec}: {steps} steps cannot be split evenly over {' or '.join(map(str, sorted(counts)))} blocks, as it may be with "
+            f"{spec}: {steps} steps cannot be split evenly over {' or '.join(map(str, sorted(counts)))} blocks, as it "
+            "may be with "
             f"{length} positions; take a multiple of {math.lcm(*counts)}"
         )
 
@@ -213,7 +230,9 @@ class Requests(LogitsProcessor):
             if value != idle and not (name == "top_k" and value == -1):
                 raise UsageError(f"{name} has no effect on a diffusion model here: {instead}")
         request_of(cls.served, params.extra_args, params.max_tokens, params.ignore_eos)
-        stops = list(dict.fromkeys([*(params.stop_token_ids or ()), *(() if params.ignore_eos else cls.served.stop_ids)]))
+        stops = list(
+            dict.fromkeys([*(params.stop_token_ids or ()), *(() if params.ignore_eos else cls.served.stop_ids)])
+        )
         if len(stops) >= STOPS:
             raise UsageError(f"{len(stops)} stop tokens are more than the {STOPS - 1} that a request may have")
         params.stop_token_ids = stops  # those of the family are not in every checkpoint's files
@@ -227,7 +246,8 @@ class Requests(LogitsProcessor):
 
 @cache
 def __getattr__(name: str) -> type[Requests]:
-    """`Requests_...` is the class for the model that the rest of the name spells: names are all that vLLM hands to its processes."""
+    """`Requests_...` is the class for the model that the rest of the name spells: names are all that vLLM hands to its
+    processes."""
     word, _, written = name.partition("_")
     if word != "Requests" or not written:
         raise AttributeError(name)

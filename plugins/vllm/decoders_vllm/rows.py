@@ -1,9 +1,10 @@
 """Rows of block diffusion as tensors, and what becomes of them after one forward: torch only, no vLLM.
 
-A row works on one *canvas* at a time: the positions of one block of the model's attention, for which the engine has room in every
-forward. Windows, which are what a decoder sees, lie inside it. A canvas is denoised until all its windows are finished, then run once
-more with the finished tokens so that their keys and values are stored (the commit), and the next one follows. That last forward is the
-engine's: no decoder sees it, and it is no step on a row's clock, so random numbers are those of the library's own loop.
+A row works on one *canvas* at a time: the positions of one block of the model's attention, for which the engine has
+room in every forward. Windows, which are what a decoder sees, lie inside it. A canvas is denoised until all its windows
+are finished, then run once more with the finished tokens so that their keys and values are stored (the commit), and the
+next one follows. That last forward is the engine's: no decoder sees it, and it is no step on a row's clock, so random
+numbers are those of the library's own loop.
 """
 
 from __future__ import annotations
@@ -14,7 +15,21 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from decoders.core import Blocks, Decoder, Pred, Query, State, Windows, begun, choose, entered, put, settled_stop, view, write
+from decoders.core import (
+    Blocks,
+    Decoder,
+    Pred,
+    Query,
+    State,
+    Windows,
+    begun,
+    choose,
+    entered,
+    put,
+    settled_stop,
+    view,
+    write,
+)
 from decoders.core import Rows as CoreRows
 
 IDLE, DENOISE, COMMIT = range(3)
@@ -33,7 +48,8 @@ class EngineSpec:
     shifted: bool
     """Output i predicts position i + 1."""
     keep: bool
-    """Keys and values of a finished row may be read by a later one (prefix caching), so whole blocks are committed before it ends."""
+    """Keys and values of a finished row may be read by a later one (prefix caching), so whole blocks are committed
+    before it ends."""
     causal: bool = False
     """Canvases start where a prompt ends, and what is left of them is read causally."""
 
@@ -55,12 +71,12 @@ class Rows(CoreRows):
         """Rows with nothing in them, `stops` stop tokens each at most."""
         cell = torch.zeros(number, canvas, dtype=torch.long, device=device)
         own = {
-            "tokens": cell, "open": cell.bool(), "editable": cell.bool(), "confidence": cell.float(), "committed_at": cell,
-            "stops": torch.full((number, stops), -1, device=device),
+            "tokens": cell, "open": cell.bool(), "editable": cell.bool(), "confidence": cell.float(),
+            "committed_at": cell, "stops": torch.full((number, stops), -1, device=device),
         }
         return cls(
-            **{name: own.get(name, cell[:, 0]).clone() for name in NUMBERS}, width=canvas, mask_id=spec.mask_id, vocab=spec.vocab,
-            stop_ids=spec.stop_ids, block_causal=True, causal_context=False,
+            **{name: own.get(name, cell[:, 0]).clone() for name in NUMBERS}, width=canvas, mask_id=spec.mask_id,
+            vocab=spec.vocab, stop_ids=spec.stop_ids, block_causal=True, causal_context=False,
         )
 
 
@@ -99,7 +115,8 @@ def lay_out(rows: Rows, given: Tensor) -> Rows:
     """A new canvas at `base`, with what is `given (r, C)` in it, FREE elsewhere."""
     free = (given == FREE) & (rows.column < rows.limit[:, None])
     whole = replace(rows, start=rows.base, width=given.shape[1])
-    blank = view(replace(whole, clock=torch.zeros_like(rows.clock))).blank()  # the library's loop lays out the whole row at once
+    # the library's loop lays out the whole row at once
+    blank = view(replace(whole, clock=torch.zeros_like(rows.clock))).blank()
     return replace(
         rows, tokens=torch.where(free, blank, given.clamp(min=0)), open=free, editable=free,
         confidence=torch.zeros_like(rows.confidence), committed_at=torch.full_like(rows.committed_at, -1),
@@ -107,8 +124,8 @@ def lay_out(rows: Rows, given: Tensor) -> Rows:
 
 
 def settle(rows: Rows, plan: RowPlan, given: Tensor) -> Rows:
-    """Rows on a new canvas at `base`, in its first window. A row's clock starts with the window in which its first open position is; a
-    canvas left of that holds given tokens alone and is only there to be committed."""
+    """Rows on a new canvas at `base`, in its first window. A row's clock starts with the window in which its first open
+    position is; a canvas left of that holds given tokens alone and is only there to be committed."""
     windows, decoder = plan.windows, plan.decoder
     rows = replace(lay_out(rows, given), width=windows.size)
     some, new = rows.open.any(-1), rows.clock == 0
@@ -130,9 +147,11 @@ class NextForward:
     """What the next forward of some rows runs on."""
 
     tokens: Tensor  # (r, C) long
-    cut: Tensor  # (r,) long  positions left of this place see nothing to their right; the others up to `reach` see each other
+    # (r,) long  positions left of this place see nothing to their right; the others up to `reach` see each other
+    cut: Tensor
     reach: Tensor  # (r,) long  positions from here on are seen by nobody
-    level: Tensor  # (r,) float  the temperature of the last prediction of this canvas, for models that condition on it; 0: none
+    # (r,) float  the temperature of the last prediction of this canvas, for models that condition on it; 0: none
+    level: Tensor
 
 
 def asked(rows: Rows, plan: RowPlan) -> tuple[State, Query]:
@@ -151,7 +170,8 @@ def show(rows: Rows, plan: RowPlan, spec: EngineSpec) -> NextForward:
     causal = asks & own | ~asks & spec.causal
     heat = torch.ones_like(rows.confidence[:, 0]) if q.level is None else q.level
     return NextForward(
-        torch.where(asks[:, None], shown, rows.tokens), torch.where(causal, reach, torch.minimum(rows.block_start, reach)), reach,
+        torch.where(asks[:, None], shown, rows.tokens),
+        torch.where(causal, reach, torch.minimum(rows.block_start, reach)), reach,
         torch.where(asks & (rows.step > 0), heat, 0),
     )
 
@@ -166,8 +186,8 @@ class Step:
 
 
 def predicted(rows: Rows, spec: EngineSpec, plan: RowPlan, logits: Tensor, carry: Tensor | None) -> tuple[State, Pred]:
-    """The window and what `logits (r, C, V)` of the canvas say of it. In a shifted model the first position of a canvas is predicted by
-    `carry (r, V)`, the last row of the commit before it."""
+    """The window and what `logits (r, C, V)` of the canvas say of it. In a shifted model the first position of a canvas
+    is predicted by `carry (r, V)`, the last row of the commit before it."""
     s, q = asked(rows, plan)
     width = rows.width
     source = rows.at - int(spec.shifted)
@@ -199,7 +219,8 @@ def advance(rows: Rows, plan: RowPlan, spec: EngineSpec, logits: Tensor, carry: 
     after_this = rows.start + rows.room
     full = over & (after_this >= rows.end)
     filled = full & (rows.end >= rows.limit)
-    whole = full & (spec.causal | (rows.end == rows.base + C))  # canvases that start anywhere may fill pages with any part of them
+    # canvases that start anywhere may fill pages with any part of them
+    whole = full & (spec.causal | (rows.end == rows.base + C))
     finishes = (ended | filled) & ~(whole & spec.keep)
     to = torch.where(ended, torch.minimum(stop + 1, rows.end), rows.end)
     count = torch.where(finishes, to - rows.sent, torch.where(commits, rows.end - rows.sent, 0)).clamp(min=0)

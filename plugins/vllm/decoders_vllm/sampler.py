@@ -1,17 +1,19 @@
 """The sampler and the attention of the engine: rows of any decoder in one batch, one batched step for each decoder.
 
-vLLM's data path for diffusion models is that of speculative decoding: a canvas is a row of draft tokens. A denoising forward rejects all
-of them, and a commit accepts those that the engine does not know yet. In the hot path nothing is read from the device and nothing loops
-over rows: what the host has to know, which slot belongs to which decoder, it knows from admission.
+vLLM's data path for diffusion models is that of speculative decoding: a canvas is a row of draft tokens. A denoising
+forward rejects all of them, and a commit accepts those that the engine does not know yet. In the hot path nothing is
+read from the device and nothing loops over rows: what the host has to know, which slot belongs to which decoder, it
+knows from admission.
 
-Positions are the row's own. The engine counts from the end of the prompt, and SDAR's blocks from the start of the row, so the first canvas
-holds the *tail* of the prompt, the part of its last block, once more: it is run at its true positions, and its keys and values replace
-those that the prefill left there. The engine's and the row's positions are the same again after the first commit. Shifted models start with
-at least one position of tail, since the last row of a commit predicts the first position after it.
+Positions are the row's own. The engine counts from the end of the prompt, and SDAR's blocks from the start of the row,
+so the first canvas holds the *tail* of the prompt, the part of its last block, once more: it is run at its true
+positions, and its keys and values replace those that the prefill left there. The engine's and the row's positions are
+the same again after the first commit. Shifted models start with at least one position of tail, since the last row of a
+commit predicts the first position after it.
 
-The attention of one forward is cut into *pieces*, each with its own end and its own causal flag, which any backend of vLLM understands as
-so many short requests on the same pages: a prefill is block-causal because each block is a piece; a canvas is up to three (what is
-causal, what sees each other, what nobody sees).
+The attention of one forward is cut into *pieces*, each with its own end and its own causal flag, which any backend of
+vLLM understands as so many short requests on the same pages: a prefill is block-causal because each block is a piece; a
+canvas is up to three (what is causal, what sees each other, what nobody sees).
 """
 
 from __future__ import annotations
@@ -67,8 +69,8 @@ class Slots:
 
 @dataclass(frozen=True)
 class Saved:
-    """A row whose request was taken out, which may come back: vLLM takes requests out to make room, and computes their keys and values
-    anew."""
+    """A row whose request was taken out, which may come back: vLLM takes requests out to make room, and computes their
+    keys and values anew."""
 
     rows: Rows
     shown: Tensor
@@ -84,7 +86,8 @@ class Pieces:
 
     row: np.ndarray  # (S,) the row of the batch
     starts: Tensor  # (S + 1,) int32  where their tokens start
-    starts_np: np.ndarray  # (S + 1,) int32  on the host; of canvases, that their pieces lie in them is all that is known
+    # (S + 1,) int32  on the host; of canvases, that their pieces lie in them is all that is known
+    starts_np: np.ndarray
     ends: Tensor  # (S,) int32  they see what is left of here
     causal: Tensor  # (S,) int32
     longest: int
@@ -100,12 +103,15 @@ class Host(ModelState):
         served = self.served = Served.read(self.model_config.hf_config.decoders_served)
         cache = vllm_config.cache_config
         self.engine = EngineSpec(
-            served.mask_id, served.vocab, served.stop_ids, served.never, served.shifted, bool(cache.enable_prefix_caching),
-            served.causal,
+            served.mask_id, served.vocab, served.stop_ids, served.never, served.shifted,
+            bool(cache.enable_prefix_caching), served.causal,
         )
         n, C = self.max_num_reqs, served.canvas
         self.slots = Slots(n, C, self.engine, device)
-        self.cut, self.reach = torch.zeros(n, dtype=torch.long, device=device), torch.zeros(n, dtype=torch.long, device=device)
+        self.cut, self.reach = (
+            torch.zeros(n, dtype=torch.long, device=device),
+            torch.zeros(n, dtype=torch.long, device=device),
+        )
         self.carry = torch.zeros(n, served.vocab, dtype=torch.float32, device=device) if served.shifted else None
         self.soft: Tensor | None = None  # (n, C, H), in models that condition on what they said before
         self.pins: Tensor | None = None  # (n, max_model_len) int32, from the first request on that gives something
@@ -176,7 +182,8 @@ class Host(ModelState):
         return Saved(self.slots.take(here, plan), shown, self.cut[here], self.reach[here], carry, soft)
 
     def condition(self, index: Tensor, logits: Tensor | None, temperature: Tensor) -> None:
-        """Keep what `logits (r, C, V)` say for the next forward of the slots `index (r,)`, in models that condition on it."""
+        """Keep what `logits (r, C, V)` say for the next forward of the slots `index (r,)`, in models that condition on
+        it."""
 
     # --- the forward
 
@@ -190,8 +197,8 @@ class Host(ModelState):
         return {}
 
     def prepare_attn(
-        self, batch: Any, cudagraph_mode: Any, block_tables: Any, slot_mappings: Tensor, attn_groups: Any, kv_cache_config: Any,
-        for_capture: bool = False, ubatch_idx: int = 0,
+        self, batch: Any, cudagraph_mode: Any, block_tables: Any, slot_mappings: Tensor, attn_groups: Any,
+        kv_cache_config: Any, for_capture: bool = False, ubatch_idx: int = 0,
     ) -> dict[str, Any]:
         real = all(r in self.slot_of for r in batch.req_ids)
         pieces = self.pieces(batch) if real else whole(batch)
@@ -199,9 +206,10 @@ class Host(ModelState):
             self.place(batch, block_tables, slot_mappings)
         row = self.to_device(pieces.row)
         return build_attn_metadata(
-            attn_groups=attn_groups, num_reqs=len(pieces.row), num_tokens=batch.num_tokens, query_start_loc_gpu=pieces.starts,
-            query_start_loc_cpu=torch.from_numpy(pieces.starts_np), max_query_len=pieces.longest, seq_lens=pieces.ends,
-            max_seq_len=self.max_model_len, block_tables=tuple(t[row] for t in block_tables), slot_mappings=slot_mappings,
+            attn_groups=attn_groups, num_reqs=len(pieces.row), num_tokens=batch.num_tokens,
+            query_start_loc_gpu=pieces.starts, query_start_loc_cpu=torch.from_numpy(pieces.starts_np),
+            max_query_len=pieces.longest, seq_lens=pieces.ends, max_seq_len=self.max_model_len,
+            block_tables=tuple(t[row] for t in block_tables), slot_mappings=slot_mappings,
             kv_cache_config=kv_cache_config, positions=batch.positions, causal=pieces.causal,
         )
 
@@ -233,7 +241,10 @@ class Host(ModelState):
         """The attention of a batch, row by row from the left."""
         R, C = batch.num_reqs, self.served.canvas
         first_np = batch.num_computed_tokens_np[:R].astype(np.int64)
-        start_np, length = batch.query_start_loc_np[: R + 1].astype(np.int64), np.diff(batch.query_start_loc_np[: R + 1]).astype(np.int64)
+        start_np, length = (
+            batch.query_start_loc_np[: R + 1].astype(np.int64),
+            np.diff(batch.query_start_loc_np[: R + 1]).astype(np.int64),
+        )
         decodes_np = decoding(batch)
         number = np.where(decodes_np, 3, 1 if self.engine.causal else -(-(first_np + length) // C) - first_np // C)
         row_np = np.repeat(np.arange(R), number)
@@ -252,7 +263,11 @@ class Host(ModelState):
         origin = torch.where(decodes, base, self.to_device(first_np)[row])
         to = self.to_device(start_np)[row] + ends - origin
         starts = torch.nn.functional.pad(to, (1, 0)).int()
-        host = starts.cpu().numpy() if self.device.type == "cpu" else outer(start_np, row_np, decodes_np, prefilled - first_np[row_np])
+        host = (
+            starts.cpu().numpy()
+            if self.device.type == "cpu"
+            else outer(start_np, row_np, decodes_np, prefilled - first_np[row_np])
+        )
         longest = int((length if self.engine.causal else np.minimum(length, C)).max())
         seen = torch.where(decodes & (j == 2), reach, ends).clamp(min=1).int()
         causal = torch.where(decodes, j == 0, self.engine.causal)
@@ -264,7 +279,9 @@ def whole(batch: Any) -> Pieces:
     R = batch.num_reqs_after_padding
     host = batch.query_start_loc_np[: R + 1]
     causal = torch.zeros(R, dtype=torch.int32, device=batch.seq_lens.device)
-    return Pieces(np.arange(R), batch.query_start_loc[: R + 1], host, batch.seq_lens[:R], causal, int(np.diff(host).max()))
+    return Pieces(
+        np.arange(R), batch.query_start_loc[: R + 1], host, batch.seq_lens[:R], causal, int(np.diff(host).max())
+    )
 
 
 def outer(start: np.ndarray, row: np.ndarray, decodes: np.ndarray, offset: np.ndarray) -> np.ndarray:
@@ -313,7 +330,8 @@ class StrategySampler:
             self.join(host.plans[number], slots[joins == number], batch.prefill_len_np[:R][joins == number])
         length = host.to_device(np.where(decodes, np.diff(batch.query_start_loc_np[: R + 1]), 0).astype(np.int32))
         return SamplerOutput(
-            sampled_token_ids=out, logprobs_tensors=None, num_nans=None, num_sampled=count, num_rejected=(length - count).clamp(min=0),
+            sampled_token_ids=out, logprobs_tensors=None, num_nans=None, num_sampled=count,
+            num_rejected=(length - count).clamp(min=0),
         )
 
     def step(self, plan: RowPlan, which: np.ndarray, logits: Tensor, batch: Any, out: Tensor, count: Tensor) -> None:
@@ -353,7 +371,8 @@ class StrategySampler:
         self.drafts.index_copy_(0, index, shown.tokens.to(self.drafts.dtype))
 
     def join(self, plan: RowPlan, slots: np.ndarray, prefill: np.ndarray) -> None:
-        """Prefill is over: the first canvases, with the prompts' tails in them. Rows that were taken out go on where they were."""
+        """Prefill is over: the first canvases, with the prompts' tails in them. Rows that were taken out go on where
+        they were."""
         host, C = self.host, self.host.served.canvas
         host.joined[slots] = True
         returns = np.isin(slots, list(host.back))
@@ -372,8 +391,8 @@ class StrategySampler:
         zero = torch.zeros_like(P)
         rows = host.slots.take(index, None)
         rows = replace(
-            rows, base=base, start=base, limit=host.to_device(host.limit[slots]), sent=P, step=zero, clock=zero, windows=zero,
-            key=torch.tensor([a.seed for a in asked], device=P.device),
+            rows, base=base, start=base, limit=host.to_device(host.limit[slots]), sent=P, step=zero, clock=zero,
+            windows=zero, key=torch.tensor([a.seed for a in asked], device=P.device),
             holes_end=P + torch.tensor([len(a.pins) for a in asked], device=P.device),
         )
         self.settle(index, plan, settle(rows, plan, given))

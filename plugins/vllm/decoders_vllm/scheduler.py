@@ -1,11 +1,12 @@
 """vLLM's schedulers for diffusion models, with prefills cut at the blocks of the model's attention.
 
-A chunk that ended inside a block would leave keys and values behind that have not seen the rest of it. The base class has one place
-where a chunk can be made shorter, which it keeps for recurrent layers; models with blocks have none of those.
+A chunk that ended inside a block would leave keys and values behind that have not seen the rest of it. The base class
+has one place where a chunk can be made shorter, which it keeps for recurrent layers; models with blocks have none of
+those.
 
-Pages are shared by what tokens they hold. That is right as long as the keys and values are those of a prefill, which the commit of a block
-makes sure of; but a row that reasons in windows of one position (`hybrid`) keeps autoregressive ones, by design. So the pages that such a
-request fills after its prompt are under names of its own.
+Pages are shared by what tokens they hold. That is right as long as the keys and values are those of a prefill, which
+the commit of a block makes sure of; but a row that reasons in windows of one position (`hybrid`) keeps autoregressive
+ones, by design. So the pages that such a request fills after its prompt are under names of its own.
 """
 
 from __future__ import annotations

@@ -16,11 +16,16 @@ from decoders.core import UsageError
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
-@click.option("-m", "--model", required=True, metavar="PATH", help="The directory of a checkpoint, its name on the hub, or nano.")
-@click.option("-d", "--decoder", default="threshold", show_default=True, metavar="SPEC", help="For requests that name none.")
+@click.option(
+    "-m", "--model", required=True, metavar="PATH", help="The directory of a checkpoint, its name on the hub, or nano."
+)
+@click.option(
+    "-d", "--decoder", default="threshold", show_default=True, metavar="SPEC", help="For requests that name none."
+)
 @click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="[VLLM OPTIONS]...")
 def serve(model: str, decoder: str, options: tuple[str, ...]) -> None:
-    """Serve a model over HTTP, as OpenAI does, with vLLM; its options follow: --port, --tensor-parallel-size and all others.
+    """Serve a model over HTTP, as OpenAI does, with vLLM; its options follow: --port, --tensor-parallel-size and all
+    others.
 
     A request chooses its decoder by itself: {"vllm_xargs": {"decoder": "sdar:tau=0.8", "seed": 7}}. See docs/vllm.md.
     """
@@ -31,7 +36,8 @@ def serve(model: str, decoder: str, options: tuple[str, ...]) -> None:
 
 
 def arguments(model: str, decoder: str, options: Sequence[str]) -> list[str]:
-    """The arguments of vLLM's server. Raises `UsageError` for a model or a decoder that cannot be served, before an engine starts."""
+    """The arguments of vLLM's server. Raises `UsageError` for a model or a decoder that cannot be served, before an
+    engine starts."""
     from decoders import registry
     from decoders_vllm.plugin import overrides
 
@@ -39,7 +45,10 @@ def arguments(model: str, decoder: str, options: Sequence[str]) -> list[str]:
     name, given = registry.split("models", model)
     if name == "nano":
         if set(given) - {"attention"} or given.get("attention", "block") != "block":
-            raise UsageError(f"{model!r} cannot be served: the engine runs nano with attention=block and takes no other of its options")
+            raise UsageError(
+                f"{model!r} cannot be served: the engine runs nano with attention=block and takes no other of its "
+                "options"
+            )
         import decoders.models.nano as embedded
 
         directory = str(Path(embedded.__file__).parent)

@@ -1,5 +1,5 @@
-"""What is known of the model that an engine serves: read from its checkpoint once, by the library's family table, and carried to all of
-vLLM's processes in the name of a class."""
+"""What is known of the model that an engine serves: read from its checkpoint once, by the library's family table, and
+carried to all of vLLM's processes in the name of a class."""
 
 from __future__ import annotations
 
@@ -41,17 +41,22 @@ class Served:
 
     @property
     def causal(self) -> bool:
-        """What is left of a canvas is read causally, so canvases start where a prompt ends; in the others they are blocks of the row."""
+        """What is left of a canvas is read causally, so canvases start where a prompt ends; in the others they are
+        blocks of the row."""
         return self.family == "diffusion_gemma"
 
     @property
     def windows(self) -> Blocks:
-        return Canvases(self.canvas) if self.causal else Blocks(self.window, self.canvas if self.window != self.canvas else None)
+        return (
+            Canvases(self.canvas)
+            if self.causal
+            else Blocks(self.window, self.canvas if self.window != self.canvas else None)
+        )
 
     @classmethod
     def of(cls, directory: Path, vocab: int, block: int | None = None, decoder: str = "threshold") -> Self:
-        """Read the checkpoint in a directory. `block` instead of the model's own, for families whose blocks are free. Raises `UsageError`
-        for a family that is not served, and for a block that it was not trained for."""
+        """Read the checkpoint in a directory. `block` instead of the model's own, for families whose blocks are free.
+        Raises `UsageError` for a family that is not served, and for a block that it was not trained for."""
         config = read_json(directory / "config.json")
         family = family_in(directory, config)
         window, fixed = family.blocks(config, "block")
@@ -64,7 +69,8 @@ class Served:
         stop_ids = stops_of(directory, config, family, vocab, tokenizer)
         never = forbidden(tokenizer, never, stop_ids, vocab)
         return cls(
-            str(directory), family.name, canvas, window if fixed else canvas, mask, vocab, stop_ids, never, family.shifted, decoder,
+            str(directory), family.name, canvas, window if fixed else canvas, mask, vocab, stop_ids, never,
+            family.shifted, decoder,
         )
 
     @property
@@ -87,7 +93,9 @@ def family_in(directory: Path, config: Mapping[str, Any]) -> Family:
     family = family_of(config, str(directory))
     if family.name not in SERVED:
         served = ", ".join(SERVED)
-        raise UsageError(f"{directory} is of the family {family.name}, which vLLM's native path does not hold; served are {served}")
+        raise UsageError(
+            f"{directory} is of the family {family.name}, which vLLM's native path does not hold; served are {served}"
+        )
     return family
 
 
@@ -97,7 +105,8 @@ def tokenizer_in(directory: str, mask_id: int) -> JsonTokenizer:
 
 
 def directory_of(model: str) -> Path:
-    """The directory of what vLLM calls a model: a path, or a name on the hub whose small files are then fetched or found in its cache."""
+    """The directory of what vLLM calls a model: a path, or a name on the hub whose small files are then fetched or
+    found in its cache."""
     if Path(model).is_dir():
         return Path(model).resolve()
     from huggingface_hub import snapshot_download

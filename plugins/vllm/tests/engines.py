@@ -31,22 +31,29 @@ class Served:
         from vllm import SamplingParams
 
         own = {key: more.pop(key) for key in ("seed", "temperature", "top_p", "infill", "constraint") if key in more}
-        return SamplingParams(max_tokens=length, temperature=1.0, extra_args={"decoder": spec, **own}, **{"detokenize": False, **more})
+        return SamplingParams(
+            max_tokens=length, temperature=1.0, extra_args={"decoder": spec, **own}, **{"detokenize": False, **more}
+        )
 
     def run(self, asked: Sequence[tuple[Sequence[int], Any]]) -> list[Any]:
         """The outputs of requests that run together."""
-        done = self.llm.generate([{"prompt_token_ids": list(p)} for p, _ in asked], [s for _, s in asked], use_tqdm=False)
+        done = self.llm.generate(
+            [{"prompt_token_ids": list(p)} for p, _ in asked], [s for _, s in asked], use_tqdm=False
+        )
         return [o.outputs[0] for o in done]
 
     def tokens(self, asked: Sequence[tuple[Sequence[int], Any]]) -> list[list[int]]:
         """Their tokens, without the one that ended them."""
         return [list(o.token_ids[: len(o.token_ids) - (o.finish_reason == "stop")]) for o in self.run(asked)]
 
-    def own(self, spec: str, prompt: Sequence[int], length: int, seed: int = 0, stop: bool = True, **more: Any) -> list[int]:
+    def own(
+        self, spec: str, prompt: Sequence[int], length: int, seed: int = 0, stop: bool = True, **more: Any
+    ) -> list[int]:
         """The tokens of the library's loop; without `stop` all that follow the prompt, of any kind."""
         d = decoders.get(spec).tokenized(self.loaded.tokenizer.inner)
         rules = [Suppress(self.loaded.never), *more.pop("rules", ())]
         row = decode(
-            self.loaded.model, d, [list(prompt)], length=length, windows=self.windows, rules=rules, seed=seed, stop=stop, **more
+            self.loaded.model, d, [list(prompt)], length=length, windows=self.windows, rules=rules, seed=seed,
+            stop=stop, **more
         )[0]
         return list(row.tokens if stop else row.canvas[len(row.canvas) - length :])

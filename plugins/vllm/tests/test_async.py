@@ -1,5 +1,5 @@
-"""Async scheduling, which vLLM turns off on a CPU, turned on all the same: the next step is scheduled before the last one's tokens are
-known, so the sampler may need nothing from the host that only they tell."""
+"""Async scheduling, which vLLM turns off on a CPU, turned on all the same: the next step is scheduled before the last
+one's tokens are known, so the sampler may need nothing from the host that only they tell."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from engines import NANO, Served, engine
 import decoders
 
 SPECS = "threshold:tau=0.9", "left_to_right:temperature=1.0", "sdar:block_steps=3,temperature=0.7", "hybrid:budget=9"
-TEXTS = "Shuffle: x y z d l m g", "Sort: z d p k e h t y o b g j", "Q: Finn starts with 58 eggs: gives 8, gets 5, sells 6. Total?"
+TEXTS = (
+    "Shuffle: x y z d l m g",
+    "Sort: z d p k e h t y o b g j",
+    "Q: Finn starts with 58 eggs: gives 8, gets 5, sells 6. Total?",
+)
 
 
 def test_tokens_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

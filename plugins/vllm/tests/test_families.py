@@ -14,8 +14,8 @@ import decoders
 from decoders.text.stopping import NoStopInHoles
 
 SPECS = (
-    "threshold:tau=0.5", "threshold:tau=0.3,temperature=1.0", "llada", "left_to_right:temperature=1.0", "llada2:tau_mask=0.3,tau_edit=0.3",
-    "hybrid:budget=5", "hybrid:ar=wide,budget=13,temperature=0.7",
+    "threshold:tau=0.5", "threshold:tau=0.3,temperature=1.0", "llada", "left_to_right:temperature=1.0",
+    "llada2:tau_mask=0.3,tau_edit=0.3", "hybrid:budget=5", "hybrid:ar=wide,budget=13,temperature=0.7",
 )
 SHIFTED = (
     "s2d2", "s2d2:temperature=1.0", "s2d2:route=ucb,block_steps=3,temperature=1.0", "s2d2_editing", "coupled",
@@ -58,4 +58,6 @@ def test_infill(served: Served, made: Any) -> None:
     rule = NoStopInHoles(torch.tensor([len(prompt) + len(holes)]), served.loaded.model.stop_ids)
     filled = iter(served.own("threshold:tau=0.5", [*prompt, *holes], 0, infill=True, rules=[rule]))
     expected = [next(filled) if t == mask else t for t in holes]
-    assert served.tokens([(prompt, served.params("threshold:tau=0.5", len(holes), infill=holes, ignore_eos=True))]) == [expected]
+    assert served.tokens([(prompt, served.params("threshold:tau=0.5", len(holes), infill=holes, ignore_eos=True))]) == [
+        expected
+    ]

@@ -11,8 +11,9 @@ from vllm.exceptions import VLLMValidationError
 import decoders
 
 SPECS = (
-    "gemma:block_steps=4,bound=2.0", "gemma:block_steps=7,confidence=9.0,bound=3.0,t_max=2.0", "block_refinement:block_steps=4",
-    "uniform_ddim:steps=12", "threshold:tau=0.3,temperature=1.0", "sdar:block_steps=3,temperature=0.7",
+    "gemma:block_steps=4,bound=2.0", "gemma:block_steps=7,confidence=9.0,bound=3.0,t_max=2.0",
+    "block_refinement:block_steps=4", "uniform_ddim:steps=12", "threshold:tau=0.3,temperature=1.0",
+    "sdar:block_steps=3,temperature=0.7",
 )
 
 
@@ -35,7 +36,9 @@ def test_equals_the_librarys_loop(served: Served, made: Any, stop: bool) -> None
     assert served.tokens(asked[:1]) == expected[:1]
 
 
-def test_a_canvas_is_conditioned_on_its_last_prediction(served: Served, made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_canvas_is_conditioned_on_its_last_prediction(
+    served: Served, made: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without, the tokens are others: the checkpoint of these tests does read what it said."""
     host = served.llm.llm_engine.model_executor.driver_worker.model_runner.model_state
     p, spec = made(21, 3), SPECS[0]

@@ -33,7 +33,8 @@ def nano() -> Served:
 
 
 def prompts(nano: Served) -> list[list[int]]:
-    """Of tasks that the model was trained for, in three lengths: within a block, at its end, and longer than a chunk and a page."""
+    """Of tasks that the model was trained for, in three lengths: within a block, at its end, and longer than a chunk
+    and a page."""
     long = TASKS["ledger"].items("hard", "test", 1)[0].prompt
     return [nano.loaded.tokenizer.encode(t) for t in (SORT, SHUFFLE, long)]
 
@@ -50,7 +51,9 @@ def test_equals_the_librarys_loop(nano: Served, spec: str) -> None:
 
 
 def test_every_request_has_its_own_decoder_in_one_batch(nano: Served) -> None:
-    mixed = [(p, spec, 17 + 3 * i, i) for i, spec in enumerate(SPECS) if spec != "ancestral:steps=240" for p in prompts(nano)]
+    mixed = [
+        (p, spec, 17 + 3 * i, i) for i, spec in enumerate(SPECS) if spec != "ancestral:steps=240" for p in prompts(nano)
+    ]
     asked = [(p, nano.params(spec, n, seed=seed)) for p, spec, n, seed in mixed]
     expected = [nano.own(spec, p, n, seed=seed) for p, spec, n, seed in mixed]
     assert nano.tokens(asked) == expected
@@ -61,7 +64,10 @@ def test_answers_what_the_model_was_trained_for(nano: Served) -> None:
     """A task that the model can do; the text, and why it ended, are those of `Generator`."""
     g = decoders.Generator("nano:attention=block", "threshold")
     own = g(list(TEXTS), length=40)
-    asked = [(nano.loaded.tokenizer.encode(t), nano.params("threshold", 40, detokenize=True, skip_special_tokens=False)) for t in TEXTS]
+    asked = [
+        (nano.loaded.tokenizer.encode(t), nano.params("threshold", 40, detokenize=True, skip_special_tokens=False))
+        for t in TEXTS
+    ]
     found = nano.run(asked)
     assert [o.text for o in found] == [x.text for x in own]
     assert [o.finish_reason for o in found] == [x.finish_reason for x in own]
@@ -75,7 +81,10 @@ def test_constraints_hold_and_give_the_librarys_text(nano: Served, spec: str) ->
     own = decoders.Generator("nano:attention=block", spec, constraint=f"regex:{pattern}", cache="block")
     texts = (SORT, SHUFFLE, SUM)
     asked = [
-        (nano.loaded.tokenizer.encode(t), nano.params(spec, n, seed=5, constraint=held, detokenize=True, skip_special_tokens=False))
+        (
+            nano.loaded.tokenizer.encode(t),
+            nano.params(spec, n, seed=5, constraint=held, detokenize=True, skip_special_tokens=False),
+        )
         for t in texts for n in (24, 31) for held in (f"regex:{pattern}", None)
     ]
     found = [o.text for o in nano.run(asked)]
@@ -86,7 +95,12 @@ def test_constraints_hold_and_give_the_librarys_text(nano: Served, spec: str) ->
 
 
 def test_a_schema_comes_with_the_request(nano: Served) -> None:
-    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
+    schema = {
+        "type": "object",
+        "properties": {"n": {"type": "integer"}},
+        "required": ["n"],
+        "additionalProperties": False,
+    }
     held = nano.params("threshold", 40, constraint=f"json:{json.dumps(schema)}", detokenize=True)
     (o,) = nano.run([(nano.loaded.tokenizer.encode(SORT), held)])
     assert isinstance(json.loads(o.text)["n"], int)
@@ -99,7 +113,8 @@ def test_a_seed_says_what_is_sampled(nano: Served) -> None:
 
 
 def test_stop_tokens_and_none(nano: Served) -> None:
-    """A stop token of the request ends it in the middle of a block, before what is right of it; ignore_eos goes on to the end."""
+    """A stop token of the request ends it in the middle of a block, before what is right of it; ignore_eos goes on to
+    the end."""
     p = nano.loaded.tokenizer.encode(SORT)
     whole = nano.own("threshold", p, 30, stop=False)
     (found,) = nano.run([(p, nano.params("threshold", 30, ignore_eos=True))])
@@ -122,7 +137,8 @@ def test_stop_strings(nano: Served) -> None:
 
 @pytest.mark.parametrize("spec", ["threshold", "left_to_right:temperature=1.0", "llada2", "hybrid:ar=wide,budget=6"])
 def test_infill(nano: Served, made: Any, spec: str) -> None:
-    """Holes among given tokens right of the prompt, over several blocks and with whole blocks given, and free text after them."""
+    """Holes among given tokens right of the prompt, over several blocks and with whole blocks given, and free text
+    after them."""
     mask = nano.loaded.model.mask_id
     for prompt, holes in (
         (made(6, 6), [mask, mask, 40, 41, mask, 42]),
@@ -150,7 +166,9 @@ def test_prefixes_are_found_again(nano: Served, made: Any) -> None:
 def test_the_end_of_the_context(nano: Served, made: Any) -> None:
     """As many tokens as there is room for, and a prompt that ends in the last block gets an answer as well."""
     p = made(230, 12)
-    assert nano.tokens([(p, nano.params("threshold", 40, ignore_eos=True))]) == [nano.own("threshold", p, 26, stop=False)]
+    assert nano.tokens([(p, nano.params("threshold", 40, ignore_eos=True))]) == [
+        nano.own("threshold", p, 26, stop=False)
+    ]
     (found,) = nano.run([(made(251, 13), nano.params("threshold", 40, ignore_eos=True))])
     assert (len(found.token_ids), found.finish_reason) == (5, "length")
 
@@ -166,7 +184,10 @@ BAD = {
     "code": ({"decoder": "os.path:join"}, "unknown strategy 'os.path:join'"),
     "code inside": ({"decoder": "hybrid:answer=(subprocess:Popen)"}, "unknown strategy 'subprocess:Popen'"),
     "code in a part": ({"decoder": "s2d2:route=(subprocess:Popen)"}, "unknown route 'subprocess:Popen'"),
-    "code in an older spelling": ({"decoder": "s2d2:route=subprocess:Popen,cost=1"}, "unknown route 'subprocess:Popen'"),
+    "code in an older spelling": (
+        {"decoder": "s2d2:route=subprocess:Popen,cost=1"},
+        "unknown route 'subprocess:Popen'",
+    ),
     "seed": ({"seed": 2**63}, "seed must be an integer of 64 bits"),
     "temperature": ({"temperature": "hot"}, "temperature must be a number"),
     "no temperature": ({"decoder": "llada2", "temperature": 1.0}, "llada2 has no option 'temperature'"),
@@ -193,21 +214,32 @@ def test_refuses(nano: Served, made: Any, case: str) -> None:
 
     extra, line = BAD[case]
     with pytest.raises(VLLMValidationError) as e:
-        nano.llm.generate([{"prompt_token_ids": [5, 6]}], SamplingParams(max_tokens=16, temperature=1.0, extra_args=extra), use_tqdm=False)
+        nano.llm.generate(
+            [{"prompt_token_ids": [5, 6]}], SamplingParams(max_tokens=16, temperature=1.0, extra_args=extra),
+            use_tqdm=False,
+        )
     assert line in str(e.value)
     assert "\n" not in str(e.value)
 
 
 @pytest.mark.parametrize(
     "option",
-    [{"top_p": 0.5}, {"top_k": 5}, {"presence_penalty": 1.0}, {"repetition_penalty": 1.1}, {"n": 2}, {"logprobs": 1}, {"seed": 1}],
+    [
+        {"top_p": 0.5}, {"top_k": 5}, {"presence_penalty": 1.0}, {"repetition_penalty": 1.1}, {"n": 2}, {"logprobs": 1},
+        {"seed": 1},
+    ],
     ids=str,
 )
 def test_refuses_what_would_be_dropped(nano: Served, option: dict[str, Any]) -> None:
     from vllm import SamplingParams
 
-    with pytest.raises(VLLMValidationError, match=r"has no effect on a diffusion model here|not yet supported with diffusion models"):
-        nano.llm.generate([{"prompt_token_ids": [5, 6]}], SamplingParams(**{"max_tokens": 8, "temperature": 1.0, **option}), use_tqdm=False)
+    with pytest.raises(
+        VLLMValidationError, match=r"has no effect on a diffusion model here|not yet supported with diffusion models"
+    ):
+        nano.llm.generate(
+            [{"prompt_token_ids": [5, 6]}], SamplingParams(**{"max_tokens": 8, "temperature": 1.0, **option}),
+            use_tqdm=False,
+        )
 
 
 def test_a_refused_request_harms_nobody(nano: Served, made: Any) -> None:

@@ -1,4 +1,5 @@
-"""More than one device, stood for by processes on a CPU: ranks that share the layers, and engines that share the requests."""
+"""More than one device, stood for by processes on a CPU: ranks that share the layers, and engines that share the
+requests."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ def test_tensor_parallel() -> None:
     llm = engine(NANO, max_model_len=256, max_num_batched_tokens=48, tensor_parallel_size=2)
     ranks = llm.collective_rpc("get_model_inspection")
     assert len(ranks) == 2
-    assert all("in_features=64, output_features=128, bias=False, tp_size=2" in x for x in ranks)  # o_proj of two of four heads
+    # o_proj of two of four heads
+    assert all("in_features=64, output_features=128, bias=False, tp_size=2" in x for x in ranks)
     served = Served(llm, decoders.load("nano", attention="block"))
     mixed = [(served.loaded.tokenizer.encode(t), spec, n) for spec in SPECS for t in TEXTS for n in (24, 19)]
     asked = [(p, served.params(spec, n, seed=7)) for p, spec, n in mixed]

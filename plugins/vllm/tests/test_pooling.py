@@ -1,5 +1,5 @@
-"""Full-bidirectional models in vLLM's pooling runner: the library's loop, its forwards elsewhere. Needs no Triton, so no shim:
-plugins/vllm/test.sh runs this file alone and without conftest.py."""
+"""Full-bidirectional models in vLLM's pooling runner: the library's loop, its forwards elsewhere. Needs no Triton, so
+no shim: plugins/vllm/test.sh runs this file alone and without conftest.py."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ NANO = Path(decoders.__file__).parent / "models" / "nano"
 TEXTS = ["Sort: d b a c\n", "Reverse: a b c d e f g\n", "Copy: x\n"]
 SPECS = [
     "threshold", "threshold:tau=0.6,temperature=0.8", "llada:steps=8", "llada:steps=8,temperature=1.0,remasking=random",
-    "dream:steps=8,by=entropy,alg_temp=0.2", "dream:steps=8,by=topk_margin", "factor", "ancestral:steps=8", "first_hitting",
+    "dream:steps=8,by=entropy,alg_temp=0.2", "dream:steps=8,by=topk_margin", "factor", "ancestral:steps=8",
+    "first_hitting",
 ]
 torch.set_num_threads(1)
 
@@ -39,7 +40,10 @@ def ours() -> Any:
 def tokens(loaded: Any, spec: str, prompts: list[list[int]], **more: Any) -> list[Any]:
     rules = [Suppress(loaded.never)]
     seeds = list(range(len(prompts)))
-    return decode(loaded.model, decoders.get(spec), prompts, **{"length": 16, "seeds": seeds, "rules": rules, "windows": Blocks(8), **more})
+    return decode(
+        loaded.model, decoders.get(spec), prompts,
+        **{"length": 16, "seeds": seeds, "rules": rules, "windows": Blocks(8), **more},
+    )
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -48,7 +52,9 @@ def test_tokens_are_the_loops(nano: Any, ours: Any, spec: str) -> None:
     assert tokens(nano, spec, prompts) == tokens(ours, spec, prompts)
 
 
-@pytest.mark.parametrize(("spec", "whole"), [(s, False) for s in SPECS[:6]] + [("dream:steps=8,top_p=0.9,temperature=0.7", False)])
+@pytest.mark.parametrize(
+    ("spec", "whole"), [(s, False) for s in SPECS[:6]] + [("dream:steps=8,top_p=0.9,temperature=0.7", False)]
+)
 def test_only_answers_come_back(nano: Any, ours: Any, spec: str, whole: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     from decoders_vllm.pooling import PooledModel, PooledSession
 
@@ -103,7 +109,8 @@ def tiny(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     wide = {"hidden_size": 128}
     config = {**recipe.config, **({"d_model": 128} if request.param == "llada" else wide)}
     monkeypatch.setitem(
-        checkpoints.RECIPES, request.param, dataclasses.replace(recipe, settings={**recipe.settings, **wide}, config=config)
+        checkpoints.RECIPES, request.param,
+        dataclasses.replace(recipe, settings={**recipe.settings, **wide}, config=config)
     )
     checkpoints.write(tmp_path / "tiny", request.param)
     return tmp_path / "tiny"
@@ -111,7 +118,11 @@ def tiny(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_checkpoint_of_another_family(tiny: Path) -> None:
     theirs, ours = decoders.load(f"vllm:{tiny},rows=4"), decoders.load(str(tiny))
-    assert (theirs.model.mask_id, theirs.model.stop_ids, theirs.never) == (ours.model.mask_id, ours.model.stop_ids, ours.never)
+    assert (theirs.model.mask_id, theirs.model.stop_ids, theirs.never) == (
+        ours.model.mask_id,
+        ours.model.stop_ids,
+        ours.never,
+    )
     prompts = [[5, 9, 40, 60, 7], [7, 8, 9]]
     for spec in ("threshold:tau=0.3", "llada:steps=4,temperature=1.0", "dream:steps=4,by=entropy"):
         assert tokens(theirs, spec, prompts) == tokens(ours, spec, prompts)

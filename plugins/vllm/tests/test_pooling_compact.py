@@ -1,5 +1,5 @@
-"""Compact answers without vLLM: a session that keeps its logits to itself and is only asked. Runs in the library's own environment:
-`pytest --noconftest plugins/vllm/tests/test_pooling_compact.py`."""
+"""Compact answers without vLLM: a session that keeps its logits to itself and is only asked. Runs in the library's own
+environment: `pytest --noconftest plugins/vllm/tests/test_pooling_compact.py`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from decoders_vllm.compact import Compact, Ledger, answer, foreseen
 
 COMPACT = [
-    "threshold:temperature=0.7", "factor", "llada:temperature=1.0", "dream:by=topk_margin,temperature=0.5,top_p=0.8", "dream:by=entropy",
-    "sdar:by=entropy_bounded,temperature=1.0,top_k=3", "ancestral:steps=4,temperature=1.0", "first_hitting",
+    "threshold:temperature=0.7", "factor", "llada:temperature=1.0", "dream:by=topk_margin,temperature=0.5,top_p=0.8",
+    "dream:by=entropy", "sdar:by=entropy_bounded,temperature=1.0,top_k=3", "ancestral:steps=4,temperature=1.0",
+    "first_hitting",
 ]
 WHOLE = ["klass"]
 
@@ -53,7 +54,9 @@ class Far:
                 rows = torch.arange(p.at.numel())
                 spoken = json.loads(json.dumps([q.spoken(rows) for q in asked]))
                 answers = answer(p.logits.flatten(0, 1).float(), spoken)
-                return Compact.of(Ledger(p.at.numel(), owner.vocab, questions=asked, answers=answers), p.at, p.width, p.cost)
+                return Compact.of(
+                    Ledger(p.at.numel(), owner.vocab, questions=asked, answers=answers), p.at, p.width, p.cost
+                )
 
         return Session()
 
@@ -62,7 +65,12 @@ class Far:
 def test_the_same_tokens_from_answers_alone(spec: str) -> None:
     near = ToyModel(mask_id=10)
     far = Far(near)
-    how = {"length": 12, "windows": Blocks(4 if "steps" not in spec else 12), "seeds": [3, 4], "rules": [Suppress((2,))]}
+    how = {
+        "length": 12,
+        "windows": Blocks(4 if "steps" not in spec else 12),
+        "seeds": [3, 4],
+        "rules": [Suppress((2,))],
+    }
     prompts = [[1, 2, 3], [4, 5, 6, 7, 8]]
     assert decode(far, get(spec), prompts, **how) == decode(near, get(spec), prompts, **how)
     assert (far.whole > 0) is (spec in WHOLE)

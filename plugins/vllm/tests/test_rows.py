@@ -20,8 +20,9 @@ from decoders.core import Blocks
 C, V = 8, 20
 ENGINE = EngineSpec(mask_id=1, vocab=V, stop_ids=(0,), never=(1,), shifted=False, keep=True)
 SPECS = (
-    "threshold:tau=0.9,temperature=1.0", "factor", "llada", "ancestral", "sdar:block_steps=3", "llada2", "left_to_right:race=true",
-    "hybrid:budget=5", "hybrid:ar=wide,answer=(s2d2:temperature=1.0)", "s2d2:route=ucb", "s2d2_editing", "coupled",
+    "threshold:tau=0.9,temperature=1.0", "factor", "llada", "ancestral", "sdar:block_steps=3", "llada2",
+    "left_to_right:race=true", "hybrid:budget=5", "hybrid:ar=wide,answer=(s2d2:temperature=1.0)", "s2d2:route=ucb",
+    "s2d2_editing", "coupled",
 )
 
 
@@ -69,12 +70,14 @@ def run(rows: Rows, engine: EngineSpec, tokens: list[int], plan: RowPlan) -> tup
 
 
 def test_forwards_of_a_row() -> None:
-    """The prompt's tail is not sent again, each finished block costs one commit, and a row that ends within a block needs none."""
+    """The prompt's tail is not sent again, each finished block costs one commit, and a row that ends within a block
+    needs none."""
     plan, tokens = RowPlan(decoders.get("threshold"), Blocks(C)), [2, 3, 4, 5, 6, 8, 9, 10]
     out, phases = run(row(limit=13 + 14, sent=13), ENGINE, tokens, plan)
     assert out == (tokens * 9)[13:27]
     assert phases == [DENOISE, COMMIT, DENOISE, COMMIT, DENOISE]
-    assert run(row(limit=24, sent=13), ENGINE, tokens, plan)[1] == [DENOISE, COMMIT, DENOISE, COMMIT]  # its last page may be read again
+    # its last page may be read again
+    assert run(row(limit=24, sent=13), ENGINE, tokens, plan)[1] == [DENOISE, COMMIT, DENOISE, COMMIT]
     assert run(row(limit=24, sent=13), replace(ENGINE, keep=False), tokens, plan)[1] == [DENOISE, COMMIT, DENOISE]
 
 

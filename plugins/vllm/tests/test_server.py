@@ -40,8 +40,8 @@ class Server:
             self.port = s.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         options = [
-            "--host", "127.0.0.1", "--port", str(self.port), "--dtype", "float32", "--enforce-eager", "--max-model-len", "256",
-            "--max-num-seqs", "8", "--kv-cache-memory-bytes", str(64 << 20),
+            "--host", "127.0.0.1", "--port", str(self.port), "--dtype", "float32", "--enforce-eager", "--max-model-len",
+            "256", "--max-num-seqs", "8", "--kv-cache-memory-bytes", str(64 << 20),
         ]
         command = [sys.executable, "-m", "decoders.cli", "serve", "-m", "nano", "-d", DEFAULT, *options, *more]
         with log.open("w") as out:
@@ -122,7 +122,10 @@ def test_a_request_that_names_no_decoder_gets_the_servers(server: Server, loaded
 def test_openais_client_and_streaming(server: Server, loaded: decoders.Loaded) -> None:
     """A stream brings committed blocks: several tokens at once, and together the text."""
     client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="none")
-    extra = {"vllm_xargs": {"decoder": "threshold:tau=0.9"}, "skip_special_tokens": False, "stream_options": {"include_usage": True}}
+    extra = {
+        "vllm_xargs": {"decoder": "threshold:tau=0.9"}, "skip_special_tokens": False,
+        "stream_options": {"include_usage": True},
+    }
     parts = list(client.completions.create(model="nano", prompt=SUM, max_tokens=32, stream=True, extra_body=extra))
     texts = [p.choices[0].text for p in parts if p.choices]
     assert "".join(texts) == own(loaded, SUM, "threshold:tau=0.9")[0]
@@ -188,8 +191,8 @@ def test_metrics_count_steps_and_tokens(server: Server, loaded: decoders.Loaded)
 
 
 def test_soak(server: Server, loaded: decoders.Loaded, request: pytest.FixtureRequest) -> None:
-    """Eight at a time, decoders mixed, a tenth malformed or cancelled: every good one is what it is alone, memory stays flat, and the
-    server answers at the end."""
+    """Eight at a time, decoders mixed, a tenth malformed or cancelled: every good one is what it is alone, memory stays
+    flat, and the server answers at the end."""
     count, dice = request.config.getoption("--soak"), random.Random(0)
     kinds = [(t, s, n, seed) for t in TEXTS for s in SPECS for n, seed in ((32, 1), (21, 2))]
     alone = {kind: own(loaded, kind[0], kind[1], kind[2], kind[3]) for kind in dice.sample(kinds, 24)}

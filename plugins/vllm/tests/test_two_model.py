@@ -1,5 +1,5 @@
-"""`after_reasoning` with a stock vLLM server as its reasoner: another model's text between the prompt and the answer. The server has
-no plugin of ours and no shim; plugins/vllm/test.sh runs this file alone and without conftest.py."""
+"""`after_reasoning` with a stock vLLM server as its reasoner: another model's text between the prompt and the answer.
+The server has no plugin of ours and no shim; plugins/vllm/test.sh runs this file alone and without conftest.py."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ NANO = Path(decoders.__file__).parent / "models" / "nano"
 
 @pytest.fixture(scope="module")
 def writer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The embedded model as an ordinary causal one: without the files of its other heads, all of which vLLM would read."""
+    """The embedded model as an ordinary causal one: without the files of its other heads, all of which vLLM would
+    read."""
     directory = tmp_path_factory.mktemp("writer")
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"):
         (directory / name).symlink_to(NANO / name)
@@ -37,8 +38,9 @@ def server(writer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     command = [
-        sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(writer), "--served-model-name", "writer", "--port",
-        str(port), "--host", "127.0.0.1", "--dtype", "float32", "--max-model-len", "256", "--max-num-seqs", "4", "--enforce-eager",
+        sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(writer), "--served-model-name",
+        "writer", "--port", str(port), "--host", "127.0.0.1", "--dtype", "float32", "--max-model-len", "256",
+        "--max-num-seqs", "4", "--enforce-eager",
     ]
     log = tmp_path_factory.mktemp("server") / "log"
     with log.open("w") as out:
@@ -75,7 +77,10 @@ def test_the_answer_follows_what_the_server_wrote(server: str) -> None:
         said = json.loads(urllib.request.urlopen(asked, timeout=60).read())
         choice = said["choices"][0]
         assert g.reasoning.text == choice["text"]
-        assert (g.reasoning.tokens, g.reasoning.finish_reason) == (said["usage"]["completion_tokens"], choice["finish_reason"])
+        assert (g.reasoning.tokens, g.reasoning.finish_reason) == (
+            said["usage"]["completion_tokens"],
+            choice["finish_reason"],
+        )
         assert g.tokens  # and the diffusion model answered
     again = decoders.Generator("nano", spec)(prompts, length=16)
     assert [g.tokens for g in again] == [g.tokens for g in made]

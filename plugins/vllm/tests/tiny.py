@@ -1,5 +1,5 @@
-"""Tiny random checkpoints of the families that the engine holds: those of the library's tests with attention heads of 32, which is the
-least that vLLM has on a CPU."""
+"""Tiny random checkpoints of the families that the engine holds: those of the library's tests with attention heads of
+32, which is the least that vLLM has on a CPU."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def write(directory: Path, family: str, **changes: Any) -> Path:
         before = dict(checkpoints.LLADA2)
         checkpoints.LLADA2.update(wide)
     settings = {**recipe.settings, **wide} if recipe.settings else {}
-    if family == "diffusion_gemma":  # in sliding layers vLLM counts from each position, transformers from the canvas: one that holds all
+    # in sliding layers vLLM counts from each position, transformers from the canvas: one that holds all
+    if family == "diffusion_gemma":
         text = {**recipe.settings["text_config"], "head_dim": HEAD, "global_head_dim": HEAD, "sliding_window": 256}
         settings, wide = {**recipe.settings, "text_config": text}, {}
     checkpoints.RECIPES[family] = replace(recipe, settings=settings, config={**recipe.config, **wide})

@@ -11,8 +11,9 @@ from torch import Tensor
 
 
 def masked(job: Job) -> tuple[Any, Counted]:
-    """The network of a masked diffusion model, which every peer may call as its own: it answers for `(input_ids, attention_mask,
-    position_ids)`, and each position sees all, or all up to the end of its block. Peers give masks of padding only; there is none."""
+    """The network of a masked diffusion model, which every peer may call as its own: it answers for `(input_ids,
+    attention_mask, position_ids)`, and each position sees all, or all up to the end of its block. Peers give masks of
+    padding only; there is none."""
     from transformers import AutoModelForCausalLM
 
     net = AutoModelForCausalLM.from_pretrained(job["path"], dtype=torch.float32).eval()
@@ -24,8 +25,12 @@ def masked(job: Job) -> tuple[Any, Counted]:
         hidden = torch.zeros(n, n).masked_fill(block[None] > block[:, None], torch.finfo(torch.float32).min)
         return hidden[None, None]
 
-    def forward(input_ids: Tensor, attention_mask: object = None, position_ids: Tensor | None = None, **_: object) -> Any:
-        return plain(input_ids=input_ids, attention_mask=sees(input_ids.shape[1]), position_ids=position_ids, use_cache=False)
+    def forward(
+        input_ids: Tensor, attention_mask: object = None, position_ids: Tensor | None = None, **_: object
+    ) -> Any:
+        return plain(
+            input_ids=input_ids, attention_mask=sees(input_ids.shape[1]), position_ids=position_ids, use_cache=False
+        )
 
     return net, Counted(net, forward)
 

@@ -1,10 +1,11 @@
-"""What the process of every decoder does: it answers JSON lines on stdin with JSON lines on stdout, so that a parent can let it take
-turns with others. It runs in the decoder's own environment, so nothing of this library may be imported here.
+"""What the process of every decoder does: it answers JSON lines on stdin with JSON lines on stdout, so that a parent
+can let it take turns with others. It runs in the decoder's own environment, so nothing of this library may be imported
+here.
 
-The first line out is `{"versions": {...}, "offers": [...]}`. Then, line by line:
-in `{"job": {...}, "prompts": [[...]], "draws": [...]}`, out `{"rows": [{"tokens": [...], "nfe": n}], "seconds": s}`, or
-`{"error": "..."}`; rows of a job that records its draws have "draws", too. `seconds` is the processor time of this process, of one
-thread, with the model in place.
+The first line out is `{"versions": {...}, "offers": [...]}`. Then, line by line: in `{"job": {...}, "prompts": [[...]],
+"draws": [...]}`, out `{"rows": [{"tokens": [...], "nfe": n}], "seconds": s}`, or `{"error": "..."}`; rows of a job that
+records its draws have "draws", too. `seconds` is the processor time of this process, of one thread, with the model in
+place.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ import torch
 
 Job = Mapping[str, Any]
 Decode = Callable[[list[int], Any], tuple[Any, ...]]
-"""Of a prompt, and of the numbers that it is to draw or None: its tokens, how many forwards, and what it drew where that is asked."""
+"""Of a prompt, and of the numbers that it is to draw or None: its tokens, how many forwards, and what it drew where
+that is asked."""
 
 
 def serve(prepare: Callable[[Job], Decode], packages: Sequence[str], offers: Sequence[str] = ()) -> None:
-    """`prepare(job)` gives the function that decodes a prompt: `(prompt, draws)` to `(tokens, nfe)`, or `(tokens, nfe, draws)` where it
-    records them; it is asked for once per job.
-    `packages`: whose versions are said."""
+    """`prepare(job)` gives the function that decodes a prompt: `(prompt, draws)` to `(tokens, nfe)`, or `(tokens, nfe,
+    draws)` where it records them; it is asked for once per job. `packages`: whose versions are said."""
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints is not an answer
     torch.set_num_threads(1)
@@ -77,8 +78,8 @@ class Counted:
 
 
 class Draws:
-    """Random numbers that somebody else has drawn: the samples that `torch.multinomial` is asked for, and the noise that `torch.randint`
-    is. Both still do their work, which costs time, and what they drew is thrown away."""
+    """Random numbers that somebody else has drawn: the samples that `torch.multinomial` is asked for, and the noise
+    that `torch.randint` is. Both still do their work, which costs time, and what they drew is thrown away."""
 
     def __init__(self, drawn: Mapping[str, Any]) -> None:
         self.samples, self.noise = (iter(map(torch.tensor, drawn[name])) for name in ("samples", "noise"))

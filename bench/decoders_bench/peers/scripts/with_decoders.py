@@ -1,5 +1,5 @@
-"""This library, taking turns with the others. A job has the specs `decoder` and `cache`; one that says `record` answers with the random
-numbers that a uniform-noise decoder drew, for peers to be given the same."""
+"""This library, taking turns with the others. A job has the specs `decoder` and `cache`; one that says `record` answers
+with the random numbers that a uniform-noise decoder drew, for peers to be given the same."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from decoders.strategies.uniform import Gemma
 
 def masked(job: Job) -> Decode:
     model = decoders.load("nano", attention=job["attention"]).model
-    decoder, cache, windows = get(job["decoder"]), get_cache(job["cache"]), Blocks(job["block"])
+    decoder, length, windows, cache = get(job["decoder"]), job["length"], Blocks(job["block"]), get_cache(job["cache"])
 
     def decode(prompt: list[int], draws: Any) -> tuple[list[int], int]:
-        (row,) = decoders.decode(model, decoder, [prompt], length=job["length"], windows=windows, cache=cache, stop=False)
+        (row,) = decoders.decode(model, decoder, [prompt], length=length, windows=windows, cache=cache, stop=False)
         return list(row.canvas[len(prompt) :]), row.nfe
 
     return decode
@@ -48,7 +48,9 @@ def canvases(job: Job) -> Decode:
     decoder, cache = get(job["decoder"]), get_cache(job["cache"])
 
     def decode(prompt: list[int], draws: Any) -> tuple[list[int], int]:
-        (row,) = decoders.decode(model, decoder, [prompt], length=job["length"], windows=windows, cache=cache, stop=False)
+        (row,) = decoders.decode(
+            model, decoder, [prompt], length=job["length"], windows=windows, cache=cache, stop=False
+        )
         return list(row.canvas[len(prompt) :]), row.nfe
 
     def record(prompt: list[int], draws: Any) -> tuple[list[int], int, dict[str, list[list[int]]]]:
@@ -63,14 +65,18 @@ def canvases(job: Job) -> Decode:
         (row,) = decoders.decode(
             model, recorded, [prompt], length=job["length"], windows=windows, cache=cache, stop=False, watch=watch
         )
-        return list(row.canvas[len(prompt) :]), row.nfe, {"samples": listed(recorded.drawn), "noise": listed(noises(shown))}
+        return (
+            list(row.canvas[len(prompt) :]),
+            row.nfe,
+            {"samples": listed(recorded.drawn), "noise": listed(noises(shown))},
+        )
 
     return record if job.get("record") else decode
 
 
 def noises(shown: Sequence[tuple[bool, Tensor]]) -> Iterator[Tensor]:
-    """What a loop asks for that draws new noise after every step: what stood on the canvas at each, and after a canvas's last step, where
-    the result stands on it, anything."""
+    """What a loop asks for that draws new noise after every step: what stood on the canvas at each, and after a
+    canvas's last step, where the result stands on it, anything."""
     afterwards = [*(entered for entered, _ in shown[1:]), True]
     for (_, tokens), entered in zip(shown, afterwards, strict=True):
         yield tokens

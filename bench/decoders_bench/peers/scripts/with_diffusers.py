@@ -20,8 +20,8 @@ def refinement(job: Job) -> Decode:
     def decode(prompt: list[int], draws: Any) -> tuple[list[int], int]:
         count.times = 0
         out = pipe(
-            input_ids=torch.tensor([prompt]), gen_length=job["length"], block_length=job["block"], mask_token_id=job["mask"],
-            eos_early_stop=False, output_type="seq", **job["options"],
+            input_ids=torch.tensor([prompt]), gen_length=job["length"], block_length=job["block"],
+            mask_token_id=job["mask"], eos_early_stop=False, output_type="seq", **job["options"],
         )
         return out.sequences[0].tolist(), count.times
 
@@ -38,7 +38,9 @@ class Given:
 def canvases(job: Job) -> Decode:
     net, count = diffusion_gemma(job)
     options = job["options"]
-    scheduler = diffusers.EntropyBoundScheduler(entropy_bound=options["bound"], t_max=options["t_max"], t_min=options["t_min"])
+    scheduler = diffusers.EntropyBoundScheduler(
+        entropy_bound=options["bound"], t_max=options["t_max"], t_min=options["t_min"]
+    )
     pipe = diffusers.DiffusionGemmaPipeline(model=net, scheduler=scheduler, processor=None)
     pipe.processor = Given()
     pipe.set_progress_bar_config(disable=True)
@@ -48,8 +50,8 @@ def canvases(job: Job) -> Decode:
         with Draws(draws).given():
             out = pipe(
                 messages=prompt, gen_length=job["length"], num_inference_steps=options["block_steps"],
-                stability_threshold=options["stability"], confidence_threshold=options["confidence"], eos_early_stop=False,
-                output_type="seq",
+                stability_threshold=options["stability"], confidence_threshold=options["confidence"],
+                eos_early_stop=False, output_type="seq",
             )
         return out.sequences[0].tolist(), count.times
 

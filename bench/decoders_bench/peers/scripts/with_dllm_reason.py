@@ -39,7 +39,9 @@ def sampler(job: Job) -> Decode:
     net, count = masked(job)
     options = dict(job["options"])
     scheduler = SCHEDULER_REGISTRY.get(options.pop("scheduler"))()
-    own = DiffusionSampler(Wrapped(net, job["mask"]), scheduler, SamplingConfig(block_length=job["block"], show_progress=False, **options))
+    own = DiffusionSampler(
+        Wrapped(net, job["mask"]), scheduler, SamplingConfig(block_length=job["block"], show_progress=False, **options)
+    )
 
     def decode(prompt: list[int], draws: Any) -> tuple[list[int], int]:
         count.times = 0

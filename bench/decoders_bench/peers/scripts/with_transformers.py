@@ -16,8 +16,8 @@ def canvases(job: Job) -> Decode:
     config = generation.DiffusionGemmaGenerationConfig(
         max_denoising_steps=options["block_steps"], t_min=options["t_min"], t_max=options["t_max"],
         stability_threshold=options["stability"], confidence_threshold=options["confidence"],
-        sampler_config=generation.EntropyBoundSamplerConfig(entropy_bound=options["bound"]), max_new_tokens=job["length"],
-        disable_compile=True,
+        sampler_config=generation.EntropyBoundSamplerConfig(entropy_bound=options["bound"]),
+        max_new_tokens=job["length"], disable_compile=True,
     )
 
     def decode(prompt: list[int], draws: Any) -> tuple[list[int], int]:

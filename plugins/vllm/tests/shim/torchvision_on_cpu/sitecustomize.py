@@ -1,5 +1,6 @@
-"""Names for the operators that torchvision asks for while it is imported, where its library does not load: a build for GPUs beside a torch
-for CPUs. vLLM looks at model classes in processes of its own, so this is done wherever Python starts."""
+"""Names for the operators that torchvision asks for while it is imported, where its library does not load: a build for
+GPUs beside a torch for CPUs. vLLM looks at model classes in processes of its own, so this is done wherever Python
+starts."""
 
 import torch
 
