@@ -14,16 +14,29 @@ class UsageError(ValueError):
     exit_code: ClassVar[int] = 2
 
 
-class NonFiniteError(UsageError):
-    """A model said nothing: its logits were NaN or infinite."""
+class RowError(UsageError):
+    """A row that could not be decoded to its end; others beside it could."""
 
     exit_code = 1
+
+
+class NonFiniteError(RowError):
+    """A model said nothing: its logits were NaN or infinite."""
 
     def __init__(self, forward: int, where: str = "") -> None:
         super().__init__(
             f"{where}the logits of the model are not finite (NaN or infinity) in forward {forward}: its weights are "
-            "damaged, or they "
-            "overflow in this dtype"
+            "damaged, or they overflow in this dtype"
+        )
+
+
+class StalledError(RowError):
+    """A decoder committed nothing for very many forwards."""
+
+    def __init__(self, forward: int, where: str = "") -> None:
+        super().__init__(
+            f"{where}the decoder makes no progress: by forward {forward} it had committed nothing for so long that it "
+            "never will; its rule has to commit a position every few forwards"
         )
 
 

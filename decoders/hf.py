@@ -23,7 +23,7 @@ from transformers.generation.stopping_criteria import EosTokenCriteria, MaxLengt
 from transformers.generation.streamers import BaseStreamer
 from transformers.utils.generic import ModelOutput
 
-from decoders.core import Cache, Decoder, Event, Model, Row, Rule, UsageError, all_finite
+from decoders.core import Cache, Decoder, Event, Model, Row, Rule, UsageError, sound
 from decoders.models.families import Attention
 from decoders.models.native import adapt
 from decoders.models.tokenizer import absent
@@ -103,7 +103,7 @@ def generate(
             seeds=seeds(seed, len(prompts), generation_config.num_return_sequences or 1), max_steps=max_steps,
             halt=halt if criteria else None, on_event=feed,
         )
-    ended = enumerate(zip(all_finite(rows), prompts, strict=True))
+    ended = enumerate(zip(sound(rows), prompts, strict=True))
     made = [text(row, len(p), b, halt, adapted.stop_ids) for b, (row, p) in ended]
     sequences = padded(input_ids, made, generation_config.pad_token_id, adapted.stop_ids)
     if feed:

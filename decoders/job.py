@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-import torch
-
-from decoders.core import NON_FINITE, Canvas, Event, NonFiniteError, Row, Rule, UsageError
+from decoders.core import Canvas, Event, Row, RowError, Rule, UsageError
 from decoders.reasoning.base import ReasonerError, Reasoning
 from decoders.settings import Setup
 from decoders.text.encoding import Encoding, Prompt
@@ -128,7 +126,7 @@ class Job:
         halt, seen = StopStrings(self.encoding.loaded.tokenizer.decode, self.stop), list[Canvas]()
         began = time.perf_counter()
         done = self.setup.decode(
-            rows, length=0 if self.template else self.length, rules=self.rules(rows), infill=self.holes,
+            rows, length=0 if self.template else self.length, rules=self.rules, infill=self.holes,
             seeds=[x.seed for x in items], halt=halt if self.stop else None,
             on_event=renumbered(self.on_event, indices), final=seen.append, **self.how,
         )
@@ -142,11 +140,13 @@ class Job:
         """There are holes in the rows, and not only behind them."""
         return self.infill or bool(self.template)
 
-    def rules(self, rows: Sequence[Sequence[int]]) -> list[Rule]:
+    @property
+    def rules(self) -> tuple[Rule, ...]:
         """Those beyond the setup's."""
-        model = self.setup.model
-        lengths = torch.tensor([len(r) for r in rows], device=model.device)
-        return [NoStopInHoles(lengths, model.stop_ids)] if self.holes and model.stop_ids else []
+        if not (self.holes and self.setup.model.stop_ids):
+            return ()
+        behind = (0 if self.template else self.length) + self.setup.decoder.padding
+        return (NoStopInHoles(behind, self.setup.model.stop_ids),)
 
     def text(self, item: Item, c: Canvas, row: int, halt: StopStrings) -> Text:
         """The text of an item, whose row is `row` of the canvas."""
@@ -158,9 +158,9 @@ class Job:
 
     def generation(
         self, item: Item, row: Row, text: Text, seconds: float, kv_bytes: int
-    ) -> Generation | NonFiniteError:
-        if row.finish_reason == NON_FINITE:
-            return NonFiniteError(row.nfe)
+    ) -> Generation | RowError:
+        if error := row.error():
+            return error
         return Generation(
             text=text.text, tokens=text.tokens, nfe=row.nfe, generated_tokens=text.made, seconds=seconds,
             finish_reason="stop" if text.cut else row.finish_reason, decoder=self.setup.decoder_spec,

@@ -13,7 +13,7 @@ import click
 from decoders.cli.audience import Audience
 from decoders.cli.options import loading, shared, with_options
 from decoders.cli.tell import tell
-from decoders.core import NonFiniteError, UsageError
+from decoders.core import RowError, UsageError
 from decoders.files import why
 from decoders.reasoning.base import ReasonerError
 from decoders.registry import unfolded
@@ -138,7 +138,7 @@ def printed(
         for index, made in generator.run(prompts, batch=audience.batch(batch), **how, **audience.listeners):
             left -= 1
             audience.finish(made)
-            if isinstance(made, ReasonerError | NonFiniteError):
+            if isinstance(made, ReasonerError | RowError):
                 failed.append(f"prompt {index + 1}: {made}")
             else:
                 tell(or_raise(made), as_json, shown=stream or watching, printed=stream)

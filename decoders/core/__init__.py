@@ -7,7 +7,7 @@ from decoders.core.canvas import Canvas
 from decoders.core.decoder import Decoder
 from decoders.core.events import Event, generated
 from decoders.core.layout import begun, enter, entered, layout
-from decoders.core.loop import Eager, Row, Run, all_finite, check, decode, row_of
+from decoders.core.loop import Eager, Row, Run, check, decode, row_of, sound
 from decoders.core.model import Fixed, Forward, Model, ModelDefaults, Session, SessionSpec, Shape
 from decoders.core.needs import MODEL, SENTENCES, asks, candidates, memo_bytes, refuse
 from decoders.core.options import Option, Part, option, option_named, options, said, validate, written
@@ -19,8 +19,10 @@ from decoders.core.rows import (
     EXHAUSTED,
     FILLED,
     LIVE,
+    NO_PROGRESS,
     NON_FINITE,
     REASONS,
+    STALLED,
     STOPPED,
     Rows,
     put,
@@ -48,7 +50,7 @@ from decoders.core.store import APPROXIMATE, NOTHING, Store
 from decoders.core.trace import Trace, replay
 from decoders.core.tree import mapped
 from decoders.core.windows import Blocks, Whole, Windows
-from decoders.errors import NonFiniteError, UsageError, suggest
+from decoders.errors import NonFiniteError, RowError, StalledError, UsageError, suggest
 
 __all__ = [
     "APPROXIMATE",
@@ -60,8 +62,10 @@ __all__ = [
     "MODEL",
     "NON_FINITE",
     "NOTHING",
+    "NO_PROGRESS",
     "REASONS",
     "SENTENCES",
+    "STALLED",
     "STOPPED",
     "Around",
     "Attention",
@@ -85,6 +89,7 @@ __all__ = [
     "Pred",
     "Query",
     "Row",
+    "RowError",
     "Rows",
     "Rule",
     "Run",
@@ -92,6 +97,7 @@ __all__ = [
     "SessionSpec",
     "Shape",
     "Sight",
+    "StalledError",
     "State",
     "Store",
     "Suppress",
@@ -100,7 +106,6 @@ __all__ = [
     "Whole",
     "Windows",
     "above",
-    "all_finite",
     "apply",
     "asks",
     "begun",
@@ -140,6 +145,7 @@ __all__ = [
     "session_spec",
     "settled_stop",
     "share",
+    "sound",
     "stopped",
     "suggest",
     "top",

@@ -21,27 +21,30 @@ from decoders.errors import UsageError
 
 
 def layout(
-    shape: Shape, decoder: Decoder, prompts: Sequence[Sequence[int]], *, length: int, keys: Sequence[int],
-    windows: Windows, cache: Cache | None = None, infill: bool = False, columns: int | None = None,
-    width: int | None = None, candidates: int | None = None, device: torch.device | str = "cpu",
+    shape: Shape, decoder: Decoder, prompts: Sequence[Sequence[int]], *, length: int | Sequence[int],
+    keys: Sequence[int], windows: Windows, cache: Cache | None = None, infill: bool = False,
+    columns: int | None = None, width: int | None = None, candidates: int | None = None,
+    device: torch.device | str = "cpu",
 ) -> Canvas:
-    """Prompts at column 0, then `length` blanks, the first window entered, the decoder's memo and the cache policy's
-    memory made.
+    """Prompts at column 0, then `length` blanks (each row's own, where there are several lengths), the first window
+    entered, the decoder's memo and the cache policy's memory made.
 
     `infill`: mask tokens inside a prompt are holes to fill; otherwise they are data like any other token. `columns`
     fixes L for an engine whose rows come and go, `width` W for one whose rows have windows of several sizes, and
     `candidates` A for one whose plans ask about several numbers of canvases; all only pad. Raises `UsageError` for
     impossible sizes, and where a whole-row budget of steps cannot be split evenly over the row's windows.
     """
-    check_prompts(shape, prompts, length, infill)
+    lengths = [length] * len(prompts) if isinstance(length, int) else list(length)
+    check_prompts(shape, prompts, lengths, infill)
     windows = decoder.windows(windows, shape.block_causal)
     pad = padding(decoder, shape)
     B, P = len(prompts), torch.tensor([len(p) for p in prompts])
-    L, W, A = sizes(decoder, shape, windows, int(P.max()) + length + pad, columns, width, candidates)
+    limit = P + torch.tensor(lengths) + pad
+    L, W, A = sizes(decoder, shape, windows, int(limit.max()), columns, width, candidates)
     tokens = torch.zeros(B, L, dtype=torch.long)
     for b, prompt in enumerate(prompts):
         tokens[b, : len(prompt)] = torch.tensor(prompt, dtype=torch.long)
-    column, limit = torch.arange(L), P + length + pad
+    column = torch.arange(L)
     editable = (column >= P[:, None]) & (column < (limit - pad)[:, None])
     if pad:
         tokens = torch.where((column >= (limit - pad)[:, None]) & (column < limit[:, None]), shape.stop_ids[0], tokens)
@@ -121,14 +124,15 @@ def moved(x: T, device: torch.device | str) -> T:
     return x
 
 
-def check_prompts(shape: Shape, prompts: Sequence[Sequence[int]], length: int, infill: bool) -> None:
+def check_prompts(shape: Shape, prompts: Sequence[Sequence[int]], lengths: Sequence[int], infill: bool) -> None:
     if not prompts:
         raise UsageError("there is no prompt")
-    if length < 0 or (length == 0 and not infill):
-        raise UsageError(f"the length must be at least 1, not {length}")
+    shortest = min(lengths)
+    if shortest < 0 or (shortest == 0 and not infill):
+        raise UsageError(f"the length must be at least 1, not {shortest}")
     if infill and shape.mask_id is None:
         raise UsageError("this model has no mask token, so a prompt cannot have holes to fill")
-    for prompt in prompts:
+    for prompt, length in zip(prompts, lengths, strict=True):
         if any(not 0 <= t < shape.vocab for t in prompt):
             raise UsageError(f"a prompt holds token ids outside the vocabulary of {shape.vocab}")
         if infill and length == 0 and shape.mask_id not in prompt:

@@ -17,11 +17,11 @@ from decoders.core.model import Forward, Model, Shape
 from decoders.core.needs import MODEL, SENTENCES, asks, refuse
 from decoders.core.plan import Plan, Rule
 from decoders.core.pred import Pred
-from decoders.core.rows import FILLED, LIVE, NON_FINITE, REASONS, STOPPED
+from decoders.core.rows import FILLED, LIVE, NO_PROGRESS, NON_FINITE, REASONS, STOPPED
 from decoders.core.state import nbytes
 from decoders.core.step import apply, prepare, session_spec
 from decoders.core.windows import Blocks, Windows
-from decoders.errors import NonFiniteError, UsageError
+from decoders.errors import NonFiniteError, RowError, StalledError, UsageError
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Row:
     """Forward passes that this row took part in. A doubled batch (guidance) counts once."""
     finish_reason: str
     """`stop`, `length`, `max_steps`, or `non_finite`: the model's logits were not finite, and the row stands as it
-    stood before. In the last two cases undecided positions are left out of `tokens`."""
+    stood before, or `no_progress`: the decoder commits nothing any more. In the last three cases undecided positions
+    are left out of `tokens`."""
     canvas: tuple[int, ...]
     """The whole row as it stands, prompt included."""
     positions_computed: int = field(default=0, compare=False)
@@ -46,6 +47,11 @@ class Row:
     does not tell."""
     memo_bytes: int = field(default=0, compare=False)
     """What the decoder's own tensors take for this row."""
+
+    def error(self, where: str = "") -> RowError | None:
+        """Why the row could not be decoded to its end, if it could not; `where` stands before it."""
+        kind = {NON_FINITE: NonFiniteError, NO_PROGRESS: StalledError}.get(self.finish_reason)
+        return kind and kind(self.nfe, where)
 
     @property
     def cache_hit_rate(self) -> float:
@@ -197,12 +203,11 @@ def decode(
             return [row_of(run.canvas, b, decoder) for b in range(len(prompts))]
 
 
-def all_finite(rows: list[Row]) -> list[Row]:
-    """The rows as they are. Raises `NonFiniteError` for the first that ended because the model's logits were not
-    finite."""
+def sound(rows: list[Row]) -> list[Row]:
+    """The rows as they are. Raises `RowError` for the first that could not be decoded to its end."""
     for b, row in enumerate(rows):
-        if row.finish_reason == NON_FINITE:
-            raise NonFiniteError(row.nfe, f"row {b}: ")
+        if error := row.error(f"row {b}: "):
+            raise error
     return rows
 
 

@@ -11,6 +11,9 @@ from decoders.core.pred import Pred
 from decoders.core.state import State
 from decoders.core.windows import Windows
 
+PATIENCE = 512
+"""Forwards without a commitment after which a decoder without a budget of steps will never make one."""
+
 Rule = Callable[[State, Pred], Pred]
 """Changes a prediction before the strategy reads it: `(state, pred) -> pred`, pure and batched."""
 
@@ -27,3 +30,10 @@ class Plan:
     """End a row at its first stop token, as soon as nothing left of that is open."""
     max_steps: int | None = None
     """End a row after this many forwards."""
+
+    @property
+    def patience(self) -> int:
+        """After how many forwards without a commitment a row is given up. A budget of steps ends by itself, and may
+        leave long pauses before it does."""
+        steps: int = getattr(self.decoder, "steps", None) or 0
+        return max(PATIENCE, 2 * steps)

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from decoders.core.state import State
 
-LIVE, STOPPED, FILLED, EXHAUSTED, BROKEN = range(5)
-NON_FINITE = "non_finite"
-REASONS = ("live", "stop", "length", "max_steps", NON_FINITE)
+LIVE, STOPPED, FILLED, EXHAUSTED, BROKEN, STALLED = range(6)
+NON_FINITE, NO_PROGRESS = "non_finite", "no_progress"
+REASONS = ("live", "stop", "length", "max_steps", NON_FINITE, NO_PROGRESS)
 
 _CUT = ("tokens", "open", "editable", "confidence", "committed_at")  # what a State shows of the rows
 

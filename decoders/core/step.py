@@ -18,7 +18,7 @@ from decoders.core.needs import asks, hold_to
 from decoders.core.plan import Plan
 from decoders.core.pred import Pred
 from decoders.core.query import Query, Sight
-from decoders.core.rows import BROKEN, EXHAUSTED, FILLED, LIVE, STOPPED, settled_stop, view, write
+from decoders.core.rows import BROKEN, EXHAUSTED, FILLED, LIVE, STALLED, STOPPED, settled_stop, view, write
 from decoders.core.state import State, choose
 from decoders.core.store import APPROXIMATE, NOTHING
 from decoders.stats.constants import constant
@@ -33,6 +33,7 @@ def session_spec(plan: Plan, c: Canvas) -> SessionSpec:
         leave_one_out="leave_one_out" in asked, attention="attention" in asked or plan.cache.needs_attention,
         attention_from=plan.decoder.attention_from, candidates=c.candidates,
     )
+
 
 def prepare(plan: Plan, c: Canvas) -> Forward:
     """The next forward of all rows; rows that have ended ask for nothing."""
@@ -104,7 +105,8 @@ def looked(c: Canvas, sight: Sight) -> tuple[Tensor, Tensor]:
 
 def apply(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
     """The canvas after one step: commitments, finished windows, ended rows, and what is stale. A row of which the model
-    says nothing, because its logits are not finite, ends as it stood."""
+    says nothing, because its logits are not finite, ends as it stood; so does one whose decoder commits nothing any
+    more."""
     before, broken = view(c), p.undefined() & c.live
     p = ruled(plan, before, f, p)
     after = plan.decoder.step(before, p)
@@ -123,7 +125,8 @@ def apply(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
     went_on, c = c.live, choose(over & ~filled & ~ended, moved, c)
     why = torch.where(exhausted, EXHAUSTED, LIVE)
     why = torch.where(ended, STOPPED, torch.where(filled, FILLED, why))
-    why = torch.where(broken, BROKEN, why)
+    stalled = c.clock - c.committed_at.amax(-1) > plan.patience
+    why = torch.where(broken, BROKEN, torch.where(stalled & (why == LIVE), STALLED, why))
     c = replace(c, reason=torch.where(c.live, why, c.reason))
     if plan.cache.exact or plan.cache.whole:
         return c

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
 from decoders.core import Pred, State, UsageError
 
@@ -42,14 +41,18 @@ class StopStrings:
         return min((i for end in self.ends if (i := text.find(end)) >= 0), default=None)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class NoStopInHoles:
     """Stop tokens are impossible inside a prompt with holes: text stands right of them."""
 
-    lengths: Tensor  # (B,) long, of the prompts
+    behind: int
+    """Positions of a row behind its prompt."""
     stop_ids: tuple[int, ...]
 
     def __call__(self, s: State, p: Pred) -> Pred:
-        inside = (s.position < self.lengths[:, None]).gather(1, p.at.clamp(max=p.width - 1))
+        if s.rest is None:
+            raise UsageError("holes need to know how long the row is, and this engine does not say")
+        end = s.position[:, 0] + s.room + s.rest
+        inside = (s.position < (end - self.behind)[:, None]).gather(1, p.at.clamp(max=p.width - 1))
         rows = torch.where(inside.flatten()[:, None], p.without(self.stop_ids).rows, p.rows)
         return replace(p, logits=rows.view_as(p.logits), banned=())

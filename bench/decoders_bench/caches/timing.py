@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 from decoders import Blocks, Forward, Pred, UsageError, decode, get, get_cache
 from decoders.caches.entropycache import EntropyCache
-from decoders.core import Canvas, all_finite
+from decoders.core import Canvas, sound
 from decoders_bench.common.outcome import CLOCKS, Clock
 from decoders_bench.common.plain import plain_decode, see_both_ways
 from decoders_bench.common.replay import Recording, Replayed, ReplayedEntropyCache, recorded, whole_blocks
@@ -129,7 +129,7 @@ class Ways:
             asked.append(f.compute)
             clock.tick()
 
-        rows = all_finite(decode(
+        rows = sound(decode(
             self.model, decoder, self.prompts.tolist(), length=self.run.length, windows=Blocks(self.run.block),
             cache=cache, max_steps=forwards, watch=watch,
         ))

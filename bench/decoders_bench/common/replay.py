@@ -17,7 +17,7 @@ from torch import Tensor
 
 from decoders import Around, Blocks, Cache, Decoder, Forward, Pred, State, Suppress, UsageError, decode
 from decoders.caches.entropycache import EntropyCache
-from decoders.core import Canvas, all_finite, only, refresh, top
+from decoders.core import Canvas, only, refresh, sound, top
 from decoders.models.loaded import Loaded
 from decoders.stats.constants import constant
 from decoders_bench.common.models import loaded
@@ -114,7 +114,7 @@ def record(
     of canvas. Raises `UsageError` if there are not enough of them."""
     recorder = Recorder()
     for prompt, length in prompts:
-        all_finite(decode(
+        sound(decode(
             model.model, decoder, [prompt], length=length, windows=Blocks(block), cache=cache,
             rules=(Suppress(model.never),), stop=False, watch=recorder,
         ))

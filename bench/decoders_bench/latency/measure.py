@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 
 from decoders import Blocks, Cache, Decoder, Forward, Model, Plan, Suppress, UsageError, decode, get, get_cache
 from decoders.caches.entropycache import EntropyCache
-from decoders.core import Canvas, Eager, Rule, Run, Windows, all_finite, check, row_of
+from decoders.core import Canvas, Eager, Rule, Run, Windows, check, row_of, sound
 from decoders.engine import CudaGraphs, Graph, Recorded
 from decoders.engine.backends import Backend
 from decoders.engine.graph import Bucket, Captured, Room
@@ -173,7 +173,7 @@ class Bench:
         """One pass, from the first forward on. Raises `UsageError` where a graph is wanted and there can be none."""
         last: list[Canvas] = []
         runner = Ticking(clock, graph)
-        all_finite(decode(
+        sound(decode(
             model or self.model, work.decoder, work.prompts, length=work.length, windows=work.windows, cache=work.cache,
             rules=work.rules, stop=work.stop, max_steps=work.forwards, poll=poll, runner=runner, final=last.append,
         ))

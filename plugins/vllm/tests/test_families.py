@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import tiny
-import torch
 from engines import Served, engine
 from vllm.exceptions import VLLMValidationError
 
@@ -55,7 +54,7 @@ def test_decoders_that_it_cannot_hold(served: Served, family: str) -> None:
 def test_infill(served: Served, made: Any) -> None:
     mask, prompt = served.loaded.model.mask_id, made(37, 1)
     holes = [mask, 5, mask, mask, *made(40, 2), mask, 6, mask]
-    rule = NoStopInHoles(torch.tensor([len(prompt) + len(holes)]), served.loaded.model.stop_ids)
+    rule = NoStopInHoles(0, served.loaded.model.stop_ids)
     filled = iter(served.own("threshold:tau=0.5", [*prompt, *holes], 0, infill=True, rules=[rule]))
     expected = [next(filled) if t == mask else t for t in holes]
     assert served.tokens([(prompt, served.params("threshold:tau=0.5", len(holes), infill=holes, ignore_eos=True))]) == [

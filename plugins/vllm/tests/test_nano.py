@@ -7,7 +7,6 @@ import re
 from typing import Any
 
 import pytest
-import torch
 from engines import NANO, Served, engine
 from vllm.exceptions import VLLMValidationError
 
@@ -145,7 +144,7 @@ def test_infill(nano: Served, made: Any, spec: str) -> None:
         (made(13, 7), [30, 31, 32, *made(17, 8), mask, 50, mask, *made(20, 9), mask, mask, 60]),
     ):
         row = [*prompt, *holes]
-        rule = NoStopInHoles(torch.tensor([len(row)]), nano.loaded.model.stop_ids)
+        rule = NoStopInHoles(11, nano.loaded.model.stop_ids)
         filled = nano.own(spec, row, 11, seed=3, infill=True, rules=[rule])
         it = iter(filled)
         expected = [next(it) if t == mask else t for t in holes] + list(it)
