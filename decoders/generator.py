@@ -11,7 +11,7 @@ from decoders.constraints.bound import Bound
 from decoders.core import Cache, Canvas, Decoder, Forward, Pred, UsageError
 from decoders.core.around import bare
 from decoders.engine import Graph
-from decoders.job import Batch, Item, Job, Listener, Result
+from decoders.job import Batch, How, Item, Job, Listener, Result
 from decoders.models.loaded import Loaded
 from decoders.models.source import load_model
 from decoders.reasoning.base import Reasoner, Reasoning
@@ -111,7 +111,8 @@ class Generator:
         stop: str | Sequence[str] = (), ignore_eos: bool = False, infill: bool = False, seed: int = 0,
         seeds: Sequence[int] | None = None, max_steps: int | None = None,
         reasonings: Sequence[Reasoning | None] | None = None, batch: int | None = None,
-        on_batch: Callable[[Batch], None] | None = None, on_event: Listener | None = None, watch: Watch | None = None,
+        logprobs: bool = False, on_batch: Callable[[Batch], None] | None = None, on_event: Listener | None = None,
+        watch: Watch | None = None,
     ) -> list[Generation]:
         """What becomes of prompts, in their order: `run` with its first error raised. Raises `UsageError`."""
         asked = listed(prompts)
@@ -119,7 +120,8 @@ class Generator:
             raise UsageError("there is no prompt")
         results = self.run(
             asked, length=length, block=block, stop=stop, ignore_eos=ignore_eos, infill=infill, seed=seed, seeds=seeds,
-            max_steps=max_steps, reasonings=reasonings, batch=batch, on_batch=on_batch, on_event=on_event, watch=watch,
+            max_steps=max_steps, reasonings=reasonings, batch=batch, logprobs=logprobs, on_batch=on_batch,
+            on_event=on_event, watch=watch,
         )
         made = {index: or_raise(result) for index, result in results}
         return [made[i] for i in range(len(asked))]
@@ -129,7 +131,8 @@ class Generator:
         stop: str | Sequence[str] = (), ignore_eos: bool = False, infill: bool = False, seed: int = 0,
         seeds: Sequence[int] | None = None, max_steps: int | None = None,
         reasonings: Sequence[Reasoning | None] | None = None, batch: int | None = None,
-        on_batch: Callable[[Batch], None] | None = None, on_event: Listener | None = None, watch: Watch | None = None,
+        logprobs: bool = False, on_batch: Callable[[Batch], None] | None = None, on_event: Listener | None = None,
+        watch: Watch | None = None,
     ) -> Iterator[Result]:
         """Decode prompts, and hand out the index of each with what became of it as soon as that is known. A text
         depends on its own prompt and seed alone. A prompt is a text, or a conversation: messages with a `role` and a
@@ -168,9 +171,7 @@ class Generator:
         job = Job(
             setup=replace(self.setup.in_blocks(block), decoder=decoder), encoding=self.encoding, reasons=reasons,
             length=size, template=tuple(template), infill=infill, stop=ends, on_batch=on_batch, on_event=on_event,
-            how={
-                "stop": not ignore_eos, "max_steps": max_steps, "watch": watch, "poll": self.poll, "runner": self.graph,
-            },
+            how=How(not ignore_eos, max_steps, logprobs, watch, self.poll, self.graph),
         )
         given = [None] * len(asked) if reasonings is None else reasonings
         return job.results([Item(*x) for x in zip(range(len(asked)), asked, keys, given, strict=True)], batch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
@@ -15,7 +15,7 @@ from decoders.text.records import Generation
 
 if TYPE_CHECKING:
     from decoders.generator import Generator
-    from decoders.job import Batch
+    from decoders.job import Batch, Result
 
 
 class Audience:
@@ -64,6 +64,12 @@ class Audience:
     def watch(self, f: Forward, p: Pred, c: Canvas) -> None:
         for w in self.watches:
             w(f, p, c)
+
+    def heard(self, results: Iterable[Result]) -> Iterator[Result]:
+        """The results as they come, each after what is shown of it is whole."""
+        for index, made in results:
+            self.finish(made)
+            yield index, made
 
     def finish(self, made: Generation | UsageError) -> None:
         """Show what was held back of a text, now that all of it is known."""

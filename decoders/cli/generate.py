@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -21,6 +21,8 @@ from decoders.text.records import or_raise
 
 if TYPE_CHECKING:
     from decoders.generator import Generator
+    from decoders.job import Result
+    from decoders.text.records import Generation
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -131,20 +133,32 @@ def printed(
     model. Raises `UsageError` for any other that cannot be decoded, if possible before anything is."""
     for prompt in prompts:
         generator.encode(prompt, how["length"], how["infill"])
-    failed, left = [], len(prompts)
+    failed, count = list[str](), 0
     with ExitStack() as stack:
         file = stack.enter_context(opened(trace)) if trace else None
         audience = stack.enter_context(Audience(generator, how, stream, watching, file))
-        for index, made in generator.run(prompts, batch=audience.batch(batch), **how, **audience.listeners):
-            left -= 1
-            audience.finish(made)
+        results = generator.run(prompts, batch=audience.batch(batch), **how, **audience.listeners)
+        for index, made in in_order(audience.heard(results)):
+            count += 1
             if isinstance(made, ReasonerError | RowError):
                 failed.append(f"prompt {index + 1}: {made}")
             else:
                 tell(or_raise(made), as_json, shown=stream or watching, printed=stream)
-    if left:
-        failed.append(f"{left} more prompts were not tried")
+    if count < len(prompts):
+        failed.append(f"{len(prompts) - count} more prompts were not tried")
     return failed
+
+
+def in_order(results: Iterable[Result]) -> Iterator[Result]:
+    """Results by index, each as soon as those before it are there."""
+    held: dict[int, Generation | UsageError] = {}
+    expected = 0
+    for index, made in results:
+        held[index] = made
+        while expected in held:
+            yield expected, held.pop(expected)
+            expected += 1
+    yield from sorted(held.items())
 
 
 @contextmanager

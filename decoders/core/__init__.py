@@ -5,10 +5,10 @@ from decoders.core.attested import ATTESTED, Attested
 from decoders.core.cache import Cache, Exact, just_decided, must_recompute, refresh, sees_any
 from decoders.core.canvas import Canvas
 from decoders.core.decoder import Decoder
-from decoders.core.events import Event, generated
+from decoders.core.events import Event, Teller, commit_steps, generated
 from decoders.core.layout import begun, enter, entered, layout
-from decoders.core.loop import Eager, Row, Run, check, decode, row_of, sound
-from decoders.core.model import Fixed, Forward, Model, ModelDefaults, Session, SessionSpec, Shape
+from decoders.core.loop import Eager, Row, Run, Runner, check, decode, positive, row_of, sound
+from decoders.core.model import Fixed, Forward, Model, ModelDefaults, Movable, Session, SessionSpec, Shape
 from decoders.core.needs import MODEL, SENTENCES, asks, candidates, memo_bytes, refuse
 from decoders.core.options import Option, Part, option, option_named, options, said, validate, written
 from decoders.core.plan import Plan, Rule
@@ -45,7 +45,7 @@ from decoders.core.select import (
     within_bound,
 )
 from decoders.core.state import State, choose, nbytes
-from decoders.core.step import apply, next_start, prepare, session_spec, stopped
+from decoders.core.step import apply, next_start, prepare, ruled, session_spec, stopped
 from decoders.core.store import APPROXIMATE, NOTHING, Store
 from decoders.core.trace import Trace, replay
 from decoders.core.tree import mapped
@@ -82,6 +82,7 @@ __all__ = [
     "Forward",
     "Model",
     "ModelDefaults",
+    "Movable",
     "NonFiniteError",
     "Option",
     "Part",
@@ -93,6 +94,7 @@ __all__ = [
     "Rows",
     "Rule",
     "Run",
+    "Runner",
     "Session",
     "SessionSpec",
     "Shape",
@@ -101,6 +103,7 @@ __all__ = [
     "State",
     "Store",
     "Suppress",
+    "Teller",
     "Trace",
     "UsageError",
     "Whole",
@@ -113,6 +116,7 @@ __all__ = [
     "candidates",
     "check",
     "choose",
+    "commit_steps",
     "decode",
     "either",
     "enter",
@@ -133,6 +137,7 @@ __all__ = [
     "option",
     "option_named",
     "options",
+    "positive",
     "prepare",
     "put",
     "rank",
@@ -140,6 +145,7 @@ __all__ = [
     "refuse",
     "replay",
     "row_of",
+    "ruled",
     "said",
     "sees_any",
     "session_spec",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,26 +25,34 @@ class Event:
     tokens: tuple[int | None, ...]
 
 
+class Teller:
+    """Tells a listener the news of one row, from its generated tokens and how many of them are settled."""
+
+    def __init__(self, listener: Callable[[Event], None], row: int) -> None:
+        self.listener, self.row = listener, row
+        self.told = 0
+        self.mind: tuple[int | None, ...] = ()
+
+    def __call__(self, tokens: Sequence[int | None], settled: int) -> None:
+        if settled > self.told:
+            self.listener(Event(self.row, "committed", self.told, tuple(tokens[self.told : settled])))
+            self.told = settled
+        rest = tuple(tokens[settled:])
+        if rest != self.mind:
+            self.listener(Event(self.row, "provisional", settled, rest))
+        self.mind = rest
+
+
 class Narrator:
     """Turns canvases into events. Reads the host; used only where somebody listens."""
 
     def __init__(self, listener: Callable[[Event], None], revises: bool, rows: int) -> None:
         """`rows`: how many there are; a canvas may have more."""
-        self.listener, self.revises, self.rows = listener, revises, rows
-        self.told: dict[int, int] = {}
-        self.mind: dict[int, tuple[int | None, ...]] = {}
+        self.revises, self.tellers = revises, [Teller(listener, row) for row in range(rows)]
 
     def __call__(self, c: Canvas) -> None:
-        for row in range(self.rows):
-            tokens, settled = generated(c, row, self.revises)
-            told = self.told.get(row, 0)
-            if settled > told:
-                self.listener(Event(row, "committed", told, tuple(tokens[told:settled])))
-                self.told[row] = settled
-            rest = tuple(tokens[settled:])
-            if rest != self.mind.get(row, ()):
-                self.listener(Event(row, "provisional", settled, rest))
-            self.mind[row] = rest
+        for tell in self.tellers:
+            tell(*generated(c, tell.row, self.revises))
 
 
 def generated(c: Canvas, row: int, revises: bool) -> tuple[list[int | None], int]:
@@ -59,3 +67,9 @@ def generated(c: Canvas, row: int, revises: bool) -> tuple[list[int | None], int
     tokens = [None if o else t for t, o in zip(tokens, open_, strict=True)]
     stop = next((i for i, t in enumerate(tokens[:settled]) if t in c.stop_ids), None)
     return (tokens, settled) if stop is None else (tokens[:stop], stop)
+
+
+def commit_steps(c: Canvas, row: int, count: int) -> tuple[int, ...]:
+    """For the first `count` of the row's decided tokens, left to right, the forward that committed each, from 0 on."""
+    here = c.editable[row] & ~c.open[row]
+    return tuple(c.committed_at[row][here].tolist()[:count])

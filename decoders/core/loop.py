@@ -163,9 +163,7 @@ def decode(
     """
     cache = cache or Exact()
     check(model, decoder, cache)
-    for name, value in (("poll", poll), ("max_steps", max_steps)):
-        if value is not None and value < 1:
-            raise UsageError(f"{name} must be at least 1, not {value}")
+    positive(poll=poll, max_steps=max_steps)
     longest = max((len(p) for p in prompts), default=0) + length
     windows = windows or Blocks(model.attention_block or max(longest, 1))
     plan = Plan(decoder, windows, cache, tuple(rules), stop, max_steps)
@@ -201,6 +199,13 @@ def decode(
             if final:
                 final(run.canvas)
             return [row_of(run.canvas, b, decoder) for b in range(len(prompts))]
+
+
+def positive(**counts: int | None) -> None:
+    """Raises `UsageError` for a count below one."""
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise UsageError(f"{name} must be at least 1, not {value}")
 
 
 def sound(rows: list[Row]) -> list[Row]:

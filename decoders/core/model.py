@@ -45,6 +45,17 @@ Session = Callable[[Forward], Pred]
 
 
 @runtime_checkable
+class Movable(Protocol):
+    """A session that keeps something of its rows, and can put them elsewhere (the capability `movable`), for an engine
+    whose batch grows and shrinks."""
+
+    def take(self, rows: Tensor) -> None:
+        """Go on with these of the rows (R,), in this order, and what is stored of them; one may be taken twice."""
+
+    def __call__(self, f: Forward) -> Pred: ...
+
+
+@runtime_checkable
 class Fixed(Protocol):
     """A session whose forwards can also be run with shapes that were chosen beforehand and without a look at the host,
     as a captured graph needs it. What it stores, it stores in place."""
@@ -108,7 +119,8 @@ class Model(Protocol):
     def capabilities(self) -> frozenset[str]:
         """What it can do that not every model can: `causal` rows, a `store` of keys and values, `attention` maps,
         `sight`: columns with an unseen stretch, `leave_one_out`: predictions without a position's own token,
-        `candidates`: several canvases a row, `hidden_states` (`Pred.hidden_states`)."""
+        `candidates`: several canvases a row, `hidden_states` (`Pred.hidden_states`), `movable`: a session can go on
+        with other rows, if it stores any (`Movable`)."""
     @property
     def column_bytes(self) -> int:
         """What the keys and values of one column of one row take."""

@@ -1,6 +1,22 @@
-"""Other ways to run the loop. `Graph`: the step captured once and replayed, for GPUs."""
+"""Engines: who owns the loop. `Engine`: rows that come and go, decoded together; `Graph`: the step captured once and
+replayed, for GPUs."""
 
 from decoders.engine.backends import Backend, CannotCapture, CudaGraphs, Recorded
+from decoders.engine.engine import Engine
 from decoders.engine.graph import Graph, Report
+from decoders.engine.request import CancelledError, DeadlineError, Draft, Request, Result
 
-__all__ = ["Backend", "CannotCapture", "CudaGraphs", "Graph", "Recorded", "Report"]
+__all__ = [
+    "Backend",
+    "CancelledError",
+    "CannotCapture",
+    "CudaGraphs",
+    "DeadlineError",
+    "Draft",
+    "Engine",
+    "Graph",
+    "Recorded",
+    "Report",
+    "Request",
+    "Result",
+]

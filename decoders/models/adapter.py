@@ -19,7 +19,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -123,7 +123,7 @@ class TransformersModel:
         self.attention_block = attention_block
         self.vocab = int(model.config.vocab_size)
         shown = ("attention", "sight", "leave_one_out") if native else ()
-        self.capabilities = frozenset({"causal", "store", "hidden_states", "candidates", *shown})
+        self.capabilities = frozenset({"causal", "store", "hidden_states", "candidates", "movable", *shown})
         self.work = Work.of(model)
 
     @property
@@ -191,6 +191,10 @@ class TransformersSession:
         self.cache = ScatterCache(spec.columns + self.probes, spec.rows)
         self.shapes: set[tuple[int, int, int]] = set()
         """(rows, columns, logit rows) of every part of a forward so far, as a graph would capture them."""
+
+    def take(self, rows: Tensor) -> None:
+        self.spec = replace(self.spec, rows=len(rows))
+        self.cache.take(rows)
 
     @property
     def buckets(self) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -93,7 +93,7 @@ class EncoderModel:
     block_causal = False
     causal_context = False
     attention_block: int | None = None
-    capabilities: frozenset[str] = frozenset({"candidates"})
+    capabilities: frozenset[str] = frozenset({"candidates", "movable"})
     """Nothing else: attention is bidirectional in the models' own code, and a row is run as a whole."""
     column_bytes = 0
 

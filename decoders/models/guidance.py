@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from decoders.core import Fixed, Forward, Model, Pred, Session, SessionSpec, UsageError
+from decoders.core import Fixed, Forward, Model, Movable, Pred, Session, SessionSpec, UsageError
 from decoders.models.spread import Spread
 from decoders.models.wrapper import Wrapper
 
@@ -38,14 +38,20 @@ class Guided(Wrapper):
         if spec.candidates:
             return Spread(self, spec)
         inner = self.model.session(replace(spec, rows=2 * spec.rows))
-        return FixedGuidedSession(self, inner) if isinstance(inner, Fixed) else GuidedSession(self, inner)
+        kind = FixedGuidedSession if isinstance(inner, Fixed) else GuidedSession
+        return kind(self, inner, spec.rows)
 
 
 class GuidedSession:
     """A session of twice the rows: as they are, and with what was given masked."""
 
-    def __init__(self, owner: Guided, inner: Session) -> None:
-        self.owner, self.inner = owner, inner
+    def __init__(self, owner: Guided, inner: Session, rows: int) -> None:
+        self.owner, self.inner, self.rows = owner, inner, rows
+
+    def take(self, rows: Tensor) -> None:
+        if isinstance(self.inner, Movable):
+            self.inner.take(torch.cat([rows, rows + self.rows]))
+        self.rows = len(rows)
 
     def __call__(self, f: Forward) -> Pred:
         return self.guided(self.inner(self.doubled(f)))

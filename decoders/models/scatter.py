@@ -44,6 +44,14 @@ class ScatterCache(Cache):
             kept[rows[:, None], :, index] = new.transpose(1, 2)
         return store[0][rows], store[1][rows]
 
+    def take(self, rows: Tensor) -> None:
+        """Go on with these of the rows (R,)."""
+        self.total = len(rows)
+        self.stored = {
+            layer: (keys.index_select(0, rows.to(keys.device)), values.index_select(0, rows.to(values.device)))
+            for layer, (keys, values) in self.stored.items()
+        }
+
     def get_seq_length(self, *args: Any, **kwargs: Any) -> int:
         """What is stored besides the fresh columns: LLaDA2's own code adds those to it and wants a mask of just that
         width."""

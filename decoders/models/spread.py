@@ -14,7 +14,7 @@ from dataclasses import fields, replace
 import torch
 from torch import Tensor
 
-from decoders.core import Attention, Forward, Model, Pred, SessionSpec
+from decoders.core import Attention, Forward, Model, Movable, Pred, SessionSpec
 
 
 class Spread:
@@ -31,6 +31,13 @@ class Spread:
         self.session = model.session(replace(spec, rows=spec.rows * self.canvases, candidates=0))
         self.current: Tensor | None = None
         """(B, A) bool: candidates whose stored columns outside of the window are those of this window."""
+
+    def take(self, rows: Tensor) -> None:
+        if isinstance(self.session, Movable):
+            canvas = torch.arange(self.canvases, device=rows.device)
+            self.session.take((rows[:, None] * self.canvases + canvas).flatten())
+        if self.current is not None:
+            self.current = self.current[rows]
 
     def __call__(self, f: Forward) -> Pred:
         flat, n, (B, W) = self.flat(f), self.canvases, f.at.shape

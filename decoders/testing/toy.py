@@ -28,7 +28,9 @@ class ToyModel(ModelDefaults):
     It runs on any device, meta included.
     """
 
-    capabilities = frozenset({"causal", "store", "attention", "hidden_states", "sight", "leave_one_out", "candidates"})
+    capabilities = frozenset(
+        "causal store attention hidden_states sight leave_one_out candidates movable".split()
+    )
     vocab: int = 11
     mask_id: int | None = 10
     stop_ids: tuple[int, ...] = ()
@@ -51,6 +53,9 @@ class ToySession:
         self.forwards = 0
         self.computed: list[Tensor] = []
         """(B,) long, the columns that each forward ran."""
+
+    def take(self, rows: Tensor) -> None:
+        self.layers = [stored[rows] for stored in self.layers]
 
     def __call__(self, f: Forward) -> Pred:
         self.forwards += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from decoders.core import UsageError
@@ -27,7 +27,7 @@ class Generation:
     generated_tokens: int
     """How many of `tokens` were generated: filled holes count, the prompt and the first stop token do not."""
     seconds: float
-    """Wall time of the whole batch that the prompt was in, without loading the model."""
+    """Wall time from its first forward to its last, other prompts' share of them included."""
     finish_reason: str
     """`stop` (a stop token, or a stop string), `length` or `max_steps`. With `ignore_eos` a text that ends before its
     length because of a stop token still says `length`, since all its positions were decoded."""
@@ -42,6 +42,15 @@ class Generation:
     """Floating point operations spent on this prompt, from the shapes of the model; 0 if it does not tell."""
     kv_bytes: int
     """What the keys and values of this prompt's row take in the store, which is the same under every cache policy."""
+    waiting_seconds: float = field(default=0.0, compare=False)
+    """Wall time before its first forward, while other prompts were decoded."""
+    commit_steps: tuple[int, ...] = ()
+    """For each generated token, left to right, the forward in which it was committed, counted from 0."""
+    logprobs: tuple[float | None, ...] | None = None
+    """For each generated token its log probability at temperature 1 in the forward that committed it; none for one that
+    forward did not predict. Only where it was asked for."""
+    revisions: int = 0
+    """How often a decided position was changed or taken back; counted where `logprobs` were asked for."""
     reasoning: Reasoning | None = None
     """What another model wrote between the prompt and the text, where the decoder asks for that. Nothing above counts
     any of it."""

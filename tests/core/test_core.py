@@ -87,13 +87,10 @@ def test_top(x, k):
 @some
 @given(scores, st.floats(0, 1), st.lists(st.integers(0, 4), min_size=3, max_size=3))
 def test_above(x, bound, least):
-    def one(row, n):
-        sure = [v >= bound for v in row]
-        return sure if sum(sure) >= n else taken(row, n)
-
     t = torch.tensor(x)
-    assert select.above(t, t >= bound, torch.tensor(least[: len(x)])).tolist() == [
-        one(row, n) for row, n in zip(x, least, strict=False)
+    enough = t >= bound
+    assert select.above(t, enough, torch.tensor(least[: len(x)])).tolist() == [
+        sure if sum(sure) >= n else taken(row, n) for row, sure, n in zip(x, enough.tolist(), least, strict=False)
     ]
 
 

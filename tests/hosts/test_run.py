@@ -25,9 +25,12 @@ def test_each_prompt_is_handed_out_with_its_index_in_batches(nano):
     seeds, batches = [5, 4, 3, 2, 1], []
     alone = [run(p, length=16, seed=s)[0].tokens for p, s in zip(PROMPTS, seeds, strict=True)]
     found = list(run.run(PROMPTS, length=16, seeds=seeds, batch=2, on_batch=batches.append))
-    assert [i for i, _ in found] == [0, 1, 2, 3, 4]
-    assert [made.tokens for _, made in found] == alone
-    assert [b.prompts for b in batches] == [(0, 1), (2, 3), (4,)]
+    assert sorted(i for i, _ in found) == [0, 1, 2, 3, 4]
+    assert [dict(found)[i].tokens for i in range(5)] == alone
+    # the two longest start together, and each of the others takes a place that has become free
+    assert batches[0].prompts == (3, 1)
+    assert sorted(i for b in batches for i in b.prompts) == [0, 1, 2, 3, 4]
+    assert all(len(b.prompts) <= 2 for b in batches)
     assert [m.tokens for m in run(PROMPTS, length=16, seeds=seeds, batch=3)] == alone
 
 
@@ -36,8 +39,9 @@ def test_results_come_as_they_finish(nano):
     batches = []
     results = Generator(nano).run(PROMPTS, length=8, batch=2, on_batch=batches.append)
     assert batches == []
-    assert [next(results)[0], next(results)[0]] == [0, 1]
-    assert [b.prompts for b in batches] == [(0, 1)]
+    first = next(results)[0]
+    assert first in batches[0].prompts
+    assert [len(b.prompts) for b in batches] == [2]
 
 
 def test_a_prompt_that_cannot_be_decoded_does_not_end_the_others(nano):
@@ -48,7 +52,7 @@ def test_a_prompt_that_cannot_be_decoded_does_not_end_the_others(nano):
     assert sorted(found) == list(range(6))
     assert [i for i, made in found.items() if isinstance(made, UsageError)] == [1, 2, 4]
     assert [("empty" in str(found[1])), ("1024" in str(found[2])), ("Unicode" in str(found[4]))] == [True] * 3
-    assert [b.prompts for b in batches] == [(0, 3), (5,)]  # those that can be are still decoded together
+    assert [sorted(b.prompts) for b in batches] == [[0, 3, 5]]  # those that can be are still decoded together
     assert [found[i].tokens for i in (0, 3, 5)] == [m.tokens for m in run(PROMPTS[:3], length=8)]
     with pytest.raises(UsageError, match="empty"):
         run(prompts, length=8)

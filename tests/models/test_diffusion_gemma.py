@@ -208,7 +208,7 @@ def test_the_context_is_encoded_once(model):
     decoder = Patient(waits=3)
     rows = decode(DiffusionGemmaModel(model), decoder, PROMPTS, length=13, windows=Blocks(CANVAS))
     for row, prompt in zip(rows, PROMPTS, strict=True):
-        assert row.positions_computed == len(prompt) + 2 * CANVAS + decoder.steps * 13
+        assert row.positions_computed == len(prompt) + 2 * CANVAS + decoder.waits * 13
 
 
 def test_operations_are_counted(model):

@@ -1,0 +1,70 @@
+"""Sizes: how many columns and rows canvases have, so that shapes are few, and what they take."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import torch
+
+from decoders.core import Model
+
+LEAST = 64
+"""Columns of the smallest canvas, the bin not counted."""
+SHARE = 0.5
+"""Of the memory that is free when an engine is made, how much it may take, where nobody says."""
+COPIES = 4
+"""Tensors of the size of all logits of a forward that there may be at once: as the model made them, as rules and
+filters leave them, and two that statistics work on."""
+
+
+def columns_for(positions: int) -> int:
+    """The columns of the canvas that a row of so many positions is put into: a power of two, `LEAST` at least."""
+    return max(LEAST, 1 << (positions - 1).bit_length())
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What one row of a canvas takes: bytes of keys and values, of the canvas's books, and of logits."""
+
+    stored: int
+    books: int
+    logits: int
+
+    @classmethod
+    def of(cls, model: Model, columns: int, width: int, candidates: int) -> Footprint:
+        canvases = 1 + candidates
+        books = columns * 8 * 16  # about sixteen tensors of 64 bits: the canvas, its store, a forward, and memos
+        return cls(
+            columns * model.column_bytes * canvases, books * canvases, COPIES * 4 * width * model.vocab * canvases
+        )
+
+    @property
+    def bytes(self) -> int:
+        return self.stored + self.books + self.logits
+
+
+def free_bytes(device: torch.device) -> int:
+    """What is free on a device."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def budget_of(device: torch.device, asked: int | None) -> int:
+    """The bytes that an engine may take."""
+    return int(SHARE * free_bytes(device)) if asked is None else asked
+
+
+def readable(size: float) -> str:
+    """Bytes as people say them."""
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if size < 1024 or unit == "GiB":
+            return f"{size:.3g} {unit}"
+        size /= 1024
+    raise AssertionError("unreachable")
+
+
+def rows_for(requests: int) -> int:
+    """The slots of a canvas for so many requests: a power of two."""
+    return 1 << (max(requests, 1) - 1).bit_length()
