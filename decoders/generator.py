@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from decoders.constraints.base import Constraint, constraint_of
 from decoders.constraints.bound import Bound
 from decoders.core import Cache, Canvas, Decoder, Forward, Pred, UsageError
 from decoders.core.around import bare
-from decoders.engine import Graph
-from decoders.job import Batch, How, Item, Job, Listener, Result
+from decoders.engine import Engine, Graph, Service
+from decoders.job import SLOTS, Batch, How, Item, Job, Listener, Result
 from decoders.models.loaded import Loaded
 from decoders.models.source import load_model
 from decoders.reasoning.base import Reasoner, Reasoning
 from decoders.reasoning.reasoner import BUDGET, Reasoned, reasoner_of, wants
-from decoders.settings import settings
+from decoders.registry import spec_of
+from decoders.settings import settings, with_options
+from decoders.stream import Stream
 from decoders.text.encoding import Encoding, Prompt, listed
 from decoders.text.reasons import Reasons
 from decoders.text.records import Generation, or_raise
 from decoders.text.stopping import stop_strings
 
 Watch = Callable[[Forward, Pred, Canvas], None]
+
+KEPT = 64
+"""Generators on the same model, with other decoders, caches and constraints, that are kept for the next call."""
 
 
 def unconstrained(watch: Watch) -> Watch:
@@ -54,7 +60,7 @@ class Generator:
     def __init__(
         self, model: str | Loaded = "nano", decoder: str | Decoder = "threshold", cache: str | Cache | None = None, *,
         guidance: float = 0.0, chat: bool | None = None, constraint: str | Constraint | None = None,
-        graph: bool | Graph = False, poll: int = 1, compile: bool = False, **options: Any,
+        graph: bool | Graph = False, poll: int = 1, compile: bool = False, slots: int = SLOTS, **options: Any,
     ) -> None:
         chosen = settings(decoder, cache, guidance)
         self.decoder, self.decoder_spec = chosen.decoder, chosen.decoder_spec
@@ -64,6 +70,8 @@ class Generator:
         self.loaded = load_model(model, **options) if isinstance(model, str) else model
         self.setup = chosen.on(self.loaded.model, self.loaded.never, self.loaded.block)
         self.model = self.setup.model
+        self.guidance, self.slots = guidance, slots
+        self.shared: dict[str, Any] = {}
         self.encoding = Encoding(self.loaded, chat, boundary_of(self.decoder, self.loaded))
         self.graph, self.poll = Graph() if graph is True else graph or None, poll
         if compile:
@@ -106,33 +114,16 @@ class Generator:
         (`decoders.text.reasons`), and the others are not lost. Raises `UsageError` for what concerns all of them."""
         return self.reasons(prompts, seeds, length, infill) if self.reasons else [None] * len(prompts)
 
-    def __call__(
-        self, prompts: Prompt | Sequence[Prompt], *, length: int | None = None, block: int | None = None,
-        stop: str | Sequence[str] = (), ignore_eos: bool = False, infill: bool = False, seed: int = 0,
-        seeds: Sequence[int] | None = None, max_steps: int | None = None,
-        reasonings: Sequence[Reasoning | None] | None = None, batch: int | None = None,
-        logprobs: bool = False, on_batch: Callable[[Batch], None] | None = None, on_event: Listener | None = None,
-        watch: Watch | None = None,
-    ) -> list[Generation]:
+    def __call__(self, prompts: Prompt | Sequence[Prompt], **how: Any) -> list[Generation]:
         """What becomes of prompts, in their order: `run` with its first error raised. Raises `UsageError`."""
-        asked = listed(prompts)
-        if not asked:
-            raise UsageError("there is no prompt")
-        results = self.run(
-            asked, length=length, block=block, stop=stop, ignore_eos=ignore_eos, infill=infill, seed=seed, seeds=seeds,
-            max_steps=max_steps, reasonings=reasonings, batch=batch, logprobs=logprobs, on_batch=on_batch,
-            on_event=on_event, watch=watch,
-        )
-        made = {index: or_raise(result) for index, result in results}
-        return [made[i] for i in range(len(asked))]
+        made = {index: or_raise(result) for index, result in self.run(prompts, **how)}
+        return [made[i] for i in range(len(made))]
 
     def run(
-        self, prompts: Prompt | Sequence[Prompt], *, length: int | None = None, block: int | None = None,
-        stop: str | Sequence[str] = (), ignore_eos: bool = False, infill: bool = False, seed: int = 0,
-        seeds: Sequence[int] | None = None, max_steps: int | None = None,
+        self, prompts: Prompt | Sequence[Prompt], *, seed: int = 0, seeds: Sequence[int] | None = None, n: int = 1,
         reasonings: Sequence[Reasoning | None] | None = None, batch: int | None = None,
-        logprobs: bool = False, on_batch: Callable[[Batch], None] | None = None, on_event: Listener | None = None,
-        watch: Watch | None = None,
+        on_batch: Callable[[Batch], None] | None = None, on_event: Listener | None = None, watch: Watch | None = None,
+        **how: Any,
     ) -> Iterator[Result]:
         """Decode prompts, and hand out the index of each with what became of it as soon as that is known. A text
         depends on its own prompt and seed alone. A prompt is a text, or a conversation: messages with a `role` and a
@@ -141,6 +132,10 @@ class Generator:
         A prompt that cannot be decoded is handed out with the error that says why, and the others are decoded without
         it. If its reasoner says that other prompts would fare the same, those behind its batch are left out.
 
+        `n` samples of each prompt follow one another, with the seeds after the prompt's; an index counts samples.
+        `decoder`, `cache`, `constraint` and options of the decoder (`temperature`, `top_p`, `top_k`, ...) are used in
+        place of the generator's own. `logprobs`: results have them (`Generation.logprobs`).
+
         `length`: positions after each prompt; by default the model's, with `infill` none. `block`: size of the windows;
         by default the model's, which may be one window over the whole row. `stop`: strings that end a text; it is cut
         before the first. `ignore_eos`: decode all positions even after a stop token; the text still ends before it.
@@ -148,33 +143,109 @@ class Generator:
         `seeds` gives each its own. `max_steps`: as of `decode`. `reasonings`: what `reason` gave for these prompts;
         without them it is asked here.
 
-        `batch`: how many prompts are decoded together; by default all. `on_batch` hears of each batch before its first
-        forward. `on_event` hears of news as in `decode`, a row being the index of its prompt, and `watch` of every
-        forward of a batch.
+        `batch`: how many prompts are decoded at a time; by default 32. `on_batch` hears of those that start together,
+        before their first forward. `on_event` hears of news as in `decode`, a row being the index of its prompt, and
+        `watch` of every forward of a batch.
 
         Raises `UsageError` at once for what concerns all prompts.
         """
-        asked = listed(prompts)
-        keys = seeds_of(len(asked), seed, seeds)
+        asked, keys = samples(listed(prompts), seed, seeds, n)
         if batch is not None and batch < 1:
             raise UsageError(f"a batch needs at least one prompt, not {batch}")
+        job = self.job(asks=reasonings is None, watch=watch, **how)
+        job = replace(job, on_batch=on_batch, on_event=on_event)
+        given = [None] * len(asked) if reasonings is None else [x for x in reasonings for _ in range(n)]
+        return job.results([Item(*x) for x in zip(range(len(asked)), asked, keys, given, strict=True)], batch)
+
+    def submit(self, prompt: Prompt, *, seed: int = 0, **how: Any) -> Stream:
+        """Begin to decode one prompt, beside all others that were submitted, and return at once. What is returned has
+        the `result`, can be iterated over for its drafts, with `for` or `async for`, awaited, and cancelled. `how` as
+        of `run`. Raises `UsageError` at once if the prompt cannot be decoded."""
+        (text,), (key,) = samples([prompt], seed, None, 1)
+        job = self.job(**how)
+        item = Item(0, text, key, None)
+        (reasoning,) = job.reasonings([item])
+        made = job.encoded(item, reasoning)
+        if isinstance(made, UsageError):
+            raise made
+        return Stream(self.service, job, made)
+
+    def stream(self, prompt: Prompt, **how: Any) -> Stream:
+        """The drafts of a text as they come: `for draft in generator.stream("Sort: b a"): print(draft.text)`. The same
+        as `submit`."""
+        return self.submit(prompt, **how)
+
+    @property
+    def service(self) -> Service:
+        """The engine that decodes what is submitted, in a thread of its own, from the first time on that it is
+        needed; this generator and those made by `using` share it."""
+        if self.shared.get("service") is None:
+            self.shared["service"] = Service(Engine(self.model, self.slots))
+        return cast(Service, self.shared["service"])
+
+    def using(
+        self, decoder: str | Decoder | None = None, cache: str | Cache | None = None,
+        constraint: Constraint | str | None = None, **options: float | None,
+    ) -> Generator:
+        """The same model with another decoder, cache or constraint; `options` (`temperature`, `top_p`, `top_k`, ...)
+        are written into the decoder's spec. Raises `UsageError`."""
+        given = {name: value for name, value in options.items() if value is not None}
+        if decoder is None and cache is None and constraint is None and not given:
+            return self
+        spec = self.decoder_spec if decoder is None else decoder
+        if given:
+            spec = with_options(spec if isinstance(spec, str) else spec_of(spec), **given)
+        policy = self.cache if cache is None and decoder is None else cache
+        bound = self.constraint.constraint if constraint is None and self.constraint else constraint
+        key = (spec, policy, bound)
+        known: OrderedDict[Any, Generator] = self.shared.setdefault("using", OrderedDict())
+        if key not in known:
+            known[key] = self.other(spec, policy, bound)
+            if len(known) > KEPT:
+                known.popitem(last=False)
+        known.move_to_end(key)
+        return known[key]
+
+    def other(
+        self, decoder: str | Decoder, cache: str | Cache | None, constraint: Constraint | str | None
+    ) -> Generator:
+        """A generator on the same model, with the same engine."""
+        made = Generator(
+            self.loaded, decoder, cache, guidance=self.guidance, chat=self.encoding.chat, constraint=constraint,
+            graph=self.graph or False, poll=self.poll, slots=self.slots,
+        )
+        made.model, made.setup, made.shared = self.model, replace(made.setup, model=self.model), self.shared
+        return made
+
+    def job(
+        self, *, length: int | None = None, block: int | None = None, stop: str | Sequence[str] = (),
+        ignore_eos: bool = False, infill: bool = False, max_steps: int | None = None, logprobs: bool = False,
+        watch: Watch | None = None, asks: bool = True, decoder: str | Decoder | None = None,
+        cache: str | Cache | None = None, constraint: Constraint | str | None = None, **options: float | None,
+    ) -> Job:
+        """What prompts have in common that are decoded like this; arguments as of `run`. `asks`: a reasoner is asked,
+        where the decoder wants one. Raises `UsageError` for what concerns all prompts."""
+        run = self.using(decoder, cache, constraint, **options)
+        if run is not self:
+            return run.job(
+                length=length, block=block, stop=stop, ignore_eos=ignore_eos, infill=infill, max_steps=max_steps,
+                logprobs=logprobs, watch=watch, asks=asks,
+            )
         ends = stop_strings(stop, infill)
         template = (self.constraint and self.constraint.canvas(infill)) or []
         size = len(template) or self.encoding.length(length, infill)
-        reasons = self.reasons if reasonings is None else None
+        reasons = self.reasons if asks else None
         if reasons and infill:
             reasons([], [], size, infill)
         plain = self.decoder.tokenized(self.ids)
-        decoder = self.constraint.on(plain, size) if self.constraint else plain
-        if watch and decoder is not plain:
+        bound = self.constraint.on(plain, size) if self.constraint else plain
+        if watch and bound is not plain:
             watch = unconstrained(watch)
-        job = Job(
-            setup=replace(self.setup.in_blocks(block), decoder=decoder), encoding=self.encoding, reasons=reasons,
-            length=size, template=tuple(template), infill=infill, stop=ends, on_batch=on_batch, on_event=on_event,
+        return Job(
+            setup=replace(self.setup.in_blocks(block), decoder=bound), encoding=self.encoding, reasons=reasons,
+            length=size, template=tuple(template), infill=infill, stop=ends,
             how=How(not ignore_eos, max_steps, logprobs, watch, self.poll, self.graph),
         )
-        given = [None] * len(asked) if reasonings is None else reasonings
-        return job.results([Item(*x) for x in zip(range(len(asked)), asked, keys, given, strict=True)], batch)
 
 
 def boundary_of(decoder: Decoder, loaded: Loaded) -> str:
@@ -190,14 +261,24 @@ def reasons_of(decoder: Decoder, encoding: Encoding) -> Reasons | None:
     return Reasons(reasoner_of(said), budget, encoding) if said else None
 
 
-def seeds_of(prompts: int, seed: int, seeds: Sequence[int] | None) -> list[int]:
-    """A seed for each of so many prompts: its own, else the one for all. Raises `UsageError`."""
-    keys = [seed] * prompts if seeds is None else list(seeds)
+def samples(
+    prompts: Sequence[Prompt], seed: int, seeds: Sequence[int] | None, n: int
+) -> tuple[list[Prompt], list[int]]:
+    """Each prompt `n` times in a row, and the seed of each sample: the prompt's own, else the one for all, and those
+    after it for its further samples. Raises `UsageError`."""
+    keys = [seed] * len(prompts) if seeds is None else list(seeds)
+    if n < 1:
+        raise UsageError(f"n must be at least 1, not {n}")
     if any(not -(2**63) <= k < 2**63 for k in keys):
         raise UsageError("a seed must fit into 64 bits")
-    if len(keys) != prompts:
-        raise UsageError(f"{prompts} prompts need as many seeds, not {len(keys)}")
-    return keys
+    if len(keys) != len(prompts):
+        raise UsageError(f"{len(prompts)} prompts need as many seeds, not {len(keys)}")
+    return [p for p in prompts for _ in range(n)], [wrapped(k + i) for k in keys for i in range(n)]
+
+
+def wrapped(number: int) -> int:
+    """A whole number as one of 64 bits."""
+    return (number + 2**63) % 2**64 - 2**63
 
 
 def compile_model(loaded: Loaded) -> None:

@@ -100,9 +100,9 @@ class Job:
     """The token ids of those positions, with their holes, where a constraint gives them."""
     infill: bool
     stop: tuple[str, ...]
-    on_batch: Callable[[Batch], None] | None
-    on_event: Listener | None
     how: How
+    on_batch: Callable[[Batch], None] | None = None
+    on_event: Listener | None = None
 
     def results(self, items: Sequence[Item], size: int | None) -> Iterator[Result]:
         """What becomes of the items, so many of which are decoded at a time at most."""

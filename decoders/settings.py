@@ -7,7 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from decoders.core import Blocks, Cache, Decoder, Model, Row, Rule, Suppress, UsageError, Windows, check, decode
+from decoders import registry
+from decoders.core import (
+    Blocks,
+    Cache,
+    Decoder,
+    Model,
+    Row,
+    Rule,
+    Suppress,
+    UsageError,
+    Windows,
+    check,
+    decode,
+    options,
+)
 from decoders.models.guidance import Guided
 from decoders.registry import get, get_cache, spec_of, unfolded
 
@@ -68,3 +82,21 @@ def settings(decoder: str | Decoder, cache: str | Cache | None = None, guidance:
         cache = (unfolded(decoder)[1] if isinstance(decoder, str) else None) or "exact"
     policy, cache_spec = (get_cache(cache), cache) if isinstance(cache, str) else (cache, spec_of(cache))
     return Settings(plug, spec, policy, cache_spec, guidance)
+
+
+CUTS = frozenset({"top_k", "top_p", "min_p"})
+"""Options that a decoder without them gets from `nucleus`."""
+
+
+def with_options(spec: str, **given: Any) -> str:
+    """A decoder's spec with options written into it that were given beside it; None is none. Those in `CUTS` go to a
+    `nucleus` around a decoder that has them not. Raises `UsageError` if one stands in both."""
+    name, written = registry.split("strategies", spec)
+    asked = {key: str(value) for key, value in given.items() if value is not None}
+    for key in asked:
+        if key in written:
+            raise UsageError(f"{key} stands in {spec!r} and beside it, as an option of its own; leave one out")
+    known = options(registry.dataclass_named("strategies", registry.split("strategies", registry.unfolded(spec)[0])[0]))
+    around = {key: asked.pop(key) for key in list(asked) if key in CUTS and key not in known}
+    inner = registry.joined(name, written | asked)
+    return registry.joined("nucleus", {"base": f"({registry.unfolded(inner)[0]})", **around}) if around else inner

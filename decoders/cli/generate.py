@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from decoders.cli.audience import Audience
-from decoders.cli.options import loading, shared, with_options
+from decoders.cli.options import loading, shared
 from decoders.cli.tell import tell
 from decoders.core import RowError, UsageError
 from decoders.files import why
 from decoders.reasoning.base import ReasonerError
 from decoders.registry import unfolded
+from decoders.settings import with_options
 from decoders.text.records import or_raise
 
 if TYPE_CHECKING:

@@ -7,9 +7,6 @@ from typing import Any, TypeVar
 
 import click
 
-from decoders import registry
-from decoders.core import UsageError, options
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 _SHARED = (
@@ -87,21 +84,3 @@ def loading(how: dict[str, Any]) -> dict[str, Any]:
     """Those of the options that say how to load a model, taken out of `how`; only what was given."""
     taken = {name: how.pop(name) for name in ("device", "dtype", "device_map", "trust_remote_code")}
     return {name: value for name, value in taken.items() if value is not None}
-
-
-CUTS = frozenset({"top_k", "top_p", "min_p"})
-"""Options that a decoder without them gets from `nucleus`."""
-
-
-def with_options(spec: str, **given: Any) -> str:
-    """A decoder's spec with options of the command line written into it; those in `CUTS` go to a `nucleus` around a
-    decoder that has them not. Raises `UsageError` if one stands in both."""
-    name, written = registry.split("strategies", spec)
-    asked = {key: str(value) for key, value in given.items() if value is not None}
-    for key in asked:
-        if key in written:
-            raise UsageError(f"{key} stands in {spec!r} and as --{key.replace('_', '-')}; leave one out")
-    known = options(registry.dataclass_named("strategies", registry.split("strategies", registry.unfolded(spec)[0])[0]))
-    around = {key: asked.pop(key) for key in list(asked) if key in CUTS and key not in known}
-    inner = registry.joined(name, written | asked)
-    return registry.joined("nucleus", {"base": f"({registry.unfolded(inner)[0]})", **around}) if around else inner

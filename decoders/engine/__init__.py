@@ -5,6 +5,7 @@ from decoders.engine.backends import Backend, CannotCapture, CudaGraphs, Recorde
 from decoders.engine.engine import Engine
 from decoders.engine.graph import Graph, Report
 from decoders.engine.request import CancelledError, DeadlineError, Draft, Request, Result
+from decoders.engine.service import Service
 
 __all__ = [
     "Backend",
@@ -19,4 +20,5 @@ __all__ = [
     "Report",
     "Request",
     "Result",
+    "Service",
 ]

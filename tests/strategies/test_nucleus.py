@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from decoders import Generator, Pred, decode, get
-from decoders.cli.options import with_options
+from decoders.settings import with_options
 from decoders.testing.toy import ToyModel
 from support.commands import call
 

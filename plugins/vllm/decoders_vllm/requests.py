@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 from vllm.v1.worker.gpu.sample.logits_processor.interface import LogitsProcessor
 
 from decoders import registry
-from decoders.cli.options import with_options
 from decoders.constraints.automaton import Automaton
 from decoders.constraints.constrained import Constrained, check_fits
 from decoders.constraints.grammar import InlineSchema, Regex
 from decoders.constraints.spelling import spellings
 from decoders.core import Decoder, UsageError, asks, option_named, refuse, suggest
 from decoders.reasoning.reasoner import wants
+from decoders.settings import with_options
 from decoders.strategies.hybrid import Hybrid
 from decoders_vllm.rows import FREE, RowPlan
 from decoders_vllm.served import Served
