@@ -1,4 +1,5 @@
 """`decoders generate --input --output`: many prompts from a file, appended to another as they finish, and resumable.
+When all have ended they are put into the order of the input.
 
 A result carries the index of its input line, a hash of what was asked there and a hash of the settings, so that a later
 run knows what is done and whether it is the same work. A line that was being written when a run was killed has no
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from decoders.cli.progress import Progress
 from decoders.core import UsageError
-from decoders.files import json_lines, parsed
+from decoders.files import json_lines, parsed, why
 from decoders.registry import spec_of
 
 if TYPE_CHECKING:
@@ -75,6 +78,7 @@ def run(
                 else:
                     row = {"index": item.index, **item.extra, **made.record(), "settings": asked, "input": item.digest}
                     append(file, target, row)
+            ordered(file, target)
             if left:
                 click.echo(
                     f"Error: {left} more lines were not tried; when that is mended, the same command goes on", err=True
@@ -174,17 +178,30 @@ def finished(file: RawIOBase, target: Path, items: dict[int, Item], asked: str) 
 def decoded(
     generator: Generator, todo: list[Item], how: dict[str, Any], size: int, total: int
 ) -> Iterator[tuple[Item, Generation | UsageError]]:
-    """Each item with what became of it, behind a progress bar."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("decoding", total=total, completed=total - len(todo))
+    """Each item with what became of it, as soon as that is known."""
+    with Progress(total, total - len(todo)) as progress:
         for i, made in generator.run([x.prompt for x in todo], **how, seeds=[x.seed for x in todo], batch=size):
             yield todo[i], made
-            progress.advance(bar)
+            progress.advance(None if isinstance(made, UsageError) else made)
+
+
+def ordered(file: RawIOBase, target: Path) -> None:
+    """Put the results into the order of their indices: they were appended as they ended. Whoever looks sees the old
+    file or the new one."""
+    file.seek(0)
+    lines = file.read().splitlines(keepends=True)
+    place = [json.loads(line)["index"] for line in lines]
+    if place == sorted(place):
+        return
+    path = target.resolve()
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_bytes(b"".join(line for _, line in sorted(zip(place, lines, strict=True))))
+        shutil.copymode(path, beside)
+        os.replace(beside, path)
+    except OSError as e:
+        beside.unlink(missing_ok=True)
+        click.echo(f"Warning: {target} stays in the order in which its rows ended: {why(e)}", err=True)
 
 
 def append(file: RawIOBase, target: Path, row: dict[str, Any]) -> None:

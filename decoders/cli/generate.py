@@ -44,7 +44,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @shared
 @click.option(
     "--batch", type=click.IntRange(min=1), default=8, show_default=True, metavar="N",
-    help="Prompts that are decoded together.",
+    help="Prompts that are decoded at a time.",
 )
 @click.option("--stream", is_flag=True, help="Print the text as it settles.")
 @click.option("--watch", "watching", is_flag=True, help="Show the canvas as it denoises, slowed down on a terminal.")
@@ -55,6 +55,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option("--compile", "compiled", is_flag=True, help="Compile the model with torch.compile.")
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON per prompt.")
+@click.option("--logprobs", is_flag=True, help="With --json or --output: what each token's commitment was worth.")
 @click.option("--trace", type=FILE, metavar="FILE", help="Write what every forward changed, as JSON lines.")
 @click.option("--input", "source", type=FILE, metavar="FILE.jsonl", help="Take prompts from here; see below.")
 @click.option("--output", "target", type=FILE, metavar="FILE.jsonl", help="Append results here.")
@@ -67,22 +68,26 @@ def generate(
 
     The text goes to stdout, what it took to stderr. The mask token and the unknown token are never generated.
 
-    --json prints text, tokens (ids), nfe (forward passes), generated_tokens, tokens_per_forward, seconds (wall time of
-    the batch that the prompt was in), finish_reason (stop, length or max_steps), decoder, cache, seed,
+    --json prints text, tokens (ids), nfe (forward passes), generated_tokens, tokens_per_forward, seconds (wall time
+    from the prompt's first forward to its last), finish_reason (stop, length or max_steps), decoder, cache, seed,
     positions_computed (what the model ran, in all forwards), cache_hit_rate (the share of positions whose stored keys
-    and values were read instead), flops, kv_bytes (the size of this row's store of keys and values).
+    and values were read instead), flops, kv_bytes (the size of this row's store of keys and values). With --logprobs
+    also, for each generated token, logprobs (at temperature 1, when it was committed; null where that forward did not
+    predict it) and commit_steps (the forward that committed it, from 0 on), and revisions (decided positions that were
+    changed or taken back).
 
     Where the decoder asks for a reasoner, what that wrote goes to stderr, and --json has more keys: reasoning (its
     text), reasoning_tokens and reasoning_seconds (its own, counted nowhere else), reasoning_finish_reason and reasoner.
     Prompts that it failed are told at the end, and so are those of which the model says nothing because its logits are
-    not finite; the exit code is then 1.
+    not finite, and those whose decoder makes no progress; the exit code is then 1.
 
     --input: every line is an object {"prompt": ...} or {"messages": [{"role": ..., "content": ...}, ...]}, and may have
     an "id", which is handed on, and a "seed". Each result is appended to --output at once, with its "index" in the
-    input, counted from 0. The same command again goes on where the last one stopped. Lines that cannot be decoded are
+    input, counted from 0; at the end they are put into its order. The same command again goes on where the last one
+    stopped. Lines that cannot be decoded are
     reported and left out, and the exit code is then 1.
     """
-    check_flags(prompts, stream, watching, as_json, trace, source, target, infill=how["infill"])
+    check_flags(prompts, stream, watching, as_json, trace, source, target, how["infill"], how["logprobs"])
     decoder, options = with_options(spec, temperature=temperature, top_p=top_p, top_k=top_k), loading(how)
     cache = cache or unfolded(spec)[1]
     speed = {"graph": how.pop("graph"), "poll": how.pop("poll"), "compile": how.pop("compiled")}
@@ -110,7 +115,7 @@ def generate(
 
 def check_flags(
     prompts: Sequence[str], stream: bool, watching: bool, as_json: bool, trace: Path | None, source: Path | None,
-    target: Path | None, infill: bool,
+    target: Path | None, infill: bool, logprobs: bool,
 ) -> None:
     """Raises `UsageError` for flags that do not go together."""
     if source or target:
@@ -122,6 +127,8 @@ def check_flags(
         raise UsageError("give a PROMPT, or --input and --output")
     if stream + watching + as_json > 1:
         raise UsageError("--stream, --watch and --json exclude each other")
+    if logprobs and not (as_json or target):
+        raise UsageError("--logprobs are told by --json or --output alone")
     if stream and infill:
         raise UsageError("holes do not settle from left to right, so --infill cannot --stream; try --watch")
 

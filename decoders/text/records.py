@@ -61,8 +61,10 @@ class Generation:
 
     def record(self) -> dict[str, Any]:
         """Everything, under `KEYS`, as JSON can hold it; with a reasoning also what that was and took
-        (`Reasoning.record`)."""
+        (`Reasoning.record`), and with log probabilities those, `commit_steps` and `revisions`."""
         own = {key: getattr(self, key) for key in KEYS} | {"tokens": list(self.tokens)}
+        if self.logprobs is not None:
+            own |= {"logprobs": self.logprobs, "commit_steps": self.commit_steps, "revisions": self.revisions}
         return own | (self.reasoning.record() if self.reasoning else {})
 
 
