@@ -148,9 +148,12 @@ class Job:
             return UsageError(f"with a template a prompt cannot hold {mask}; the holes are those of the template")
         return replace(item, reasoning=reasoning, tokens=tuple(tokens))
 
-    def flowing(self, items: Sequence[Item], slots: int) -> Iterator[Result]:
+    def flowing(
+        self, items: Sequence[Item], slots: int, ran: Callable[[Engine], None] = lambda engine: None
+    ) -> Iterator[Result]:
         """Through an engine, in which a row takes the place of another that has ended. Where some have to wait for
-        that, the longest go first, so that the last ones to end are not long ones that began late."""
+        that, the longest go first, so that the last ones to end are not long ones that began late. `ran` is told of the
+        engine at the end."""
         asked = dict[Request, Item]()
         engine = Engine(self.setup.model, slots, began=lambda rs: self.tell([asked[r] for r in rs]))
         for item in sorted(items, key=lambda x: -len(x.tokens)) if len(items) > slots > 1 else items:
@@ -163,6 +166,7 @@ class Job:
         while not engine.idle:
             for r in engine.step():
                 yield asked[r].index, outcome(r)
+        ran(engine)
 
     def tell(self, items: Sequence[Item]) -> None:
         """Who wants to know hears which items start together."""

@@ -18,6 +18,7 @@ from decoders_bench.peers.cli import peers
 from decoders_bench.quality.cli import quality
 from decoders_bench.report.cli import report
 from decoders_bench.step_time.cli import step_time
+from decoders_bench.throughput.cli import throughput
 from decoders_bench.vllm.cli import vllm
 
 
@@ -28,6 +29,6 @@ def bench() -> None:
 
 for command in (
     areas, cache_time, caches, calibrate_entropycache, constraints, demo, exactness, golden, latency, modes, peers,
-    quality, report, step_time, tasks, train_nano, train_roles, vllm,
+    quality, report, step_time, tasks, throughput, train_nano, train_roles, vllm,
 ):  # fmt: skip
     bench.add_command(command)

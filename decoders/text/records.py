@@ -16,7 +16,7 @@ KEYS = (
 
 @dataclass(frozen=True)
 class Generation:
-    """What became of one prompt."""
+    """What became of one prompt. Two are equal if the same became of theirs, whatever time it took."""
 
     text: str
     """The generated text; with `infill` the whole prompt with its holes filled, and what follows it."""
@@ -26,7 +26,7 @@ class Generation:
     """Forward passes that this prompt took part in."""
     generated_tokens: int
     """How many of `tokens` were generated: filled holes count, the prompt and the first stop token do not."""
-    seconds: float
+    seconds: float = field(compare=False)
     """Wall time from its first forward to its last, other prompts' share of them included."""
     finish_reason: str
     """`stop` (a stop token, or a stop string), `length` or `max_steps`. With `ignore_eos` a text that ends before its

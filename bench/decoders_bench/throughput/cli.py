@@ -1,0 +1,58 @@
+"""`decoders bench throughput`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from decoders_bench.common.options import (
+    clock_option,
+    decoders_option,
+    finish,
+    json_option,
+    output_option,
+    seed_option,
+    tracked,
+)
+
+
+@click.command()
+@click.option("-m", "--model", default="nano", show_default=True, metavar="SPEC")
+@decoders_option(("threshold", "llada"))
+@click.option(
+    "--batch", "batches", multiple=True, default=(8, 32), show_default=True, type=click.IntRange(1),
+    help="rows at a time; repeat for more",
+)
+@click.option("-n", "--prompts", default=2000, show_default=True, type=click.IntRange(1))
+@click.option("--length", default=48, show_default=True, type=click.IntRange(1), help="positions after each prompt")
+@click.option("--repeats", default=3, show_default=True, type=click.IntRange(1))
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
+@seed_option
+@clock_option
+@output_option
+@json_option
+def throughput(
+    model: str, decoders: tuple[str, ...], batches: tuple[int, ...], prompts: int, length: int, repeats: int,
+    threads: int, seed: int, clock: str, output: Path | None, as_json: bool,
+) -> None:
+    """Tokens a second of many prompts of mixed length and difficulty: through the engine, where a row takes the place
+    of another that has ended, and in batches that stay together, in turn in one run. Exits with 1 if a text differs."""
+    import torch
+
+    from decoders_bench.common.outcome import CLOCK_TEXT
+    from decoders_bench.common.results import hardware
+    from decoders_bench.throughput.measure import Throughput, measure
+    from decoders_bench.throughput.tables import throughput_table
+
+    torch.set_num_threads(threads)
+    jobs = [(spec, batch) for spec in decoders for batch in batches]
+    rows: list[Throughput] = []
+    with tracked("measuring", len(jobs)) as advance:
+        for spec, batch in jobs:
+            rows.append(measure(spec, model, batch, prompts, length, seed, repeats, clock))
+            advance()
+    about = f"{hardware()}; {threads} thread(s), medians of {repeats}, {CLOCK_TEXT[clock]}"
+    finish("throughput", rows, f"{about}\n\n{throughput_table(rows)}", output, as_json)
+    if not all(r.same for r in rows):
+        raise click.exceptions.Exit(1)
