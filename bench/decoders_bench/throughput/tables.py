@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from decoders_bench.common.results import markdown
+from decoders_bench.common.results import markdown, recorded_on, rows_of
 from decoders_bench.throughput.measure import Throughput
 
 
@@ -21,3 +22,8 @@ def throughput_table(rows: Sequence[Throughput]) -> str:
         ]
         for r in rows
     ])
+
+
+def measured(path: Path) -> str:
+    """What a file of results says, and what it was measured on."""
+    return f"{throughput_table([Throughput(**row) for row in rows_of(path)])}\n\n{recorded_on(path)}."
