@@ -201,9 +201,9 @@ class Engine:
 
     def shrink(self) -> None:
         """No more slots than a canvas needs, where nobody waits for them."""
-        if self.waiting or "movable" not in self.model.capabilities:
+        if "movable" not in self.model.capabilities:
             return
-        for g in self.groups:
+        for g in (g for g in self.groups if g.kind not in self.waiting):
             rows = rows_for(len(g.running))
             if rows < g.rows:
                 g.resize(rows)

@@ -45,7 +45,17 @@ def mixed(seed, count=40):
         )
 
 
-@pytest.mark.parametrize(("model", "seed"), [(MODEL, 0), (Guided(MODEL, 0.5), 1)], ids=["plain", "guided"])
+@dataclass(frozen=True)
+class Fixed(ToyModel):
+    """Its sessions keep their rows where they are."""
+
+    capabilities = ToyModel.capabilities - {"movable"}
+
+
+@pytest.mark.parametrize(
+    ("model", "seed"), [(MODEL, 0), (Guided(MODEL, 0.5), 1), (Fixed(stop_ids=(3,)), 2)],
+    ids=["plain", "guided", "fixed"],
+)
 def test_a_row_is_what_it_would_be_alone_whatever_comes_and_goes(model, seed):
     """Random arrivals, a third of them cancelled sooner or later."""
     rng, engine = random.Random(seed), Engine(model, slots=5)
