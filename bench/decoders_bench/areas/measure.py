@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from decoders import UsageError
+from decoders_bench.common.statistics import balanced
 from decoders_bench.quality.rows import Row, Run, grouped
-from decoders_bench.quality.summary import Curve, Point, area, curves, points
-from decoders_bench.quality.tables import Against, against
+from decoders_bench.quality.settings import unified
+from decoders_bench.quality.summary import Curve, Point, adjusted, area, compare, curves, points, rival
 
 RESAMPLES = 2000
 
@@ -33,6 +34,9 @@ class Spot:
     nfe: float
     tokens_per_forward: float
     positions: float
+    accuracy: float | None = None
+    """With problems weighted equally within a rung and rungs equally; None in older files, where `right` over `n` is
+    all there is."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ def place(r: Row) -> str:
 def shared(runs: Sequence[Run]) -> list[Row]:
     """The rows of all runs on the questions that every one of their decoders was asked. Raises `UsageError` if there
     are none, or if there are several models, caches or blocks."""
-    rows = {(r.decoder, *r.question): r for run in runs for r in run.rows}
+    rows = {(r.decoder, *r.question): r for r in unified(r for run in runs for r in run.rows)}
     if len({(r.model, r.cache, r.block) for run in runs for r in run.rows}) > 1:
         raise UsageError("the runs have several models, caches or blocks; give those of one setting")
     asked = [{r.question for r in own} for own in grouped(rows.values(), lambda r: r.decoder).values()]
@@ -87,7 +91,7 @@ def shared(runs: Sequence[Run]) -> list[Row]:
 
 def spot(p: Point) -> Spot:
     s = p.summary
-    return Spot(p.decoder, p.curve, s.right, s.n, s.low, s.high, s.nfe, s.tokens_per_forward, s.positions)
+    return Spot(p.decoder, p.curve, s.right, s.n, s.low, s.high, s.nfe, s.tokens_per_forward, s.positions, s.accuracy)
 
 
 def areas(rungs: str, rows: Sequence[Row], ours: str, seed: int = 0) -> list[Area]:
@@ -99,12 +103,12 @@ def areas(rungs: str, rows: Sequence[Row], ours: str, seed: int = 0) -> list[Are
         raise UsageError(f"{ours} is not among the decoders; there are {', '.join(names)}")
     draws = resampled(rows, seed)
     order = {problem: i for i, problem in enumerate(grouped(rows, lambda r: r.problem))}
-    sums = {p.decoder: totals(p, order, draws) for c in own for p in c.points}
-    best = torch.stack([100 * x[:, 0] / x[:, 1] for x in sums.values()]).amax(0).tolist()
+    means = {p.decoder: averaged(p, order, draws) for c in own for p in c.points}
+    best = torch.stack([100 * x[:, 0] for x in means.values()]).amax(0).tolist()
 
     def drawn(c: Curve) -> Tensor:
-        parts = [sums[p.decoder] for p in c.points]
-        where = [zip((x[:, 3] / x[:, 2]).tolist(), (100 * x[:, 0] / x[:, 1]).tolist(), strict=True) for x in parts]
+        parts = [means[p.decoder] for p in c.points]
+        where = [zip((x[:, 2] / x[:, 1]).tolist(), (100 * x[:, 0]).tolist(), strict=True) for x in parts]
         spots = (sorted(found, key=lambda xy: (xy[0], -xy[1])) for found in zip(*where, strict=True))
         return torch.tensor([area(found, b) for found, b in zip(spots, best, strict=True)], dtype=torch.double)
 
@@ -131,26 +135,35 @@ def resampled(rows: Sequence[Row], seed: int) -> Tensor:
     return out
 
 
-def totals(p: Point, order: dict[Any, int], draws: Tensor) -> Tensor:
-    """(R, 4): right answers, questions, forwards and tokens of a point in every draw."""
-    per_problem = torch.zeros(len(order), 4, dtype=torch.double)
-    for r in p.rows:
-        per_problem[order[r.problem]] += torch.tensor([r.right, 1, r.nfe, r.tokens], dtype=torch.double)
+def averaged(p: Point, order: dict[Any, int], draws: Tensor) -> Tensor:
+    """(R, 3): accuracy, forwards and tokens of a point in every draw, problems weighted equally within a rung and rungs
+    equally."""
+    per_problem = torch.zeros(len(order), 3, dtype=torch.double)
+    weights = balanced([problem[:2] for problem in order])
+    for problem, rows in grouped(p.rows, lambda r: r.problem).items():
+        told = torch.tensor([[r.right, r.nfe, r.tokens] for r in rows], dtype=torch.double)
+        per_problem[order[problem]] = weights[order[problem]] * told.mean(0)
     return draws @ per_problem
 
 
 def pairs(rungs: str, rows: Sequence[Row], ours: str) -> list[Pair]:
-    def pair(a: Against) -> Pair:
-        """`Against` speaks of the other point's gain over ours; here it is the other way round."""
-        c, q, said = a.compared, a.rival, {"better": "worse", "worse": "better"}
-        if c is None or q is None:
-            return Pair(rungs, a.point.decoder, a.point.summary.nfe, "fewer forwards than ours")
+    """Every point of the other curves against the most accurate one of ours that takes no more forwards, on the same
+    problems: where ours is called better it is so in fewer forwards."""
+    own = points(rows)
+    held = [(p, rival(p, [q for q in own if q.curve == ours])) for p in own if p.curve != ours]
+    found = [compare(p.rows, q.rows) for p, q in held if q]
+    compared = iter(zip(found, adjusted(found), strict=True))
+
+    def pair(p: Point, q: Point | None) -> Pair:
+        if q is None:
+            return Pair(rungs, p.decoder, p.summary.nfe, "fewer forwards than ours")
+        c, holm = next(compared)
         return Pair(
-            rungs, a.point.decoder, a.point.summary.nfe, said.get(a.verdict, a.verdict), q.decoder, q.summary.nfe,
-            -c.difference, -c.high, -c.low, c.lost, c.won, a.adjusted,
+            rungs, p.decoder, p.summary.nfe, replace(c, p=holm).verdict(), q.decoder, q.summary.nfe, c.difference,
+            c.low, c.high, c.won, c.lost, holm,
         )  # fmt: skip
 
-    return [pair(a) for a in against(points(rows), ours)]
+    return [pair(p, q) for p, q in held]
 
 
 def measured(runs: Sequence[Run], ours: str, seen: Collection[str]) -> dict[str, Any]:

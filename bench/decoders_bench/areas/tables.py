@@ -44,9 +44,14 @@ def area_table(own: Sequence[Area], ours: str, rungs: Sequence[str]) -> str:
     return markdown(["AUP", *(f"{w} rungs (ours more, 95 %)" for w in wide), *rungs], body)
 
 
+def share(x: Spot) -> float:
+    return x.right / x.n if x.accuracy is None else x.accuracy
+
+
 def spot_table(spots: Sequence[Spot]) -> str:
     body = [
-        [marked(x.decoder, "`"), f"**{percent(x.right / x.n)}** ({percent(x.low)}-{percent(x.high)})", f"{x.nfe:.2f}",
+        [marked(x.decoder, "`"), f"**{percent(share(x))}** ({percent(x.low)}-{percent(x.high)})",
+         f"{x.nfe:.2f}",
          f"{x.tokens_per_forward:.2f}", f"{x.positions:.0f}"]
         for x in spots
     ]  # fmt: skip

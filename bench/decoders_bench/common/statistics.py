@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
-from math import comb, sqrt
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from math import comb, erfc, expm1, log1p, sqrt
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Z = 1.959964  # of a two-sided interval of 95 %
 
@@ -17,24 +23,33 @@ def wilson(right: float, n: float, z: float = Z) -> tuple[float, float]:
     return max(centre - half, 0.0) / (1 + zz), (centre + half) / (1 + zz)
 
 
-def clustered(outcomes: Iterable[tuple[Hashable, bool]]) -> tuple[float, float]:
-    """The Wilson interval of the share of right outcomes, where those of one cluster are not independent: over the
-    effective number of outcomes, their number over the design effect (Kish 1965, Survey Sampling, section 8.2), which
-    is what the clusters multiply the variance by. Never narrower than without clusters, and equal to it where each has
-    one outcome."""
+def clustered(
+    outcomes: Iterable[tuple[Hashable, bool]], stratum: Callable[[Hashable], Hashable] = lambda cluster: None
+) -> tuple[float, float]:
+    """The Wilson interval of a share of right outcomes, where clusters weigh equally within a stratum and strata
+    equally, and those of one cluster are not independent: over the effective number of outcomes (Kish 1965, Survey
+    Sampling, section 8.2), at which independent outcomes would scatter as much as the clusters do. Never narrower than
+    as if all were independent, and Wilson's own where each cluster has one outcome and each stratum equally many."""
     sums: dict[Hashable, list[int]] = {}
     for cluster, right in outcomes:
         own = sums.setdefault(cluster, [0, 0])
         own[0], own[1] = own[0] + right, own[1] + 1
-    n, C = sum(m for _, m in sums.values()), len(sums)
-    if n == C:
-        return wilson(sum(y for y, _ in sums.values()), n)
-    p = sum(y for y, _ in sums.values()) / n
-    effect = n / C  # where there is nothing to estimate it from: as if a cluster were one outcome
-    if C > 1 and 0 < p < 1:
-        effect = C / (C - 1) * sum((y - p * m) ** 2 for y, m in sums.values()) / (n * p * (1 - p))
-    size = n / max(effect, 1.0)
+    weights = balanced([stratum(c) for c in sums])
+    own_shares = [y / m for y, m in sums.values()]
+    p = sum(w * y for w, y in zip(weights, own_shares, strict=True))
+    most = 1 / sum(w * w / m for w, (_, m) in zip(weights, sums.values(), strict=True))
+    size = C = len(sums) if len(set(weights)) == 1 else 1 / sum(w * w for w in weights)
+    if any(m > 1 for _, m in sums.values()) and len(sums) > 1 and 0 < p < 1:
+        scatter = sum((w * (y - p)) ** 2 for w, y in zip(weights, own_shares, strict=True)) * C / (C - 1)
+        size = min(most, p * (1 - p) / scatter) if scatter else most
     return wilson(p * size, size)
+
+
+def balanced(strata: Sequence[Hashable]) -> list[float]:
+    """What each of some things weighs, given the stratum that it is in: all of a stratum equally, strata equally, 1 in
+    all."""
+    sizes = Counter(strata)
+    return [1 / (len(sizes) * sizes[s]) for s in strata]
 
 
 def disagreements(a: Sequence[bool], b: Sequence[bool]) -> tuple[int, int]:
@@ -50,14 +65,35 @@ def mcnemar(lost: int, won: int) -> float:
     return min(1.0, 2 * sum(comb(n, i) for i in range(k + 1)) / (1 << n))
 
 
+F = TypeVar("F", float, "NDArray[np.float64]")
+
+
+def bonett_price(mean: F, square: F, n: float) -> tuple[F, F]:
+    """Centre and standard error of the mean of what each of `n` items gained, from -1 to 1, by one of two decoders
+    against the other, from the mean gain and the mean squared gain: Bonett and Price 2012, Statistics in Medicine 31:2,
+    who add one item to each kind of disagreement before taking Wald's."""
+    centre = mean * (n / (n + 2))
+    return centre, (((n * square + 2) / (n + 2) - centre**2) / (n + 2)) ** 0.5
+
+
 def paired_difference(gains: Sequence[float], z: float = Z) -> tuple[float, float]:
-    """95 % interval of the mean of what each item gained, from -1 to 1, by one of two decoders against the other:
-    Bonett and Price 2012, Statistics in Medicine 31:2, who add one item to each kind of disagreement before taking
-    Wald's."""
-    n = len(gains) + 2
-    mean = sum(gains) / n
-    half = z * sqrt(((sum(g * g for g in gains) + 2) / n - mean**2) / n)
-    return max(mean - half, -1.0), min(mean + half, 1.0)
+    """95 % interval of the mean of what each item gained (`bonett_price`)."""
+    n = len(gains)
+    mean, error = bonett_price(sum(gains) / n, sum(g * g for g in gains) / n, n)
+    return max(mean - z * error, -1.0), min(mean + z * error, 1.0)
+
+
+def student(z: float, freedom: float) -> float:
+    """The quantile of Student's t at the level at which the normal one is `z` (Wallace 1959, Annals of Mathematical
+    Statistics 30:1121, turned round)."""
+    wide = z * (8 * freedom + 3) / (8 * freedom + 1)
+    return sqrt(freedom * expm1(wide * wide / freedom))
+
+
+def two_sided(t: float, freedom: float) -> float:
+    """The p-value of a value of Student's t: `student`, the other way."""
+    z = (8 * freedom + 1) / (8 * freedom + 3) * sqrt(freedom * log1p(t * t / freedom))
+    return erfc(z / sqrt(2))
 
 
 def difference(lost: int, won: int, n: int) -> tuple[float, float]:

@@ -134,14 +134,16 @@ def quality(
     """Accuracy against forwards: a grid of decoders along a sweep, caches, tasks, wordings and seeds, every item on its
     own line of RUN/rows.jsonl as it finishes. The same command goes on where an interrupted one stopped. Then tables:
     accuracy with its 95 % interval, forwards, tokens per forward, seconds, positions, the spread over wordings, the
-    area under each decoder's curve (AUP), and each decoder against the baseline on the same items. `decoders bench
-    report RUN` makes a page of it; what samples are worth on text whose distribution is known is `decoders bench
-    exactness`; docs/benchmarking.md defines it all."""
+    area under each decoder's curve (AUP), and each decoder against the baseline at equal forwards, positions and
+    seconds. `decoders bench duel` holds one decoder against another and refines the grid where that is needed;
+    `decoders bench report RUN` makes a page; what samples are worth on text whose distribution is known is `decoders
+    bench exactness`; docs/benchmarking.md defines it all."""
     import torch
 
     from decoders_bench.quality.grid import Grid
     from decoders_bench.quality.rows import load
     from decoders_bench.quality.runner import measure
+    from decoders_bench.quality.settings import unified_run
     from decoders_bench.quality.tables import document, summary_text
 
     torch.set_num_threads(1)  # as in the workers, and what is recorded
@@ -169,7 +171,7 @@ def quality(
         with watcher:
             measure(
                 grid, path, command=command_line(), workers=workers, ray=ray, batch=batch, traced=traces, unsafe=unsafe,
-                notify=watcher,
+                notify=watcher, baseline=baseline,
             )
     except KeyboardInterrupt:
         click.echo(
@@ -177,7 +179,7 @@ def quality(
             err=True,
         )
         sys.exit(130)
-    run, first = load(path), baseline or grid.decoders[0]
+    run, first = unified_run(load(path)), baseline or grid.decoders[0]
     click.echo(summary_text(run, first))
     click.echo(f"\n{path}: {len(run.rows)} items; decoders bench report {shlex.quote(str(path))} makes a page of it")
     if as_json:

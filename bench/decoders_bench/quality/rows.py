@@ -69,6 +69,8 @@ class Row(Cell):
     positions: int
     seconds: float
     """The item's share of the wall time of the batch that it was decoded in."""
+    flops: float | None = None
+    """Floating-point operations of its forwards; none in runs that did not record them."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -90,6 +92,8 @@ class Row(Cell):
 
 
 NAMES = tuple(dict.fromkeys(("cell", "item", *(f.name for f in fields(Row)))))  # first what says which item it is
+MEASURED = ("seconds", "flops")
+"""What two outcomes of an item may differ in: time, and what older runs did not record."""
 
 
 @dataclass(frozen=True)
@@ -122,17 +126,17 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 def load(path: str | Path) -> Run:
     """A run, finished or not. Raises `UsageError` if the directory holds none, if a line is damaged, or if an item has
-    two outcomes that differ in more than their seconds."""
+    two outcomes that differ in more than what is measured."""
     path = Path(path)
     info = load_info(path)
     rows: dict[tuple[str, int], Row] = {}
     for number, line in enumerate(lines(path / "rows.jsonl"), 1):
         try:
-            row = Row(**{name: line[name] for name in NAMES})
+            row = Row(**{name: line[name] for name in NAMES if name != "flops"}, flops=line.get("flops"))
         except KeyError as e:
             raise UsageError(f"{path / 'rows.jsonl'}, line {number}, has no {e.args[0]!r}") from None
         first = rows.setdefault(row.key, row)
-        if any(getattr(first, name) != getattr(row, name) for name in NAMES if name != "seconds"):
+        if any(getattr(first, name) != getattr(row, name) for name in NAMES if name not in MEASURED):
             raise UsageError(
                 f"{path / 'rows.jsonl'}, line {number}: item {row.item} of cell {row.cell} has two outcomes that differ"
             )

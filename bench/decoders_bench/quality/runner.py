@@ -100,6 +100,7 @@ def decode(job: Job) -> Done:
             **asdict(cell), cell=cell.id, item=i, right=graded(task, item, text, job.unsafe), answer=task.said(text),
             output=text, prompt=item.prompt, expected=item.answer, nfe=g.nfe + reasoned,
             tokens=g.generated_tokens + reasoned, positions=g.positions_computed, seconds=seconds,
+            flops=g.flops or None,
         )
         rows.append(asdict(row))
     return Done(job, rows, frames.traces() if frames else [])
@@ -171,10 +172,12 @@ def commit() -> str | None:
 def measure(
     grid: Grid, path: Path, *, command: str, workers: int = 1, ray: str | None = None, batch: int = 25, traced: int = 1,
     unsafe: bool = False, notify: Callable[[int, int], object] = lambda items, weight: None,
+    baseline: str | None = None,
 ) -> None:
     """Bring the run in `path` to its end: decode what is not there yet, and write each job's rows as it finishes. One
     worker is this process itself; `ray`: the address of a cluster, or `local`. `notify` hears of items and of their
-    weight in the time left, first of those that were there. `unsafe`: as of a `Job`. Raises `UsageError` for what makes
+    weight in the time left, first of those that were there. `unsafe`: as of a `Job`. `baseline`: which decoder a report
+    of the run holds the others against, for run.json. Raises `UsageError` for what makes
     no sense, before anything is written."""
 
     def everywhere(work: Callable[[Any], Any], jobs: Sequence[Any], heard: Callable[[Any], object]) -> None:
@@ -188,7 +191,8 @@ def measure(
 
     everything = jobs_of(grid, set(), batch, traced)
     preflight(grid)
-    with Journal(path, {"command": command, "environment": environment(), "grid": grid.record()}) as journal:
+    info = {"command": command, "environment": environment(), "grid": grid.record(), "baseline": baseline}
+    with Journal(path, info) as journal:
 
         def keep(done: Done) -> None:
             journal.add(done.rows, done.traces)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from decoders_bench.common.attested import marked
-from decoders_bench.common.results import markdown, percent
-from decoders_bench.quality.summary import Comparison, Point, compare, holm
+from decoders_bench.common.results import markdown
+from decoders_bench.quality.summary import Comparison, Point, adjusted, compare
+from decoders_bench.quality.tables import percent
 
 BASELINE = "threshold:tau=0.9"
 
@@ -17,17 +18,17 @@ def against(own: Sequence[Point], baseline: str = BASELINE) -> list[tuple[Point,
     (base,) = [p for p in own if p.decoder == baseline]
     others = sorted((p for p in own if p is not base), key=lambda p: (-p.summary.accuracy, p.summary.nfe))
     compared = [compare(base.rows, p.rows) for p in others]
-    return list(zip(others, compared, holm([c.p for c in compared]), strict=True))
+    return list(zip(others, compared, adjusted(compared), strict=True))
 
 
-def verdict(p: Point, base: Point, c: Comparison, adjusted: float) -> str:
+def verdict(p: Point, base: Point, c: Comparison, p_value: float) -> str:
     """In words: right answers first, beyond chance at 5 %, then forwards, where they differ by more than a
     twentieth."""
     right = (
         "as right as far as can be told"
-        if adjusted >= 0.05
+        if p_value >= 0.05
         else "more often right"
-        if c.won > c.lost
+        if c.difference > 0
         else "less often right"
     )
     ratio = p.summary.nfe / base.summary.nfe
@@ -41,9 +42,9 @@ def shelf_against(own: Sequence[Point], baseline: str = BASELINE) -> str:
         [
             marked(p.decoder, "`"), percent(p.summary.accuracy),
             f"{100 * c.difference:+.0f} ({100 * c.low:+.0f} to {100 * c.high:+.0f})", f"{p.summary.nfe:.1f}",
-            f"{p.summary.nfe / base.summary.nfe:.2f}", f"{p.summary.positions:.0f}", verdict(p, base, c, adjusted),
+            f"{p.summary.nfe / base.summary.nfe:.2f}", f"{p.summary.positions:.0f}", verdict(p, base, c, p_value),
         ]
-        for p, c, adjusted in against(own, baseline)
+        for p, c, p_value in against(own, baseline)
     ]
     head = (
         f"`{base.decoder}` itself: {percent(base.summary.accuracy)} % right in {base.summary.nfe:.1f} forwards, "

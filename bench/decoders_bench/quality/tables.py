@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from typing import Any
 
 from decoders_bench.common.attested import marked
-from decoders_bench.common.results import markdown, percent
+from decoders_bench.common.results import markdown
 from decoders_bench.quality.rows import Row, Run, Setting, grouped
-from decoders_bench.quality.summary import Comparison, Curve, Point, cells, compare, curves, holm, pareto, points, rival
+from decoders_bench.quality.summary import Curve, Point, cells, comparable, curves, pareto, points, ranked, summarise
+from decoders_bench.quality.verdicts import Against, Line, against, turned
+from decoders_bench.quality.verdicts import cells as verdict_cells
+from decoders_bench.quality.wordings import representatives, sentences
+
+
+def percent(x: float) -> str:
+    """A share in percent, as every output of a run shows it."""
+    return f"{100 * x:.1f}"
 
 
 def named(p: Point | Curve, own: Sequence[Point]) -> str:
@@ -31,7 +39,7 @@ def point_table(own: Sequence[Point]) -> str:
             named(p, own) + (" *" if p in front else ""), str(s.n),
             f"**{percent(s.accuracy)}** ({percent(s.low)}-{percent(s.high)})", f"{s.nfe:.1f}",
             f"{s.tokens_per_forward:.2f}", f"{s.seconds:.3f}", f"{s.positions:.0f}",
-            f"{100 * p.spread:.1f}" if len(p.templates) > 1 else "",
+            percent(p.spread) if len(p.templates) > 1 else "",
         ])  # fmt: skip
     header = [
         "decoder",
@@ -48,10 +56,13 @@ def point_table(own: Sequence[Point]) -> str:
 
 def curve_table(own: Sequence[Curve], all_points: Sequence[Point]) -> str:
     body = [
-        [named(c, all_points), c.swept or "", f"{c.kept} of {len(c.points)}", f"{c.aup:.1f}"]
-        for c in sorted(own, key=lambda c: -c.aup)
-    ]
-    return markdown(["curve", "swept", "points in the area", "AUP"], body)
+        [
+            str(rank) if rank else "not ranked: too few settings", named(c, all_points), c.swept or "",
+            f"{c.kept} of {len(c.points)}", f"{c.aup:.1f}",
+        ]
+        for c, rank in ranked(own)
+    ]  # fmt: skip
+    return markdown(["rank", "curve", "swept", "settings in the area", "AUP"], body)
 
 
 def place_table(rows: Sequence[Row]) -> str:
@@ -61,76 +72,66 @@ def place_table(rows: Sequence[Row]) -> str:
     body = []
     for p in own:
         found = {
-            place: sum(r.right for r in part) / len(part)
-            for place, part in grouped(p.rows, lambda r: f"{r.task}/{r.rung}").items()
+            place: summarise(part).accuracy for place, part in grouped(p.rows, lambda r: f"{r.task}/{r.rung}").items()
         }
         body.append([named(p, own), *(percent(found[x]) if x in found else "" for x in places)])
     return markdown(["right, %", *places], body)
 
 
-@dataclass(frozen=True)
-class Against:
-    """A point against the most accurate one of the baseline that takes no more forwards; none if all take more."""
-
-    point: Point
-    rival: Point | None
-    compared: Comparison | None
-    adjusted: float | None
-    """Holm's p-value among all comparisons of the table."""
-
-    @property
-    def verdict(self) -> str:
-        if self.compared is None or self.adjusted is None:
-            return "fewer forwards than any"
-        return (
-            "no difference shown"
-            if self.adjusted >= 0.05
-            else "better"
-            if self.compared.won > self.compared.lost
-            else "worse"
-        )
+def verdict_table(found: Mapping[str, Sequence[Against]], own: Sequence[Point]) -> str:
+    """One row a decoder: its verdict against the baseline at equal cost, for every cost."""
+    body = [
+        [named(first.curve, own), *(same[i].word for same in found.values())]
+        for i, first in enumerate(next(iter(found.values())))
+    ]
+    return markdown(["decoder", *(f"at equal {axis}" for axis in found)], body)
 
 
-def against(own: Sequence[Point], baseline: str) -> list[Against]:
-    """Every point of the other curves against the baseline's, which is a curve of the same model, cache and block."""
-    pairs = []
-    for p in own:
-        if p.curve != baseline:
-            rivals = [q for q in own if (q.curve, q.model, q.cache, q.block) == (baseline, p.model, p.cache, p.block)]
-            if rivals:
-                pairs.append((p, rival(p, rivals)))
-    found = [compare(q.rows, p.rows) if q else None for p, q in pairs]
-    adjusted = iter(holm([c.p for c in found if c]))
-    return [Against(p, q, c, next(adjusted) if c else None) for (p, q), c in zip(pairs, found, strict=True)]
+def line_table(found: Sequence[Against], own: Sequence[Point]) -> str:
+    """One row a setting, against the baseline at as many forwards, or at as much of another cost."""
+    axis = found[0].axis
+    body = [row_of(line, axis, own) for a in found for line in a.lines]
+    header = [
+        "decoder", "right, %", axis, f"baseline at as many {axis}", "difference in points", "interval", "held against",
+        "verdict",
+    ]  # fmt: skip
+    return markdown(header, body)
 
 
-def against_table(found: Sequence[Against], own: Sequence[Point]) -> str:
-    body = []
-    for a in found:
-        if a.rival is None or a.compared is None or a.adjusted is None:
-            body.append([named(a.point, own), "", "", "", "", a.verdict])
-            continue
-        c = a.compared
-        change = f"{100 * c.difference:+.1f} ({100 * c.low:+.1f} to {100 * c.high:+.1f})"
-        body.append(
-            [named(a.point, own), f"`{a.rival.decoder}`", change, f"{c.won} / {c.lost}", f"{a.adjusted:.3f}", a.verdict]
-        )
-    return markdown(["decoder", "against", "difference in points", "won / lost", "p (Holm)", "verdict"], body)
+def row_of(line: Line, axis: str, own: Sequence[Point]) -> list[str]:
+    return [named(line.point, own), *verdict_cells(line, axis)]
+
+
+def verdict_text(found: Mapping[str, Sequence[Against]], own: Sequence[Point], baseline: str) -> list[str]:
+    """The verdicts at equal cost, and what they rest on at equal forwards."""
+    if not found:
+        return []
+    return [
+        f"Each against `{baseline}` at equal cost, along the whole curve:",
+        verdict_table(found, own),
+        f"Its settings against `{baseline}` at as many forwards (the intervals hold all at once):",
+        line_table(found["forwards"], own),
+    ]
+
+
+def wording_text(own: Sequence[Curve], baseline: str | None, all_points: Sequence[Point]) -> list[str]:
+    names = {id(p): named(p, all_points).replace("`", "") for p in all_points}
+    return sentences(representatives(own), turned(own, baseline) if baseline else [], names, baseline or "")
 
 
 def summary_text(run: Run, baseline: str | None) -> str:
     """All tables of a run."""
-    own = points(run.rows)
+    own, whole = comparable(run.rows)
+    same = curves([p for p, ok in zip(own, whole, strict=True) if ok])
     grid = run.info["grid"]
     parts = [
         f"{run.info['environment']['hardware']}; {len(run.rows)} outcomes; {grid['items']} items of "
         f"{len(grid['tasks'])} rungs, "
         f"{len(grid['templates'])} wordings, {len(grid['seeds'])} seed(s).",
-        point_table(own), curve_table(curves(own), own), place_table(run.rows),
+        point_table(own), curve_table(same, own), place_table(run.rows),
+        *(verdict_text(against(same, baseline), own, baseline) if baseline else []),
+        *wording_text(same, baseline, own),
     ]  # fmt: skip
-    if baseline and (found := against(own, baseline)):
-        parts.append(f"Each against the most accurate `{baseline}` that takes no more forwards, on the same items:")
-        parts.append(against_table(found, own))
     return "\n\n".join(parts)
 
 
@@ -141,9 +142,34 @@ def identity(p: Point) -> dict[str, Any]:
     return {name: getattr(p, name) for name in IDENTITY}
 
 
+def verdict_records(found: Mapping[str, Sequence[Against]]) -> list[dict[str, Any]]:
+    """Every curve on every axis, with every setting: numbers, and the words of the tables."""
+
+    def line(x: Line, axis: str) -> dict[str, Any]:
+        s = x.standing
+        return {
+            **identity(x.point), "accuracy": s.accuracy, "cost": s.cost, "base": s.base, "difference": s.difference,
+            "low": s.low, "high": s.high, "cheaper": x.cheaper and x.cheaper.decoder,
+            "dearer": x.dearer and x.dearer.decoder, "verdict": s.verdict, "cells": verdict_cells(x, axis),
+        }  # fmt: skip
+
+    return [
+        {
+            "axis": axis, **curve_identity(a.curve), "baseline": a.baseline.curve, "verdict": a.word,
+            "lines": [line(x, axis) for x in a.lines],
+        }
+        for axis, own in found.items() for a in own
+    ]  # fmt: skip
+
+
+def curve_identity(c: Curve) -> dict[str, Any]:
+    return {"model": c.model, "curve": c.curve, "cache": c.cache, "block": c.block, "swept": c.swept}
+
+
 def document(run: Run, baseline: str | None, finished: bool) -> dict[str, Any]:
     """What `--json` prints: everything that the tables show, and every cell."""
-    own = points(run.rows)
+    own, whole = comparable(run.rows)
+    same = curves([p for p, ok in zip(own, whole, strict=True) if ok])
     place = ("task", "rung", "template", "seed")
     return {
         "command": "quality", "run": str(run.path), "finished": finished, "outcomes": len(run.rows),
@@ -160,14 +186,10 @@ def document(run: Run, baseline: str | None, finished: bool) -> dict[str, Any]:
             for p in own
         ],
         "curves": [
-            {"model": c.model, "curve": c.curve, "cache": c.cache, "block": c.block, "swept": c.swept,
-            "aup": c.aup, "kept": c.kept,
-             "points": [p.decoder for p in c.points]}
-            for c in curves(own)
+            {**curve_identity(c), "aup": c.aup, "kept": c.kept, "rank": rank, "points": [p.decoder for p in c.points]}
+            for c, rank in ranked(same)
         ],
-        "comparisons": [
-            {"point": identity(a.point), "rival": identity(a.rival) if a.rival else None,
-             **(asdict(a.compared) if a.compared else {}), "adjusted": a.adjusted, "verdict": a.verdict}
-            for a in (against(own, baseline) if baseline else ())
-        ],
+        "baseline": baseline,
+        "verdicts": verdict_records(against(same, baseline)) if baseline else [],
+        "wordings": wording_text(same, baseline, own),
     }  # fmt: skip

@@ -18,17 +18,19 @@ DIRECTORY = click.Path(file_okay=False, path_type=Path)
 @click.option("--markdown", metavar="FILE", type=FILE, help="the findings and tables as Markdown")
 @click.option("--png", metavar="DIR", type=DIRECTORY, help="the charts as PNG files in here")
 @click.option("--svg", metavar="DIR", type=DIRECTORY, help="the charts as SVG files in here")
+@click.option("--baseline", metavar="SPEC",
+              help="what the others are held against at equal cost  [default: that of the first run]")
 @json_option
 def report(
     runs: tuple[Path, ...], output: Path | None, markdown: Path | None, png: Path | None, svg: Path | None,
-    as_json: bool
+    baseline: str | None, as_json: bool,
 ) -> None:
-    """What runs of `bench quality` show, as one page: accuracy against forward passes, seconds and parallelism with
-    intervals, every setting, paired comparisons, the spread over wordings, and every item with a replay of how it was
-    decoded.
+    """What runs of `bench quality` and `bench duel` show, as one page: accuracy against forward passes, seconds and
+    parallelism with intervals, every decoder against the baseline at equal cost, every setting, the spread over
+    wordings, and every item with a replay of how it was decoded.
 
-    Several runs are merged, each item once; where their environments differ, the report says so. An unfinished run
-    shows what it has.
+    Several runs are merged, each item once, and equal settings are one however they are written; where their
+    environments differ, the report says so. An unfinished run shows what it has.
     """
     from decoders import UsageError
     from decoders_bench.report.document import brief, document
@@ -42,13 +44,13 @@ def report(
             "there is nothing to write: give -o report.html, --markdown FILE, --png DIR, --svg DIR or --json"
         )
     found = gather(runs)
-    whole = document(found)
+    whole = document(found, baseline)
     written = []
     try:
         if output:
             written.append(write(output, page(whole, f"{', '.join(p.name for p in runs)}: steps against quality")))
         if markdown:
-            written.append(write(markdown, text(found)))
+            written.append(write(markdown, text(found, baseline)))
         for where, kind in ((png, "png"), (svg, "svg")):
             written += plots(whole, where, kind) if where else []
     except OSError as e:

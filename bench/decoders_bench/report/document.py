@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from decoders_bench.common.attested import marked
 from decoders_bench.quality.rows import Row, grouped
-from decoders_bench.quality.summary import Comparison, Point
+from decoders_bench.quality.settings import known
+from decoders_bench.quality.summary import Curve, Point, ranked
+from decoders_bench.quality.tables import verdict_records
+from decoders_bench.quality.verdicts import Against, cells, found_curve
 from decoders_bench.report.findings import findings, headline
 from decoders_bench.report.gather import Gathered
 from decoders_bench.report.view import View, views
 
 Identity = tuple[Any, ...]
+CHOSEN = 10
+"""Curves among which the page lets a baseline be chosen: with more of them it would hold too many tables."""
 
 
 def identity(x: Point | Row) -> Identity:
@@ -41,9 +46,10 @@ def label(k: Identity, model: bool, cache: bool, block: bool) -> str:
     return " · ".join(parts)
 
 
-def document(g: Gathered) -> dict[str, Any]:
+def document(g: Gathered, baseline: str | None = None) -> dict[str, Any]:
     """`settings` are the decoders; everything else speaks of them, of `series` (curves), of `questions` and of
-    `strings` by index."""
+    `strings` by index. `baseline`: none is that of the runs. Raises `UsageError` if it is none of the decoders."""
+    baseline = baseline or g.baseline
     names = labels(g.rows)
     at = {k: i for i, k in enumerate(names)}
     made = views(g.rows)
@@ -58,10 +64,13 @@ def document(g: Gathered) -> dict[str, Any]:
             "swept": r.swept, "value": r.value, "cache": r.cache, "block": r.block,
         })
     curves = [label((c[0], c[1], c[2], c[3]), model, cache, block) for c in series]
+    found_curve(made[0].curves, baseline)
     return {
         "settings": settings,
         "series": curves,
-        "views": [shown(v, at, names, series) for v in made],
+        "baseline": baseline,
+        "views": [shown(v, at, names, series, baseline) for v in made],
+        "verdicts": {v.name: verdict_records(v.against(baseline)) for v in made},
         **results(g, at),
         "runs": [{"path": str(run.path), **run.info} for run in g.runs],
         "clashes": g.clashes,
@@ -73,33 +82,62 @@ def view_names(v: View, names: Mapping[Identity, str]) -> dict[int, str]:
 
 
 def shown(
-    v: View, at: Mapping[Identity, int], names: Mapping[Identity, str], series: Mapping[Identity, int]
+    v: View, at: Mapping[Identity, int], names: Mapping[Identity, str], series: Mapping[Identity, int], baseline: str
 ) -> dict[str, Any]:
     own = view_names(v, names)
+
+    def on(c: Curve) -> int:
+        return series[c.model, c.curve, c.cache, c.block, c.swept]
+
     setting = [at[identity(p)] for p in v.points]
     return {
         "name": v.name,
         "questions": v.questions,
-        "headline": headline(v, own),
-        "findings": findings(v, own),
+        "headline": headline(v, own, baseline),
+        "findings": findings(v, own, baseline),
         "points": [
             {
-                "setting": at[identity(j.point)], **measured(j.point), "status": j.status,
-                "rival": None if j.rival is None else setting[j.rival], "against": j.against and compared(j.against),
+                "setting": at[identity(j.point)], **measured(j.point), "status": j.status, "verdict": j.verdict,
             }
-            for j in v.judged
+            for j in v.judged(baseline)
         ],
         "front": [setting[i] for i in v.front],
         "best": setting[v.best],
-        "pairs": [[setting[a], setting[b], *compared(c)] for (a, b), c in v.pairs.items()],
+        "against": [
+            {"baseline": name, "axes": {axis: [held(a, at, on) for a in own] for axis, own in v.against(name).items()}}
+            for name in baselines(v, baseline)
+        ],
         "curves": [
             {
-                "series": series[c.model, c.curve, c.cache, c.block, c.swept], "swept": c.swept,
-                "aup": rounded(c.aup, 2), "kept": c.kept, "points": [at[identity(p)] for p in c.points],
+                "series": on(c), "swept": c.swept, "aup": rounded(c.aup, 2), "kept": c.kept, "rank": rank,
+                "points": [at[identity(p)] for p in c.points],
             }
-            for c in v.curves
+            for c, rank in ranked(v.curves)
         ],
-    }
+    }  # fmt: skip
+
+
+def baselines(v: View, first: str) -> list[str]:
+    """What the page can hold the others against: the baseline, and every other curve, where they are few."""
+    names = list(dict.fromkeys(c.curve for c in v.curves if known(c.curve) != known(first)))
+    return [first, *names] if len(names) < CHOSEN else [first]
+
+
+def held(a: Against, at: Mapping[Identity, int], on: Callable[[Curve], int]) -> dict[str, Any]:
+    """A curve against the baseline's, with the words of every output (`verdicts.cells`)."""
+    return {
+        "series": on(a.curve), "verdict": a.word,
+        "lines": [
+            {
+                "setting": at[identity(x.point)], "cells": cells(x, a.axis),
+                "difference": rounded(x.standing.difference),
+                "low": x.standing.low and rounded(x.standing.low), "high": x.standing.high and rounded(x.standing.high),
+                "accuracy": rounded(x.standing.accuracy), "cost": rounded(x.standing.cost, 6),
+                "base": rounded(x.standing.base),
+            }
+            for x in a.lines
+        ],
+    }  # fmt: skip
 
 
 def measured(p: Point) -> dict[str, Any]:
@@ -120,11 +158,6 @@ def measured(p: Point) -> dict[str, Any]:
             [t, x.right, x.n, rounded(x.accuracy), rounded(x.low), rounded(x.high)] for t, x in p.templates.items()
         ],
     }
-
-
-def compared(c: Comparison) -> list[float]:
-    """[won, lost, difference, low, high, p]: the differences are of accuracy."""
-    return [c.won, c.lost, rounded(c.difference), rounded(c.low), rounded(c.high), float(f"{c.p:.3g}")]
 
 
 def rounded(x: float, digits: int = 5) -> float:
@@ -190,9 +223,8 @@ def trace(t: Mapping[str, Any], setting: int, question: int) -> dict[str, Any]:
 
 
 def brief(whole: Mapping[str, Any]) -> dict[str, Any]:
-    """The document without single items and single pairs: what `--json` prints."""
-    own = [{name: x for name, x in v.items() if name != "pairs"} for v in whole["views"]]
-    return {
-        "settings": whole["settings"], "series": whole["series"], "views": own, "runs": whole["runs"],
-        "clashes": whole["clashes"],
+    """The document without single items, and with the verdicts against the baseline alone: what `--json` prints."""
+    own = [{name: x for name, x in v.items() if name != "against"} for v in whole["views"]]
+    return {name: whole[name] for name in ("settings", "series", "baseline", "verdicts", "runs", "clashes")} | {
+        "views": own
     }

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import combinations
+from collections.abc import Mapping
 
-from decoders_bench.quality.summary import Point, compare, holm
-from decoders_bench.report.view import LEVEL, MARGIN, SAVING, Judged, View, index, saved
-
-NAMED = 2
-"""How many examples a sentence lists."""
+from decoders_bench.quality.summary import Point, compare
+from decoders_bench.quality.verdicts import sentence, turned
+from decoders_bench.quality.wordings import representatives, sentences
+from decoders_bench.report.view import MARGIN, SAVING, View, index, saved
 
 
-def headline(v: View, names: Mapping[int, str]) -> str:
-    """The one sentence of a view."""
+def headline(v: View, names: Mapping[int, str], baseline: str | None = None) -> str:
+    """The one sentence of a view: the verdict, where there are two decoders."""
+    if baseline and len(found := v.against(baseline).get("forwards", [])) == 1:
+        return sentence(found, baseline)
     best = v.points[v.best]
     if len(v.compared) == 1:
         return f"`{names[v.best]}` is right in {percent(best.summary.accuracy)}, at {best.summary.nfe:.1f} forwards."
@@ -29,10 +29,12 @@ def headline(v: View, names: Mapping[int, str]) -> str:
     )
 
 
-def findings(v: View, names: Mapping[int, str]) -> list[str]:
-    """The front in words, who is behind it beyond chance, and who is not shown to be."""
+def findings(v: View, names: Mapping[int, str], baseline: str | None = None) -> list[str]:
+    """How the others stand against the baseline, the front in words, and what depends on the wording."""
     best = v.points[v.best]
-    out = [f"Most accurate: `{names[v.best]}` with {level(best)}."]
+    found = v.against(baseline).get("forwards", []) if baseline else []
+    out = [sentence(found, baseline)] if baseline and len(found) > 1 else []
+    out += [f"Most accurate: `{names[v.best]}` with {level(best)}."]
     if v.thrifty:
         i, c = v.thrifty
         out.append(
@@ -53,59 +55,9 @@ def findings(v: View, names: Mapping[int, str]) -> list[str]:
             f"`{names[v.best]}` takes "
             f"{share(saved(best, slowest))} fewer: {gain(c.difference)} points [{gain(c.low)} to {gain(c.high)}]."
         )
-    behind = [j for j in v.judged if j.status == "behind"]
-    near = [j for j in v.judged if j.status == "near"]
-    if behind:
-        behind.sort(key=lambda j: j.against.difference if j.against else 0.0)
-        out.append(
-            f"{len(behind)} of {len(v.compared)} settings {'is' if len(behind) == 1 else 'are'} behind the front by "
-            "more than chance "
-            f"explains: {listed(behind, v, names)}."
-        )
-    if near:
-        near.sort(key=lambda j: -j.point.summary.accuracy)
-        out.append(f"{len(near)} off the front but not separated from it by these items: {listed(near, v, names)}.")
-    if flips := flipped(v):
-        a, b, up, down = flips[0]
-        more = f" ({len(flips)} such pairs)" if len(flips) > 1 else ""
-        out.append(
-            f"The ranking depends on the wording: `{names[a]}` beats `{names[b]}` in template {up} and loses to it in "
-            f"{down}{more}."
-        )
-    return out
-
-
-def listed(some: Sequence[Judged], v: View, names: Mapping[int, str]) -> str:
-    parts = [
-        f"`{names[index(j.point, v.points)]}` ({gain(j.against.difference)} points against `{names[j.rival]}`)"
-        for j in some[:NAMED] if j.against and j.rival is not None
-    ]
-    return ", ".join(parts) + (f" and {len(some) - NAMED} more" if len(some) > NAMED else "")
-
-
-def flipped(v: View) -> list[tuple[int, int, int, int]]:
-    """Pairs of points of the front and best points of curves whose order differs between two templates, beyond chance
-    in both, and those templates: a beats b in the first and loses in the second."""
-    chosen = sorted({*v.front, *representatives(v)})
-    templates = sorted({t for i in chosen for t in v.points[i].templates})
-    trials = [(a, b, t) for a, b in combinations(chosen, 2) for t in templates if len(templates) > 1]
-    made = [
-        compare([r for r in v.points[a].rows if r.template == t], [r for r in v.points[b].rows if r.template == t])
-        for a, b, t in trials
-    ]
-    signs: dict[tuple[int, int], dict[int, int]] = {}
-    for (a, b, t), c, p in zip(trials, made, holm([c.p for c in made]), strict=True):
-        if p < LEVEL:
-            signs.setdefault((a, b), {})[t] = 1 if c.lost > c.won else -1
-    return [
-        (a, b, next(t for t in own if own[t] > 0), next(t for t in own if own[t] < 0))
-        for (a, b), own in signs.items() if len(set(own.values())) > 1
-    ]
-
-
-def representatives(v: View) -> list[int]:
-    """Of every curve its most accurate point, and of equals the one of fewest forwards."""
-    return [index(max(c.points, key=lambda p: (p.summary.accuracy, -p.summary.nfe)), v.points) for c in v.curves]
+    told = {id(p): names[i] for i, p in enumerate(v.points)}
+    flips = turned(v.curves, baseline) if baseline else []
+    return out + sentences(representatives(v.curves), flips, told, baseline or "")
 
 
 def level(p: Point) -> str:

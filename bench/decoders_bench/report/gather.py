@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from decoders import UsageError
-from decoders_bench.quality.rows import NAMES, Row, Run, load
+from decoders_bench.quality.rows import MEASURED, NAMES, Row, Run, Setting, load
+from decoders_bench.quality.settings import unified
 
-SAME = tuple(name for name in NAMES if name != "seconds")
+SAME = tuple(name for name in NAMES if name not in (*MEASURED, "cell"))
 """What two runs may not differ in about the same item."""
 OWN = ("started",)
 """What every run has of its own in its environment, so that a difference says nothing."""
@@ -26,34 +27,52 @@ class Gathered:
     clashes: list[str]
     """One sentence for everything in which the environments differ."""
 
+    @property
+    def baseline(self) -> str:
+        """What the others are held against where nothing else is asked for: what the first run was made with."""
+        info = self.runs[0].info
+        return str(info.get("baseline") or next(iter(info["grid"]["decoders"]), self.rows[0].curve))
+
 
 def gather(paths: Sequence[Path]) -> Gathered:
     """Raises `UsageError` if a directory holds no run, if none has an outcome, if the runs disagree about an item, or
-    if two decoders were asked different things under the same name."""
-    runs = [load(path) for path in paths]
-    rows: dict[tuple[str, int], tuple[Row, Path]] = {}
+    if two decoders were asked different things under the same name. Equal settings are one however they are written
+    (`quality.settings`). A directory of runs, as `bench duel` leaves it, stands for these."""
+    runs = [load(path) for path in spread_out(paths)]
+    origin = {(row.cell, row.item): run.path for run in reversed(runs) for row in run.rows}
+    rows: dict[tuple[Setting, Any], Row] = {}
     asked: dict[Any, Row] = {}
-    for run in runs:
-        for row in run.rows:
-            first, where = rows.setdefault(row.key, (row, run.path))
-            for name in SAME if first is not row else ():
-                if (a := getattr(first, name)) != (b := getattr(row, name)):
-                    raise UsageError(
-                        f"{where} and {run.path} disagree about item {row.item} of {row.task}/{row.rung} under "
-                        f"{row.decoder} "
-                        f"({name} {short(a)} and {short(b)}): report them separately"
-                    )
-            other = asked.setdefault(row.question, row)
-            if (other.prompt, other.expected) != (row.prompt, row.expected):
+    for row in unified(row for run in runs for row in run.rows):
+        first = rows.setdefault((row.setting, row.question), row)
+        for name in SAME if first is not row else ():
+            if (a := getattr(first, name)) != (b := getattr(row, name)):
                 raise UsageError(
-                    f"item {row.item} of {row.task}/{row.rung} is one question for {other.decoder} and another for "
-                    f"{row.decoder}: "
-                    "the runs were made with different versions of the task, so report them separately"
+                    f"{origin[first.key]} and {origin[row.key]} disagree about item {row.item} of "
+                    f"{row.task}/{row.rung} under {row.decoder} "
+                    f"({name} {short(a)} and {short(b)}): report them separately"
                 )
+        other = asked.setdefault(row.question, row)
+        if (other.prompt, other.expected) != (row.prompt, row.expected):
+            raise UsageError(
+                f"item {row.item} of {row.task}/{row.rung} is one question for {other.decoder} and another for "
+                f"{row.decoder}: "
+                "the runs were made with different versions of the task, so report them separately"
+            )
     if not rows:
         raise UsageError(f"{', '.join(str(p) for p in paths)}: no item has an outcome yet")
-    traces = {(t["cell"], t["item"]): t for run in reversed(runs) for t in run.traces if (t["cell"], t["item"]) in rows}
-    return Gathered(runs, [row for row, _ in rows.values()], list(traces.values()), clashes(runs))
+    there = {row.key for row in rows.values()}
+    traced = [t for run in reversed(runs) for t in run.traces]
+    traces = {(t["cell"], t["item"]): t for t in traced if (t["cell"], t["item"]) in there}
+    return Gathered(runs, list(rows.values()), list(traces.values()), clashes(runs))
+
+
+def spread_out(paths: Sequence[Path]) -> list[Path]:
+    """Runs, and the runs that are in directories which are none themselves."""
+    out = []
+    for path in paths:
+        inner = [] if (path / "run.json").exists() else sorted(p.parent for p in path.glob("*/run.json"))
+        out += inner or [path]
+    return out
 
 
 def short(value: object) -> str:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from decoders_bench.quality.tables import curve_table, place_table, point_table
+from decoders_bench.quality.tables import curve_table, place_table, point_table, verdict_text
 from decoders_bench.report.document import labels, view_names
 from decoders_bench.report.findings import findings, headline
 from decoders_bench.report.gather import Gathered
 from decoders_bench.report.view import views
 
 
-def text(g: Gathered) -> str:
+def text(g: Gathered, baseline: str | None = None) -> str:
     """The findings over all tasks, the tables of `bench quality`, and where it all was measured."""
+    baseline = baseline or g.baseline
     first = views(g.rows)[0]
     own, names = first.compared, view_names(first, labels(g.rows))
     apart = [f"`{names[i]}`" for i, whole in enumerate(first.whole) if not whole]
     parts = [
-        headline(first, names), "\n".join(f"- {line}" for line in findings(first, names)), point_table(own),
+        headline(first, names, baseline), "\n".join(f"- {line}" for line in findings(first, names, baseline)),
+        *verdict_text(first.against(baseline), own, baseline), point_table(own),
         *([f"Asked other items than the rest and not compared: {', '.join(apart)}."] if apart else []),
         curve_table(first.curves, own), place_table(g.rows), *(f"**{line}**" for line in g.clashes),
     ]  # fmt: skip

@@ -1,37 +1,36 @@
-"""What the report says of some tasks: who is on the front, who is behind it beyond chance, and in which words.
+"""What the report says of some tasks: who is on the front, and how each decoder stands against the baseline.
 
-Only decoders with outcomes on the same items are compared. Every comparison is paired (`quality.summary.compare`), and
-its p-value is adjusted by Holm's method over the comparisons that stand beside it.
+Only decoders with outcomes on the same items are compared, and there is one verdict on each: that against the baseline
+at equal cost (`quality.verdicts`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from decoders import UsageError
+from decoders_bench.quality.matched import Word
 from decoders_bench.quality.rows import Row
 from decoders_bench.quality.summary import (
     TOLERATED,
     Comparison,
     Curve,
     Point,
+    comparable,
     compare,
     curves,
-    holm,
     pareto,
-    points,
-    rival,
-)
+)  # fmt: skip
+from decoders_bench.quality.verdicts import Against, against
 
-LEVEL = 0.05
 MARGIN = TOLERATED / 100
 """A loss of accuracy that a saving is worth: what the area under a curve tolerates too."""
 SAVING = 0.05
 """The share of forwards that has to be saved before a saving is spoken of."""
-Status = Literal["front", "behind", "near", "other items"]
-"""`behind`: a point of the front is right more often in no more forwards, beyond chance; `near`: not shown to be."""
+Status = Literal["front", "off the front", "other items"]
 
 
 @dataclass(frozen=True)
@@ -40,10 +39,8 @@ class Judged:
 
     point: Point
     status: Status
-    rival: int | None = None
-    """Of a point off the front: the point of the front that it is held against, an index into `View.judged`."""
-    against: Comparison | None = None
-    """That point, the rival, as the first and this one as the second; its p is adjusted."""
+    verdict: Word | None
+    """Against the baseline at equal forwards; None of the baseline's own settings, and where nothing is compared."""
 
 
 @dataclass(frozen=True)
@@ -68,41 +65,29 @@ class View:
     def curves(self) -> list[Curve]:
         return curves(self.compared)
 
-    @cached_property
-    def pairs(self) -> dict[tuple[int, int], Comparison]:
-        """Of points `a` and `b`, indices: `b` against `a`; p is adjusted over all that are held against `a`."""
-        out: dict[tuple[int, int], Comparison] = {}
-        chosen = [i for i, whole in enumerate(self.whole) if whole]
-        for n, a in enumerate(chosen):
-            for b in chosen[n + 1 :]:
-                made = compare(self.points[a].rows, self.points[b].rows)
-                out[a, b], out[b, a] = made, turned(made)
-        for a in chosen:
-            others = [b for b in chosen if b != a]
-            for b, p in zip(others, holm([out[a, b].p for b in others]), strict=True):
-                out[a, b] = replace(out[a, b], p=p)
-        return out
+    def against(self, baseline: str) -> dict[str, list[Against]]:
+        """By axis, every curve against the baseline's; nothing where the baseline was not asked the same items."""
+        if baseline not in self.held:
+            try:
+                self.held[baseline] = against(self.curves, baseline)
+            except UsageError:
+                self.held[baseline] = {}
+        return self.held[baseline]
 
     @cached_property
-    def judged(self) -> list[Judged]:
-        """All points, each against the front at its number of forwards."""
-        front = pareto(self.compared, lambda p: p.summary.nfe)
-        held: dict[int, tuple[int, Comparison]] = {}
-        for i, p in enumerate(self.points):
-            if self.whole[i] and not among(p, front):
-                other = rival(p, front)
-                assert other is not None  # the cheapest point is on the front
-                held[i] = index(other, self.points), compare(other.rows, p.rows)
-        adjusted = dict(zip(held, holm([c.p for _, c in held.values()]), strict=True))
-        out = []
-        for i, p in enumerate(self.points):
-            if i in held:
-                other_index, made = held[i]
-                made = replace(made, p=adjusted[i])
-                out.append(Judged(p, "behind" if made.verdict(LEVEL) == "worse" else "near", other_index, made))
-            else:
-                out.append(Judged(p, "front" if self.whole[i] else "other items"))
-        return out
+    def held(self) -> dict[str, dict[str, list[Against]]]:
+        """What `against` has found."""
+        return {}
+
+    def judged(self, baseline: str) -> list[Judged]:
+        """All points: which are on the front, and each against the baseline."""
+        said = {id(x.point): x.standing.verdict for a in self.against(baseline).get("forwards", []) for x in a.lines}
+        front = {id(p) for p in pareto(self.compared, lambda p: p.summary.nfe)}
+
+        def status(p: Point, whole: bool) -> Status:
+            return "other items" if not whole else "front" if id(p) in front else "off the front"
+
+        return [Judged(p, status(p, ok), said.get(id(p))) for p, ok in zip(self.points, self.whole, strict=True)]
 
     @cached_property
     def front(self) -> list[int]:
@@ -134,15 +119,6 @@ def saved(p: Point, other: Point) -> float:
     return 1 - p.summary.nfe / other.summary.nfe
 
 
-def turned(c: Comparison) -> Comparison:
-    """The same comparison with the two decoders exchanged."""
-    return replace(c, won=c.lost, lost=c.won, difference=-c.difference, low=-c.high, high=-c.low)
-
-
-def among(p: Point, others: Iterable[Point]) -> bool:
-    return any(p is q for q in others)  # points of equal rows are not one point
-
-
 def index(p: Point, others: Sequence[Point]) -> int:
     return next(i for i, q in enumerate(others) if q is p)
 
@@ -155,10 +131,6 @@ def views(rows: Sequence[Row]) -> list[View]:
 
 
 def view(name: str, rows: Sequence[Row]) -> View:
-    """The items are those of the set that most points were asked; of sets that equally many were asked, the largest."""
-    everything = points(rows)
-    asked = [frozenset(r.question for r in p.rows) for p in everything]
-    most = max(asked, key=lambda own: (asked.count(own), len(own)))
-    whole = tuple(own >= most for own in asked)
-    common = points(r for p, ok in zip(everything, whole, strict=True) for r in p.rows if not ok or r.question in most)
-    return View(name, tuple(common), whole)
+    """The items are those that `comparable` finds."""
+    own, whole = comparable(rows)
+    return View(name, tuple(own), tuple(whole))
