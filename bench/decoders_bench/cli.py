@@ -9,6 +9,7 @@ from decoders_bench.areas.cli import areas
 from decoders_bench.caches.cli import cache_time, caches, calibrate_entropycache
 from decoders_bench.constraints.cli import constraints
 from decoders_bench.demo.cli import demo
+from decoders_bench.duel.cli import duel
 from decoders_bench.exactness.cli import exactness
 from decoders_bench.golden.cli import golden
 from decoders_bench.latency.cli import latency
@@ -28,7 +29,7 @@ def bench() -> None:
 
 
 for command in (
-    areas, cache_time, caches, calibrate_entropycache, constraints, demo, exactness, golden, latency, modes, peers,
-    quality, report, step_time, tasks, throughput, train_nano, train_roles, vllm,
+    areas, cache_time, caches, calibrate_entropycache, constraints, demo, duel, exactness, golden, latency, modes,
+    peers, quality, report, step_time, tasks, throughput, train_nano, train_roles, vllm,
 ):  # fmt: skip
     bench.add_command(command)

@@ -20,14 +20,26 @@ from click.testing import CliRunner
 from decoders import Generator, UsageError
 from decoders.cli import main
 from decoders_bench.common.models import loaded
-from decoders_bench.common.statistics import clustered, difference, mcnemar, paired_difference, wilson
+from decoders_bench.common.statistics import clustered, student, two_sided, wilson
 from decoders_bench.common.workers import spread
 from decoders_bench.quality.grid import Grid
 from decoders_bench.quality.journal import Journal
 from decoders_bench.quality.rows import Row, lines, load
 from decoders_bench.quality.runner import decode, jobs_of, key, measure
-from decoders_bench.quality.summary import area, compare, curves, holm, kept, pareto, points, summarise
-from decoders_bench.quality.tables import against
+from decoders_bench.quality.summary import (
+    Curve,
+    adjusted,
+    area,
+    compare,
+    curves,
+    holm,
+    kept,
+    pareto,
+    points,
+    ranked,
+    summarise,
+    worded,
+)  # fmt: skip
 from decoders_bench.tasks import task_of
 from support.deadly_jobs import always_dies, dies_once
 
@@ -516,27 +528,56 @@ def test_the_spread_is_between_wordings_in_which_everything_was_asked():
     assert points(rows + extra)[0].spread == pytest.approx(0.15)
 
 
-def test_a_comparison_is_mcnemars_on_the_items_that_both_have():
+def test_a_comparison_is_of_the_accuracies_on_the_items_that_both_have():
     a = [row(item=i, right=i < 10) for i in range(20)]
     b = [row(item=i, right=i >= 5, decoder="b") for i in range(18)]
     c = compare(a, b)
     assert (c.problems, c.won, c.lost) == (18, 8, 5)
-    assert c.p == mcnemar(5, 8)
-    assert (c.low, c.high) == difference(5, 8, 18)
-    assert c.verdict() == "no difference shown"
+    assert c.difference == pytest.approx(summarise(b).accuracy - summarise(a[:18]).accuracy)
+    # by hand, Bonett and Price: one item more of each kind
+    centre, square = 3 / 20, (13 + 2) / 20
+    error = ((square - centre**2) / 20) ** 0.5
+    half = student(1.959964, 17) * error
+    assert (c.low, c.high) == pytest.approx((centre - half, centre + half))
+    assert c.p == pytest.approx(two_sided(centre / error, 17))
+    assert c.verdict() == "not distinguishable"
     with pytest.raises(UsageError, match="no item in common"):
         compare(a, [row(task="other")])
     surely = compare([row(item=i, right=False) for i in range(12)], [row(item=i) for i in range(12)])
     assert surely.verdict() == "better"
+    few = compare([row(item=i, right=False) for i in range(5)], [row(item=i) for i in range(5)])
+    assert few.verdict() == "not distinguishable"  # five of five: p of the sign test 0.06
+
+
+def test_a_t_quantile_and_its_level_belong_together():
+    """Against the tables: 2.571 of 5 degrees of freedom and 2.009 of 50 are 5 %."""
+    assert student(1.959964, 5) == pytest.approx(2.571, abs=0.01)
+    assert student(1.959964, 50) == pytest.approx(2.009, abs=0.001)
+    assert two_sided(student(2.5, 7), 7) == pytest.approx(0.01242, abs=1e-4)
 
 
 def test_a_problem_in_several_wordings_is_won_once():
     a = [row(item=i, template=t, right=False) for i in range(4) for t in range(3)]
     b = [row(item=i, template=t, right=t < 2) for i in range(4) for t in range(3)]
     c = compare(a, b)
-    assert (c.problems, c.won, c.lost, c.p) == (4, 4, 0, mcnemar(0, 4))
+    assert (c.problems, c.won, c.lost) == (4, 4, 0)
     assert c.difference == pytest.approx(2 / 3)
-    assert (c.low, c.high) == paired_difference([2 / 3] * 4)
+
+
+def test_a_share_and_a_difference_weigh_problems_equally_in_a_rung_and_rungs_equally():
+    """A rung of few problems in many wordings, and one of many in one: by items the first decoder is ahead, and by
+    rungs the second; every number says the same."""
+    few = [("few", i, t) for i in range(4) for t in range(9)]
+    many = [("many", i, 0) for i in range(12)]
+    a = [row(task=k, item=i, template=t, right=k == "few" and i < 3) for k, i, t in few + many]
+    b = [row(task=k, item=i, template=t, right=k == "many", decoder="b", nfe=9) for k, i, t in few + many]
+    first, second = summarise(a), summarise(b)
+    assert first.right > second.right
+    assert (first.accuracy, second.accuracy) == (0.375, 0.5)
+    assert compare(a, b).difference == pytest.approx(second.accuracy - first.accuracy)
+    assert second.nfe == 9
+    costly = [row(task=k, item=i, template=t, nfe=30 if k == "few" else 10) for k, i, t in few + many]
+    assert summarise(costly).nfe == 20
 
 
 def test_holm_adjusts_in_steps():
@@ -545,13 +586,42 @@ def test_holm_adjusts_in_steps():
     assert holm([]) == []
 
 
-def test_each_point_is_held_against_the_best_of_the_baseline_with_no_more_forwards():
-    own = points([*curve_rows(), *(row(decoder="fast", curve="fast", item=i, right=False, nfe=1) for i in range(10))])
-    found = {a.point.decoder: a for a in against(own, "threshold")}
-    assert found["left_to_right"].rival.decoder == "threshold:tau=0.9"
-    assert found["left_to_right"].verdict == "no difference shown"
-    assert found["fast"].rival is None
-    assert found["fast"].verdict == "fewer forwards than any"
+def test_identical_results_take_one_of_holms_places():
+    a = [row(item=i, right=i < 10) for i in range(40)]
+    b = [row(item=i, right=i < 19) for i in range(40)]
+    c = [row(item=i, right=i < 12) for i in range(40)]
+    first, other = compare(a, b), compare(a, c)
+    assert adjusted([first, other, compare(a, b), compare(a, b)]) == pytest.approx(
+        [2 * first.p, other.p, 2 * first.p, 2 * first.p]
+    )
+
+
+def test_an_area_over_two_settings_is_not_ranked_above_one_over_four():
+    own = points(curve_rows())
+    curve = lambda name, kept, aup: Curve("nano", name, "exact", None, "tau", tuple(own), aup, kept)
+    two, four, three = curve("two", 2, 492.0), curve("four", 4, 472.0), curve("three", 3, 300.0)
+    assert [(c.curve, rank) for c, rank in ranked([two, three, four])] == [("four", 1), ("three", 2), ("two", None)]
+    assert [rank for _, rank in ranked([two, four])] == [None, None]  # one alone has no rank either
+    assert [(c.curve, rank) for c, rank in ranked([curve("one", 1, 2.0), curve("more", 1, 3.0)])] == [
+        ("more", 1),
+        ("one", 2),
+    ]
+
+
+def test_settings_with_equal_results_are_one_in_an_area():
+    rows = [row(decoder=f"s2d2:tau={x}", curve="s2d2", swept="tau", value=x, item=i) for x in (1, 2) for i in range(4)]
+    (curve,) = curves(points(rows))
+    assert (curve.kept, len(curve.points)) == (1, 2)
+
+
+def test_wordings_are_compared_on_the_tasks_that_were_asked_in_all_of_them():
+    two = [row(task="two", template=t, item=i, right=False) for t in range(2) for i in range(3)]
+    three = [row(task="three", template=t, item=i) for t in range(3) for i in range(3)]
+    one = [row(task="one", item=i) for i in range(3)]
+    own = worded([*two, *three, *one])
+    assert {t: {r.task for r in rows} for t, rows in own.items()} == {0: {"two", "three"}, 1: {"two", "three"}}
+    assert set(worded([*three, *one])) == {0, 1, 2}
+    assert set(worded(one)) == {0}
 
 
 # The command
@@ -569,7 +639,9 @@ def test_the_command_prints_tables_and_one_document(tmp_path):
     assert [p["decoder"] for p in document["points"]] == ["threshold:tau=0.5", "threshold:tau=0.9", "left_to_right"]
     assert [c["curve"] for c in document["curves"]] == ["threshold", "left_to_right"]
     assert len(document["cells"]) == 12
-    assert document["comparisons"][0]["point"]["decoder"] == "left_to_right"
+    first = document["verdicts"][0]
+    assert (first["axis"], first["curve"], first["baseline"]) == ("forwards", "left_to_right", "threshold")
+    assert [line["decoder"] for line in first["lines"]] == ["left_to_right"]
     for words in ("| `left_to_right`", "AUP", "template spread", "verdict"):
         assert words in done.stdout
     assert quality(*args).stdout == done.stdout  # nothing left to do, and the same tables

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from math import comb, erfc, expm1, log1p, sqrt
+from math import comb, erfc, expm1, fsum, log1p, sqrt
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def clustered(
         own[0], own[1] = own[0] + right, own[1] + 1
     weights = balanced([stratum(c) for c in sums])
     own_shares = [y / m for y, m in sums.values()]
-    p = sum(w * y for w, y in zip(weights, own_shares, strict=True))
+    p = fsum(w * y for w, y in zip(weights, own_shares, strict=True))
     most = 1 / sum(w * w / m for w, (_, m) in zip(weights, sums.values(), strict=True))
     size = C = len(sums) if len(set(weights)) == 1 else 1 / sum(w * w for w in weights)
     if any(m > 1 for _, m in sums.values()) and len(sums) > 1 and 0 < p < 1:

@@ -142,7 +142,6 @@ def quality(
 
     from decoders_bench.quality.grid import Grid
     from decoders_bench.quality.rows import load
-    from decoders_bench.quality.runner import measure
     from decoders_bench.quality.settings import unified_run
     from decoders_bench.quality.tables import document, summary_text
 
@@ -165,25 +164,29 @@ def quality(
     check_grid(grid, {*sweeps, *(("steps",) if steps else ()), *(("tau",) if thresholds else ())}, baseline)
     check_code(grid, execute_code, unsafe)
     path = output or default_directory(grid)
+    watched(grid, path, workers=workers, ray=ray, batch=batch, traced=traces, unsafe=unsafe, baseline=baseline)
+    run, first = unified_run(load(path)), baseline or grid.decoders[0]
+    click.echo(summary_text(run, first))
+    click.echo(f"\n{path}: {len(run.rows)} items; decoders bench report {shlex.quote(str(path))} makes a page of it")
+    if as_json:
+        emit(document(run, first, len(run.rows) == len(grid.cells()) * grid.items))
+
+
+def watched(grid: Grid, path: Path, **how: Any) -> None:
+    """`quality.runner.measure` with a progress bar; an interrupt ends the command, and says how to go on."""
+    from decoders_bench.quality.runner import measure
+
     total = len(grid.cells()) * grid.items
     watcher = Watcher(total, sum(grid.canvas(place) for _, place in grid.cells()) * grid.items)
     try:
         with watcher:
-            measure(
-                grid, path, command=command_line(), workers=workers, ray=ray, batch=batch, traced=traces, unsafe=unsafe,
-                notify=watcher, baseline=baseline,
-            )
+            measure(grid, path, command=command_line(), notify=watcher, **how)
     except KeyboardInterrupt:
         click.echo(
             f"Interrupted: {watcher.items} of {total} items are in {path}; the same command goes on from there.",
             err=True,
         )
         sys.exit(130)
-    run, first = unified_run(load(path)), baseline or grid.decoders[0]
-    click.echo(summary_text(run, first))
-    click.echo(f"\n{path}: {len(run.rows)} items; decoders bench report {shlex.quote(str(path))} makes a page of it")
-    if as_json:
-        emit(document(run, first, len(run.rows) == total))
 
 
 def check_grid(grid: Grid, sweeps: set[str], baseline: str | None) -> None:

@@ -45,6 +45,9 @@ class Sweep:
 
     right: Array
     cost: Array
+    slack: float = 0.0
+    """The share by which a cost may be off for all problems at once, as seconds are on a machine that has other work;
+    costs that are closer are not told apart."""
 
 
 @dataclass(frozen=True)
@@ -126,15 +129,20 @@ class Table:
         return -saved, np.where(variance < 1e-16 * np.abs(self.cost[1]).max() ** 2, 0, variance) ** 0.5
 
     @cached_property
+    def margin(self) -> Array:
+        """(S, T): by how much two costs have to differ to be told apart."""
+        a, b = self.cost
+        slack = max(self.mine.slack, self.base.slack) * np.maximum(a[:, None], b[None, :])
+        return np.asarray(SURE * self.more[1] + slack - 1e-12 * np.abs(b).max())
+
+    @cached_property
     def dearer(self) -> Flags:
         """The baseline's setting costs at least as much, beyond chance."""
-        more, error = self.more
-        return np.asarray(more >= SURE * error - 1e-12 * np.abs(self.cost[1]).max())
+        return np.asarray(self.more[0] >= self.margin)
 
     @cached_property
     def cheaper(self) -> Flags:
-        more, error = self.more
-        return np.asarray(-more >= SURE * error - 1e-12 * np.abs(self.cost[1]).max())
+        return np.asarray(-self.more[0] >= self.margin)
 
     @cached_property
     def below(self) -> list[int | None]:
@@ -238,7 +246,7 @@ def aimed(t: Table, j: int, below: int, above: int, ahead: bool) -> float:
     """How far from one end of a bracket to the other, in cost, a setting of the baseline would be certain to be dearer
     than setting `j` (where that is `ahead` of what is cheaper), or to be cheaper, and no further off than it must."""
     cost, costs = float(t.cost[0][j]), t.cost[1]
-    margin = 1.5 * SURE * float(t.more[1][j, above if ahead else below])
+    margin = 1.5 * float(t.margin[j, above if ahead else below])
     width = max(float(costs[above] - costs[below]), 1e-12)
     return (cost + (margin if ahead else -margin) - float(costs[below])) / width
 
@@ -275,16 +283,21 @@ def verdicts(pairs: Sequence[tuple[Sweep, Sweep]], over: Sample, level: float = 
     return [concluded([standing(t, j, c) for j in range(len(t.mine.right))]) for t in tables]
 
 
+def counting(ordered: Sequence[Standing]) -> list[Standing]:
+    """The settings that a verdict on the curve rests on, of all by their cost."""
+    out, best = [], -1.0
+    for s in ordered:
+        if s.accuracy > best or s.verdict == BETTER:
+            out.append(s)
+        best = max(best, s.accuracy)
+    return out
+
+
 def concluded(found: Sequence[Standing]) -> Verdict:
     """The verdict on a curve is that on its settings, without those that cost more than another of it and are not more
     accurate."""
     ordered = tuple(sorted(found, key=lambda s: (s.cost, -s.accuracy, s.setting)))
-    said: set[Word] = set()
-    best = -1.0
-    for s in ordered:
-        if s.accuracy > best or s.verdict == BETTER:
-            said.add(s.verdict)
-        best = max(best, s.accuracy)
+    said = {s.verdict for s in counting(ordered)}
     if {BETTER, WORSE} <= said:
         return Verdict(ordered, BOTH)
     word = next((w for w in (BETTER, WORSE, WIDE) if w in said), OUTSIDE if said == {OUTSIDE} else EVEN)

@@ -70,10 +70,12 @@ def axes(own: Iterable[Point]) -> list[str]:
     return [axis for axis in AXES if told or axis != "FLOPs"]
 
 
-def found_curve(own: Sequence[Curve], spec: str) -> Curve:
-    """The curve of that name, or the one on which the setting is. Raises `UsageError` if there is none."""
-    named = [c for c in own if known(c.curve) == known(spec)]
-    holding = [c for c in own if any(known(p.decoder) == known(spec) for p in c.points)]
+def found_curve(own: Sequence[Curve], spec: str, cache: str | None = None) -> Curve:
+    """The curve of that name, or the one on which the setting is; of those with that cache, if one is given. Raises
+    `UsageError` if there is none."""
+    able = [c for c in own if cache is None or known_cache(c.cache) == known_cache(cache)]
+    named = [c for c in able if known(c.curve) == known(spec)]
+    holding = [c for c in able if any(known(p.decoder) == known(spec) for p in c.points)]
     if found := named or holding:
         return max(found, key=lambda c: len(c.points))
     names = ", ".join(dict.fromkeys(c.curve for c in own))
@@ -92,8 +94,9 @@ def opponents(own: Sequence[Curve], baseline: Curve) -> list[tuple[Curve, Curve]
     return [(c, bases[place(c)]) for c in own if place(c) in bases and known(c.curve).family != family]
 
 
-def sweep(c: Curve, problems: dict[Any, int], cost: Cost) -> Sweep:
+def sweep(c: Curve, problems: dict[Any, int], axis: str) -> Sweep:
     """(S, n) each, by problem; the mean over its wordings."""
+    cost = AXES[axis]
     right, spent = np.zeros((len(c.points), len(problems))), np.zeros((len(c.points), len(problems)))
     for j, p in enumerate(c.points):
         times = np.zeros(len(problems))
@@ -102,7 +105,14 @@ def sweep(c: Curve, problems: dict[Any, int], cost: Cost) -> Sweep:
             right[j, i], spent[j, i], times[i] = right[j, i] + r.right, spent[j, i] + cost(r), times[i] + 1
         right[j] /= times
         spent[j] /= times
-    return Sweep(right, spent)
+    return Sweep(right, spent, drift(c) if axis == "seconds" else 0.0)
+
+
+def drift(c: Curve) -> float:
+    """By how much the seconds of a forward differ between the settings of a curve, which have the same work to do in
+    it: what the machine did besides shows there."""
+    each = [sum(r.seconds for r in p.rows) / max(sum(r.nfe for r in p.rows), 1) for p in c.points]
+    return max(each) / min(each) - 1 if min(each) > 0 else 0.0
 
 
 @dataclass(frozen=True)
@@ -123,7 +133,7 @@ def held(pairs: Sequence[tuple[Curve, Curve]], axis: str, field: Field) -> list[
     made: dict[int, Sweep] = {}
     for c in (c for pair in pairs for c in pair):
         if id(c) not in made:
-            made[id(c)] = sweep(c, field.problems, AXES[axis])
+            made[id(c)] = sweep(c, field.problems, axis)
     found = verdicts([(made[id(mine)], made[id(base)]) for mine, base in pairs], field.drawn)
 
     def line(s: Standing, mine: Curve, base: Curve) -> Line:
@@ -170,7 +180,7 @@ def turned(own: Sequence[Curve], baseline: str) -> list[tuple[str, int, int]]:
 
 def points_of(x: float) -> str:
     """A difference of shares, in points."""
-    text = f"{100 * x:+.1f}"
+    text = f"{100 * x:+.1f}".replace("-", "\N{MINUS SIGN}")
     return "±0.0" if text[1:] == "0.0" else text
 
 
@@ -183,15 +193,20 @@ def reach(s: Standing) -> str:
     return f"up to {points_of(s.high)}" if s.high is not None else f"{points_of(s.low or 0.0)} or more"
 
 
+def knob(p: Point) -> str:
+    """A setting of the baseline, by its knob if it has one."""
+    return f"`{p.decoder}`" if p.swept is None else f"`{p.swept}={p.value}`"
+
+
 def beside(line: Line) -> str:
     """The baseline's settings that it is held against."""
     cheaper, dearer = line.cheaper, line.dearer
     if cheaper and dearer and cheaper is not dearer:
-        return f"between `{cheaper.decoder}` and `{dearer.decoder}`"
+        return f"between {knob(cheaper)} and {knob(dearer)}"
     if cheaper and dearer:
-        return f"`{cheaper.decoder}`"
+        return knob(cheaper)
     one = cheaper or dearer
-    return f"{'dearest' if cheaper else 'cheapest'} `{one.decoder}`" if one else ""
+    return f"{'dearest' if cheaper else 'cheapest'}, {knob(one)}" if one else ""
 
 
 def cells(line: Line, axis: str) -> list[str]:
@@ -222,4 +237,4 @@ def sentence(found: Sequence[Against], baseline: str) -> str:
         names = [f"`{a.curve.curve}`" for a in own]
         listed = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
         parts.append(f"{word}: {listed}")
-    return f"Against `{baseline}` at equal {axis}: {'; '.join(parts)}."
+    return f"At equal {axis} against `{baseline}`, {'; '.join(parts)}."

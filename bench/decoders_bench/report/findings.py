@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from decoders_bench.quality.summary import Point, compare
-from decoders_bench.quality.verdicts import sentence, turned
+from decoders_bench.quality.verdicts import points_of, sentence, turned
 from decoders_bench.quality.wordings import representatives, sentences
 from decoders_bench.report.view import MARGIN, SAVING, View, index, saved
 
@@ -39,7 +39,7 @@ def findings(v: View, names: Mapping[int, str], baseline: str | None = None) -> 
         i, c = v.thrifty
         out.append(
             f"Fewest forwards with less than {100 * MARGIN:.0f} points lost: `{names[i]}` with {level(v.points[i])}; "
-            f"{gain(c.difference)} points [{gain(c.low)} to {gain(c.high)}] against `{names[v.best]}`."
+            f"{points_of(c.difference)} points [{points_of(c.low)} to {points_of(c.high)}] against `{names[v.best]}`."
         )
     elif len(v.front) > 1:
         out.append(
@@ -52,8 +52,8 @@ def findings(v: View, names: Mapping[int, str], baseline: str | None = None) -> 
         c, most = compare(slowest.rows, best.rows), slowest.summary.nfe
         out.append(
             f"Against `{names[index(slowest, v.points)]}`, which takes the most forwards ({most:.1f}), "
-            f"`{names[v.best]}` takes "
-            f"{share(saved(best, slowest))} fewer: {gain(c.difference)} points [{gain(c.low)} to {gain(c.high)}]."
+            f"`{names[v.best]}` takes {share(saved(best, slowest))} fewer: {points_of(c.difference)} points "
+            f"[{points_of(c.low)} to {points_of(c.high)}]."
         )
     told = {id(p): names[i] for i, p in enumerate(v.points)}
     flips = turned(v.curves, baseline) if baseline else []
@@ -71,9 +71,3 @@ def share(x: float) -> str:
 
 def percent(x: float) -> str:
     return f"{100 * x:.1f}\N{NO-BREAK SPACE}%"
-
-
-def gain(x: float) -> str:
-    """Points of accuracy with their sign."""
-    text = f"{100 * x:+.1f}".replace("-", "\N{MINUS SIGN}")
-    return "±0.0" if text[1:] == "0.0" else text

@@ -1,15 +1,16 @@
-// The page: its state is the view (a task, or all), the curve that is shown alone, and the decoder that others are held against.
+// The page: its state is the view (a task, or all), the curve that is shown alone, and the baseline and the cost at which others are held
+// against it.
 
 const data = JSON.parse($("data").textContent);
 const { settings, series, views } = data;
-const state = { view: views[0], dim: null, baseline: null, every: { column: 1, down: true }, against: { column: 1, down: true } };
+const state = { view: views[0], dim: null, chosen: 0, axis: "forwards", every: { column: 1, down: true }, against: { column: 0, down: false } };
 
 const pick = (setting) => items.pick(setting);
 
 function marks(view, x) {
   return view.points.map((p) => ({
     setting: p.setting, series: settings[p.setting].series, x: x(p), y: p.accuracy, low: p.low, high: p.high, label: settings[p.setting].label,
-    faded: p.status === "behind", hollow: p.status === "other items",
+    faded: p.verdict === "worse", hollow: p.status === "other items",
     lines: [
       `${percent(p.accuracy)} % right, ${percent(p.low)} to ${percent(p.high)}`,
       `${number(p.nfe, 1)} forwards, ${number(p.tpf, 2)} tokens a forward`,
@@ -20,16 +21,14 @@ function marks(view, x) {
 }
 
 function standing(p) {
-  if (p.status === "front") return ["on the front"];
   if (p.status === "other items") return ["asked other items, so not compared"];
-  const [, , difference, , , chances] = p.against;
-  return [`${points(difference)} points against ${settings[p.rival].label}, p ${chances < 0.001 ? "" : "= "}${chance(chances)}`];
+  return [...(p.status === "front" ? ["on the front"] : []), ...(p.verdict ? [`at equal forwards against ${data.baseline}: ${p.verdict}`] : [])];
 }
 
 function charts() {
   const { view, dim } = state;
   const common = { dim, pick };
-  scatter($("chart-nfe"), { ...common, points: marks(view, (p) => p.nfe), xLabel: "forward passes an item →", log: true, front: view.front, height: (w) => Math.round(Math.min(500, Math.max(330, w * 0.62))) });
+  scatter($("chart-nfe"), { ...common, points: marks(view, (p) => p.nfe), xLabel: "forward passes an item →", log: true, front: view.front, curves: view.curves.map((c) => c.points), height: (w) => Math.round(Math.min(500, Math.max(330, w * 0.62))) });
   const fast = Math.max(...view.points.map((p) => p.seconds)) < 1;
   scatter($("chart-seconds"), { ...common, points: marks(view, (p) => (fast ? 1000 : 1) * p.seconds), xLabel: `${fast ? "milliseconds" : "seconds"} an item →`, log: true, front: quick(view), height: (w) => Math.round(Math.min(360, Math.max(280, w * 0.66))) });
   const own = new Set(view.curves.flatMap((c) => c.points));
@@ -54,17 +53,16 @@ function legend() {
 function area() {
   const rows = state.view.curves;
   table($("aup"), {
-    caption: "Area under accuracy against parallelism", rows, sort: { column: 1, down: true },
+    caption: "Area under accuracy against parallelism", rows, sort: { column: 0, down: false },
     columns: [
+      { name: "Rank", text: true, value: (c) => c.rank ?? Infinity, show: (c) => (c.rank ? String(c.rank) : el("span", { class: "range" }, "not ranked")) },
       { name: "Curve", text: true, value: (c) => series[c.series], show: (c) => [key(c.series), spec(series[c.series])] },
       { name: "AUP", value: (c) => c.aup, show: (c) => el("span", { class: "main" }, number(c.aup, 0)) },
       { name: "Swept", text: true, value: (c) => c.swept || "", show: (c) => (c.swept ? el("code", {}, c.swept) : "–") },
-      { name: "Settings", title: "those that the area is over, of all", value: (c) => c.points.length, show: (c) => (c.kept < c.points.length ? `${c.kept} of ${c.points.length}` : String(c.points.length)) },
+      { name: "Settings", title: "different ones that the area is over, of all", value: (c) => c.kept, show: (c) => `${c.kept} of ${c.points.length}` },
     ],
   });
 }
-
-const STANDING = { front: "on the front", near: "not separated", behind: "behind", "other items": "other items" };
 
 function every() {
   const { view } = state;
@@ -86,17 +84,20 @@ function every() {
       { name: "Positions", title: "positions that the model computed, an item", value: (p) => p.positions, show: (p) => number(p.positions, 0) },
       ...(several ? [{ name: "Spread", title: "best wording less the worst, in points", value: (p) => p.spread, show: (p) => number(100 * p.spread, 1) }] : []),
       { name: "Items", value: (p) => p.n, show: (p) => number(p.n, 0) },
-      { name: "Standing", title: "against the Pareto front at its forwards", text: true, value: (p) => STANDING[p.status], show: (p) => el("span", { class: `verdict ${p.status.split(" ")[0]}`, title: standing(p)[0] }, STANDING[p.status]) },
+      { name: `Against ${data.baseline}`, title: "at equal forwards", text: true, value: (p) => p.verdict || p.status, show: (p) => (p.verdict ? verdictOf(p.verdict) : el("span", { class: "range" }, p.status === "other items" ? p.status : "–")) },
     ],
   });
 }
 
 function against() {
   const { view } = state;
-  const able = view.points.filter((p) => p.status !== "other items").map((p) => p.setting);
-  if (!able.includes(state.baseline)) state.baseline = view.best;
-  $("baseline").replaceChildren(...able.map((s) => el("option", { value: s, selected: s === state.baseline }, settings[s].label)));
-  pairs($("against"), { view, settings, baseline: state.baseline, sort: state.against, pick });
+  if (!view.against[state.chosen]) state.chosen = 0;
+  const { baseline, axes } = view.against[state.chosen];
+  if (!axes[state.axis]) state.axis = "forwards";
+  $("baseline").replaceChildren(...view.against.map((x, i) => el("option", { value: i, selected: i === state.chosen }, x.baseline)));
+  $("axis").replaceChildren(...Object.keys(axes).map((x) => el("option", { value: x, selected: x === state.axis }, x)));
+  $("against-title").replaceChildren(...said(`Against \`${baseline}\` at equal cost`));
+  pairs($("against"), { view, settings, series, chosen: state.chosen, axis: state.axis, sort: state.against, pick });
 }
 
 function wordings() {
@@ -160,7 +161,8 @@ $("view").addEventListener("change", () => {
   items.task(state.view.name);
 });
 $("find").addEventListener("input", every);
-$("baseline").addEventListener("change", () => { state.baseline = Number($("baseline").value); against(); });
+$("baseline").addEventListener("change", () => { state.chosen = Number($("baseline").value); against(); });
+$("axis").addEventListener("change", () => { state.axis = $("axis").value; against(); });
 document.addEventListener("scroll", () => tip.hide(), { passive: true });
 if (data.clashes.length) {
   $("clashes").hidden = false;

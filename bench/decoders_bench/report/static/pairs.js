@@ -1,32 +1,44 @@
-// Everything against one decoder, on the same items.
+// Every decoder against a baseline at equal cost. The words and numbers are those of every other output (`cells`); nothing is computed here.
 
-function pairs(host, { view, settings, baseline, sort, pick }) {
-  const byId = new Map(view.points.map((p) => [p.setting, p]));
-  const base = byId.get(baseline);
-  const rows = view.pairs.filter(([a]) => a === baseline).map(([, b, won, lost, difference, low, high, p]) => {
-    const verdict = p >= 0.05 ? "no difference shown" : won > lost ? "better" : "worse";
-    return { setting: b, won, lost, difference, low, high, p, verdict, forwards: byId.get(b).nfe / base.nfe };
-  });
-  if (!rows.length) {
-    host.replaceChildren(el("p", { class: "note" }, "There is nothing to compare it with on the same items."));
+const TONES = { better: "better", worse: "worse" };
+const verdictOf = (word) => el("span", { class: `verdict ${TONES[word] || ""}` }, word);
+
+function pairs(host, { view, settings, series, chosen, axis, sort, pick }) {
+  const found = view.against[chosen];
+  const own = found && found.axes[axis];
+  if (!own || !own.length) {
+    host.replaceChildren(el("p", { class: "note" }, "There is no other decoder that was asked the same items."));
     return;
   }
-  const reach = Math.max(0.02, ...rows.flatMap((r) => [Math.abs(r.low), Math.abs(r.high)]));
-  table(host, {
-    caption: `Every decoder against ${settings[baseline].label}`,
-    rows, sort,
+  const names = Object.keys(found.axes);
+  const whole = table.of({
+    caption: `Every decoder against ${found.baseline} at equal cost`,
+    rows: own.map((_, i) => names.map((a) => found.axes[a][i])), sort: { column: 0, down: false },
     columns: [
-      { name: "Decoder", text: true, value: (r) => settings[r.setting].label, show: (r) => name(settings, r.setting, pick) },
-      { name: "Points", title: "difference in accuracy, in points, with its 95 % interval", value: (r) => r.difference, show: (r) => [
-        el("span", { class: "main" }, points(r.difference)), " ", el("span", { class: "range" }, `${points(r.low)} to ${points(r.high)}`)] },
-      { name: "", show: (r) => interval({ at: r.difference, low: r.low, high: r.high, from: -reach, to: reach, zero: 0, width: 150, series: settings[r.setting].series }) },
-      { name: "Won–lost", title: "problems that only this one is right about, and that only the other is", value: (r) => r.won - r.lost, show: (r) => `${r.won}–${r.lost}` },
-      { name: "p", title: "McNemar's exact p, Holm-adjusted", value: (r) => r.p, show: (r) => chance(r.p) },
-      { name: "Forwards", title: "its forward passes as a multiple", value: (r) => r.forwards, show: (r) => `${number(r.forwards, 2)}×` },
-      { name: "Verdict", text: true, value: (r) => r.verdict, show: (r) => el("span", { class: `verdict ${r.verdict.split(" ")[0]}` }, r.verdict) },
+      { name: "Decoder", text: true, value: (r) => series[r[0].series], show: (r) => [key(r[0].series), spec(series[r[0].series])] },
+      ...names.map((a, i) => ({ name: `At equal ${a}`, text: true, value: (r) => r[i].verdict, show: (r) => verdictOf(r[i].verdict) })),
     ],
   });
+  const rows = own.flatMap((c) => c.lines.map((line) => ({ ...line, series: c.series })));
+  const reach = Math.max(0.02, ...rows.flatMap((r) => [r.low, r.high, r.difference].filter((x) => x !== null).map(Math.abs)));
+  const lines = table.of({
+    caption: `Every setting against ${found.baseline} at as many ${axis}`, rows, sort,
+    columns: [
+      { name: "Setting", text: true, value: (r) => settings[r.setting].label, show: (r) => name(settings, r.setting, pick) },
+      { name: "Verdict", text: true, value: (r) => r.cells[6], show: (r) => verdictOf(r.cells[6]) },
+      { name: "Points", title: "difference in accuracy with its interval; all intervals of the table hold at once with 95 %", value: (r) => r.difference, show: (r) => [
+        el("span", { class: "main" }, r.cells[3]), " ", el("span", { class: "range" }, r.cells[4])] },
+      { name: "", show: (r) => interval({ at: r.difference, low: r.low ?? -reach, high: r.high ?? reach, from: -reach, to: reach, zero: 0, width: 150, series: r.series, open: [r.low === null, r.high === null] }) },
+      { name: "% right", value: (r) => r.accuracy, show: (r) => el("span", { class: "main" }, r.cells[0]) },
+      { name: capital(axis), title: `${axis} an item`, value: (r) => r.cost, show: (r) => r.cells[1] },
+      { name: "Baseline there", title: "what the baseline reaches at that cost, in percent", value: (r) => r.base, show: (r) => r.cells[2] },
+      { name: "Held against", title: "the baseline's settings next to it", text: true, value: (r) => r.cells[5], show: (r) => el("span", { class: "range" }, said(r.cells[5])) },
+    ],
+  });
+  host.replaceChildren(el("div", { class: "scroll" }, whole), el("div", { class: "scroll lines" }, lines));
 }
+
+const capital = (text) => text[0].toUpperCase() + text.slice(1);
 
 function name(settings, i, pick) {
   return el("button", { type: "button", class: "name", onclick: () => pick(i), title: "Show its items" }, key(settings[i].series), spec(settings[i].label));

@@ -1,6 +1,10 @@
 // A table whose columns sort. columns: [{name, title, value(row), show(row), text, words}]; `text` columns sort ascending first.
 
-function table(host, { columns, rows, sort, caption, onrow = null, rowClass = null }) {
+function table(host, options) {
+  host.replaceChildren(table.of(options));
+}
+
+table.of = ({ columns, rows, sort, caption, rowClass = null }) => {
   let { column, down } = sort;
   const body = el("tbody");
   const heads = columns.map((c, i) => {
@@ -27,14 +31,15 @@ function table(host, { columns, rows, sort, caption, onrow = null, rowClass = nu
         columns.map((c, i) => el(i ? "td" : "th", i ? { class: c.text ? "text" : c.value ? "figure" : "drawn" } : { scope: "row", class: "text" }, c.show(row))))));
   }
   order();
-  host.replaceChildren(el("table", {}, el("caption", { class: "spoken" }, caption), el("thead", {}, el("tr", {}, heads)), body));
-}
+  return el("table", {}, el("caption", { class: "spoken" }, caption), el("thead", {}, el("tr", {}, heads)), body);
+};
 
-// An interval as a small drawing beside its numbers: `at`, `low` and `high` on a scale from `from` to `to`.
-function interval({ at, low, high, from, to, series = null, zero = null, width = 92 }) {
+// An interval as a small drawing beside its numbers: `at`, `low` and `high` on a scale from `from` to `to`; an end that is open is dashed.
+function interval({ at, low, high, from, to, series = null, zero = null, width = 92, open = [false, false] }) {
   const X = (x) => 4 + ((x - from) / (to - from)) * (width - 8);
   return svg("svg", { class: "bar-interval", width, height: 14, "aria-hidden": "true", color: series === null ? "currentColor" : colour(series) },
     zero === null ? null : svg("line", { class: "zero", x1: X(zero), x2: X(zero), y1: 0, y2: 14 }),
-    svg("line", { class: "interval", x1: X(low), x2: X(high), y1: 7, y2: 7 }),
+    svg("line", { class: open[0] ? "interval open-end" : "interval", x1: X(low), x2: X(Math.max(at, low)), y1: 7, y2: 7 }),
+    svg("line", { class: open[1] ? "interval open-end" : "interval", x1: X(Math.min(at, high)), x2: X(high), y1: 7, y2: 7 }),
     svg("circle", { cx: X(at), cy: 7, r: 3.2, fill: "currentColor" }));
 }

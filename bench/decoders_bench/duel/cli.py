@@ -1,0 +1,108 @@
+"""`decoders bench duel`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from decoders_bench.common.options import emit, json_option
+from decoders_bench.quality.cli import FACTORS, ITEMS, NANO, STEPS, THRESHOLDS, listed, sizes, sweep, watched, wordings
+
+if TYPE_CHECKING:
+    from decoders_bench.quality.grid import Grid
+
+ROUNDS = 4
+
+
+@click.command("duel")
+@click.argument("mine", metavar="MINE")
+@click.argument("baseline", metavar="BASELINE")
+@click.option("-m", "--model", default="nano", show_default=True, metavar="SPEC", help="model to decode with")
+@click.option("-c", "--cache", "caches", multiple=True, metavar="SPEC", help="[default: exact, or the preset's]")
+@click.option("-t", "--tasks", multiple=True, metavar="TASKS",
+              help="as of `bench quality`; with commas, or repeat  [default: nano's]")
+@click.option("--sweep", "sweeps", multiple=True, callback=sweep, metavar="OPTION=X,X",
+              help="of the two, those that have that option; repeat for more  "
+              f"[default: steps={STEPS}, tau={THRESHOLDS}, f={FACTORS}]")
+@click.option("--block", "blocks", multiple=True, callback=sizes, metavar="N",
+              help="decode in blocks of so many positions  [default: the model's, or full]")
+@click.option("--templates", default="all", show_default=True, callback=wordings, metavar="all|N,N",
+              help="wordings of the prompts")
+@click.option("--seeds", default=1, show_default=True, type=click.IntRange(1), metavar="N",
+              help="each with items of its own, and its own sampling")
+@click.option("-n", "--items", default=ITEMS, show_default=True, type=click.IntRange(1),
+              help="per rung, wording and seed")
+@click.option("--split", default="test", show_default=True, type=click.Choice(["train", "validation", "test"]))
+@click.option("--rounds", default=ROUNDS, show_default=True, type=click.IntRange(0),
+              help="how often the baseline's sweep is refined where its bracket is wider than the difference")
+@click.option("--batch", default=25, show_default=True, type=click.IntRange(1), help="items decoded together")
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1),
+              help="processes of one thread; 1: this one")
+@click.option("--in", "runs", multiple=True, type=click.Path(path_type=Path), metavar="RUN",
+              help="compare what these runs hold, and measure nothing; repeat for more")
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR",
+              help="directory of the runs, one a round  [default: duel-...]")
+@json_option
+def duel(
+    mine: str, baseline: str, model: str, caches: tuple[str, ...], tasks: tuple[str, ...],
+    sweeps: dict[str, tuple[str, ...]], blocks: tuple[int | None, ...], templates: tuple[int, ...] | None, seeds: int,
+    items: int, split: Any, rounds: int, batch: int, workers: int, runs: tuple[Path, ...], output: Path | None,
+    as_json: bool,
+) -> None:
+    """Is MINE better than BASELINE? Both are swept over their knobs, on the same items, and the accuracy that they
+    reach at equal forwards, positions, seconds and FLOPs is compared along the whole curve, with intervals over
+    problems that hold all at once. Where two settings of the baseline are too far apart to tell, its sweep is refined.
+    docs/benchmarking.md says how it is computed; `decoders bench report DIR` makes a page of it, and the same command
+    goes on where an interrupted one stopped."""
+    import torch
+
+    from decoders_bench.duel.outcome import outcome, text
+    from decoders_bench.quality.grid import Grid
+
+    torch.set_num_threads(1)  # as in the workers, and what is recorded
+    if runs:
+        found = outcome(runs, mine, baseline, caches)
+        click.echo(text(found))
+    else:
+        given = {"steps": listed(STEPS), "tau": listed(THRESHOLDS), "block_steps": listed(STEPS), "f": listed(FACTORS)}
+        names = tuple(x for part in tasks for x in listed(part)) or NANO
+        grid = Grid(
+            model, (mine, baseline), caches, names, blocks, templates, tuple(range(seeds)), items, split,
+            {**sweeps, **{name: values for name, values in given.items() if name not in sweeps}},
+        )  # fmt: skip
+        path = output or Path(f"duel-{mark(grid)}")
+        found = fought(grid, path, rounds, workers=workers, batch=batch)
+        click.echo(text(found))
+        click.echo(f"\n{path}: {found.rounds} run(s); decoders bench report {shlex.quote(str(path))} makes a page of it")
+    if as_json:
+        emit(found.document())
+
+
+def mark(grid: Grid) -> str:
+    """The same for the same grid, so that the same command goes on with the same runs."""
+    return hashlib.sha256(json.dumps(grid.record(), sort_keys=True).encode()).hexdigest()[:8]
+
+
+def fought(grid: Grid, path: Path, rounds: int, **how: Any) -> Any:
+    """Measure, compare, and refine the baseline's sweep until nothing is open that a finer one could decide. Every
+    round is a run of its own in `path`, so that the same command finds what is there."""
+    from dataclasses import replace
+
+    from decoders_bench.duel.outcome import check, outcome
+
+    mine, baseline = grid.decoders
+    check(mine, baseline, grid.caches)
+    watched(grid, path / "0", baseline=baseline, **how)
+    for number in range(rounds + 1):
+        found = outcome([path / str(i) for i in range(number + 1)], mine, baseline, grid.caches)
+        if number == rounds or not found.wanted:
+            break
+        click.echo(f"round {number + 1}: {', '.join(found.wanted)}", err=True)
+        finer = replace(grid, decoders=tuple(found.wanted), sweeps={})
+        watched(finer, path / str(number + 1), baseline=baseline, **how)
+    return found
