@@ -174,23 +174,31 @@ def test_the_table_sorts_by_any_column_both_ways_and_filters(desk):
     assert len(texts(driver, "#every tbody tr")) == 3
 
 
-def test_the_comparison_is_with_the_decoder_that_is_chosen(desk):
+def test_every_row_is_held_against_the_baseline_and_at_the_cost_that_are_chosen(desk):
     driver, made = desk
-    baseline = next(i for i, s in enumerate(made["settings"]) if s["label"] == "threshold:tau=0.5")
-    choose(driver, "#baseline", baseline)
-    lines = "[...document.querySelectorAll('#against tbody tr')]"
-    rows_ = driver.execute_script(f"return {lines}.map((r) => [...r.children].map((c) => c.textContent))")
-    found = {
-        made["settings"][b]["label"]: (won, lost, p)
-        for a, b, won, lost, _, _, _, p in made["views"][0]["pairs"]
-        if a == baseline
-    }
-    assert len(rows_) == len(found) == len(made["settings"]) - 1
-    for name, _, _, pair, _, _, verdict in rows_:
-        won, lost, p = found[name]
-        assert pair == f"{won}\N{EN DASH}{lost}"
-        assert verdict == ("no difference shown" if p >= 0.05 else "better" if won > lost else "worse")
-    assert {r[-1] for r in rows_} == {"better", "worse", "no difference shown"}
+    options = [x["baseline"] for x in made["views"][0]["against"]]
+    assert options[0] == made["baseline"] == "threshold"
+    assert len(options) == len(made["series"])
+
+    def shown(selector: str) -> list[list[str]]:
+        lines = f"[...document.querySelectorAll('{selector} tbody tr')]"
+        return driver.execute_script(f"return {lines}.map((r) => [...r.children].map((c) => c.textContent))")
+
+    for chosen, axis in ((0, "forwards"), (options.index("llada"), "seconds")):
+        choose(driver, "#baseline", chosen)
+        choose(driver, "#axis", axis)
+        axes = made["views"][0]["against"][chosen]["axes"]
+        lines = {made["settings"][x["setting"]]["label"]: x["cells"] for c in axes[axis] for x in c["lines"]}
+        rows_ = shown("#against .lines")
+        assert {row[0] for row in rows_} == set(lines)
+        for name, verdict, points, _, right, cost, base, beside in rows_:
+            told = [right, cost, base, *points.split(" ", 1), beside, verdict]
+            assert [x.strip() for x in told] == [x.replace("`", "") for x in lines[name]]
+        words = {
+            made["series"][c["series"]]: [own[i]["verdict"] for own in axes.values()] for i, c in enumerate(axes[axis])
+        }
+        assert {name: said for name, *said in shown("#against .scroll:first-child")} == words
+    assert texts(driver, "#against-title") == ["Against llada at equal cost"]
 
 
 def test_a_task_alone_changes_everything(desk):

@@ -14,6 +14,7 @@ from decoders_bench.common.options import emit, json_option
 from decoders_bench.quality.cli import FACTORS, ITEMS, NANO, STEPS, THRESHOLDS, listed, sizes, sweep, watched, wordings
 
 if TYPE_CHECKING:
+    from decoders_bench.duel.outcome import Outcome
     from decoders_bench.quality.grid import Grid
 
 ROUNDS = 4
@@ -61,9 +62,10 @@ def duel(
     goes on where an interrupted one stopped."""
     import torch
 
-    from decoders_bench.duel.outcome import outcome, text
+    from decoders_bench.duel.outcome import check, outcome, text
     from decoders_bench.quality.grid import Grid
 
+    check(mine, baseline, caches)
     torch.set_num_threads(1)  # as in the workers, and what is recorded
     if runs:
         found = outcome(runs, mine, baseline, caches)
@@ -78,7 +80,7 @@ def duel(
         path = output or Path(f"duel-{mark(grid)}")
         found = fought(grid, path, rounds, workers=workers, batch=batch)
         click.echo(text(found))
-        click.echo(f"\n{path}: {found.rounds} run(s); decoders bench report {shlex.quote(str(path))} makes a page of it")
+        click.echo(f"\n{path}: {found.rounds} runs; decoders bench report {shlex.quote(str(path))} makes a page of it")
     if as_json:
         emit(found.document())
 
@@ -88,15 +90,14 @@ def mark(grid: Grid) -> str:
     return hashlib.sha256(json.dumps(grid.record(), sort_keys=True).encode()).hexdigest()[:8]
 
 
-def fought(grid: Grid, path: Path, rounds: int, **how: Any) -> Any:
+def fought(grid: Grid, path: Path, rounds: int, **how: Any) -> Outcome:
     """Measure, compare, and refine the baseline's sweep until nothing is open that a finer one could decide. Every
     round is a run of its own in `path`, so that the same command finds what is there."""
     from dataclasses import replace
 
-    from decoders_bench.duel.outcome import check, outcome
+    from decoders_bench.duel.outcome import outcome
 
     mine, baseline = grid.decoders
-    check(mine, baseline, grid.caches)
     watched(grid, path / "0", baseline=baseline, **how)
     for number in range(rounds + 1):
         found = outcome([path / str(i) for i in range(number + 1)], mine, baseline, grid.caches)

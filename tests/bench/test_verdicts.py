@@ -1,0 +1,115 @@
+"""One verdict everywhere: the terminal, the page, the Markdown and the JSON of a run say the same of every row."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+
+from decoders import UsageError
+from decoders.cli import main
+from decoders_bench.quality.rows import load
+from decoders_bench.quality.settings import unified_run
+from decoders_bench.quality.summary import points
+from decoders_bench.quality.tables import document, summary_text
+from decoders_bench.quality.verdicts import cells, of_rows
+from support.quality_runs import rows, write_run
+
+HEADS = ("| decoder | right, % | forwards |", "| decoder | at equal forwards |")
+
+
+def tables(text: str) -> list[list[list[str]]]:
+    """The rows of the two tables of verdicts in a text."""
+    out = []
+    for head in HEADS:
+        lines = text[text.index(head) :].split("\n\n")[0].splitlines()[2:]
+        out.append([[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines])
+    return out
+
+
+def without_marks(cell: str) -> str:
+    return cell.replace("`", "")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Tasks with two and three wordings, and rungs of unequal size."""
+    own = rows(items=30)
+    extra = [
+        replace(r, task="extract", rung="easy", template=t, cell=f"{r.cell}{t}", prompt=f"extract {r.prompt} {t}")
+        for r in own if (r.task, r.template) == ("chain", 0) and r.item < 12 for t in range(3)
+    ]
+    return write_run(tmp_path_factory.mktemp("runs") / "run", [*own, *extra])
+
+
+def test_terminal_page_markdown_and_json_agree_on_every_row(run, tmp_path):
+    made = unified_run(load(run))
+    terminal = tables(summary_text(made, "threshold"))
+    args = ("--markdown", str(tmp_path / "r.md"), "-o", str(tmp_path / "r.html"), "--json")
+    done = CliRunner().invoke(main, ["bench", "report", str(run), *args])
+    assert done.exit_code == 0, done.output
+    assert tables((tmp_path / "r.md").read_text()) == terminal
+
+    lines = [x for v in document(made, "threshold", True)["verdicts"] if v["axis"] == "forwards" for x in v["lines"]]
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["verdicts"]["all tasks"] == json.loads(json.dumps(document(made, "threshold", True)["verdicts"]))
+    assert [[f"`{x['decoder']}`", *x["cells"]] for x in lines] == terminal[0]
+    assert {x["cells"][-1] for x in lines} >= {"worse", "not distinguishable"}
+
+    data = json.loads((tmp_path / "r.html").read_text().split('id="data">')[1].split("</script>")[0])
+    shown = data["views"][0]["against"][0]
+    assert shown["baseline"] == "threshold"
+    page = [x for c in shown["axes"]["forwards"] for x in c["lines"]]
+    labels = [data["settings"][x["setting"]]["label"] for x in page]
+    assert [[f"`{label}`", *x["cells"]] for label, x in zip(labels, page, strict=True)] == terminal[0]
+    words = [
+        [f"`{data['series'][c['series']]}`", *(own[i]["verdict"] for own in shown["axes"].values())]
+        for i, c in enumerate(shown["axes"]["forwards"])
+    ]
+    assert words == terminal[1]
+    verdicts = {data["settings"][p["setting"]]["label"]: p["verdict"] for p in data["views"][0]["points"]}
+    assert {without_marks(name): word for name, *_, word in terminal[0]} == {k: x for k, x in verdicts.items() if x}
+
+
+def test_a_difference_is_that_of_the_accuracies_that_are_shown(run):
+    shown = {p.decoder: p.summary.accuracy for p in points(load(run).rows)}
+    assert any(p.summary.accuracy != pytest.approx(p.summary.right / p.summary.n) for p in points(load(run).rows))
+    for own in of_rows(load(run).rows, "threshold").values():
+        for a in own:
+            for line in a.lines:
+                s = line.standing
+                assert s.accuracy == pytest.approx(shown[line.point.decoder])
+                assert s.difference == pytest.approx(s.accuracy - s.base)
+                sides = [shown[p.decoder] for p in (line.cheaper, line.dearer) if p]
+                assert min(sides) - 1e-9 <= s.base <= max(sides) + 1e-9
+
+
+def test_the_baseline_has_to_be_there(run, tmp_path):
+    done = CliRunner().invoke(main, ["bench", "report", str(run), "-o", str(tmp_path / "r.html"), "--baseline", "pard"])
+    assert done.exit_code == 2
+    assert "pard is not among the decoders" in done.stderr
+    assert not (tmp_path / "r.html").exists()
+    with pytest.raises(UsageError, match="not among"):
+        of_rows(load(run).rows, "pard")
+
+
+def test_another_baseline_can_be_asked_for(run, tmp_path):
+    done = CliRunner().invoke(
+        main, ["bench", "report", str(run), "--markdown", str(tmp_path / "r.md"), "--baseline", "llada", "--json"]
+    )
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert {v["baseline"] for v in report["verdicts"]["all tasks"]} == {"llada"}
+    assert "Each against `llada` at equal cost" in (tmp_path / "r.md").read_text()
+
+
+def test_flops_are_an_axis_where_all_rows_have_them():
+    own = rows(items=10)
+    assert list(of_rows(own, "threshold")) == ["forwards", "positions", "seconds"]
+    told = of_rows([replace(r, flops=2e6 * r.nfe) for r in own], "threshold")
+    assert list(told) == ["forwards", "positions", "seconds", "FLOPs"]
+    by_forwards = {a.curve.curve: a.word for a in told["forwards"]}
+    assert {a.curve.curve: a.word for a in told["FLOPs"]} == by_forwards
+    line = told["FLOPs"][0].lines[0]
+    assert cells(line, "FLOPs")[1] == f"{line.standing.cost:,.0f}"
