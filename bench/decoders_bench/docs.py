@@ -28,13 +28,16 @@ from decoders_bench.exactness.tables import exactness_table, load_exactness
 from decoders_bench.gpu import tables as gpu
 from decoders_bench.modes.tables import load_modes, mode_pairs, mode_reading, mode_tables, mode_verdicts
 from decoders_bench.quality.rows import load as load_quality
+from decoders_bench.quality.settings import unified_run
 from decoders_bench.quality.shelf import shelf_against
 from decoders_bench.quality.summary import curves, points
-from decoders_bench.quality.tables import curve_table, place_table, point_table
+from decoders_bench.quality.tables import curve_table, place_table, point_table, verdict_text
+from decoders_bench.quality.verdicts import against
 from decoders_bench.step_time.tables import load_timings, timing_table
 from decoders_bench.vllm.tables import load_throughput, throughput_table
 
 Rows = TypeVar("Rows")
+BASELINE = "threshold"
 RESULTS = Path(__file__).parents[1] / "results"
 VERDICT = (
     "Each against the most right threshold that takes no more forwards, on the same items, by McNemar's test at 5 %:"
@@ -77,12 +80,14 @@ def part_table() -> str:
 
 
 def quality_section() -> str:
-    """The default grid of `decoders bench quality`: every setting over all tasks, the curves, and what differs beyond
-    chance."""
-    run = load_quality(RESULTS / "quality")
+    """The default grid of `decoders bench quality`: every setting over all tasks, the curves, and each decoder against
+    the baseline at equal cost."""
+    run = unified_run(load_quality(RESULTS / "quality"))
     own = points(run.rows)
+    same = curves(own)
+    verdicts = verdict_text(against(same, BASELINE), own, BASELINE)
     head = run.info["environment"]["hardware"]
-    return "\n\n".join([head, point_table(own), curve_table(curves(own), own), place_table(run.rows)])
+    return "\n\n".join([head, point_table(own), curve_table(same, own), *verdicts, place_table(run.rows)])
 
 
 def shelf_section() -> str:
