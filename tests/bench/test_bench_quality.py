@@ -671,6 +671,7 @@ def test_a_users_own_decoder_is_measured_by_naming_it(tmp_path, monkeypatch):
         (["-t", "gsm8k:/nowhere.jsonl"], "/nowhere.jsonl cannot be read"),
         (["-t", "shuffle,shuffle/easy"], "stands twice among the tasks"),
         (["-d", "threshold", "-d", "threshold"], "would be measured twice"),
+        (["-d", "threshold", "-d", "threshold:temperature=0.0,tau=0.9"], "would be measured twice"),
         (["-d", "threshold", "--thresholds", "2"], "tau must be between 0 and 1"),
         (["-d", "left_to_right", "--thresholds", "0.5"], "none of the decoders has an option 'tau'"),
         (["-d", "threshold", "--sweep", "speed=1,2"], "none of the decoders has an option 'speed'"),

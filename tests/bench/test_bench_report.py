@@ -177,6 +177,17 @@ def test_a_torn_run_shows_what_it_has(run, tmp_path):
     assert "Asked other items than the rest and not compared: `llada:steps=8`." in (tmp_path / "r.md").read_text()
 
 
+def test_a_baseline_that_is_unfinished_is_not_held_against(tmp_path):
+    """The first decoder of the grid has half its items: the others are compared with the first that has all."""
+    whole = rows(items=8)
+    torn = write_run(tmp_path / "torn", [r for r in whole if r.curve != "threshold" or r.item < 4])
+    done = invoke(torn, "-o", tmp_path / "r.html", "--markdown", tmp_path / "r.md", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout.splitlines()[-1])["baseline"] == "factor"
+    assert "Each against `factor` at equal cost" in (tmp_path / "r.md").read_text()
+    assert invoke(torn, "-o", tmp_path / "r.html", "--baseline", "threshold").exit_code == 2
+
+
 def test_only_decoders_with_the_same_items_are_compared():
     n = 30
     few = outcomes("few", [True] * (n - 1), 1)

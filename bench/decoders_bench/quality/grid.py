@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from decoders import Decoder, UsageError, get, get_cache, registry
 from decoders.core import options
 from decoders_bench.quality.rows import Cell
+from decoders_bench.quality.settings import known, known_cache
 from decoders_bench.tasks import Gradable, Split, task_of
 from decoders_bench.tasks.files import FileTask
 
@@ -69,9 +71,9 @@ class Grid:
                 for cache in self.caches or (registry.unfolded(decoder)[1] or "exact",):
                     get_cache(cache)
                     out.append((decoder, curve, swept, value, cache))
-        seen = [(decoder, cache) for decoder, _, _, _, cache in out]
-        for decoder, cache in seen:
-            if seen.count((decoder, cache)) > 1:
+        seen = Counter((known(decoder), known_cache(cache)) for decoder, _, _, _, cache in out)
+        for decoder, _, _, _, cache in reversed(out):
+            if seen[known(decoder), known_cache(cache)] > 1:
                 raise UsageError(f"{decoder} with the cache {cache} would be measured twice; leave one out")
         return out
 

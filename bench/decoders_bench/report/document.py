@@ -10,10 +10,10 @@ from decoders_bench.quality.rows import Row, grouped
 from decoders_bench.quality.settings import known
 from decoders_bench.quality.summary import Curve, Point, ranked
 from decoders_bench.quality.tables import verdict_records
-from decoders_bench.quality.verdicts import Against, cells, found_curve
+from decoders_bench.quality.verdicts import Against, cells
 from decoders_bench.report.findings import findings, headline
 from decoders_bench.report.gather import Gathered
-from decoders_bench.report.view import View, views
+from decoders_bench.report.view import View, baseline_of, views
 
 Identity = tuple[Any, ...]
 CHOSEN = 10
@@ -49,10 +49,10 @@ def label(k: Identity, model: bool, cache: bool, block: bool) -> str:
 def document(g: Gathered, baseline: str | None = None) -> dict[str, Any]:
     """`settings` are the decoders; everything else speaks of them, of `series` (curves), of `questions` and of
     `strings` by index. `baseline`: none is that of the runs. Raises `UsageError` if it is none of the decoders."""
-    baseline = baseline or g.baseline
     names = labels(g.rows)
     at = {k: i for i, k in enumerate(names)}
     made = views(g.rows)
+    baseline = baseline_of(made[0], baseline, g.baseline)
     series: dict[Identity, int] = {}
     settings = []
     model, cache, block = varied(names)
@@ -64,7 +64,6 @@ def document(g: Gathered, baseline: str | None = None) -> dict[str, Any]:
             "swept": r.swept, "value": r.value, "cache": r.cache, "block": r.block,
         })
     curves = [label((c[0], c[1], c[2], c[3]), model, cache, block) for c in series]
-    found_curve(made[0].curves, baseline)
     return {
         "settings": settings,
         "series": curves,

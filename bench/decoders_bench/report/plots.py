@@ -65,7 +65,7 @@ def draw(axes: Axes, document: Mapping[str, Any], view: Mapping[str, Any], field
     seen = set()
     for p in sorted(points.values(), key=lambda p: settings[p["setting"]]["series"]):
         series = settings[p["setting"]]["series"]
-        faint = 0.4 if p["status"] == "behind" and joined != "curves" else 1.0
+        faint = 0.4 if p["verdict"] == "worse" and joined != "curves" else 1.0
         y, low, high = (100 * p[name] for name in ("accuracy", "low", "high"))
         label = None if series in seen else document["series"][series]
         seen.add(series)

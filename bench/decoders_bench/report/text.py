@@ -6,13 +6,13 @@ from decoders_bench.quality.tables import curve_table, place_table, point_table,
 from decoders_bench.report.document import labels, view_names
 from decoders_bench.report.findings import findings, headline
 from decoders_bench.report.gather import Gathered
-from decoders_bench.report.view import views
+from decoders_bench.report.view import baseline_of, views
 
 
 def text(g: Gathered, baseline: str | None = None) -> str:
     """The findings over all tasks, the tables of `bench quality`, and where it all was measured."""
-    baseline = baseline or g.baseline
     first = views(g.rows)[0]
+    baseline = baseline_of(first, baseline, g.baseline)
     own, names = first.compared, view_names(first, labels(g.rows))
     apart = [f"`{names[i]}`" for i, whole in enumerate(first.whole) if not whole]
     parts = [

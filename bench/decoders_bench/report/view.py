@@ -24,7 +24,7 @@ from decoders_bench.quality.summary import (
     curves,
     pareto,
 )  # fmt: skip
-from decoders_bench.quality.verdicts import Against, against
+from decoders_bench.quality.verdicts import Against, against, found_curve
 
 MARGIN = TOLERATED / 100
 """A loss of accuracy that a saving is worth: what the area under a curve tolerates too."""
@@ -112,6 +112,19 @@ class View:
                 break
             last = i, made
         return last if last and saved(self.points[last[0]], self.points[self.best]) >= SAVING else None
+
+
+def baseline_of(v: View, asked: str | None, usual: str) -> str:
+    """The baseline that was asked for, or the usual one where that has outcomes to be held against, else the first
+    decoder that has. Raises `UsageError` if the one that was asked for has none."""
+    if asked:
+        found_curve(v.curves, asked)
+        return asked
+    try:
+        found_curve(v.curves, usual)
+    except UsageError:
+        return v.curves[0].curve
+    return usual
 
 
 def saved(p: Point, other: Point) -> float:
