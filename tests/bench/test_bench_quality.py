@@ -108,6 +108,7 @@ def test_a_row_is_what_decoding_its_item_alone_gives(run):
     assert (r.prompt, r.expected, r.output) == (item.prompt, item.answer, g.text)
     assert (r.nfe, r.tokens, r.positions) == (g.nfe, g.generated_tokens, g.positions_computed)
     assert r.right == task.grade(item.problem, g.text).exact
+    assert r.flops == g.flops > 0
 
 
 def test_the_items_of_two_decoders_and_of_two_wordings_are_the_same_problems(run):

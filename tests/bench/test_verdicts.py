@@ -14,7 +14,7 @@ from decoders_bench.quality.rows import load
 from decoders_bench.quality.settings import unified_run
 from decoders_bench.quality.summary import points
 from decoders_bench.quality.tables import document, summary_text
-from decoders_bench.quality.verdicts import cells, of_rows
+from decoders_bench.quality.verdicts import cells, of_rows, usual
 from support.quality_runs import rows, write_run
 
 HEADS = ("| decoder | right, % | forwards |", "| decoder | at equal forwards |")
@@ -102,6 +102,13 @@ def test_another_baseline_can_be_asked_for(run, tmp_path):
     report = json.loads(done.stdout.splitlines()[-1])
     assert {v["baseline"] for v in report["verdicts"]["all tasks"]} == {"llada"}
     assert "Each against `llada` at equal cost" in (tmp_path / "r.md").read_text()
+
+
+def test_the_usual_baseline_is_a_threshold_wherever_it_stands():
+    assert usual(["factor", "support.disguised:SureDecay", "threshold:temperature=0.0", "llada"]) == (
+        "threshold:temperature=0.0"
+    )
+    assert usual(["factor", "llada"]) == "factor"
 
 
 def test_flops_are_an_axis_where_all_rows_have_them():

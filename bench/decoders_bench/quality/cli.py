@@ -115,7 +115,8 @@ def sizes(context: click.Context, parameter: click.Parameter, given: tuple[str, 
 @click.option("--traces", default=1, show_default=True, type=click.IntRange(0), metavar="K",
               help="items of every cell that can be replayed")
 @click.option(
-    "--baseline", metavar="SPEC", help="what the others are compared with, one of the decoders  [default: the first]"
+    "--baseline", metavar="SPEC",
+    help="what the others are held against, one of the decoders  [default: threshold if it is there, else the first]",
 )
 @click.option("--execute-code", is_flag=True, help="let humaneval and mbpp run what the model writes, in a sandbox")
 @click.option("--unsafe", is_flag=True, help="run that code even where no sandbox can hold it, with limits alone")
@@ -144,6 +145,7 @@ def quality(
     from decoders_bench.quality.rows import load
     from decoders_bench.quality.settings import unified_run
     from decoders_bench.quality.tables import document, summary_text
+    from decoders_bench.quality.verdicts import usual
 
     torch.set_num_threads(1)  # as in the workers, and what is recorded
     found, skipped = able(model) if full and not decoders else (decoders or EIGHT, [])
@@ -165,7 +167,7 @@ def quality(
     check_code(grid, execute_code, unsafe)
     path = output or default_directory(grid)
     watched(grid, path, workers=workers, ray=ray, batch=batch, traced=traces, unsafe=unsafe, baseline=baseline)
-    run, first = unified_run(load(path)), baseline or grid.decoders[0]
+    run, first = unified_run(load(path)), baseline or usual(grid.decoders)
     click.echo(summary_text(run, first))
     click.echo(f"\n{path}: {len(run.rows)} items; decoders bench report {shlex.quote(str(path))} makes a page of it")
     if as_json:

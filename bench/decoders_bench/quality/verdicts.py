@@ -82,6 +82,11 @@ def found_curve(own: Sequence[Curve], spec: str, cache: str | None = None) -> Cu
     raise UsageError(f"{spec} is not among the decoders that were asked the same items; there are {names}")
 
 
+def usual(decoders: Sequence[str]) -> str:
+    """The baseline where none is asked for: a plain threshold if there is one, else the first of the decoders."""
+    return next((d for d in decoders if known(d).name == "threshold"), decoders[0])
+
+
 def opponents(own: Sequence[Curve], baseline: Curve) -> list[tuple[Curve, Curve]]:
     """Every curve with the baseline's of the same model, cache and block. Settings of the baseline's own that differ
     from it in numbers alone are no rivals of it."""

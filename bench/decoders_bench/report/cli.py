@@ -19,7 +19,7 @@ DIRECTORY = click.Path(file_okay=False, path_type=Path)
 @click.option("--png", metavar="DIR", type=DIRECTORY, help="the charts as PNG files in here")
 @click.option("--svg", metavar="DIR", type=DIRECTORY, help="the charts as SVG files in here")
 @click.option("--baseline", metavar="SPEC",
-              help="what the others are held against at equal cost  [default: that of the first run]")
+              help="what the others are held against at equal cost  [default: that of the first run, or threshold]")
 @json_option
 def report(
     runs: tuple[Path, ...], output: Path | None, markdown: Path | None, png: Path | None, svg: Path | None,

@@ -10,6 +10,7 @@ from typing import Any
 from decoders import UsageError
 from decoders_bench.quality.rows import MEASURED, NAMES, Row, Run, Setting, load
 from decoders_bench.quality.settings import unified
+from decoders_bench.quality.verdicts import usual
 
 SAME = tuple(name for name in NAMES if name not in (*MEASURED, "cell"))
 """What two runs may not differ in about the same item."""
@@ -29,9 +30,10 @@ class Gathered:
 
     @property
     def baseline(self) -> str:
-        """What the others are held against where nothing else is asked for: what the first run was made with."""
+        """What the others are held against where nothing else is asked for: what the first run was made with, or what
+        `bench quality` takes."""
         info = self.runs[0].info
-        return str(info.get("baseline") or next(iter(info["grid"]["decoders"]), self.rows[0].curve))
+        return str(info.get("baseline") or usual(info["grid"]["decoders"] or [self.rows[0].curve]))
 
 
 def gather(paths: Sequence[Path]) -> Gathered:

@@ -23,7 +23,7 @@ function templates(host, { view, settings, chosen, pick }) {
     el("div", { class: "strips" },
       el("div", { class: "scale", "aria-hidden": "true" }, el("span"), el("div", {}, el("span", {}, `${number(100 * (to === from ? to - range : from), 0)} %`), el("span", {}, `${number(100 * to, 0)} %`)), el("span", {}, "spread")),
       rows.map((p) => el("div", { class: "row" }, name(settings, p.setting, pick), line(p), el("span", { class: "figure" }, `${number(100 * p.spread, 1)}`)))),
-    el("p", { class: "note" }, "The most accurate setting of every curve, and the front. A digit is the number of a wording; the spread is the best less the worst, in points."));
+    el("p", { class: "note" }, "The most accurate setting of every curve, and the front. A digit is the number of a wording, over the same tasks: those that were asked in several, and the wordings that all of these have. The spread is the best less the worst, in points."));
 }
 
 // Wordings whose dots would lie on one another share one, in their middle.
