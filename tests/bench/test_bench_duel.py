@@ -40,6 +40,10 @@ def test_a_threshold_in_disguise_is_not_distinguishable_from_a_threshold(tmp_pat
     found = fought(tmp_path / "duel", 8, "--templates", "0")
     assert found["verdict"]["forwards"] == "not distinguishable"
     assert {"better", "worse"}.isdisjoint(x["verdict"] for v in found["verdicts"] for x in v["lines"])
+    report = CliRunner().invoke(main, ["bench", "report", str(tmp_path / "duel"), "--json"])
+    told = json.loads(report.stdout.splitlines()[-1])
+    assert told["verdicts"]["all tasks"] == found["verdicts"]  # the page says what the duel says
+    assert told["views"][0]["headline"] == f"`{DISGUISED}` is not distinguishable from `threshold` at equal forwards."
     runs = sorted(p.name for p in (tmp_path / "duel").iterdir())
     assert len(runs) == found["rounds"]
     before = {run: (tmp_path / "duel" / run / "rows.jsonl").read_bytes() for run in runs}
