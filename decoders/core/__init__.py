@@ -4,7 +4,7 @@ from decoders.core.around import Around, inherit
 from decoders.core.attested import ATTESTED, Attested
 from decoders.core.cache import Cache, Exact, just_decided, must_recompute, refresh, sees_any
 from decoders.core.canvas import Canvas
-from decoders.core.decoder import Decoder
+from decoders.core.decoder import Decoder, inner_decoders
 from decoders.core.events import Event, Teller, commit_steps, generated
 from decoders.core.layout import begun, enter, entered, layout
 from decoders.core.loop import Eager, Row, Run, Runner, check, decode, positive, row_of, sound
@@ -124,6 +124,7 @@ __all__ = [
     "first_run",
     "generated",
     "inherit",
+    "inner_decoders",
     "just_decided",
     "layout",
     "leftmost",

@@ -147,7 +147,7 @@ def options(cls: Any) -> dict[str, Option]:
         hint = hints[f.name]
         parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
         choices = tuple(x for p in parts if get_origin(p) is Literal for x in get_args(p))
-        types = tuple(t for p in parts if isinstance(t := get_origin(p) or p, type))
+        types = tuple(t for t in (get_origin(p) or p for p in parts) if isinstance(t, type))
         default = None if f.default is MISSING else f.default
         meta = f.metadata
         out[f.name] = Option(f.name, types, choices, default, meta.get("min"), meta.get("max"), meta.get("help", ""))

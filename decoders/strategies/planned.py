@@ -135,9 +135,8 @@ class Planned(Decoder):
 
     def tokenized(self, encode: Callable[[str], list[int]]) -> Self:
         inner = super().tokenized(encode)
-        made: dict[str, Any] = {
-            name: tuple(encode(text)) for name in COUNTS if isinstance(text := getattr(self, name), str)
-        }
+        given = {name: getattr(self, name) for name in COUNTS}
+        made: dict[str, Any] = {name: tuple(encode(x)) for name, x in given.items() if isinstance(x, str)}
         return replace(inner, **made) if made else inner
 
     def windows(self, asked: Windows, block_causal: bool) -> Windows:

@@ -29,6 +29,7 @@ from decoders.core import (
     Windows,
     apply,
     decode,
+    inner_decoders,
     layout,
     prepare,
     session_spec,
@@ -134,9 +135,9 @@ def patience(decoder: Decoder, length: int) -> int:
 
 def largest(decoder: Decoder) -> int:
     """Its largest option, or that of a decoder among its options."""
-    values = [getattr(decoder, f.name) for f in fields(decoder)]
+    values = (getattr(decoder, f.name) for f in fields(decoder))
     numbers = (v for v in values if isinstance(v, int) and not isinstance(v, bool))
-    return max((*numbers, *(largest(v) for v in values if isinstance(v, Decoder))), default=0)
+    return max((*numbers, *map(largest, inner_decoders(decoder).values())), default=0)
 
 
 @dataclass(frozen=True)
