@@ -106,9 +106,8 @@ class Constrained(Around):
 
     def counts(self, s: State) -> Tensor:
         """(B, W) bool: the positions of the text that are in the window."""
-        place = torch.arange(s.tokens.shape[1], device=s.tokens.device)
         held: Held = s.memo.own
-        return (s.position >= held.origin[:, None]) & (place < s.size[:, None])
+        return (s.position >= held.origin[:, None]) & s.inside
 
     def left(self, s: State) -> Tensor:
         """(B, W, S) bool: the states before each position that what stands left of it may have led to."""

@@ -60,6 +60,11 @@ class State:
         """(W,) long: 0, 1, 2, ..., the positions' places in the window."""
         return torch.arange(self.tokens.shape[1], device=self.tokens.device)
 
+    @property
+    def inside(self) -> Tensor:
+        """(B, W) bool: the positions that the row's window has, which are its first `size`."""
+        return self.place < self.size[:, None]
+
     def window_steps(self, steps: int | None) -> Tensor:
         """(B,) long: how many of a budget of `steps` for the whole row fall to this window; None is one for each open
         position."""
