@@ -10,7 +10,7 @@ from decoders.core.layout import begun, enter, entered, layout
 from decoders.core.loop import Eager, Row, Run, Runner, check, decode, positive, row_of, sound
 from decoders.core.model import Fixed, Forward, Model, ModelDefaults, Movable, Session, SessionSpec, Shape
 from decoders.core.needs import MODEL, SENTENCES, asks, candidates, memo_bytes, refuse
-from decoders.core.options import Option, Part, option, option_named, options, said, validate, written
+from decoders.core.options import Option, Part, check_ids, option, option_named, options, said, validate, written
 from decoders.core.plan import Plan, Rule
 from decoders.core.pred import Attention, Pred
 from decoders.core.query import Candidates, Query, Sight, either
@@ -115,6 +115,7 @@ __all__ = [
     "best_of_runs",
     "candidates",
     "check",
+    "check_ids",
     "choose",
     "commit_steps",
     "decode",

@@ -138,6 +138,12 @@ def said(value: Any) -> str:
     return (written(value) or "nothing") if isinstance(value, tuple) else repr(value)
 
 
+def check_ids(owner: str, name: str, value: Any) -> None:
+    """Raises `UsageError` for token ids that are none; a text in their place is read later."""
+    if isinstance(value, tuple) and not (value and all(isinstance(t, int) and t >= 0 for t in value)):
+        raise UsageError(f"{owner}: {name} must be a text or token ids, not {said(value)}")
+
+
 @cache
 def options(cls: Any) -> dict[str, Option]:
     """The options of a dataclass type, in order."""

@@ -20,6 +20,7 @@ from decoders.core import (
     UsageError,
     Windows,
     asks,
+    check_ids,
     choose,
     only,
     option,
@@ -72,9 +73,7 @@ class AdaBlock(Around):
             raise UsageError(
                 f"AdaBlock: {type(self.base).__name__} changes the length of its window, which is for AdaBlock to find"
             )
-        ids = self.delimiters
-        if isinstance(ids, tuple) and not (ids and all(isinstance(t, int) and t >= 0 for t in ids)):
-            raise UsageError(f"AdaBlock: delimiters must be a text or token ids, not {ids!r}")
+        check_ids("AdaBlock", "delimiters", self.delimiters)
 
     def tokenized(self, encode: Callable[[str], list[int]]) -> Self:
         inner, text = super().tokenized(encode), self.delimiters

@@ -228,6 +228,8 @@ def test_a_block_ends_after_its_surest_delimiter():
         get("ada_block:base=(llada:steps=4)")
     with pytest.raises(UsageError, match="there is no tokenizer here"):
         decode(TOY, get('ada_block:delimiters="x"'), ROWS, length=4)
+    with pytest.raises(UsageError, match=r"delimiters must be a text or token ids, not 3\+-1"):
+        get("ada_block:delimiters=3+-1")
 
 
 @pytest.mark.parametrize("toy", [TOY, ToyModel(seed=3, block_causal=True)], ids=["both", "blocks"])
