@@ -11,7 +11,7 @@ from decoders.core.loop import Eager, Row, Run, Runner, check, decode, positive,
 from decoders.core.model import Fixed, Forward, Model, ModelDefaults, Movable, Session, SessionSpec, Shape
 from decoders.core.needs import MODEL, SENTENCES, asks, candidates, memo_bytes, refuse
 from decoders.core.options import Option, Part, check_ids, option, option_named, options, said, validate, written
-from decoders.core.plan import Plan, Rule
+from decoders.core.plan import Plan, Rule, patience
 from decoders.core.pred import Attention, Pred
 from decoders.core.query import Candidates, Query, Sight, either
 from decoders.core.rows import (
@@ -139,6 +139,7 @@ __all__ = [
     "option",
     "option_named",
     "options",
+    "patience",
     "positive",
     "prepare",
     "put",

@@ -16,10 +16,12 @@ import torch
 from sglang.srt.dllm.algorithm.base import DllmAlgorithm
 from torch import Tensor
 
-from decoders.core import NonFiniteError, UsageError, begun
+from decoders.core import BROKEN, LIVE, STALLED, NonFiniteError, StalledError, UsageError, begun
 from decoders.registry import get
 from decoders_sglang.requests import ADMITTED, Asked, Options, admit, hostable
 from decoders_sglang.rows import BlockRows, Left, RowPlan, advanced, batch, initial, laid_out, shown, taken
+
+ERRORS = {BROKEN: NonFiniteError, STALLED: StalledError}
 
 
 @dataclass
@@ -111,27 +113,26 @@ class Strategy(DllmAlgorithm):
             tokens[index] = shown(batch(states[i].rows for i in index), plan.decoder).to(tokens.dtype)
 
     def step(self, forward_batch: Any, full_logits: Tensor, states: list[Block]) -> list[bool]:
-        """One forward's worth: rows that were complete in it are done, and those of which it says nothing end with an
-        error; the others take a step."""
+        """One forward's worth: rows that were complete in it are done, and those that cannot go on end with an error;
+        the others take a step."""
         B, W = len(states), self.block_size
         logits, tokens = full_logits.view(B, W, -1), forward_batch.input_ids.view(B, W)
-        done = [False] * B
+        why = [LIVE] * B
         for plan, index in together([x.plan for x in states]).items():
             seen = logits if len(index) == B else logits[index]  # a copy of logits is large
-            rows, over, broken = advanced(batch(states[i].rows for i in index), plan, seen)
+            rows, reasons = advanced(batch(states[i].rows for i in index), plan, seen)
             tokens[index] = rows.tokens.to(tokens.dtype)
-            for row, (i, ended, failed) in enumerate(zip(index, *torch.stack([over, broken]).tolist(), strict=True)):
-                done[i] = ended or failed
-                states[i].rows = taken(rows, [row])
-                self.settle(states[i], ended, failed)
-        return done
+            for row, (i, reason) in enumerate(zip(index, reasons.tolist(), strict=True)):
+                states[i].rows, why[i] = taken(rows, [row]), reason
+                self.settle(states[i], reason)
+        return [x != LIVE for x in why]
 
-    def settle(self, x: Block, ended: bool, failed: bool) -> None:
+    def settle(self, x: Block, why: int) -> None:
         """What a block that is over leaves: clock and memo for the next one, or an error."""
-        if x.asked is None or not (ended or failed):
+        if x.asked is None or why == LIVE:
             return
-        if failed:
-            x.asked.abort(str(NonFiniteError(int(x.rows.clock))))
+        if why in ERRORS:
+            x.asked.abort(str(ERRORS[why](int(x.rows.clock))))
         elif not x.given:
             x.asked.left = Left(x.start + self.block_size, x.rows.clock, x.rows.memo)
 

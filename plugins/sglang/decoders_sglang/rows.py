@@ -9,7 +9,23 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core import Blocks, Decoder, Pred, Rows, choose, entered, mapped, put, view, write
+from decoders.core import (
+    BROKEN,
+    FILLED,
+    LIVE,
+    STALLED,
+    Blocks,
+    Decoder,
+    Pred,
+    Rows,
+    choose,
+    entered,
+    mapped,
+    patience,
+    put,
+    view,
+    write,
+)
 
 
 @dataclass(frozen=True)
@@ -87,9 +103,10 @@ def shown(rows: BlockRows, decoder: Decoder) -> Tensor:
     return torch.where(decoder.done(s)[:, None], rows.tokens, put(rows, rows.tokens, asked))
 
 
-def advanced(rows: BlockRows, plan: RowPlan, logits: Tensor) -> tuple[BlockRows, Tensor, Tensor]:
-    """The rows one forward with `logits (B, W, V)` later; (B,) bool: which were done before it; and (B,) bool: of which
-    it says nothing, because the logits are not finite. Neither of these takes a step."""
+def advanced(rows: BlockRows, plan: RowPlan, logits: Tensor) -> tuple[BlockRows, Tensor]:
+    """The rows one forward with `logits (B, W, V)` later; and (B,) long: LIVE, FILLED for those that were done before
+    it, BROKEN for those of which it says nothing, since its logits are not finite, and STALLED for those whose decoder
+    commits nothing any more. Done and broken rows take no step."""
     s, W = view(rows), rows.width
     over = plan.decoder.done(s)
     want = plan.decoder.query(s).want & s.editable
@@ -97,4 +114,6 @@ def advanced(rows: BlockRows, plan: RowPlan, logits: Tensor) -> tuple[BlockRows,
     broken = p.undefined() & ~over
     after = plan.decoder.step(s, p.without(plan.never))
     after = choose(over | broken, s, replace(after, step=s.step + 1, clock=s.clock + 1))
-    return write(rows, after), over, broken
+    idle = torch.minimum(after.step, after.clock - after.committed_at.amax(-1))
+    why = torch.where(idle > patience(plan.decoder), STALLED, LIVE)
+    return write(rows, after), torch.where(over, FILLED, torch.where(broken, BROKEN, why))

@@ -6,7 +6,7 @@ import gc
 import json
 import re
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +19,7 @@ import decoders
 from decoders.constraints.constrained import Constrained
 from decoders.constraints.grammar import Regex
 from decoders.constraints.spelling import spellings
-from decoders.core import Blocks, Decoder, Suppress, UsageError, decode
+from decoders.core import Blocks, Decoder, Pred, State, Suppress, UsageError, decode, leftmost
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 import standin  # noqa: E402
@@ -167,6 +167,25 @@ def test_logits_that_are_not_finite_end_their_row_with_an_error(theirs: Any, nan
     for r in reqs[1:]:
         assert r.to_finish is None
         assert together[r.rid] == own(nano, decoders.get("threshold"), r)
+
+
+@pytest.mark.parametrize("fdfo", [False, True], ids=["sync", "fdfo"])
+def test_a_decoder_that_commits_nothing_ends_its_row_with_an_error(theirs: Any, nano: Any, fdfo: bool) -> None:
+    """In a block later than the first, so that what earlier ones spent is not held against it."""
+    [r] = requests(nano)[2:]
+    made = config(f"{__name__}:LazyLater", fdfo)
+    algorithm = sys.modules["decoders_sglang.algorithm"].algorithm_class(made.algorithm)(made)
+    standin.admit(algorithm, made, nano, [r])
+    standin.serve(algorithm, nano.model, [r])
+    assert f"makes no progress: by forward {W - len(r.prompt) + 513}" in r.to_finish.message
+
+
+@dataclass(frozen=True)
+class LazyLater(Decoder):
+    """One position a forward in the first block of so many, and nothing in the others."""
+
+    def step(self, s: State, p: Pred) -> State:
+        return s.commit(leftmost(s.open) & (s.position < W), *p.best())
 
 
 def test_ids_without_text_are_never_generated(theirs: Any, nano: Any) -> None:
