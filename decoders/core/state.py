@@ -103,11 +103,11 @@ class State:
 
     def edit(self, where: Tensor, tokens: Tensor, confidence: Tensor) -> State:
         """Change decided, editable positions; `where` elsewhere is ignored."""
-        return self._put(where & self.editable & ~self.open, tokens, confidence)
+        return self._put(where & self.decided, tokens, confidence)
 
     def reopen(self, where: Tensor) -> State:
         """Take back decided, editable positions: masked again, or noise again where there is no mask token."""
-        where = where & self.editable & ~self.open
+        where = where & self.decided
         return replace(
             self,
             tokens=torch.where(where, self.blank(), self.tokens),

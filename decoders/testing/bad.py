@@ -24,7 +24,7 @@ class Item(Decoder):
 
     def step(self, s: State, p: Pred) -> State:
         most = int(s.open.sum(-1).max().item())
-        return s.commit(top(only(s.open, p.best()[1]), torch.full_like(s.step, most)), *p.best())
+        return s.commit(top(only(s.open, p.best()[1]), most), *p.best())
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class Remembers(Decoder):
 
     def step(self, s: State, p: Pred) -> State:
         self.calls.append(1)
-        return s.commit(top(only(s.open, p.best()[1]), torch.full_like(s.step, len(self.calls) % 3 + 1)), *p.best())
+        return s.commit(top(only(s.open, p.best()[1]), len(self.calls) % 3 + 1), *p.best())
 
 
 @dataclass(frozen=True)
