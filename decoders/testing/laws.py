@@ -15,7 +15,7 @@ from decoders.registry import get, spec_of
 from decoders.strategies.left_to_right import LeftToRight
 from decoders.testing.engine import Engine, Request
 from decoders.testing.moves import asks_what_it_may, given_stays_given, moves_are_legal, rests, terminates
-from decoders.testing.rooms import decoded, difference, expect, rooms, run, seeds
+from decoders.testing.rooms import counted, decoded, difference, expect, rooms, run, seeds
 from decoders.testing.tensors import compiles, meta_safe, no_loops, packing, pure
 from decoders.testing.toy import ToyModel
 from decoders.testing.wrappers import wraps
@@ -27,7 +27,7 @@ def batch_invariant(decoder: Decoder) -> None:
     """A row alone, in a batch, and in another order, padded beside a longer row: the same tokens and forwards."""
     for room in rooms(decoder):
         together = decoded(room, decoder, room.prompts)
-        alone = [room.decode(decoder, (prompt,))[0] for prompt in room.prompts]
+        alone = [decoded(room, decoder, (prompt,))[0] for prompt in room.prompts]
         expect(together == alone, f"{room.name}: alone {alone} and in a batch {together}")
         # by two blocks, so that a budget can be split over it if over the others
         longer = (1, 2, 3, 4) * 2 + room.prompts[-1]
@@ -93,12 +93,9 @@ def nfe_is_forwards(decoder: Decoder) -> None:
     """The forwards that a row reports are those that were run: alone all of them, in a batch those until it ended."""
     for room in rooms(decoder):
         for prompts in (room.prompts[:1], room.prompts):
-            seen = Trace()
-            reported = max(row.nfe for row in room.decode(decoder, prompts, seen))
-            expect(
-                reported == len(seen.forwards),
-                f"{room.name}: {reported} forwards reported and {len(seen.forwards)} run",
-            )
+            rows, run = counted(room, decoder, prompts)
+            reported = max(row.nfe for row in rows)
+            expect(reported == run, f"{room.name}: {reported} forwards reported and {run} run")
 
 
 LAWS: tuple[Law, ...] = (

@@ -76,10 +76,17 @@ class Room:
         )
 
 
-@lru_cache(maxsize=16)  # one law after the other asks for the same
+@lru_cache(maxsize=32)  # one law after the other asks for the same
+def counted(room: Room, decoder: Decoder, prompts: tuple[tuple[int, ...], ...]) -> tuple[list[Row], int]:
+    """What becomes of prompts in a room, and how many forwards were run."""
+    seen: list[Forward] = []
+    rows = room.decode(decoder, prompts, lambda f, p, c: seen.append(f))
+    return rows, len(seen)
+
+
 def decoded(room: Room, decoder: Decoder, prompts: tuple[tuple[int, ...], ...]) -> list[Row]:
     """What becomes of prompts in a room."""
-    return room.decode(decoder, prompts)
+    return counted(room, decoder, prompts)[0]
 
 
 MASK = 10
