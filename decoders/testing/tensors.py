@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from decoders.core import Decoder, Part, apply, mapped, prepare, view
+from decoders.core import Decoder, Part, mapped, prepare, view
 from decoders.testing.rooms import ROOMS, difference, expect, leaves, rooms, run
 
 
@@ -19,22 +19,20 @@ def meta_safe(decoder: Decoder) -> None:
     """It runs on meta tensors, which have shapes and no data: nothing is read on the host and no shape depends on a
     value."""
     for room in rooms(decoder):
-        plan = room.plan(decoder)
-        try:
-            c = room.layout(decoder, "meta")
-            f = prepare(plan, c)
-            p = room.session(decoder, c)(f)
-            s = view(apply(plan, c, f, p))
-            t = decoder.step(s, p)  # a second step, and what goes with it, without all that the library does around it
-            found = (s, decoder.query(s), t, decoder.done(t), decoder.phase(t), decoder.begin(t))
-        except Exception as e:
-            raise AssertionError(
-                f"{room.name}: a value is read on the host, or a tensor is on another device: {e}"
-            ) from e
-        expect(
-            all(x.is_meta for x in leaves(found).values() if isinstance(x, Tensor)),
-            f"{room.name}: a tensor has left its device",
-        )
+        for m in islice(run(room, decoder), 2):
+            try:
+                s, p = mapped(lambda x: x.to("meta"), (view(m.before), m.pred))
+                t = decoder.step(s, p)
+                said = decoder.done(t), decoder.phase(t), decoder.outcome(t)
+                found = decoder.init(replace(s, memo=None)), decoder.query(s), t, decoder.begin(t), said
+            except Exception as e:
+                raise AssertionError(
+                    f"{room.name}: a value is read on the host, or a tensor is on another device: {e}"
+                ) from e
+            expect(
+                all(x.is_meta for x in leaves(found).values() if isinstance(x, Tensor)),
+                f"{room.name}: a tensor has left its device",
+            )
 
 
 class Count(TorchDispatchMode):

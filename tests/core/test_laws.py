@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from decoders import Blocks, Decoder, Pred, State, UsageError, decode, first_run, get, get_cache
-from decoders.core import Around, Exact, Plan
+from decoders.core import Around, Exact, Plan, apply, prepare, view
 from decoders.models.adapter import TransformersModel
 from decoders.registry import entries
 from decoders.testing import LAWS, check
 from decoders.testing.bad import CONTROLS, Fair
 from decoders.testing.engine import Engine, Request
+from decoders.testing.rooms import leaves, rooms
 from decoders.testing.toy import ToyModel
 from support.laws import DEAR
 from support.strategies import BRIEF, BRIEFER, EACH, STRATEGIES
@@ -59,6 +60,18 @@ def lawsuits():
 @pytest.mark.parametrize(("spec", "law"), list(lawsuits()))
 def test_law(spec, law):
     law(get(spec))
+
+
+@pytest.mark.parametrize("spec", ["threshold", "s2d2", "planned", "wino", "daedal", "persistent_drafts"])
+def test_what_stands_around_a_step_reads_nothing_on_the_host(spec):
+    """Layout, what is asked, and what becomes of the answer, on tensors that have no data."""
+    decoder = get(spec)
+    for room in rooms(decoder):
+        plan, c = room.plan(decoder), room.layout(decoder, "meta")
+        f = prepare(plan, c)
+        after = apply(plan, c, f, room.session(decoder, c)(f))
+        found = leaves((c, f, after, view(after))).values()
+        assert all(x.is_meta for x in found if isinstance(x, torch.Tensor))
 
 
 @pytest.mark.parametrize("bad", CONTROLS, ids=lambda bad: bad.__name__)
