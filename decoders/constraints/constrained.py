@@ -107,7 +107,7 @@ class Constrained(Around):
     def counts(self, s: State) -> Tensor:
         """(B, W) bool: the positions of the text that are in the window."""
         held: Held = s.memo.own
-        return (s.position >= held.origin[:, None]) & s.inside
+        return (s.position >= held.origin[:, None]) & s.present
 
     def left(self, s: State) -> Tensor:
         """(B, W, S) bool: the states before each position that what stands left of it may have led to."""

@@ -61,8 +61,8 @@ class State:
         return torch.arange(self.tokens.shape[1], device=self.tokens.device)
 
     @property
-    def inside(self) -> Tensor:
-        """(B, W) bool: the positions that the row's window has, which are its first `size`."""
+    def present(self) -> Tensor:
+        """(B, W) bool: the positions that the row's window has by now, which are its first `size`."""
         return self.place < self.size[:, None]
 
     def window_steps(self, steps: int | None) -> Tensor:

@@ -48,7 +48,7 @@ class CertaintyPrior(Decoder):
         over = ((column == s.size[:, None] - 1) & ~s.open).any(-1)
         over = over if s.rest is None else over & (s.rest == 0)  # the row's last position, and not only the window's
         beyond = (around >= s.size[:, None]) & over[:, None]
-        inside = torch.nn.functional.pad(~s.open & s.inside, (K, K))
+        inside = torch.nn.functional.pad(~s.open & s.present, (K, K))
         known = (around < 0) | inside | beyond  # (B, K + W + K)
         distance = column[:, None] - around
         weight = (UNIT * (-(distance / self.sigma).square() / 2).exp()).long()

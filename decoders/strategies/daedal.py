@@ -65,7 +65,7 @@ class Daedal(Decoder):
     def expected_end(self, s: State, p: Pred) -> Tensor:
         """(B,) the probability of a stop token, over the last `watched` positions where one is the likeliest."""
         tokens, confidence = p.best()
-        ends = s.editable & s.inside & s.is_stop(tokens)
+        ends = s.editable & s.present & s.is_stop(tokens)
         last = ends & (ends.flip(-1).cumsum(-1).flip(-1) <= self.watched)
         return torch.where(last, confidence, 0).sum(-1) / self.watched
 
@@ -86,7 +86,7 @@ class Daedal(Decoder):
     def write(self, s: State, p: Pred, end: Tensor) -> State:
         """Commit in the block of the leftmost open position, expand in it, and close what was never grown to."""
         tokens, confidence = p.best()
-        open = s.open & s.inside
+        open = s.open & s.present
         here = s.place // self.block == (open.long().argmax(-1) // self.block)[:, None]
         candidates = only(open & here, confidence)
         sure = above(candidates, confidence > self.tau)
@@ -95,7 +95,7 @@ class Daedal(Decoder):
         movable = (s.editable == (s.place < s.room[:, None])).all(-1)
         expands = (s.size < s.room) & (end < self.tau_expand) & movable
         after = choose(expands & least.any(-1), self.expanded(after, least), after)
-        full = ~(after.open & after.inside).any(-1)
+        full = ~(after.open & after.present).any(-1)
         tail = after.open & full[:, None]
         if s.stop_ids:
             after = after.commit(tail, self.ends(s), torch.zeros_like(confidence))

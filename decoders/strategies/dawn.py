@@ -84,7 +84,7 @@ class DAWN(Decoder):
     def anchors(self, s: State, confidence: Tensor, columns: int) -> Tensor:
         """(B, L) bool: what is certain, of so many `columns`, from what the window's positions are predicted with
         now."""
-        known = s.inside & ~s.open & (~s.editable | (confidence >= self.tau))
+        known = s.present & ~s.open & (~s.editable | (confidence >= self.tau))
         left = torch.arange(columns, device=s.tokens.device) < s.position[:, :1]
         return left.scatter(1, s.position, known)
 

@@ -42,7 +42,7 @@ class DUS(Decoder):
         t = torch.arange(1, LEVELS + 1, device=s.size.device)
         stride = (s.size[:, None] / float(self.base) ** t).long().clamp(min=1)  # (B, LEVELS)
         level = (s.place[:, None] % stride[:, None] == 0).to(torch.uint8).argmax(-1)
-        return self.merged(level, s.inside) if self.merge else level
+        return self.merged(level, s.present) if self.merge else level
 
     def merged(self, level: Tensor, inside: Tensor) -> Tensor:
         """`level (B, W)` with the last one joined to the one before where it holds fewer of the positions that are

@@ -110,7 +110,7 @@ class RoleOrder(Decoder):
 
     def heuristic(self, s: State, tokens: Tensor) -> Tensor:
         """(B, W) long"""
-        decided = torch.where(s.inside & ~s.open, s.tokens, -1)
+        decided = torch.where(s.present & ~s.open, s.tokens, -1)
         given = (tokens[..., None] == decided[:, None]).any(-1)
         role = torch.where(given, ROLES.index("premise"), ROLES.index("derived"))
         for name, ids in (("connective", self.connectives), ("conclusion", self.conclusions)):
