@@ -32,5 +32,5 @@ class EntropyCache(Cache):
         decided = just_decided(after, before).gather(1, before.position)
         unsure = only(decided, p.entropy()).amax(-1) > self.tau
         age = only(after.committed_at >= 0, after.committed_at.double())
-        recent = top(age, torch.full_like(after.start, self.k)) | (after.open & after.window)
+        recent = top(age, self.k) | (after.open & after.window)
         return torch.where(unsure[:, None], refresh(after), recent)

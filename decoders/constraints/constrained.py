@@ -106,9 +106,8 @@ class Constrained(Around):
 
     def counts(self, s: State) -> Tensor:
         """(B, W) bool: the positions of the text that are in the window."""
-        place = torch.arange(s.tokens.shape[1], device=s.tokens.device)
         held: Held = s.memo.own
-        return (s.position >= held.origin[:, None]) & (place < s.size[:, None])
+        return (s.position >= held.origin[:, None]) & s.present
 
     def left(self, s: State) -> Tensor:
         """(B, W, S) bool: the states before each position that what stands left of it may have led to."""
@@ -184,3 +183,15 @@ def check_fits(automaton: Automaton, length: int) -> None:
             f"no text that {automaton.text} allows can be written in {length} tokens; does it allow any at all?"
         )
     raise UsageError(f"{automaton.text} needs at least {more} tokens, and there is room for {length}; raise the length")
+
+
+ROUNDED = 256
+"""Lengths are rounded up to so many positions where a constraint looks ahead, so that an engine's requests of several
+lengths share their steps."""
+
+
+def hosted(base: Decoder, automaton: Automaton, length: int) -> Constrained:
+    """A decoder under a constraint for an engine's request of `length` positions. Raises `UsageError` unless some text
+    fits there."""
+    check_fits(automaton, length)
+    return Constrained(base, automaton, -(-length // ROUNDED) * ROUNDED)

@@ -4,14 +4,14 @@ from decoders.core.around import Around, inherit
 from decoders.core.attested import ATTESTED, Attested
 from decoders.core.cache import Cache, Exact, just_decided, must_recompute, refresh, sees_any
 from decoders.core.canvas import Canvas
-from decoders.core.decoder import Decoder
+from decoders.core.decoder import Decoder, inner_decoders
 from decoders.core.events import Event, Teller, commit_steps, generated
 from decoders.core.layout import begun, enter, entered, layout
 from decoders.core.loop import Eager, Row, Run, Runner, check, decode, positive, row_of, sound
 from decoders.core.model import Fixed, Forward, Model, ModelDefaults, Movable, Session, SessionSpec, Shape
 from decoders.core.needs import MODEL, SENTENCES, asks, candidates, memo_bytes, refuse
-from decoders.core.options import Option, Part, option, option_named, options, said, validate, written
-from decoders.core.plan import Plan, Rule
+from decoders.core.options import Option, Part, check_ids, option, option_named, options, said, validate, written
+from decoders.core.plan import Plan, Rule, patience
 from decoders.core.pred import Attention, Pred
 from decoders.core.query import Candidates, Query, Sight, either
 from decoders.core.rows import (
@@ -115,6 +115,7 @@ __all__ = [
     "best_of_runs",
     "candidates",
     "check",
+    "check_ids",
     "choose",
     "commit_steps",
     "decode",
@@ -124,6 +125,7 @@ __all__ = [
     "first_run",
     "generated",
     "inherit",
+    "inner_decoders",
     "just_decided",
     "layout",
     "leftmost",
@@ -137,6 +139,7 @@ __all__ = [
     "option",
     "option_named",
     "options",
+    "patience",
     "positive",
     "prepare",
     "put",

@@ -71,7 +71,7 @@ class Decoder:
     def tokenized(self, encode: Callable[[str], list[int]]) -> Self:
         """The same with token ids in place of texts among its options; whoever has a tokenizer calls it before
         decoding."""
-        inner = {f.name: d.tokenized(encode) for f in fields(self) if isinstance(d := getattr(self, f.name), Decoder)}
+        inner = {name: d.tokenized(encode) for name, d in inner_decoders(self).items()}
         return replace(self, **inner) if inner else self
 
     def windows(self, asked: Windows, block_causal: bool) -> Windows:
@@ -110,3 +110,9 @@ class Decoder:
     def done(self, s: State) -> Tensor:
         """(B,) bool: the window is finished."""
         return ~s.open.any(-1)
+
+
+def inner_decoders(decoder: Decoder) -> dict[str, Decoder]:
+    """The decoders among its options, under their names."""
+    values = {f.name: getattr(decoder, f.name) for f in fields(decoder)}
+    return {name: x for name, x in values.items() if isinstance(x, Decoder)}

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from decoders.core.decoder import Decoder
+from decoders.core.decoder import Decoder, inner_decoders
 from decoders.core.pred import Attention, Pred
 from decoders.core.query import Query
 from decoders.core.state import State, nbytes
@@ -180,7 +180,6 @@ def stepped(decoder: Decoder, s: State, candidates: int, patient: bool) -> tuple
         break
     else:
         # there are steps that such a row cannot take, such as those under a constraint; inner ones may have been read
-        held = [getattr(decoder, f.name) for f in fields(decoder)]
-        inside = [x for x in held if isinstance(x, Decoder)]
+        inside = inner_decoders(decoder).values()
         read |= {need for x in inside for need in asks(x, s.block_causal)} & {"attention", "hidden_states"}
     return frozenset(read), resized

@@ -138,6 +138,12 @@ def said(value: Any) -> str:
     return (written(value) or "nothing") if isinstance(value, tuple) else repr(value)
 
 
+def check_ids(owner: str, name: str, value: Any) -> None:
+    """Raises `UsageError` for token ids that are none; a text in their place is read later."""
+    if isinstance(value, tuple) and not (value and all(isinstance(t, int) and t >= 0 for t in value)):
+        raise UsageError(f"{owner}: {name} must be a text or token ids, not {said(value)}")
+
+
 @cache
 def options(cls: Any) -> dict[str, Option]:
     """The options of a dataclass type, in order."""
@@ -147,7 +153,7 @@ def options(cls: Any) -> dict[str, Option]:
         hint = hints[f.name]
         parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
         choices = tuple(x for p in parts if get_origin(p) is Literal for x in get_args(p))
-        types = tuple(t for p in parts if isinstance(t := get_origin(p) or p, type))
+        types = tuple(t for t in (get_origin(p) or p for p in parts) if isinstance(t, type))
         default = None if f.default is MISSING else f.default
         meta = f.metadata
         out[f.name] = Option(f.name, types, choices, default, meta.get("min"), meta.get("max"), meta.get("help", ""))

@@ -33,7 +33,12 @@ class Plan:
 
     @property
     def patience(self) -> int:
-        """After how many forwards without a commitment a row is given up. A budget of steps ends by itself, and may
-        leave long pauses before it does."""
-        steps: int = getattr(self.decoder, "steps", None) or 0
-        return max(PATIENCE, 2 * steps)
+        """As of its decoder."""
+        return patience(self.decoder)
+
+
+def patience(decoder: Decoder) -> int:
+    """After how many forwards without a commitment a row is given up. A budget of steps ends by itself, and may leave
+    long pauses before it does."""
+    steps: int = getattr(decoder, "steps", None) or 0
+    return max(PATIENCE, 2 * steps)

@@ -145,6 +145,14 @@ class Pred:
         rows = rows.to(reference.accumulator(rows)) / temperature if temperature > 0 else rows
         return replace(self, logits=reference.filtered(rows, top_k, top_p).view_as(self.logits), banned=())
 
+    def sample(
+        self, s: State, temperature: float = 0.0, top_k: int | None = None, top_p: float | None = None
+    ) -> tuple[Pred, Tensor, Tensor]:
+        """The prediction as `filtered`; (B, W) long: a token sampled from it, the likeliest one at temperature 0; and
+        (B, W): that token's probability in it."""
+        p = self.filtered(temperature, top_k, top_p)
+        return p, *p.draw(s, 1.0 if temperature > 0 else 0.0)
+
     def cooled(self, temperature: Tensor) -> Pred:
         """The prediction at a temperature of each row's own, `(B,)`, above 0."""
         return replace(self, logits=self.logits / temperature[:, None, None].to(self.logits.dtype))

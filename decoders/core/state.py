@@ -60,6 +60,11 @@ class State:
         """(W,) long: 0, 1, 2, ..., the positions' places in the window."""
         return torch.arange(self.tokens.shape[1], device=self.tokens.device)
 
+    @property
+    def present(self) -> Tensor:
+        """(B, W) bool: the positions that the row's window has by now, which are its first `size`."""
+        return self.place < self.size[:, None]
+
     def window_steps(self, steps: int | None) -> Tensor:
         """(B,) long: how many of a budget of `steps` for the whole row fall to this window; None is one for each open
         position."""
@@ -98,11 +103,11 @@ class State:
 
     def edit(self, where: Tensor, tokens: Tensor, confidence: Tensor) -> State:
         """Change decided, editable positions; `where` elsewhere is ignored."""
-        return self._put(where & self.editable & ~self.open, tokens, confidence)
+        return self._put(where & self.decided, tokens, confidence)
 
     def reopen(self, where: Tensor) -> State:
         """Take back decided, editable positions: masked again, or noise again where there is no mask token."""
-        where = where & self.editable & ~self.open
+        where = where & self.decided
         return replace(
             self,
             tokens=torch.where(where, self.blank(), self.tokens),

@@ -188,10 +188,12 @@ def agrees(rows: Rows, blank: Tensor, never: tuple[int, ...]) -> Tensor:
     if rows.causal:
         best, _ = rows(truth, hidden).without(never).best()
         return ((best == truth) | ~hidden).all(-1)
-    blank, one = blank.to(truth.device), torch.ones_like(right, dtype=torch.long)
-    while bool((want := hidden & right[:, None]).any()):
+    blank = blank.to(truth.device)
+    while True:
+        want = hidden & right[:, None]
+        if not bool(want.any()):
+            return right
         best, sure = rows(torch.where(hidden, blank, truth), want).without(never).best()
-        now = top(only(want, sure), one)
+        now = top(only(want, sure), 1)
         right = right & ((best == truth) | ~now).all(-1)
         hidden = hidden & ~now
-    return right

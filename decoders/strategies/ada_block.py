@@ -20,6 +20,7 @@ from decoders.core import (
     UsageError,
     Windows,
     asks,
+    check_ids,
     choose,
     only,
     option,
@@ -72,9 +73,7 @@ class AdaBlock(Around):
             raise UsageError(
                 f"AdaBlock: {type(self.base).__name__} changes the length of its window, which is for AdaBlock to find"
             )
-        ids = self.delimiters
-        if isinstance(ids, tuple) and not (ids and all(isinstance(t, int) and t >= 0 for t in ids)):
-            raise UsageError(f"AdaBlock: delimiters must be a text or token ids, not {ids!r}")
+        check_ids("AdaBlock", "delimiters", self.delimiters)
 
     def tokenized(self, encode: Callable[[str], list[int]]) -> Self:
         inner, text = super().tokenized(encode), self.delimiters
@@ -113,7 +112,7 @@ class AdaBlock(Around):
         """(B,) long: the column after the last of the block that begins with the leftmost open position."""
         first = s.open.long().argmax(-1)
         delimiter = s.open & left_of(s, first + self.look) & among(tokens, self.ids())
-        surest = top(only(delimiter & (confidence >= self.tau), confidence), torch.ones_like(s.size))
+        surest = top(only(delimiter & (confidence >= self.tau), confidence), 1)
         end = torch.where(surest.any(-1), surest.long().argmax(-1) + 1, first + self.block)
         return torch.minimum(end, s.size)
 
@@ -126,4 +125,4 @@ class AdaBlock(Around):
 
 def left_of(s: State, end: Tensor) -> Tensor:
     """(B, W) bool: the columns of the window left of `end (B,)`."""
-    return torch.arange(s.tokens.shape[1], device=s.tokens.device) < end[:, None]
+    return s.place < end[:, None]

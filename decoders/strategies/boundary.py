@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from decoders.core import State, UsageError, until_first
+from decoders.core import State, UsageError, check_ids, until_first
 from decoders.stats.constants import constant
 
 NONE = -1  # no token
@@ -17,8 +17,7 @@ def check_boundary(owner: str, boundary: str | tuple[int, ...] | None) -> None:
     """Raises `UsageError` for what cannot end a reasoning."""
     if isinstance(boundary, str) and not boundary:
         raise UsageError(f"{owner}: boundary is an empty text")
-    if isinstance(boundary, tuple) and not (boundary and all(isinstance(t, int) and t >= 0 for t in boundary)):
-        raise UsageError(f"{owner}: boundary must be a text or token ids, not {boundary!r}")
+    check_ids(owner, "boundary", boundary)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from decoders.core import Attested, Decoder, Pred, State, only, option, share, top
-from decoders.strategies.llada import per_window
+from decoders.core import Attested, Decoder, Pred, State, only, option, top
 
 REACH = 6  # standard deviations beyond which a neighbour counts for nothing
 UNIT = 1 << 20  # weights are whole numbers, so that their sum is the same in any batch
@@ -38,18 +37,18 @@ class CertaintyPrior(Decoder):
 
     def step(self, s: State, p: Pred) -> State:
         tokens, confidence = p.draw(s, self.temperature)
-        quota = share(s.opened, per_window(self.steps, s), s.step)
-        return s.commit(top(only(s.open, confidence.double() * self.density(s)), quota), tokens, confidence)
+        score = only(s.open, confidence.double() * self.density(s))
+        return s.commit(top(score, s.quota(self.steps)), tokens, confidence)
 
     def density(self, s: State) -> Tensor:
         """(B, W) double: the sum of the weights of what is known, in units of one neighbour's; at least a unit of
         rounding."""
         W, K = s.tokens.shape[1], math.ceil(REACH * self.sigma)
-        column, around = torch.arange(W, device=s.tokens.device), torch.arange(-K, W + K, device=s.tokens.device)
+        column, around = s.place, torch.arange(-K, W + K, device=s.tokens.device)
         over = ((column == s.size[:, None] - 1) & ~s.open).any(-1)
         over = over if s.rest is None else over & (s.rest == 0)  # the row's last position, and not only the window's
         beyond = (around >= s.size[:, None]) & over[:, None]
-        inside = torch.nn.functional.pad(~s.open & (column < s.size[:, None]), (K, K))
+        inside = torch.nn.functional.pad(~s.open & s.present, (K, K))
         known = (around < 0) | inside | beyond  # (B, K + W + K)
         distance = column[:, None] - around
         weight = (UNIT * (-(distance / self.sigma).square() / 2).exp()).long()

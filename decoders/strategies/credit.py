@@ -52,7 +52,7 @@ class Credit(Decoder):
         p = self.fused(p, memo)
         tokens, confidence, score = guarded(s, p)
         sure = score >= (score.amax(-1, keepdim=True) - TIE).clamp(max=self.tau)
-        return replace(s, memo=memo).commit(above(score, sure, torch.ones_like(s.step)), tokens, confidence)
+        return replace(s, memo=memo).commit(above(score, sure), tokens, confidence)
 
     def gained(self, s: State, token: Tensor, probability: Tensor) -> Credits:
         """The credits after this forward."""

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from decoders.core import Attested, Decoder, Pred, Query, State, Whole, Windows, above, choose, only, option, top
-from decoders.stats.constants import among
 
 
 @dataclass(frozen=True)
@@ -53,14 +52,6 @@ class Daedal(Decoder):
         size = s.room.clamp(max=self.initial) if s.stop_ids else s.room
         return replace(s, size=size, memo=torch.zeros_like(size).bool())
 
-    def place(self, s: State) -> Tensor:
-        """(W,)"""
-        return torch.arange(s.tokens.shape[1], device=s.tokens.device)
-
-    def there(self, s: State) -> Tensor:
-        """(B, W) bool: the positions that there are yet."""
-        return self.place(s) < s.size[:, None]
-
     def query(self, s: State) -> Query:
         return Query(s.tokens, s.editable)
 
@@ -74,7 +65,7 @@ class Daedal(Decoder):
     def expected_end(self, s: State, p: Pred) -> Tensor:
         """(B,) the probability of a stop token, over the last `watched` positions where one is the likeliest."""
         tokens, confidence = p.best()
-        ends = s.editable & self.there(s) & among(tokens, s.stop_ids)
+        ends = s.editable & s.present & s.is_stop(tokens)
         last = ends & (ends.flip(-1).cumsum(-1).flip(-1) <= self.watched)
         return torch.where(last, confidence, 0).sum(-1) / self.watched
 
@@ -85,7 +76,7 @@ class Daedal(Decoder):
     def closed(self, s: State, number: int) -> State:
         """With so many end tokens behind what there is."""
         size = self.up_to(s, number)
-        new = (self.place(s) >= s.size[:, None]) & (self.place(s) < size[:, None])
+        new = (s.place >= s.size[:, None]) & (s.place < size[:, None])
         return replace(s.commit(new, self.ends(s), torch.ones_like(s.confidence)), size=size)
 
     def ends(self, s: State) -> Tensor:
@@ -95,16 +86,16 @@ class Daedal(Decoder):
     def write(self, s: State, p: Pred, end: Tensor) -> State:
         """Commit in the block of the leftmost open position, expand in it, and close what was never grown to."""
         tokens, confidence = p.best()
-        open = s.open & self.there(s)
-        here = self.place(s) // self.block == (open.long().argmax(-1) // self.block)[:, None]
+        open = s.open & s.present
+        here = s.place // self.block == (open.long().argmax(-1) // self.block)[:, None]
         candidates = only(open & here, confidence)
-        sure = above(candidates, confidence > self.tau, torch.ones_like(s.step))
+        sure = above(candidates, confidence > self.tau)
         after = s.commit(sure, tokens, confidence)
-        least = top(only(open & here & ~sure, -confidence), torch.ones_like(s.step)) & (confidence < self.tau_low)
-        movable = (s.editable == (self.place(s) < s.room[:, None])).all(-1)
+        least = top(only(open & here & ~sure, -confidence), 1) & (confidence < self.tau_low)
+        movable = (s.editable == (s.place < s.room[:, None])).all(-1)
         expands = (s.size < s.room) & (end < self.tau_expand) & movable
         after = choose(expands & least.any(-1), self.expanded(after, least), after)
-        full = ~(after.open & self.there(after)).any(-1)
+        full = ~(after.open & after.present).any(-1)
         tail = after.open & full[:, None]
         if s.stop_ids:
             after = after.commit(tail, self.ends(s), torch.zeros_like(confidence))
@@ -113,7 +104,7 @@ class Daedal(Decoder):
     def expanded(self, s: State, where: Tensor) -> State:
         """With the one open position `where (B, W)` made `grow` open ones, and what lies right of it moved up."""
         at, more = where.long().argmax(-1, keepdim=True), self.grow - 1
-        source = torch.where(self.place(s) > at + more, self.place(s) - more, torch.minimum(self.place(s), at))
+        source = torch.where(s.place > at + more, s.place - more, torch.minimum(s.place, at))
         moved = {name: getattr(s, name).gather(1, source) for name in ("tokens", "open", "confidence", "committed_at")}
         return replace(s, **moved, size=self.up_to(s, more))
 

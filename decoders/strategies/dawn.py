@@ -70,7 +70,7 @@ class DAWN(Decoder):
         induced = s.open & (confidence >= self.tau_induce) & anchored
         free = s.open & (confidence >= self.tau_low) & ~(sure | induced) & ~self.excluded(depends, sure, induced)
         chosen = sure | induced | independent(free, only(free, confidence), depends | depends.mT)
-        return s.commit(above(only(s.open, confidence), chosen, torch.ones_like(s.step)), tokens, confidence)
+        return s.commit(above(only(s.open, confidence), chosen), tokens, confidence)
 
     def edges(self, attention: Attention, columns: Tensor) -> Tensor:
         """(B, W, L) bool: what the positions at `columns (B, W)` depend on."""
@@ -84,8 +84,7 @@ class DAWN(Decoder):
     def anchors(self, s: State, confidence: Tensor, columns: int) -> Tensor:
         """(B, L) bool: what is certain, of so many `columns`, from what the window's positions are predicted with
         now."""
-        inside = torch.arange(s.tokens.shape[1], device=s.tokens.device) < s.size[:, None]
-        known = inside & ~s.open & (~s.editable | (confidence >= self.tau))
+        known = s.present & ~s.open & (~s.editable | (confidence >= self.tau))
         left = torch.arange(columns, device=s.tokens.device) < s.position[:, :1]
         return left.scatter(1, s.position, known)
 

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from decoders.core import Attested, Decoder, Pred, State, above, only, option, top
 from decoders.stats.random import gumbel
-from decoders.strategies.llada import per_window
 
 ORDER = 0x21  # salt
 
@@ -51,7 +50,7 @@ class Dream(Decoder):
     def chosen(self, s: State, p: Pred, confidence: Tensor) -> Tensor:
         if self.by == "confidence_threshold":
             best = top(only(s.open, confidence), self.allowance(s))
-            return above(only(best, confidence), confidence >= self.tau, torch.ones_like(s.step))
+            return above(only(best, confidence), confidence >= self.tau)
         ratio, last = self.schedule(s)
         if self.by == "origin":
             return s.open & ((s.uniform(ORDER) < ratio[:, None]) | last[:, None])
@@ -64,14 +63,14 @@ class Dream(Decoder):
 
     def allowance(self, s: State) -> Tensor:
         """(B,) how many more an even share per step would have committed after this one; at least one."""
-        each = s.opened if self.steps is None else s.opened // per_window(self.steps, s)
-        late = s.step >= per_window(self.steps, s) - 1
+        each = s.opened if self.steps is None else s.opened // s.window_steps(self.steps)
+        late = s.step >= s.window_steps(self.steps) - 1
         due = torch.where(late, s.opened, torch.minimum((s.step + 1) * each, s.opened))
         return (due - s.opened + s.open.sum(-1)).clamp(min=1)
 
     def schedule(self, s: State) -> tuple[Tensor, Tensor]:
         """(B,) float32 1 - s/t, and (B,) bool whether this is the last step, in the arithmetic of the reference."""
-        steps = per_window(self.steps, s)
+        steps = s.window_steps(self.steps)
         width = torch.full_like(steps, self.eps - 1, dtype=torch.float32) / steps.float()
 
         def time(i: Tensor) -> Tensor:  # the i-th of linspace(1, eps, steps + 1)

@@ -41,9 +41,8 @@ class DUS(Decoder):
         """(B, W) long: the step in which each position's turn is, from 0."""
         t = torch.arange(1, LEVELS + 1, device=s.size.device)
         stride = (s.size[:, None] / float(self.base) ** t).long().clamp(min=1)  # (B, LEVELS)
-        i = torch.arange(s.tokens.shape[1], device=s.size.device)
-        level = (i[:, None] % stride[:, None] == 0).to(torch.uint8).argmax(-1)
-        return self.merged(level, i < s.size[:, None]) if self.merge else level
+        level = (s.place[:, None] % stride[:, None] == 0).to(torch.uint8).argmax(-1)
+        return self.merged(level, s.present) if self.merge else level
 
     def merged(self, level: Tensor, inside: Tensor) -> Tensor:
         """`level (B, W)` with the last one joined to the one before where it holds fewer of the positions that are

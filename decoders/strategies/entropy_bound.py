@@ -30,8 +30,7 @@ class EntropyBound(Decoder):
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)
 
     def step(self, s: State, p: Pred) -> State:
-        p = p.filtered(self.temperature)
-        tokens, confidence = p.draw(s, 1.0 if self.temperature > 0 else 0.0)
+        p, tokens, confidence = p.sample(s, self.temperature)
         return s.commit(within_bound(s.open, p.entropy(), self.bound, self.order(p)), tokens, confidence)
 
     def order(self, p: Pred) -> Tensor | None:

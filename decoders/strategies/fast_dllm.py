@@ -21,9 +21,7 @@ class Threshold(Decoder):
 
     def step(self, s: State, p: Pred) -> State:
         tokens, confidence = p.draw(s, self.temperature)
-        return s.commit(
-            above(only(s.open, confidence), confidence >= self.tau, torch.ones_like(s.step)), tokens, confidence
-        )
+        return s.commit(above(only(s.open, confidence), confidence >= self.tau), tokens, confidence)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class Hierarchy(Decoder):
         return Query(s.tokens, s.editable if self.remask > 0 else s.open)
 
     def step(self, s: State, p: Pred) -> State:
-        doubtful = s.editable & ~s.open & (p.best()[1] < self.remask)
+        doubtful = s.decided & (p.best()[1] < self.remask)
         s = s.reopen(doubtful)
         tokens, confidence, score = guarded(s, p)
         sure = (score > self.tau) | (best_of_runs(s.open, score) & (score > self.low))

@@ -8,9 +8,8 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core import Attested, Decoder, Pred, State, only, option, share, top
+from decoders.core import Attested, Decoder, Pred, State, only, option, top
 from decoders.stats.reference import accumulator
-from decoders.strategies.llada import per_window
 
 UNKNOWN = -1
 
@@ -55,7 +54,7 @@ class KLASS(Decoder):
         memo, moved = self.moved(s.memo, p)
         tokens, confidence = p.draw(s, self.temperature)
         sure = self.picked(s.open & (confidence > self.tau) & (memo.stable >= self.history), confidence, moved)
-        quota = share(s.opened, per_window(self.steps, s), s.step).clamp(min=1)
+        quota = s.quota(self.steps).clamp(min=1)
         where = torch.where(sure.any(-1, keepdim=True), sure, top(only(s.open, confidence), quota))
         return replace(s, memo=memo).commit(where, tokens, confidence)
 
@@ -64,7 +63,7 @@ class KLASS(Decoder):
         if self.unmask == "all":
             return sure
         score = confidence if self.unmask == "max_conf" else -moved
-        return top(only(sure, score), torch.ones_like(sure[:, 0], dtype=torch.long))
+        return top(only(sure, score), 1)
 
     def moved(self, memo: History, p: Pred) -> tuple[History, Tensor]:
         """The history with this prediction in it, and (B, W) float32, by how many nats it has moved; infinite where

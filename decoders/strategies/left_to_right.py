@@ -34,9 +34,9 @@ class LeftToRight(Decoder):
         return Query(s.tokens, leftmost(s.open), torch.ones_like(s.key, dtype=torch.bool))
 
     def step(self, s: State, p: Pred) -> State:
-        p = p.filtered(self.temperature, self.top_k, self.top_p)
         if self.race:
+            p = p.filtered(self.temperature, self.top_k, self.top_p)
             tokens = drawn_in_a_race(s, p, self.temperature)
             return s.commit(leftmost(s.open), tokens, p.prob(tokens))
-        tokens, confidence = p.draw(s, 1.0 if self.temperature > 0 else 0.0)
+        _, tokens, confidence = p.sample(s, self.temperature, self.top_k, self.top_p)
         return s.commit(leftmost(s.open), tokens, confidence)

@@ -5,22 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from torch import Tensor
-
-from decoders.core import Attested, Decoder, Pred, State, only, option, share, top
-from decoders.stats.constants import among
+from decoders.core import Attested, Decoder, Pred, State, only, option, top
 
 ORDER = 0x11  # salt
-
-
-def per_window(steps: int | None, s: State) -> Tensor:
-    """(B,) steps for this window: the row's budget split over its windows, or one per position that was open."""
-    return s.opened.clamp(min=1) if steps is None else steps // s.windows.clamp(min=1)
-
-
-def is_stop(s: State, tokens: Tensor) -> Tensor:
-    """(B, W) bool: `tokens` that end a text."""
-    return among(tokens, s.stop_ids)
 
 
 @dataclass(frozen=True)
@@ -47,6 +34,5 @@ class LLaDA(Decoder):
         tokens, confidence = (p.without(s.stop_ids) if self.eos == "suppress" else p).draw(s, self.temperature)
         score = confidence if self.remasking == "low_confidence" else s.uniform(ORDER)
         if self.eos == "last":
-            score = score - 2 * is_stop(s, tokens).to(score.dtype)
-        quota = share(s.opened, per_window(self.steps, s), s.step)
-        return s.commit(top(only(s.open, score), quota), tokens, confidence)
+            score = score - 2 * s.is_stop(tokens).to(score.dtype)
+        return s.commit(top(only(s.open, score), s.quota(self.steps)), tokens, confidence)

@@ -62,8 +62,7 @@ class FillAndRevise(Decoder):
     def step(self, s: State, p: Pred) -> State:
         memo: Edits = s.memo
         tokens, confidence = p.best()
-        least = torch.full_like(s.step, self.at_least)
-        due = least if self.block_steps is None else block_share(s, self.block_steps, s.step)
+        due = self.at_least if self.block_steps is None else block_share(s, self.block_steps, s.step)
         fill = above(only(s.open, confidence), confidence > self.tau_mask, due)
         after, revised, own = self.revise(s, p, memo.own)
         return replace(after.commit(fill, tokens, confidence), memo=memo.after(s, revised, own))
@@ -86,5 +85,5 @@ class LLaDA2(FillAndRevise):
 
     def revise(self, s: State, p: Pred, own: Any) -> tuple[State, Tensor, Any]:
         tokens, confidence = p.best()
-        where = s.editable & ~s.open & (tokens != s.tokens) & (confidence > self.tau_edit)
+        where = s.decided & (tokens != s.tokens) & (confidence > self.tau_edit)
         return s.edit(where, tokens, confidence), where, own

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
 from decoders.core import Attested, Decoder, Pred, State, above, near, only, option
 
 
@@ -30,4 +28,4 @@ class LocalLeap(Decoder):
         tokens, confidence = p.draw(s, self.temperature)
         anchor = s.open & (confidence >= self.tau)
         sure = anchor | (near(anchor, self.radius) & (confidence >= self.relaxed))
-        return s.commit(above(only(s.open, confidence), sure, torch.ones_like(s.step)), tokens, confidence)
+        return s.commit(above(only(s.open, confidence), sure), tokens, confidence)

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from decoders.core import Attested, Decoder, Pred, State, only, option, top
 from decoders.stats.constants import constant
-from decoders.strategies.llada import per_window
 
 TIME = 0x31  # salt
 
@@ -65,7 +64,7 @@ class Ancestral(Decoder):
 
     def step(self, s: State, p: Pred) -> State:
         tokens, confidence = without_mask(s, p).draw(s, self.temperature)
-        when = (s.uniform(TIME, timeless=True) * per_window(self.steps, s)[:, None]).long()
+        when = (s.uniform(TIME, timeless=True) * s.window_steps(self.steps)[:, None]).long()
         soonest = torch.where(s.open, when, torch.iinfo(torch.long).max).amin(-1, keepdim=True)
         return s.commit(s.open & (when == soonest), tokens, confidence)
 
@@ -91,5 +90,5 @@ class FirstHitting(Decoder):
     def step(self, s: State, p: Pred) -> State:
         p = nucleus(without_mask(s, p).filtered(self.temperature), self.top_p)
         tokens, confidence = p.draw(s, 1.0 if self.temperature > 0 else 0.0)
-        soonest = top(only(s.open, -s.uniform(TIME, timeless=True)), torch.ones_like(s.step))
+        soonest = top(only(s.open, -s.uniform(TIME, timeless=True)), 1)
         return s.commit(soonest, tokens, confidence)

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from decoders.core import Attested, Decoder, Pred, Query, State, choose, either, only, option, top
-from decoders.strategies.llada import per_window
 
 
 class Draft(NamedTuple):
@@ -60,8 +59,7 @@ class P2(Decoder):
 
     def query(self, s: State) -> Query:
         draft: Draft = s.memo
-        decided = s.editable & ~s.open
-        return either(draft.planning, Query(draft.tokens, decided), Query(s.tokens, s.editable))
+        return either(draft.planning, Query(draft.tokens, s.decided), Query(s.tokens, s.editable))
 
     def phase(self, s: State) -> Tensor:
         draft: Draft = s.memo
@@ -91,6 +89,6 @@ class P2(Decoder):
         score = worth * torch.where(s.open, 1.0, self.eta)
         count, i = s.editable.sum(-1), s.step // (2 if self.planner == "forward" else 1) + 1
         # truncated as the official code does
-        masked = (count.float() * (1 - i.double() / per_window(self.steps, s)).float()).long()
+        masked = (count.float() * (1 - i.double() / s.window_steps(self.steps)).float()).long()
         keep = top(only(s.editable, score), count - masked)
         return s.commit(keep, tokens, confidence).reopen(~keep)

@@ -11,8 +11,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core import Attested, Decoder, Pred, State, UsageError, only, option, share, top
-from decoders.strategies.llada import per_window
+from decoders.core import Attested, Decoder, Pred, State, UsageError, only, option, top
 
 TABLE = "frequency"
 """The name of the tensor in a file of frequencies: (V,), counts or probabilities of the tokens in a corpus."""
@@ -86,9 +85,7 @@ class PCSampler(Decoder):
         tokens, confidence = p.draw(s, self.temperature)
         content = (confidence * self.surprise(s, tokens)).clamp(torch.finfo(confidence.dtype).tiny, self.cap)
         score = content.log() - self.decay * (s.position - s.position[:, :1])  # of logarithms, which cannot underflow
-        return s.commit(
-            top(only(s.open, score), share(s.opened, per_window(self.steps, s), s.step)), tokens, confidence
-        )
+        return s.commit(top(only(s.open, score), s.quota(self.steps)), tokens, confidence)
 
     def surprise(self, s: State, tokens: Tensor) -> Tensor:
         """(B, W) float: -log of the frequency of `tokens`."""

@@ -95,8 +95,5 @@ class PersistentDrafts(Decoder):
 
     def counts(self, s: State) -> Tensor:
         """(B, W) bool: what is open and not right of a decided stop token; where that is nothing, what is open."""
-        ends = torch.zeros_like(s.open)
-        for t in s.stop_ids:
-            ends = ends | (s.editable & ~s.open & (s.tokens == t))
-        left = s.open & until_first(ends)
+        left = s.open & until_first(s.decided & s.is_stop(s.tokens))
         return torch.where(left.any(-1, keepdim=True), left, s.open)

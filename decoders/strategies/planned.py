@@ -37,11 +37,13 @@ from decoders.core import (
     Whole,
     Windows,
     asks,
+    check_ids,
     choose,
     either,
     inherit,
     leftmost,
     option,
+    written,
 )
 from decoders.stats.constants import among
 from decoders.strategies.fast_dllm import Threshold
@@ -108,12 +110,10 @@ class Planned(Decoder):
             )
         for name, count in COUNTS.items():
             value = getattr(self, name)
-            if isinstance(value, tuple) and not all(isinstance(t, int) and t >= 0 for t in value):
-                raise UsageError(f"Planned: {name} must be a text or token ids, not {value!r}")
             if isinstance(value, tuple) and not (len(value) == count or (name == "digits" and 0 < len(value) < count)):
-                raise UsageError(
-                    f"Planned: {name} must be {count} token{'s' if count > 1 else ''}, and {value!r} is {len(value)}"
-                )
+                tokens = f"{count} token{'s' if count > 1 else ''}"
+                raise UsageError(f"Planned: {name} must be {tokens}, and {name}={written(value)} is {len(value)}")
+            check_ids("Planned", name, value)
 
     # --- what it is made of
 
@@ -135,9 +135,8 @@ class Planned(Decoder):
 
     def tokenized(self, encode: Callable[[str], list[int]]) -> Self:
         inner = super().tokenized(encode)
-        made: dict[str, Any] = {
-            name: tuple(encode(text)) for name in COUNTS if isinstance(text := getattr(self, name), str)
-        }
+        given = {name: getattr(self, name) for name in COUNTS}
+        made: dict[str, Any] = {name: tuple(encode(x)) for name, x in given.items() if isinstance(x, str)}
         return replace(inner, **made) if made else inner
 
     def windows(self, asked: Windows, block_causal: bool) -> Windows:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from decoders.core import Attested, Decoder, Pred, Query, State, option
-from decoders.strategies.llada import per_window
+from decoders.strategies.mdlm import without_mask
 
 FATE, RETURN, NOISE = 0x43, 0x44, 0x45  # salts
 
@@ -52,7 +52,7 @@ class PredictorCorrector(Decoder):
 
     def predictors(self, s: State) -> Tensor:
         """(B,) long: T."""
-        return (per_window(self.steps, s) + self.correctors) // (1 + self.correctors)
+        return (s.window_steps(self.steps) + self.correctors) // (1 + self.correctors)
 
     def phase(self, s: State) -> Tensor:
         return ((s.step % (1 + self.correctors) != 0) & ~self.done(s)).long()
@@ -69,10 +69,8 @@ class PredictorCorrector(Decoder):
         return Query(s.tokens, want)
 
     def step(self, s: State, p: Pred) -> State:
-        if s.mask_id is not None:
-            p = p.without((s.mask_id,))
         time = self.clock(s)
-        tokens, confidence = p.draw(s, self.temperature)
+        tokens, confidence = without_mask(s, p).draw(s, self.temperature)
         take, noise = absorbing(s, time) if s.mask_id is not None else uniform(s, time, tokens)
         fate = s.uniform(FATE)
         taken = s.editable & (fate < take)

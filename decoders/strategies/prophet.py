@@ -66,7 +66,7 @@ class Prophet(Around):
 
     def here(self, s: State, number: Tensor) -> Tensor:
         """(B, W) bool: a block of the window."""
-        return torch.arange(s.tokens.shape[1], device=s.tokens.device) // self.width(s) == number[:, None]
+        return s.place // self.width(s) == number[:, None]
 
     def inner(self, s: State) -> State:
         """One block of several."""

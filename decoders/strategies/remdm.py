@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from decoders.core import Attested, Decoder, Pred, State, option
-from decoders.strategies.llada import per_window
 from decoders.strategies.mdlm import nucleus, without_mask
 
 EVENT = 0x32  # salt
@@ -63,9 +62,9 @@ class ReMDM(Decoder):
     )
 
     def step(self, s: State, p: Pred) -> State:
-        steps = per_window(self.steps, s).double()
+        steps = s.window_steps(self.steps).double()
         t, to = 1 - s.step / steps, 1 - (s.step + 1) / steps
-        rates = self.rates(t[:, None], to[:, None], s.confidence, s.editable & ~s.open)
+        rates = self.rates(t[:, None], to[:, None], s.confidence, s.decided)
         tokens, confidence = nucleus(without_mask(s, p), self.top_p).draw(s, self.temperature)
         u = s.uniform(EVENT)
         return s.commit(u < rates.unmask, tokens, confidence).reopen(~s.open & (u < rates.remask))
@@ -94,7 +93,7 @@ class ReMDM(Decoder):
         return torch.where(t > self.t_on, before, torch.where(t <= self.t_off, after, self.alpha_on))
 
     def done(self, s: State) -> Tensor:
-        return s.step >= per_window(self.steps, s)
+        return s.step >= s.window_steps(self.steps)
 
 
 def posterior(x0: Tensor, tokens: Tensor, open: Tensor, mask_id: int, rates: Rates) -> Tensor:

@@ -11,9 +11,8 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from decoders.core import Attested, Decoder, Pred, State, UsageError, only, option, share, top
+from decoders.core import Attested, Decoder, Pred, State, UsageError, only, option, top
 from decoders.stats.constants import among
-from decoders.strategies.llada import is_stop, per_window
 
 ROLES = ("premise", "connective", "derived", "conclusion", "filler")
 HEURISTIC = "heuristic"
@@ -95,8 +94,7 @@ class RoleOrder(Decoder):
         tokens, confidence = p.best()
         role = self.heuristic(s, tokens) if self.head == HEURISTIC else self.learned(p)
         priority = self.weight * role / (len(ROLES) - 1) + (1 - self.weight) * (1 - confidence)
-        quota = share(s.opened, per_window(self.steps, s), s.step)
-        return s.commit(top(only(s.open, -priority), quota), tokens, confidence)
+        return s.commit(top(only(s.open, -priority), s.quota(self.steps)), tokens, confidence)
 
     def learned(self, p: Pred) -> Tensor:
         """(B, W) long: the role that the head finds likeliest."""
@@ -112,11 +110,10 @@ class RoleOrder(Decoder):
 
     def heuristic(self, s: State, tokens: Tensor) -> Tensor:
         """(B, W) long"""
-        within = torch.arange(tokens.shape[1], device=tokens.device) < s.size[:, None]
-        decided = torch.where(within & ~s.open, s.tokens, -1)
+        decided = torch.where(s.present & ~s.open, s.tokens, -1)
         given = (tokens[..., None] == decided[:, None]).any(-1)
         role = torch.where(given, ROLES.index("premise"), ROLES.index("derived"))
         for name, ids in (("connective", self.connectives), ("conclusion", self.conclusions)):
             known = among(tokens, () if isinstance(ids, str) else ids)
             role = torch.where(known, ROLES.index(name), role)
-        return torch.where(is_stop(s, tokens), ROLES.index("filler"), role)
+        return torch.where(s.is_stop(tokens), ROLES.index("filler"), role)

@@ -70,19 +70,18 @@ class Saber(Decoder):
         tokens, confidence = p.draw(s, self.temperature)
         mean = memo.earlier + memo.here
         sure = (confidence.double() * mean.number[:, None] > mean.total[:, None]) & (mean.number > 0)[:, None]
-        where = above(only(s.open, confidence), sure, torch.full_like(s.step, self.at_least)) & s.open
+        where = above(only(s.open, confidence), sure, self.at_least) & s.open
         after = s.commit(where, tokens, confidence)
         after = after.reopen(self.fallen(after, where.sum(-1), memo.before.to(confidence.dtype) - confidence))
         return replace(after, memo=Running(memo.earlier, self.counted(after), confidence.to(s.confidence.dtype)))
 
     def counted(self, s: State) -> Sum:
         """Of the decided positions of the window, given ones left out."""
-        decided = s.editable & ~s.open
-        return Sum(torch.where(decided, s.confidence, 0.0).double().sum(-1), decided.sum(-1))
+        return Sum(torch.where(s.decided, s.confidence, 0.0).double().sum(-1), s.decided.sum(-1))
 
     def fallen(self, s: State, committed: Tensor, fall: Tensor) -> Tensor:
         """(B, W) bool: what is taken back once so many `committed (B,)` have come in, by how much each position's
         confidence fell."""
         count = torch.maximum((self.share * committed).ceil().long(), torch.full_like(committed, self.at_least // 2))
         count = torch.where(s.open.any(-1), torch.minimum(count, committed - 1), 0)
-        return top(only(s.editable & ~s.open, fall), count)
+        return top(only(s.decided, fall), count)

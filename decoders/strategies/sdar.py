@@ -44,8 +44,7 @@ class SDAR(Decoder):
     top_p: float | None = option(None, "keep the smallest set of tokens with this probability", min=0, max=1)
 
     def step(self, s: State, p: Pred) -> State:
-        p = p.filtered(self.temperature, self.top_k, self.top_p)
-        tokens, confidence = p.draw(s, 1.0 if self.temperature > 0 else 0.0)
+        p, tokens, confidence = p.sample(s, self.temperature, self.top_k, self.top_p)
         return s.commit(self.chosen(s, p, confidence), tokens, confidence)
 
     def chosen(self, s: State, p: Pred, confidence: Tensor) -> Tensor:

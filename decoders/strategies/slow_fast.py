@@ -63,9 +63,8 @@ class SlowFast(Decoder):
     def explored(self, s: State, tokens: Tensor, confidence: Tensor) -> State:
         """A step of the slow phase, and whether it was the last one."""
         memo: Cycle = s.memo
-        column = torch.arange(s.tokens.shape[1], device=s.tokens.device)
-        end = torch.where(s.open & (confidence > self.low), column, s.open.long().argmax(-1, keepdim=True)).amax(-1)
-        s = s.commit(top(only(s.open, confidence), torch.ones_like(s.step)), tokens, confidence)
+        end = torch.where(s.open & (confidence > self.low), s.place, s.open.long().argmax(-1, keepdim=True)).amax(-1)
+        s = s.commit(top(only(s.open, confidence), 1), tokens, confidence)
         count, ends = memo.explored + 1, torch.cat([memo.ends[:, 1:], end[:, None]], 1)
         settled = (count >= self.history) & (ends.double().std(-1, correction=0) < self.spread)
         over = settled | (count >= self.explore)
@@ -82,10 +81,10 @@ class SlowFast(Decoder):
         """A step of the fast phase, and whether the span is full."""
         memo: Cycle = s.memo
         score = only(span(s, memo.end), confidence)
-        s = s.commit(above(score, confidence > self.tau, torch.ones_like(s.step)), tokens, confidence)
+        s = s.commit(above(score, confidence > self.tau), tokens, confidence)
         return replace(s, memo=memo._replace(fast=span(s, memo.end).any(-1)))
 
 
 def span(s: State, end: Tensor) -> Tensor:
     """(B, W) bool: what is open up to column `end (B,)` of the window."""
-    return s.open & (torch.arange(s.tokens.shape[1], device=s.tokens.device) <= end[:, None])
+    return s.open & (s.place <= end[:, None])

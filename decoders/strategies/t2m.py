@@ -56,7 +56,7 @@ class T2M(FillAndRevise):
         memory: Suspicion = own
         tokens, confidence = p.best()
         standing = torch.where(s.open, tokens, s.tokens)  # what is filled now stands there in the next forward
-        support, decided = p.prob(standing).to(s.confidence.dtype), s.editable & ~s.open
+        support, decided = p.prob(standing).to(s.confidence.dtype), s.decided
         tau = TAU[self.trigger] if self.tau is None else self.tau
         score, suspect = {
             "low_prob": (-support, support < tau),

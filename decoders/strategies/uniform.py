@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from decoders.core import Attested, Decoder, Pred, Query, State, above, only, option, within_bound
-from decoders.strategies.llada import per_window
+from decoders.strategies.mdlm import without_mask
 
 FATE, NOISE = 0x41, 0x42  # salts
 
@@ -137,10 +137,9 @@ class UniformDDIM(Decoder):
         return Query(s.tokens, s.editable)
 
     def step(self, s: State, p: Pred) -> State:
-        if s.mask_id is not None:
-            p = p.without((s.mask_id,))
+        p = without_mask(s, p)
         tokens, confidence = p.draw(s, self.temperature)
-        steps = per_window(self.steps, s).double()
+        steps = s.window_steps(self.steps).double()
         t, then = ((steps - s.step - n).clamp(min=0) / steps for n in (0, 1))
         sigma = (1 - self.eta) * then / t.clamp(min=1e-12)
         take = (1 - then) - sigma * (1 - t)
@@ -155,6 +154,6 @@ class UniformDDIM(Decoder):
         return after.edit(taken & ~s.open, tokens, confidence)
 
     def done(self, s: State) -> Tensor:
-        over = s.step >= per_window(self.steps, s)
+        over = s.step >= s.window_steps(self.steps)
         settled = s.mask_id is not None and self.eta == 0  # nothing would change any more
         return ~s.open.any(-1) & (over | settled)

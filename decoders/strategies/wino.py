@@ -46,18 +46,17 @@ class WINO(Decoder):
         return replace(s, memo=torch.full_like(s.size, FIRST))
 
     def query(self, s: State) -> Query:
-        decided = s.editable & ~s.open
-        return Query(s.tokens, s.editable, left_out=decided)
+        return Query(s.tokens, s.editable, left_out=s.decided)
 
     def step(self, s: State, p: Pred) -> State:
         before: Tensor = s.memo  # (B,) how many the forward before has decided
         tokens, confidence = p.draw(s, self.temperature)
         score = only(s.open, confidence)
         allowed = (self.share * s.open.sum(-1)).long().clamp(self.fewest, max(self.most, self.fewest))
-        sure = above(score, confidence > self.tau, torch.ones_like(s.step))
+        sure = above(score, confidence > self.tau)
         fill = sure & top(score, allowed)
         count = fill.sum(-1)
         support = p.prob(s.tokens)
-        doubtful = s.editable & ~s.open & (support < self.tau_back) & (count > 1)[:, None]
+        doubtful = s.decided & (support < self.tau_back) & (count > 1)[:, None]
         after = s.commit(fill, tokens, confidence).reopen(top(only(doubtful, -support), before - 1))
         return replace(after, memo=count)

@@ -24,7 +24,7 @@ class Item(Decoder):
 
     def step(self, s: State, p: Pred) -> State:
         most = int(s.open.sum(-1).max().item())
-        return s.commit(top(only(s.open, p.best()[1]), torch.full_like(s.step, most)), *p.best())
+        return s.commit(top(only(s.open, p.best()[1]), most), *p.best())
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class OtherDevice(Decoder):
 
     def step(self, s: State, p: Pred) -> State:
         confidence = p.best()[1] - torch.arange(s.open.shape[1]) / 100
-        return s.commit(top(only(s.open, confidence), torch.ones_like(s.step)), *p.best())
+        return s.commit(top(only(s.open, confidence), 1), *p.best())
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class GlobalRandom(Decoder):
 
     def step(self, s: State, p: Pred) -> State:
         score = torch.rand(s.open.shape, device=s.open.device)
-        return s.commit(top(only(s.open, score), torch.ones_like(s.step)), *p.best())
+        return s.commit(top(only(s.open, score), 1), *p.best())
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class Remembers(Decoder):
 
     def step(self, s: State, p: Pred) -> State:
         self.calls.append(1)
-        return s.commit(top(only(s.open, p.best()[1]), torch.full_like(s.step, len(self.calls) % 3 + 1)), *p.best())
+        return s.commit(top(only(s.open, p.best()[1]), len(self.calls) % 3 + 1), *p.best())
 
 
 @dataclass(frozen=True)

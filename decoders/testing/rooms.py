@@ -29,6 +29,7 @@ from decoders.core import (
     Windows,
     apply,
     decode,
+    inner_decoders,
     layout,
     prepare,
     session_spec,
@@ -75,10 +76,17 @@ class Room:
         )
 
 
-@lru_cache(maxsize=16)  # one law after the other asks for the same
+@lru_cache(maxsize=32)  # one law after the other asks for the same
+def counted(room: Room, decoder: Decoder, prompts: tuple[tuple[int, ...], ...]) -> tuple[list[Row], int]:
+    """What becomes of prompts in a room, and how many forwards were run."""
+    seen: list[Forward] = []
+    rows = room.decode(decoder, prompts, lambda f, p, c: seen.append(f))
+    return rows, len(seen)
+
+
 def decoded(room: Room, decoder: Decoder, prompts: tuple[tuple[int, ...], ...]) -> list[Row]:
     """What becomes of prompts in a room."""
-    return room.decode(decoder, prompts)
+    return counted(room, decoder, prompts)[0]
 
 
 MASK = 10
@@ -134,9 +142,9 @@ def patience(decoder: Decoder, length: int) -> int:
 
 def largest(decoder: Decoder) -> int:
     """Its largest option, or that of a decoder among its options."""
-    values = [getattr(decoder, f.name) for f in fields(decoder)]
+    values = (getattr(decoder, f.name) for f in fields(decoder))
     numbers = (v for v in values if isinstance(v, int) and not isinstance(v, bool))
-    return max((*numbers, *(largest(v) for v in values if isinstance(v, Decoder))), default=0)
+    return max((*numbers, *map(largest, inner_decoders(decoder).values())), default=0)
 
 
 @dataclass(frozen=True)

@@ -299,8 +299,9 @@ def test_autoregression_over_a_static_cache_is_autoregression(tiny):
 
 def test_peers_that_cannot_be_say_why(tiny, recordings):
     blocks = Bench(replace(CASE, model="sdar-8b-tiny"), recordings)
+    blocks_case = replace(CASE, model="sdar-8b-tiny", block=4)
     with pytest.raises(UsageError, match="blocks see no later block"):
-        measure_peer(blocks, blocks_case := replace(CASE, model="sdar-8b-tiny", block=4), "plain loop", 1)
+        measure_peer(blocks, blocks_case, "plain loop", 1)
     assert measure_peer(blocks, blocks_case, "autoregression", 1).nfe == 16
 
 

@@ -39,9 +39,8 @@ from decoders.registry import entries
 from decoders.testing.toy import ToyModel
 from decoders_bench.golden.models import purify
 from support.networks import network
+from support.strategies import BRIEF
 
-# 48 forwards a window otherwise
-STRATEGIES = ["gemma:block_steps=6" if e.name == "gemma" else e.name for e in entries("strategies")]
 CACHES = [e.name for e in entries("caches")]
 PROMPTS = [[1, 2, 3], [4, 5, 6, 7, 8, 2, 1], [9]]
 MASK = 23
@@ -322,7 +321,7 @@ def test_block_is_exact_and_spends_no_forward_on_a_finished_block(
 def matrix() -> Iterator[Any]:
     """Every decoder with every cache in every setting; by default each decoder with two caches in a setting each, in
     turns, and the others are slow."""
-    for i, spec in enumerate(STRATEGIES):
+    for i, spec in enumerate(BRIEF):
         for j, cache in enumerate(CACHES):
             for k, setting in enumerate(SETTINGS):
                 turn = (i - j) % len(CACHES) in (0, 4) and (i + j) % len(SETTINGS) == k

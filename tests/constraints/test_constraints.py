@@ -20,15 +20,14 @@ from decoders.constraints.base import constraint_of
 from decoders.constraints.constrained import Constrained, check_fits
 from decoders.constraints.grammar import JsonSchema, Regex, compiled, schema_pattern
 from decoders.constraints.spelling import spellings, unicode_bytes
-from decoders.registry import entries
 from decoders.testing import LAWS
 from decoders_bench.cli import bench
 from decoders_bench.constraints.measure import validity
 from decoders_bench.constraints.schemas import CHARACTERS, END, toy, valid, written
 from decoders_bench.constraints.tables import constraints_section
+from support.strategies import EACH
 
 TOY, BLOCKWISE = toy(), toy(block_causal=True)
-STRATEGIES = [e.name for e in entries("strategies")]
 
 
 @cache
@@ -125,7 +124,7 @@ def test_counted_repetitions_have_as_many_states_as_they_count(least, more):
 # --- every strategy -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("spec", STRATEGIES)
+@pytest.mark.parametrize("spec", EACH)
 def test_every_strategy_ends_valid(spec):
     """An expression whose far ends depend on each other, so that what is allowed alone is not allowed together."""
     pattern = r"(a[a-z]{3,6}A|b[a-z]{3,6}B)(,[0-9]{1,3}){0,2}"

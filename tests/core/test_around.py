@@ -16,8 +16,10 @@ from decoders.cli import main
 from decoders.core import asks, leftmost
 from decoders.registry import entries
 from decoders.strategies.fast_dllm import Threshold
-from decoders.testing.laws import batch_invariant, check_kept, check_small, given_stays_given, rewrapped, wraps
+from decoders.testing.laws import batch_invariant
+from decoders.testing.moves import given_stays_given
 from decoders.testing.toy import ToyModel
+from decoders.testing.wrappers import check_kept, check_small, rewrapped, wraps
 
 TOY = ToyModel(stop_ids=(9,))
 BLOCKS = ToyModel(stop_ids=(9,), block_causal=True, seed=2)

@@ -9,16 +9,17 @@ import pytest
 import torch
 
 from decoders import Blocks, Decoder, Pred, State, UsageError, decode, first_run, get, get_cache
-from decoders.core import Around, Exact, Plan
+from decoders.core import Around, Exact, Plan, apply, prepare, view
 from decoders.models.adapter import TransformersModel
 from decoders.registry import entries
 from decoders.testing import LAWS, check
 from decoders.testing.bad import CONTROLS, Fair
 from decoders.testing.engine import Engine, Request
+from decoders.testing.rooms import leaves, rooms
 from decoders.testing.toy import ToyModel
 from support.laws import DEAR
+from support.strategies import BRIEF, BRIEFER, EACH, STRATEGIES
 
-STRATEGIES = [e.name for e in entries("strategies")]
 OPTIONS = [
     "llada:steps=12,remasking=random,temperature=1.0,eos=last",
     "dream:by=origin,temperature=1.0,top_p=0.9,steps=12",
@@ -48,9 +49,10 @@ too."""
 
 
 def lawsuits():
-    for spec in (*STRATEGIES, *OPTIONS):
+    for spec in (*BRIEF, *BRIEFER, *OPTIONS):
         for law in LAWS:
-            dear = (law.__name__ == "compiles" and spec not in QUICK) or (law.__name__ == "wraps" and spec in WRAPPERS)
+            compiles = law.__name__ == "compiles" and spec not in QUICK
+            dear = spec in BRIEFER or compiles or (law.__name__ == "wraps" and spec in WRAPPERS)
             slow = law.__name__ in DEAR if spec in OPTIONS else dear
             yield pytest.param(spec, law, marks=pytest.mark.slow if slow else (), id=f"{spec}-{law.__name__}")
 
@@ -58,6 +60,18 @@ def lawsuits():
 @pytest.mark.parametrize(("spec", "law"), list(lawsuits()))
 def test_law(spec, law):
     law(get(spec))
+
+
+@pytest.mark.parametrize("spec", ["threshold", "s2d2", "planned", "wino", "daedal", "persistent_drafts"])
+def test_what_stands_around_a_step_reads_nothing_on_the_host(spec):
+    """Layout, what is asked, and what becomes of the answer, on tensors that have no data."""
+    decoder = get(spec)
+    for room in rooms(decoder):
+        plan, c = room.plan(decoder), room.layout(decoder, "meta")
+        f = prepare(plan, c)
+        after = apply(plan, c, f, room.session(decoder, c)(f))
+        found = leaves((c, f, after, view(after))).values()
+        assert all(x.is_meta for x in found if isinstance(x, torch.Tensor))
 
 
 @pytest.mark.parametrize("bad", CONTROLS, ids=lambda bad: bad.__name__)
@@ -116,14 +130,14 @@ def test_ancestral_sampling_in_very_many_steps_is_first_hitting(toy, windows):
 
 @pytest.mark.parametrize(
     # refused there
-    ("toy", "spec"), [(toy, spec) for toy in TOYS for spec in STRATEGIES if (toy, spec) != ("blocks", "eos_padding")]
+    ("toy", "spec"), [(toy, spec) for toy in TOYS for spec in BRIEF if (toy, spec) != ("blocks", "eos_padding")]
 )
 def test_one_block_over_everything_is_no_block(toy, spec):
     plain = decode(TOYS[toy], get(spec), ROWS, length=12)
     assert decode(TOYS[toy], get(spec), ROWS, length=12, windows=Blocks(64)) == plain
 
 
-@pytest.mark.parametrize("spec", STRATEGIES)
+@pytest.mark.parametrize("spec", EACH)
 def test_a_block_as_long_as_the_answer_is_no_block_where_blocks_start_at_the_prompt(spec):
     plain = decode(TOYS["whole"], get(spec), ROWS, length=12)
     assert decode(TOYS["whole"], get(spec), ROWS, length=12, windows=Blocks(12)) == plain

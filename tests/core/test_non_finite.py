@@ -9,8 +9,8 @@ import torch
 
 from decoders import Blocks, Pred, UsageError, decode, get
 from decoders.core import Forward, Session, SessionSpec
-from decoders.registry import entries
 from decoders.testing.toy import ToyModel
+from support.strategies import EACH
 
 DAMAGED = 8
 """The token of the prompt from which the row's predictions break."""
@@ -47,7 +47,7 @@ def rows(model, spec, prompts=PROMPTS, **how):
     return decode(model, decoder, prompts, **{"length": 12, "windows": Blocks(4 if model.block_causal else 12), **how})
 
 
-@pytest.mark.parametrize("spec", [e.name for e in entries("strategies")])
+@pytest.mark.parametrize("spec", EACH)
 @pytest.mark.parametrize("blocks", [False, True])
 def test_every_strategy_ends_the_row_and_no_other(spec, blocks):
     damaged = Damaged(block_causal=blocks)

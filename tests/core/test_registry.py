@@ -91,7 +91,7 @@ def test_a_decoder_comes_back_from_its_spec(decoder):
         ("", "names nothing"),
         ("no_such_module:Class", "cannot be loaded: ModuleNotFoundError"),
         ("decoders.strategies.llada:Lama", "has no 'Lama'"),
-        ("decoders.strategies.llada:per_window", "is not a dataclass"),
+        ("decoders.strategies.sdar:block_share", "is not a dataclass"),
         ("decoders.core.cache:Exact", "is not a Decoder"),
     ],
 )

@@ -383,8 +383,8 @@ def test_it_needs_what_its_parts_need():
     ("spec", "says"),
     [
         ('hybrid:boundary=""', "boundary is an empty text"),
-        ("hybrid:boundary=3+-1", "must be a text or token ids"),
-        ("after_reasoning:boundary=3+-1", "must be a text or token ids"),
+        ("hybrid:boundary=3+-1", "must be a text or token ids, not 3\\+-1"),
+        ("after_reasoning:boundary=3+-1", "must be a text or token ids, not 3\\+-1"),
         ("hybrid:mode=block,reasoner=a:b", "writes the reasoning in mode two-model, not in mode block"),
         ("hybrid:answer=treshold", "unknown strategy 'treshold'; did you mean 'threshold'"),
         ('hybrid:boundary="a', "is no text in quotes"),

@@ -230,11 +230,11 @@ def test_a_model_that_cannot_hide_anything_is_refused(net):
     [
         ({"answer": get("left_to_right")}, "LeftToRight cannot write spans, since it says itself what positions see"),
         ({"answer": Planned()}, "Planned cannot write spans"),
-        ({"promise": (1,)}, "promise must be 2 tokens, and \\(1,\\) is 1"),
-        ({"sync": (1, 2)}, "sync must be 1 token, and \\(1, 2\\) is 2"),
+        ({"promise": (1,)}, "promise must be 2 tokens, and promise=1 is 1"),
+        ({"sync": (1, 2)}, "sync must be 1 token, and sync=1\\+2 is 2"),
         ({"digits": tuple(range(11))}, "digits must be 10 tokens"),
         ({"digits": ()}, "digits must be 10 tokens"),
-        ({"span": (1, -2)}, "span must be a text or token ids"),
+        ({"span": (1, -2)}, "span must be a text or token ids, not 1\\+-2"),
         ({"spans": 0}, "spans must be at least 1"),
     ],
 )

@@ -21,8 +21,10 @@ from decoders.strategies.freedave import FreeDave
 from decoders.strategies.mdlm import nucleus
 from decoders.strategies.predictor_corrector import Clock, PredictorCorrector, absorbing, renoised, uniform
 from decoders.strategies.remdm import ReMDM, posterior
-from decoders.testing.laws import batch_invariant, meta_safe, moves_are_legal
+from decoders.testing.laws import batch_invariant
+from decoders.testing.moves import moves_are_legal
 from decoders.testing.oracle import Oracle
+from decoders.testing.tensors import meta_safe
 from decoders.testing.toy import ToyModel
 from decoders_bench.golden.cases import MismatchError, read
 from decoders_bench.golden.models import Models

@@ -71,9 +71,8 @@ def test_an_entropy_bound_in_any_order_is_its_sum_without_the_largest(seed):
         torch.rand(1, 9, generator=g),
     )
     ranked = sorted(open[0].nonzero().flatten().tolist(), key=lambda i: order[0, i])
-    n = max(
-        n for n in range(1, len(ranked) + 1) if sum(x := [entropy[0, i].item() for i in ranked[:n]]) - max(x) <= 1.0
-    )
+    in_order = [entropy[0, i].item() for i in ranked]
+    n = max(n for n in range(1, len(ranked) + 1) if sum(in_order[:n]) - max(in_order[:n]) <= 1.0)
     assert within_bound(open, entropy, 1.0, order)[0].nonzero().flatten().tolist() == sorted(ranked[:n])
 
 
@@ -229,6 +228,8 @@ def test_a_block_ends_after_its_surest_delimiter():
         get("ada_block:base=(llada:steps=4)")
     with pytest.raises(UsageError, match="there is no tokenizer here"):
         decode(TOY, get('ada_block:delimiters="x"'), ROWS, length=4)
+    with pytest.raises(UsageError, match=r"delimiters must be a text or token ids, not 3\+-1"):
+        get("ada_block:delimiters=3+-1")
 
 
 @pytest.mark.parametrize("toy", [TOY, ToyModel(seed=3, block_causal=True)], ids=["both", "blocks"])

@@ -14,9 +14,17 @@ from decoders.core import asks
 from decoders.models.diffusion_gemma import DiffusionGemmaModel
 from decoders.strategies.uniform import Gemma, UniformDDIM
 from decoders.testing.toy import ToyModel
-from tests.models.test_diffusion_gemma import CANVAS, PROMPTS, V, model, tiny
+from support.gemma import CANVAS, PROMPTS, V, precise, tiny_gemma
 
-__all__ = ["model", "tiny"]  # fixtures
+
+@pytest.fixture(scope="module")
+def tiny():
+    return tiny_gemma()
+
+
+@pytest.fixture
+def model(tiny, monkeypatch):
+    yield from precise(tiny, monkeypatch)
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,15 @@ import click
 from decoders_bench.common.options import (
     clock_option,
     decoders_option,
+    device_option,
     finish,
     json_option,
-    on_device,
+    length_option,
     output_option,
+    repeats_option,
     seed_option,
     tasks_option,
+    threads_option,
     tracked,
     workers_option,
 )
@@ -121,14 +124,14 @@ def calibrate_entropycache(
 @click.option(
     "-c", "--cache", "policies", multiple=True, default=TIMED, show_default=True, help="cache spec; repeat for more"
 )
-@click.option("--device", default="cpu", show_default=True, callback=on_device)
+@device_option
 @click.option("--dtype", default="bfloat16", show_default=True, type=click.Choice(("float32", "bfloat16")))
 @click.option("--batch", default=1, show_default=True, type=click.IntRange(1))
 @click.option("--prompt", default=128, show_default=True, type=click.IntRange(1), help="positions of the prompt")
-@click.option("--length", default=128, show_default=True, type=click.IntRange(1), help="positions of the canvas")
+@length_option(128)
 @click.option("--block", default=32, show_default=True, type=click.IntRange(1))
-@click.option("--repeats", default=3, show_default=True, type=click.IntRange(1))
-@click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
+@repeats_option(3)
+@threads_option
 @clock_option
 @output_option
 @json_option

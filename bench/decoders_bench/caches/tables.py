@@ -180,7 +180,7 @@ def cache_time_table(rows: Sequence[Timed]) -> str:
     t = rows[0]
     r = t.run
     about = (
-        f"`{r.shape}`, {t.parameters / 1e9:.2f} G random parameters, {r.dtype}, {r.device}: batch {r.batch}, prompt "
+        f"`{r.model}`, {t.parameters / 1e9:.2f} G random parameters, {r.dtype}, {r.device}: batch {r.batch}, prompt "
         f"of {r.prompt} and "
         f"canvas of {r.length} in blocks of {r.block}; {t.repeats} run(s) of each, {CLOCK_TEXT[r.clock]}."
     )

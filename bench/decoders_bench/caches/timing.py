@@ -24,21 +24,15 @@ from decoders_bench.common.plain import plain_decode, see_both_ways
 from decoders_bench.common.replay import Recording, Replayed, ReplayedEntropyCache, recorded, whole_blocks
 from decoders_bench.common.shapes import SHAPES, adapted, build
 from decoders_bench.common.stopwatch import Stopwatch
+from decoders_bench.common.workload import Workload
 
 PLAIN = "plain loop"
 
 
 @dataclass(frozen=True)
-class Run:
-    """What is measured."""
+class Run(Workload):
+    """What is measured, on random weights of a shape."""
 
-    shape: str
-    device: str
-    dtype: str
-    batch: int
-    prompt: int
-    length: int
-    block: int
     decoder: str = "threshold:tau=0.9"
     clock: Clock = "wall"
 
@@ -97,8 +91,8 @@ class Ways:
     def __init__(self, run: Run, net: PreTrainedModel, recordings: dict[str, Recording]) -> None:
         self.run, self.net, self.recordings = run, net, recordings
         see_both_ways(net)
-        self.model = adapted(SHAPES[run.shape], net)
-        self.mask = SHAPES[run.shape].mask_id
+        self.model = adapted(SHAPES[run.model], net)
+        self.mask = SHAPES[run.model].mask_id
         random = torch.Generator().manual_seed(0)
         self.prompts = torch.randint(0, self.mask, (run.batch, run.prompt), generator=random)
 
@@ -153,7 +147,7 @@ def time_caches(
     if run.clock == "cpu" and (torch.device(run.device).type != "cpu" or torch.get_num_threads() > 1):
         raise UsageError("CPU time is that of one thread: it needs --device cpu and --threads 1")
     recordings = {spec: recording(run, spec) for spec in ("none", *caches)}
-    net = build(SHAPES[run.shape], run.device, getattr(torch, run.dtype), run.prompt + run.length)
+    net = build(SHAPES[run.model], run.device, getattr(torch, run.dtype), run.prompt + run.length)
     ways, names = Ways(run, net, recordings), (PLAIN, *caches)
     for way in names:
         ways.once(way, warm)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from functools import cache
 
-from decoders.core import Decoder, UsageError
+from decoders.core import Decoder, UsageError, inner_decoders
 from decoders.registry import get
 
 MARK = "abstract only"
@@ -13,8 +12,7 @@ MARK = "abstract only"
 
 def from_abstract(decoder: Decoder) -> bool:
     """It, or a decoder among its options, is known from an abstract alone."""
-    inner = (getattr(decoder, f.name) for f in fields(decoder))
-    return decoder.attested == "abstract" or any(from_abstract(d) for d in inner if isinstance(d, Decoder))
+    return decoder.attested == "abstract" or any(map(from_abstract, inner_decoders(decoder).values()))
 
 
 @cache

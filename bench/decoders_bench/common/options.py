@@ -35,6 +35,7 @@ clock_option: Option[Any] = click.option(
     "--clock", default="wall", show_default=True, type=click.Choice(("wall", "cpu")),
     help="cpu: time that one thread was given, for a machine that others use too",
 )
+threads_option: Option[Any] = click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
 seed_option: Option[Any] = click.option("--seed", default=0, show_default=True)
 
 
@@ -66,6 +67,20 @@ def on_device(context: click.Context, option: click.Parameter, device: str) -> s
     except (RuntimeError, AssertionError) as e:
         raise UsageError(f"there is no device {device!r} here: {str(e).splitlines()[0]}") from None
     return device
+
+
+device_option: Option[Any] = click.option("--device", default="cpu", show_default=True, callback=on_device)
+
+
+def repeats_option(default: int, told: str | None = None) -> Option[Any]:
+    """`--repeats`; `told`: of what."""
+    return click.option("--repeats", default=default, show_default=True, type=click.IntRange(1), help=told)
+
+
+def length_option(default: int) -> Option[Any]:
+    return click.option(
+        "--length", default=default, show_default=True, type=click.IntRange(1), help="positions of the canvas"
+    )
 
 
 def progress() -> Progress:

@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 
 from decoders import Decoder, UsageError, get
-from decoders.core import Exact, check
+from decoders.core import Exact, check, inner_decoders
 from decoders.registry import entries, spec_of
 from decoders.testing.oracle import Oracle, distance, floor
 from decoders_bench.common.workers import spread
@@ -121,7 +121,7 @@ def truth(text: str) -> Truth:
 def sampling(decoder: Decoder) -> Decoder:
     """The same decoder at temperature 1, and so are the decoders among its options; one that has no temperature is left
     as it is."""
-    inner = {f.name: sampling(d) for f in fields(decoder) if isinstance(d := getattr(decoder, f.name), Decoder)}
+    inner = {name: sampling(d) for name, d in inner_decoders(decoder).items()}
     own = {"temperature": 1.0} if any(f.name == "temperature" for f in fields(decoder)) else {}
     return replace(decoder, **own, **inner)
 

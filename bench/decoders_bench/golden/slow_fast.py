@@ -58,7 +58,7 @@ class AsCoded(Decoder):
         score = only(s.open & (column >= m.start[:, None]) & (column < last[:, None]), confidence)
         sure = (confidence >= TAU) & (score > -torch.inf)
         sure = sure & (sure.sum(-1, keepdim=True) > 1)
-        after = s.commit(above(score, sure, torch.ones_like(s.step)), tokens, confidence)
+        after = s.commit(above(score, sure), tokens, confidence)
         left = (after.open & (column < m.end[:, None])).any(-1)
         over = (m.explored >= FORWARDS) & ~left
         zero = torch.zeros_like(m.explored)

@@ -7,7 +7,16 @@ from typing import Any
 
 import click
 
-from decoders_bench.common.options import emit, json_option, on_device, progress
+from decoders_bench.common.options import (
+    clock_option,
+    device_option,
+    emit,
+    json_option,
+    length_option,
+    progress,
+    repeats_option,
+    threads_option,
+)
 
 DECODERS = ("llada", "threshold:tau=0.9")
 CACHES = ("none", "dual")
@@ -59,15 +68,15 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic from click 
 @click.option(
     "--prompt", default=64, show_default=True, type=click.IntRange(1), help="positions of the prompt, of a shape"
 )
-@click.option("--length", default=64, show_default=True, type=click.IntRange(1), help="positions of the canvas")
+@length_option(64)
 @click.option("--block", type=click.IntRange(1),
               help="positions of a window  [default: that of the model, or of a block-causal shape; else 32]")
-@click.option("--device", default="cpu", show_default=True, callback=on_device)
+@device_option
 @click.option("--dtype", type=click.Choice(("float32", "bfloat16", "float16")),
               help="[default: bfloat16; of a model, what it is loaded as]")
 @click.option("--steps", default=16, show_default=True, type=click.IntRange(1),
               help="forwards measured of a shape: as many whole windows as these hold, or one")
-@click.option("--repeats", default=3, show_default=True, type=click.IntRange(1))
+@repeats_option(3)
 @click.option("--compile", "compiled", is_flag=True, help="torch.compile the model's layers")
 @click.option(
     "--graph", is_flag=True, help="capture steps as CUDA graphs; on a CPU, what stands in for them, and no time"
@@ -80,9 +89,8 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic from click 
     "--roofline/--no-roofline", default=True, show_default=True,
     help="measure what the device can do, and hold steps against it",
 )
-@click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
-@click.option("--clock", default="wall", show_default=True, type=click.Choice(("wall", "cpu")),
-              help="cpu: time that one thread was given, for a machine that others use too")
+@threads_option
+@clock_option
 @click.option("--recordings", type=click.Path(dir_okay=False, path_type=Path),
               help="take from this JSON file what nano committed in which forward, and add what it lacks")
 @click.option(

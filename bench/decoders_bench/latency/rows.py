@@ -5,23 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from decoders_bench.common.outcome import Clock
+from decoders_bench.common.workload import Workload
 from decoders_bench.latency.roofline import Ceilings
 from decoders_bench.latency.split import FORWARD
 
 
 @dataclass(frozen=True)
-class Case:
-    """What is measured."""
+class Case(Workload):
+    """What is measured, under one decoder and one cache."""
 
-    model: str
-    """The name of a shape, or the spec of a model."""
-    device: str
-    dtype: str
-    batch: int
-    prompt: int
-    """Positions; of a model with a tokenizer 0, since its prompts are those of a task."""
-    length: int
-    block: int
     decoder: str
     cache: str
     layers: int | None = None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from decoders_bench.common.options import finish, json_option, output_option, tracked
+from decoders_bench.common.options import finish, json_option, output_option, repeats_option, tracked
 from decoders_bench.peers.environments import PEERS
 
 
@@ -17,7 +17,7 @@ from decoders_bench.peers.environments import PEERS
 @click.option(
     "-n", "--prompts", default=8, show_default=True, type=click.IntRange(1, 64), help="prompts, decoded one by one"
 )
-@click.option("--repeats", default=7, show_default=True, type=click.IntRange(1), help="runs of each side, in turns")
+@repeats_option(7, "runs of each side, in turns")
 @click.option(
     "--environments",
     default=Path(".venv-peers"),

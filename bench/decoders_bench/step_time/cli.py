@@ -7,7 +7,16 @@ from typing import Any
 
 import click
 
-from decoders_bench.common.options import clock_option, decoders_option, finish, json_option, output_option, tracked
+from decoders_bench.common.options import (
+    clock_option,
+    decoders_option,
+    finish,
+    json_option,
+    output_option,
+    repeats_option,
+    threads_option,
+    tracked,
+)
 
 DECODERS = (
     "threshold", "factor", "llada", "llada:temperature=1.0", "dream:by=entropy", "dream:by=topk_margin",
@@ -22,8 +31,8 @@ FLOATS = ("float32", "bfloat16")
 @click.option("--dtype", "dtypes", multiple=True, default=FLOATS, show_default=True, type=click.Choice(FLOATS))
 @click.option("--block", default=32, show_default=True, type=click.IntRange(1))
 @click.option("--vocab", default=126_464, show_default=True, type=click.IntRange(2))
-@click.option("--repeats", default=21, show_default=True, type=click.IntRange(1))
-@click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
+@repeats_option(21)
+@threads_option
 @clock_option
 @output_option
 @json_option

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from decoders_bench.common.options import finish, json_option, output_option
+from decoders_bench.common.options import finish, json_option, output_option, repeats_option
 
 
 @click.command("vllm")
 @click.option("-d", "--decoder", default="threshold:tau=0.9", show_default=True, help="decoder spec")
-@click.option("--repeats", default=5, show_default=True, type=click.IntRange(1))
+@repeats_option(5)
 @output_option
 @json_option
 def vllm(decoder: str, repeats: int, output: Path | None, as_json: bool) -> None:

@@ -22,7 +22,8 @@ from decoders.core import Forward, SessionSpec
 SOURCE = os.environ.get("SGLANG_SOURCE")
 NAMES = (
     "sglang", "sglang.srt", "sglang.srt.dllm", "sglang.srt.dllm.algorithm", "sglang.srt.dllm.algorithm.base",
-    "sglang.srt.plugins", "sglang.srt.plugins.hook_registry",
+    "sglang.srt.plugins", "sglang.srt.plugins.hook_registry", "sglang.srt.managers",
+    "sglang.srt.managers.schedule_batch",
 )
 
 
@@ -50,6 +51,7 @@ def install() -> None:
     algorithm.get_algorithm_cls = get_algorithm_cls
     algorithm.get_algorithm = lambda config: algorithm.get_algorithm_cls(config.algorithm)(config)
     base.DllmAlgorithm = DllmAlgorithm
+    made["sglang.srt.managers.schedule_batch"].FINISH_ABORT = Abort
     hooks.HookType, hooks.HookRegistry = HookType, HookRegistry
     HookRegistry.registered.clear()
 
@@ -71,6 +73,8 @@ def from_source(directory: str) -> None:
         "sglang.srt.model_executor.forward_batch_info": {"ForwardBatch": SimpleNamespace},
         "sglang.srt.model_executor.model_runner": {"ModelRunner": SimpleNamespace},
         "sglang.srt.server_args": {"ServerArgs": SimpleNamespace},
+        "sglang.srt.managers": {},
+        "sglang.srt.managers.schedule_batch": {"FINISH_ABORT": Abort},
         "sglang.srt.utils": {"is_npu": lambda: False},
     }
     for name, content in made_up.items():
@@ -149,6 +153,15 @@ class DllmAlgorithm:
 
 
 @dataclass
+class Abort:
+    """The reason of a request that ends with an error."""
+
+    message: str
+    status_code: int
+    err_type: str
+
+
+@dataclass
 class Req:
     """A request: what is settled of its row, and the block that is being worked on."""
 
@@ -156,14 +169,26 @@ class Req:
     prompt: list[int]
     length: int
     seed: int
+    said: dict[str, Any] = field(default_factory=dict)
+    """What else its sampling parameters say."""
+    tokenizer: Any = None
+    vocab_size: int = 0
+    eos_token_ids: set[int] | None = None
+    dllm_config: Any = None
     row: list[int] = field(default_factory=list)
     """All finished blocks."""
     incomplete: list[int] | None = None
     state: Any = None
+    to_finish: Any = None
+
+    def __post_init__(self) -> None:
+        names = ("regex", "json_schema", "ebnf", "structural_tag", "sampling_seed")
+        given = dict.fromkeys(names) | {"max_new_tokens": self.length} | self.said
+        self.origin_input_ids, self.sampling_params = self.prompt, SimpleNamespace(**given)
 
     @property
     def over(self) -> bool:
-        return len(self.row) >= len(self.prompt) + self.length
+        return self.to_finish is not None or len(self.row) >= len(self.prompt) + self.length
 
     def block(self, size: int, mask: int) -> list[int]:
         start = len(self.row)
@@ -194,6 +219,15 @@ class Runner:
             ~yes, torch.zeros(1, 0, W, dtype=torch.long), torch.zeros(1, 0, W, dtype=torch.bool),
         )
         return self.model.session(SessionSpec(1, L, W))(f).logits[0]
+
+
+def admit(algorithm: Any, config: Any, loaded: Any, reqs: list[Req]) -> None:
+    """What the scheduler does with requests before they wait; raises `ValueError` with what the client is told."""
+    for r in reqs:
+        r.tokenizer, r.vocab_size, r.eos_token_ids = loaded.tokenizer.fast, loaded.model.vocab, {*loaded.model.stop_ids}
+        r.dllm_config = config
+        if why := type(algorithm).validate_request(r):
+            raise ValueError(why)
 
 
 def serve(algorithm: Any, model: Any, reqs: list[Req]) -> dict[str, list[int]]:

@@ -19,8 +19,9 @@ from vllm.model_executor.models.diffusion_gemma import DiffusionGemmaForConditio
 from vllm.model_executor.models.utils import AutoWeightsLoader
 
 from decoders_vllm.models import Hosted
+from decoders_vllm.pieces import decoding
 from decoders_vllm.rows import DENOISE
-from decoders_vllm.sampler import Host, decoding
+from decoders_vllm.sampler import Host
 
 
 class ConditionedHost(Host):

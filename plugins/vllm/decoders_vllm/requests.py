@@ -17,7 +17,7 @@ from vllm.v1.worker.gpu.sample.logits_processor.interface import LogitsProcessor
 
 from decoders import registry
 from decoders.constraints.automaton import Automaton
-from decoders.constraints.constrained import Constrained, check_fits
+from decoders.constraints.constrained import hosted
 from decoders.constraints.grammar import InlineSchema, Regex
 from decoders.constraints.spelling import spellings
 from decoders.core import Decoder, UsageError, asks, option_named, refuse, suggest
@@ -36,9 +36,6 @@ OTHERS = "kv_transfer_params", "ec_transfer_params"
 """What vLLM itself puts there."""
 CONSTRAINTS = {"regex": Regex, "json": InlineSchema}
 """What a request may hold its text to, each with its text: a pattern, or a JSON schema."""
-ROUNDED = 256
-"""Lengths are rounded up to so many positions where a constraint looks ahead, so that requests of several lengths share
-their steps."""
 STOPS = 32
 """Stop tokens that a request may have."""
 DROPPED = {
@@ -122,9 +119,7 @@ def constrained(served: Served, decoder: Decoder, constraint: Any, max_tokens: i
     kind, _, text = constraint.partition(":") if isinstance(constraint, str) else ("", "", "")
     if kind not in CONSTRAINTS or not text:
         raise UsageError(f"constraint must be regex:PATTERN or json:SCHEMA, with the schema itself, not {constraint!r}")
-    automaton = automaton_of(served, kind, text)
-    check_fits(automaton, max_tokens)
-    return Constrained(decoder, automaton, -(-max_tokens // ROUNDED) * ROUNDED)
+    return hosted(decoder, automaton_of(served, kind, text), max_tokens)
 
 
 @lru_cache(maxsize=64)

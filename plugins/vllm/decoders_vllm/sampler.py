@@ -10,10 +10,6 @@ so the first canvas holds the *tail* of the prompt, the part of its last block, 
 positions, and its keys and values replace those that the prefill left there. The engine's and the row's positions are
 the same again after the first commit. Shifted models start with at least one position of tail, since the last row of a
 commit predicts the first position after it.
-
-The attention of one forward is cut into *pieces*, each with its own end and its own causal flag, which any backend of
-vLLM understands as so many short requests on the same pages: a prefill is block-causal because each block is a piece; a
-canvas is up to three (what is causal, what sees each other, what nobody sees).
 """
 
 from __future__ import annotations
@@ -31,6 +27,7 @@ from vllm.v1.worker.gpu.model_states.interface import ModelState
 from vllm.v1.worker.gpu.sample.output import SamplerOutput
 
 from decoders.core import mapped
+from decoders_vllm.pieces import Pieces, decoding, outer, whole
 from decoders_vllm.requests import STOPS, Request, request_of
 from decoders_vllm.rows import COMMIT, FREE, IDLE, NUMBERS, EngineSpec, RowPlan, Rows, advance, settle, show
 from decoders_vllm.served import Served
@@ -60,7 +57,6 @@ class Slots:
             self.memos[plan] = mapped(lambda x: x.new_zeros(self.number, *x.shape[1:]), rows.memo)
         mapped(lambda x, new: x.index_copy_(0, index, new.to(x.dtype)), self.memos[plan], rows.memo)
 
-
     def forget(self, plan: RowPlan) -> None:
         """No slot is decoded by this plan any more; what was kept for it goes if there are many others."""
         if len(self.memos) > KEPT:
@@ -78,19 +74,6 @@ class Saved:
     reach: Tensor
     carry: Tensor | None
     soft: Tensor | None
-
-
-@dataclass(frozen=True)
-class Pieces:
-    """The attention of one forward as short requests."""
-
-    row: np.ndarray  # (S,) the row of the batch
-    starts: Tensor  # (S + 1,) int32  where their tokens start
-    # (S + 1,) int32  on the host; of canvases, that their pieces lie in them is all that is known
-    starts_np: np.ndarray
-    ends: Tensor  # (S,) int32  they see what is left of here
-    causal: Tensor  # (S,) int32
-    longest: int
 
 
 class Host(ModelState):
@@ -272,27 +255,6 @@ class Host(ModelState):
         seen = torch.where(decodes & (j == 2), reach, ends).clamp(min=1).int()
         causal = torch.where(decodes, j == 0, self.engine.causal)
         return Pieces(row_np, starts, host, seen, causal.int(), longest)
-
-
-def whole(batch: Any) -> Pieces:
-    """Of a batch that only warms the engine up."""
-    R = batch.num_reqs_after_padding
-    host = batch.query_start_loc_np[: R + 1]
-    causal = torch.zeros(R, dtype=torch.int32, device=batch.seq_lens.device)
-    return Pieces(
-        np.arange(R), batch.query_start_loc[: R + 1], host, batch.seq_lens[:R], causal, int(np.diff(host).max())
-    )
-
-
-def outer(start: np.ndarray, row: np.ndarray, decodes: np.ndarray, offset: np.ndarray) -> np.ndarray:
-    """(S + 1,) where pieces start at the latest, which is all that the host knows of canvases."""
-    ends = np.where(decodes[row], start[1:][row], start[:-1][row] + offset)
-    return np.concatenate([[0], ends]).astype(np.int32)
-
-
-def decoding(batch: Any) -> np.ndarray:
-    """(R,) bool: rows that run a canvas."""
-    return np.diff(batch.cu_num_logits_np[: batch.num_reqs + 1]) > 0
 
 
 class StrategySampler:

@@ -1,0 +1,135 @@
+"""Laws of what a decoder does to its rows: what it may ask and change, and that rows end and then rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+
+import torch
+from torch import Tensor
+
+from decoders.core import Canvas, Decoder, Forward, State, UsageError, apply, asks, leftmost, prepare, view
+from decoders.testing.rooms import MASK, Moment, Room, decoded, expect, leaves, rooms, run
+
+
+def given_stays_given(decoder: Decoder) -> None:
+    """What the prompt gives is there at the end, unchanged; a literal mask token is data unless holes are asked for."""
+    for room in rooms(decoder):
+        for prompt, row in zip(room.prompts, decoded(room, decoder, room.prompts), strict=True):
+            kept = [
+                (room.infill and given == MASK) or given == now for given, now in zip(prompt, row.canvas, strict=False)
+            ]
+            expect(all(kept), f"{room.name}: the given tokens {prompt} became {row.canvas[: len(prompt)]}")
+            behind = decoder.padding if room.model.stop_ids else 0
+            expect(len(row.canvas) == len(prompt) + room.length + behind, f"{room.name}: the row changed its length")
+
+
+def terminates(decoder: Decoder) -> None:
+    """Every row ends, by a stop token or with nothing left open, in a reasonable number of forwards."""
+    for room in rooms(decoder):
+        for row in decoded(room, decoder, room.prompts):
+            expect(
+                row.finish_reason != "max_steps",
+                f"{room.name}: not finished after {row.nfe} forwards for {room.length} positions",
+            )
+            holes = room.length + (sum(p.count(MASK) for p in room.prompts) if room.infill else 0)
+            expect(len(row.tokens) <= holes, f"{room.name}: more tokens than positions")
+
+
+def asks_what_it_may(decoder: Decoder) -> None:
+    """Queries have the shapes and types that `Query` says, and all ask the same of a model; `ahead` is said where it is
+    so."""
+    for room in rooms(decoder):
+        for m in unrefused(room, decoder):
+            q, (B, W) = m.query, (len(m.before.tokens), m.before.width)
+            expect(
+                q.tokens.shape == (B, W) and q.tokens.dtype == torch.long,
+                f"{room.name}: Query.tokens is not (B, W) long",
+            )
+            expect(q.want.shape == (B, W) and q.want.dtype == torch.bool, f"{room.name}: Query.want is not (B, W) bool")
+            if q.causal is not None:
+                expect(
+                    q.causal.shape == (B,) and q.causal.dtype == torch.bool,
+                    f"{room.name}: Query.causal is not (B,) bool",
+                )
+                ahead = q.want & ~leftmost(view(m.before).open) & (q.causal & m.live)[:, None]
+                expect(
+                    q.ahead or not ahead.any(),
+                    f"{room.name}: a causal row wants more than its leftmost position; say `ahead`",
+                )
+
+
+def unrefused(room: Room, decoder: Decoder) -> Iterator[Moment]:
+    """Its forwards in a room; raises `AssertionError` where a query asks what the first one did not."""
+    try:
+        yield from run(room, decoder)
+    except UsageError as e:
+        raise AssertionError(f"{room.name}: {e}") from e
+
+
+def moves_are_legal(decoder: Decoder) -> None:
+    """A step changes editable positions of its own window alone, only opens or changes what is decided if it `revises`,
+    fills with tokens of the vocabulary, keeps types and shapes, and leaves blanks where it decides nothing."""
+    for room in rooms(decoder):
+        for m in run(room, decoder):
+            check_move(room, decoder, m)
+
+
+def check_move(room: Room, decoder: Decoder, m: Moment) -> None:
+    s, t, live = view(m.before), m.state, m.live[:, None]
+    for f in fields(State):
+        old, new = getattr(s, f.name), getattr(t, f.name)
+        if isinstance(old, Tensor):
+            same = isinstance(new, Tensor) and new.shape == old.shape and new.dtype == old.dtype
+            expect(same, f"{room.name}: State.{f.name} changed its shape or type")
+    form = [(path, x.shape, x.dtype) if isinstance(x, Tensor) else (path, x) for path, x in leaves(s.memo).items()]
+    expect(
+        form
+        == [(path, x.shape, x.dtype) if isinstance(x, Tensor) else (path, x) for path, x in leaves(t.memo).items()],
+        f"{room.name}: the memo changed its structure",
+    )
+    for name in ("editable", "position", "room", "opened", "windows", "key"):
+        expect((getattr(s, name) == getattr(t, name))[m.live].all(), f"{room.name}: a step changed State.{name}")
+    expect((t.size <= t.room)[m.live].all(), f"{room.name}: a step set State.size beyond State.room")
+    if "resizes" not in asks(decoder, room.model.block_causal):
+        expect(
+            (s.size == t.size)[m.live].all(), f"{room.name}: a step changed State.size, which the first one left alone"
+        )
+    changed = (s.tokens != t.tokens) | (s.open != t.open)
+    expect(not (changed & ~s.editable & live).any(), f"{room.name}: a step changed a position that is not editable")
+    if not decoder.revises:
+        expect(
+            not (changed & ~s.open & live).any(), f"{room.name}: what was decided changed, but revises is not declared"
+        )
+    decided = (s.open & ~t.open).sum(-1)
+    expect((decided <= s.open.sum(-1))[m.live].all(), f"{room.name}: more was decided than was open")
+    if s.mask_id is not None:
+        blank = t.tokens == s.mask_id
+        expect(
+            (blank | ~t.open | ~live).all(), f"{room.name}: an open position shows something other than the mask token"
+        )
+    fits = (t.tokens >= 0) & (t.tokens < s.vocab)
+    expect((fits | ~s.editable | ~live).all(), f"{room.name}: a token outside the vocabulary")
+
+
+def rests(decoder: Decoder) -> None:
+    """A row that has ended asks for nothing and stays as it is, however often it is stepped."""
+    for room in rooms(decoder):
+        plan, last = room.plan(decoder), room.layout(decoder)
+        for m in run(room, decoder):
+            check_rest(room, m.before, m.forward, m.after)
+            last = m.after
+        forward = room.session(decoder, last)
+        for _ in range(2):
+            f = prepare(plan, last)
+            after = apply(plan, last, f, forward(f))
+            check_rest(room, last, f, after)
+            last = after
+
+
+def check_rest(room: Room, before: Canvas, f: Forward, after: Canvas) -> None:
+    ended = ~before.live
+    expect(not (f.compute[ended].any() or f.want[ended].any()), f"{room.name}: a row that has ended asks for a forward")
+    for (path, old), new in zip(leaves(before).items(), leaves(after).values(), strict=True):
+        if isinstance(old, Tensor) and path != "stale":
+            expect(torch.equal(old[ended], new[ended]), f"{room.name}: {path} of a row that has ended has changed")
