@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import pytest
 import torch
 
+from decoders.core import UsageError
 from decoders.models import nano
 from decoders.models.source import load_model
 from decoders_bench.nano.batches import Example, Mode, collate
@@ -16,7 +18,7 @@ from decoders_bench.nano.muon import Muon, orthogonalise
 from decoders_bench.nano.network import Network, config_of
 from decoders_bench.nano.tokenizer import Segmenter, build
 from decoders_bench.nano.train import Plan, Run, drawn, rate_at, steps
-from decoders_bench.tasks import TASKS, items
+from decoders_bench.tasks import GENERATED, items
 
 TOKENIZER = build()
 EXAMPLE = Example([10, 11, 12, 13, 14], [20, 21, 22, 23, 24, 0], 8)
@@ -28,7 +30,7 @@ def test_any_text_comes_back(text):
 
 
 def test_prompts_and_answers_come_back_and_fit_their_canvas():
-    for task in TASKS.values():
+    for task in GENERATED.values():
         for rung in task.rungs:
             for item in items(task, rung, "train", 30):
                 ids = TOKENIZER(item.answer, add_special_tokens=False).input_ids
@@ -41,7 +43,7 @@ def test_the_segmenter_says_what_the_tokenizer_says():
     own = Segmenter()
     texts = [
         x
-        for task in TASKS.values()
+        for task in GENERATED.values()
         for rung in task.rungs
         for i in items(task, rung, "train", 30)
         for x in (i.prompt, i.answer)
@@ -165,3 +167,12 @@ def test_training_that_is_out_of_time_keeps_its_last_step(tmp_path, monkeypatch)
     assert again.step == 3
     steps(again, draw, None)
     assert Run(plan, 0).step == 6
+
+
+def test_a_run_begins_with_the_weights_of_a_model_whose_vocabulary_is_a_part_of_its_own(tmp_path):
+    plan = Plan(str(tmp_path), start=str(Path(nano.__file__).parent))
+    own, shipped = Run(plan, 0).model.state_dict(), load_model("nano").model.model.state_dict()
+    for name, x in shipped.items():
+        assert torch.equal(own[name][: len(x)], x.float()), name
+    with pytest.raises(UsageError, match="another shape"):
+        Run(replace(plan, layers=1), 0)

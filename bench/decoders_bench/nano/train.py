@@ -44,10 +44,31 @@ SUMS = {
     "extract/hard": 0.8, "sudoku/easy": 1.0, "sudoku/hard": 1.5, "list/easy": 4.0, "list/hard": 3.0,
     "shuffle/easy": 0.4, "shuffle/hard": 0.5, "ledger/easy": 3.0, "ledger/hard": 0.25,
 }
-STAGES = ((0, FIRST), (1500, COPYING), (2250, SUMS))
+KEPT = {
+    "chain/easy": 0.3, "chain/hard": 0.7, "answer_first/easy": 0.3, "answer_first/hard": 0.6, "extract/easy": 0.15,
+    "extract/hard": 0.3, "sudoku/easy": 0.3, "sudoku/hard": 0.8, "list/easy": 2.5, "list/hard": 4.0,
+    "shuffle/easy": 0.15, "shuffle/hard": 0.25, "ledger/easy": 1.0, "ledger/hard": 0.5,
+}
+LINES = KEPT | {
+    "cycle/easy": 1.0, "cycle/hard": 0.1, "table/easy": 1.2, "table/hard": 0.1, "nest/easy": 1.0, "nest/hard": 0.1,
+    "edit/easy": 1.5, "edit/hard": 0.1, "records/easy": 1.2, "records/hard": 0.05, "program/easy": 1.0,
+    "program/hard": 0.1,
+}
+LISTS = KEPT | {
+    "list/easy": 5.0, "list/hard": 9.0, "ledger/easy": 1.2, "ledger/hard": 1.0, "cycle/easy": 0.5, "table/easy": 0.5,
+    "nest/easy": 0.5, "edit/easy": 0.5, "records/easy": 0.5, "program/easy": 0.5,
+}
+PAGES = KEPT | {
+    "cycle/easy": 0.6, "cycle/hard": 0.4, "table/easy": 0.6, "table/hard": 0.4, "nest/easy": 0.6, "nest/hard": 0.35,
+    "edit/easy": 0.8, "edit/hard": 0.4, "records/easy": 0.6, "records/hard": 0.3, "program/easy": 0.6,
+    "program/hard": 0.4, "ledger/hard": 0.7,
+}
+STAGES = ((0, FIRST), (1500, COPYING), (2250, SUMS), (3000, LISTS), (4000, PAGES))
 """From which step on, how many examples of each task and rung are drawn, relative to each other. The later stages
 follow what validation items showed: by step 1250 sums and sudoku were being learnt and copying was not; by step 2000
-copying was, and sums were off by one or two."""
+copying was, and sums were off by one or two. Texts of a page come last, first mostly their short rungs."""
+WARM = ((0, LINES), (100, LISTS), (900, PAGES))
+"""The stages of a run that begins with the weights of one that knew the tasks of the first three."""
 
 MODES = {
     Mode("full"): 0.5, Mode("block", 1): 0.22, Mode("answer", 4): 0.04, Mode("answer", 8): 0.06,
@@ -57,14 +78,14 @@ MODES = {
 """How often each way of decoding is trained. A block of one is the same in both block modes."""
 
 
-FIXED = ("seed", "positions", "widest", "rate", "warmup", "hidden", "layers", "heads", "inner", "stages")
+FIXED = ("seed", "positions", "widest", "rate", "warmup", "hidden", "layers", "heads", "inner", "stages", "start")
 """What may not change when a run is resumed; the number of steps may, and moves the decay."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """All that a run depends on. `positions` is per worker and step; `decay` the share of the steps in which the rate
-    falls to 0."""
+    falls to 0; `start` a directory with the weights to begin with, if any."""
 
     out: str
     steps: int = 3500
@@ -82,6 +103,7 @@ class Plan:
     inner: int = 352
     device: str = "cpu"
     stages: tuple[tuple[int, dict[str, float]], ...] = STAGES
+    start: str = ""
 
     def mix(self, step: int) -> dict[str, float]:
         return next(mix for first, mix in reversed(self.stages) if step >= first)
@@ -104,14 +126,30 @@ def create(plan: Plan, vocab: int) -> Network:
                     else d**-0.5 / ((2 * plan.layers) ** 0.5 if residual else 1)
                 )
                 p.normal_(std=std)
+        if plan.start:
+            begin(model, Path(plan.start))
     return model.to(plan.device)
 
 
+def begin(model: Network, directory: Path) -> None:
+    """Take the weights of a model of the same shape, whose vocabulary may be the beginning of this one. Raises
+    `UsageError`."""
+    weights, own = load_file(directory / "model.safetensors"), model.state_dict()
+    fits = weights.keys() == own.keys() and all(
+        weights[k].shape[1:] == x.shape[1:] and len(weights[k]) <= len(x) for k, x in own.items()
+    )
+    if not fits:
+        raise UsageError(f"{directory} holds a model of another shape")
+    for name, x in own.items():
+        x[: len(weights[name])] = weights[name].float()
+
+
 def loss_of(model: Network, b: Batch) -> torch.Tensor:
-    """Sum over examples of the weighted cross-entropy at masked positions."""
-    hidden = model.model(b.tokens, b.position, b.sees)
+    """Sum over examples of the weighted cross-entropy at masked positions; products with weights are in bfloat16."""
     here = b.weight > 0
-    ce = torch.nn.functional.cross_entropy(model.lm_head(hidden[here]), b.target[here], reduction="none")
+    with torch.autocast(b.tokens.device.type, torch.bfloat16):
+        logits = model.lm_head(model.model(b.tokens, b.position, b.sees)[here])
+    ce = torch.nn.functional.cross_entropy(logits.float(), b.target[here], reduction="none")
     return (ce * b.weight[here]).sum()
 
 
