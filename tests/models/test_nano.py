@@ -13,11 +13,11 @@ import torch
 from decoders.core import UsageError
 from decoders.models import nano
 from decoders.models.source import load_model
-from decoders_bench.nano.batches import Example, Mode, collate
+from decoders_bench.nano.batches import Example, Mixture, Mode, batches, collate
 from decoders_bench.nano.muon import Muon, orthogonalise
 from decoders_bench.nano.network import Network, config_of
 from decoders_bench.nano.tokenizer import Segmenter, build
-from decoders_bench.nano.train import Plan, Run, drawn, rate_at, steps
+from decoders_bench.nano.train import Plan, Run, drawn, loss_of, rate_at, steps, warmed
 from decoders_bench.tasks import GENERATED, items
 
 TOKENIZER = build()
@@ -170,9 +170,37 @@ def test_training_that_is_out_of_time_keeps_its_last_step(tmp_path, monkeypatch)
 
 
 def test_a_run_begins_with_the_weights_of_a_model_whose_vocabulary_is_a_part_of_its_own(tmp_path):
-    plan = Plan(str(tmp_path), start=str(Path(nano.__file__).parent))
+    plan = warmed(Plan(str(tmp_path)), str(Path(nano.__file__).parent))
     own, shipped = Run(plan, 0).model.state_dict(), load_model("nano").model.model.state_dict()
     for name, x in shipped.items():
         assert torch.equal(own[name][: len(x)], x.float()), name
     with pytest.raises(UsageError, match="another shape"):
         Run(replace(plan, layers=1), 0)
+
+
+def test_every_stage_of_both_recipes_names_tasks_that_there_are():
+    for plan in (Plan("x"), warmed(Plan("x"), "y")):
+        for first, mix in plan.stages:
+            assert plan.mix(first) == mix
+            assert {name.partition("/")[0] for name in mix} <= GENERATED.keys()
+        assert {name.partition("/")[0] for name in plan.stages[-1][1]} == GENERATED.keys()
+
+
+def test_short_texts_are_not_padded_to_long_ones():
+    rng = Random(0)
+    mixture = Mixture(Segmenter(), {"list/easy": 5.0, "ledger/hard": 1.0}, rng)
+    for b in batches(iter(mixture), Mode("full"), rng, 4000, 3000, 0, 1):
+        used = (b.sees.sum(-1) > 1).sum(1)
+        assert int(used.max()) <= int(used.min()) * 4 / 3
+
+
+def test_products_in_bfloat16_change_the_loss_a_little():
+    model = Run(Plan("x", hidden=32, layers=2, inner=32), 0).model
+    b = collate([EXAMPLE] * 8, Mode("block", 4), Random(0), end=0, mask=1)
+    loss = loss_of(model, b)
+    loss.backward()
+    here = b.weight > 0
+    logits = model.lm_head(model.model(b.tokens, b.position, b.sees)[here])
+    exact = (torch.nn.functional.cross_entropy(logits, b.target[here], reduction="none") * b.weight[here]).sum()
+    assert loss.item() == pytest.approx(exact.item(), rel=2e-3)
+    assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in model.parameters())

@@ -12,7 +12,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import inf
 from pathlib import Path
 from random import Random
@@ -88,7 +88,7 @@ class Plan:
     falls to 0; `start` a directory with the weights to begin with, if any."""
 
     out: str
-    steps: int = 3500
+    steps: int = 7000
     workers: int = 2
     seed: int = 0
     positions: int = 4000
@@ -107,6 +107,11 @@ class Plan:
 
     def mix(self, step: int) -> dict[str, float]:
         return next(mix for first, mix in reversed(self.stages) if step >= first)
+
+
+def warmed(plan: Plan, start: str) -> Plan:
+    """The plan of a run that begins with the weights in `start`: the later stages, in smaller steps."""
+    return replace(plan, start=start, stages=WARM, positions=3000, rate=3.5e-3, decay=0.8)
 
 
 def create(plan: Plan, vocab: int) -> Network:
