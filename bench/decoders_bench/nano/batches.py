@@ -148,8 +148,8 @@ def size_of(example: Example, mode: Mode) -> int:
 def batches(
     examples: Iterator[Example], mode: Mode, rng: Random, positions: int, widest: int, end: int, mask: int
 ) -> Iterator[Batch]:
-    """Batches of one step: about `positions` in all, of similar lengths, at most `widest` positions each. None is
-    padded to more than a third above its shortest."""
+    """Batches of one step: about `positions` in all, of similar lengths, at most `widest` positions each. An
+    eighth of `widest` may be padding."""
     drawn, total = [], 0
     while total < positions:
         drawn.append(next(examples))
@@ -158,7 +158,8 @@ def batches(
     group: list[Example] = []
     for e in drawn:
         size = size_of(e, mode)
-        if group and (size * (len(group) + 1) > widest or size > size_of(group[0], mode) * 4 / 3):
+        whole, used = size * (len(group) + 1), sum(size_of(x, mode) for x in group) + size
+        if group and (whole > widest or whole - used > widest / 8):
             yield collate(group, mode, rng, end, mask)
             group = []
         group.append(e)

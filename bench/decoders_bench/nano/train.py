@@ -78,8 +78,8 @@ MODES = {
 """How often each way of decoding is trained. A block of one is the same in both block modes."""
 
 
-FIXED = ("seed", "positions", "widest", "rate", "warmup", "hidden", "layers", "heads", "inner", "stages", "start")
-"""What may not change when a run is resumed; the number of steps may, and moves the decay."""
+FIXED = ("seed", "positions", "rate", "warmup", "hidden", "layers", "heads", "inner", "stages", "start")
+"""What may not change when a run is resumed; the number of steps may, and moves the decay, and so may the device."""
 
 
 @dataclass(frozen=True)
