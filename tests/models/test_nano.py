@@ -17,7 +17,7 @@ from decoders_bench.nano.batches import Example, Mixture, Mode, batches, collate
 from decoders_bench.nano.muon import Muon, orthogonalise
 from decoders_bench.nano.network import Network, config_of
 from decoders_bench.nano.tokenizer import Segmenter, build
-from decoders_bench.nano.train import Plan, Run, drawn, loss_of, rate_at, steps, warmed
+from decoders_bench.nano.train import Plan, Run, drawn, export, loss_of, rate_at, steps, warmed
 from decoders_bench.tasks import GENERATED, items
 
 TOKENIZER = build()
@@ -165,8 +165,21 @@ def test_training_that_is_out_of_time_keeps_its_last_step(tmp_path, monkeypatch)
     steps(Run(plan, 0), draw, None, deadline=3.0)
     again = Run(plan, 0)
     assert again.step == 3
+    assert [row["step"] for row in again.curve] == [3]
     steps(again, draw, None)
     assert Run(plan, 0).step == 6
+
+
+def test_how_the_losses_fell_is_written_beside_the_model(tmp_path):
+    small = {"positions": 100, "widest": 100, "hidden": 16, "layers": 1, "heads": 2, "inner": 16, "save_every": 2}
+    plan = Plan(str(tmp_path), steps=5, **small)
+    run = Run(plan, 0)
+    steps(run, lambda step: drawn(plan, step, [0]), None)
+    export(run)
+    curve = json.loads((tmp_path / "curve.json").read_text())
+    assert [row["step"] for row in curve] == [2, 4, 5]
+    assert all(row["examples"] > 0 and row["loss"] for row in curve)
+    assert curve[0]["loss"] != curve[2]["loss"]
 
 
 def test_a_run_begins_with_the_weights_of_a_model_whose_vocabulary_is_a_part_of_its_own(tmp_path):

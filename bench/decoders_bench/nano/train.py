@@ -191,6 +191,8 @@ class Run:
         ]
         self.base = [[g["lr"] for g in o.param_groups] for o in self.optimisers]
         self.step, self.saved, self.log = 0, 0, {"minutes": 0.0, "examples": 0, "positions": 0}
+        self.smooth: dict[str, float] = {}
+        self.curve: list[dict[str, Any]] = []
         if (self.out / "checkpoint.json").exists():
             self.load()
 
@@ -204,6 +206,7 @@ class Run:
                 # counts stay on the host
                 o.state[p] = {k: v.to(self.plan.device) if v.dim() else v for k, v in own.items()}
         self.step, self.log = meta["step"], meta["log"]
+        self.smooth, self.curve = meta.get("smooth", {}), meta.get("curve", [])  # runs of before have none
         self.saved = self.step
         differ = [k for k in FIXED if meta["plan"][k] != json.loads(json.dumps(asdict(self.plan)))[k]]
         if differ:
@@ -217,7 +220,11 @@ class Run:
                 tensors |= {f"optimiser/{i}/{j}/{k}": v for k, v in o.state[p].items()}
         file = f"checkpoint-{self.step % (2 * self.plan.save_every)}.safetensors"
         save_file(tensors, self.out / file)
-        meta = {"step": self.step, "file": file, "log": self.log, "plan": asdict(self.plan)}
+        self.curve.append({"step": self.step, **self.log, "loss": dict(self.smooth)})
+        meta = {
+            "step": self.step, "file": file, "log": self.log, "plan": asdict(self.plan), "smooth": self.smooth,
+            "curve": self.curve,
+        }
         (self.out / "checkpoint.tmp").write_text(json.dumps(meta))
         os.replace(self.out / "checkpoint.tmp", self.out / "checkpoint.json")
         self.saved = self.step
@@ -279,14 +286,13 @@ def work(rank: int, plan: Plan, port: int, notify: Notify | None) -> None:
 def steps(run: Run, draw: Draw, notify: Notify | None, deadline: float = inf) -> None:
     """All steps that the plan has left, or those that are begun before `time.monotonic` says `deadline`."""
     began, before = time.time(), run.log["minutes"]
-    smooth: dict[str, float] = {}
     while run.step < run.plan.steps and time.monotonic() < deadline:
         mode, loss = run.one_step(*draw(run.step))
-        smooth[mode] = 0.97 * smooth.get(mode, loss) + 0.03 * loss
+        run.smooth[mode] = 0.97 * run.smooth.get(mode, loss) + 0.03 * loss
         run.log["minutes"] = before + (time.time() - began) / 60
         if run.rank == 0:
             if notify:
-                notify({"step": run.step, "mode": mode, "loss": smooth, **run.log})
+                notify({"step": run.step, "mode": mode, "loss": run.smooth, **run.log})
             if run.step % run.plan.save_every == 0:
                 run.save()
     if run.rank == 0 and run.saved < run.step:
@@ -300,7 +306,8 @@ def free_port() -> int:
 
 
 def export(run: Run) -> None:
-    """Write `config.json`, `model.safetensors` in bfloat16 and the tokenizer to `OUT/model`."""
+    """Write `config.json`, `model.safetensors` in bfloat16 and the tokenizer to `OUT/model`, and how the losses fell to
+    `OUT/curve.json`."""
     where, own, tokenizer = run.out / "model", run.plan, Segmenter()
     where.mkdir(exist_ok=True)
     config = config_of(len(tokenizer), own.hidden, own.layers, own.heads, own.inner, tokenizer.end, tokenizer.mask)
@@ -308,6 +315,7 @@ def export(run: Run) -> None:
     weights = {name: x.to("cpu", torch.bfloat16).contiguous() for name, x in run.model.state_dict().items()}
     save_file(weights, where / "model.safetensors", {"format": "pt"})
     build().save_pretrained(where)
+    (run.out / "curve.json").write_text("[\n" + ",\n".join(map(json.dumps, run.curve)) + "\n]\n")
     (where / "model.safetensors").chmod(0o644)
 
 
