@@ -106,15 +106,22 @@ def test_unknown_rung_and_template_are_named():
 
 
 def test_a_program_is_run():
-    assert run(" a = 5\n a += 3\n b = a\n b -= 9\n print b\n print a\n") == [-1, 8]
+    assert run(" a = 5\n a += 3\n b = a\n b -= 9\n print b\n # 8\n print a\n") == [-1, 8]
 
 
 @pytest.mark.parametrize(
-    "program", ["", " print a", " a += 3", " a = b", " a = 5 print a", " a == 5", " a = 5\n\n print a", " a = é"]
+    "program",
+    ["", " print a", " a += 3", " a = b", " a = 5 print a", " a == 5", " a = 5\n\n print a", " a = é", " # x"],
 )
 def test_what_is_no_program_is_named(program):
     with pytest.raises(ProgramError, match=r"no statement|has no value"):
         run(program)
+
+
+def test_a_broken_promise_is_named():
+    assert run(" a = 5\n # 5\n # 6\n a += 1\n print a\n print a") == [6, 6]
+    with pytest.raises(ProgramError, match="7 was promised, 6 is printed"):
+        run(" # 7\n a = 6\n print a")
 
 
 def test_any_program_that_prints_the_numbers_is_right():
@@ -151,11 +158,11 @@ def test_a_renamed_word_is_the_same_new_one_everywhere():
 def test_a_table_is_judged_by_its_last_cells_and_by_all():
     table = LONG["table"]
     problem = {"starts": [40, 50], "steps": [["+", 3], ["-", 2]]}
-    assert table.answer(problem) == " a 43 41 ; b 53 51"
-    slip = table.grade(problem, " a 44 41 ; b 53 51")
+    assert table.answer(problem) == " a A 43 B 41 ; b A 53 B 51"
+    slip = table.grade(problem, " a A 44 B 41 ; b A 53 B 51")
     assert slip.exact
     assert not slip.work
-    assert not table.grade(problem, " a 43 41 ; b 53 50").exact
+    assert not table.grade(problem, " a A 43 B 41 ; b A 53 B 50").exact
 
 
 def test_the_steps_of_a_cycle_come_round():

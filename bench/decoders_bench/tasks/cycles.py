@@ -22,8 +22,8 @@ def held(start: int, steps: list[Step]) -> bool:
 
 
 class Cycle(Ledger):
-    """A ledger of three to six steps that are repeated up to a label: ` a + 3 = 48 ; b - 5 = 43`. Hard answers take 263
-    to 311 tokens."""
+    """A ledger of three to six steps, no two by the same number, that are repeated up to a label: ` a + 3 = 48 ; b - 5
+    = 43`. Hard answers take 263 to 311 tokens."""
 
     name = "cycle"
     length = {"easy": 96, "hard": 312}
@@ -32,7 +32,7 @@ class Cycle(Ledger):
         n = rng.randint(*LINES[rung])
         while True:
             start = rng.randint(2, TOP - 2)
-            once = [(rng.choice("+-"), rng.randint(1, 9)) for _ in range(rng.randint(3, 6))]
+            once = [(rng.choice("+-"), x) for x in rng.sample(range(1, 10), rng.randint(3, 6))]
             steps = (once * n)[:n]
             if held(start, steps):
                 return {"start": start, "steps": [list(s) for s in steps], "period": len(once)}

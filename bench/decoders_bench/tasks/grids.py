@@ -5,19 +5,21 @@ from __future__ import annotations
 
 from random import Random
 
-from decoders_bench.tasks.arithmetic import LABELS, TOP, apply, draw_step
+from decoders_bench.tasks.arithmetic import TOP, apply, draw_step
 from decoders_bench.tasks.base import Grade, Problem, Task
+from decoders_bench.tasks.words import CAPITALS, LETTERS
 
-ROWS = {"easy": (6, 8), "hard": (20, 24)}
-COLUMNS = {"easy": (5, 7), "hard": (9, 10)}
+ROWS = {"easy": (4, 6), "hard": (18, 20)}
+COLUMNS = {"easy": (3, 4), "hard": (6, 6)}
 
 
 class Table(Task):
-    """Rows of cells, ` a 43 41 48 ; b 15 13 20`, from the value before the first column. Hard answers take 219 to 287
-    tokens. Every row can be written at the same time as the others, a cell only after the one to its left."""
+    """Rows of labelled cells, ` a A 43 B 41 ; b A 15 B 13`, from the value before the first column. Hard answers take
+    251 to 279 tokens. Every row can be written at the same time as the others, a cell only after the one to its
+    left."""
 
     name = "table"
-    length = {"easy": 72, "hard": 288}
+    length = {"easy": 64, "hard": 288}
 
     def problem(self, rng: Random, rung: str) -> Problem:
         steps, reached = [], [0]
@@ -28,17 +30,17 @@ class Table(Task):
         return {"starts": starts, "steps": [list(s) for s in steps]}
 
     def prompt(self, problem: Problem, template: int) -> str:
-        columns = "".join(f" {op} {x}" for op, x in problem["steps"])
-        rows = "".join(f" {label} {x}" for label, x in zip(LABELS, problem["starts"], strict=False))
+        columns = "".join(f" {label} {op} {x}" for label, (op, x) in zip(CAPITALS, problem["steps"], strict=False))
+        rows = "".join(f" {label} {x}" for label, x in zip(LETTERS, problem["starts"], strict=False))
         return f"Table:{columns} ;{rows}" if template == 0 else f"Rows:{rows} . Columns:{columns} ."
 
     def answer(self, problem: Problem) -> str:
         lines = []
-        for label, value in zip(LABELS, problem["starts"], strict=False):
+        for label, value in zip(LETTERS, problem["starts"], strict=False):
             cells = []
-            for op, x in problem["steps"]:
+            for column, (op, x) in zip(CAPITALS, problem["steps"], strict=False):
                 value = apply((op, x), value)
-                cells.append(f" {value}")
+                cells.append(f" {column} {value}")
             lines.append(f" {label}" + "".join(cells))
         return " ;".join(lines)
 

@@ -1,8 +1,8 @@
 """Programs of many lines in a tiny language, judged by what they print.
 
-A line is one statement: ` x = 5`, ` x += 3`, ` x -= 3` or ` print x`, where a number may also be a variable. Whatever
-prints the numbers that are asked for is right, so names and sums are the writer's choice and have to agree with each
-other over three lines.
+A line is one statement: ` x = 5`, ` x += 3`, ` x -= 3` or ` print x`, where a number may also be a variable, or ` # 8`,
+which promises what the next ` print` prints. Whatever keeps its promises and prints the numbers that are asked for is
+right, so names and sums are the writer's choice and have to agree with each other over four lines.
 """
 
 from __future__ import annotations
@@ -14,19 +14,21 @@ from decoders_bench.tasks.arithmetic import TOP
 from decoders_bench.tasks.base import Grade, Problem, Task
 from decoders_bench.tasks.words import LETTERS
 
-PRINTED = {"easy": (5, 7), "hard": (22, 26)}
+PRINTED = {"easy": (4, 6), "hard": (18, 20)}
 STATEMENT = re.compile(r" *([a-z]) *(=|\+=|-=) *([0-9]{1,9}|[a-z]) *")
 PRINT = re.compile(r" *print +([a-z]) *")
+PROMISE = re.compile(r" *# *([0-9]{1,9}) *")
 
 
 class ProgramError(ValueError):
-    """A line is no statement, or reads a variable that has no value yet."""
+    """A line is no statement, reads a variable that has no value yet, or breaks a promise."""
 
 
 def run(program: str) -> list[int]:
     """The numbers that a program prints, in its order. Raises `ProgramError`."""
     values: dict[str, int] = {}
-    printed = []
+    printed: list[int] = []
+    promised: int | None = None
 
     def value(said: str) -> int:
         if said.isdigit():
@@ -38,31 +40,36 @@ def run(program: str) -> list[int]:
     for line in program.rstrip("\n").split("\n"):
         if found := PRINT.fullmatch(line):
             printed.append(value(found[1]))
+            if promised not in (None, printed[-1]):
+                raise ProgramError(f"{promised} was promised, {printed[-1]} is printed")
+            promised = None
         elif found := STATEMENT.fullmatch(line):
             name, sign, x = found[1], found[2], value(found[3])
             values[name] = x if sign == "=" else value(name) + (x if sign == "+=" else -x)
+        elif found := PROMISE.fullmatch(line):
+            promised = int(found[1])
         else:
             raise ProgramError(f"no statement: {line!r}")
     return printed
 
 
 def draw_lines(rng: Random, target: int) -> list[str]:
-    """Three lines that print a number: a variable, a sum and `print`."""
+    """Four lines that print a number: the promise, a variable, a sum and `print`."""
     name, x = rng.choice(LETTERS), rng.randint(1, 9)
     plus = rng.random() < 0.5 if 9 <= target <= TOP - 9 else target >= 9
     before, sign = (target - x, "+=") if plus else (target + x, "-=")
-    return [f" {name} = {before}", f" {name} {sign} {x}", f" print {name}"]
+    return [f" # {target}", f" {name} = {before}", f" {name} {sign} {x}", f" print {name}"]
 
 
 class Program(Task):
-    """Print the given numbers. Hard programs, as the embedded model is trained to write them, take 241 to 285
+    """Print the given numbers. Hard programs, as the embedded model is trained to write them, take 251 to 279
     tokens."""
 
     name = "program"
-    length = {"easy": 80, "hard": 288}
+    length = {"easy": 88, "hard": 288}
 
     def problem(self, rng: Random, rung: str) -> Problem:
-        targets = [rng.randint(0, TOP) for _ in range(rng.randint(*PRINTED[rung]))]
+        targets = rng.sample(range(TOP + 1), rng.randint(*PRINTED[rung]))
         return {"targets": targets, "one": [line for t in targets for line in draw_lines(rng, t)]}
 
     def asked(self, problem: Problem) -> Problem:
