@@ -24,8 +24,9 @@ from decoders_bench.common.options import emit, json_option, progress, seed_opti
 @seed_option
 @json_option
 def train_nano(out: str, steps: int, start: str | None, workers: int, seed: int, as_json: bool) -> None:
-    """Train the embedded model; the directory for `-m` is OUT/model. A step takes each process 0.8 to 1.3 s. An interrupted
-    run goes on from its last checkpoint when the same command is given again, also with another number of steps."""
+    """Train the embedded model; the directory for `-m` is OUT/model. A step takes each process 0.8 to 1.3 s. An
+    interrupted run goes on from its last checkpoint when the same command is given again, also with another number of
+    steps."""
     from decoders_bench.nano.train import Plan, train, warmed
 
     plan = Plan(out, workers=workers, seed=seed)
