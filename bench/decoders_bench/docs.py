@@ -12,7 +12,7 @@ from typing import TypeVar
 from decoders.core import ATTESTED, Option, options
 from decoders.models.families import FAMILIES, Family
 from decoders.registry import DISTRIBUTION, Entry, entries, spelled, summary_of
-from decoders_bench.accuracy.tables import load_cells, task_table
+from decoders_bench.accuracy.tables import load_cells, spread_table, task_table
 from decoders_bench.areas.tables import section as areas_of
 from decoders_bench.caches.tables import (
     cache_summary,
@@ -165,6 +165,10 @@ def help_of(*command: str) -> str:
 
 def tasks_section() -> str:
     return task_table([*load_cells(RESULTS / "nano-tasks.json"), *load_cells(RESULTS / "nano-ledger.json")])
+
+
+def spread_section() -> str:
+    return spread_table(load_cells(RESULTS / "nano-spread.json"))
 
 
 def timing_section() -> str:

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from decoders import UsageError
 from decoders_bench.accuracy.measure import Cell, Job, evaluate
-from decoders_bench.accuracy.tables import load_cells, task_table
+from decoders_bench.accuracy.tables import load_cells, spread_table, task_table
 from decoders_bench.cli import bench
 from decoders_bench.common.results import document, record, save
 from decoders_bench.common.statistics import wilson
@@ -63,6 +63,17 @@ def test_a_table_row_shows_accuracy_interval_work_nfe_and_tokens_per_forward():
     cell = Cell(Job("chain", "easy", "llada", n=10), right=8, work=7, nfe=20.0, tokens=10.0, seconds=1.0)
     assert "**80** (49-94), work 70<br>20.0 / 0.5" in task_table([cell])
     assert "chain/easy (n=10)" in task_table([cell])
+
+
+def test_the_spread_of_a_rung_names_who_is_lowest_and_highest_and_the_widest_comes_first():
+    def cell(rung, decoder, right):
+        return Cell(Job("list", rung, decoder, n=40), right=right, work=None, nfe=1.0, tokens=1.0, seconds=1.0)
+
+    alike = [cell("easy", x, 40) for x in ("a", "b", "c", "d")]
+    apart = [cell("hard", "a", 10), cell("hard", "b", 30), cell("hard", "c", 30), cell("hard", "d", 20)]
+    _, _, hard, easy = spread_table([*alike, *apart]).splitlines()
+    assert hard == "| list/hard (n=40) | 50 | **25** `a` | **75** `b`, `c` |"
+    assert easy == "| list/easy (n=40) | 0 | **100** 4 of 4 | **100** 4 of 4 |"
 
 
 def test_timings_survive_the_disk(tmp_path):

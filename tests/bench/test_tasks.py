@@ -7,9 +7,12 @@ from random import Random
 
 import pytest
 
-from decoders_bench.tasks import TASKS, items, split_of, stream
+from decoders import UsageError
+from decoders_bench.nano.tokenizer import Segmenter
+from decoders_bench.tasks import GENERATED, LONG, TASKS, chosen, items, split_of, stream
+from decoders_bench.tasks.programs import ProgramError, run
 
-PLACES = [(task, rung) for task in TASKS.values() for rung in task.rungs]
+PLACES = [(task, rung) for task in GENERATED.values() for rung in task.rungs]
 OTHER = {"8": "7", "p": "q"}
 ids = [f"{task.name}-{rung}" for task, rung in PLACES]
 
@@ -100,3 +103,88 @@ def test_unknown_rung_and_template_are_named():
         items(TASKS["list"], "hardest", "test", 1)
     with pytest.raises(ValueError, match="templates 0 to 1"):
         items(TASKS["list"], "easy", "test", 1, template=2)
+
+
+def test_a_program_is_run():
+    assert run(" a = 5\n a += 3\n b = a\n b -= 9\n print b\n # 8\n print a\n") == [-1, 8]
+
+
+@pytest.mark.parametrize(
+    "program",
+    ["", " print a", " a += 3", " a = b", " a = 5 print a", " a == 5", " a = 5\n\n print a", " a = é", " # x"],
+)
+def test_what_is_no_program_is_named(program):
+    with pytest.raises(ProgramError, match=r"no statement|has no value"):
+        run(program)
+
+
+def test_a_broken_promise_is_named():
+    assert run(" a = 5\n # 5\n # 6\n a += 1\n print a\n print a") == [6, 6]
+    with pytest.raises(ProgramError, match="7 was promised, 6 is printed"):
+        run(" # 7\n a = 6\n print a")
+
+
+def test_any_program_that_prints_the_numbers_is_right():
+    program = LONG["program"]
+    problem = {"targets": [7, 12], "one": [" a = 7"]}
+    assert program.grade(problem, " q = 7\n print q\n q += 5\n print q").exact
+    assert not program.grade(problem, " q = 12\n print q\n q -= 5\n print q").exact
+    assert not program.grade(problem, " q = 7\n print q").exact
+    assert program.said(" q = 7\n print q") == "7"
+
+
+def test_brackets_have_to_match_and_any_kind_is_right():
+    nest = LONG["nest"]
+    problem = {"inner": 40, "steps": [["+", 5], ["-", 3]], "kinds": "(("}
+    assert nest.grade(problem, " [ a + 5 { b - 3 40 } b = 37 ] a = 42").work
+    crossed, short, slip = (
+        " [ a + 5 { b - 3 40 ] b = 37 } a = 42", " [ a + 5 40 ] a = 42", " [ a + 5 { b - 3 40 } b = 36 ] a = 42",
+    )
+    for wrong in (crossed, short, slip):
+        grade = nest.grade(problem, wrong)
+        assert grade.exact
+        assert not grade.work
+
+
+def test_a_renamed_word_is_the_same_new_one_everywhere():
+    edit = LONG["edit"]
+    problem = {"words": ["Ada", "12", "eggs", "Ada"], "puts": {"12": "pens"}, "renamed": {"Ada": "Ben"}}
+    assert edit.grade(problem, " a : Zoe pens eggs Zoe").exact
+    for wrong in ("Zoe pens eggs Ben", "Ada pens eggs Ada", "eggs pens eggs eggs", "Zoe 12 eggs Zoe", "Zoe pens eggs"):
+        assert not edit.grade(problem, f" a : {wrong}").exact
+    assert not edit.grade(problem, " b : Zoe pens eggs Zoe").exact
+
+
+def test_a_table_is_judged_by_its_last_cells_and_by_all():
+    table = LONG["table"]
+    problem = {"starts": [40, 50], "steps": [["+", 3], ["-", 2]]}
+    assert table.answer(problem) == " a A 43 B 41 ; b A 53 B 51"
+    slip = table.grade(problem, " a A 44 B 41 ; b A 53 B 51")
+    assert slip.exact
+    assert not slip.work
+    assert not table.grade(problem, " a A 43 B 41 ; b A 53 B 50").exact
+
+
+def test_the_steps_of_a_cycle_come_round():
+    cycle = LONG["cycle"]
+    for item in items(cycle, "hard", "train", 20):
+        steps, period = item.problem["steps"], item.problem["period"]
+        assert all(step == steps[i % period] for i, step in enumerate(steps))
+        assert item.prompt.count(";") <= period + 1
+
+
+@pytest.mark.parametrize("task", LONG.values(), ids=LONG)
+def test_hard_texts_are_a_page(task):
+    segmenter = Segmenter()
+    for template in range(task.templates):
+        for item in items(task, "hard", "train", 20, template=template):
+            assert 256 <= len(segmenter.encode(item.prompt + item.answer)) < 512
+
+
+def test_commands_take_the_tasks_of_a_page_by_their_names_and_not_by_default():
+    assert chosen(["cycle/hard", "nest"]) == [("cycle", "hard"), ("nest", "easy"), ("nest", "hard")]
+    assert {name for name, _ in chosen([])} == TASKS.keys()
+    with pytest.raises(UsageError, match=r"unknown task 'cicle'.*cycle"):
+        chosen(["cicle"])
+    with pytest.raises(UsageError, match=r"no rung 'hrad'.*hard"):
+        chosen(["table/hrad"])

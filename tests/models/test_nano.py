@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import pytest
 import torch
 
+from decoders.core import UsageError
 from decoders.models import nano
 from decoders.models.source import load_model
-from decoders_bench.nano.batches import Example, Mode, collate
+from decoders_bench.nano.batches import Example, Mixture, Mode, batches, collate
 from decoders_bench.nano.muon import Muon, orthogonalise
 from decoders_bench.nano.network import Network, config_of
 from decoders_bench.nano.tokenizer import Segmenter, build
-from decoders_bench.nano.train import Plan, Run, drawn, rate_at, steps
-from decoders_bench.tasks import TASKS, items
+from decoders_bench.nano.train import Plan, Run, drawn, export, loss_of, rate_at, steps, warmed
+from decoders_bench.tasks import GENERATED, items
 
 TOKENIZER = build()
 EXAMPLE = Example([10, 11, 12, 13, 14], [20, 21, 22, 23, 24, 0], 8)
@@ -28,7 +30,7 @@ def test_any_text_comes_back(text):
 
 
 def test_prompts_and_answers_come_back_and_fit_their_canvas():
-    for task in TASKS.values():
+    for task in GENERATED.values():
         for rung in task.rungs:
             for item in items(task, rung, "train", 30):
                 ids = TOKENIZER(item.answer, add_special_tokens=False).input_ids
@@ -41,7 +43,7 @@ def test_the_segmenter_says_what_the_tokenizer_says():
     own = Segmenter()
     texts = [
         x
-        for task in TASKS.values()
+        for task in GENERATED.values()
         for rung in task.rungs
         for i in items(task, rung, "train", 30)
         for x in (i.prompt, i.answer)
@@ -163,5 +165,56 @@ def test_training_that_is_out_of_time_keeps_its_last_step(tmp_path, monkeypatch)
     steps(Run(plan, 0), draw, None, deadline=3.0)
     again = Run(plan, 0)
     assert again.step == 3
+    assert [row["step"] for row in again.curve] == [3]
     steps(again, draw, None)
     assert Run(plan, 0).step == 6
+
+
+def test_how_the_losses_fell_is_written_beside_the_model(tmp_path):
+    small = {"positions": 100, "widest": 100, "hidden": 16, "layers": 1, "heads": 2, "inner": 16, "save_every": 2}
+    plan = Plan(str(tmp_path), steps=5, **small)
+    run = Run(plan, 0)
+    steps(run, lambda step: drawn(plan, step, [0]), None)
+    export(run)
+    curve = json.loads((tmp_path / "curve.json").read_text())
+    assert [row["step"] for row in curve] == [2, 4, 5]
+    assert all(row["examples"] > 0 and row["loss"] for row in curve)
+    assert curve[0]["loss"] != curve[2]["loss"]
+
+
+def test_a_run_begins_with_the_weights_of_a_model_whose_vocabulary_is_a_part_of_its_own(tmp_path):
+    plan = warmed(Plan(str(tmp_path)), str(Path(nano.__file__).parent))
+    own, shipped = Run(plan, 0).model.state_dict(), load_model("nano").model.model.state_dict()
+    for name, x in shipped.items():
+        assert torch.equal(own[name][: len(x)], x.float()), name
+    with pytest.raises(UsageError, match="another shape"):
+        Run(replace(plan, layers=1), 0)
+
+
+def test_every_stage_of_both_recipes_names_tasks_that_there_are():
+    for plan in (Plan("x"), warmed(Plan("x"), "y")):
+        for first, mix in plan.stages:
+            assert plan.mix(first) == mix
+            assert {name.partition("/")[0] for name in mix} <= GENERATED.keys()
+        assert {name.partition("/")[0] for name in plan.stages[-1][1]} == GENERATED.keys()
+
+
+@pytest.mark.parametrize("widest", [1000, 3000])
+def test_an_eighth_of_a_batch_at_most_is_padding(widest):
+    rng = Random(0)
+    mixture = Mixture(Segmenter(), {"list/easy": 5.0, "ledger/hard": 1.0}, rng)
+    for b in batches(iter(mixture), Mode("full"), rng, 4000, widest, 0, 1):
+        assert b.tokens.numel() <= widest
+        assert int((b.sees.sum(-1) == 1).sum()) <= widest / 8
+
+
+def test_products_in_bfloat16_change_the_loss_a_little():
+    model = Run(Plan("x", hidden=32, layers=2, inner=32), 0).model
+    b = collate([EXAMPLE] * 8, Mode("block", 4), Random(0), end=0, mask=1)
+    loss = loss_of(model, b)
+    loss.backward()
+    here = b.weight > 0
+    logits = model.lm_head(model.model(b.tokens, b.position, b.sees)[here])
+    exact = (torch.nn.functional.cross_entropy(logits, b.target[here], reduction="none") * b.weight[here]).sum()
+    assert loss.item() == pytest.approx(exact.item(), rel=2e-3)
+    assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in model.parameters())

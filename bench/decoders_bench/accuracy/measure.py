@@ -10,7 +10,7 @@ from decoders import Generator
 from decoders_bench.common.models import loaded
 from decoders_bench.common.statistics import wilson
 from decoders_bench.common.workers import spread
-from decoders_bench.tasks import TASKS, Split, items
+from decoders_bench.tasks import GENERATED, Split, items
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Cell:
 
 def evaluate(job: Job) -> Cell:
     """Decode the first `n` items of a split, templates mixed, and grade them."""
-    task = TASKS[job.task]
+    task = GENERATED[job.task]
     chosen = items(task, job.rung, job.split, job.n, job.seed)
     generate = Generator(loaded(job.model), job.decoder)
     began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The table of decoders on the generated tasks."""
+"""The tables of decoders on the generated tasks."""
 
 from __future__ import annotations
 
@@ -36,3 +36,26 @@ def task_table(cells: Sequence[Cell]) -> str:
         for task, rung in places
     ]
     return markdown(["task", *(f"`{d}`" for d in decoders)], rows)
+
+
+def spread_table(cells: Sequence[Cell]) -> str:
+    """One row per task and rung, the widest apart first: the lowest and the highest accuracy, and whose they are."""
+    places = dict.fromkeys((c.job.task, c.job.rung, c.job.n) for c in cells)
+    found = []
+    for task, rung, n in places:
+        own = sorted((c for c in cells if (c.job.task, c.job.rung) == (task, rung)), key=lambda c: c.accuracy)
+        low, high = own[0], own[-1]
+        row = [
+            f"{task}/{rung} (n={n})", percent(high.accuracy - low.accuracy), named(own, low.right),
+            named(own, high.right),
+        ]
+        found.append((low.accuracy - high.accuracy, row))
+    rows = [row for _, row in sorted(found, key=lambda x: x[0])]
+    return markdown(["task", "apart, points", "lowest", "highest"], rows)
+
+
+def named(cells: Sequence[Cell], right: int) -> str:
+    """An accuracy, and whose it is."""
+    own = [c for c in cells if c.right == right]
+    who = f"{len(own)} of {len(cells)}" if len(own) > 3 else ", ".join(f"`{c.job.decoder}`" for c in own)
+    return f"**{percent(own[0].accuracy)}** {who}"

@@ -25,7 +25,7 @@ from decoders_bench.common.models import loaded
 from decoders_bench.common.outcome import Outcome, agreeing, decode_items, hit_rate, lost_and_won
 from decoders_bench.common.statistics import mcnemar
 from decoders_bench.common.workers import spread
-from decoders_bench.tasks import TASKS, Item, Split, items
+from decoders_bench.tasks import GENERATED, Item, Split, items
 
 NEVER = 1e9
 """A tau that no entropy reaches: after the first forward nothing is refreshed."""
@@ -87,7 +87,7 @@ class Tried:
 
 def sweep(job: Sweep) -> list[Tried]:
     """Every (k, tau) of a job."""
-    task, model = TASKS[job.task], loaded(job.model)
+    task, model = GENERATED[job.task], loaded(job.model)
     chosen = items(task, job.rung, job.split, job.n, job.seed)
     length = task.length[job.rung]
 

@@ -19,7 +19,7 @@ from decoders.core import options
 from decoders_bench.common.models import loaded
 from decoders_bench.common.outcome import Batch, Clock, agreeing, decode_items, hit_rate, lost_and_won
 from decoders_bench.common.workers import spread
-from decoders_bench.tasks import TASKS, Item, items
+from decoders_bench.tasks import GENERATED, Item, items
 
 TOGETHER = 8
 """Rows of a batch."""
@@ -142,7 +142,8 @@ def measure(job: Job) -> list[Measured]:
 def mixed(names: Sequence[str], n: int, seed: int) -> list[Item]:
     """`n` test items, the tasks taking turns."""
     each = -(-n // len(names))
-    drawn = [items(TASKS[task], rung, "test", each, seed) for task, _, rung in (name.partition("/") for name in names)]
+    places = [name.partition("/") for name in names]
+    drawn = [items(GENERATED[task], rung, "test", each, seed) for task, _, rung in places]
     return [x for turn in zip(*drawn, strict=True) for x in turn][:n]
 
 

@@ -14,7 +14,7 @@ from decoders.cli.compare import agreement
 from decoders.core import Canvas
 from decoders.models.adapter import compact, parted
 from decoders_bench.common.statistics import disagreements
-from decoders_bench.tasks import TASKS, Item
+from decoders_bench.tasks import GENERATED, Item
 
 Clock = Literal["wall", "cpu"]
 """`cpu`: the time that the process was given of one thread, which is the wall time of an idle core; for a machine that
@@ -72,7 +72,7 @@ def decode_items(
     settled = canvas.tokens.where(~canvas.open, -1)
     outcomes = []
     for row, (item, g) in enumerate(zip(chosen, made, strict=True)):
-        right = TASKS[item.task].grade(item.problem, g.text).exact
+        right = GENERATED[item.task].grade(item.problem, g.text).exact
         places = settled[row][canvas.editable[row]].tolist()
         outcomes.append(
             Outcome(right, g.tokens, tuple(places), g.nfe, g.positions_computed, int(canvas.store.reused[row]))

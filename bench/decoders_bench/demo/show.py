@@ -11,14 +11,14 @@ from rich.text import Text
 
 from decoders import Generator
 from decoders.models.loaded import Loaded
-from decoders_bench.tasks import TASKS, items
+from decoders_bench.tasks import GENERATED, items
 
 
 def show(task_name: str, rung: str, decoders: Sequence[str], model: Loaded, seed: int) -> list[dict[str, Any]]:
     """Print the prompt, then a table: decoder, answer, right or wrong, forward passes, tokens per forward, seconds. The
     same as records."""
     records = []
-    task = TASKS[task_name]
+    task = GENERATED[task_name]
     (item,) = items(task, rung, "test", 1, seed)
     console = Console(highlight=False)
     console = console if console.is_terminal else Console(highlight=False, width=120)

@@ -22,6 +22,8 @@ from decoders_bench.nano.train import Draw, Plan, Run, drawn, steps
 
 AHEAD = 4
 """Steps that are drawn beforehand, for each process that draws."""
+WIDEST = 24_000
+"""Positions of a batch, padding included: on a GPU a small batch takes as long as a large one."""
 TOLD = 100
 """A line of the log every so many steps."""
 
@@ -69,7 +71,7 @@ def train_for(out: Path, earlier: Path, deadline: float, rehearse: bool) -> bool
         "save_every": 4,
         "steps": 8,
     }
-    plan = Plan(str(out), device="cpu", **small) if rehearse else Plan(str(out), device="cuda")
+    plan = Plan(str(out), device="cpu", **small) if rehearse else Plan(str(out), device="cuda", widest=WIDEST)
     run = Run(plan, 0)
     say(f"{run.step} of {plan.steps} steps are done; {deadline - time.monotonic():.0f} s")
     processes = 1 if rehearse else max(1, min((os.cpu_count() or 2) - 2, 12))

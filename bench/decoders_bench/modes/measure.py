@@ -22,7 +22,7 @@ from decoders.models.loaded import Messages
 from decoders.reasoning.base import Reasoning, until
 from decoders_bench.common.models import loaded
 from decoders_bench.common.workers import spread
-from decoders_bench.tasks import TASKS, items
+from decoders_bench.tasks import GENERATED, items
 
 THRESHOLDS = tuple(f"threshold:tau={tau}" for tau in (0.7, 0.8, 0.9, 0.95))
 SPECULATIVE = (
@@ -56,7 +56,7 @@ class Trial:
     @property
     def spec(self) -> str | None:
         """The decoder with what its task asks of it; none if it cannot do with this attention, or with this task."""
-        ends = f'boundary="{MARK}"' if self.task == "chain" else f"budget={TASKS[self.task].length[self.rung] // 2}"
+        ends = f'boundary="{MARK}"' if self.task == "chain" else f"budget={GENERATED[self.task].length[self.rung] // 2}"
         if self.decoder.startswith("after_reasoning"):
             nano = f"reasoner={__name__}:LeftToRightNano"
             return f"{self.decoder}:{ends},{nano}" if self.task == "chain" else None
@@ -115,7 +115,7 @@ def run(trial: Trial) -> Decoded | None:
     """Decodes and grades the items of a trial; none if the decoder cannot do with it."""
     if trial.spec is None:
         return None
-    task = TASKS[trial.task]
+    task = GENERATED[trial.task]
     chosen = items(task, trial.rung, "test", trial.n, trial.seed)
     generator = Generator(loaded(trial.model), trial.spec)
     phases = Phases()

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from decoders_bench.nano.tokenizer import Segmenter
-from decoders_bench.tasks import TASKS, stream
+from decoders_bench.tasks import GENERATED, stream
 
 PAD_WEIGHT = 0.15  # stop tokens after the first are easy and many
 
@@ -62,7 +62,7 @@ class Mixture:
         self.streams = {}
         for name in self.names:
             task, rung = name.split("/")
-            self.streams[name] = stream(TASKS[task], rung, "train", rng)
+            self.streams[name] = stream(GENERATED[task], rung, "train", rng)
         self.encode, self.end = tokenizer.encode, tokenizer.end
 
     def __iter__(self) -> Iterator[Example]:
@@ -148,7 +148,8 @@ def size_of(example: Example, mode: Mode) -> int:
 def batches(
     examples: Iterator[Example], mode: Mode, rng: Random, positions: int, widest: int, end: int, mask: int
 ) -> Iterator[Batch]:
-    """Batches of one step: about `positions` in all, of similar lengths, at most `widest` positions each."""
+    """Batches of one step: about `positions` in all, of similar lengths, at most `widest` positions each. An
+    eighth of `widest` may be padding."""
     drawn, total = [], 0
     while total < positions:
         drawn.append(next(examples))
@@ -156,7 +157,9 @@ def batches(
     drawn.sort(key=lambda e: size_of(e, mode))
     group: list[Example] = []
     for e in drawn:
-        if group and size_of(e, mode) * (len(group) + 1) > widest:
+        size = size_of(e, mode)
+        whole, used = size * (len(group) + 1), sum(size_of(x, mode) for x in group) + size
+        if group and (whole > widest or whole - used > widest / 8):
             yield collate(group, mode, rng, end, mask)
             group = []
         group.append(e)

@@ -34,8 +34,9 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, position: Tensor, sees: Tensor) -> Tensor:
         """(N, T, D) from (N, T, D); `sees (N, T, T)` bool."""
         q, k, v = (f(x).unflatten(-1, (self.heads, -1)) for f in (self.q_proj, self.k_proj, self.v_proj))
-        q, k = (turned(norm(y).transpose(1, 2), position) for norm, y in ((self.q_norm, q), (self.k_norm, k)))
-        seen = scaled_dot_product_attention(q, k, v.transpose(1, 2), sees[:, None])
+        q, k = (turned(norm(y.float()).transpose(1, 2), position) for norm, y in ((self.q_norm, q), (self.k_norm, k)))
+        with torch.autocast(x.device.type, enabled=False):  # its gradient in bfloat16 is slow on a CPU
+            seen = scaled_dot_product_attention(q, k, v.float().transpose(1, 2), sees[:, None])
         out: Tensor = self.o_proj(seen.transpose(1, 2).flatten(2))
         return out
 

@@ -19,6 +19,13 @@ KEYS = (
     '", "room":',
 )
 
+LATER = [
+    *"""Cycle: Repeat: Table: Rows: Columns: Nest: Brackets: Edit: Text: Records: People: Program: Code:""".split(),
+    *(f" {x}" for x in "Columns: Put Rename for print List around the .. ( ) [ ] { } > += -=".split()),
+    '[{"name": "', '"}, {"name": "', '}, {"name": "', ', "left":', '", "left":', '}]',
+]
+"""What the texts of a page brought; at the end, so that the ids of all others stay what they were."""
+
 
 def pieces() -> list[tuple[str, float]]:
     """Vocabulary with scores: the segmentation with the fewest pieces wins, and bytes are the last resort."""
@@ -31,7 +38,7 @@ def pieces() -> list[tuple[str, float]]:
     special = [(END, 0.0), (MASK, 0.0), (UNKNOWN, -100.0)]
     data = [(f"<0x{i:02X}>", -20.0) for i in range(256)] + [(c, -3.0) for c in characters]
     known = {p for p, _ in data}
-    return special + data + [(p, -1.0) for p in dict.fromkeys(spaced + bare) if p not in known]
+    return special + data + [(p, -1.0) for p in dict.fromkeys(spaced + bare + LATER) if p not in known]
 
 
 def build() -> PreTrainedTokenizerFast:

@@ -12,7 +12,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import inf
 from pathlib import Path
 from random import Random
@@ -44,10 +44,31 @@ SUMS = {
     "extract/hard": 0.8, "sudoku/easy": 1.0, "sudoku/hard": 1.5, "list/easy": 4.0, "list/hard": 3.0,
     "shuffle/easy": 0.4, "shuffle/hard": 0.5, "ledger/easy": 3.0, "ledger/hard": 0.25,
 }
-STAGES = ((0, FIRST), (1500, COPYING), (2250, SUMS))
+KEPT = {
+    "chain/easy": 0.3, "chain/hard": 0.7, "answer_first/easy": 0.3, "answer_first/hard": 0.6, "extract/easy": 0.15,
+    "extract/hard": 0.3, "sudoku/easy": 0.3, "sudoku/hard": 0.8, "list/easy": 2.5, "list/hard": 4.0,
+    "shuffle/easy": 0.15, "shuffle/hard": 0.25, "ledger/easy": 1.0, "ledger/hard": 0.5,
+}
+LINES = KEPT | {
+    "cycle/easy": 1.0, "cycle/hard": 0.1, "table/easy": 1.2, "table/hard": 0.1, "nest/easy": 1.0, "nest/hard": 0.1,
+    "edit/easy": 1.5, "edit/hard": 0.1, "records/easy": 1.2, "records/hard": 0.05, "program/easy": 1.0,
+    "program/hard": 0.1,
+}
+LISTS = KEPT | {
+    "list/easy": 5.0, "list/hard": 9.0, "ledger/easy": 1.2, "ledger/hard": 1.0, "cycle/easy": 0.5, "table/easy": 0.5,
+    "nest/easy": 0.5, "edit/easy": 0.5, "records/easy": 0.5, "program/easy": 0.5,
+}
+PAGES = KEPT | {
+    "cycle/easy": 0.6, "cycle/hard": 0.4, "table/easy": 0.6, "table/hard": 0.4, "nest/easy": 0.6, "nest/hard": 0.35,
+    "edit/easy": 0.8, "edit/hard": 0.4, "records/easy": 0.6, "records/hard": 0.3, "program/easy": 0.6,
+    "program/hard": 0.4, "ledger/hard": 0.7,
+}
+STAGES = ((0, FIRST), (1500, COPYING), (2250, SUMS), (3000, LISTS), (4000, PAGES))
 """From which step on, how many examples of each task and rung are drawn, relative to each other. The later stages
 follow what validation items showed: by step 1250 sums and sudoku were being learnt and copying was not; by step 2000
-copying was, and sums were off by one or two."""
+copying was, and sums were off by one or two. Texts of a page come last, first mostly their short rungs."""
+WARM = ((0, LINES), (100, LISTS), (900, PAGES))
+"""The stages of a run that begins with the weights of one that knew the tasks of the first three."""
 
 MODES = {
     Mode("full"): 0.5, Mode("block", 1): 0.22, Mode("answer", 4): 0.04, Mode("answer", 8): 0.06,
@@ -57,17 +78,17 @@ MODES = {
 """How often each way of decoding is trained. A block of one is the same in both block modes."""
 
 
-FIXED = ("seed", "positions", "widest", "rate", "warmup", "hidden", "layers", "heads", "inner", "stages")
-"""What may not change when a run is resumed; the number of steps may, and moves the decay."""
+FIXED = ("seed", "positions", "rate", "warmup", "hidden", "layers", "heads", "inner", "stages", "start")
+"""What may not change when a run is resumed; the number of steps may, and moves the decay, and so may the device."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """All that a run depends on. `positions` is per worker and step; `decay` the share of the steps in which the rate
-    falls to 0."""
+    falls to 0; `start` a directory with the weights to begin with, if any."""
 
     out: str
-    steps: int = 3500
+    steps: int = 7000
     workers: int = 2
     seed: int = 0
     positions: int = 4000
@@ -82,9 +103,15 @@ class Plan:
     inner: int = 352
     device: str = "cpu"
     stages: tuple[tuple[int, dict[str, float]], ...] = STAGES
+    start: str = ""
 
     def mix(self, step: int) -> dict[str, float]:
         return next(mix for first, mix in reversed(self.stages) if step >= first)
+
+
+def warmed(plan: Plan, start: str) -> Plan:
+    """The plan of a run that begins with the weights in `start`: the later stages, in smaller steps."""
+    return replace(plan, start=start, stages=WARM, positions=3000, rate=3.5e-3, decay=0.8)
 
 
 def create(plan: Plan, vocab: int) -> Network:
@@ -104,14 +131,30 @@ def create(plan: Plan, vocab: int) -> Network:
                     else d**-0.5 / ((2 * plan.layers) ** 0.5 if residual else 1)
                 )
                 p.normal_(std=std)
+        if plan.start:
+            begin(model, Path(plan.start))
     return model.to(plan.device)
 
 
+def begin(model: Network, directory: Path) -> None:
+    """Take the weights of a model of the same shape, whose vocabulary may be the beginning of this one. Raises
+    `UsageError`."""
+    weights, own = load_file(directory / "model.safetensors"), model.state_dict()
+    fits = weights.keys() == own.keys() and all(
+        weights[k].shape[1:] == x.shape[1:] and len(weights[k]) <= len(x) for k, x in own.items()
+    )
+    if not fits:
+        raise UsageError(f"{directory} holds a model of another shape")
+    for name, x in own.items():
+        x[: len(weights[name])] = weights[name].float()
+
+
 def loss_of(model: Network, b: Batch) -> torch.Tensor:
-    """Sum over examples of the weighted cross-entropy at masked positions."""
-    hidden = model.model(b.tokens, b.position, b.sees)
+    """Sum over examples of the weighted cross-entropy at masked positions; products with weights are in bfloat16."""
     here = b.weight > 0
-    ce = torch.nn.functional.cross_entropy(model.lm_head(hidden[here]), b.target[here], reduction="none")
+    with torch.autocast(b.tokens.device.type, torch.bfloat16):
+        logits = model.lm_head(model.model(b.tokens, b.position, b.sees)[here])
+    ce = torch.nn.functional.cross_entropy(logits.float(), b.target[here], reduction="none")
     return (ce * b.weight[here]).sum()
 
 
@@ -148,6 +191,8 @@ class Run:
         ]
         self.base = [[g["lr"] for g in o.param_groups] for o in self.optimisers]
         self.step, self.saved, self.log = 0, 0, {"minutes": 0.0, "examples": 0, "positions": 0}
+        self.smooth: dict[str, float] = {}
+        self.curve: list[dict[str, Any]] = []
         if (self.out / "checkpoint.json").exists():
             self.load()
 
@@ -161,6 +206,7 @@ class Run:
                 # counts stay on the host
                 o.state[p] = {k: v.to(self.plan.device) if v.dim() else v for k, v in own.items()}
         self.step, self.log = meta["step"], meta["log"]
+        self.smooth, self.curve = meta.get("smooth", {}), meta.get("curve", [])  # runs of before have none
         self.saved = self.step
         differ = [k for k in FIXED if meta["plan"][k] != json.loads(json.dumps(asdict(self.plan)))[k]]
         if differ:
@@ -174,7 +220,11 @@ class Run:
                 tensors |= {f"optimiser/{i}/{j}/{k}": v for k, v in o.state[p].items()}
         file = f"checkpoint-{self.step % (2 * self.plan.save_every)}.safetensors"
         save_file(tensors, self.out / file)
-        meta = {"step": self.step, "file": file, "log": self.log, "plan": asdict(self.plan)}
+        self.curve.append({"step": self.step, **self.log, "loss": dict(self.smooth)})
+        meta = {
+            "step": self.step, "file": file, "log": self.log, "plan": asdict(self.plan), "smooth": self.smooth,
+            "curve": self.curve,
+        }
         (self.out / "checkpoint.tmp").write_text(json.dumps(meta))
         os.replace(self.out / "checkpoint.tmp", self.out / "checkpoint.json")
         self.saved = self.step
@@ -236,14 +286,13 @@ def work(rank: int, plan: Plan, port: int, notify: Notify | None) -> None:
 def steps(run: Run, draw: Draw, notify: Notify | None, deadline: float = inf) -> None:
     """All steps that the plan has left, or those that are begun before `time.monotonic` says `deadline`."""
     began, before = time.time(), run.log["minutes"]
-    smooth: dict[str, float] = {}
     while run.step < run.plan.steps and time.monotonic() < deadline:
         mode, loss = run.one_step(*draw(run.step))
-        smooth[mode] = 0.97 * smooth.get(mode, loss) + 0.03 * loss
+        run.smooth[mode] = 0.97 * run.smooth.get(mode, loss) + 0.03 * loss
         run.log["minutes"] = before + (time.time() - began) / 60
         if run.rank == 0:
             if notify:
-                notify({"step": run.step, "mode": mode, "loss": smooth, **run.log})
+                notify({"step": run.step, "mode": mode, "loss": run.smooth, **run.log})
             if run.step % run.plan.save_every == 0:
                 run.save()
     if run.rank == 0 and run.saved < run.step:
@@ -257,7 +306,8 @@ def free_port() -> int:
 
 
 def export(run: Run) -> None:
-    """Write `config.json`, `model.safetensors` in bfloat16 and the tokenizer to `OUT/model`."""
+    """Write `config.json`, `model.safetensors` in bfloat16 and the tokenizer to `OUT/model`, and how the losses fell to
+    `OUT/curve.json`."""
     where, own, tokenizer = run.out / "model", run.plan, Segmenter()
     where.mkdir(exist_ok=True)
     config = config_of(len(tokenizer), own.hidden, own.layers, own.heads, own.inner, tokenizer.end, tokenizer.mask)
@@ -265,6 +315,7 @@ def export(run: Run) -> None:
     weights = {name: x.to("cpu", torch.bfloat16).contiguous() for name, x in run.model.state_dict().items()}
     save_file(weights, where / "model.safetensors", {"format": "pt"})
     build().save_pretrained(where)
+    (run.out / "curve.json").write_text("[\n" + ",\n".join(map(json.dumps, run.curve)) + "\n]\n")
     (where / "model.safetensors").chmod(0o644)
 
 

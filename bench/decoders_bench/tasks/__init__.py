@@ -14,13 +14,24 @@ from decoders import UsageError, registry
 from decoders.core import suggest
 from decoders_bench.tasks.arithmetic import AnswerFirst, Chain, Ledger
 from decoders_bench.tasks.base import Gradable, Grade, Item, Problem, Split, Task, items, split_of, stream
+from decoders_bench.tasks.brackets import Nest
+from decoders_bench.tasks.cycles import Cycle
+from decoders_bench.tasks.edits import Edit
 from decoders_bench.tasks.extraction import Extract
+from decoders_bench.tasks.grids import Table
 from decoders_bench.tasks.lists import Lists, Shuffle
+from decoders_bench.tasks.programs import Program
 from decoders_bench.tasks.puzzles import Sudoku
+from decoders_bench.tasks.records import Records
 
 TASKS: dict[str, Task] = {
     t.name: t for t in (Chain(), AnswerFirst(), Extract(), Sudoku(), Lists(), Shuffle(), Ledger())
 }
+
+LONG: dict[str, Task] = {t.name: t for t in (Cycle(), Table(), Nest(), Edit(), Records(), Program())}
+"""Texts of a page: prompt and answer take 60 to 160 tokens on the easy rung and 256 to 512 on the hard one."""
+GENERATED = TASKS | LONG
+"""All of these that commands take by their names."""
 
 
 def task_of(spec: str) -> tuple[Gradable, tuple[str, ...]]:
@@ -45,20 +56,21 @@ def task_of(spec: str) -> tuple[Gradable, tuple[str, ...]]:
 
 
 def chosen(names: Sequence[str]) -> list[tuple[str, str]]:
-    """(task, rung) pairs of `TASKS` that names like `sudoku` and `list/hard` stand for; all if there are none. Raises
+    """(task, rung) pairs that names like `sudoku` and `list/hard` stand for; all of `TASKS` if there are none. Raises
     `UsageError`."""
     out = []
     for name in names or tuple(TASKS):
         task, _, rung = name.partition("/")
-        if task not in TASKS:
-            raise UsageError(f"unknown task {task!r}{suggest(task, TASKS)}")
-        if rung and rung not in TASKS[task].rungs:
-            raise UsageError(f"task {task} has no rung {rung!r}{suggest(rung, TASKS[task].rungs)}")
-        out += [(task, r) for r in ([rung] if rung else TASKS[task].rungs)]
+        if task not in GENERATED:
+            raise UsageError(f"unknown task {task!r}{suggest(task, GENERATED)}")
+        rungs = GENERATED[task].rungs
+        if rung and rung not in rungs:
+            raise UsageError(f"task {task} has no rung {rung!r}{suggest(rung, rungs)}")
+        out += [(task, r) for r in ([rung] if rung else rungs)]
     return out
 
 
 __all__ = [
-    "TASKS", "Gradable", "Grade", "Item", "Problem", "Split", "Task", "chosen", "items", "split_of", "stream",
-    "task_of",
+    "GENERATED", "LONG", "TASKS", "Gradable", "Grade", "Item", "Problem", "Split", "Task", "chosen", "items",
+    "split_of", "stream", "task_of",
 ]
