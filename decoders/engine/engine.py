@@ -15,7 +15,7 @@ from itertools import count
 from decoders.core import Model, UsageError, candidates, positive
 from decoders.engine.group import Group, Kind, width
 from decoders.engine.request import CancelledError, DeadlineError, Request
-from decoders.engine.sizes import Footprint, budget_of, columns_for, readable, rows_for
+from decoders.engine.sizes import SPARE, Footprint, budget_of, columns_for, readable, rows_for
 
 
 class Engine:
@@ -150,10 +150,10 @@ class Engine:
         """Fill slots from the queues, the longest waiting first; the requests that could not be laid out."""
         failed = list[Request]()
         for kind in sorted(self.waiting, key=lambda k: self.waiting[k][0].asked_at):
-            own = [g for g in self.groups if g.kind == kind]
-            for g in (*own, *(g for g in self.groups if roomier(g.kind, kind))):
+            fitting = sorted((g for g in self.groups if holds(g.kind, kind)), key=lambda g: g.kind.columns)
+            for g in fitting:
                 failed += self.fill(g, kind)
-            for g in own:
+            for g in fitting:
                 self.grow(g, kind)
                 failed += self.fill(g, kind)
             if kind in self.waiting:
@@ -195,7 +195,7 @@ class Engine:
         wanted = min(len(self.waiting.get(kind, ())), self.slots - self.running)
         if wanted < 1 or "movable" not in self.model.capabilities:
             return
-        rows = min(rows_for(len(g.running) + wanted), self.slots, g.rows + self.room(kind))
+        rows = min(rows_for(len(g.running) + wanted), self.slots, g.rows + self.room(g.kind))
         if rows > g.rows:
             g.resize(rows)
 
@@ -248,7 +248,8 @@ class Engine:
             self.began(requests)
 
 
-def roomier(there: Kind, asked: Kind) -> bool:
-    """Whether rows of one kind can stand in canvases of another, at a small price: only their size differs."""
+def holds(there: Kind, asked: Kind) -> bool:
+    """Whether rows of one kind can stand in canvases of another, at a small price: only their size differs, and not by
+    much."""
     same = (there.plan, there.infill, there.logprobs) == (asked.plan, asked.infill, asked.logprobs)
-    return same and there.columns > asked.columns
+    return same and asked.columns <= there.columns <= SPARE * asked.columns

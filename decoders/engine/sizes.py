@@ -9,8 +9,13 @@ import torch
 
 from decoders.core import Model
 
-LEAST = 64
-"""Columns of the smallest canvas, the bin not counted."""
+LEAST = 8
+"""What columns are a multiple of, at least."""
+STEPS = 8
+"""Numbers of columns between a power of two and the next: more of them waste less, and make more shapes."""
+SPARE = 1.5
+"""How many times the columns that it needs a row may be given, to stand beside longer ones. What a row does not use
+costs attention over empty columns, and a canvas of its own costs forwards of its own."""
 SHARE = 0.5
 """Of the memory that is free when an engine is made, how much it may take, where nobody says."""
 COPIES = 4
@@ -19,8 +24,9 @@ filters leave them, and two that statistics work on."""
 
 
 def columns_for(positions: int) -> int:
-    """The columns of the canvas that a row of so many positions is put into: a power of two, `LEAST` at least."""
-    return max(LEAST, 1 << (positions - 1).bit_length())
+    """The columns, the bin not counted, of the canvas that a row of so many positions is put into."""
+    step = max((1 << (positions - 1).bit_length()) // (2 * STEPS), LEAST)
+    return -(-positions // step) * step
 
 
 @dataclass(frozen=True)

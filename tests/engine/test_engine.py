@@ -84,8 +84,8 @@ def test_a_row_is_what_it_would_be_alone_whatever_comes_and_goes(model, seed):
 
 def test_a_slot_that_becomes_free_is_taken_at_once():
     engine = Engine(ENDLESS, slots=2)
-    requests = [Request((1, 2), n, plan("left_to_right"), max_steps=n) for n in (3, 30, 4, 5)]
-    ended = [r.length for r in engine.run(requests)]
+    requests = [Request((1, 2), 30, plan("left_to_right"), max_steps=n) for n in (3, 30, 4, 5)]
+    ended = [r.max_steps for r in engine.run(requests)]
     assert ended == [3, 4, 5, 30]
     assert engine.forwards == 30  # and not 30 + 5, as two batches would take
     assert all(r.result.waiting >= 0 <= r.result.running for r in requests)
@@ -96,7 +96,7 @@ def test_a_canvas_grows_with_what_waits_and_shrinks_again():
     first = Request((1,), 40, plan("left_to_right"))
     engine.submit(first)
     sizes += [engine.step() or engine.groups[0].rows]
-    more = [Request((i,), 10, plan("left_to_right"), key=i) for i in range(5)]
+    more = [Request((i,), 32, plan("left_to_right"), key=i, max_steps=10) for i in range(5)]
     for r in more:
         engine.submit(r)
     while not engine.idle:
@@ -106,6 +106,14 @@ def test_a_canvas_grows_with_what_waits_and_shrinks_again():
     assert max(sizes) == 8
     assert sizes[-1] == 1
     assert all(r.result.row == alone(r, ENDLESS) for r in (first, *more))
+
+
+def test_rows_of_very_different_lengths_have_canvases_of_their_own():
+    engine = Engine(ENDLESS, slots=8)
+    for length in (10, 11, 100, 90):
+        engine.submit(Request((1,), length, plan("left_to_right")))
+    engine.step()
+    assert sorted((g.kind.columns, len(g.running)) for g in engine.groups) == [(16, 2), (104, 2)]
 
 
 def test_canvases_take_turns_by_the_time_that_they_took():
