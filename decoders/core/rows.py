@@ -105,8 +105,11 @@ def view(r: Rows) -> State:
 
 def put(r: Rows, old: Tensor, new: Tensor) -> Tensor:
     """(B, L) `old` with the windows replaced by `new (B, W)`."""
-    at, inside = r.at, r.inside
-    if r.has_bin:
+    return _put(r.at, r.inside, r.has_bin, old, new)
+
+
+def _put(at: Tensor, inside: Tensor, has_bin: bool, old: Tensor, new: Tensor) -> Tensor:
+    if has_bin:
         return old.scatter(1, at, torch.where(inside, new, old.gather(1, at)))
     L = old.shape[1]  # where there is no bin, a column to write to is added and cut off again
     return torch.nn.functional.pad(old, (0, 1)).scatter(1, torch.where(inside, at, L), new)[:, :L]
@@ -114,7 +117,8 @@ def put(r: Rows, old: Tensor, new: Tensor) -> Tensor:
 
 def write(r: R, s: State) -> R:
     """The rows with their windows replaced."""
-    changed: dict[str, Any] = {name: put(r, getattr(r, name), getattr(s, name)) for name in _CUT}
+    at, inside = r.at, r.inside
+    changed: dict[str, Any] = {name: _put(at, inside, r.has_bin, getattr(r, name), getattr(s, name)) for name in _CUT}
     return replace(r, **changed, size=s.size, step=s.step, clock=s.clock, memo=s.memo)
 
 

@@ -151,7 +151,7 @@ def choose(rows: Tensor, a: T, b: T) -> T:
     states, queries, memos, canvases. What is not a tensor is taken from `a`."""
 
     def pick(x: Tensor, y: Tensor) -> Tensor:
-        return x if x is y and len(x) == len(rows) else torch.where(rows.view(-1, *[1] * (x.dim() - 1)), x, y)
+        return x if x is y and x.shape[0] == rows.shape[0] else torch.where(rows.view(-1, *[1] * (x.dim() - 1)), x, y)
 
     return mapped(pick, a, b)
 

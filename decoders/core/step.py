@@ -107,14 +107,15 @@ def apply(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
     """The canvas after one step: commitments, finished windows, ended rows, and what is stale. A row of which the model
     says nothing, because its logits are not finite, ends as it stood; so does one whose decoder commits nothing any
     more."""
-    before, broken = view(c), p.undefined() & c.live
+    before, live = view(c), c.live
+    broken = p.undefined() & live
+    sound = live & ~broken
     p = ruled(plan, before, f, p)
-    after = plan.decoder.step(before, p)
-    after = choose(c.live & ~broken, after, before)
-    after = replace(after, step=before.step + c.live, clock=before.clock + c.live)
+    after = choose(sound, plan.decoder.step(before, p), before)
+    after = replace(after, step=before.step + live, clock=before.clock + live)
     c = stored(write(c, after), f, p, "sight" in asks(plan.decoder, c.block_causal))
-    over = plan.decoder.done(after) & c.live & ~broken  # rows that leave their window
-    ended = stopped(c) & (over if plan.decoder.revises else c.live) if plan.stop else torch.zeros_like(over)
+    over = plan.decoder.done(after) & sound  # rows that leave their window
+    ended = stopped(c) & (over if plan.decoder.revises else live) if plan.stop else torch.zeros_like(over)
     start = next_start(c)
     filled = over & (start >= c.limit)
     moved = enter(
@@ -122,15 +123,15 @@ def apply(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
     )
     moved = begun(moved, plan.decoder)
     exhausted = torch.zeros_like(over) if plan.max_steps is None else c.clock >= plan.max_steps
-    went_on, c = c.live, choose(over & ~filled & ~ended, moved, c)
+    c = choose(over & ~filled & ~ended, moved, c)
     why = torch.where(exhausted, EXHAUSTED, LIVE)
     why = torch.where(ended, STOPPED, torch.where(filled, FILLED, why))
     stalled = c.clock - c.committed_at.amax(-1) > plan.patience
     why = torch.where(broken, BROKEN, torch.where(stalled & (why == LIVE), STALLED, why))
-    c = replace(c, reason=torch.where(c.live, why, c.reason))
+    c = replace(c, reason=torch.where(live, why, c.reason))
     if plan.cache.exact or plan.cache.whole:
         return c
-    memory = choose(went_on, plan.cache.remember(c, before, p), c.store.memory)
+    memory = choose(live, plan.cache.remember(c, before, p), c.store.memory)
     return replace(c, store=replace(c.store, stale=plan.cache.stale(c, before, p), memory=memory))
 
 
@@ -164,11 +165,12 @@ def stored(c: Canvas, f: Forward, p: Pred, sight: bool = False) -> Canvas:
         torch.where(f.compute, f.until, 0).amax(-1), torch.where(f.want & f.causal[:, None], f.at, 0).amax(-1)
     )
     read = (c.column < bound[:, None]) & (c.store.tokens != NOTHING) & ~f.compute
+    live = c.live
     return replace(c, store=replace(
         c.store, tokens=tokens, until=until, unseen=unseen,
-        computed=c.store.computed + torch.where(c.live, positions, 0),
-        reused=c.store.reused + torch.where(c.live, read.sum(-1), 0),
-        flops=c.store.flops + torch.where(c.live, flops, 0.0),
+        computed=c.store.computed + torch.where(live, positions, 0),
+        reused=c.store.reused + torch.where(live, read.sum(-1), 0),
+        flops=c.store.flops + torch.where(live, flops, 0.0),
     ))
 
 

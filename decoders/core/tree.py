@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass, replace
-from typing import TypeVar, cast
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar, cast
 
 from torch import Tensor
 from torch.utils._pytree import tree_map
@@ -21,8 +21,10 @@ def mapped(f: Callable[..., Tensor], tree: T, *others: T) -> T:
     if tree is None or isinstance(tree, int | float | str):  # a walk through a tree takes longer than all of this
         return tree
     if is_dataclass(tree) and not isinstance(tree, type):
-        parts = (x.name for x in fields(tree) if x.init)
-        return cast(
-            T, replace(tree, **{name: mapped(f, *(getattr(t, name) for t in (tree, *others))) for name in parts})
-        )
+        made: dict[str, Any] = {}
+        for x in fields(tree):
+            if x.init:
+                old = getattr(tree, x.name)
+                made[x.name] = mapped(f, old, *[getattr(t, x.name) for t in others])
+        return cast(T, type(tree)(**made))
     return cast(T, tree_map(lambda x, *xs: x if x is tree else mapped(f, x, *xs), tree, *others))
