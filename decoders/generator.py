@@ -117,8 +117,6 @@ class Generator:
     def __call__(self, prompts: Prompt | Sequence[Prompt], **how: Any) -> list[Generation]:
         """What becomes of prompts, in their order: `run` with its first error raised. Raises `UsageError`."""
         made = {index: or_raise(result) for index, result in self.run(prompts, **how)}
-        if not made:
-            raise UsageError("there is no prompt")
         return [made[i] for i in range(len(made))]
 
     def run(
