@@ -55,7 +55,7 @@ class Latent(Decoder):
 
     def step(self, s: State, p: Pred) -> State:
         m: Memo = s.memo
-        said, here, ahead = p.denoised(), self.level(s, s.step), self.level(s, s.step + 1)
+        said, (here, ahead) = p.denoised(), self.levels_of(s)
         x = self.sharpened(m.z, self.rounded(s, p, said), here)
         z = self.move(s, x, here, ahead)
         token, confidence = self.reading(p, x)
@@ -66,6 +66,10 @@ class Latent(Decoder):
         """(B, W, D): z at the level `ahead (B,)`, from `s.memo.z` at the level `here (B,)`, where `x (B, W, D)` is the
         clean latent that is expected."""
         raise NotImplementedError
+
+    def levels_of(self, s: State) -> tuple[Tensor, Tensor]:
+        """(B,) and (B,): the level of this forward, and the one that z goes to."""
+        return self.level(s, s.step), self.level(s, s.step + 1)
 
     def level(self, s: State, step: Tensor) -> Tensor:
         """(B,) float: the noise level of a forward, by its number."""

@@ -52,18 +52,26 @@ class DDPM(Latent):
 @dataclass(frozen=True)
 class DPMpp2M(Latent):
     """DPM-Solver++(2M): x is led on by how it changed since the last forward, which is of second order at one forward a
-    step."""
+    step. With `eta` above 0 noise is added anew, as its stochastic form does."""
 
-    source: ClassVar[str] = "Lu et al. 2022, 2211.01095, algorithm 2"
+    source: ClassVar[str] = "Lu et al. 2022, 2211.01095, algorithm 2 and section 5"
     attested: ClassVar[Attested] = "replayed"
+    eta: float = option(0.0, "fresh noise: none, to that of the reverse SDE", min=0, max=1)
+    solver: Literal["midpoint", "heun"] = option("midpoint", "how far x is led on")
 
     def move(self, s: State, x: Tensor, here: Tensor, ahead: Tensor) -> Tensor:
-        (_, b), (a_next, b_next) = scales(here, x), scales(ahead, x)
-        step, before = here - ahead, self.level(s, (s.step - 1).clamp(min=0)) - here
-        ratio = (step / (2 * before).clamp(min=1e-9))[:, None, None].to(x.dtype)
-        ahead_of = torch.where((s.step > 0)[:, None, None], x + ratio * (x - s.memo.x), x)
-        z: Tensor = b_next / b * s.memo.z - a_next * torch.expm1(-step / 2)[:, None, None].to(x.dtype) * ahead_of
-        return z
+        (a, _), (a_next, b_next) = scales(here, x), scales(ahead, x)
+        step = ((here - ahead) / 2)[:, None, None].to(x.dtype)  # in units of log(alpha / sigma)
+        before = ((self.level(s, (s.step - 1).clamp(min=0)) - here) / 2)[:, None, None].to(x.dtype)
+        whole = (1 + self.eta) * step
+        gain = -torch.expm1(-whole)
+        lead = gain / 2 if self.solver == "midpoint" else 1 - gain / whole.clamp(min=1e-12)
+        change = torch.where((s.step > 0)[:, None, None], (x - s.memo.x) * step / before.clamp(min=1e-12), 0)
+        z: Tensor = a_next * (torch.exp(-whole) * s.memo.z / a + gain * x + lead * change)
+        if not self.eta:
+            return z
+        fresh = (-torch.expm1(-2 * self.eta * step)).sqrt()
+        return z + b_next * fresh * s.normal(AGAIN, x.shape[-1]).to(x.dtype)
 
 
 @dataclass(frozen=True)
