@@ -107,7 +107,7 @@ def solved(decoder: Latent, denoiser: Denoiser = mixture, points: int = 400) -> 
 
 
 def gain(of: Callable[[int], Latent], truth: Tensor, steps: int = 64) -> float:
-    """By how much the median error falls when a sampler `of` so many levels is given twice as many: about 2 for a solver
-    of first order, and 4 for one of second."""
+    """By how much the median error falls when a sampler `of` so many levels is given twice as many: about 2 for a
+    solver of first order, and 4 for one of second."""
     coarse, fine = (float((solved(of(n)) - truth).norm(dim=-1).median()) for n in (steps, 2 * steps))
     return coarse / fine
