@@ -263,6 +263,11 @@ class Entry:
     problem: str = ""
     """Why it cannot be used; empty if it can."""
 
+    @property
+    def latent(self) -> bool:
+        """It is for models of latents."""
+        return "latents" in self.capabilities
+
 
 SAID = ("needs_store", "needs_blocks", "needs_attention", "revises", "unbiased", "exact")
 """What plugs say of themselves."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from decoders.constraints.automaton import Automaton
-from decoders.core import Around, Decoder, Pred, Query, State, UsageError, choose, either, leftmost
+from decoders.core import Around, Decoder, Pred, Query, State, UsageError, asks, choose, either, leftmost
 
 PATIENCE = 4
 """Forwards in which nothing changes, or the constraint is in the way and no more is decided than ever before, after
@@ -53,6 +53,11 @@ class Constrained(Around):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if "latents" in asks(self.base):
+            raise UsageError(
+                f"{type(self.base).__name__} denoises latents, which a constraint cannot hold to anything; it is for "
+                "tokens that are committed"
+            )
         _ = self.reach  # a compiled step cannot work it out
 
     @cached_property

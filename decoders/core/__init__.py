@@ -6,9 +6,10 @@ from decoders.core.cache import Cache, Exact, just_decided, must_recompute, refr
 from decoders.core.canvas import Canvas
 from decoders.core.decoder import Decoder, inner_decoders
 from decoders.core.events import Event, Teller, commit_steps, generated
+from decoders.core.latents import Latents, Space, alpha, sigma
 from decoders.core.layout import begun, enter, entered, layout
 from decoders.core.loop import Eager, Row, Run, Runner, check, decode, positive, row_of, sound
-from decoders.core.model import Fixed, Forward, Model, ModelDefaults, Movable, Session, SessionSpec, Shape
+from decoders.core.model import Fixed, Forward, Model, ModelDefaults, Movable, Session, SessionSpec, Shape, space_of
 from decoders.core.needs import MODEL, SENTENCES, asks, candidates, memo_bytes, refuse
 from decoders.core.options import Option, Part, check_ids, option, option_named, options, said, validate, written
 from decoders.core.plan import Plan, Rule, patience
@@ -80,6 +81,7 @@ __all__ = [
     "Exact",
     "Fixed",
     "Forward",
+    "Latents",
     "Model",
     "ModelDefaults",
     "Movable",
@@ -99,6 +101,7 @@ __all__ = [
     "SessionSpec",
     "Shape",
     "Sight",
+    "Space",
     "StalledError",
     "State",
     "Store",
@@ -109,6 +112,7 @@ __all__ = [
     "Whole",
     "Windows",
     "above",
+    "alpha",
     "apply",
     "asks",
     "begun",
@@ -154,7 +158,9 @@ __all__ = [
     "session_spec",
     "settled_stop",
     "share",
+    "sigma",
     "sound",
+    "space_of",
     "stopped",
     "suggest",
     "top",

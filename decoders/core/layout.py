@@ -57,7 +57,7 @@ def layout(
         block_start=zero, block_end=zero, opened=zero, windows=zero, step=zero, clock=zero,
         key=torch.tensor(list(keys), dtype=torch.long), reason=zero, store=empty(B, L),
         width=W, mask_id=shape.mask_id, vocab=shape.vocab, stop_ids=shape.stop_ids, block_causal=shape.block_causal,
-        causal_context=shape.causal_context, candidates=A,
+        causal_context=shape.causal_context, space=shape.space, candidates=A,
     )
     c = replace(c, start=windows.first(c))
     c = replace(c, windows=windows.count(c))

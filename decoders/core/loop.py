@@ -13,7 +13,7 @@ from decoders.core.canvas import Canvas
 from decoders.core.decoder import Decoder
 from decoders.core.events import Event, Narrator, generated
 from decoders.core.layout import layout
-from decoders.core.model import Forward, Model, Shape
+from decoders.core.model import Forward, Model, Shape, space_of
 from decoders.core.needs import MODEL, SENTENCES, asks, refuse
 from decoders.core.plan import Plan, Rule
 from decoders.core.pred import Pred
@@ -63,9 +63,17 @@ def check(model: Model, decoder: Decoder, cache: Cache) -> None:
     """Raises `UsageError` where a model cannot do what a strategy or a cache policy needs."""
     asked = asks(decoder, model.block_causal)
     able = {*model.capabilities, *(set(SENTENCES) - MODEL)}
-    able -= {name for name, there in (("mask", model.mask_id is not None), ("blocks", model.block_causal)) if not there}
+    latent = space_of(model) is not None
+    there = {"mask": model.mask_id is not None, "blocks": model.block_causal, "latents": latent}
+    able -= {name for name, is_so in there.items() if not is_so}
     refuse(type(decoder).__name__, asked, able, "this model")
+    if latent and "latents" not in asked:
+        raise UsageError(
+            f"{type(decoder).__name__} decides tokens, and this model denoises latents; take ddim, ddpm or dpmpp_2m"
+        )
     policy = type(cache).__name__
+    if latent and not (cache.exact or cache.whole):
+        raise UsageError(f"the cache {policy} goes by tokens, and this model denoises latents; take exact or none")
     if cache.needs_blocks and not model.block_causal:
         raise UsageError(
             f"the cache {policy} is for block-causal models; for this one there are exact, prefix, dual and others"

@@ -9,6 +9,7 @@ from typing import Protocol, Self, runtime_checkable
 import torch
 from torch import Tensor
 
+from decoders.core.latents import Latents, Space
 from decoders.core.pred import Pred
 
 
@@ -39,6 +40,7 @@ class Forward:
     candidate_tokens: Tensor  # (B, A, W) long  what else the window may hold; A is 0 unless candidates were needed
     candidate_want: Tensor  # (B, A, W) bool
     level: Tensor | None = None  # (B,) float  see `Query.level`; none: 1
+    latents: Latents | None = None  # what stands at the window's editable positions, for a model of latents
 
 
 Session = Callable[[Forward], Pred]
@@ -139,6 +141,7 @@ class ModelDefaults:
     block_causal: bool = False
     causal_context: bool = False
     attention_block: int | None = None
+    space: Space | None = None
     capabilities: frozenset[str] = frozenset({"causal", "store"})
     column_bytes: int = 0
 
@@ -152,7 +155,14 @@ class Shape:
     stop_ids: tuple[int, ...] = ()
     block_causal: bool = False
     causal_context: bool = False
+    space: Space | None = None
 
     @classmethod
     def of(cls, model: Model) -> Self:
-        return cls(**{f.name: getattr(model, f.name) for f in fields(cls)})
+        own = {f.name: getattr(model, f.name) for f in fields(cls) if f.name != "space"}
+        return cls(**own, space=space_of(model))
+
+
+def space_of(model: Model) -> Space | None:
+    """Where a model denoises latents; none: it decides tokens, as every model does that does not say."""
+    return getattr(model, "space", None)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from decoders.core.decoder import Decoder, inner_decoders
+from decoders.core.latents import Space
 from decoders.core.pred import Attention, Pred
 from decoders.core.query import Query
 from decoders.core.state import State, nbytes
@@ -29,6 +30,7 @@ SENTENCES = {
     "sight": ("hides parts of the text from each other", "cannot be told which positions see which"),
     "leave_one_out": ("predicts positions without their own token in sight", "cannot be asked so"),
     "candidates": ("asks about several canvases of a row in one forward", "cannot be asked so"),
+    "latents": ("denoises latents", "has none"),
     "attention": ("reads attention maps", "gives none"),
     "hidden_states": ("reads hidden states", "gives none"),
     "resizes": ("changes the length of its window", "keeps windows as they are"),
@@ -102,6 +104,7 @@ def said(q: Query) -> frozenset[str]:
     holds = {
         "causal": q.causal is not None, "ahead": q.ahead, "sight": q.sight is not None,
         "leave_one_out": q.left_out is not None, "candidates": q.beside is not None and q.beside.tokens.shape[1] > 0,
+        "latents": q.latents is not None,
     }
     return frozenset(name for name, is_so in holds.items() if is_so)
 
@@ -134,6 +137,7 @@ def entered(decoder: Decoder, width: int, vocab: int, block_causal: bool) -> Sta
         tokens=zero, open=zero == 0, editable=zero == 0, confidence=zero.float(), committed_at=zero - 1,
         position=torch.arange(width)[None], size=size, room=size, opened=size, windows=one, step=one - 1, clock=one - 1,
         key=one, mask_id=0, vocab=vocab, stop_ids=(1,), block_causal=block_causal, rest=one - 1,
+        space=Space(2, (1.0, 0.0, -1.0)),
     )
     began = decoder.begin(decoder.init(s))
     return replace(s, memo=began.memo, size=began.size)
@@ -164,7 +168,8 @@ def stepped(decoder: Decoder, s: State, candidates: int, patient: bool) -> tuple
         s.uniform(0).float()[..., None].expand(-1, -1, s.vocab), at, width,
         attention=cast(Attention, StandIn("attention", read)),
     )
-    shown = replace(shown, hidden_states=cast(Tensor, StandIn("hidden_states", read)))
+    table = torch.zeros(s.vocab, 2)
+    shown = replace(shown, hidden_states=cast(Tensor, StandIn("hidden_states", read)), table=table)
     maps = Attention(torch.zeros(1, width, width), at)
     resized = s.size is not s.room
     for attention in (shown.attention, maps):  # once more with real maps, for what is read after them

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from decoders import stats
+from decoders.errors import UsageError
 from decoders.stats import reference
 
 if TYPE_CHECKING:
@@ -56,6 +57,11 @@ class Pred:
     """There where a strategy or a cache policy needs it (`SessionSpec.attention`)."""
     hidden_states: Tensor | None = None
     """(B, N, D) the last hidden states, from which the logits were made; none: it has not the capability."""
+    table: Tensor | None = None
+    """(V, D) what each token is as a latent; of a model of latents."""
+    point: Tensor | None = None
+    """(B, N, D) the clean latent, where such a model predicts one and reads logits off it; none: it is the mean of the
+    `table`."""
     banned: tuple[int, ...] = ()
     """Tokens that are impossible, whatever `logits` say."""
     beside: tuple[Pred, ...] = ()
@@ -129,6 +135,16 @@ class Pred:
         """(B, W) long: a sample by the Gumbel race with timeless noise. Two distributions that race at one position are
         maximally likely to agree, and a re-drawn sample of the same distribution is the same."""
         return self.spread(self.statistics.race(self.gather(s.hash(salt, timeless=True)), temperature))
+
+    def denoised(self) -> Tensor:
+        """(B, W, D): the clean latent that is expected, by what rules have left of the prediction. Raises `UsageError`
+        for a model that has no latents."""
+        if self.table is None:
+            raise UsageError("a prediction of tokens has no latents")
+        if self.point is not None:
+            return self.spread(self.point.flatten(0, 1))
+        rows = self.rows
+        return self.spread(rows.to(reference.accumulator(rows)).softmax(-1).to(self.table.dtype) @ self.table)
 
     def probs_at(self, where: Tensor) -> Tensor:
         """(B, V): the whole distribution at one wanted position a row, the one where `where (B, W)`."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from decoders.core.latents import Latents
 from decoders.core.state import choose
 
 
@@ -54,6 +55,9 @@ class Query:
     level: Tensor | None = None
     """(B,) float: what a model is conditioned on besides tokens: a noise level, or the temperature at which a model
     that conditions on its own last prediction of the window sees that. None: 1."""
+    latents: Latents | None = None
+    """For a model of latents (`Model.space`): what stands at the editable positions; `level` is then its noise
+    level."""
     ahead: bool = False
     """Some causal row wants more than its leftmost open position, so that what is shown left of a wanted one is not
     settled."""
@@ -62,10 +66,11 @@ class Query:
 def either(rows: Tensor, a: Query, b: Query) -> Query:
     """Row by row: `a` where `rows (B,)`, else `b`. Where only one of them says what is causal, what is left out or
     which level, the other means none, none, and 1. Raises `ValueError` if only one says what positions see, or shows
-    candidates."""
-    if (a.sight is None) != (b.sight is None) or (a.beside is None) != (b.beside is None):
+    candidates or latents."""
+    if any((getattr(a, x) is None) != (getattr(b, x) is None) for x in ("sight", "beside", "latents")):
         raise ValueError(
-            "a query that says what positions see, or shows candidates, cannot stand beside one that does not"
+            "a query that says what positions see, or shows candidates or latents, cannot stand beside one that does "
+            "not"
         )
     a, b = filled(a, b), filled(b, a)
     return replace(choose(rows, a, b), ahead=a.ahead or b.ahead)

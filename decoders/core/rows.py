@@ -13,6 +13,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor
 
+from decoders.core.latents import Space
 from decoders.core.state import State
 
 LIVE, STOPPED, FILLED, EXHAUSTED, BROKEN, STALLED = range(6)
@@ -55,6 +56,7 @@ class Rows:
     stop_ids: tuple[int, ...]
     block_causal: bool
     causal_context: bool
+    space: Space | None = None  # of a model of latents
     memo: Any = None
 
     @property
@@ -99,7 +101,7 @@ def view(r: Rows) -> State:
     return State(
         **cut, position=at if r.base is None else r.place, size=r.size, room=r.room, opened=r.opened, windows=r.windows,
         step=r.step, clock=r.clock, key=r.key, mask_id=r.mask_id, vocab=r.vocab, stop_ids=r.stop_ids,
-        block_causal=r.block_causal, rest=(r.limit - r.start - r.room).clamp(min=0), memo=r.memo,
+        block_causal=r.block_causal, rest=(r.limit - r.start - r.room).clamp(min=0), space=r.space, memo=r.memo,
     )
 
 

@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from decoders.core.latents import Space
 from decoders.core.select import share
 from decoders.core.tree import mapped
 from decoders.stats.constants import among
-from decoders.stats.random import scramble, unit
+from decoders.stats.random import normal, scramble, unit
 
 T = TypeVar("T")
 
@@ -48,6 +49,7 @@ class State:
     block_causal: bool = False  # the model's blocks see no later block
     # (B,)   long  positions of the row that are right of the window; none: an engine does not say
     rest: Tensor | None = None
+    space: Space | None = None  # of a model of latents
     memo: Any = None  # a decoder's own tensors, leading dimension B; structure never changes
 
     @property
@@ -90,6 +92,10 @@ class State:
     def uniform(self, salt: int, timeless: bool = False) -> Tensor:
         """(B, W) float64 in [0, 1)."""
         return unit(self.hash(salt, timeless))
+
+    def normal(self, salt: int, width: int, timeless: bool = False) -> Tensor:
+        """(B, W, width) float32: standard normal numbers."""
+        return normal(self.hash(salt, timeless), width)
 
     def blank(self) -> Tensor:
         """(B, W) what stands where nothing is decided: the mask token, or uniform noise for models without one."""

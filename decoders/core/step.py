@@ -64,7 +64,7 @@ def prepare(plan: Plan, c: Canvas) -> Forward:
         chosen = torch.ones_like(c.store.stale)
     elif plan.cache.exact:
         chosen = stale
-        if q.beside is not None:  # what sees the window is not the same for all of them
+        if q.beside is not None or q.latents is not None:  # what sees the window sees more than its tokens tell
             chosen = chosen | sees_any(c.window, until)
     else:
         chosen = torch.where(causal[:, None], stale, c.store.stale | (c.store.tokens == NOTHING))
@@ -76,7 +76,7 @@ def prepare(plan: Plan, c: Canvas) -> Forward:
     left_out = torch.zeros_like(want) if q.left_out is None else q.left_out & want & ~causal[:, None]
     return Forward(
         shown, until, compute, outdated, given, at, want, causal, c.step == 0, plan.decoder.phase(s), unseen, left_out,
-        *candidates(c, s, q), heat,
+        *candidates(c, s, q), heat, q.latents,
     )
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from decoders.core import Fixed, Forward, Model, Movable, Pred, Session, SessionSpec, UsageError
+from decoders.core import Fixed, Forward, Model, Movable, Pred, Session, SessionSpec, UsageError, mapped
 from decoders.models.spread import Spread
 from decoders.models.wrapper import Wrapper
 
@@ -58,15 +58,14 @@ class GuidedSession:
 
     def doubled(self, f: Forward) -> Forward:
         blank = replace(f, tokens=torch.where(f.given, self.owner.mask_id or 0, f.tokens))
-        both = {x.name: (getattr(f, x.name), getattr(blank, x.name)) for x in fields(Forward)}
-        return replace(f, **{name: torch.cat(pair) for name, pair in both.items() if pair[0] is not None})
+        return mapped(lambda own, other: torch.cat([own, other]), f, blank)
 
     def guided(self, p: Pred) -> Pred:
         conditional, unconditional = p.logits.chunk(2)
         logits: Tensor = unconditional + (self.owner.scale + 1) * (conditional - unconditional)
         rows = len(logits)
         cost = p.cost and (p.cost[0][:rows] + p.cost[0][rows:], p.cost[1][:rows] + p.cost[1][rows:])
-        return Pred(logits, p.at[:rows], p.width, cost)
+        return Pred(logits, p.at[:rows], p.width, cost, table=p.table)
 
 
 class FixedGuidedSession(GuidedSession):

@@ -26,3 +26,10 @@ def unit(h: Tensor) -> Tensor:
 def gumbel(u: Tensor) -> Tensor:
     """Standard Gumbel noise from uniform numbers in [0, 1)."""
     return -(-u.clamp(min=torch.finfo(torch.float64).tiny).log()).log()
+
+
+def normal(h: Tensor, width: int) -> Tensor:
+    """(...) int64 -> (..., width) float32: standard normal numbers of each hash, by Box and Muller, in float64."""
+    i = 2 * torch.arange(width, device=h.device)
+    radius, angle = (unit(scramble(h[..., None] + i + k)) for k in (0, 1))
+    return ((-2 * torch.log1p(-radius)).sqrt() * (2 * torch.pi * angle).cos()).float()

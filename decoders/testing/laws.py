@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
-from decoders.core import Blocks, Decoder, Exact, Plan, Row, Trace, UsageError, asks, candidates, decode, replay
+from decoders.core import Blocks, Decoder, Exact, Plan, Row, Trace, UsageError, Whole, asks, candidates, decode, replay
 from decoders.registry import get, spec_of
+from decoders.strategies.latent.samplers import DDIM
 from decoders.strategies.left_to_right import LeftToRight
 from decoders.testing.engine import Engine, Request
+from decoders.testing.latent import ToyLatent
 from decoders.testing.moves import asks_what_it_may, given_stays_given, moves_are_legal, rests, terminates
 from decoders.testing.rooms import counted, decoded, difference, expect, rooms, run, seeds
 from decoders.testing.tensors import compiles, meta_safe, no_loops, packing, pure
@@ -42,11 +44,12 @@ def engine_agrees(decoder: Decoder) -> None:
         plan = room.plan(decoder)
         columns = max(map(len, room.prompts)) + room.length + decoder.padding + 2
         windows = decoder.windows(plan.windows, room.model.block_causal)
-        width = min(max(windows.size, OTHER.windows.size), columns - 1)
+        other = OTHER if room.model.space is None else OTHER_LATENT
+        width = min(max(windows.size, other.windows.size), columns - 1)
         requests = [
             Request(prompt, room.length, p, key, room.infill)
             for key, prompt in zip(seeds(room.prompts), room.prompts, strict=True)
-            for p in (plan, OTHER)
+            for p in (plan, other)
         ]
         alone = iter(decoded(room, decoder, room.prompts))
         rows = Engine(
@@ -58,12 +61,14 @@ def engine_agrees(decoder: Decoder) -> None:
 
 
 OTHER = Plan(LeftToRight(temperature=1.0), Blocks(8), Exact())
-"""What else runs in the engine."""
+"""What else runs in the engine,"""
+OTHER_LATENT = Plan(DDIM(steps=5), Whole(), Exact())
+"""and on a model of latents."""
 
 
 @lru_cache
-def guest(model: ToyModel, r: Request) -> Row:
-    """What a row of `OTHER` becomes without an engine."""
+def guest(model: ToyModel | ToyLatent, r: Request) -> Row:
+    """What a row of another plan becomes without an engine."""
     windows = r.plan.windows
     return decode(model, r.plan.decoder, [r.prompt], length=r.length, windows=windows, infill=r.infill, seed=r.key)[0]
 

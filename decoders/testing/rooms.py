@@ -28,6 +28,7 @@ from decoders.core import (
     UsageError,
     Windows,
     apply,
+    asks,
     decode,
     inner_decoders,
     layout,
@@ -35,6 +36,7 @@ from decoders.core import (
     session_spec,
     view,
 )
+from decoders.testing.latent import ToyLatent
 from decoders.testing.toy import ToyModel
 
 
@@ -43,7 +45,7 @@ class Room:
     """What a decoder is tried on: a model and some rows."""
 
     name: str
-    model: ToyModel
+    model: ToyModel | ToyLatent
     prompts: tuple[tuple[int, ...], ...]
     length: int
     block: int | None = None
@@ -110,11 +112,17 @@ SMALL = (
 """For what is tried with many decoders."""
 
 
+LATENT = Room("latents", ToyLatent(stop_ids=(7,)), ((1, 2, 3), (), (4, 8, 5, 6, 7, 0)), 9)
+"""For samplers of latents, which are at home in no other."""
+
+
 @lru_cache(maxsize=4)
-def rooms(decoder: Decoder, among: tuple[Room, ...] = (*ROOMS, NO_MASK)) -> tuple[Room, ...]:
+def rooms(decoder: Decoder, among: tuple[Room, ...] = (*ROOMS, NO_MASK, LATENT)) -> tuple[Room, ...]:
     """The rooms that suit the decoder."""
     found = []
     for room in among:
+        if ("latents" in asks(decoder)) != (room.model.space is not None):
+            continue
         if decoder.needs_mask and room.model.mask_id is None:
             continue
         if decoder.needs_blocks and not room.model.block_causal:
@@ -122,11 +130,16 @@ def rooms(decoder: Decoder, among: tuple[Room, ...] = (*ROOMS, NO_MASK)) -> tupl
         try:
             room.layout(decoder)
         except UsageError:
-            if room is ROOMS[0]:
+            if room in (ROOMS[0], LATENT):
                 raise
             continue
         found.append(room)
     return tuple(found)
+
+
+def home(decoder: Decoder) -> Room:
+    """The room that a decoder is tried in where one is enough."""
+    return LATENT if "latents" in asks(decoder) else ROOMS[0]
 
 
 def seeds(prompts: tuple[tuple[int, ...], ...]) -> list[int]:

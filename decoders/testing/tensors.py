@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from decoders.core import Decoder, Part, mapped, prepare, view
-from decoders.testing.rooms import ROOMS, difference, expect, leaves, rooms, run
+from decoders.testing.rooms import difference, expect, home, leaves, rooms, run
 
 
 def meta_safe(decoder: Decoder) -> None:
@@ -49,7 +49,7 @@ def no_loops(decoder: Decoder) -> None:
     """The number of tensor operations does not grow with rows or positions: no Python loop runs over them."""
 
     def operations(rows: int, length: int) -> int:
-        room = replace(ROOMS[0], prompts=((1, 2),) * rows, length=length)
+        room = replace(home(decoder), prompts=((1, 2),) * rows, length=length)
         c = room.layout(decoder)
         s, f = view(c), prepare(room.plan(decoder), c)
         p = room.session(decoder, c)(f)
@@ -118,7 +118,7 @@ def compiles(decoder: Decoder) -> None:
     new: Decoder = cold(decoder)
     query = torch.compile(new.query, fullgraph=True, backend="eager")
     step = torch.compile(new.step, fullgraph=True, backend="eager")
-    for m in islice(run(ROOMS[0], decoder), 2):
+    for m in islice(run(home(decoder), decoder), 2):
         try:
             found = query(view(m.before)), step(view(m.before), mapped(Tensor.clone, m.pred))
         except Exception as e:

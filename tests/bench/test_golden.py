@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +46,7 @@ from decoders_bench.golden.trajectory import Job, Setup, follow, free, job_of, r
 REPOSITORY = Path(__file__).parents[2]
 HERE = Path(__file__).parents[1] / "data" / "golden"
 SHARED = Path(os.environ.get("DECODERS_GOLDEN", REPOSITORY.parent / "shared" / "golden"))
+LATENT_HERE, LATENT_SHARED = HERE.with_name("golden_latent"), SHARED.with_name("golden_latent")
 COUNTS = {"passed": 13, "failed": 0, "skipped": 0, "reference_bug": 1}  # of the cases in HERE
 
 
@@ -86,6 +88,21 @@ def test_the_small_set_passes_everywhere() -> None:
     assert {name: own["passed"] for name, own in total["references"].items()} == {
         "fast_dllm": 7, "llada": 3, "mdlm": 1, "model_check": 1, "wino": 1,
     }
+
+
+def test_samplers_of_latents_do_what_official_ones_did():
+    """A few of the recorded runs; the whole set is `../shared/golden_latent`."""
+    found = {(r.reference, r.case): r.status for r in replay(LATENT_HERE)}
+    assert found.pop(("ld4lg", "dpmpp_pred_v_cosine10")) == "reference_bug"
+    assert len(found) == 5
+    assert set(found.values()) == {"passed"}
+
+
+def test_the_whole_set_of_latents():
+    if not LATENT_SHARED.is_dir():
+        pytest.skip(f"there is no {LATENT_SHARED}")
+    counts = Counter(r.status for r in replay(LATENT_SHARED))
+    assert counts == {"passed": 58, "reference_bug": 3, "skipped": 7}
 
 
 @pytest.fixture(scope="module")

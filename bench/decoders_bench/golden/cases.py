@@ -99,15 +99,17 @@ def find(folder: Path, reference: str | None = None) -> dict[str, list[Path]]:
     """The case files of every reference, or of one. Raises `UsageError` if the folder has not the right form."""
     if not folder.is_dir():
         raise UsageError(f"{folder} is no directory; give one that holds models/ and cases/")
-    for part in ("models", "cases"):
-        if not (folder / part).is_dir():
-            raise UsageError(
-                f"{folder} has no {part}/; give a directory that holds models/ and cases/<reference>/*.json"
-            )
-    found = {d.name: sorted(d.glob("*.json")) for d in sorted((folder / "cases").iterdir()) if d.is_dir()}
+    cases = folder if (folder / "INDEX.json").is_file() else folder / "cases"
+    if cases != folder:
+        for part in ("models", "cases"):
+            if not (folder / part).is_dir():
+                raise UsageError(
+                    f"{folder} has no {part}/; give a directory that holds models/ and cases/<reference>/*.json"
+                )
+    found = {d.name: sorted(d.glob("*.json")) for d in sorted(cases.iterdir()) if d.is_dir() and d.name != "models"}
     found = {name: paths for name, paths in found.items() if paths}
     if not found:
-        raise UsageError(f"{folder / 'cases'} holds no case; cases are cases/<reference>/*.json")
+        raise UsageError(f"{cases} holds no case; cases are cases/<reference>/*.json")
     if reference is not None and reference not in found:
         raise UsageError(f"there are no cases of {reference!r} in {folder}{suggest(reference, found)}")
     return found if reference is None else {reference: found[reference]}

@@ -19,6 +19,7 @@ from decoders_bench.golden.blocks import edited, filled, job_of
 from decoders_bench.golden.cases import Case, MismatchError, SkipError
 from decoders_bench.golden.dawn import dawn
 from decoders_bench.golden.forwards import model_check
+from decoders_bench.golden.latent import LATENT
 from decoders_bench.golden.models import Models
 from decoders_bench.golden.revision import p2, remdm, wino
 from decoders_bench.golden.selectors import diffusers, dinfer, klass
@@ -166,6 +167,7 @@ REFERENCES: dict[str, Callable[[Case, Models], str]] = {
     "dus": dus,
     "fast_dllm": fast_dllm,
     "klass": klass,
+    **LATENT,
     "llada": llada,
     "llada2": llada2,
     "llada2_s2d2": llada2_s2d2,

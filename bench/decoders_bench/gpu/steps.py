@@ -70,7 +70,8 @@ def many(batches: Sequence[int]) -> list[Cell]:
 def others() -> list[Cell]:
     """Every other strategy that is installed, once: as graphs where that can be (`Models.row`)."""
     named = {"threshold", "llada", "s2d2"}
-    return [Cell(LLADA, e.name, "dual", True) for e in entries("strategies") if not e.problem and e.name not in named]
+    names = [e.name for e in entries("strategies") if not (e.problem or e.latent)]
+    return [Cell(LLADA, name, "dual", True) for name in names if name not in named]
 
 
 def case_of(cell: Cell, scale: Scale) -> Case:

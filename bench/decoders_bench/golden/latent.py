@@ -1,0 +1,278 @@
+"""Samplers of latents replayed: the strategies themselves, on recorded noise and the recorded or described model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from decoders.core import Pred, Space, State, alpha, sigma
+from decoders.strategies.latent.base import FIRST, Latent
+from decoders.strategies.latent.samplers import DDIM, DDPM, DPMpp2M, Heun
+from decoders_bench.golden.cases import Case, MismatchError, SkipError
+from decoders_bench.golden.models import Models
+
+TOLERANCE = 2e-5
+"""Of latents, relative to the largest: references cast their schedules to single precision."""
+
+
+@dataclass(frozen=True)
+class Recorded(State):
+    """A state whose normal numbers are those of a recorded run."""
+
+    noise: Tensor | None = None  # (K, B, W, D)  in the order in which they were drawn
+    later: int = 1  # which of them the first move takes
+    every: int = 1  # and how many a move draws
+
+    def normal(self, salt: int, width: int, timeless: bool = False) -> Tensor:
+        assert self.noise is not None
+        k = 0 if salt == FIRST else self.later + self.every * int(self.step[0])
+        return self.noise[min(k, len(self.noise) - 1)]  # the last move goes nowhere, and some draw nothing for it
+
+
+class Moment(NamedTuple):
+    """A forward: the latents before it, the clean ones by which the move went, and the tokens after it."""
+
+    z: Tensor
+    x: Tensor
+    tokens: Tensor
+    level: Tensor
+
+
+Network = Callable[[int, Tensor, Tensor, Tensor], Pred]
+"""The prediction in forward n, of z at a level (B,) with what the last forward said."""
+
+
+def run(
+    decoder: Latent, levels: Tensor, noise: Tensor, network: Network, later: int = 1, every: int = 1
+) -> Iterator[Moment]:
+    """Every forward of a run at these levels; its moves take the normal numbers from `later` on, so many each."""
+    B, W, D = noise.shape[1:]
+    zero = torch.zeros(B, W, dtype=torch.long)
+    one = torch.ones(B, dtype=torch.long)
+    space = Space(D, tuple(levels.double().tolist()))
+    s: State = Recorded(
+        tokens=zero, open=zero == 0, editable=zero == 0, confidence=zero.double(), committed_at=zero - 1,
+        position=torch.arange(W).expand(B, W), size=one * W, room=one * W, opened=one * W, windows=one, step=0 * one,
+        clock=0 * one, key=one, mask_id=None, vocab=1 << 16, rest=0 * one, space=space, noise=noise, later=later,
+        every=every,
+    )
+    s = decoder.begin(s)
+    n = 0
+    while not bool(decoder.done(s).all()):
+        q = decoder.query(s)
+        assert q.latents is not None
+        assert q.level is not None
+        z, said = q.latents.z, q.latents.said
+        s = decoder.step(s, network(n, z, q.level, said))
+        yield Moment(z, s.memo.x, s.tokens, q.level)
+        n += 1
+        s = replace(s, step=s.step + 1, clock=s.clock + 1)
+
+
+def close(what: str, step: int, own: Tensor, other: Tensor) -> None:
+    error = float((own.double() - other.double()).abs().max())
+    bound = TOLERANCE * max(1.0, float(other.double().abs().max()))
+    if not error <= bound:
+        raise MismatchError(f"{what} differs by {error:.2g}, and {bound:.2g} is allowed", step)
+
+
+def same_tokens(own: Tensor, expected: list[list[int]]) -> None:
+    if own.tolist() != expected:
+        raise MismatchError("the tokens are others", None)
+
+
+def read(table: Tensor, point: Tensor) -> Pred:
+    """The prediction of a model that says the clean latent itself, whose logits are read off it."""
+    B, W, _ = point.shape
+    return Pred(point @ table.T, torch.arange(W).expand(B, W), W, table=table, point=point)
+
+
+class Tiny:
+    """The denoiser that the data describes: one hidden layer that mixes positions by their mean."""
+
+    def __init__(self, tensors: dict[str, Tensor]) -> None:
+        self.own = {name.removeprefix("model."): x for name, x in tensors.items() if name.startswith("model.")}
+
+    def __call__(self, x: Tensor, condition: Tensor | float, said: Tensor | None = None) -> Tensor:
+        m = self.own
+        inner = x @ m["A"] + x.mean(1, keepdim=True) @ m["M"] + condition * m["b"] + m["pos"][: x.shape[1]]
+        return torch.tanh(inner if said is None else inner + said @ m["S"])
+
+    def point(self, x: Tensor, condition: Tensor | float, said: Tensor | None = None) -> Tensor:
+        return self(x, condition, said) @ self.own["C"]
+
+
+def of_signal(squared: Tensor) -> Tensor:
+    """Levels from alpha squared."""
+    return torch.log1p(-squared.double()) - squared.double().log()
+
+
+def diffusion_lm(case: Case, models: Models) -> str:
+    """Every forward of p_sample and of the DDIM loop, the clamping trick among them; the last sample is x itself."""
+    if case.data["kind"] != "latent_trajectory":
+        raise SkipError("numbers of a schedule, which a model's space holds as they are")
+    q, t = case.params, case.tensors()
+    tiny, table, times = Tiny(t), t["model.emb"], t["model_time"]
+    given = t.get("open")
+    known, first = t.get("known_embedding"), t["noise"]
+    levels = of_signal(t["alphas_cumprod"].float()).flip(0)  # which the reference reads in single precision
+
+    def network(n: int, z: Tensor, level: Tensor, said: Tensor) -> Pred:
+        if given is not None and known is not None:
+            clean = alpha(level) * known + sigma(level) * first[0] if n == 0 else known
+            z = torch.where(given[..., None], z, clean)
+        found = tiny.point(z, times[n][:, None, None] / 1000)
+        if not q["predict_xstart"]:
+            found = (z - sigma(level) * found) / alpha(level)
+        return read(table, found.clamp(-1, 1) if q["clip_denoised"] else found)
+
+    about: dict[str, Any] = {"steps": len(levels), "clamp": float(q["clamp"]), "last": "table"}
+    eta = q.get("eta")
+    ancestral = DDPM(variance="small" if q["sigma_small"] else "large", **about)
+    decoder = ancestral if eta is None else DDIM(eta=eta, **about)
+    drawn = {} if given is None else {"later": 2, "every": 2}
+    noise = first if given is None else torch.cat([first[1:2], first[1:]])
+    samples, moments = t["samples"], list(run(decoder, levels, noise, network, **drawn))
+    for n, (m, after) in enumerate(zip(moments, [*(x.z for x in moments[1:]), moments[-1].x], strict=True)):
+        here = slice(None) if given is None else given
+        close("x", n, m.x[here], t["pred_xstart"][n][here])
+        close("z", n, after[here], samples[n][here])
+    if given is None:
+        same_tokens(moments[-1].tokens, case.need("expected", "tokens_lm_head"))
+    return ""
+
+
+def k_diffusion(case: Case, models: Models) -> str:
+    """In the other convention, x = clean + sigma noise, in which ours is z / alpha."""
+    t, kind = case.tensors(), case.need("reference", "function").removeprefix("sample_")
+    sigmas, tiny, table = t["sigmas"], Tiny(t), t["model.emb"]
+    levels = 2 * sigmas[:-1].log()
+    steps = len(levels)
+    decoders: dict[str, Latent] = {
+        "euler": DDIM(steps=steps), "euler_ancestral": DDIM(eta=1.0, steps=steps), "dpmpp_2m": DPMpp2M(steps=steps),
+        "dpmpp_2m_sde": DPMpp2M(
+            eta=float(case.params.get("eta", 1.0)), solver=case.params.get("solver_type", "midpoint"), steps=steps
+        ),
+        "heun": Heun(steps=2 * steps - 1),
+    }
+    if kind not in decoders:
+        raise SkipError("a solver of third order, which no strategy is yet")
+
+    def network(n: int, z: Tensor, level: Tensor, said: Tensor) -> Pred:
+        spread = (level / 2).exp()[:, None, None]
+        x = z / alpha(level)
+        return read(table, tiny.point(x / (spread**2 + 1).sqrt(), spread.log() / 4))
+
+    noise = t["noise"].clone()
+    noise[0] = noise[0] * levels[0].sigmoid().sqrt()
+    moments = list(run(decoders[kind], levels, noise, network))
+    if len(moments) != case.need("expected", "nfe"):
+        raise MismatchError(f"{len(moments)} forwards, and not {case.need('expected', 'nfe')}")
+    for n, m in enumerate(moments[:: 2 if kind == "heun" else 1]):
+        close("x", n, m.z / alpha(m.level), t["x"][n])
+    close("the last x", len(moments), moments[-1].x, t["x"][-1])
+    return ""
+
+
+@dataclass(frozen=True)
+class Plaid(Latent):
+    """A sampler under Plaid's clock: the next level is 1/T further, although neighbours are 1/(T - 1) apart."""
+
+    beyond: tuple[float, ...] = ()
+    inner: Latent = DDIM()  # noqa: RUF009
+
+    def levels_of(self, s: State) -> tuple[Tensor, Tensor]:
+        ahead = torch.tensor(self.beyond, dtype=torch.float64)[s.step]
+        return self.level(s, s.step), ahead
+
+    def move(self, s: State, x: Tensor, here: Tensor, ahead: Tensor) -> Tensor:
+        return self.inner.move(s, x, here, ahead)
+
+
+def plaid(case: Case, models: Models) -> str:
+    """The last forward is made again with what it said itself, as the reference does."""
+    q, t = case.params, case.tensors()
+    if q["guidance"]:
+        raise SkipError("guidance by the gradient of the model, which no strategy has")
+    tiny, table, count = Tiny(t), t["embedding_matrix"], int(q["sampling_timesteps"])
+    first, second = (torch.nn.functional.softplus(t[f"noise_schedule.W{i}"].double()) for i in (1, 2))
+    bias = t["noise_schedule.b1"].double()
+
+    def raw(time: Tensor) -> Tensor:
+        return (torch.tanh((time[..., None] - 0.5) * first[:, 0] + bias) * 0.01 * second[0]).sum(-1)
+
+    def gamma(time: Tensor) -> Tensor:
+        zero, one = raw(torch.zeros(())), raw(torch.ones(()))
+        share = (raw(time) - zero) / (one - zero)
+        return float(q["gamma_0"]) + (float(q["gamma_1"]) - float(q["gamma_0"])) * share
+
+    times = torch.linspace(1.0, 0.0, count).double()
+    levels = torch.cat([gamma(times), gamma(times[-1:])])
+    beyond = torch.cat([gamma(times - 1.0 / count)[:-1], levels[-2:]])
+
+    def network(n: int, z: Tensor, level: Tensor, said: Tensor) -> Pred:
+        g, z = level.float().double(), z.float().double()
+        a, b, d = alpha(g), sigma(g), z.shape[-1]
+        hidden = tiny(z / (a**2 / d + b**2).sqrt(), (g / 6)[:, None, None], said * d**0.5)
+        logits = hidden @ tiny.own["W"] + a / b**2 * z @ table.T
+        point = (logits.softmax(-1) @ table).float().double()
+        B, W, _ = z.shape
+        return Pred(logits, torch.arange(W).expand(B, W), W, table=table, point=point)
+
+    inner = DDIM() if q["ddim_sampler"] else DDPM()
+    decoder = Plaid(count + 1, temperature=q["score_temp"], beyond=tuple(beyond.tolist()), inner=inner)
+    noise = torch.cat([t["noise"][:1] * q["initial_noise_scale"], t["noise"][1:]])
+    moments = list(run(decoder, levels, noise, network))
+    for n, m in enumerate(moments[:count]):
+        close("z", n, m.z, t["z_seen"][n])
+    same_tokens(moments[-1].tokens, case.need("expected", "tokens"))
+    return ""
+
+
+def langflow(case: Case, models: Models) -> str:
+    """Its own network's recorded logits: the sampler is DDIM, whatever its code calls it."""
+    t = case.tensors()
+    (weights,) = (case.path.parent / "model").glob("*.safetensors")
+    embedding = next(x for name, x in load_file(weights).items() if "embed" in name and x.dim() == 2).double()
+    table = torch.nn.functional.normalize(embedding, dim=-1) * embedding.shape[1] ** 0.5
+
+    def network(n: int, z: Tensor, level: Tensor, said: Tensor) -> Pred:
+        logits = t["logits"][n].double()
+        return Pred(logits, torch.arange(z.shape[1]).expand(len(z), -1), z.shape[1], table=table)
+
+    moments = list(run(DDIM(steps=len(t["gamma"])), t["gamma"], t["noise"], network))
+    for n, m in enumerate(moments):
+        close("z", n, m.z, t["z"][n])
+    same_tokens(moments[-1].tokens, case.need("expected", "tokens"))
+    return ""
+
+
+def ld4lg(case: Case, models: Models) -> str:
+    """What the model says is v, noise or x0; the last x is what the run gives."""
+    q, t = case.params, case.tensors()
+    kind, tiny, table = case.name.split("_")[0], Tiny(t), t["model.emb"]
+    squared = t["alpha"].double()
+    count = int(q["sampling_timesteps"])
+    levels = of_signal(squared)[:count]
+
+    def network(n: int, z: Tensor, level: Tensor, said: Tensor) -> Pred:
+        found, (a, b) = tiny.point(z, float(squared[n]), None if n == 0 else said), (alpha(level), sigma(level))
+        clean = {"pred_v": a * z - b * found, "pred_noise": (z - b * found) / a, "pred_x0": found}
+        return read(table, clean[q["objective"]])
+
+    decoders: dict[str, Latent] = {
+        "ddim": DDIM(steps=count), "ddpm": DDPM(variance="large", steps=count), "dpmpp": DPMpp2M(steps=count)
+    }
+    moments = list(run(decoders[kind], levels, t["noise"], network))
+    close("the last x", count, moments[-1].x, t["z"])
+    return ""
+
+
+LATENT: dict[str, Callable[[Case, Models], str]] = {
+    "diffusion_lm": diffusion_lm, "k_diffusion": k_diffusion, "langflow": langflow, "ld4lg": ld4lg, "plaid": plaid
+}

@@ -1,0 +1,39 @@
+"""Latents: what stands at a position for a model that denoises vectors in place of tokens.
+
+A noise level is gamma = -log SNR: a clean x stands there as alpha x + sigma noise, where alpha² = sigmoid(-gamma) and
+sigma² = sigmoid(gamma) (Kingma et al. 2021, 2107.00630, section 3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Space:
+    """Where a model of latents denoises."""
+
+    width: int
+    """D: numbers a position has."""
+    levels: tuple[float, ...]
+    """Noise levels from noise to text, at least two, at equal steps of what the model learns between them."""
+
+
+@dataclass(frozen=True)
+class Latents:
+    """What stands at the editable positions of a window, in place of their tokens."""
+
+    z: Tensor  # (B, W, D) float
+    said: Tensor  # (B, W, D) float  what the last forward made of it, for self-conditioning; 0 before the first one
+
+
+def alpha(level: Tensor) -> Tensor:
+    """(B,) -> (B, 1, 1): how much of the clean latent there is at a level."""
+    return (-level).sigmoid().sqrt()[:, None, None]
+
+
+def sigma(level: Tensor) -> Tensor:
+    """(B,) -> (B, 1, 1): how much noise there is at a level."""
+    return level.sigmoid().sqrt()[:, None, None]

@@ -1,0 +1,127 @@
+"""What samplers of latents have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from decoders.core import Decoder, Latents, Pred, Query, Space, State, UsageError, Whole, Windows, alpha, option, sigma
+from decoders.stats.constants import constant
+
+FIRST, AGAIN = 0x61, 0x62  # salts
+
+
+class Memo(NamedTuple):
+    """Where the window's latents are."""
+
+    z: Tensor  # (B, W, D)
+    said: Tensor  # (B, W, D)  the clean latent as the model last said it, for self-conditioning
+    x: Tensor  # (B, W, D)  and as the last move went by it
+
+
+@dataclass(frozen=True)
+class Latent(Decoder):
+    """A sampler of latents: write `move`, which says where z goes from one noise level to the next.
+
+    The model is asked `steps` times, at as many levels, from noise to text. What it says in the last forward is the
+    text; before, the tokens that are committed and edited are how the latents read by then. Nothing is final until the
+    end, so all of it is shown as a draft."""
+
+    revises: ClassVar[bool] = True
+    steps: int = option(32, "forwards, each at a noise level of its own", min=2)
+    grid: Literal["learned", "even"] = option("learned", "how levels are spaced: as the model learnt them, or evenly")
+    temperature: float = option(1.0, "of the score; below 1 sharper (Plaid takes 0.9)", min=0.01)
+    clamp: float = option(
+        0.0, "the share of the forwards, the last ones, that round x to the nearest token (Diffusion-LM: 1)", min=0,
+        max=1,
+    )
+    last: Literal["forward", "table"] = option(
+        "forward", "the text: what the last forward says, or how its latents read (Diffusion-LM)"
+    )
+
+    def windows(self, asked: Windows, block_causal: bool) -> Windows:
+        return asked if block_causal else Whole()
+
+    def begin(self, s: State) -> State:
+        z = s.normal(FIRST, space(s).width, timeless=True)
+        return replace(s, memo=Memo(z, torch.zeros_like(z), torch.zeros_like(z)))
+
+    def query(self, s: State) -> Query:
+        m: Memo = s.memo
+        return Query(s.tokens, s.editable, level=self.level(s, s.step), latents=Latents(m.z, m.said))
+
+    def step(self, s: State, p: Pred) -> State:
+        m: Memo = s.memo
+        said, (here, ahead) = p.denoised(), self.levels_of(s)
+        x = self.sharpened(m.z, self.rounded(s, p, said), here)
+        z = self.move(s, x, here, ahead)
+        token, confidence = self.reading(p, x)
+        after = s.commit(s.open, token, confidence).edit(token != s.tokens, token, confidence)
+        return replace(after, memo=Memo(z, said, x))
+
+    def move(self, s: State, x: Tensor, here: Tensor, ahead: Tensor) -> Tensor:
+        """(B, W, D): z at the level `ahead (B,)`, from `s.memo.z` at the level `here (B,)`, where `x (B, W, D)` is the
+        clean latent that is expected."""
+        raise NotImplementedError
+
+    def levels_of(self, s: State) -> tuple[Tensor, Tensor]:
+        """(B,) and (B,): the level of this forward, and the one that z goes to."""
+        return self.level(s, s.step), self.level(s, s.step + 1)
+
+    def level(self, s: State, step: Tensor) -> Tensor:
+        """(B,) float: the noise level of a forward, by its number."""
+        return self.spaced(s, step, self.steps)
+
+    def spaced(self, s: State, place: Tensor, count: int) -> Tensor:
+        """(B,) float: the level at a `place (B,)` among `count`, from noise to text. Where the model has as many, each
+        is one of its own; otherwise they lie between those."""
+        levels = constant(space(s).levels, place.device, torch.float64)
+        if self.grid == "even":
+            share = torch.arange(len(levels), device=place.device) / (len(levels) - 1)
+            levels = torch.lerp(levels[:1], levels[-1:], share.double())
+        at = place.clamp(max=count - 1).double() * (len(levels) - 1) / (count - 1)
+        low = at.floor().long().clamp(max=len(levels) - 2)
+        return torch.lerp(levels[low], levels[low + 1], at - low)
+
+    def rounded(self, s: State, p: Pred, x: Tensor) -> Tensor:
+        """x, in the last forwards rounded to the nearest token: the clamping trick of Diffusion-LM (Li et al. 2022,
+        2205.14217, section 4.3)."""
+        if not self.clamp or p.table is None:
+            return x
+        near = p.table[torch.cdist(x, p.table.expand(len(x), -1, -1)).argmin(-1)]
+        late = s.step >= (1 - self.clamp) * self.steps
+        return torch.where(late[:, None, None], near, x)
+
+    def sharpened(self, z: Tensor, x: Tensor, level: Tensor) -> Tensor:
+        """x at a temperature of the score: the noise that it leaves in z is divided by that (Gulrajani and Hashimoto
+        2023, 2305.18619, section 6)."""
+        if self.temperature == 1:
+            return x
+        a = alpha(level).to(z.dtype)
+        return (z - (z - a * x) / self.temperature) / a
+
+    def reading(self, p: Pred, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, W) long and (B, W): the tokens that stand there now, and how likely they are."""
+        token, confidence = p.best()
+        if self.last == "forward" or p.table is None:
+            return token, confidence
+        token = (x.to(p.table.dtype) @ p.table.T).argmax(-1)
+        return token, p.prob(token)
+
+    def done(self, s: State) -> Tensor:
+        return s.step >= self.steps
+
+
+def space(s: State) -> Space:
+    """Where the model of a state denoises. Raises `UsageError` if it has no latents."""
+    if s.space is None:
+        raise UsageError("this engine has no latents to denoise")
+    return s.space
+
+
+def scales(level: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, 1, 1) and (B, 1, 1): how much of the clean latent and of noise there is at a level."""
+    return alpha(level).to(like.dtype), sigma(level).to(like.dtype)

@@ -1,0 +1,128 @@
+"""Samplers: each says where z goes from one noise level to the next, and nothing else.
+
+Levels are gamma = -log SNR, so the ratio of the SNRs of two levels is the exponential of their difference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from decoders.core import Attested, Pred, State, option
+from decoders.strategies.latent.base import AGAIN, Latent, scales
+
+
+@dataclass(frozen=True)
+class DDIM(Latent):
+    """z keeps the noise that it has: deterministic at `eta` 0, and with the variance of `ddpm` at 1. Euler's method on
+    the flow in z / alpha is the same, and so is LangFlow's sampler (2604.11748)."""
+
+    source: ClassVar[str] = "Song et al. 2021, 2010.02502, equation 12"
+    attested: ClassVar[Attested] = "replayed"
+    eta: float = option(0.0, "fresh noise: none, to that of ancestral sampling", min=0, max=1)
+
+    def move(self, s: State, x: Tensor, here: Tensor, ahead: Tensor) -> Tensor:
+        (a, b), (a_next, b_next) = scales(here, x), scales(ahead, x)
+        noise = (s.memo.z - a * x) / b
+        fresh = self.eta * b_next * (-torch.expm1(ahead - here)).sqrt()[:, None, None].to(x.dtype)
+        z: Tensor = a_next * x + (b_next**2 - fresh**2).clamp(min=0).sqrt() * noise
+        return z + fresh * s.normal(AGAIN, x.shape[-1]).to(x.dtype) if self.eta else z
+
+
+@dataclass(frozen=True)
+class DDPM(Latent):
+    """Ancestral sampling: a draw from the distribution of z at the next level, given z here and x. Plaid's and
+    Diffusion-LM's sampler."""
+
+    source: ClassVar[str] = "Ho et al. 2020, 2006.11239, equation 7"
+    attested: ClassVar[Attested] = "replayed"
+    variance: Literal["small", "large"] = option("small", "that of the posterior, or of the forward process")
+
+    def move(self, s: State, x: Tensor, here: Tensor, ahead: Tensor) -> Tensor:
+        (a, b), (a_next, b_next) = scales(here, x), scales(ahead, x)
+        c = -torch.expm1(ahead - here)[:, None, None].to(x.dtype)
+        mean: Tensor = (1 - c) * a_next / a * s.memo.z + c * a_next * x
+        spread = c.sqrt() * (b_next if self.variance == "small" else b)
+        return mean + spread * s.normal(AGAIN, x.shape[-1]).to(x.dtype)
+
+
+@dataclass(frozen=True)
+class DPMpp2M(Latent):
+    """DPM-Solver++(2M): x is led on by how it changed since the last forward, which is of second order at one forward a
+    step. With `eta` above 0 noise is added anew, as its stochastic form does."""
+
+    source: ClassVar[str] = "Lu et al. 2022, 2211.01095, algorithm 2 and section 5"
+    attested: ClassVar[Attested] = "replayed"
+    eta: float = option(0.0, "fresh noise: none, to that of the reverse SDE", min=0, max=1)
+    solver: Literal["midpoint", "heun"] = option("midpoint", "how far x is led on")
+
+    def move(self, s: State, x: Tensor, here: Tensor, ahead: Tensor) -> Tensor:
+        (a, _), (a_next, b_next) = scales(here, x), scales(ahead, x)
+        step = ((here - ahead) / 2)[:, None, None].to(x.dtype)  # in units of log(alpha / sigma)
+        before = ((self.level(s, (s.step - 1).clamp(min=0)) - here) / 2)[:, None, None].to(x.dtype)
+        whole = (1 + self.eta) * step
+        gain = -torch.expm1(-whole)
+        lead = gain / 2 if self.solver == "midpoint" else 1 - gain / whole.clamp(min=1e-12)
+        change = torch.where((s.step > 0)[:, None, None], (x - s.memo.x) * step / before.clamp(min=1e-12), 0)
+        z: Tensor = a_next * (torch.exp(-whole) * s.memo.z / a + gain * x + lead * change)
+        if not self.eta:
+            return z
+        fresh = (-torch.expm1(-2 * self.eta * step)).sqrt()
+        return z + b_next * fresh * s.normal(AGAIN, x.shape[-1]).to(x.dtype)
+
+
+@dataclass(frozen=True)
+class Heun(Latent):
+    """Heun's method on the flow in z / alpha: a step of Euler's, and the mean of the slopes at both of its ends. Two
+    forwards a step, and one at the end; of an even number of `steps` one is not made."""
+
+    source: ClassVar[str] = "Karras et al. 2022, 2206.00364, algorithm 1"
+    attested: ClassVar[Attested] = "replayed"
+    steps: int = option(33, "forwards: two for each step between levels, and one at the end", min=3)
+
+    @property
+    def moves(self) -> int:
+        return (self.steps - 1) // 2
+
+    def level(self, s: State, step: Tensor) -> Tensor:
+        return self.spaced(s, (step + 1) // 2, self.moves + 1)
+
+    def move(self, s: State, x: Tensor, here: Tensor, ahead: Tensor) -> Tensor:
+        (a, b), (a_next, b_next) = scales(here, x), scales(ahead, x)
+        (a_old, b_old), m = scales(self.level(s, (s.step - 1).clamp(min=0)), x), s.memo
+        euler: Tensor = a_next * x + b_next * (m.z - a * x) / b
+        slope, first = (m.z / a - x) * a / b, (m.z - a * m.x) / b  # now, and where the step began
+        begun = m.x + b_old / a_old * first
+        mean: Tensor = a * (begun + (b / a - b_old / a_old) * (first + slope) / 2)
+        return torch.where((s.step % 2 == 0)[:, None, None], euler, mean)
+
+    def done(self, s: State) -> Tensor:
+        return s.step > 2 * self.moves
+
+
+@dataclass(frozen=True)
+class Renoise(Latent):
+    """The clean latent with fresh noise at the next level: z is forgotten."""
+
+    source: ClassVar[str] = "Han et al. 2023 (SSD-LM), 2210.17432, algorithm 2"
+    attested: ClassVar[Attested] = "code"
+
+    def move(self, s: State, x: Tensor, here: Tensor, ahead: Tensor) -> Tensor:
+        a_next, b_next = scales(ahead, x)
+        return a_next * x + b_next * s.normal(AGAIN, x.shape[-1]).to(x.dtype)
+
+
+@dataclass(frozen=True)
+class Bridge(DDPM):
+    """Ancestral sampling towards a token that is drawn at each position from what the model says of it, in place of
+    their mean."""
+
+    source: ClassVar[str] = "marginal-conditioned bridges, 2605.13681"
+    attested: ClassVar[Attested] = "abstract"
+    token_temperature: float = option(1.0, "of the draw; 0 takes the likeliest token", min=0)
+
+    def rounded(self, s: State, p: Pred, x: Tensor) -> Tensor:
+        return x if p.table is None else p.table[p.draw(s, self.token_temperature)[0]]
