@@ -241,8 +241,8 @@ def test_refuses_what_would_be_dropped(nano: Served, option: dict[str, Any]) -> 
         )
 
 
-def test_samples_of_one_request(nano: Served, made: Any) -> None:
-    spec, p = "threshold:tau=0.3,temperature=2.0", made(20, 16)
+def test_samples_of_one_request(nano: Served) -> None:
+    spec, p = "threshold:tau=0.3,temperature=4.0", nano.loaded.tokenizer.encode(SHUFFLE)
     (done,) = nano.llm.generate(
         [{"prompt_token_ids": p}], [nano.params(spec, 16, seed=3, n=3, ignore_eos=True)], use_tqdm=False
     )
