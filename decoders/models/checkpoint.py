@@ -219,8 +219,10 @@ def load_weights(
             raise UsageError(
                 f"{directory / 'config.json'} does not describe weights of a {cls.__name__}: {cause}"
             ) from e
-        # which would be looked for in config.json, and nobody reads it
-        unread = {"generation_config": GenerationConfig()} if issubclass(cls, GenerationMixin) else {}
+        # which would be looked for in the checkpoint's files, and nobody reads it
+        usual = GenerationConfig if issubclass(cls, GenerationMixin) else None
+        defaults = getattr(cls, "generation_config_class", usual)
+        unread = {"generation_config": defaults()} if defaults else {}
         try:
             model, info = cls.from_pretrained(
                 directory, config=native, key_mapping=dict(family.renames) or None, local_files_only=True,
