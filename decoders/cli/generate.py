@@ -50,7 +50,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--watch", "watching", is_flag=True, help="Show the canvas as it denoises, slowed down on a terminal.")
 @click.option("--graph", is_flag=True, help="Run steps as captured CUDA graphs.")
 @click.option(
-    "--poll", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
+    "--poll", type=click.IntRange(1, 256), default=1, show_default=True, metavar="N",
     help="Look at the host every N forwards.",
 )
 @click.option("--compile", "compiled", is_flag=True, help="Compile the model with torch.compile.")

@@ -287,10 +287,12 @@ def test_output_of_other_work_is_refused_and_left_as_it_was(tmp_path):
     "content", [b"my own notes\n", b"notes without end", b'{"index": 0}\n', b"[1]\n", b"\xff\xfe\n"]
 )
 def test_a_file_that_is_no_output_is_left_alone(tmp_path, content):
-    source, target = write(tmp_path / "in", [{"prompt": "a"}]), tmp_path / "out"
+    """That is said, and nothing of lines of the input that are malformed too."""
+    source, target = write(tmp_path / "in", [{"prompt": "a"}, {"prompt": 3}]), tmp_path / "out"
     target.write_bytes(content)
     done = call("generate", "-n", 4, "--input", source, "--output", target)
     assert (done.exit_code, "choose another --output" in done.stderr) == (2, True)
+    assert len(done.stderr.splitlines()) == 1
     assert target.read_bytes() == content
 
 
@@ -637,6 +639,8 @@ def test_commands_of_plugins(monkeypatch):
         (["generate", "a", "--block", "0"], "block"),
         (["generate", "a", "--guidance", "-1"], "guidance"),
         (["generate", "a", "--seed", "99999999999999999999"], "64 bits"),
+        (["generate", "a", "--poll", "100000"], "1<=x<=256"),
+        (["generate", "a", "-d", "decoders:Decoder"], "no step"),
         (["generate", "a", "--infill"], "no hole"),
         (["generate", "a", "--infill", "--stream"], "--watch"),
         (["generate", "a", "--json", "--watch"], "exclude each other"),
