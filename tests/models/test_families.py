@@ -26,6 +26,7 @@ from decoders.models.loaded import Loaded
 from decoders.models.source import Checkpoint, load_model, source_of
 from decoders_bench.golden.models import purify
 from support.checkpoints import EOS, EXTRA, MASK, RECIPES, TEXT, VOCAB, llada2_weights, write
+from support.commands import call
 
 SHIFTED = ("dream", "fast_dllm_v2")
 BLOCKS = {"sdar": 4, "sdar_moe": 4, "fast_dllm_v2": 32, "llada2": 32}
@@ -700,6 +701,14 @@ def test_the_same_seed_writes_the_same_files(tmp_path):
 
 
 # the command line
+
+
+@pytest.mark.parametrize("args", [["a <mask> b"], ["-n", "4", "a b"]])
+def test_a_model_without_a_mask_token_has_no_holes_to_fill(tmp_path, args):
+    write(tmp_path / "c", "diffusion_gemma")
+    done = call("generate", "-m", tmp_path / "c", "--infill", *args)
+    assert (done.exit_code, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+    assert "has no mask token, so a prompt cannot have holes to fill" in done.stderr
 
 
 def settings_of(name: str) -> list[tuple[str, str]]:
