@@ -34,8 +34,8 @@ class NonFiniteError(RowError):
     """A model said nothing: its logits were NaN or infinite."""
 
     told = (
-        "the logits of the model are not finite (NaN or infinity) in forward {forward}: its weights are damaged, or they "
-        "overflow in this dtype"
+        "the logits of the model are not finite (NaN or infinity) in forward {forward}: its weights are damaged, or "
+        "they overflow in this dtype"
     )
 
 

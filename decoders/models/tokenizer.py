@@ -78,7 +78,8 @@ class JsonTokenizer:
     def chat(self) -> ChatTemplate | None:
         """The chat template; none if the checkpoint has none, or several and none that is the default."""
         found = self.fast.chat_template
-        return ChatTemplate(self) if found and (isinstance(found, str) or "default" in found) else None
+        named = found.get("default") if isinstance(found, dict) else found
+        return ChatTemplate(self) if named and isinstance(named, str) else None
 
 
 class ChatTemplate:

@@ -174,6 +174,19 @@ class Fickle(Decoder):
         return s.step >= 3
 
 
+def test_a_run_that_is_refused_leaves_no_trace_and_an_older_one_as_it_was(tmp_path):
+    trace = tmp_path / "trace"
+    refused = ("generate", "-n", 8, "--trace", trace, "--block", 0, PROMPT)
+    assert call(*refused).exit_code == 2
+    assert not trace.exists()
+    assert call("generate", "-n", 8, "--trace", trace, PROMPT).exit_code == 0
+    before = trace.read_bytes()
+    assert call(*refused).exit_code == 2
+    assert trace.read_bytes() == before
+    assert call("generate", "-n", 8, "--trace", trace, PROMPT).exit_code == 0
+    assert trace.read_bytes() == before
+
+
 def test_a_trace_tells_what_was_taken_back(tmp_path):
     run = Generator("nano", Fickle())
     with (tmp_path / "trace").open("w") as file:
@@ -677,6 +690,13 @@ def test_a_mistake_through_the_real_command():
     done = shell("generate", "a", "-d", "treshold")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "Error: unknown strategy 'treshold'; did you mean 'threshold'?\n"
+
+
+@pytest.mark.parametrize(("args", "code"), [("list", 0), ("generate -n 4 a", 0), ("generate -d nope a", 2)])
+def test_streams_that_were_closed_before_the_command_began_break_nothing(args, code):
+    done = subprocess.run(["sh", "-c", f"exec {DECODERS} {args} >&-"], stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False)
+    assert subprocess.run(["sh", "-c", f"exec {DECODERS} {args} >&- 2>&-"]).returncode == code
 
 
 def test_help_imports_no_model_and_no_plugin():

@@ -445,6 +445,13 @@ def test_what_the_libraries_below_cannot_read_is_told_of_the_right_file(tmp_path
     assert "\n" not in str(e.value)
 
 
+def test_a_chat_template_that_is_none_is_passed_over(tmp_path):
+    write(tmp_path / "c", "sdar")
+    path = tmp_path / "c" / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"chat_template": True}))
+    assert load_model(str(tmp_path / "c")).chat is None
+
+
 @pytest.mark.parametrize("name", ["diffusion_gemma", "sdar", "bert"])
 def test_generation_settings_of_other_kinds_are_of_no_concern(tmp_path, name):
     write(tmp_path / "c", name)
