@@ -13,10 +13,11 @@ from decoders.core import Cache, Decoder, Option, options
 
 ODD = (
     "", " ", "0", "-1", "1", "2", "0.5", "1e308", "-1e308", "1e-320", "nan", "inf", "-inf", "1_0", "0x10", "1,2",
-    "\u0661", "none", "None", "true", "no", "9" * 20, "9" * 5000, "a" * 300, "=", ",", ":", "(", ")", "((", "(threshold)",
-    "threshold", "threshold:tau=0.9", "os:system", "builtins:exec", "decoders:Decoder", "this.is:Nothing", "../..", "/",
-    "/dev/null", "~nobody", "\t", "a\nb", "é", "日本", "🙂", "\udcff", "\x7f", "%s", "{}", "*", "--", "-n", "@", '"',
-    '"a', "[1]", "<|mask|>", "<|eos|>", "null", "exact", "chain", "nano", "{{3}}", "\\", "json:", "regex:",
+    "\u0661", "none", "None", "true", "no", "9" * 20, "9" * 5000, "a" * 300, "=", ",", ":", "(", ")", "((",
+    "(threshold)", "threshold", "threshold:tau=0.9", "os:system", "builtins:exec", "decoders:Decoder",
+    "this.is:Nothing", "../..", "/", "/dev/null", "~nobody", "\t", "a\nb", "é", "日本", "🙂", "\udcff", "\x7f", "%s",
+    "{}", "*", "--", "-n", "@", '"', '"a', "[1]", "<|mask|>", "<|eos|>", "null", "exact", "chain", "nano", "{{3}}",
+    "\\", "json:", "regex:",
 )
 """Texts that are wrong almost everywhere, such as a program can be started with: no null byte, and bytes that are no
 UTF-8 as Python has them then."""
