@@ -156,8 +156,8 @@ def make(kind: Kind, spec: str, extra: dict[str, Any] | None = None) -> Any:
         values[key] = make(*inner) if inner else o.parse(name, text)
         if not inner:
             o.check(name, values[key])
-    if lacks := [m for m in dir(cls) if getattr(getattr(cls, m), "__isabstractmethod__", False)]:
-        raise UsageError(f"{word(kind)} {name!r} is one to be made others of: it has no {' and no '.join(lacks)}")
+    if lacks := [name for name, x in vars(cls).items() if getattr(x, "__isabstractmethod__", False)]:
+        raise UsageError(f"{word(kind)} {spec!r} is one to be made others of: it has no {' and no '.join(lacks)}")
     return cls(**values)
 
 
