@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class UsageError(ValueError):
@@ -18,26 +18,34 @@ class RowError(UsageError):
     """A row that could not be decoded to its end; others beside it could."""
 
     exit_code = 1
+    told: ClassVar[str]
+    """What is told of it, and of the number of the forward."""
+
+    def __init__(self, forward: int, where: str = "") -> None:
+        super().__init__(where + self.told.format(forward=forward))
+        self.forward, self.where = forward, where
+
+    def __reduce__(self) -> tuple[type[Self], tuple[int, str]]:
+        """On its way from one process to another an exception is made anew, by default from its message."""
+        return type(self), (self.forward, self.where)
 
 
 class NonFiniteError(RowError):
     """A model said nothing: its logits were NaN or infinite."""
 
-    def __init__(self, forward: int, where: str = "") -> None:
-        super().__init__(
-            f"{where}the logits of the model are not finite (NaN or infinity) in forward {forward}: its weights are "
-            "damaged, or they overflow in this dtype"
-        )
+    told = (
+        "the logits of the model are not finite (NaN or infinity) in forward {forward}: its weights are damaged, or "
+        "they overflow in this dtype"
+    )
 
 
 class StalledError(RowError):
     """A decoder committed nothing for very many forwards."""
 
-    def __init__(self, forward: int, where: str = "") -> None:
-        super().__init__(
-            f"{where}the decoder makes no progress: by forward {forward} it had committed nothing for so long that it "
-            "never will; its rule has to commit a position every few forwards"
-        )
+    told = (
+        "the decoder makes no progress: by forward {forward} it had committed nothing for so long that it never will; "
+        "its rule has to commit a position every few forwards"
+    )
 
 
 class OldSpelling(FutureWarning):

@@ -95,7 +95,7 @@ def load_path(word: str, path: str) -> Any:
         sys.path.insert(0, "")
     try:
         found = getattr(importlib.import_module(module), attribute, None)
-    except Exception as e:
+    except (Exception, SystemExit) as e:  # of a script, too, that runs and ends when it is imported
         raise UsageError(f"{word} {path!r} cannot be loaded: {type(e).__name__}: {e}") from e
     if found is None:
         raise UsageError(f"{word} {path!r}: the module {module} has no {attribute!r}")
@@ -156,6 +156,8 @@ def make(kind: Kind, spec: str, extra: dict[str, Any] | None = None) -> Any:
         values[key] = make(*inner) if inner else o.parse(name, text)
         if not inner:
             o.check(name, values[key])
+    if lacks := [name for name, x in vars(cls).items() if getattr(x, "__isabstractmethod__", False)]:
+        raise UsageError(f"{word(kind)} {spec!r} is one to be made others of: it has no {' and no '.join(lacks)}")
     return cls(**values)
 
 
@@ -205,6 +207,8 @@ def get_cache(spec: str, **options: Any) -> Cache:
     made = make("caches", spec, options)
     if not isinstance(made, Cache):
         raise UsageError(f"{spec!r} is not a Cache")
+    if type(made).stale is Cache.stale and not (made.exact or made.whole):
+        raise UsageError(f"{spec!r} is one to be made others of: it has no stale")
     return made
 
 

@@ -61,6 +61,9 @@ class Commands(click.Group):
                 raise (Mistake if e.exit_code == Mistake.exit_code else click.ClickException)(str(e)) from e
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **more: Any) -> NoReturn:
+        for name in ("stdout", "stderr"):
+            if getattr(sys, name) is None:  # it was closed before we began, as schedulers do
+                setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # open until we end
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):
                 # a terminal that cannot show a character still gets the rest

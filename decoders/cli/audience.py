@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TextIO
+from typing import TYPE_CHECKING, Any, Self
 
 from decoders.cli.show import Streaming, Watching
 from decoders.cli.tell import show_reasoning
-from decoders.cli.trace import TraceFile
+from decoders.cli.trace import TraceFile, Written
 from decoders.core import Canvas, Event, Forward, Pred, UsageError
 from decoders.text.records import Generation
 
@@ -23,7 +23,7 @@ class Audience:
     the trace."""
 
     def __init__(
-        self, generator: Generator, how: dict[str, Any], stream: bool, watching: bool, trace: TextIO | None
+        self, generator: Generator, how: dict[str, Any], stream: bool, watching: bool, trace: Written | None
     ) -> None:
         self.generator, self.how, self.stream, self.watching, self.trace = generator, how, stream, watching, trace
         self.shown = ExitStack()

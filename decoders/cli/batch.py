@@ -68,7 +68,7 @@ def run(
             plugs = {"decoder": spec_of(decoder), "cache": spec_of(generator.cache)}
             asked = digest({**settings, "model": generator.loaded.name, **plugs})
             done = finished(file, target, items, asked)
-            failed = malformed
+            failed = sum(report(source, *problem) for problem in malformed)
             todo = [x for x in items.values() if x.index not in done]
             left = len(todo)
             for item, made in decoded(generator, todo, how, size, len(items)):
@@ -88,7 +88,7 @@ def run(
         click.echo(f"Interrupted; what is finished is in {target}: run the same command again to go on", err=True)
         raise click.exceptions.Exit(130) from None
     left_out = f"; {failed} lines could not be decoded" if failed else ""
-    click.echo(f"{len(items) + malformed - failed} rows are in {target}{left_out}", err=True)
+    click.echo(f"{len(items) + len(malformed) - failed} rows are in {target}{left_out}", err=True)
     return failed
 
 
@@ -98,15 +98,15 @@ def report(source: Path, index: int, problem: str) -> int:
     return 1
 
 
-def read(source: Path, seed: int) -> tuple[dict[int, Item], int]:
-    """The items by index, and the number of malformed lines, which are reported. Blank lines are passed over."""
+def read(source: Path, seed: int) -> tuple[dict[int, Item], list[tuple[int, str]]]:
+    """The items by index, and the lines that are malformed, each with what is wrong. Blank lines are passed over."""
     items: dict[int, Item] = {}
-    malformed = 0
+    malformed = []
     for number, line in json_lines(source):
         try:
             items[number - 1] = item_of(number - 1, line, seed)
         except ValueError as e:
-            malformed += report(source, number - 1, str(e))
+            malformed.append((number - 1, str(e)))
     return items, malformed
 
 

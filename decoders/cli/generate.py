@@ -6,15 +6,15 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from decoders.cli.audience import Audience
 from decoders.cli.options import loading, shared
 from decoders.cli.tell import tell
+from decoders.cli.trace import opened
 from decoders.core import RowError, UsageError
-from decoders.files import why
 from decoders.reasoning.base import ReasonerError
 from decoders.registry import unfolded
 from decoders.settings import with_options
@@ -50,7 +50,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--watch", "watching", is_flag=True, help="Show the canvas as it denoises, slowed down on a terminal.")
 @click.option("--graph", is_flag=True, help="Run steps as captured CUDA graphs.")
 @click.option(
-    "--poll", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
+    "--poll", type=click.IntRange(1, 256), default=1, show_default=True, metavar="N",
     help="Look at the host every N forwards.",
 )
 @click.option("--compile", "compiled", is_flag=True, help="Compile the model with torch.compile.")
@@ -175,20 +175,3 @@ def warnings_in_a_line() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *args, **kwargs: click.echo(f"Warning: {message}", err=True)
         yield
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[TextIO]:
-    """A file to write to. Raises `UsageError` if that cannot be, at its end too: then it is known whether all of it was
-    written."""
-    try:
-        file = path.open("w", encoding="utf-8")
-    except OSError as e:
-        raise UsageError(f"{path} cannot be written: {why(e)}") from e
-    try:
-        yield file
-    finally:
-        try:
-            file.close()
-        except OSError as e:
-            raise UsageError(f"{path} cannot be written: {why(e)}") from e

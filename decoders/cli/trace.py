@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any, TextIO
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol, TextIO
 
 import torch
 from torch import Tensor
 
-from decoders.core import Canvas, Decoder, Forward, Pred, view
+from decoders.core import Canvas, Decoder, Forward, Pred, UsageError, view
+from decoders.files import why
+
+
+class Written(Protocol):
+    """What a trace is written to."""
+
+    def write(self, text: str, /) -> int: ...
 
 
 class TraceFile:
@@ -23,7 +32,7 @@ class TraceFile:
     several kinds of forwards, and what is committed an "outcome" where it knows several ways to that.
     """
 
-    def __init__(self, file: TextIO, prompts: Sequence[int], decoder: Decoder) -> None:
+    def __init__(self, file: Written, prompts: Sequence[int], decoder: Decoder) -> None:
         self.file, self.prompts, self.decoder = file, prompts, decoder
         self.forwards = 0
         self.before: Canvas | None = None
@@ -54,6 +63,47 @@ class TraceFile:
         left."""
         outcome: list[list[int]] = torch.zeros_like(c.tokens).scatter(1, f.at, self.decoder.outcome(view(c))).tolist()
         return outcome
+
+
+class Fresh:
+    """A file whose old content goes when something is first written to it, so that a run that is refused loses
+    nothing."""
+
+    def __init__(self, file: TextIO, regular: bool) -> None:
+        self.file, self.regular, self.begun = file, regular, False
+
+    def begin(self) -> None:
+        if not self.begun and self.regular:  # a device or a pipe has no content that could go
+            self.file.truncate(0)
+        self.begun = True
+
+    def write(self, text: str) -> int:
+        self.begin()
+        return self.file.write(text)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Fresh]:
+    """A file to write to; one that was not there goes again if nothing is written. Raises `UsageError` if it cannot be
+    written to, at its end too: then it is known whether all of it was written."""
+    try:
+        new = not path.exists()
+        file = path.open("a", encoding="utf-8")
+    except OSError as e:
+        raise UsageError(f"{path} cannot be written: {why(e)}") from e
+    fresh, whole = Fresh(file, path.is_file()), False
+    try:
+        yield fresh
+        whole = True
+    finally:
+        try:
+            if whole:
+                fresh.begin()
+            file.close()
+        except OSError as e:
+            raise UsageError(f"{path} cannot be written: {why(e)}") from e
+        if new and not fresh.begun:
+            path.unlink(missing_ok=True)
 
 
 def moved(old: Canvas | None, c: Canvas) -> tuple[Tensor, Tensor, Tensor]:

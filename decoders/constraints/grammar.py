@@ -18,6 +18,9 @@ from decoders.files import parsed
 RECURSION = 3
 """How deep a schema that refers to itself is unrolled: a finite automaton has no memory of depth."""
 
+SHOWN = 200
+"""Characters of a regular expression that a message shows."""
+
 
 def compiled(what: str, pattern: str, spellings: Mapping[int, bytes], vocab: int, ends: tuple[int, ...]) -> Automaton:
     """The automaton of a regular expression, matched as a whole. Raises `UsageError`, for one that is too large before
@@ -63,7 +66,8 @@ class Regex(Constraint):
     """The whole text matches a regular expression."""
 
     def automaton(self, spellings: Mapping[int, bytes], vocab: int, ends: tuple[int, ...]) -> Automaton:
-        return compiled(f"the regular expression {self.text!r}", self.text, spellings, vocab, ends)
+        shown = self.text if len(self.text) <= SHOWN else f"{self.text[:SHOWN]}..."
+        return compiled(f"the regular expression {shown!r}", self.text, spellings, vocab, ends)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Self
@@ -94,6 +95,7 @@ class Decoder:
         directions."""
         return Query(s.tokens, s.open)
 
+    @abstractmethod
     def step(self, s: State, p: Pred) -> State:
         """One step: read the prediction, return the new state."""
         raise NotImplementedError

@@ -21,7 +21,7 @@ import torch
 from decoders.core import UsageError
 from decoders.models.families import Attention, Family, family_of
 from decoders.models.loaded import Loaded
-from decoders.models.reading import line, quiet, read_json, refuse_pointer
+from decoders.models.reading import blamed, line, quiet, read_json, refuse_mark, refuse_pointer
 from decoders.models.tokenizer import JsonTokenizer, load_tokenizer, tokenizer_in
 
 if TYPE_CHECKING:
@@ -63,15 +63,16 @@ def load_checkpoint(
     stop_ids = stops_of(directory, config, family, vocab, tokenizer)
     never = forbidden(tokenizer, never, stop_ids, vocab)
     adapted: Model
-    if family.adapter:
-        adapted = family.adapter(model, mask, stop_ids)
-    else:
-        from decoders.models.adapter import TransformersModel
+    with blamed(directory / "config.json"):
+        if family.adapter:
+            adapted = family.adapter(model, mask, stop_ids)
+        else:
+            from decoders.models.adapter import TransformersModel
 
-        adapted = TransformersModel(
-            model, mask_id=mask, stop_ids=stop_ids, shifted=family.shifted, block_causal=chosen == "block",
-            native=not family.remote, attention_block=fixed,
-        )
+            adapted = TransformersModel(
+                model, mask_id=mask, stop_ids=stop_ids, shifted=family.shifted, block_causal=chosen == "block",
+                native=not family.remote, attention_block=fixed,
+            )
     positions = getattr(adapted, "positions", getattr(model.config.get_text_config(), "max_position_embeddings", None))
     return Loaded(adapted, tokenizer, name, family.length, window, positions, never, tokenizer.chat)
 
@@ -101,9 +102,13 @@ def check_weights(directory: Path) -> None:
             why = f"these are {len(shards)} shards, and the index says which weights lie in which: it is needed too"
         had = f", only {(shards or others)[0]}" if others else ""
         raise UsageError(f"{directory} has no {WEIGHTS} and no {INDEX}{had}; {why}")
-    shards_of = read_json(index).get("weight_map")
+    refuse_mark(index)
+    said = read_json(index)
+    shards_of = said.get("weight_map")
     if not isinstance(shards_of, dict) or not all(isinstance(s, str) and Path(s).name == s for s in shards_of.values()):
         raise UsageError(f"{index} cannot be read: its weight_map does not map names to files beside it")
+    if not isinstance(said.get("metadata"), dict):  # which transformers asks for
+        raise UsageError(f"{index} cannot be read: it has no metadata; write \"metadata\": {{}}")
     named = sorted(set(shards_of.values()))
     missing = [s for s in named if not (directory / s).is_file()]
     if missing:
@@ -219,8 +224,10 @@ def load_weights(
             raise UsageError(
                 f"{directory / 'config.json'} does not describe weights of a {cls.__name__}: {cause}"
             ) from e
-        # which would be looked for in config.json, and nobody reads it
-        unread = {"generation_config": GenerationConfig()} if issubclass(cls, GenerationMixin) else {}
+        # which would be looked for in the checkpoint's files, and nobody reads it
+        usual = GenerationConfig if issubclass(cls, GenerationMixin) else None
+        defaults = getattr(cls, "generation_config_class", usual)
+        unread = {"generation_config": defaults()} if defaults else {}
         try:
             model, info = cls.from_pretrained(
                 directory, config=native, key_mapping=dict(family.renames) or None, local_files_only=True,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from decoders.errors import UsageError
-from decoders.files import parsed, read_text
+from decoders.files import BOM, parsed, read_text
 
 POINTER = b"version https://git-lfs.github.com/spec/"
 
@@ -38,6 +38,12 @@ def refuse_pointer(path: Path) -> None:
         raise UsageError(f"{path} cannot be read: {e.strerror}") from e
     if pointer:
         raise UsageError(f"{path} is a pointer of git-lfs and not the file itself; run git lfs pull in its directory")
+
+
+def refuse_mark(path: Path) -> None:
+    """Raises `UsageError` for a file behind a byte order mark, where it is transformers that reads it and cannot."""
+    if path.is_file() and path.read_bytes()[: len(BOM)] == BOM:
+        raise UsageError(f"{path} begins with a byte order mark, which transformers does not read; save it without")
 
 
 @contextmanager

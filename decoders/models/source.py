@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from abc import abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -21,6 +22,7 @@ class Source:
     def __post_init__(self) -> None:
         validate(self)
 
+    @abstractmethod
     def load(self) -> Loaded:
         """Raises `UsageError` for what the user can mend."""
         raise NotImplementedError

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from decoders.core import UsageError
 from decoders.files import is_directory
 from decoders.models.loaded import Messages
-from decoders.models.reading import blamed, line, quiet, read_json, refuse_pointer
+from decoders.models.reading import blamed, line, quiet, read_json, refuse_mark, refuse_pointer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -78,7 +78,8 @@ class JsonTokenizer:
     def chat(self) -> ChatTemplate | None:
         """The chat template; none if the checkpoint has none, or several and none that is the default."""
         found = self.fast.chat_template
-        return ChatTemplate(self) if found and (isinstance(found, str) or "default" in found) else None
+        named = found.get("default") if isinstance(found, dict) else found
+        return ChatTemplate(self) if named and isinstance(named, str) else None
 
 
 class ChatTemplate:
@@ -198,6 +199,8 @@ def read_tokenizer(directory: Path, described: Mapping[str, Any]) -> PreTrainedT
     for name in ("tokenizer.json", "vocab.json", "merges.txt"):
         if (directory / name).is_file():
             refuse_pointer(directory / name)
+    for name in ("tokenizer.json", "vocab.json", "tokenizer_config.json", "special_tokens_map.json"):
+        refuse_mark(directory / name)
     if (directory / "tokenizer.json").is_file():
         cls, path = transformers.PreTrainedTokenizerFast, directory / "tokenizer.json"
     elif (directory / "vocab.json").is_file() and (directory / "merges.txt").is_file():

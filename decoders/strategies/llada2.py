@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
@@ -47,6 +48,7 @@ class FillAndRevise(Decoder):
         """`Edits.own` at the beginning of a window."""
         return ()
 
+    @abstractmethod
     def revise(self, s: State, p: Pred, own: Any) -> tuple[State, Tensor, Any]:
         """The state with some decided positions changed or taken back, which ones they are (B, W), and `Edits.own`
         after it."""

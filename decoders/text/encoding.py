@@ -53,6 +53,8 @@ class Encoding:
         tokens, length = self.tokens(prompt, infill, reasoning), self.length(length, infill)
         if not tokens:
             raise UsageError("the prompt is empty")
+        if infill and self.loaded.model.mask_id is None:
+            raise UsageError(f"{self.loaded.name} has no mask token, so a prompt cannot have holes to fill")
         if infill and length == 0 and self.loaded.model.mask_id not in tokens:
             raise UsageError(f"the prompt has no hole to fill: write {self.mask} where one is, or give a length")
         most = self.loaded.positions

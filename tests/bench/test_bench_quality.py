@@ -474,6 +474,7 @@ def test_a_users_own_decoder_is_measured_by_naming_it(tmp_path, monkeypatch):
         (["-d", "threshold", "--sweep", "speed=1,2"], "none of the decoders has an option 'speed'"),
         (["--sweep", "tau"], "write OPTION=VALUE,VALUE"),
         (["--templates", "x"], "numbers that count from 0"),
+        (["--templates", "9" * 5000], "numbers that count from 0"), (["--block", "9" * 5000], "a number of positions"),
         (["-t", "shuffle/easy", "--templates", "7"], "has the templates 0 to 1"),
         (["--block", "0"], "a number of positions"),
         (["-m", "nanoo"], "did you mean 'nano'"),

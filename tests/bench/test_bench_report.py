@@ -157,6 +157,51 @@ def test_bad_input_is_one_line(run, tmp_path):
     assert not (tmp_path / "r.html").exists()
 
 
+@pytest.mark.parametrize("field", ["output", "answer", "prompt", "expected", "decoder", "curve", "task"])
+def test_half_a_character_of_a_pair_breaks_no_file(field, tmp_path):
+    """Half a surrogate pair and a dollar sign, which begins a formula in a chart, wherever a run may hold a text."""
+    odd = "\ud800 $x$ "
+    made = [replace(r, **{field: odd + (getattr(r, field) or "")}) for r in rows(items=2, tasks=("chain/easy",))]
+    run = write_run(tmp_path / "run", made)
+    info = json.loads((run / "run.json").read_text())
+    info["command"] += odd
+    info["environment"]["hardware"] = odd
+    (run / "run.json").write_text(json.dumps(info))
+    traces = [json.loads(x) for x in (run / "traces.jsonl").read_text().splitlines()]
+    traces = [{**x, "vocab": dict.fromkeys(x["vocab"], odd)} for x in traces]
+    (run / "traces.jsonl").write_text("".join(json.dumps(x) + "\n" for x in traces))
+    page_file, table = tmp_path / "r.html", tmp_path / "r.md"
+    done = invoke(run, "-o", page_file, "--markdown", table, "--png", tmp_path, "--svg", tmp_path, "--json")
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert r"\ud800 $x$" in table.read_text("utf-8")
+    assert r"\ud800 $x$" in page_file.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("run.json", "[]", "run.json holds '[]' alone"), ("run.json", "{", "run.json cannot be read: not JSON"),
+        ("run.json", '{"format": {}}', "is a run of format '{}'"),
+        ("run.json", '{"format": 1, "command": 3}', "run.json has no 'environment'"),
+        ("rows.jsonl", "[]\n", "line 1, is damaged"), ("rows.jsonl", "{}\n", "line 1, has no 'cell'"),
+        ("traces.jsonl", '{"cell": [], "item": 0}\n', "line 1, has no 'start'"),
+        (
+            "traces.jsonl",
+            '{"cell": "a", "item": 0, "start": 0, "mask": 0, "vocab": {}, "initial": [0], "frames": [{"step": 1, '
+            '"changes": [[0]]}]}\n',
+            "line 1, holds '[0]' in frames.0.changes.0",
+        ),
+    ],
+)
+def test_a_damaged_run_is_one_line(tmp_path, file, content, message):
+    run = write_run(tmp_path / "run", rows(items=1))
+    (run / file).write_text(content)
+    done = invoke(run, "-o", tmp_path / "r.html")
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
+    assert message in done.stderr
+    assert not (tmp_path / "r.html").exists()
+
+
 def test_plots_without_matplotlib_say_what_to_install(run, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     done = invoke(run, "--png", tmp_path / "plots")

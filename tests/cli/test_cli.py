@@ -174,6 +174,19 @@ class Fickle(Decoder):
         return s.step >= 3
 
 
+def test_a_run_that_is_refused_leaves_no_trace_and_an_older_one_as_it_was(tmp_path):
+    trace = tmp_path / "trace"
+    refused = ("generate", "-n", 8, "--trace", trace, "--block", 0, PROMPT)
+    assert call(*refused).exit_code == 2
+    assert not trace.exists()
+    assert call("generate", "-n", 8, "--trace", trace, PROMPT).exit_code == 0
+    before = trace.read_bytes()
+    assert call(*refused).exit_code == 2
+    assert trace.read_bytes() == before
+    assert call("generate", "-n", 8, "--trace", trace, PROMPT).exit_code == 0
+    assert trace.read_bytes() == before
+
+
 def test_a_trace_tells_what_was_taken_back(tmp_path):
     run = Generator("nano", Fickle())
     with (tmp_path / "trace").open("w") as file:
@@ -287,10 +300,12 @@ def test_output_of_other_work_is_refused_and_left_as_it_was(tmp_path):
     "content", [b"my own notes\n", b"notes without end", b'{"index": 0}\n', b"[1]\n", b"\xff\xfe\n"]
 )
 def test_a_file_that_is_no_output_is_left_alone(tmp_path, content):
-    source, target = write(tmp_path / "in", [{"prompt": "a"}]), tmp_path / "out"
+    """That is said, and nothing of lines of the input that are malformed too."""
+    source, target = write(tmp_path / "in", [{"prompt": "a"}, {"prompt": 3}]), tmp_path / "out"
     target.write_bytes(content)
     done = call("generate", "-n", 4, "--input", source, "--output", target)
     assert (done.exit_code, "choose another --output" in done.stderr) == (2, True)
+    assert len(done.stderr.splitlines()) == 1
     assert target.read_bytes() == content
 
 
@@ -637,6 +652,8 @@ def test_commands_of_plugins(monkeypatch):
         (["generate", "a", "--block", "0"], "block"),
         (["generate", "a", "--guidance", "-1"], "guidance"),
         (["generate", "a", "--seed", "99999999999999999999"], "64 bits"),
+        (["generate", "a", "--poll", "100000"], "1<=x<=256"),
+        (["generate", "a", "-d", "decoders:Decoder"], "no step"),
         (["generate", "a", "--infill"], "no hole"),
         (["generate", "a", "--infill", "--stream"], "--watch"),
         (["generate", "a", "--json", "--watch"], "exclude each other"),
@@ -673,6 +690,13 @@ def test_a_mistake_through_the_real_command():
     done = shell("generate", "a", "-d", "treshold")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "Error: unknown strategy 'treshold'; did you mean 'threshold'?\n"
+
+
+@pytest.mark.parametrize(("args", "code"), [("list", 0), ("generate -n 4 a", 0), ("generate -d nope a", 2)])
+def test_streams_that_were_closed_before_the_command_began_break_nothing(args, code):
+    done = subprocess.run(["sh", "-c", f"exec {DECODERS} {args} >&-"], stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False)
+    assert subprocess.run(["sh", "-c", f"exec {DECODERS} {args} >&- 2>&-"]).returncode == code
 
 
 def test_help_imports_no_model_and_no_plugin():

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import dataclass, replace
 
 import pytest
 import torch
 
 from decoders import Blocks, Pred, UsageError, decode, get
-from decoders.core import Forward, Session, SessionSpec
+from decoders.core import Forward, NonFiniteError, Session, SessionSpec, StalledError
 from decoders.testing.toy import ToyModel
 from support.strategies import EACH
 
@@ -88,3 +89,9 @@ def test_what_is_wanted_of_nobody_may_be_anything():
     logits[0, 2] = torch.nan
     assert Pred(logits, torch.tensor([[0, 1, 2], [0, 1, 2]]), 3).undefined().tolist() == [True, False]
     assert Pred(logits, torch.tensor([[0, 1, 3], [0, 1, 2]]), 3).undefined().tolist() == [False, False]
+
+
+@pytest.mark.parametrize("error", [NonFiniteError(3, "row 1: "), StalledError(700)])
+def test_the_error_of_a_row_is_the_same_in_another_process(error):
+    made = pickle.loads(pickle.dumps(error))
+    assert (type(made), str(made), made.forward) == (type(error), str(error), error.forward)

@@ -249,3 +249,24 @@ def test_every_default_that_list_prints_makes_an_equal_plug():
 def test_a_wrong_value_is_told_as_a_spec_would_write_it(message, given):
     with pytest.raises(UsageError, match=f"^{message}$"):
         get("frontier", **given)
+
+
+@pytest.mark.parametrize(
+    ("spec", "lacks"),
+    [
+        ("decoders:Decoder", "no step"), ("ada_block:base=(decoders:Decoder)", "no step"),
+        ("s2d2:route=(decoders.strategies.speculation.routes:Route)", "no __call__"),
+    ],
+)
+def test_what_others_are_made_of_is_none_itself(spec, lacks):
+    with pytest.raises(UsageError, match=f"one to be made others of: it has {lacks}"):
+        get(spec)
+    with pytest.raises(UsageError, match="one to be made others of: it has no stale"):
+        registry.get_cache("decoders:Cache")
+
+
+def test_a_script_that_ends_when_it_is_imported_is_told(tmp_path, monkeypatch):
+    (tmp_path / "a_script_of_mine.py").write_text("import sys\nsys.exit(3)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match="cannot be loaded: SystemExit: 3"):
+        get("a_script_of_mine:Mine")

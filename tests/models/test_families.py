@@ -26,6 +26,7 @@ from decoders.models.loaded import Loaded
 from decoders.models.source import Checkpoint, load_model, source_of
 from decoders_bench.golden.models import purify
 from support.checkpoints import EOS, EXTRA, MASK, RECIPES, TEXT, VOCAB, llada2_weights, write
+from support.commands import call
 
 SHIFTED = ("dream", "fast_dllm_v2")
 BLOCKS = {"sdar": 4, "sdar_moe": 4, "fast_dllm_v2": 32, "llada2": 32}
@@ -423,6 +424,42 @@ def test_a_file_of_a_checkpoint_that_says_nonsense_is_one_clear_line(tmp_path, f
     assert "\n" not in str(e.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "file", "change", "message"),
+    [
+        ("diffusion_gemma", "config.json", {"canvas_length": None}, "config.json cannot be used: TypeError"),
+        ("sdar", "model.safetensors.index.json", {"metadata": None}, "index.json cannot be read: it has no metadata"),
+        ("sdar", "model.safetensors.index.json", {}, "index.json begins with a byte order mark"),
+        ("sdar", "tokenizer.json", {}, "tokenizer.json begins with a byte order mark"),
+        ("sdar", "tokenizer_config.json", {}, "tokenizer_config.json begins with a byte order mark"),
+    ],
+)
+def test_what_the_libraries_below_cannot_read_is_told_of_the_right_file(tmp_path, name, file, change, message):
+    """A value that nobody foresaw, or, where nothing is changed, a byte order mark."""
+    write(tmp_path / "c", name, shards=3)
+    path = tmp_path / "c" / file
+    content = json.dumps(json.loads(path.read_text()) | change).encode()
+    path.write_bytes(content if change else b"\xef\xbb\xbf" + content)
+    with pytest.raises(UsageError, match=message) as e:
+        load_model(str(tmp_path / "c"))
+    assert "\n" not in str(e.value)
+
+
+def test_a_chat_template_that_is_none_is_passed_over(tmp_path):
+    write(tmp_path / "c", "sdar")
+    path = tmp_path / "c" / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"chat_template": True}))
+    assert load_model(str(tmp_path / "c")).chat is None
+
+
+@pytest.mark.parametrize("name", ["diffusion_gemma", "sdar", "bert"])
+def test_generation_settings_of_other_kinds_are_of_no_concern(tmp_path, name):
+    write(tmp_path / "c", name)
+    said = {"temperature": 0.2, "do_sample": True, "sampler": [1], "eos_token_id": [97], "max_length": -3}
+    (tmp_path / "c" / "generation_config.json").write_text(json.dumps(said))
+    assert 97 in load_model(str(tmp_path / "c")).model.stop_ids
+
+
 def test_a_config_behind_a_byte_order_mark_is_read(tmp_path):
     write(tmp_path / "c", "sdar")
     path = tmp_path / "c" / "config.json"
@@ -671,6 +708,14 @@ def test_the_same_seed_writes_the_same_files(tmp_path):
 
 
 # the command line
+
+
+@pytest.mark.parametrize("args", [["a <mask> b"], ["-n", "4", "a b"]])
+def test_a_model_without_a_mask_token_has_no_holes_to_fill(tmp_path, args):
+    write(tmp_path / "c", "diffusion_gemma")
+    done = call("generate", "-m", tmp_path / "c", "--infill", *args)
+    assert (done.exit_code, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+    assert "has no mask token, so a prompt cannot have holes to fill" in done.stderr
 
 
 def settings_of(name: str) -> list[tuple[str, str]]:

@@ -49,19 +49,25 @@ def sweep(context: click.Context, parameter: click.Parameter, given: tuple[str, 
     return out
 
 
+def number(text: str) -> int | None:
+    """A whole number that is written in digits; none for anything else, and for one too long to be meant."""
+    return int(text) if text.isdecimal() and len(text) < 10 else None
+
+
 def wordings(context: click.Context, parameter: click.Parameter, given: str) -> tuple[int, ...] | None:
     if given == "all":
         return None
-    if not listed(given) or not all(x.isdecimal() for x in listed(given)):
-        raise click.BadParameter(f"all, or numbers that count from 0, like 0,1; not {given!r}")
-    return tuple(dict.fromkeys(map(int, listed(given))))
+    found = [n for x in listed(given) if (n := number(x)) is not None]
+    if not found or len(found) < len(listed(given)):
+        raise click.BadParameter(f"all, or numbers that count from 0, like 0,1; not {given[:50]!r}")
+    return tuple(dict.fromkeys(found))
 
 
 def sizes(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[int | None, ...]:
     texts = [x for text in given for x in listed(text)] or ["full"]
-    if not all(x == "full" or (x.isdecimal() and int(x) > 0) for x in texts):
+    if not all(x == "full" or number(x) for x in texts):
         raise click.BadParameter("a number of positions, or full for one window over the whole row")
-    return tuple(dict.fromkeys(None if x == "full" else int(x) for x in texts))
+    return tuple(dict.fromkeys(None if x == "full" else number(x) for x in texts))
 
 
 @click.command("quality")

@@ -11,10 +11,11 @@ import json
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 from decoders import UsageError
-from decoders.files import parsed
+from decoders.files import parsed, read_text
+from decoders_bench.common.fitting import fitted
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -94,6 +95,14 @@ class Row(Cell):
 NAMES = tuple(dict.fromkeys(("cell", "item", *(f.name for f in fields(Row)))))  # first what says which item it is
 MEASURED = ("seconds", "flops")
 """What two outcomes of an item may differ in: time, and what older runs did not record."""
+INFO = {
+    "command": str, "environment": {str: str | int | float | None},
+    "grid": {"decoders": [str], "caches": [str], "tasks": [str], "items": int},
+}
+TRACE = {
+    "cell": str, "item": int, "start": int, "mask": int | None, "vocab": {str: str}, "initial": [int],
+    "frames": [{"step": int, "changes": [(int, int, str, float | None)]}],
+}
 
 
 @dataclass(frozen=True)
@@ -118,9 +127,12 @@ def lines(path: Path) -> list[dict[str, Any]]:
     text = path.read_bytes() if path.exists() else b""
     for number, line in enumerate(text.split(b"\n")[:-1], 1):
         try:
-            out.append(dict(parsed(line.decode("utf-8", "surrogatepass"))))
-        except (ValueError, TypeError):
-            raise UsageError(f"{path}, line {number}, is damaged: it is no JSON object") from None
+            found = parsed(line.decode("utf-8", "surrogatepass"))
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise UsageError(f"{path}, line {number}, is damaged: it is no JSON object")
+        out.append(found)
     return out
 
 
@@ -130,18 +142,20 @@ def load(path: str | Path) -> Run:
     path = Path(path)
     info = load_info(path)
     rows: dict[tuple[str, int], Row] = {}
+    hints = get_type_hints(Row)
+    shape = {name: hints[name] for name in NAMES}
     for number, line in enumerate(lines(path / "rows.jsonl"), 1):
-        try:
-            row = Row(**{name: line[name] for name in NAMES if name != "flops"}, flops=line.get("flops"))
-        except KeyError as e:
-            raise UsageError(f"{path / 'rows.jsonl'}, line {number}, has no {e.args[0]!r}") from None
+        line = {"flops": None} | line
+        fitted(line, shape, f"{path / 'rows.jsonl'}, line {number},")
+        row = Row(**{name: line[name] for name in NAMES})
         first = rows.setdefault(row.key, row)
         if any(getattr(first, name) != getattr(row, name) for name in NAMES if name not in MEASURED):
             raise UsageError(
                 f"{path / 'rows.jsonl'}, line {number}: item {row.item} of cell {row.cell} has two outcomes that differ"
             )
     traces: dict[tuple[str, int], dict[str, Any]] = {}
-    for line in lines(path / "traces.jsonl"):
+    for number, line in enumerate(lines(path / "traces.jsonl"), 1):
+        fitted(line, TRACE, f"{path / 'traces.jsonl'}, line {number},")
         traces.setdefault((line["cell"], line["item"]), line)
     return Run(path, info, ordered(rows.values(), info["grid"]), list(traces.values()))
 
@@ -162,13 +176,18 @@ def ordered(rows: Iterable[Row], grid: dict[str, Any]) -> list[Row]:
 
 def load_info(path: Path) -> dict[str, Any]:
     """run.json. Raises `UsageError` if there is none that can be read."""
+    place = path / "run.json"
+    if not place.is_file():
+        raise UsageError(f"{path} holds no quality run: there is no run.json")
     try:
-        info = dict(json.loads((path / "run.json").read_text()))
-    except (OSError, ValueError) as e:
-        raise UsageError(f"{path} holds no quality run: run.json cannot be read ({type(e).__name__})") from None
-    if info.get("format") != FORMAT:
-        raise UsageError(f"{path} is a run of format {info.get('format')!r}, and this version reads {FORMAT}")
-    return info
+        info = parsed(read_text(place))
+    except UsageError:
+        raise
+    except ValueError as e:
+        raise UsageError(f"{place} cannot be read: {e}") from None
+    if isinstance(info, dict) and info.get("format") != FORMAT:
+        raise UsageError(f"{path} is a run of format {str(info.get('format'))[:50]!r}, and this version reads {FORMAT}")
+    return dict(fitted(info, INFO, str(place)))
 
 
 def grouped(rows: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:

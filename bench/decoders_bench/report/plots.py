@@ -67,7 +67,7 @@ def draw(axes: Axes, document: Mapping[str, Any], view: Mapping[str, Any], field
         series = settings[p["setting"]]["series"]
         faint = 0.4 if p["verdict"] == "worse" and joined != "curves" else 1.0
         y, low, high = (100 * p[name] for name in ("accuracy", "low", "high"))
-        label = None if series in seen else document["series"][series]
+        label = None if series in seen else drawn(document["series"][series])
         seen.add(series)
         axes.errorbar(
             p[field], y, yerr=[[max(y - low, 0)], [max(high - y, 0)]], fmt=marker(series), color=colour(series),
@@ -85,6 +85,11 @@ def draw(axes: Axes, document: Mapping[str, Any], view: Mapping[str, Any], field
     axes.set_xlabel(title)
     axes.set_title("right, % (95 % Wilson interval)", loc="left", fontsize=9, color=SOFT)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, fontsize=8, handletextpad=0.3)
+
+
+def drawn(text: str) -> str:
+    """A text as it can be drawn: half a character of a pair as an escape, and a dollar is no formula."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("$", r"\$")
 
 
 def step(axes: Axes, front: Sequence[Mapping[str, Any]], end: float) -> None:

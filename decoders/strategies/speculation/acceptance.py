@@ -3,6 +3,7 @@ lenient."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -28,6 +29,7 @@ class Verdict(NamedTuple):
 class Acceptance(Part):
     """Judges the drafts of the leftmost open run."""
 
+    @abstractmethod
     def __call__(self, s: State, draft: Draft, ratio: Tensor, u: Tensor) -> Verdict:
         """From the ratio q(x) / p(x) of every draft x, by its two probabilities, and uniform numbers, both (B, W)."""
         raise NotImplementedError

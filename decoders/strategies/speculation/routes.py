@@ -6,6 +6,7 @@ for it; see `Bandit.verifies`.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -25,6 +26,7 @@ class Route(Part):
         """What it remembers when a row joins."""
         return ()
 
+    @abstractmethod
     def __call__(self, s: State, p: Pred, draft: Draft, memo: Any) -> tuple[Tensor, Any]:
         """(B,) whether to verify the draft, and what is remembered. Rows with nothing open are not looked at, but for
         the latter."""

@@ -95,7 +95,7 @@ def host(vllm_config: Any) -> None:
     vllm_config.diffusion_config = DiffusionConfig(canvas_length=served.canvas)
     model.hf_config.decoders_served = served.written
     model.generation_config = "vllm"  # a checkpoint's own temperature would be refused in every request
-    model.logits_processors = [*(model.logits_processors or ()), f"decoders_vllm.requests:Requests_{served.written}"]
+    model.logits_processors = [*(model.logits_processors or ()), f"decoders_vllm.admission:Requests_{served.written}"]
     vllm_config.attention_config.use_non_causal = True
     if vllm_config.compilation_config.cudagraph_mode is not CUDAGraphMode.NONE and not model.enforce_eager:
         # the number of pieces of the attention is free

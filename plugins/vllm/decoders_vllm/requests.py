@@ -1,19 +1,12 @@
-"""What a request asks for, and everything that is refused before it reaches the engine.
-
-vLLM hands sampling parameters to the `validate_params` of a model's logits processors when a request is admitted, in
-the process that talks to the client; a `ValueError` there is an HTTP 400 with its text. That is all that the class here
-is a logits processor for.
-"""
+"""What a request asks for, and what of it the engine cannot do. No vLLM."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any
-
-from vllm.v1.worker.gpu.sample.logits_processor.interface import LogitsProcessor
+from functools import lru_cache
+from typing import Any
 
 from decoders import registry
 from decoders.constraints.automaton import Automaton
@@ -27,30 +20,18 @@ from decoders.strategies.hybrid import Hybrid
 from decoders_vllm.rows import FREE, RowPlan
 from decoders_vllm.served import Served
 
-if TYPE_CHECKING:
-    from vllm import SamplingParams
-
-OPTIONS = "decoder", "seed", "temperature", "top_p", "top_k", "infill", "constraint"
+NUMBERS = "temperature", "top_p", "top_k", "min_p"
+"""Options of the decoder that a request may give without writing them into its spec."""
+OPTIONS = "decoder", "seed", *NUMBERS, "infill", "constraint"
 """What `extra_args` may say to us."""
-OTHERS = "kv_transfer_params", "ec_transfer_params"
-"""What vLLM itself puts there."""
+SAMPLES = "decoders_samples"
+"""How many samples of one request there are, where there are several: written at admission, and asked for by nobody."""
+OTHERS = "kv_transfer_params", "ec_transfer_params", SAMPLES
+"""What vLLM itself puts there, and we."""
 CONSTRAINTS = {"regex": Regex, "json": InlineSchema}
 """What a request may hold its text to, each with its text: a pattern, or a JSON schema."""
 STOPS = 32
 """Stop tokens that a request may have."""
-DROPPED = {
-    "presence_penalty": (0.0, "no decoder reads it"),
-    "frequency_penalty": (0.0, "no decoder reads it"),
-    "repetition_penalty": (1.0, "no decoder reads it"),
-    "top_p": (1.0, 'say it in vllm_xargs: {"top_p": ...}, for decoders that have it'),
-    "top_k": (0, 'say it in vllm_xargs: {"top_k": ...}, for decoders that have it'),
-    "n": (1, "send as many requests, each with a seed of its own"),
-    "logprobs": (None, "positions are decided together, so there are none to give"),
-    "prompt_logprobs": (None, "a prompt is read in whole blocks, so there are none to give"),
-    "logprob_token_ids": (None, "positions are decided together, so there are none to give"),
-    "thinking_token_budget": (None, "take the budget of the decoder hybrid"),
-}
-"""Sampling parameters that would have no effect: what they have to be, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +46,8 @@ class Request:
 
 ABLE = {"mask", "blocks", "causal", "ahead"}
 """What the engine can do of all that a decoder may ask."""
+ELSEWHERE = "the library's own loop runs it (decoders.Generator, decoders generate)"
+"""Who does what the engine cannot."""
 
 
 @lru_cache(maxsize=1024)
@@ -99,12 +82,13 @@ def check(served: Served, decoder: Decoder, spec: str, infill: bool) -> None:
     if "ahead" in asked and not served.shifted:
         raise UsageError(
             f"{spec} verifies several positions in one causal forward; output i of the family {served.family} "
-            "predicts position i, which "
-            "takes a doubled sequence that vLLM's attention does not carry; take left_to_right or a diffusion "
-            "decoder, or decode it with "
-            "decoders.Generator"
+            "predicts position i, which takes a doubled sequence that vLLM's attention does not carry; take "
+            f"left_to_right or a diffusion decoder; {ELSEWHERE}"
         )
-    refuse(spec, asked, ABLE, "vLLM (decode it with decoders.Generator)")
+    try:
+        refuse(spec, asked, ABLE, "vLLM")
+    except UsageError as e:
+        raise UsageError(f"{e}; {ELSEWHERE}") from None
     if infill and isinstance(decoder, Hybrid) and decoder.windows(served.windows, True) != served.windows:
         raise UsageError(f"{spec} reasons in windows of one position, which is not for infill here; say ar=wide")
 
@@ -158,7 +142,7 @@ def request_of(served: Served, args: Mapping[str, Any] | None, max_tokens: int |
         raise UsageError(f"decoder must be a text such as threshold:tau=0.9, not {spec!r}")
     if not isinstance(seed, int) or isinstance(seed, bool) or not -(2**63) <= seed < 2**63:
         raise UsageError(f"seed must be an integer of 64 bits, not {seed!r}")
-    numbers = {key: said.get(key) for key in ("temperature", "top_p", "top_k")}
+    numbers = {key: said.get(key) for key in NUMBERS}
     for key, value in numbers.items():
         if value is not None and (
             isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value)
@@ -181,6 +165,15 @@ def request_of(served: Served, args: Mapping[str, Any] | None, max_tokens: int |
     elif getattr(plan.decoder, "steps", None) is not None:
         raise UsageError(f"{spec} has a budget of steps for the whole row; give max_tokens")
     return Request(plan, seed, pins)
+
+
+def of_sample(asked: Request, args: Mapping[str, Any] | None, request_id: str) -> Request:
+    """The request as one of its samples, which vLLM tells apart by a number before the request's name: the first has
+    the seed that was asked for, the others those after it."""
+    if SAMPLES not in (args or {}):
+        return asked
+    seed = asked.seed + int(request_id.partition("_")[0])
+    return replace(asked, seed=(seed + (1 << 63)) % (1 << 64) - (1 << 63))
 
 
 def pinned(served: Served, holes: Any) -> tuple[int, ...]:
@@ -211,39 +204,3 @@ def check_budget(decoder: Decoder, served: Served, length: int, spec: str) -> No
             "may be with "
             f"{length} positions; take a multiple of {math.lcm(*counts)}"
         )
-
-
-class Requests(LogitsProcessor):
-    """Refuses, for the model `served`, what cannot be done; it changes no logits."""
-
-    served: Served
-
-    @classmethod
-    def validate_params(cls, params: SamplingParams) -> None:
-        for name, (idle, instead) in DROPPED.items():
-            value = getattr(params, name, idle)
-            if value != idle and not (name == "top_k" and value == -1):
-                raise UsageError(f"{name} has no effect on a diffusion model here: {instead}")
-        request_of(cls.served, params.extra_args, params.max_tokens, params.ignore_eos)
-        stops = list(
-            dict.fromkeys([*(params.stop_token_ids or ()), *(() if params.ignore_eos else cls.served.stop_ids)])
-        )
-        if len(stops) >= STOPS:
-            raise UsageError(f"{len(stops)} stop tokens are more than the {STOPS - 1} that a request may have")
-        params.stop_token_ids = stops  # those of the family are not in every checkpoint's files
-
-    def add_request(self, *args: Any, **more: Any) -> bool:
-        return False
-
-    def apply(self, logits: Any, *args: Any, **more: Any) -> Any:
-        return logits
-
-
-@cache
-def __getattr__(name: str) -> type[Requests]:
-    """`Requests_...` is the class for the model that the rest of the name spells: names are all that vLLM hands to its
-    processes."""
-    word, _, written = name.partition("_")
-    if word != "Requests" or not written:
-        raise AttributeError(name)
-    return type(name, (Requests,), {"served": Served.read(written)})

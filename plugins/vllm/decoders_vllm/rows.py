@@ -25,6 +25,7 @@ from decoders.core import (
     begun,
     choose,
     entered,
+    patience,
     put,
     settled_stop,
     view,
@@ -33,6 +34,13 @@ from decoders.core import (
 from decoders.core import Rows as CoreRows
 
 IDLE, DENOISE, COMMIT = range(3)
+UNDEFINED, STALLED = 1, 2
+FAILURES = {
+    UNDEFINED: "the logits of the model are not finite (NaN or infinity): its weights are damaged, or they overflow in "
+    "this dtype",
+    STALLED: "the decoder makes no progress: it has committed nothing for so long that it never will",
+}
+"""Why a row cannot go on."""
 FREE = -1  # in `Host.pins`: nothing is given there
 
 
@@ -183,6 +191,7 @@ class Step:
     rows: Rows
     out: Tensor  # (r, C) long  tokens for the engine, from the left
     count: Tensor  # (r,) long  how many of them there are
+    failed: Tensor  # (r,) long  0, or why the row cannot go on: a key of `FAILURES`
 
 
 def predicted(rows: Rows, spec: EngineSpec, plan: RowPlan, logits: Tensor, carry: Tensor | None) -> tuple[State, Pred]:
@@ -209,13 +218,16 @@ def advance(rows: Rows, plan: RowPlan, spec: EngineSpec, logits: Tensor, carry: 
     C = rows.tokens.shape[1]
     asks, commits = rows.phase == DENOISE, rows.phase == COMMIT
     before, p = predicted(rows, spec, plan, logits, carry)
+    broken = p.undefined() & asks
     after = plan.decoder.step(before, p)
-    after = choose(asks, replace(after, step=before.step + 1, clock=before.clock + 1), before)
-    over = plan.decoder.done(after) & asks
+    after = choose(asks & ~broken, replace(after, step=before.step + 1, clock=before.clock + 1), before)
+    over = plan.decoder.done(after) & asks & ~broken
     rows = write(rows, after)
+    stalled = asks & (torch.minimum(rows.step, rows.clock - rows.committed_at.amax(-1)) > patience(plan.decoder))
+    failed = torch.where(broken, UNDEFINED, torch.where(stalled & ~over, STALLED, 0))
 
     ended, stop = settled_stop(rows, rows.stops)
-    ended = ended & (over if plan.decoder.revises else asks) & plan.stop
+    ended = ended & (over if plan.decoder.revises else asks & ~broken) & plan.stop
     after_this = rows.start + rows.room
     full = over & (after_this >= rows.end)
     filled = full & (rows.end >= rows.limit)
@@ -233,4 +245,4 @@ def advance(rows: Rows, plan: RowPlan, spec: EngineSpec, logits: Tensor, carry: 
     next_up = choose(commits, fresh, choose(over & ~full & ~finishes, moved, rows))
     phase = torch.where(finishes | (commits & (rows.end >= rows.limit)), IDLE, torch.where(full, COMMIT, rows.phase))
     phase = torch.where(commits & (rows.end < rows.limit), fresh.phase, phase)
-    return Step(replace(next_up, phase=phase), out, count)
+    return Step(replace(next_up, phase=torch.where(failed > 0, IDLE, phase)), out, count, failed)

@@ -28,7 +28,7 @@ from vllm.v1.worker.gpu.sample.output import SamplerOutput
 
 from decoders.core import mapped
 from decoders_vllm.pieces import Pieces, decoding, outer, whole
-from decoders_vllm.requests import STOPS, Request, request_of
+from decoders_vllm.requests import STOPS, Request, of_sample, request_of
 from decoders_vllm.rows import COMMIT, FREE, IDLE, NUMBERS, EngineSpec, RowPlan, Rows, advance, settle, show
 from decoders_vllm.served import Served
 
@@ -123,6 +123,7 @@ class Host(ModelState):
     def add_request(self, slot: int, new: Any) -> None:
         p = new.sampling_params
         asked = request_of(self.served, p.extra_args, p.max_tokens, p.ignore_eos)
+        asked = of_sample(asked, p.extra_args, new.req_id)
         self.slot_of[new.req_id], self.asked[slot], self.plan[slot] = slot, asked, asked.plan
         if asked.plan not in self.plans:
             free = next((i for i in range(len(self.plans)) if not (self.number == i).any()), len(self.plans))
@@ -264,7 +265,7 @@ class StrategySampler:
         self.base, self.host, host.sampler = base, host, self
         self.req_states, self.sampling_states = base.req_states, base.sampling_states
         self.logprob_token_ids_state = getattr(base, "logprob_token_ids_state", None)
-        self.compute_nans = False
+        self.compute_nans = True  # where they are counted stands why a row cannot go on
         self.penalties_state = SimpleNamespace(output_bin_counts=None)
 
     @property
@@ -282,21 +283,23 @@ class StrategySampler:
         host, R, C = self.host, batch.num_reqs, self.host.served.canvas
         slots, decodes = batch.idx_mapping_np[:R], decoding(batch)
         out = torch.zeros(R, C, dtype=torch.int32, device=host.device)
-        count = torch.zeros(R, dtype=torch.int32, device=host.device)
+        count, failed = (torch.zeros(R, dtype=torch.int32, device=host.device) for _ in range(2))
         owners = np.where(decodes, host.number[slots], -1)
         for number in np.unique(owners[owners >= 0]):
-            self.step(host.plans[number], np.flatnonzero(owners == number), logits, batch, out, count)
+            self.step(host.plans[number], np.flatnonzero(owners == number), logits, batch, out, count, failed)
         done = batch.num_computed_prefill_tokens_np[:R] + batch.num_scheduled_tokens[:R] >= batch.prefill_len_np[:R]
         joins = np.where(~decodes & done, host.number[slots], -1)
         for number in np.unique(joins[joins >= 0]):
             self.join(host.plans[number], slots[joins == number], batch.prefill_len_np[:R][joins == number])
         length = host.to_device(np.where(decodes, np.diff(batch.query_start_loc_np[: R + 1]), 0).astype(np.int32))
         return SamplerOutput(
-            sampled_token_ids=out, logprobs_tensors=None, num_nans=None, num_sampled=count,
+            sampled_token_ids=out, logprobs_tensors=None, num_nans=failed, num_sampled=count,
             num_rejected=(length - count).clamp(min=0),
         )
 
-    def step(self, plan: RowPlan, which: np.ndarray, logits: Tensor, batch: Any, out: Tensor, count: Tensor) -> None:
+    def step(
+        self, plan: RowPlan, which: np.ndarray, logits: Tensor, batch: Any, out: Tensor, count: Tensor, failed: Tensor
+    ) -> None:
         """One forward later for the rows `which` of the batch, all of one plan."""
         host, C = self.host, self.host.served.canvas
         index = host.to_device(batch.idx_mapping_np[which].astype(np.int64))
@@ -312,6 +315,7 @@ class StrategySampler:
         made = advance(rows, plan, host.engine, seen, carry, self.given(index, rows.base + C, C))
         out.index_copy_(0, which_, made.out.int())
         count.index_copy_(0, which_, made.count.int())
+        failed.index_copy_(0, which_, made.failed.int())
         self.settle(index, plan, made.rows, seen)
 
     def given(self, index: Tensor, base: Tensor, width: int) -> Tensor:

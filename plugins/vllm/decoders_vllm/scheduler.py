@@ -7,6 +7,9 @@ those.
 Pages are shared by what tokens they hold. That is right as long as the keys and values are those of a prefill, which
 the commit of a block makes sure of; but a row that reasons in windows of one position (`hybrid`) keeps autoregressive
 ones, by design. So the pages that such a request fills after its prompt are under names of its own.
+
+A row that cannot go on, because the model says nothing of it or its decoder commits nothing, ends with an error: why
+stands where vLLM's samplers count NaNs, which is the one number that a sampler can say of a request.
 """
 
 from __future__ import annotations
@@ -15,11 +18,15 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
+from vllm.logger import init_logger
 from vllm.v1.core.sched.diffusion_scheduler import DiffusionAsyncScheduler, DiffusionScheduler
 from vllm.v1.core.sched.scheduler import Scheduler
 
 from decoders_vllm.requests import request_of
+from decoders_vllm.rows import FAILURES
 from decoders_vllm.served import Served
+
+logger = init_logger("vllm.decoders")
 
 
 class WholeBlocks(Scheduler):
@@ -37,6 +44,13 @@ class WholeBlocks(Scheduler):
         if request._block_hasher is not None and plan.windows != plan.asked:
             request._block_hasher = private(request._block_hasher)
         super().add_request(request)
+
+    def update_from_output(self, scheduled: Any, output: Any) -> Any:
+        for request_id, why in (output.num_nans_in_logits or {}).items():
+            if why:
+                logger.error("request %s ends with an error: %s", request_id, FAILURES[why])
+                self.grammar_compile_error_reqs.add(request_id)  # those that are ended with an error in this step
+        return super().update_from_output(scheduled, output)
 
     def _mamba_block_aligned_split(self, request: Any, num_new_tokens: int, local: int = 0, external: int = 0) -> int:
         start = request.num_computed_tokens + local + external

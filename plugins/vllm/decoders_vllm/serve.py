@@ -14,6 +14,12 @@ import click
 
 from decoders.core import UsageError
 
+MIDDLEWARE = "decoders_vllm.openai.Translated"
+DRAIN = 30
+"""Seconds that open requests have once the server is told to end; vLLM's own default leaves their clients waiting."""
+VOCAB = 1 << 16
+"""Tokens of a model whose decoder is only held against what the engine can do."""
+
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 @click.option(
@@ -27,7 +33,9 @@ def serve(model: str, decoder: str, options: tuple[str, ...]) -> None:
     """Serve a model over HTTP, as OpenAI does, with vLLM; its options follow: --port, --tensor-parallel-size and all
     others.
 
-    A request chooses its decoder by itself: {"vllm_xargs": {"decoder": "sdar:tau=0.8", "seed": 7}}. See docs/vllm.md.
+    A request chooses its decoder by itself: {"vllm_xargs": {"decoder": "sdar:tau=0.8"}}. What OpenAI's clients send
+    (temperature, top_p, seed, n, response_format) goes to the decoder. On SIGTERM requests that are open are finished
+    first. See docs/vllm.md.
     """
     args = arguments(model, decoder, options)
     if importlib.util.find_spec("vllm") is None:
@@ -35,11 +43,18 @@ def serve(model: str, decoder: str, options: tuple[str, ...]) -> None:
     os.execv(sys.executable, [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *args])
 
 
+def said(option: str, options: Sequence[str]) -> bool:
+    """Whether it stands among vLLM's options."""
+    return any(o.partition("=")[0] == option for o in options)
+
+
 def arguments(model: str, decoder: str, options: Sequence[str]) -> list[str]:
     """The arguments of vLLM's server. Raises `UsageError` for a model or a decoder that cannot be served, before an
     engine starts."""
     from decoders import registry
     from decoders_vllm.plugin import overrides
+    from decoders_vllm.requests import plan_of
+    from decoders_vllm.served import Served
 
     registry.get(decoder)
     name, given = registry.split("models", model)
@@ -57,14 +72,17 @@ def arguments(model: str, decoder: str, options: Sequence[str]) -> list[str]:
     more: dict[str, Any] = {}
     if Path(directory).is_dir():
         more = overrides(directory)
+        plan_of(Served.of(Path(directory).resolve(), VOCAB), decoder, True, False)
     elif directory.startswith((".", "~", "/")):
         raise UsageError(f"there is no checkpoint directory {directory!r}")
-    args = ["--model", directory, "--additional-config", json.dumps({"decoder": decoder})]
+    args = ["--model", directory, "--additional-config", json.dumps({"decoder": decoder}), "--middleware", MIDDLEWARE]
+    if not said("--shutdown-timeout", options):
+        args += ["--shutdown-timeout", str(DRAIN)]
     if name == "nano":
         args += ["--served-model-name", "nano"]
     if more:
         args += ["--hf-overrides", json.dumps(more)]
     for option in ("--additional-config", "--hf-overrides"):
-        if option in args and any(o.partition("=")[0] == option for o in options):
+        if option in args and said(option, options):
             raise UsageError(f"{option} is set by this command; leave it out")
     return [*args, *options]

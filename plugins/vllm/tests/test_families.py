@@ -43,6 +43,17 @@ def test_equals_the_librarys_loop(served: Served, family: str, made: Any) -> Non
     assert served.tokens([(p, served.params(spec, length, seed=7)) for p, spec, length in mixed]) == expected
 
 
+def test_ids_without_text_are_never_generated(served: Served, made: Any) -> None:
+    """The head of these models is wider than the vocabulary of their tokenizers, as in real checkpoints."""
+    core = served.loaded.tokenizer.core
+    vocab = served.llm.llm_engine.model_config.get_vocab_size()
+    assert vocab > core.get_vocab_size()
+    asked = [(made(9, i), served.params("llada:temperature=20.0", 24, seed=i, ignore_eos=True)) for i in range(8)]
+    found = [t for x in served.run(asked) for t in x.token_ids]
+    assert len(found) == 8 * 24
+    assert all(core.id_to_token(t) for t in found)
+
+
 def test_decoders_that_it_cannot_hold(served: Served, family: str) -> None:
     if served.loaded.model.shifted:
         pytest.skip("a shifted model holds them all")

@@ -36,6 +36,13 @@ def test_equals_the_librarys_loop(served: Served, made: Any, stop: bool) -> None
     assert served.tokens(asked[:1]) == expected[:1]
 
 
+def test_ids_without_text_are_never_generated(served: Served, made: Any) -> None:
+    asked = [(made(9, i), served.params("block_refinement:temperature=20.0", 32, ignore_eos=True)) for i in range(4)]
+    found = [t for x in served.run(asked) for t in x.token_ids]
+    assert len(found) == 4 * 32
+    assert all(served.loaded.tokenizer.core.id_to_token(t) for t in found)
+
+
 def test_a_canvas_is_conditioned_on_its_last_prediction(
     served: Served, made: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

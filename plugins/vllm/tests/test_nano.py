@@ -224,7 +224,7 @@ def test_refuses(nano: Served, made: Any, case: str) -> None:
 @pytest.mark.parametrize(
     "option",
     [
-        {"top_p": 0.5}, {"top_k": 5}, {"presence_penalty": 1.0}, {"repetition_penalty": 1.1}, {"n": 2}, {"logprobs": 1},
+        {"top_p": 0.5}, {"top_k": 5}, {"presence_penalty": 1.0}, {"repetition_penalty": 1.1}, {"logprobs": 1},
         {"seed": 1},
     ],
     ids=str,
@@ -241,8 +241,35 @@ def test_refuses_what_would_be_dropped(nano: Served, option: dict[str, Any]) -> 
         )
 
 
+def test_samples_of_one_request(nano: Served) -> None:
+    spec, p = "threshold:tau=0.3,temperature=4.0", nano.loaded.tokenizer.encode(SHUFFLE)
+    (done,) = nano.llm.generate(
+        [{"prompt_token_ids": p}], [nano.params(spec, 16, seed=3, n=3, ignore_eos=True)], use_tqdm=False
+    )
+    found = [list(o.token_ids) for o in sorted(done.outputs, key=lambda o: o.index)]
+    assert found == [nano.own(spec, p, 16, seed=3 + i, stop=False) for i in range(3)]
+    assert len({tuple(x) for x in found}) == 3
+
+
 def test_a_refused_request_harms_nobody(nano: Served, made: Any) -> None:
     p = made(20, 14)
     with pytest.raises(VLLMValidationError, match="unknown strategy"):
         nano.tokens([(p, nano.params("threshold", 16)), (p, nano.params("treshold", 16))])
     assert nano.tokens([(p, nano.params("threshold", 16))]) == [nano.own("threshold", p, 16)]
+
+
+def test_a_row_of_which_the_model_says_nothing_ends_with_an_error(nano: Served, made: Any) -> None:
+    """One token's embedding is not a number: its row ends at once, and the one beside it is what it is alone."""
+    weight = nano.llm.llm_engine.model_executor.driver_worker.model_runner.model.model.embed_tokens.weight
+    good = [t for t in made(30, 15) if t != 90]
+    kept = weight[90].clone()
+    weight.data[90] = float("nan")
+    try:
+        asked = [([*good, 90], nano.params("threshold", 24)), (good, nano.params("threshold", 24))]
+        bad, well = nano.run(asked)
+    finally:
+        weight.data[90] = kept
+    assert (bad.finish_reason, list(bad.token_ids)) == ("error", [])
+    expected = nano.own("threshold", good, 24)
+    assert list(well.token_ids[: len(well.token_ids) - (well.finish_reason == "stop")]) == expected
+    assert nano.tokens(asked[:1]) == [nano.own("threshold", asked[0][0], 24)]

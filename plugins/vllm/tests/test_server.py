@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -81,6 +82,8 @@ class Server:
         return sum(p.memory_info().rss for p in [first, *first.children(recursive=True)])
 
     def close(self) -> None:
+        if self.process.poll() is not None:
+            return
         os.killpg(self.process.pid, signal.SIGTERM)
         try:
             self.process.wait(30)
@@ -132,6 +135,36 @@ def test_openais_client_and_streaming(server: Server, loaded: decoders.Loaded) -
     assert 1 < sum(bool(t) for t in texts) < parts[-1].usage.completion_tokens
 
 
+def test_what_openais_clients_send_reaches_the_decoder(server: Server, loaded: decoders.Loaded) -> None:
+    client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="none")
+    how: dict[str, Any] = {"model": "nano", "max_tokens": 24, "extra_body": {"skip_special_tokens": False}}
+
+    def texts(**said: Any) -> list[str]:
+        return [c.text for c in client.completions.create(prompt=SHUFFLE, **how, **said).choices]
+
+    assert texts(temperature=0) == [own(loaded, SHUFFLE, DEFAULT, 24)[0]]
+    assert texts(temperature=0.7, seed=7) == [own(loaded, SHUFFLE, f"{DEFAULT},temperature=0.7", 24, 7)[0]]
+    assert texts(temperature=3.0, seed=1, top_p=0.8) == [
+        own(loaded, SHUFFLE, f"nucleus:base=({DEFAULT},temperature=3.0),top_p=0.8", 24, 1)[0]
+    ]
+    hot = f"{DEFAULT},temperature=3.0"
+    several = texts(temperature=3.0, seed=5, n=4)
+    assert several == [own(loaded, SHUFFLE, hot, 24, 5 + i)[0] for i in range(4)]
+    assert len(set(several)) == 4
+    both = client.completions.create(prompt=[SHUFFLE, SORT], temperature=3.0, n=2, **how).choices
+    assert [c.text for c in both] == [own(loaded, t, hot, 24, i)[0] for t in (SHUFFLE, SORT) for i in range(2)]
+
+
+def test_a_response_format_is_a_constraint(server: Server, loaded: decoders.Loaded) -> None:
+    schema = {"type": "object", "properties": {"a": {"enum": ["x", "y"]}, "b": {"type": "boolean"}}, "required": ["a"]}
+    form = {"type": "json_schema", "json_schema": {"name": "it", "schema": schema, "strict": True}}
+    r = server.complete(SORT, 32, response_format=form)
+    assert r.status_code == 200, r.text
+    assert json.loads(r.json()["choices"][0]["text"])["a"] in ("x", "y")
+    r = server.complete(SORT, 8, structured_outputs={"choice": ["b c", "d"]})
+    assert r.json()["choices"][0]["text"] in ("b c", "d")
+
+
 def test_stop_strings_and_ignore_eos(server: Server, loaded: decoders.Loaded) -> None:
     whole, _ = own(loaded, SORT, "threshold")
     word = whole.split()[2]
@@ -159,11 +192,16 @@ BAD = (
     ({"vllm_xargs": {"decoder": "s2d2"}}, "takes a doubled sequence"),
     ({"vllm_xargs": {"tau": 0.5}}, "there is no option 'tau'"),
     ({"vllm_xargs": {"infill": [3, 4]}}, "no hole to fill"),
-    ({"top_p": 0.9}, "top_p has no effect"),
+    ({"vllm_xargs": {"decoder": "klass"}}, "the library's own loop runs it"),
+    ({"top_p": 9}, "top_p must be between 0 and 1"),
     ({"presence_penalty": 1}, "presence_penalty has no effect"),
     ({"logprobs": 2}, "logprobs has no effect"),
-    ({"n": 2}, "n has no effect"),
-    ({"temperature": 0.3}, "not yet supported with diffusion models"),
+    ({"best_of": 2}, "best_of=2 has no effect"),
+    ({"temperature": -0.3}, "temperature must be at least 0"),
+    ({"temperature": 0.3, "vllm_xargs": {"decoder": "llada2"}}, "llada2 has no option 'temperature'"),
+    ({"seed": 1, "vllm_xargs": {"seed": 1}}, "leave one out"),
+    ({"response_format": {"type": "json_schema"}}, "response_format must be"),
+    ({"vllm_xargs": {"decoders_samples": 2}}, "not for requests to say"),
     ({"vllm_xargs": {"decoder": "threshold"}, "max_tokens": 0}, "max_tokens"),
     ({"max_tokens": 100000}, "cannot be greater than max_model_len"),
 )
@@ -225,3 +263,22 @@ def test_soak(server: Server, loaded: decoders.Loaded, request: pytest.FixtureRe
         time.sleep(0.1)
     assert server.metric("vllm:num_requests_running") == 0
     assert server.text(SUM, decoder="threshold") == own(loaded, SUM, "threshold")
+
+
+def test_requests_that_are_open_are_finished_when_the_server_is_told_to_end(
+    server: Server, loaded: decoders.Loaded
+) -> None:
+    """The last test: afterwards there is no server any more."""
+    specs = [SPECS[i % 4] for i in range(6)]
+    expected = [own(loaded, SUM, spec, 180, i) for i, spec in enumerate(specs)]
+
+    def one(i: int) -> tuple[str, str]:
+        return server.text(SUM, 180, decoder=specs[i], seed=i)
+
+    with ThreadPoolExecutor(6) as pool:
+        asked = [pool.submit(one, i) for i in range(6)]
+        while server.metric("vllm:num_requests_running") < 2:
+            time.sleep(0.05)
+        server.process.send_signal(signal.SIGTERM)
+        assert [x.result(timeout=60) for x in asked] == expected
+    assert server.process.wait(60) in (0, -signal.SIGTERM)
