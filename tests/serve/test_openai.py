@@ -18,7 +18,7 @@ def test_models_are_the_model_and_the_model_with_each_decoder(server):
     names = [m.id for m in server.client.models.list()]
     assert names[0] == "nano"
     assert {"nano@threshold", "nano@persistent_drafts"} <= set(names)
-    assert "nano@gemma" not in names  # which needs a model of another kind
+    assert "nano@after_reasoning" not in names  # whose reasoner a request cannot name
 
 
 @pytest.mark.parametrize("spec", SPECS)
