@@ -56,6 +56,7 @@ class App:
             Route("/", self.page), Route("/health", self.health), Route("/ready", self.ready),
             Route("/metrics", self.numbers), Route("/v1/models", self.models),
             Route("/v1/completions", self.completions, methods=["POST"]),
+            Route("/v1/fim/completions", self.fim, methods=["POST"]),
             Route("/v1/chat/completions", self.chat, methods=["POST"]),
         ]
         inner = Starlette(routes=routes, exception_handlers=dict.fromkeys(TOLD, told))
@@ -104,12 +105,18 @@ class App:
     async def completions(self, request: Request) -> Response:
         return await self.answered(request, chat=False)
 
+    async def fim(self, request: Request) -> Response:
+        """As Mercury has it: a completion between a prompt and a suffix."""
+        return await self.answered(request, chat=False, between=True)
+
     async def chat(self, request: Request) -> Response:
         return await self.answered(request, chat=True)
 
-    async def answered(self, request: Request, chat: bool) -> Response:
+    async def answered(self, request: Request, chat: bool, between: bool = False) -> Response:
         body = await body_of(request, self.body)
         ask = read(body, self.name, chat)
+        if between and not ask.suffix:
+            raise RefusedError(400, "suffix is missing or empty", "suffix")
         form = Form(body.get("model") or self.name, chat, self.generator.loaded.tokenizer.decode)
         line = request.scope["log"]
         line |= {"texts": ask.count, "decoder": ask.how["decoder"] or self.generator.decoder_spec}
@@ -117,7 +124,7 @@ class App:
             return await events(request.receive, chunks(self.desk, ask, form))
         jobs, made = await attended(request.receive, self.made(ask))
         line |= {"usage": usage(jobs, made)}
-        return JSONResponse(form.whole(jobs, made))
+        return JSONResponse(form.whole(jobs, made, ask.tools))
 
     async def made(self, ask: Ask) -> tuple[list[Job], list[Generation]]:
         async with self.desk.jobs(ask) as jobs:

@@ -13,6 +13,7 @@ from decoders.constraints.grammar import InlineSchema
 from decoders.serve.fields import MOST, Fields
 from decoders.serve.names import only_registered, split_model
 from decoders.serve.refusals import RefusedError
+from decoders.serve.tools import read_tools
 from decoders.text.encoding import Prompt
 
 IDLE: Mapping[str, Sequence[Any]] = {
@@ -20,7 +21,7 @@ IDLE: Mapping[str, Sequence[Any]] = {
     "repetition_penalty": (1, 1.0), "best_of": (1,), "echo": (False,), "store": (False,),
     "service_tier": ("auto", "default"), "prediction": (), "modalities": (["text"],), "audio": (), "functions": ([],),
     "function_call": ("none",), "reasoning_effort": ("none",), "verbosity": (), "web_search_options": (),
-    "metadata": ({},), "parallel_tool_calls": (False,), "tools": ([],), "tool_choice": ("none",),
+    "metadata": ({},),
 }
 """What others have and we have not, with the values that change nothing."""
 LABELS = "user", "safety_identifier", "prompt_cache_key"
@@ -44,6 +45,8 @@ class Ask:
     """A stream ends with what it took."""
     diffusing: bool = False
     """A stream is one of drafts."""
+    tools: bool = False
+    """The answer is a call of a function."""
 
     @property
     def count(self) -> int:
@@ -58,11 +61,16 @@ def read(body: Any, served: str, chat: bool) -> Ask:
     """A body of `/v1/chat/completions`, or of `/v1/completions`, to a server of that model. Raises `RefusedError`, or
     `UsageError`."""
     f = Fields(body)
-    prompts = (conversation(f),) if chat else texts(f)
+    tools = read_tools(f) if chat else None
+    prompts = ([*([tools.message] if tools else []), *conversation(f)],) if chat else texts(f)
     how = decoding(f, served) | {
         "logprobs": logprobs(f, chat), "constraint": constraint(f), "stop": f.texts("stop", 16),
         "length": length(f, chat), "max_steps": f.whole("max_steps", 1), "infill": not chat and f.flag("infill"),
     }
+    if tools:
+        if how["constraint"]:
+            raise RefusedError(400, "the answer is a call or what response_format says; take one", "response_format")
+        how["constraint"] = tools.constraint
     suffix = None if chat else f.text("suffix")
     seed = f.whole("seed", -MOST)
     seed = secrets.randbits(48) if seed is None else seed
@@ -72,7 +80,7 @@ def read(body: Any, served: str, chat: bool) -> Ask:
         f.text(label)
     f.idle({key: idle for key, idle in IDLE.items() if key not in f.known})
     f.end()
-    ask = Ask(prompts, n, seed, how, suffix or None, stream, usage, diffusing)
+    ask = Ask(prompts, n, seed, how, suffix or None, stream, usage, diffusing, bool(tools))
     check(ask)
     return ask
 
@@ -81,12 +89,16 @@ def check(ask: Ask) -> None:
     """Raises `RefusedError` for what does not go together."""
     if ask.count > MOST_TEXTS:
         raise RefusedError(400, f"{ask.count} texts are more than the {MOST_TEXTS} that one request may ask for", "n")
+    if ask.tools and ask.stream:
+        raise RefusedError(400, "a call of a function is not streamed; leave out stream", "stream")
     if ask.diffusing and not ask.stream:
         raise RefusedError(400, "diffusing is a way of streaming; say stream as well", "diffusing")
     if ask.infill and ask.suffix:
         raise RefusedError(400, "suffix and infill are two ways of saying where holes are; take one", "suffix")
     if ask.infill and ask.stream and not ask.diffusing:
         raise RefusedError(400, "holes are not filled from left to right; stream drafts (diffusing)", "stream")
+    if ask.infill and ask.how["logprobs"]:
+        raise RefusedError(400, "logprobs of holes are not told; leave out logprobs or infill", "logprobs")
     if ask.suffix and ask.how["constraint"]:
         raise RefusedError(400, "a constraint is about what follows a prompt; drop response_format or suffix", "suffix")
     if ask.suffix and ask.how["stop"]:

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from decoders.serve.desk import Job
+from decoders.serve.tools import call
 from decoders.text.records import Generation
 
 
@@ -28,13 +29,22 @@ class Form:
         name = f"{'chatcmpl' if self.chat else 'cmpl'}-{self.id}"
         return {"id": name, "object": kind, "created": self.created, "model": self.model}
 
-    def whole(self, jobs: Sequence[Job], made: Sequence[Generation]) -> dict[str, Any]:
-        """All texts at once."""
-        choices = [{"index": i, **self.text(g.text), **self.end(g)} for i, g in enumerate(made)]
+    def whole(self, jobs: Sequence[Job], made: Sequence[Generation], tools: bool = False) -> dict[str, Any]:
+        """All texts at once. `tools`: they are calls of functions."""
+        said = [self.called(g) if tools else self.text(g.text) | self.end(g) for g in made]
+        choices = [{"index": i, **x} for i, x in enumerate(said)]
         return {**self.head(chunk=False), "choices": choices, "usage": usage(jobs, made)}
 
     def text(self, text: str) -> dict[str, Any]:
         return {"message": {"role": "assistant", "content": text}} if self.chat else {"text": text}
+
+    def called(self, made: Generation) -> dict[str, Any]:
+        """A call; a text, where it was cut short."""
+        calls, end = call(made.text), self.end(made)
+        if calls is None:
+            return self.text(made.text) | end
+        message = {"role": "assistant", "content": None, "tool_calls": calls}
+        return end | {"message": message, "finish_reason": "tool_calls"}
 
     def chunk(self, index: int, text: str, **more: Any) -> dict[str, Any]:
         """A piece of a text."""
