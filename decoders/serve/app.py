@@ -81,13 +81,12 @@ class App:
     async def models(self, request: Request) -> Response:
         """The model, and beside it the model with each decoder that can run it, for clients that can only choose
         one."""
-        names = [self.name, *(f"{self.name}{SEPARATOR}{d}" for d in await asyncio.to_thread(lambda: self.decoders))]
-        common = {"object": "model", "created": self.started, "owned_by": "decoders"}
-        extra = {
-            "decoder": self.generator.decoder_spec, "cache": self.generator.cache_spec, "mask": self.generator.mask,
-            "max_model_len": self.generator.loaded.positions,
-        }
-        return JSONResponse({"object": "list", "data": [{"id": name, **common, **extra} for name in names]})
+        names = await asyncio.to_thread(lambda: self.decoders)
+        known = {self.name: self.generator.decoder_spec, **{f"{self.name}{SEPARATOR}{d}": d for d in names}}
+        common = {"object": "model", "created": self.started, "owned_by": "decoders", "mask": self.generator.mask}
+        common |= {"max_model_len": self.generator.loaded.positions}
+        data = [{"id": name, "decoder": decoder, **common} for name, decoder in known.items()]
+        return JSONResponse({"object": "list", "data": data})
 
     @cached_property
     def decoders(self) -> tuple[str, ...]:
