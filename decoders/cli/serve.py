@@ -15,6 +15,7 @@ from decoders.cli.options import loading, model_options
 from decoders.core import UsageError
 
 NEEDS = "starlette", "uvicorn", "prometheus_client"
+LOOPBACK = "127.0.0.1", "::1", "localhost"
 BACKENDS = "engine", "vllm"
 
 
@@ -110,7 +111,7 @@ def serve(
     with listening(host, port) as listener:
         generator = Generator(model, spec, cache, guidance=guidance, slots=slots, **loading(how))
         called = name or model_name(model, generator.loaded.name)
-        app = App(generator, called, queue, max_body, api_key)
+        app = App(generator, called, queue, max_body, api_key, local=host in LOOPBACK and not api_key)
         shown = f"[{host}]" if ":" in host else host
         click.echo(f"{called} on http://{shown}:{listener.getsockname()[1]} (OpenAI: /v1, page: /)", err=True)
         serve(app, listener, log_level)

@@ -10,7 +10,7 @@ from functools import cached_property
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -25,7 +25,7 @@ from decoders.serve.metrics import Metrics
 from decoders.serve.names import SEPARATOR
 from decoders.serve.page import PAGE, POLICY
 from decoders.serve.refusals import RefusedError
-from decoders.serve.replies import attended, body_of, events, noted, refused
+from decoders.serve.replies import Json, attended, body_of, events, noted, refused
 from decoders.serve.streams import chunks
 from decoders.settings import settings
 from decoders.text.records import Generation
@@ -36,13 +36,14 @@ EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 @dataclass
 class App:
     """A server of one model. `queue`: texts that may wait; `body`: bytes of the largest body; `key`: what clients have
-    to send."""
+    to send; `local`: only those who ask for this machine by its own name are answered."""
 
     generator: Generator
     name: str
     queue: int = 256
     body: int = 4 << 20
     key: str | None = None
+    local: bool = False
 
     def __post_init__(self) -> None:
         self.metrics = Metrics(self.generator.service)
@@ -60,7 +61,7 @@ class App:
             Route("/v1/chat/completions", self.chat, methods=["POST"]),
         ]
         inner = Starlette(routes=routes, exception_handlers=dict.fromkeys(TOLD, told))
-        return Front(inner, self.metrics, self.key, [r.path for r in routes], self.body)
+        return Front(inner, self.metrics, self.key, [r.path for r in routes], self.body, self.local)
 
     async def page(self, request: Request) -> Response:
         return HTMLResponse(PAGE, headers={"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"})
@@ -86,7 +87,7 @@ class App:
         common = {"object": "model", "created": self.started, "owned_by": "decoders", "mask": self.generator.mask}
         common |= {"max_model_len": self.generator.loaded.positions}
         data = [{"id": name, "decoder": decoder, **common} for name, decoder in known.items()]
-        return JSONResponse({"object": "list", "data": data})
+        return Json({"object": "list", "data": data})
 
     @cached_property
     def decoders(self) -> tuple[str, ...]:
@@ -123,7 +124,7 @@ class App:
             return await events(request.receive, chunks(self.desk, ask, form))
         jobs, made = await attended(request.receive, self.made(ask))
         line |= {"usage": usage(jobs, made)}
-        return JSONResponse(form.whole(jobs, made, ask.tools))
+        return Json(form.whole(jobs, made, ask.tools))
 
     async def made(self, ask: Ask) -> tuple[list[Job], list[Generation]]:
         async with self.desk.jobs(ask) as jobs:

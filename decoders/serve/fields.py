@@ -102,4 +102,4 @@ class Fields:
 def said(value: Any) -> str:
     """A wrong value, in a few words that hold nothing of a prompt."""
     kinds = {bool: str(value).lower(), str: "a text", list: "a list", dict: "an object", type(None): "null"}
-    return kinds.get(type(value)) or f"{value:.6g}"
+    return kinds.get(type(value)) or (f"{value:.6g}" if abs(value) < MOST else "one that large")

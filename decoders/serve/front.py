@@ -19,15 +19,21 @@ from decoders.serve.refusals import RefusedError
 from decoders.serve.replies import LOG, GoneError, refused
 
 GONE = 499
+LOCAL = "127.0.0.1", "localhost", "[::1]"
+_PORT = re.compile(r":\d*$")
 _ID = re.compile(r"[\w.:-]{1,64}")
 
 
 class Front:
-    """Wraps the application. With a `key`, everything below `/v1` needs it. Nothing of a body is ever logged, nor are
-    the messages of refusals, which may quote one."""
+    """Wraps the application. With a `key`, everything below `/v1` needs it. A `local` server is only for those who
+    know it as one: a page that has made its own name mean this machine sends that name. Nothing of a body is ever
+    logged, nor are the messages of refusals, which may quote one."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, key: str | None, routes: Sequence[str], limit: int) -> None:
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, key: str | None, routes: Sequence[str], limit: int, local: bool
+    ) -> None:
         self.app, self.metrics, self.key, self.routes, self.limit = app, metrics, key, routes, limit
+        self.local = local
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -58,6 +64,8 @@ class Front:
 
     def check(self, path: str, headers: Headers) -> None:
         """Raises `RefusedError`."""
+        if self.local and _PORT.sub("", headers.get("host", "")).lower() not in LOCAL:
+            raise RefusedError(403, "this server is for its own machine: ask for it as 127.0.0.1 or localhost")
         given = headers.get("authorization", "").removeprefix("Bearer ")
         if self.key and path.startswith("/v1") and not hmac.compare_digest(given.encode(), self.key.encode()):
             raise RefusedError(401, "the API key is missing or wrong: send it as Authorization: Bearer KEY")

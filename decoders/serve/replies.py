@@ -100,6 +100,13 @@ async def events(receive: Receive, source: AsyncGenerator[dict[str, Any], None])
         raise
 
 
+class Json(JSONResponse):
+    """JSON that is all ASCII: a message may quote half of a character that a client sent."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, allow_nan=False).encode()
+
+
 def noted(scope: Scope, e: Exception) -> None:
     """Say in the log what kind of error it was, and where, if it is the server's own."""
     line = scope["log"]
@@ -108,6 +115,6 @@ def noted(scope: Scope, e: Exception) -> None:
         LOG.error("failed", exc_info=e, extra={"said": {"id": line["id"]}})
 
 
-def refused(e: Exception) -> JSONResponse:
+def refused(e: Exception) -> Json:
     r = refusal(e)
-    return JSONResponse(r.body, r.status, r.headers)
+    return Json(r.body, r.status, r.headers)

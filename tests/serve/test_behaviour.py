@@ -29,6 +29,10 @@ MISTAKES = {
     "no prompts": (bad(prompt=[]), "must be a text"),
     "token ids": (bad(prompt=[1, 2]), "token ids are not supported"),
     "lone surrogate": (bad(prompt="\ud800"), "not valid Unicode"),
+    "lone surrogate elsewhere": (bad(decoder="\ud800"), "unknown strategy"),
+    "a lone surrogate as a field": (bad(**{"\ud800": 1}), "there is no field"),
+    "a huge number": (bad(seed=10**400), "seed must be a whole number"),
+    "a huge fraction": (bad(temperature=10**300), "temperature must be a number"),
     "unknown field": (bad(max_token=3), "there is no field 'max_token'; did you mean 'max_tokens'?"),
     "wrong type": (bad(max_tokens="8"), "max_tokens must be a whole number"),
     "true is no number": (bad(max_tokens=True), "max_tokens must be a whole number"),
@@ -165,6 +169,15 @@ def test_a_key(start):
     assert server.http.get("/health").status_code == 200
     with pytest.raises(openai.AuthenticationError):
         server.client.with_options(api_key="other").models.list()
+
+
+def test_a_local_server_answers_to_its_own_names(start):
+    server = start(local=True)
+    port = server.http.base_url.port
+    for host, status in (("localhost", 200), (f"127.0.0.1:{port}", 200), ("[::1]:80", 200), ("evil.example:8000", 403)):
+        answer = server.http.get("/v1/models", headers={"Host": host})
+        assert answer.status_code == status
+    told(answer)
 
 
 SLOW = {"prompt": "Sort: " + "k c x a t " * 40, "max_tokens": 500, "decoder": "left_to_right", "cache": "none"}
