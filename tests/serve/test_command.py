@@ -59,7 +59,7 @@ def test_a_first_signal_lets_requests_end_and_a_second_does_not():
         assert "Traceback" not in process.stderr.read()
     with running() as (process, url), socket.create_connection(url.removeprefix("http://").split(":")) as s:
         assert httpx.get(f"{url}/health", timeout=60).status_code == 200
-        s.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
+        s.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
         s.sendall(b"Content-Length: 5\r\n\r\n")  # and no more
         time.sleep(0.5)
         process.send_signal(signal.SIGTERM)

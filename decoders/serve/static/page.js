@@ -160,7 +160,7 @@ function facts(lane) {
   const seconds = end ? end.seconds : (performance.now() - lane.began) / 1000;
   const bold = text => Object.assign(document.createElement("b"), {textContent: text});
   lane.facts.replaceChildren(
-    bold(forwards), ` forwards, ${tokens} tokens, `, bold((tokens / forwards).toFixed(2)), ` a forward, ${seconds.toFixed(2)} s`,
+    bold(forwards), ` ${forwards === 1 ? "forward" : "forwards"}, ${tokens} tokens, `, bold((tokens / forwards).toFixed(2)), ` a forward, ${seconds.toFixed(2)} s`,
   );
 }
 
