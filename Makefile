@@ -13,6 +13,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 demo: $(VENV)/installed
 	$(BIN)/decoders bench demo
+	@echo "Two decoders side by side, in a browser: $(BIN)/decoders serve, then http://127.0.0.1:8000"
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from threading import Lock
 from typing import Any, cast
 
 from decoders.constraints.base import Constraint, constraint_of
@@ -71,7 +72,7 @@ class Generator:
         self.setup = chosen.on(self.loaded.model, self.loaded.never, self.loaded.block)
         self.model = self.setup.model
         self.guidance, self.slots = guidance, slots
-        self.shared: dict[str, Any] = {}
+        self.shared: dict[str, Any] = {"lock": Lock()}
         self.encoding = Encoding(self.loaded, chat, boundary_of(self.decoder, self.loaded))
         self.graph, self.poll = Graph() if graph is True else graph or None, poll
         if compile:
@@ -179,9 +180,10 @@ class Generator:
     def service(self) -> Service:
         """The engine that decodes what is submitted, in a thread of its own, from the first time on that it is
         needed; this generator and those made by `using` share it."""
-        if self.shared.get("service") is None:
-            self.shared["service"] = Service(Engine(self.model, self.slots))
-        return cast(Service, self.shared["service"])
+        with self.shared["lock"]:
+            if self.shared.get("service") is None:
+                self.shared["service"] = Service(Engine(self.model, self.slots))
+            return cast(Service, self.shared["service"])
 
     def using(
         self, decoder: str | Decoder | None = None, cache: str | Cache | None = None,
@@ -198,13 +200,14 @@ class Generator:
         policy = self.cache if cache is None and decoder is None else cache
         bound = self.constraint.constraint if constraint is None and self.constraint else constraint
         key = (spec, policy, bound)
-        known: OrderedDict[Any, Generator] = self.shared.setdefault("using", OrderedDict())
-        if key not in known:
-            known[key] = self.other(spec, policy, bound)
-            if len(known) > KEPT:
-                known.popitem(last=False)
-        known.move_to_end(key)
-        return known[key]
+        with self.shared["lock"]:
+            known: OrderedDict[Any, Generator] = self.shared.setdefault("using", OrderedDict())
+            if key not in known:
+                known[key] = self.other(spec, policy, bound)
+                if len(known) > KEPT:
+                    known.popitem(last=False)
+            known.move_to_end(key)
+            return known[key]
 
     def other(
         self, decoder: str | Decoder, cache: str | Cache | None, constraint: Constraint | str | None

@@ -6,6 +6,7 @@ import asyncio
 import queue
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 
 from decoders.engine import Draft, Request, Service
@@ -32,6 +33,7 @@ class Stream:
     def __init__(self, service: Service, job: Job, item: Item) -> None:
         self.service, self.decode = service, job.encoding.loaded.tokenizer.decode
         self.future: Future[Generation] = Future()
+        self.future.set_running_or_notify_cancel()  # who stops waiting for it must not cancel it for the engine
         self.drafts: queue.SimpleQueue[Draft | None] = queue.SimpleQueue()
         self.listeners: list[Callable[[], None]] = []
         self.request = job.request(item, hear=self.hear)
@@ -54,21 +56,30 @@ class Stream:
         self.future.result()
 
     async def __aiter__(self) -> AsyncIterator[Partial]:
+        async for draft in self.news():
+            yield self.partial(draft)
+
+    async def news(self) -> AsyncIterator[Draft]:
+        """The drafts as token ids."""
         loop, news = asyncio.get_running_loop(), asyncio.Event()
 
         def wake() -> None:
-            loop.call_soon_threadsafe(news.set)
+            with suppress(RuntimeError):  # the loop has been closed, and nobody listens
+                loop.call_soon_threadsafe(news.set)
 
         self.listeners.append(wake)
-        while True:
-            news.clear()
-            while not self.drafts.empty():
-                draft = self.drafts.get_nowait()
-                if draft is None:
-                    await asyncio.wrap_future(self.future)
-                    return
-                yield self.partial(draft)
-            await news.wait()
+        try:
+            while True:
+                news.clear()
+                while not self.drafts.empty():
+                    draft = self.drafts.get_nowait()
+                    if draft is None:
+                        await asyncio.wrap_future(self.future)
+                        return
+                    yield draft
+                await news.wait()
+        finally:
+            self.listeners.remove(wake)
 
     def partial(self, draft: Draft) -> Partial:
         settled = [t for t in draft.tokens[: draft.settled] if t is not None]
@@ -79,7 +90,7 @@ class Stream:
 
     def hear(self, draft: Draft | None) -> None:
         self.drafts.put(draft)
-        for tell in self.listeners:
+        for tell in tuple(self.listeners):
             tell()
 
     def done(self, r: Request) -> None:

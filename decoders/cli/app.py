@@ -18,6 +18,7 @@ from decoders.cli.compare import compare
 from decoders.cli.generate import generate
 from decoders.cli.interrupts import INTERRUPTED
 from decoders.cli.listing import list_
+from decoders.cli.serve import serve
 from decoders.core import UsageError
 from decoders.errors import OldSpelling
 from decoders.files import why
@@ -162,5 +163,5 @@ def main() -> None:
     """
 
 
-for command in (list_, generate, compare):
+for command in (list_, generate, compare, serve):
     main.add_command(command)

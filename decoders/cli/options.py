@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_SHARED = (
+_LOADING = (
     click.option(
         "-m",
         "--model",
@@ -30,6 +30,10 @@ _SHARED = (
     click.option(
         "--trust-remote-code", is_flag=True, default=None, help="Run the code that a checkpoint brings along."
     ),
+)
+
+_SHARED = (
+    *_LOADING,
     click.option(
         "--chat/--raw",
         default=None,
@@ -74,8 +78,17 @@ _SHARED = (
 
 
 def shared(command: F) -> F:
-    """The options that say how to decode."""
-    for option in reversed(_SHARED):
+    """The options that say which model, and how to decode."""
+    return with_all(_SHARED, command)
+
+
+def model_options(command: F) -> F:
+    """The options that say which model, and how to load it."""
+    return with_all(_LOADING, command)
+
+
+def with_all(options: Sequence[Callable[[F], F]], command: F) -> F:
+    for option in reversed(options):
         command = option(command)
     return command
 

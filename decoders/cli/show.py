@@ -13,6 +13,7 @@ import click
 
 from decoders.core import Canvas, Event, Forward, Pred, generated
 from decoders.generator import Generator
+from decoders.text.stopping import sure
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -152,13 +153,7 @@ class Streaming:
         if e.kind == "committed":
             self.tokens += [t for t in e.tokens if t is not None]
             text = self.decode(self.tokens).rstrip("\N{REPLACEMENT CHARACTER}")
-            self.print(text[: self.sure(text)])
-
-    def sure(self, text: str) -> int:
-        """How much of the text stands left of every stop string, begun or whole."""
-        found = [i for end in self.stop if (i := text.find(end)) >= 0]
-        begun = [len(text) - n for end in self.stop for n in range(1, len(end)) if text.endswith(end[:n])]
-        return min([*found, *begun, len(text)])
+            self.print(text[: sure(text, self.stop)])
 
     def print(self, text: str) -> None:
         click.echo(text[self.printed :], nl=False)

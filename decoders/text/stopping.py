@@ -20,6 +20,13 @@ def stop_strings(stop: str | Sequence[str], infill: bool) -> tuple[str, ...]:
     return ends
 
 
+def sure(text: str, stop: Sequence[str]) -> int:
+    """How much of a text that goes on stands left of every stop string, begun or whole."""
+    found = [i for end in stop if (i := text.find(end)) >= 0]
+    begun = [len(text) - n for end in stop for n in range(1, len(end)) if text.endswith(end[:n])]
+    return min([*found, *begun, len(text)])
+
+
 class StopStrings:
     """A `halt` for `decode`: true once the settled text of a row holds one of `ends`. `ended` keeps the tokens that
     did, by row."""

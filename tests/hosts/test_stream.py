@@ -63,6 +63,25 @@ def test_cancelling(nano):
         list(stream)
 
 
+def test_who_stops_waiting_leaves_the_engine_alone(nano):
+    async def waited():
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.ensure_future(waiting(stream)), 0.01)
+
+    async def waiting(stream):
+        return await stream
+
+    async def heard_once():
+        async for _ in other:
+            return
+
+    stream, other = (nano.submit(PROMPT, length=64, ignore_eos=True) for _ in range(2))
+    asyncio.run(waited())
+    asyncio.run(heard_once())  # whose loop is closed while drafts come
+    assert stream.result() == other.result()
+    assert nano.service.thread.is_alive()
+
+
 def test_mistakes_are_raised_at_once(nano):
     for how, message in (
         ({"prompt": ""}, "empty"), ({"prompt": "a", "decoder": "lada"}, "did you mean 'llada'"),

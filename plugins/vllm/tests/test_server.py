@@ -44,7 +44,8 @@ class Server:
             "--host", "127.0.0.1", "--port", str(self.port), "--dtype", "float32", "--enforce-eager", "--max-model-len",
             "256", "--max-num-seqs", "8", "--kv-cache-memory-bytes", str(64 << 20),
         ]
-        command = [sys.executable, "-m", "decoders.cli", "serve", "-m", "nano", "-d", DEFAULT, *options, *more]
+        serve = [sys.executable, "-m", "decoders.cli", "serve", "--backend", "vllm"]
+        command = [*serve, "-m", "nano", "-d", DEFAULT, *options, *more]
         with log.open("w") as out:
             self.process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
         self.log = log

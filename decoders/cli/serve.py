@@ -1,0 +1,122 @@
+"""`decoders serve`: a model behind OpenAI's HTTP interface."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from decoders import registry
+from decoders.cli.options import loading, model_options
+from decoders.core import UsageError
+
+NEEDS = "starlette", "uvicorn", "prometheus_client"
+LOOPBACK = "127.0.0.1", "::1", "localhost"
+BACKENDS = "engine", "vllm"
+
+
+class Backed(click.Command):
+    """With `--backend vllm` all other arguments are those of the plugin's command of the same name."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        rest, backend = without_backend(args)
+        if backend == "vllm":
+            return vllm().make_context(info_name, rest, parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+def without_backend(args: Sequence[str]) -> tuple[list[str], str | None]:
+    """The arguments without `--backend`, and what it says."""
+    rest, backend, left = list[str](), None, iter(args)
+    for word in left:
+        if word == "--backend":
+            backend = next(left, None)
+        elif word.startswith("--backend="):
+            backend = word.partition("=")[2]
+        else:
+            rest.append(word)
+    return rest, backend
+
+
+def vllm() -> click.Command:
+    """The plugin's command. Raises `UsageError` where there is none."""
+    if "serve" not in registry.table("commands"):
+        raise UsageError(
+            "--backend vllm needs the plugin: pip install 'dllm-decoders-vllm[vllm]'; or leave it out: decoders serve "
+            "-m MODEL runs any model on the engine that comes with this package"
+        )
+    found: click.Command = registry.load("commands", "serve")
+    return found
+
+
+@click.command(cls=Backed)
+@model_options
+@click.option(
+    "-d", "--decoder", "spec", default="threshold", show_default=True, metavar="SPEC",
+    help="For requests that name none.",
+)
+@click.option("-c", "--cache", metavar="SPEC", help="For requests that name none.  [default: exact, or the preset's]")
+@click.option("--guidance", type=float, default=0.0, metavar="SCALE", help="Classifier-free guidance; 0 is none.")
+@click.option("--name", metavar="NAME", help="What clients call the model.  [default: its own name]")
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where to listen.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, metavar="N", help="0 takes any."
+)
+@click.option(
+    "--api-key", metavar="KEY", envvar="DECODERS_API_KEY", help="What clients have to send.  [env: DECODERS_API_KEY]"
+)
+@click.option(
+    "--slots", type=click.IntRange(min=1), default=32, show_default=True, metavar="N",
+    help="Texts that are decoded at a time.",
+)
+@click.option(
+    "--queue", type=click.IntRange(min=0), default=256, show_default=True, metavar="N",
+    help="Texts that may wait; further ones are refused with 429.",
+)
+@click.option(
+    "--max-body", type=click.IntRange(min=1), default=4 << 20, show_default=True, metavar="BYTES",
+    help="The largest body of a request.",
+)
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True,
+    help="Of the log on stderr, a JSON object a line.",
+)
+@click.option(
+    "--backend", type=click.Choice(BACKENDS), default="engine", show_default=True,
+    help="vllm: the plugin's server, whose options follow.",
+)
+def serve(
+    spec: str, model: str, cache: str | None, guidance: float, name: str | None, host: str, port: int,
+    api_key: str | None, slots: int, queue: int, max_body: int, log_level: str, backend: str, **how: Any,
+) -> None:
+    """Serve a model over HTTP as OpenAI does, with any decoder per request; the page at / shows two of them side by
+    side.
+
+    A request chooses by {"decoder": "threshold:tau=0.9", "cache": "dual"}, or by the name of the model:
+    nano@threshold:tau=0.9. What a request may not: name a class by its module, or a file. SIGTERM and Ctrl-C let those
+    requests end that have begun; a second one does not. See docs/serve.md.
+    """
+    if missing := [x for x in NEEDS if importlib.util.find_spec(x) is None]:
+        raise UsageError(f"decoders serve needs {' and '.join(missing)}: pip install 'dllm-decoders[serve]'")
+    from decoders.generator import Generator
+    from decoders.serve.app import App
+    from decoders.serve.run import listening, serve
+
+    with listening(host, port) as listener:
+        generator = Generator(model, spec, cache, guidance=guidance, slots=slots, **loading(how))
+        called = name or model_name(model, generator.loaded.name)
+        app = App(generator, called, queue, max_body, api_key, local=host in LOOPBACK and not api_key)
+        shown = f"[{host}]" if ":" in host else host
+        click.echo(f"{called} on http://{shown}:{listener.getsockname()[1]} (OpenAI: /v1, page: /)", err=True)
+        serve(app, listener, log_level)
+
+
+def model_name(spec: str, own: str) -> str:
+    """What clients call a model: a checkpoint by its directory."""
+    return Path(os.path.abspath(spec)).name if os.path.isdir(spec) else own

@@ -1,0 +1,144 @@
+"""The application: what is answered under which path."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from functools import cached_property
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from decoders import registry
+from decoders.core import UsageError
+from decoders.generator import Generator
+from decoders.serve.asks import Ask, read
+from decoders.serve.desk import Desk, Job
+from decoders.serve.forms import Form, usage
+from decoders.serve.front import Front
+from decoders.serve.metrics import Metrics
+from decoders.serve.names import SEPARATOR
+from decoders.serve.page import PAGE, POLICY
+from decoders.serve.refusals import RefusedError
+from decoders.serve.replies import Json, attended, body_of, events, noted, refused
+from decoders.serve.streams import chunks
+from decoders.settings import settings
+from decoders.text.records import Generation
+
+EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass
+class App:
+    """A server of one model. `queue`: texts that may wait; `body`: bytes of the largest body; `key`: what clients have
+    to send; `local`: only those who ask for this machine by its own name are answered."""
+
+    generator: Generator
+    name: str
+    queue: int = 256
+    body: int = 4 << 20
+    key: str | None = None
+    local: bool = False
+
+    def __post_init__(self) -> None:
+        self.metrics = Metrics(self.generator.service)
+        self.desk = Desk(self.generator, self.queue, self.metrics)
+        self.started = int(time.time())
+
+    @property
+    def asgi(self) -> ASGIApp:
+        """The application with all that stands in front of it."""
+        routes = [
+            Route("/", self.page), Route("/health", self.health), Route("/ready", self.ready),
+            Route("/metrics", self.numbers), Route("/v1/models", self.models),
+            Route("/v1/completions", self.completions, methods=["POST"]),
+            Route("/v1/fim/completions", self.fim, methods=["POST"]),
+            Route("/v1/chat/completions", self.chat, methods=["POST"]),
+        ]
+        inner = Starlette(routes=routes, exception_handlers=dict.fromkeys(TOLD, told))
+        return Front(inner, self.metrics, self.key, [r.path for r in routes], self.body, self.local)
+
+    async def page(self, request: Request) -> Response:
+        return HTMLResponse(PAGE, headers={"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"})
+
+    async def health(self, request: Request) -> Response:
+        if not self.generator.service.thread.is_alive():
+            raise RefusedError(503, "the engine has stopped")
+        return PlainTextResponse("ok\n")
+
+    async def ready(self, request: Request) -> Response:
+        if self.generator.service.closing or self.desk.open >= self.desk.room:
+            raise RefusedError(503, "the server is full, or stopping", retry_after=1)
+        return PlainTextResponse("ready\n")
+
+    async def numbers(self, request: Request) -> Response:
+        return Response(self.metrics.text(), media_type=EXPOSITION)
+
+    async def models(self, request: Request) -> Response:
+        """The model, and beside it the model with each decoder that can run it, for clients that can only choose
+        one."""
+        names = await asyncio.to_thread(lambda: self.decoders)
+        known = {self.name: self.generator.decoder_spec, **{f"{self.name}{SEPARATOR}{d}": d for d in names}}
+        common = {"object": "model", "created": self.started, "owned_by": "decoders", "mask": self.generator.mask}
+        common |= {"max_model_len": self.generator.loaded.positions}
+        data = [{"id": name, "decoder": decoder, **common} for name, decoder in known.items()]
+        return Json({"object": "list", "data": data})
+
+    @cached_property
+    def decoders(self) -> tuple[str, ...]:
+        """The names of the decoders that run on the model as they are."""
+        return tuple(name for name in registry.table("strategies") if self.runs(name))
+
+    def runs(self, name: str) -> bool:
+        loaded = self.generator.loaded
+        try:
+            settings(name).on(loaded.model, loaded.never, loaded.block)
+        except UsageError:
+            return False
+        return name != "after_reasoning"  # whose reasoner a request cannot name
+
+    async def completions(self, request: Request) -> Response:
+        return await self.answered(request, chat=False)
+
+    async def fim(self, request: Request) -> Response:
+        """As Mercury has it: a completion between a prompt and a suffix."""
+        return await self.answered(request, chat=False, between=True)
+
+    async def chat(self, request: Request) -> Response:
+        return await self.answered(request, chat=True)
+
+    async def answered(self, request: Request, chat: bool, between: bool = False) -> Response:
+        body = await body_of(request, self.body)
+        ask = read(body, self.name, chat)
+        if between and not ask.suffix:
+            raise RefusedError(400, "suffix is missing or empty", "suffix")
+        form = Form(body.get("model") or self.name, chat, self.generator.loaded.tokenizer.decode)
+        line = request.scope["log"]
+        line |= {"texts": ask.count, "decoder": ask.how["decoder"] or self.generator.decoder_spec}
+        if ask.stream:
+            return await events(request.receive, chunks(self.desk, ask, form))
+        jobs, made = await attended(request.receive, self.made(ask))
+        line |= {"usage": usage(jobs, made)}
+        return Json(form.whole(jobs, made, ask.tools))
+
+    async def made(self, ask: Ask) -> tuple[list[Job], list[Generation]]:
+        async with self.desk.jobs(ask) as jobs:
+            return jobs, await asyncio.gather(*(job.made(self.metrics) for job in jobs))
+
+
+TOLD: tuple[type[Exception], ...] = (HTTPException, RefusedError, UsageError, Exception)
+
+
+async def told(request: Request, e: Exception) -> Response:
+    """The answer to a request that failed. Starlette itself refuses unknown paths and other methods."""
+    if isinstance(e, HTTPException):
+        unknown = e.status_code == 404
+        what = f"there is no {request.url.path!r} here" if unknown else f"{request.method} is not for this path"
+        e = RefusedError(e.status_code, what)
+    noted(request.scope, e)
+    return refused(e)

@@ -1,0 +1,102 @@
+"""OpenAI's forms of an answer: completions and chats, whole and in chunks."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from decoders.serve.desk import Job
+from decoders.serve.tools import call
+from decoders.text.records import Generation
+
+
+@dataclass(frozen=True)
+class Form:
+    """The answer to one request of `/v1/chat/completions` (`chat`) or of `/v1/completions`."""
+
+    model: str
+    chat: bool
+    decode: Callable[[Sequence[int]], str]
+    id: str = field(default_factory=lambda: secrets.token_hex(12))
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    def head(self, chunk: bool) -> dict[str, Any]:
+        kind = "chat.completion" + ".chunk" * chunk if self.chat else "text_completion"
+        name = f"{'chatcmpl' if self.chat else 'cmpl'}-{self.id}"
+        return {"id": name, "object": kind, "created": self.created, "model": self.model}
+
+    def whole(self, jobs: Sequence[Job], made: Sequence[Generation], tools: bool = False) -> dict[str, Any]:
+        """All texts at once. `tools`: they are calls of functions."""
+        said = [self.called(g) if tools else self.text(g.text) | self.end(g) for g in made]
+        choices = [{"index": i, **x} for i, x in enumerate(said)]
+        return {**self.head(chunk=False), "choices": choices, "usage": usage(jobs, made)}
+
+    def text(self, text: str) -> dict[str, Any]:
+        return {"message": {"role": "assistant", "content": text}} if self.chat else {"text": text}
+
+    def called(self, made: Generation) -> dict[str, Any]:
+        """A call; a text, where it was cut short."""
+        calls, end = call(made.text), self.end(made)
+        if calls is None:
+            return self.text(made.text) | end
+        message = {"role": "assistant", "content": None, "tool_calls": calls}
+        return end | {"message": message, "finish_reason": "tool_calls"}
+
+    def chunk(self, index: int, text: str, **more: Any) -> dict[str, Any]:
+        """A piece of a text."""
+        said = {"delta": {"role": "assistant", "content": text}} if self.chat else {"text": text}
+        choice = {"index": index, **said, "logprobs": None, "finish_reason": None, **more}
+        return {**self.head(chunk=True), "choices": [choice]}
+
+    def sums(self, jobs: Sequence[Job], made: Sequence[Generation]) -> dict[str, Any]:
+        """What follows the last chunk, where it was asked for."""
+        return {**self.head(chunk=True), "choices": [], "usage": usage(jobs, made)}
+
+    def end(self, made: Generation) -> dict[str, Any]:
+        """What is known of a text when it has ended; `decoding` is beyond OpenAI."""
+        more = {
+            "decoder": made.decoder, "cache": made.cache, "seed": made.seed, "forwards": made.nfe,
+            "tokens_per_forward": per_forward(made.generated_tokens, made.nfe), "seconds": made.seconds,
+            "waiting_seconds": made.waiting_seconds, "commit_steps": list(made.commit_steps),
+            "finish_reason": made.finish_reason,
+        }
+        reason = "stop" if made.finish_reason == "stop" else "length"
+        return {"finish_reason": reason, "logprobs": self.logprobs(made), "decoding": more}
+
+    def logprobs(self, made: Generation) -> dict[str, Any] | None:
+        """Of each token at its commitment; null for one that was not predicted then."""
+        if made.logprobs is None:
+            return None
+        pieces = spelled(self.decode, made.tokens[: len(made.logprobs)])
+        if self.chat:
+            content = [
+                {"token": piece, "logprob": value, "bytes": list(piece.encode()), "top_logprobs": []}
+                for piece, value in zip(pieces, made.logprobs, strict=True)
+            ]
+            return {"content": content, "refusal": None}
+        offsets = [sum(map(len, pieces[:i])) for i in range(len(pieces))]
+        return {"tokens": pieces, "token_logprobs": list(made.logprobs), "top_logprobs": None, "text_offset": offsets}
+
+
+def spelled(decode: Callable[[Sequence[int]], str], tokens: Sequence[int]) -> list[str]:
+    """What each token adds to the text; nothing, for one that begins a character which another ends."""
+    ends = [decode(tokens[:i]).rstrip("\N{REPLACEMENT CHARACTER}") for i in range(len(tokens) + 1)]
+    return [after[len(before) :] for before, after in pairwise(ends)]
+
+
+def per_forward(tokens: int, forwards: int) -> float:
+    return tokens / forwards if forwards else 0.0
+
+
+def usage(jobs: Sequence[Job], made: Sequence[Generation]) -> dict[str, Any]:
+    """What a request took. A prompt with several samples is counted once."""
+    prompt, tokens = sum(j.place.tokens for j in jobs if j.sample == 0), sum(g.generated_tokens for g in made)
+    forwards = sum(g.nfe for g in made)
+    return {
+        "prompt_tokens": prompt, "completion_tokens": tokens, "total_tokens": prompt + tokens, "forwards": forwards,
+        "tokens_per_forward": per_forward(tokens, forwards),
+    }

@@ -1,0 +1,45 @@
+"""What a request is refused with: an HTTP status and one line, in OpenAI's form of an error."""
+
+from __future__ import annotations
+
+from decoders.core import RowError, UsageError
+from decoders.engine import CancelledError, DeadlineError
+
+TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
+
+
+class RefusedError(Exception):
+    """`param`: the field of the request that is to blame; `code`: a word for programs."""
+
+    def __init__(
+        self, status: int, message: str, param: str | None = None, code: str | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(" ".join(message.split()))
+        self.status, self.param, self.code, self.retry_after = status, param, code, retry_after
+
+    @property
+    def body(self) -> dict[str, object]:
+        kind = TYPES.get(self.status, "server_error" if self.status >= 500 else "invalid_request_error")
+        return {"error": {"message": str(self), "type": kind, "param": self.param, "code": self.code}}
+
+    @property
+    def headers(self) -> dict[str, str]:
+        more = {"WWW-Authenticate": "Bearer"} if self.status == 401 else {}
+        return more if self.retry_after is None else {**more, "Retry-After": str(self.retry_after)}
+
+
+def refusal(e: Exception) -> RefusedError:
+    """The answer to a request that came to this. A row that a decoder or a model could not bring to its end is no
+    fault of the client's."""
+    if isinstance(e, RefusedError):
+        return e
+    if isinstance(e, CancelledError):
+        return RefusedError(503, "the server is stopping", retry_after=5)
+    if isinstance(e, DeadlineError):
+        return RefusedError(504, str(e))
+    if isinstance(e, RowError):
+        return RefusedError(500, str(e))
+    if isinstance(e, UsageError):
+        return RefusedError(400, str(e))
+    return RefusedError(500, "an internal error; the server's log says more under the id of this request")

@@ -1,0 +1,116 @@
+"""Texts as they come: settled text in OpenAI's chunks, or whole drafts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from decoders.engine import Draft
+from decoders.serve.asks import Ask
+from decoders.serve.desk import Desk, Job
+from decoders.serve.forms import Form
+from decoders.text.records import Generation
+from decoders.text.stopping import sure
+
+UNDECIDED = "\N{LIGHT SHADE}"
+"""Stands in the text of a draft for a position where nothing is decided."""
+
+
+class Settling:
+    """The settled text of a row, piece by piece. What may yet be part of a stop string is held back, and so are the
+    first bytes of a character."""
+
+    def __init__(self, form: Form, stop: Sequence[str]) -> None:
+        self.form, self.stop, self.sent = form, stop, 0
+
+    def __call__(self, draft: Draft) -> str:
+        tokens = [t for t in draft.tokens[: draft.settled] if t is not None]
+        text = self.form.decode(tokens).rstrip("\N{REPLACEMENT CHARACTER}")
+        return self.rest(text[: sure(text, self.stop)])
+
+    def rest(self, text: str) -> str:
+        """What of a text has not been handed out."""
+        new, self.sent = text[self.sent :], max(self.sent, len(text))
+        return new
+
+
+class Pieces:
+    """What single tokens write inside a text. Some tokenizers drop a space that begins one, so each is read behind
+    another. A stop token writes nothing."""
+
+    def __init__(self, form: Form, stop_ids: Sequence[int]) -> None:
+        self.form, self.known = form, dict.fromkeys(stop_ids, "")
+
+    def __call__(self, token: int) -> str:
+        if token not in self.known:
+            before = self.form.decode([token])
+            self.known[token] = self.form.decode([token, token])[len(before) :]
+        return self.known[token]
+
+    def draft(self, draft: Draft) -> dict[str, Any]:
+        """A draft in a form of its own: every position's text, null where nothing is decided; the first `settled` are
+        final. In OpenAI's place stands the whole text, which takes the place of the one before."""
+        pieces = [None if t is None else self(t) for t in draft.tokens]
+        return {"step": draft.step, "settled": draft.settled, "pieces": pieces}
+
+
+def shown(draft: dict[str, Any]) -> str:
+    return "".join(UNDECIDED if piece is None else piece for piece in draft["pieces"])
+
+
+async def chunks(desk: Desk, ask: Ask, form: Form) -> AsyncGenerator[dict[str, Any], None]:
+    """The chunks of an answer. Whoever leaves early cancels what has not ended."""
+    async with desk.jobs(ask) as jobs:
+        made: dict[int, Generation] = {}
+        source = merged([of_draft(desk, ask, form, i, job, made) for i, job in enumerate(jobs)])
+        async with aclosing(source):
+            async for chunk in source:
+                yield chunk
+        if ask.usage:
+            yield form.sums(jobs, [made[i] for i in range(len(jobs))])
+
+
+async def of_draft(
+    desk: Desk, ask: Ask, form: Form, index: int, job: Job, made: dict[int, Generation]
+) -> AsyncIterator[dict[str, Any]]:
+    """The chunks of one text; at its end it stands in `made`."""
+    settling, pieces = Settling(form, ask.how["stop"]), Pieces(form, desk.generator.model.stop_ids)
+    async for draft in job.drafts():
+        if ask.diffusing:
+            said = pieces.draft(draft)
+            yield form.chunk(index, shown(said), draft=said)
+        elif text := settling(draft):
+            yield form.chunk(index, text)
+    made[index] = g = job.ended(desk.metrics)
+    yield form.chunk(index, g.text if ask.diffusing else settling.rest(g.text), **form.end(g))
+
+
+async def merged(sources: Sequence[AsyncIterator[dict[str, Any]]]) -> AsyncGenerator[dict[str, Any], None]:
+    """What several sources give, in the order in which it comes."""
+    queue: asyncio.Queue[dict[str, Any] | Exception | None] = asyncio.Queue(len(sources))
+
+    async def pump(source: AsyncIterator[dict[str, Any]]) -> None:
+        try:
+            async for item in source:
+                await queue.put(item)
+            await queue.put(None)
+        except Exception as e:
+            await queue.put(e)
+
+    tasks = [asyncio.create_task(pump(source)) for source in sources]
+    try:
+        ended = 0
+        while ended < len(sources):
+            item = await queue.get()
+            if isinstance(item, Exception):
+                raise item
+            if item is None:
+                ended += 1
+            else:
+                yield item
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
