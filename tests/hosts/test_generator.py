@@ -158,7 +158,6 @@ def test_committed_events_spell_the_text(nano):
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ({"prompts": []}, "no prompt"),
         ({"prompts": [""]}, "empty"),
         ({"prompts": ["a" * 2000]}, "1024"),
         ({"prompts": ["\ud800"]}, "Unicode"),

@@ -99,7 +99,8 @@ def find(folder: Path, reference: str | None = None) -> dict[str, list[Path]]:
     """The case files of every reference, or of one. Raises `UsageError` if the folder has not the right form."""
     if not folder.is_dir():
         raise UsageError(f"{folder} is no directory; give one that holds models/ and cases/")
-    cases = folder if (folder / "INDEX.json").is_file() else folder / "cases"
+    flat = (folder / "INDEX.json").is_file() and not (folder / "cases").is_dir()
+    cases = folder if flat else folder / "cases"
     if cases != folder:
         for part in ("models", "cases"):
             if not (folder / part).is_dir():
