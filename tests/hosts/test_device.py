@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import network
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from decoders import Blocks, decode, get, get_cache, stats
@@ -19,6 +18,7 @@ from decoders.engine import Graph
 from decoders.engine.backends import WARM_UPS, reason
 from decoders.models.adapter import TransformersModel
 from decoders.registry import entries
+from support.networks import network
 
 MASK = 23
 PROMPTS = [[1, 2, 3], [4], [5, 6, 7, 8, 9], [10, 11], [12]]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import network
 
 from decoders import Pred, UsageError, decode, get
 from decoders.core import Attention, Blocks, Shape, layout, view
@@ -12,6 +11,7 @@ from decoders.models.adapter import TransformersModel, eager
 from decoders.models.guidance import Guided
 from decoders.strategies.dawn import DAWN, independent
 from decoders.testing.toy import ToyModel
+from support.networks import network
 
 ROWS = [[1, 2, 3], [4], [5, 6, 7, 8, 9, 0, 1], [11, 12, 13, 14]]
 
