@@ -95,8 +95,11 @@ class Pred:
 
     def undefined(self) -> Tensor:
         """(B,) bool: rows of which the model says nothing: of a wanted position, here or in what stands beside, the
-        largest logit is no finite number. NaN is the largest of all."""
-        own = ((self.at < self.width) & ~self.logits.amax(-1).isfinite()).any(-1)
+        largest logit is no finite number. NaN is the largest of all. It costs a pass over the logits, unless a
+        statistic that tells has been asked for before."""
+        known = self._once["statistics"].defined if "statistics" in self._once else None
+        finite = self.logits.amax(-1).isfinite() if known is None else known.view_as(self.at)
+        own = ((self.at < self.width) & ~finite).any(-1)
         return torch.stack([own, *(p.undefined() for p in self.beside)]).any(0) if self.beside else own
 
     def best(self) -> tuple[Tensor, Tensor]:

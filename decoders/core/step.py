@@ -108,10 +108,11 @@ def apply(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
     says nothing, because its logits are not finite, ends as it stood; so does one whose decoder commits nothing any
     more."""
     before, live = view(c), c.live
-    broken = p.undefined() & live
-    sound = live & ~broken
     p = ruled(plan, before, f, p)
-    after = choose(sound, plan.decoder.step(before, p), before)
+    after = plan.decoder.step(before, p)
+    broken = p.undefined() & live  # after the step, whose statistics tell without another pass over the logits
+    sound = live & ~broken
+    after = choose(sound, after, before)
     after = replace(after, step=before.step + live, clock=before.clock + live)
     c = stored(write(c, after), f, p, "sight" in asks(plan.decoder, c.block_causal))
     over = plan.decoder.done(after) & sound  # rows that leave their window

@@ -33,6 +33,11 @@ class Statistics(Protocol):
     def allowed(self) -> Tensor:
         """(R, V): the logits, -inf at banned tokens."""
 
+    @property
+    def defined(self) -> Tensor | None:
+        """(R,) bool: rows that are a distribution, with no NaN and no positive infinity; None if nothing has been asked
+        yet that tells."""
+
     def best(self) -> tuple[Tensor, Tensor]:
         """(R,) long and (R,): the likeliest token, the leftmost of several, and its probability."""
 

@@ -170,6 +170,10 @@ class InTorch:
             self.found = best(self.allowed)
         return self.found
 
+    @property
+    def defined(self) -> Tensor | None:
+        return None if self.found is None else self.found[2].isfinite()
+
     def best(self) -> tuple[Tensor, Tensor]:
         token, logit, log_z = self.once()
         return token, probability(logit, log_z)

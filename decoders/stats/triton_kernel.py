@@ -348,6 +348,10 @@ class OnePass:
             else self.logits
         )
 
+    @property
+    def defined(self) -> Tensor | None:
+        return None if self.found is None else self.found.log_share.isfinite()
+
     def best(self) -> tuple[Tensor, Tensor]:
         found = self.once()
         return found.token, found.share

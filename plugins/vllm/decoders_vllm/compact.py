@@ -201,10 +201,10 @@ def foreseen(plan: Plan, c: Canvas, at: Tensor, vocab: int) -> list[Question] | 
 def asked(plan: Plan, s: State, ledger: Ledger, at: Tensor) -> list[Question] | None:
     p: Pred = Compact.of(ledger, at, s.tokens.shape[1])
     try:
-        p.undefined()  # as `apply` does before all else
         for rule in plan.rules:
             p = rule(s, p)
         plan.decoder.step(s, p)
+        p.undefined()  # as `apply` does after it
     except (
         WantsRowsError,
         RuntimeError,

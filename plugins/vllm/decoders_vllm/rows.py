@@ -218,8 +218,8 @@ def advance(rows: Rows, plan: RowPlan, spec: EngineSpec, logits: Tensor, carry: 
     C = rows.tokens.shape[1]
     asks, commits = rows.phase == DENOISE, rows.phase == COMMIT
     before, p = predicted(rows, spec, plan, logits, carry)
-    broken = p.undefined() & asks
     after = plan.decoder.step(before, p)
+    broken = p.undefined() & asks
     after = choose(asks & ~broken, replace(after, step=before.step + 1, clock=before.clock + 1), before)
     over = plan.decoder.done(after) & asks & ~broken
     rows = write(rows, after)
