@@ -11,7 +11,7 @@ import importlib
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points, packages_distributions
@@ -179,6 +179,30 @@ def nested(o: Option, text: str, kind: Kind) -> tuple[Kind, str] | None:
         if any(issubclass(t, plug) for t in o.types):
             return group, bare
     return (kind, bare) if text == f"({bare})" else None
+
+
+def options_given(
+    spec: str, kind: Kind = "strategies", named: Callable[[str], None] = lambda name: None
+) -> Iterator[tuple[str, str, Option]]:
+    """The options that a spec and those inside it give, less those that name a plug: whose it is, its name, and what is
+    known of it. `named` hears of every name first. Nothing is made or imported for a spec; raises `UsageError` for one
+    that reaches beyond what is installed."""
+    name = split(kind, spec)[0]
+    if isinstance(kind, str):
+        known = {*table(kind), *(table("presets") if kind == "strategies" else ())}
+    else:
+        known = {*kind.known()}
+    named(name)
+    if name not in known:
+        raise UsageError(f"unknown {word(kind)} {name!r}{suggest(name, known)}")
+    name, given = split(kind, unfolded(spec)[0] if kind == "strategies" else spec)
+    cls = load(kind, name)
+    for key, text in current(kind, name, given)[1].items():
+        option = option_named(cls, name, key)
+        if inner := nested(option, text, kind):
+            yield from options_given(inner[1], inner[0], named)
+        else:
+            yield name, key, option
 
 
 def current(kind: Kind, name: str, given: dict[str, str]) -> tuple[str, dict[str, str]]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from decoders import registry
-from decoders.core import UsageError, option_named
-from decoders.errors import suggest
+from decoders.core import UsageError
 from decoders.registry import Kind
 from decoders.serve.refusals import RefusedError
 
@@ -27,20 +26,12 @@ def split_model(asked: str, served: str) -> str | None:
 def only_registered(spec: str, kind: Kind = "strategies") -> None:
     """Raises `UsageError` for a spec that reaches beyond what is installed: one that names a class by its module, or
     gives an option that names a file or another machine. Nothing is made or imported for it."""
-    name = registry.split(kind, spec)[0]
-    if isinstance(kind, str):
-        known = {*registry.table(kind), *(registry.table("presets") if kind == "strategies" else ())}
-    else:
-        known = {*kind.known()}
+    for name, key, option in registry.options_given(spec, kind, of_no_module):
+        if str in option.types and tuple not in option.types and not option.choices:
+            raise UsageError(f"{name}: {key} names something outside of the server, which a request may not")
+
+
+def of_no_module(name: str) -> None:
+    """Raises `UsageError` for the name of a class with its module."""
     if ":" in name:
         raise UsageError(f"{name!r} names a class by its module, which a request may not")
-    if name not in known:
-        raise UsageError(f"unknown {registry.word(kind)} {name!r}{suggest(name, known)}")
-    name, given = registry.split(kind, registry.unfolded(spec)[0] if kind == "strategies" else spec)
-    cls = registry.load(kind, name)
-    for key, text in registry.current(kind, name, given)[1].items():
-        option = option_named(cls, name, key)
-        if inner := registry.nested(option, text, kind):
-            only_registered(inner[1], inner[0])
-        elif str in option.types and tuple not in option.types and not option.choices:
-            raise UsageError(f"{name}: {key} names something outside of the server, which a request may not")

@@ -13,7 +13,7 @@ from decoders.constraints.automaton import Automaton
 from decoders.constraints.constrained import hosted
 from decoders.constraints.grammar import InlineSchema, Regex
 from decoders.constraints.spelling import spellings
-from decoders.core import Decoder, UsageError, asks, option_named, refuse, suggest
+from decoders.core import Decoder, UsageError, asks, refuse, suggest
 from decoders.reasoning.reasoner import wants
 from decoders.settings import with_options
 from decoders.strategies.hybrid import Hybrid
@@ -113,22 +113,11 @@ def automaton_of(served: Served, kind: str, text: str) -> Automaton:
     return CONSTRAINTS[kind](text).automaton(known, served.vocab, served.stop_ids)
 
 
-def only_registered(spec: str, kind: registry.Kind = "strategies") -> None:
+def only_registered(spec: str) -> None:
     """Raises `UsageError` for a spec that names a class by its module: whoever can send a request could import what
     they like."""
-    name = registry.split(kind, spec)[0]
-    if isinstance(kind, str):
-        known = {*registry.table(kind), *(registry.table("presets") if kind == "strategies" else ())}
-    else:
-        known = {*kind.known()}
-    if name not in known:
-        raise UsageError(f"unknown {registry.word(kind)} {name!r}{suggest(name, known)}")
-    name, given = registry.split(kind, registry.unfolded(spec)[0] if kind == "strategies" else spec)
-    name, given = registry.current(kind, name, given)
-    cls = registry.load(kind, name)
-    for key, text in given.items():
-        if inner := registry.nested(option_named(cls, name, key), text, kind):
-            only_registered(inner[1], inner[0])
+    for _ in registry.options_given(spec):
+        pass
 
 
 def request_of(served: Served, args: Mapping[str, Any] | None, max_tokens: int | None, ignore_eos: bool) -> Request:
