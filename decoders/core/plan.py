@@ -31,11 +31,6 @@ class Plan:
     max_steps: int | None = None
     """End a row after this many forwards."""
 
-    @property
-    def patience(self) -> int:
-        """As of its decoder."""
-        return patience(self.decoder)
-
 
 def patience(decoder: Decoder) -> int:
     """After how many forwards without a commitment a row is given up. A budget of steps ends by itself, and may leave

@@ -15,7 +15,7 @@ from decoders.core.canvas import Canvas
 from decoders.core.layout import begun, enter
 from decoders.core.model import Forward, SessionSpec
 from decoders.core.needs import asks, hold_to
-from decoders.core.plan import Plan
+from decoders.core.plan import Plan, patience
 from decoders.core.pred import Pred
 from decoders.core.query import Query, Sight
 from decoders.core.rows import BROKEN, EXHAUSTED, FILLED, LIVE, STALLED, STOPPED, settled_stop, view, write
@@ -127,7 +127,7 @@ def apply(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
     c = choose(over & ~filled & ~ended, moved, c)
     why = torch.where(exhausted, EXHAUSTED, LIVE)
     why = torch.where(ended, STOPPED, torch.where(filled, FILLED, why))
-    stalled = c.clock - c.committed_at.amax(-1) > plan.patience
+    stalled = c.clock - c.committed_at.amax(-1) > patience(plan.decoder)
     why = torch.where(broken, BROKEN, torch.where(stalled & (why == LIVE), STALLED, why))
     c = replace(c, reason=torch.where(live, why, c.reason))
     if plan.cache.exact or plan.cache.whole:
