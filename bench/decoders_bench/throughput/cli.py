@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -34,7 +35,7 @@ from decoders_bench.common.options import (
 @json_option
 def throughput(
     model: str, decoders: tuple[str, ...], batches: tuple[int, ...], prompts: int, length: int, repeats: int,
-    threads: int, seed: int, clock: str, output: Path | None, as_json: bool,
+    threads: int, seed: int, clock: Any, output: Path | None, as_json: bool,
 ) -> None:
     """Tokens a second of many prompts of mixed length and difficulty: through the engine, where a row takes the place
     of another that has ended, and in batches that stay together, in turn in one run. Exits with 1 if a text differs."""

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
+from statistics import median
 
 from decoders import Generator
 from decoders.engine import Engine
 from decoders.job import Item, Job
 from decoders.text.records import Generation, or_raise
 from decoders_bench.common.models import loaded
+from decoders_bench.common.outcome import CLOCKS, Clock
 from decoders_bench.tasks import TASKS, items
 
 RUNGS = (
     "chain/easy", "chain/hard", "answer_first/hard", "extract/easy", "extract/hard", "sudoku/hard", "list/easy",
     "list/hard", "shuffle/hard", "ledger/easy",
 )
-CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
+
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def prompts_of(count: int, seed: int) -> list[str]:
 
 
 def measure(
-    spec: str, model: str, batch: int, count: int, length: int, seed: int, repeats: int, clock: str
+    spec: str, model: str, batch: int, count: int, length: int, seed: int, repeats: int, clock: Clock
 ) -> Throughput:
     """Both ways in turn, `repeats` times; the medians."""
     job = Generator(loaded(model), spec).job(length=length)
@@ -87,7 +88,3 @@ def engined(job: Job, given: Sequence[Item], batch: int) -> tuple[list[Generatio
     engines = list[Engine]()
     found = {i: or_raise(g) for i, g in job.flowing(given, batch, engines.append)}
     return [found[x.index] for x in given], engines[0].occupied / engines[0].offered
-
-
-def median(values: Sequence[float]) -> float:
-    return sorted(values)[len(values) // 2]
