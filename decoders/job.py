@@ -197,8 +197,7 @@ class Job:
             "max_steps": self.how.max_steps, "halt": halt if self.stop else None, "finished": finished,
             "hear": tell and (lambda draft: tell(draft.tokens, draft.settled)), "logprobs": self.how.logprobs,
         }
-        length = 0 if self.template else self.length
-        return Request((*item.tokens, *self.template), length, self.plan, item.seed, self.holes, **fields | more)
+        return Request((*item.tokens, *self.template), self.behind, self.plan, item.seed, self.holes, **fields | more)
 
     def answered(self, items: Sequence[Item]) -> Iterator[Result]:
         """If not all of them can be decoded together, each is decoded by itself."""
@@ -222,7 +221,7 @@ class Job:
         halt, seen = StopStrings(self.encoding.loaded.tokenizer.decode, self.stop), list[Canvas]()
         began = time.perf_counter()
         done = self.setup.decode(
-            rows, length=0 if self.template else self.length, rules=self.rules, infill=self.holes,
+            rows, length=self.behind, rules=self.rules, infill=self.holes,
             seeds=[x.seed for x in items], halt=halt if self.stop else None,
             on_event=renumbered(self.on_event, indices), final=seen.append, stop=self.how.stop,
             max_steps=self.how.max_steps, watch=self.how.watch, poll=self.how.poll, runner=self.how.runner,
@@ -234,6 +233,11 @@ class Job:
         ]
 
     @property
+    def behind(self) -> int:
+        """Positions behind what a row is given: a template is given with its holes."""
+        return 0 if self.template else self.length
+
+    @property
     def holes(self) -> bool:
         """There are holes in the rows, and not only behind them."""
         return self.infill or bool(self.template)
@@ -243,8 +247,7 @@ class Job:
         """Those beyond the setup's."""
         if not (self.holes and self.setup.model.stop_ids):
             return ()
-        behind = (0 if self.template else self.length) + self.setup.decoder.padding
-        return (NoStopInHoles(behind, self.setup.model.stop_ids),)
+        return (NoStopInHoles(self.behind + self.setup.decoder.padding, self.setup.model.stop_ids),)
 
     def text(self, item: Item, c: Canvas, row: int, halt: StopStrings) -> Text:
         """The text of an item, whose row is `row` of the canvas."""

@@ -149,6 +149,8 @@ class Engine:
     def admitted(self) -> list[Request]:
         """Fill slots from the queues, the longest waiting first; the requests that could not be laid out."""
         failed = list[Request]()
+        if self.running >= self.slots:
+            return failed
         for kind in sorted(self.waiting, key=lambda k: self.waiting[k][0].asked_at):
             fitting = sorted((g for g in self.groups if holds(g.kind, kind)), key=lambda g: g.kind.columns)
             for g in fitting:

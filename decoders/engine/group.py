@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -31,6 +32,8 @@ from decoders.core import (
 from decoders.engine.marks import Marks
 from decoders.engine.request import Draft, Request, Result
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -51,15 +54,15 @@ class Group:
 
     def __init__(self, model: Model, kind: Kind, requests: Sequence[Request], rows: int) -> None:
         self.model, self.kind = model, kind
-        new = self.laid(requests)
-        self.canvas = moved(new, torch.arange(rows, device=new.key.device) % len(requests), len(requests))
+        new, device = self.laid(requests), model.device
+        self.canvas = moved(new, torch.arange(rows, device=device) % len(requests), len(requests))
         self.session = model.session(session_spec(kind.plan, self.canvas))
         self.marks = Marks.blank(self.canvas) if kind.logprobs else None
         self.slots: list[Request | None] = [None] * rows
         self.drafts: dict[int, Draft] = {}
         self.spent = 0.0
         """Seconds of its forwards, which the engine shares out fairly."""
-        self.seat(requests)
+        self.seat(requests, range(len(requests)))
 
     @property
     def rows(self) -> int:
@@ -86,18 +89,17 @@ class Group:
     def admit(self, requests: Sequence[Request]) -> None:
         """Lay requests out in free slots. Raises `UsageError` if that cannot be; then nothing has changed."""
         new = self.laid(requests)
-        free = [i for i, r in enumerate(self.slots) if r is None]
-        at = torch.tensor(free[: len(requests)], device=new.key.device)
-        self.canvas = mapped(lambda old, row: old.index_copy(0, at, row), self.canvas, new)
+        places = [i for i, r in enumerate(self.slots) if r is None][: len(requests)]
+        at = torch.tensor(places, device=self.model.device)
+        self.canvas = placed(self.canvas, at, new)
         if self.marks:
-            self.marks = mapped(lambda old, row: old.index_copy(0, at, row), self.marks, Marks.blank(new))
-        self.seat(requests)
+            self.marks = placed(self.marks, at, Marks.blank(new))
+        self.seat(requests, places)
 
-    def seat(self, requests: Sequence[Request]) -> None:
-        """Give requests the first free slots."""
+    def seat(self, requests: Sequence[Request], places: Sequence[int]) -> None:
+        """Give each of the requests its slot."""
         now = time.monotonic()
-        free = [i for i, r in enumerate(self.slots) if r is None]
-        for place, r in zip(free, requests, strict=False):
+        for place, r in zip(places, requests, strict=True):
             self.slots[place], r.began_at = r, now
             self.drafts.pop(place, None)
 
@@ -105,10 +107,10 @@ class Group:
     def resize(self, rows: int) -> None:
         """So many slots, of which those that are taken come first."""
         taken = [i for i, r in enumerate(self.slots) if r is not None]
-        order = torch.tensor([*taken, *[0] * (rows - len(taken))], device=self.canvas.key.device)
+        order = torch.tensor([*taken, *[0] * (rows - len(taken))], device=self.model.device)
         self.canvas = moved(self.canvas, order, len(taken))
         if self.marks:
-            self.marks = moved_marks(self.marks, order)
+            self.marks = picked(self.marks, order)
         if isinstance(self.session, Movable):
             self.session.take(order)
         self.drafts = {new: self.drafts[old] for new, old in enumerate(taken) if old in self.drafts}
@@ -191,11 +193,17 @@ def width(model: Model, plan: Plan, columns: int) -> int:
     return min(plan.decoder.windows(plan.windows, model.block_causal).size, columns)
 
 
+def placed(tree: T, at: Tensor, rows: T) -> T:
+    """Whatever is made of tensors with leading dimension B, with other rows at the places `at (R,)`."""
+    return mapped(lambda old, new: old.index_copy(0, at, new), tree, rows)
+
+
+def picked(tree: T, rows: Tensor) -> T:
+    """The rows (R,) of whatever is made of tensors with leading dimension B."""
+    return mapped(lambda x: x.index_select(0, rows), tree)
+
+
 def moved(c: Canvas, rows: Tensor, kept: int) -> Canvas:
     """The canvas of these of its rows (R,), of which only the first `kept` go on."""
-    c = mapped(lambda x: x.index_select(0, rows), c)
+    c = picked(c, rows)
     return replace(c, reason=torch.where(torch.arange(len(rows), device=rows.device) < kept, c.reason, FILLED))
-
-
-def moved_marks(m: Marks, rows: Tensor) -> Marks:
-    return mapped(lambda x: x.index_select(0, rows), m)

@@ -21,7 +21,7 @@ class Service:
 
     def __init__(self, engine: Engine, limit: int | None = None) -> None:
         self.engine, self.limit = engine, limit
-        self.inbox: queue.SimpleQueue[tuple[Request, Done] | None] = queue.SimpleQueue()
+        self.inbox: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self.open: dict[Request, Done] = {}
         self.lock = threading.Lock()
         self.closing = self.stopped = False
@@ -46,7 +46,7 @@ class Service:
             if self.full:
                 raise UsageError(f"{self.waiting} requests wait already; try again later")
             self.open[r] = done
-        self.inbox.put((r, done))
+        self.inbox.put(r)
 
     def cancel(self, r: Request) -> None:
         """End a request before the next forward; nothing, if it has ended."""
@@ -86,7 +86,7 @@ class Service:
                 return
             wait = False
             if found:
-                self.enter(found[0])
+                self.enter(found)
 
     def enter(self, r: Request) -> None:
         try:
