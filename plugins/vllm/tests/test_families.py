@@ -21,6 +21,9 @@ SHIFTED = (
     "hybrid:ar=wide,budget=5,answer=(s2d2:temperature=1.0)",
 )
 """Several positions from what is left of each: for models whose output i predicts position i + 1."""
+SEED = 8
+"""Under 7, one draw of fast_dllm_v2 lies 6e-8 from the border between two tokens, which is less than the rounding of a
+forward: the library's own loop turns with weights that are changed by one part in ten million."""
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +41,9 @@ def served(family: str, tmp_path_factory: pytest.TempPathFactory) -> Served:
 def test_equals_the_librarys_loop(served: Served, family: str, made: Any) -> None:
     specs = (*SPECS, *(SHIFTED if served.loaded.model.shifted else ()))
     mixed = [(made(n, n), spec, length) for spec in specs for n in (1, 21, 64) for length in (40, 19)]
-    expected = [served.own(spec, p, length, seed=7) for p, spec, length in mixed]
+    expected = [served.own(spec, p, length, seed=SEED) for p, spec, length in mixed]
     assert len({tuple(x) for x in expected}) > len(specs)
-    assert served.tokens([(p, served.params(spec, length, seed=7)) for p, spec, length in mixed]) == expected
+    assert served.tokens([(p, served.params(spec, length, seed=SEED)) for p, spec, length in mixed]) == expected
 
 
 def test_ids_without_text_are_never_generated(served: Served, made: Any) -> None:
