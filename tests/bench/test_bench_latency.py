@@ -330,6 +330,7 @@ def test_the_bytes_of_a_forward(tiny):
 # the command
 
 
+@pytest.mark.slow
 def test_the_command_prints_saves_and_ends_with_json(tmp_path):
     out = tmp_path / "rows.json"
     done = run(

@@ -37,6 +37,7 @@ def run(tmp_path_factory):
     return write_run(tmp_path_factory.mktemp("runs") / "first", rows(items=20))
 
 
+@pytest.mark.slow
 def test_all_files_are_written_and_the_last_line_is_one_document(run, tmp_path):
     page_file, table = tmp_path / "deep" / "report.html", tmp_path / "report.md"
     done = invoke(

@@ -625,6 +625,7 @@ def test_a_directory_of_another_form(tmp_path: Path, form: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_entry_point(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["bench", "golden", str(HERE), "--json", "--reference", "llada"])
     assert (result.exit_code, len(result.stdout.splitlines())) == (0, 1)

@@ -174,6 +174,7 @@ def test_a_program_is_nobody_and_gets_no_rights_back():
     assert not passes("import resource\nresource.setrlimit(resource.RLIMIT_NPROC, (9, 9))")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_either")
 def test_a_program_is_ended_when_it_takes_too_long():
     began = time.monotonic()

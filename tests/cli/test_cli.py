@@ -27,6 +27,7 @@ from decoders.core import ATTESTED, Event, UsageError
 from decoders.text.records import KEYS
 from decoders_bench.tasks import TASKS, items
 from support.commands import DECODERS, call, shell
+from support.marks import slow
 
 PROMPT = items(TASKS["chain"], "easy", "test", 1)[0].prompt
 SPECS = (
@@ -335,7 +336,7 @@ full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is
 
 @full
 @pytest.mark.parametrize(
-    "args", [("generate", "-n", "8", PROMPT), ("generate", "-n", "8", "--json", PROMPT), ("list",), ("-h",)]
+    "args", [["-h"], *slow(["generate", "-n", "8", PROMPT], ["generate", "-n", "8", "--json", PROMPT], ["list"])]
 )
 def test_output_to_a_full_disk_is_one_clear_line(args):
     with open("/dev/full", "w") as out:
@@ -344,6 +345,7 @@ def test_output_to_a_full_disk_is_one_clear_line(args):
     assert [line for line in done.stderr.splitlines() if not line.startswith("[")] == ["Error: No space left on device"]
 
 
+@pytest.mark.slow
 @full
 def test_a_trace_to_a_full_disk_is_one_clear_line():
     done = shell("generate", "-n", "8", "--trace", "/dev/full", PROMPT)
@@ -387,6 +389,7 @@ def wait_for_rows(run: subprocess.Popen[str], target: Path, n: int) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_a_run_survives_ctrl_c_and_a_kill_without_a_missing_or_a_double_row(tmp_path, monkeypatch):
     (tmp_path / "gated.py").write_text(GATED)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -691,7 +694,11 @@ def test_a_mistake_through_the_real_command():
     assert done.stderr == "Error: unknown strategy 'treshold'; did you mean 'threshold'?\n"
 
 
-@pytest.mark.parametrize(("args", "code"), [("list", 0), ("generate -n 4 a", 0), ("generate -d nope a", 2)])
+@pytest.mark.parametrize(
+    ("args", "code"), [
+        *slow(("list", 0), ("generate -n 4 a", 0)), ("generate -d nope a", 2),
+    ],
+)
 def test_streams_that_were_closed_before_the_command_began_break_nothing(args, code):
     done = subprocess.run(["sh", "-c", f"exec {DECODERS} {args} >&-"], stderr=subprocess.PIPE, text=True)
     assert (done.returncode, "Traceback" in done.stderr) == (code, False)

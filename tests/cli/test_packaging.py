@@ -121,6 +121,7 @@ def test_an_installed_plugin_is_listed_with_its_distribution(environment):
     assert entry["options"] == [{"name": "block_steps", "type": "int", "default": 8, "min": 1, "max": None}]
 
 
+@pytest.mark.slow
 def test_an_installed_plugin_decodes_and_obeys_the_laws(environment):
     python, source = environment
     done = run(

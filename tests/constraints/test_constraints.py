@@ -25,6 +25,7 @@ from decoders_bench.cli import bench
 from decoders_bench.constraints.measure import validity
 from decoders_bench.constraints.schemas import CHARACTERS, END, toy, valid, written
 from decoders_bench.constraints.tables import constraints_section
+from support.marks import slow
 from support.strategies import EACH
 
 TOY, BLOCKWISE = toy(), toy(block_causal=True)
@@ -164,10 +165,12 @@ def test_a_free_language_changes_nothing():
 
 LAWFUL = [law for law in LAWS if law.__name__ not in {"spec_round_trip", "no_loops"}]
 """It has no spec of its own, and goes over the positions one by one."""
-QUICK = [law for law in LAWFUL if law.__name__ != "compiles"]
+QUICK = [law for law in LAWFUL if law.__name__ not in {"compiles", "wraps"}]
 
 
-@pytest.mark.parametrize("law", QUICK, ids=lambda law: law.__name__)
+@pytest.mark.parametrize(
+    "law", [*QUICK, *slow(*(law for law in LAWFUL if law not in QUICK))], ids=lambda law: law.__name__
+)
 def test_a_constrained_decoder_keeps_the_laws(law):
     keeps("threshold:tau=0.3", law)
 

@@ -226,6 +226,7 @@ class Blind(Around):
         return replace(s, open=s.open & leftmost(s.open))
 
 
+@pytest.mark.slow
 def test_what_a_base_does_to_what_is_hidden_from_it_is_not_taken_over():
     wraps(Blind(get("threshold")))  # around p2 and others that change what is decided
 

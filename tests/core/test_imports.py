@@ -77,6 +77,7 @@ def room(module: str) -> str:
     return (*module.split("."), "the package itself")[1]
 
 
+@pytest.mark.slow
 def test_what_only_checkpoints_need_is_imported_when_one_is_loaded():
     """Importing the package, decoding with a model of one's own, and the commands that load none."""
     code = """

@@ -38,6 +38,7 @@ def said(python, *command):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_built_in_plugs_are_found_without_an_installation(python):
     asked = "from decoders import registry; print([(k, *registry.table(k)) for k in registry.KINDS])"
     every = "for k in r.KINDS for found in r.table(k).values() for e in found"

@@ -578,6 +578,7 @@ def test_a_typo_is_found_by_transformers(model):
         run(model, decodr="threshold")
 
 
+@pytest.mark.slow
 def test_it_is_there_without_importing_transformers():
     code = (
         "import sys, decoders; early = 'transformers' in sys.modules; decoders.generate; print(early, 'transformers' "

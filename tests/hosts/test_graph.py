@@ -23,6 +23,7 @@ from decoders.models.adapter import TransformersModel
 from decoders.models.guidance import Guided
 from decoders.registry import entries
 from decoders.testing.toy import ToyModel
+from support.marks import slow
 
 PROMPTS = [[1, 2, 3], [4], [5, 6, 7, 8, 9]]
 MASK = 23
@@ -276,9 +277,9 @@ class If(Bad):
 @pytest.mark.parametrize(
     ("bad", "why"),
     [
-        (Item, "a value is read on the host"), (Nonzero, "the shape of a result depends on values"),
-        (Mask, "the shape of a result depends on values"), (Literal, "a tensor is made from values of the host"),
-        (If, "a value is read on the host"),
+        (Item, "a value is read on the host"), (Mask, "the shape of a result depends on values"),
+        (Literal, "a tensor is made from values of the host"),
+        *slow((Nonzero, "the shape of a result depends on values"), (If, "a value is read on the host")),
     ],
 )
 def test_a_step_that_looks_at_the_host_is_run_eagerly_after_one_warning(
@@ -306,6 +307,7 @@ class Counting(Bad):
         return torch.ones_like(s.open) & (COUNT[0] > 3)
 
 
+@pytest.mark.slow
 def test_what_the_host_computes_is_frozen(net: Qwen3ForCausalLM) -> None:
     """The recording is no second run of the Python code: a counter of the host's stands still."""
     model, graph = adapted(net.to("cpu"), "aligned"), RECORDED.graph()

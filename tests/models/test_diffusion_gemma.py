@@ -21,6 +21,7 @@ from decoders.models.diffusion_gemma import DiffusionGemmaModel
 from decoders.strategies.fast_dllm import Factor, Threshold
 from decoders.strategies.llada import LLaDA
 from support.gemma import CANVAS, PROMPTS, SLIDING, V, precise, tiny_gemma
+from support.marks import slow
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +87,7 @@ STRATEGIES = [Threshold(tau=0.3), Factor(f=1.5), LLaDA(), LLaDA(remasking="rando
 
 
 @pytest.mark.parametrize("decoder", STRATEGIES, ids=repr)
-@pytest.mark.parametrize("window", [CANVAS, 3, 1])
+@pytest.mark.parametrize("window", [3, *slow(CANVAS, 1)])
 def test_ragged_rows_over_several_canvases_are_plain_forwards(model, decoder, window):
     """With the last canvas shorter, and contexts that are longer than the sliding window."""
     witness = Witness(model)
@@ -151,7 +152,9 @@ def test_denoising_steps_are_those_of_generate(model, monkeypatch):
     assert out.sequences[0].tolist() == list(rows[0].canvas)
 
 
-@pytest.mark.parametrize("cache", [NoCache(), Block(), Prefix(), Dual(), DKV(), Interval(), EntropyCache()], ids=repr)
+@pytest.mark.parametrize(
+    "cache", [Block(), *slow(NoCache(), Prefix(), Dual(), DKV(), Interval(), EntropyCache())], ids=repr
+)
 def test_every_cache_comes_to_the_exact_rule(model, cache):
     run = lambda cache: decode(
         DiffusionGemmaModel(model), Threshold(tau=0.3), PROMPTS, length=13, windows=Blocks(CANVAS), cache=cache,

@@ -39,6 +39,7 @@ def running(*more):
         done.communicate()
 
 
+@pytest.mark.slow
 def test_a_first_signal_lets_requests_end_and_a_second_does_not():
     with running() as (process, url):
         found = []

@@ -17,6 +17,7 @@ import torch
 from decoders import stats
 from decoders.core import Pred, UsageError
 from decoders.stats import reference
+from support.marks import slow
 
 if importlib.util.find_spec("triton") is None:
     pytest.skip("Triton is not installed", allow_module_level=True)
@@ -31,7 +32,7 @@ pytestmark = [
 ]
 INF = float("inf")
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
-SIZES = [64, 1000, 5003, *([32_000, 126_464, 151_936, 262_144] if CUDA else [])]
+SIZES = [64, 1000, *([5003, 32_000, 126_464, 151_936, 262_144] if CUDA else slow(5003))]
 """Vocabularies; the interpreter is slow, and sees a large one in a single test."""
 
 

@@ -38,6 +38,7 @@ from decoders.strategies.spans import promised
 from decoders.testing.oracle import Oracle
 from decoders.testing.toy import ToyModel, ToySession
 from support.laws import BY_COST
+from support.marks import slow
 
 LITTLE = "planned:promise=1+2,span=3+4,sync=5,digits=6+7+8,scale=1.5,spans=2"
 SPECS = [LITTLE, f"{LITTLE},temperature=1.0,answer=(llada:steps=6)", f"{LITTLE},answer=(frontier:w=2)"]
@@ -467,7 +468,7 @@ def test_a_finished_span_is_not_computed_again():
             last = done
 
 
-@pytest.mark.parametrize("cache", ["none", "dual", "dkv", "entropycache"])
+@pytest.mark.parametrize("cache", ["none", *slow("dual", "dkv", "entropycache")])
 def test_rows_in_different_phases_share_forwards_and_change_nothing(cache):
     rows, seen = phases(MODEL, PLANNED, PROMPTS, cache=get_cache(cache))
     assert any(set(f.phase[f.want.any(-1)].tolist()) == {0, 1} for f in seen)

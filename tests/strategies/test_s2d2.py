@@ -36,6 +36,7 @@ from decoders_bench.golden.cases import MismatchError, read
 from decoders_bench.golden.models import Models
 from decoders_bench.golden.steps import state
 from support.laws import BY_COST
+from support.marks import slow
 
 SHARED = Path(os.environ.get("DECODERS_GOLDEN", Path(__file__).parents[3] / "shared" / "golden"))
 ORACLE, TOY = Oracle(), ToyModel(vocab=24, mask_id=23, block_causal=True, sharp=16.0)
@@ -103,7 +104,10 @@ def test_and_so_have_very_many(oracle: Oracle, spec: str) -> None:
 MEASURED = dict(re.findall(r"^ +(temperature=\S+) +(0\.\d{3})$", S2D2.__doc__ or "", flags=re.MULTILINE))
 
 
-@pytest.mark.parametrize("options", MEASURED)
+FIRST, *OTHERS = MEASURED
+
+
+@pytest.mark.parametrize("options", [FIRST, *slow(*OTHERS)])
 def test_the_distances_in_the_documentation_are_measured(options: str) -> None:
     mean, deviation = floor(ORACLE, 4000)
     tv = distance(get(f"s2d2:{options}"), ORACLE, 4000)[0]
