@@ -82,6 +82,17 @@ def test_a_pair_speaks_of_ours():
     assert (pair.verdict, pair.p) == ("fewer forwards than ours", None)
 
 
+def test_ours_is_chosen_on_the_problems_that_it_is_not_compared_on():
+    """Two points of ours, each right on every second problem alone: each half takes the one that is wrong there."""
+    even, odd = (
+        [replace(r, right=r.item % 2 == i) for r in rows("mine", i, 0.5, 3 + i, rungs=("easy",))] for i in (0, 1)
+    )
+    other = [replace(r, right=False) for r in rows("other", 1, 0.5, 9, rungs=("easy",))]
+    (pair,) = pairs("all", even + odd + other, "mine")
+    assert pair.ours == "mine:x=1 or mine:x=0"
+    assert (pair.won, pair.lost, pair.ours_nfe) == (0, 0, 3.5)
+
+
 def test_runs_are_compared_on_what_all_were_asked_and_held_out_rungs_apart(tmp_path):
     fewer = rows("other", 1, 0.8, 5, items=30)
     both = [run(tmp_path, OURS), run(tmp_path, fewer)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 from click.testing import CliRunner
 
@@ -16,6 +18,7 @@ from decoders_bench.modes.tables import (
     mode_tables,
     mode_verdicts,
     paired,
+    rival,
     verdict,
 )
 from decoders_bench.tasks import TASKS
@@ -90,10 +93,37 @@ def test_two_decoders_are_compared_item_by_item():
 
 
 def test_the_best_threshold_may_lose_one_answer():
-    sure = tried("threshold:tau=0.95", [True] * 9 + [False], 9)
-    quick = tried("threshold:tau=0.9", [True] * 8 + [False] * 2, 6)
-    wrong = tried("threshold:tau=0.7", [True] * 7 + [False] * 3, 3)
-    assert best_threshold([sure, quick, wrong, tried("s2d2", [True] * 10, 1)]) == quick
+    sure = tried("threshold:tau=0.95", [True] * 18 + [False] * 2, 9)
+    quick = tried("threshold:tau=0.9", [True] * 16 + [False] * 4, 6)
+    wrong = tried("threshold:tau=0.7", [True] * 14 + [False] * 6, 3)
+    assert best_threshold([sure, quick, wrong, tried("s2d2", [True] * 20, 1)]) == quick
+    assert best_threshold([tried("s2d2", [True] * 20, 1)]) is None
+
+
+def test_no_result_has_a_say_in_what_it_is_held_against():
+    """Eight thresholds that guess: the most right one beats a guess that it is not chosen on as often as not."""
+    draw = Random(0)
+    guess = lambda spec: tried(spec, [draw.random() < 0.5 for _ in range(40)], 4)
+    gains, picked = [], []
+    for _ in range(200):
+        mine, thresholds = guess("s2d2"), [guess(f"threshold:tau=0.{i}") for i in range(1, 9)]
+        other = rival(mine, thresholds)
+        assert other is not None
+        gains.append(sum(other.right) - sum(mine.right))
+        picked.append(max(sum(t.right) for t in thresholds) - sum(mine.right))
+    assert abs(sum(gains) / 200) < 3 * (20 / 200) ** 0.5  # each has variance 10
+    assert sum(picked) / 200 > 4  # what its own result would have chosen
+
+
+def test_a_rival_of_two_halves_says_so():
+    first, second = [True, False] * 10, [False, True] * 10
+    made = rival(
+        tried("s2d2", first, 9), [tried("threshold:tau=0.7", first, 4), tried("threshold:tau=0.8", second, 5)]
+    )
+    assert made is not None
+    assert made.trial.decoder == "threshold:tau=0.8 or threshold:tau=0.7"
+    assert made.right == [False] * 20
+    assert made.nfe == [5, 4] * 10
 
 
 def test_the_tables_say_whether_the_aims_are_reached():
@@ -104,12 +134,12 @@ def test_the_tables_say_whether_the_aims_are_reached():
         tried("hybrid:mode=frontier,w=4", [True] * n, 12),
     ]
     text = mode_reading(rows)
-    assert "`s2d2` takes 6.0, 0.75x as many: the aim of 1.3x fewer is reached" in text
+    assert "`s2d2` takes 6.0, 0.75x as many, and is 100 % right to its 100 %: the aim of 1.3x fewer is reached" in text
     assert (
         "3.33x fewer forwards than autoregression, and its accuracy is shown to be within 1 point: the aim is reached"
         in text
     )
-    slip = [False] + [True] * (n - 1)
+    slip = [False, False] + [True] * (n - 2)
     text = mode_reading([*base, tried("s2d2", slip, 2, verified=1), tried("hybrid:mode=frontier,w=4", slip, 12)])
     assert "no self-speculation is as right as it: the aim of 1.3x fewer is not reached" in text
     assert "not shown to be within 1 point: the aim is not reached" in text

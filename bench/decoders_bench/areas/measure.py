@@ -16,7 +16,7 @@ from decoders import UsageError
 from decoders_bench.common.statistics import balanced
 from decoders_bench.quality.rows import Row, Run, grouped
 from decoders_bench.quality.settings import unified
-from decoders_bench.quality.summary import Curve, Point, adjusted, area, compare, curves, points, rival
+from decoders_bench.quality.summary import Curve, Point, adjusted, area, compare, curves, level, nested, points
 
 RESAMPLES = 2000
 
@@ -54,8 +54,8 @@ class Area:
 
 @dataclass(frozen=True)
 class Pair:
-    """A point of another decoder against the most accurate one of ours that takes no more forwards, by problem
-    (`summary.compare`)."""
+    """A point of another decoder against the most accurate one of ours that takes no more forwards (`rival`), by
+    problem (`summary.compare`)."""
 
     rungs: str
     other: str
@@ -146,21 +146,66 @@ def averaged(p: Point, order: dict[Any, int], draws: Tensor) -> Tensor:
     return draws @ per_problem
 
 
+@dataclass(frozen=True)
+class Halved:
+    """A point and, for every second problem of each rung and for the others, its rows, accuracy and forwards."""
+
+    point: Point
+    rows: tuple[list[Row], list[Row]]
+    accuracy: tuple[float, float]
+    nfe: tuple[float, float]
+
+    @classmethod
+    def of(cls, p: Point) -> Halved:
+        rungs = [sorted(grouped(own, lambda r: r.problem).items()) for own in grouped(p.rows, place).values()]
+        first, second = ([r for rung in rungs for _, own in rung[i::2] for r in own] for i in (0, 1))
+        if not second:  # a single problem
+            second = first
+        either = (nested(first), nested(second))
+        right, forwards = (lambda r: r.right), (lambda r: r.nfe)
+        return cls(
+            p, (first, second), (level(either[0], right), level(either[1], right)),
+            (level(either[0], forwards), level(either[1], forwards)),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Rival:
+    """What a point is held against: on each half of the problems, a point that was chosen on the other half."""
+
+    decoder: str
+    rows: list[Row]
+
+
+def rival(p: Halved, others: Sequence[Halved]) -> Rival | None:
+    """The most accurate of `others` that takes no more forwards than `p`, chosen on the problems that it is not
+    compared on, so that no result has a say in what it is held against; none if on a half all take more."""
+    taken = []
+    for i in (1, 0):
+        fast = [q for q in others if q.nfe[i] <= p.nfe[i]]
+        if not fast:
+            return None
+        taken.append(max(fast, key=lambda q: q.accuracy[i]))
+    names = dict.fromkeys(q.point.decoder for q in taken)
+    return Rival(" or ".join(names), [r for i, q in enumerate(taken) for r in q.rows[i]])
+
+
 def pairs(rungs: str, rows: Sequence[Row], ours: str) -> list[Pair]:
     """Every point of the other curves against the most accurate one of ours that takes no more forwards, on the same
     problems: where ours is called better it is so in fewer forwards."""
-    own = points(rows)
-    held = [(p, rival(p, [q for q in own if q.curve == ours])) for p in own if p.curve != ours]
-    found = [compare(p.rows, q.rows) for p, q in held if q]
+    halved = [Halved.of(p) for p in points(rows)]
+    mine = [h for h in halved if h.point.curve == ours]
+    held = [(h.point, rival(h, mine)) for h in halved if h.point.curve != ours]
+    found = [compare(p.rows, taken.rows) for p, taken in held if taken]
     compared = iter(zip(found, adjusted(found), strict=True))
 
-    def pair(p: Point, q: Point | None) -> Pair:
-        if q is None:
+    def pair(p: Point, taken: Rival | None) -> Pair:
+        if taken is None:
             return Pair(rungs, p.decoder, p.summary.nfe, "fewer forwards than ours")
         c, holm = next(compared)
         return Pair(
-            rungs, p.decoder, p.summary.nfe, replace(c, p=holm).verdict(), q.decoder, q.summary.nfe, c.difference,
-            c.low, c.high, c.won, c.lost, holm,
+            rungs, p.decoder, p.summary.nfe, replace(c, p=holm).verdict(), taken.decoder,
+            level(nested(taken.rows), lambda r: r.nfe), c.difference, c.low, c.high, c.won, c.lost, holm,
         )  # fmt: skip
 
     return [pair(p, q) for p, q in held]
@@ -173,7 +218,7 @@ def measured(runs: Sequence[Run], ours: str, seen: Collection[str]) -> dict[str,
     parts = {"all": rows} | ({"held out": held_out} if held_out and len(held_out) < len(rows) else {})
     by_rung = grouped(rows, place)
     return {
-        "ours": ours, "seen": sorted(seen), "rungs": list(by_rung),
+        "ours": ours, "seen": sorted(seen), "rungs": list(by_rung), "rivals": "by halves",
         "splits": sorted({run.info["grid"]["split"] for run in runs}), "wordings": len({r.template for r in rows}),
         "problems": len({r.problem for r in rows}), "questions": len({r.question for r in rows}),
         "commands": [run.info["command"] for run in runs], "environment": runs[0].info["environment"],

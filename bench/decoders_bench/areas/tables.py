@@ -22,10 +22,12 @@ def section(path: Path, tested: bool = True) -> str:
         f"{found['problems']} problems of {len(found['rungs'])} rungs, {found['questions']} questions a point."
     )
     parts = [head, area_table(own, ours, found["rungs"]), spot_table(spots)]
+    halves = found.get("rivals") == "by halves"
+    chosen = "for each half of the problems by the other half" if halves else "by its own result, which favours it"
     for name, part in grouped(compared if tested else [], lambda x: x.rungs).items():
         parts.append(
-            f"Every point of the others against the most accurate one of `{ours}` that takes no more forwards, {name} "
-            "rungs:"
+            f"Every point of the others against the most accurate one of `{ours}` that takes no more forwards, chosen "
+            f"{chosen}; {name} rungs:"
         )
         parts.append(pair_table(part))
     return "\n\n".join(parts)

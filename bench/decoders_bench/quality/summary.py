@@ -262,8 +262,3 @@ def holm(ps: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(ps) - rank) * ps[i]))
         out[i] = highest
     return out
-
-
-def rival(p: Point, others: Iterable[Point]) -> Point | None:
-    """The most accurate of `others` that takes no more forwards; none if all take more."""
-    return max((q for q in others if q.summary.nfe <= p.summary.nfe), key=lambda q: q.summary.accuracy, default=None)
