@@ -4,12 +4,13 @@ truth."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 
 from decoders.core import (
+    Attention,
     Blocks,
     Decoder,
     Forward,
@@ -25,6 +26,7 @@ from decoders.core import (
     prepare,
     session_spec,
 )
+from decoders.models.spread import Spread
 from decoders.testing.toy import CPU
 
 
@@ -33,10 +35,12 @@ class Oracle(ModelDefaults):
     """A random joint distribution over all texts of `length` tokens, with an energy for every pair of positions; a
     `decoders.core.Model` for canvases without a prompt.
 
-    Its logits are the exact log conditionals given what is shown, in float64. The mask token is the last of the
-    vocabulary and is never predicted. `sharp`: how far from uniform.
+    Its logits are the exact log conditionals given what each position sees, in float64. The mask token is the last of
+    the vocabulary and is never predicted. `sharp`: how far from uniform. Its attention is what an ideal model's might
+    be: each position attends to the others by how much they have to do with its token (`bonds`).
     """
 
+    capabilities = frozenset("causal store attention sight leave_one_out candidates".split())
     letters: int = 3
     length: int = 4
     seed: int = 0
@@ -69,14 +73,43 @@ class Oracle(ModelDefaults):
         return (self.sharp * energy / n).softmax(0)
 
     @cached_property
+    def shown(self) -> Tensor:
+        """(vocab ** length, length) long: every partial text, in counting order."""
+        return torch.cartesian_prod(*[torch.arange(self.vocab)] * self.length).view(-1, self.length)
+
+    @cached_property
+    def fits(self) -> Tensor:
+        """(vocab ** length, letters ** length) float64: the probability of every text given every partial one."""
+        fit = (self.texts[None] == self.shown[:, None]) | (self.shown[:, None] == self.mask_id)
+        weight = fit.all(-1) * self.joint
+        return weight / weight.sum(-1, keepdim=True)
+
+    @cached_property
+    def onehot(self) -> Tensor:
+        """(letters ** length, length, vocab) float64."""
+        return torch.nn.functional.one_hot(self.texts, self.vocab).double()
+
+    @cached_property
     def table(self) -> Tensor:
         """(vocab ** length, length, vocab) float64: log p(token | what is shown) for every partial text, in counting
         order."""
-        shown = torch.cartesian_prod(*[torch.arange(self.vocab)] * self.length).view(-1, self.length)
-        fits = ((self.texts[None] == shown[:, None]) | (shown[:, None] == self.mask_id)).all(-1) * self.joint
-        onehot = torch.nn.functional.one_hot(self.texts, self.vocab).double()
-        p = torch.einsum("sn,nwv->swv", fits, onehot)
-        return (p / p.sum(-1, keepdim=True)).log()
+        return torch.einsum("sn,nwv->swv", self.fits, self.onehot).log()
+
+    @cached_property
+    def bonds(self) -> Tensor:
+        """(vocab ** length, length, length) float64, in nats: how much every position of every partial text has to do
+        with the token at another. Of two that are open it is their mutual information given what is shown; of one that
+        is shown, how far the other's distribution is from what it would be without it. 0 of a position with itself."""
+        both = torch.einsum("sn,niv,njw->sijvw", self.fits, self.onehot, self.onehot)
+        p = self.table.exp()
+        apart = p[:, :, None, :, None] * p[:, None, :, None, :]
+        mutual = (torch.special.xlogy(both, both) - torch.special.xlogy(both, apart)).sum((-2, -1))
+        i = torch.arange(self.length)
+        without = self.shown[:, None].masked_fill(torch.eye(self.length, dtype=torch.bool), self.mask_id)
+        q = p[self.code(without, self.vocab)[:, None], i[:, None]]  # (S, length of i, length of j, V)
+        told = (torch.special.xlogy(p, p)[:, :, None] - torch.special.xlogy(p[:, :, None], q)).sum(-1)
+        bond = torch.where(self.shown[:, None] == self.mask_id, mutual, told)
+        return bond.clamp(min=0).masked_fill(torch.eye(self.length, dtype=torch.bool), 0)
 
     def code(self, tokens: Tensor, base: int) -> Tensor:
         """(...,) long: the place of `tokens (..., length)` in counting order."""
@@ -85,17 +118,33 @@ class Oracle(ModelDefaults):
     def session(self, spec: SessionSpec) -> Session:
         if spec.columns != self.length + 1:
             raise UsageError(f"an oracle decodes rows of {self.length} positions without a prompt")
-        return self.forward
+        return Spread(self, spec) if spec.candidates else partial(self.forward, attention=spec.attention)
 
-    def forward(self, f: Forward) -> Pred:
+    def forward(self, f: Forward, attention: bool = False) -> Pred:
         x, i = f.tokens[:, : self.length], torch.arange(self.length)
-        # (B, length, length) what causal rows see
-        left = torch.where(i[None, :] < i[:, None], x[:, None], self.mask_id)
-        row = torch.where(f.causal[:, None], self.code(left, self.vocab), self.code(x, self.vocab)[:, None])
-        logits = self.table[row, i]  # (B, length, V)
-        width = f.at.shape[1]
+        row = self.code(torch.where(self.sees(f), x[:, None], self.mask_id), self.vocab)  # (B, length)
+        logits, width = self.table[row, i], f.at.shape[1]
         where = f.at.clamp(max=self.length - 1)[..., None].expand(-1, -1, self.vocab)
-        return Pred(logits.gather(1, where), torch.where(f.want, torch.arange(width), width), width)
+        at = torch.where(f.want, torch.arange(width), width)
+        return Pred(logits.gather(1, where), at, width, attention=self.maps(row) if attention else None)
+
+    def sees(self, f: Forward) -> Tensor:
+        """(B, length, length) bool: which positions each position is predicted from; its own is one of them."""
+        column, own = torch.arange(self.length), f.unseen[:, : self.length]
+        seen = column < f.until[:, : self.length, None]
+        seen = seen & ~((column >= own[..., :1]) & (column < own[..., 1:]))
+        left_out = torch.zeros_like(f.compute).scatter(1, f.at, f.left_out & f.want)[:, : self.length]
+        seen = seen & ~(left_out[:, None] & torch.eye(self.length, dtype=torch.bool))
+        return torch.where(f.causal[:, None, None], column < column[:, None], seen)
+
+    def maps(self, row: Tensor) -> Attention:
+        """Of positions that see the partial texts `row (B, length)`: the shares of their bonds, or themselves where
+        they have none. Every column is told, whether it was computed or not."""
+        bond = self.bonds[row, torch.arange(self.length)]
+        total = bond.sum(-1, keepdim=True)
+        share = torch.where(total > 0, bond / total, torch.eye(self.length, dtype=torch.double))
+        whole = torch.nn.functional.pad(share, (0, 1, 0, 1)).float()  # and the bin
+        return Attention(whole, torch.arange(self.length + 1).expand(len(row), -1))
 
 
 @torch.inference_mode()

@@ -84,8 +84,16 @@ def test_every_strategy_that_is_installed_is_measured_or_says_why_not():
     able, unable = hosted(found)
     names = [spec.partition(":")[0] for spec in (*able, *(s.decoder for s in (*unable, *broken)))]
     assert sorted(names) == sorted(e.name for e in entries("strategies"))
-    assert {"llada", "threshold", "s2d2"} <= {spec.partition(":")[0] for spec in able}
-    assert next(s.reason for s in unable if s.decoder.startswith("planned")).startswith("Planned hides parts")
+    assert {spec.partition(":")[0] for spec in able} == {e.name for e in entries("strategies") if not e.latent}
+    assert next(s.reason for s in unable if s.decoder == "ddim").startswith("DDIM denoises latents")
+
+
+@pytest.mark.parametrize("name", ["freedave", "persistent_drafts", "planned", "wino", "dawn"])
+def test_those_that_ask_more_of_a_model_are_measured_too(name):
+    spec = next(spec for spec in registered()[0] if spec.partition(":")[0] == name)
+    found = measure(Trial(spec, Truth(), samples=300))
+    assert 0 < found.distance < 1
+    assert 1 <= found.nfe <= 12
 
 
 def test_the_command_prints_saves_and_ends_with_json(tmp_path):
@@ -125,6 +133,6 @@ def test_oracles_that_cannot_be(text, says):
 
 
 def test_a_decoder_that_was_asked_for_and_cannot_be_hosted_is_refused():
-    done = run("-d", "planned", "--oracle", SMALL)
+    done = run("-d", "ddim", "--oracle", SMALL)
     assert isinstance(done.exception, UsageError)
-    assert "planned: Planned hides parts of the text" in str(done.exception)
+    assert "ddim: DDIM denoises latents" in str(done.exception)

@@ -35,7 +35,6 @@ from decoders.models.guidance import Guided
 from decoders.strategies.fast_dllm import Threshold
 from decoders.strategies.planned import Planned
 from decoders.strategies.spans import promised
-from decoders.testing.oracle import Oracle
 from decoders.testing.toy import ToyModel, ToySession
 from support.laws import BY_COST
 from support.marks import slow
@@ -217,7 +216,7 @@ def test_a_model_that_cannot_hide_anything_is_refused(net):
     remote = TransformersModel(net, mask_id=MASK, native=False)
     encoder = EncoderModel(bert, mask_id=23)
     assert not {"causal", "sight"} & encoder.capabilities
-    for model in (NoSight(), Guided(NoSight(), 1.0), Oracle(), encoder, remote):
+    for model in (NoSight(), Guided(NoSight(), 1.0), encoder, remote):
         says = (
             "asks what follows from the left alone" if model is encoder else "hides parts of the text from each other"
         )

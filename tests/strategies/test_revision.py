@@ -23,7 +23,6 @@ from decoders.strategies.predictor_corrector import Clock, PredictorCorrector, a
 from decoders.strategies.remdm import ReMDM, posterior
 from decoders.testing.laws import batch_invariant
 from decoders.testing.moves import moves_are_legal
-from decoders.testing.oracle import Oracle
 from decoders.testing.tensors import meta_safe
 from decoders.testing.toy import ToyModel
 from decoders_bench.golden.cases import MismatchError, read
@@ -149,7 +148,7 @@ class Few(ToyModel):
     ],
 )
 def test_models_that_cannot_are_refused(net, spec, says_):
-    for model in (Few(), Guided(Few(), 1.0), Oracle(), WithPlanner(ToyModel(), ToyModel(seed=1))):
+    for model in (Few(), Guided(Few(), 1.0), WithPlanner(ToyModel(), ToyModel(seed=1))):
         with pytest.raises(UsageError, match=says_):
             check(model, get(spec), Exact())
     check(Guided(ToyModel(), 1.0), get(spec), Exact())

@@ -140,7 +140,7 @@ def registered() -> tuple[list[str], list[Skipped]]:
 
 
 def hosted(specs: Iterable[str]) -> tuple[list[str], list[Skipped]]:
-    """Those that an oracle can host: it is no transformer, and shows and hides nothing."""
+    """Those that an oracle can host: it has no latents."""
     able, unable = [], []
     for spec in specs:
         try:
