@@ -192,8 +192,8 @@ class Generator:
 
         A masked model reads all of them in one forward, each with the others undecided; a block-causal one those in the
         first block that has any, and a causal one the first. Labels are written with what stands before them (" a").
-        Those of several tokens can be read at one hole behind the text: as many positions as the longest has, by the
-        chain rule, one row for each place where labels part. Raises `UsageError`."""
+        Those of several tokens can be read at one hole behind the text, which has as many positions as the longest: by
+        the chain rule, a row for each beginning of theirs, all rows in one forward. Raises `UsageError`."""
         return Decider(self).read(text, labels, holes).result()
 
     @property

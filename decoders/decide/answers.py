@@ -16,8 +16,8 @@ class Answer:
     probabilities: tuple[float, ...]
     """Of the possible answers in their order (`Question.names`); 1 in all."""
     mass: float
-    """The probability, among all tokens, of those that can begin an answer. Where it is small the model would have said
-    something else."""
+    """The probability of all answers together, before they are made to sum to 1. Where it is small the model would have
+    said something else. Of options in several lists, the mean of theirs."""
 
     @property
     def best(self) -> int:

@@ -16,8 +16,8 @@ from decoders.decide.answers import Answer, Decisions, Reading
 from decoders.decide.labels import Tree
 from decoders.decide.prompts import Asked, labelled, named, put, said
 from decoders.decide.questions import Question
-from decoders.decide.reader import Pending, Row, asked, forked
-from decoders.decide.reading import over_labels, over_lists, shares
+from decoders.decide.reader import Pending, Row, asked, rows_of
+from decoders.decide.reading import over_labels, over_lists
 from decoders.text.encoding import check_unicode
 
 if TYPE_CHECKING:
@@ -38,14 +38,14 @@ class Decider:
         """Begin to answer, and return at once; arguments as of `Generator.decide`. Raises `UsageError` for what cannot
         be asked."""
         began, known, text = time.monotonic(), named(questions), said(state)
-        lists = {name: put(self.generator.encoding, text, q) for name, q in known.items()}
+        lists = {name: self.put(text, name, q) for name, q in known.items()}
         every = [a for some in lists.values() for a in some]
-        rows = [forked(a.context, a.tree.size, fork) for a in every for fork in a.tree.forks]
+        rows = [row for a in every for row in rows_of(a.context, a.tree)]
         tokens = sum(len(row.tokens) + row.length for row in rows)
 
         def answered(log_p: list[float]) -> Decisions:
             found = iter(distributions([a.tree for a in every], log_p))
-            answers = {name: answer(known[name], [(a, *next(found)) for a in some]) for name, some in lists.items()}
+            answers = {name: answer(known[name], [(a, next(found)) for a in some]) for name, some in lists.items()}
             return Decisions(answers, tokens, len(rows), time.monotonic() - began)
 
         return self.pending(rows, answered)
@@ -61,17 +61,24 @@ class Decider:
         if known.size > 1 and (inside or count > 1):
             raise UsageError("a label of several tokens can be read behind the text alone, where there is one hole")
         if known.size > 1:
-            rows = [forked(context, known.size, fork) for fork in known.forks]
+            rows = rows_of(context, known)
         else:
             behind = 0 if inside else count
             at = tuple(inside or range(len(context), len(context) + count))
-            rows = [Row(context, behind, at, (known.forks[0].tokens,) * count, bool(inside))]
+            rows = [Row(context, behind, at, (known.nodes[0].tokens,) * count, bool(inside))]
 
         def answered(log_p: list[float]) -> list[Reading]:
             found = distributions([known] * count, log_p)
-            return [Reading(tuple(labels), probabilities(log.exp()), mass) for log, mass in found]
+            return [Reading(tuple(labels), probabilities(log.softmax(-1)), float(log.exp().sum())) for log in found]
 
         return self.pending(rows, answered)
+
+    def put(self, text: str, name: str, question: Question) -> list[Asked]:
+        """Raises `UsageError`, which names the question."""
+        try:
+            return put(self.generator.encoding, text, question)
+        except UsageError as e:
+            raise UsageError(f"question {name!r}: {e}") from None
 
     def pending(self, rows: Sequence[Row], put: Callable[[list[float]], T]) -> Pending[T]:
         """Raises `UsageError`."""
@@ -87,28 +94,24 @@ class Decider:
         return Pending(g.service, requests, lambda found: put([*chain.from_iterable(found)]))
 
 
-def distributions(trees: Sequence[Tree], log_p: Sequence[float]) -> list[tuple[Tensor, float]]:
-    """Of each tree, whose forks were read in their order: (L,) double, the log probabilities of its labels, given that
-    one of them stands there, and the probability of all tokens that they can begin to differ by."""
-    forks = [fork for tree in trees for fork in tree.forks]
-    number = [i for i, fork in enumerate(forks) for _ in fork.tokens]
-    share, total = shares(torch.tensor(log_p, dtype=torch.double), torch.tensor(number), len(forks))
-    fork_at = [0, *accumulate(len(tree.forks) for tree in trees)]
-    token_at = [0, *accumulate(sum(len(f.tokens) for f in tree.forks) for tree in trees)]
-    paths = [[start + i for i in path] for tree, start in zip(trees, token_at, strict=False) for path in tree.paths]
+def distributions(trees: Sequence[Tree], log_p: Sequence[float]) -> list[Tensor]:
+    """(L,) double of each tree: the log probabilities of its labels, where those of the tokens of all nodes of all
+    trees are `log_p`, in their order."""
+    starts = accumulate((sum(len(n.tokens) for n in tree.nodes) for tree in trees), initial=0)
+    paths = [[start + i for i in path] for tree, start in zip(trees, starts, strict=False) for path in tree.paths]
     deep, pad = max(map(len, paths)), len(log_p)
-    labels = over_labels(share, torch.tensor([[*path, *[pad] * (deep - len(path))] for path in paths]))
-    each = labels.split([len(tree.paths) for tree in trees])
-    return [(log, float(total[at].exp())) for log, at in zip(each, fork_at, strict=False)]
+    padded = torch.tensor([[*path, *[pad] * (deep - len(path))] for path in paths])
+    labels = over_labels(torch.tensor(log_p, dtype=torch.double), padded)
+    return list(labels.split([len(tree.paths) for tree in trees]))
 
 
-def answer(question: Question, lists: Sequence[tuple[Asked, Tensor, float]]) -> Answer:
-    """The answer to a question, from each list of its options, what the model makes of them, and the mass. Raises
-    `UsageError` if it makes nothing of them."""
-    none = [x[-1:].expand(len(x) - 1) if a.reference else torch.zeros_like(x) for a, x, _ in lists]
-    odds = [x[:-1] if a.reference else x for a, x, _ in lists]
-    masses = [mass for *_, mass in lists]
-    return Answer(question, probabilities(over_lists(torch.cat(odds), torch.cat(none))), sum(masses) / len(masses))
+def answer(question: Question, lists: Sequence[tuple[Asked, Tensor]]) -> Answer:
+    """The answer to a question, from each list of its options and what the model makes of them. Raises `UsageError` if
+    it makes nothing of them."""
+    none = [x[-1:].expand(len(x) - 1) if a.reference else torch.zeros_like(x) for a, x in lists]
+    odds = [x[:-1] if a.reference else x for a, x in lists]
+    mass = sum(float(x.exp().sum()) for _, x in lists) / len(lists)
+    return Answer(question, probabilities(over_lists(torch.cat(odds), torch.cat(none))), mass)
 
 
 def probabilities(p: Tensor) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""Labels as token ids, and where they part from one another."""
+"""Labels as token ids, and the places where a token of theirs has to be looked at."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ Ids = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Fork:
-    """A place where labels part that are the same up to there."""
+class Node:
+    """A place where some labels are the same up to there."""
 
     prefix: Ids
     tokens: Ids
@@ -21,12 +21,11 @@ class Fork:
 
 @dataclass(frozen=True)
 class Tree:
-    """Some labels. Only forks have to be looked at: elsewhere a label has but one way on."""
+    """Some labels, by their tokens from the left. Labels of one token have one node."""
 
-    forks: tuple[Fork, ...]
-    """The first is where they part first, as every label comes by there."""
+    nodes: tuple[Node, ...]
     paths: tuple[tuple[int, ...], ...]
-    """For each label the tokens at which it parts from others, counted through all forks."""
+    """For each label its tokens, as numbers of those of all nodes."""
     size: int
     """Tokens of the longest label."""
 
@@ -44,12 +43,10 @@ def tree(labels: Sequence[str], spelled: Sequence[Ids], end: int | None) -> Tree
     for ids in whole:
         for i, token in enumerate(ids):
             ways.setdefault(ids[:i], {})[token] = None
-    forks = tuple(Fork(p, tuple(w)) for p, w in sorted(ways.items(), key=lambda x: len(x[0])) if len(w) > 1)
-    flat = [(f.prefix, token) for f in forks for token in f.tokens]
-    number = {way: i for i, way in enumerate(flat)}
-    ways_of = [[(ids[:i], token) for i, token in enumerate(ids)] for ids in whole]
-    paths = tuple(tuple(number[way] for way in some if way in number) for some in ways_of)
-    return Tree(forks, paths, max(map(len, whole)))
+    nodes = tuple(Node(prefix, tuple(tokens)) for prefix, tokens in ways.items())
+    number = {way: i for i, way in enumerate((n.prefix, token) for n in nodes for token in n.tokens)}
+    paths = tuple(tuple(number[ids[:i], token] for i, token in enumerate(ids)) for ids in whole)
+    return Tree(nodes, paths, max(map(len, whole)))
 
 
 def ended(ids: Ids, known: dict[Ids, str], end: int | None) -> Ids:

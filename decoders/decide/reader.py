@@ -28,7 +28,7 @@ from decoders.core import (
     leftmost,
     option,
 )
-from decoders.decide.labels import Fork
+from decoders.decide.labels import Tree
 from decoders.decide.reading import at_columns, log_probabilities
 from decoders.engine import Request, Result, Service
 from decoders.engine.sizes import rows_for
@@ -73,10 +73,10 @@ class Row:
         return behind - self.holes[0]
 
 
-def forked(context: Sequence[int], size: int, fork: Fork) -> Row:
-    """The row that looks at a fork of labels of up to `size` tokens behind a text."""
-    tokens = (*context, *fork.prefix)
-    return Row(tokens, size - len(fork.prefix), (len(tokens),), (fork.tokens,))
+def rows_of(context: Sequence[int], labels: Tree) -> list[Row]:
+    """The rows that look at labels behind a text, one a node. There is room for the longest of them."""
+    begun = [(n, (*context, *n.prefix)) for n in labels.nodes]
+    return [Row(tokens, labels.size - len(n.prefix), (len(tokens),), (n.tokens,)) for n, tokens in begun]
 
 
 @dataclass
@@ -154,7 +154,7 @@ class Pending(Generic[T]):
 
     def cancel(self) -> None:
         """End what has not ended; the result is then a `CancelledError`."""
-        for r in self.requests:
+        for r in () if self.future.done() else self.requests:
             self.service.cancel(r)
 
     def done(self, r: Request) -> None:

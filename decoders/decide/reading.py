@@ -20,24 +20,16 @@ def log_probabilities(logits: Tensor, hole: Tensor, token: Tensor, never: Tensor
     return logits.index_fill(-1, never, -torch.inf).double().log_softmax(-1)[hole, token]
 
 
-def shares(log_p: Tensor, fork: Tensor, forks: int) -> tuple[Tensor, Tensor]:
-    """(C,) double: the log probability of each token among those of its fork, and (forks,) double: the log probability
-    of all those of a fork. `log_p (C,)` double are those among all tokens, `fork (C,)` long says where a token is one
-    of several that may stand."""
-    top = log_p.new_full((forks,), -torch.inf).scatter_reduce(0, fork, log_p, "amax")
-    total = log_p.new_zeros(forks).index_add(0, fork, (log_p - top[fork]).exp()).log() + top
-    return log_p - total[fork], total
-
-
-def over_labels(share: Tensor, path: Tensor) -> Tensor:
-    """(L,) double: the log probability of each label, given that one of them stands there: by the chain rule, the sum
-    over the tokens at which it parts from others, `path (L, D)` long, of their `share (C,)` double. C pads a path."""
-    return torch.cat([share, share.new_zeros(1)])[path].sum(-1)
+def over_labels(log_p: Tensor, path: Tensor) -> Tensor:
+    """(L,) double: the log probability of each label, by the chain rule the sum over its tokens, `path (L, D)` long, of
+    their `log_p (C,)` double behind the tokens before them. C pads a path."""
+    return torch.cat([log_p, log_p.new_zeros(1)])[path].sum(-1)
 
 
 def over_lists(log_p: Tensor, reference: Tensor) -> Tensor:
     """(L,) double: one distribution over the labels of several lists, of which each also had a label for none of the
     others. `log_p (L,)` is of a label in its own list, and `reference (L,)` that of none of them there; 0 where there
-    was one list and no such label. Odds against none of them compare across lists where Luce's axiom holds: that the
-    odds of two answers do not depend on what else may be answered (Luce 1959, Individual Choice Behavior)."""
+    was one list and no such label, which makes it the distribution given that one of the labels stands there. Odds
+    against none of them compare across lists where Luce's axiom holds: that the odds of two answers do not depend on
+    what else may be answered (Luce 1959, Individual Choice Behavior)."""
     return (log_p - reference).softmax(-1)
