@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from decoders.decide import Answer, Choice, Decisions, Predicate, Question, Score
@@ -15,6 +15,10 @@ from decoders.serve.refusals import RefusedError
 ROLES = "user", "system", "developer", "assistant"
 PARTS = {"input_text": "text", "output_text": "text", "refusal": "refusal", "input_json": "data"}
 """Kinds of parts of a message that are text or JSON, and where that stands."""
+KINDS: Mapping[str, tuple[Any, ...]] = {
+    "predicate": (), "choice": ("choices", "value", str, bool), "score": ("levels", "label", str),
+}
+"""Kinds of questions: where the options stand, and what is one there."""
 NAMED = tuple[str | None, Question, tuple[Any, ...]]
 """The name of a question, the question, and what its options are called."""
 
@@ -86,24 +90,18 @@ def question(f: Fields) -> NAMED:
     """Raises `RefusedError`."""
     kind, name, told = f.needed("type"), f.text("name"), f.any("instructions")
     text = parts("" if told is None else told, f.name("instructions"))
-    values: tuple[Any, ...] = ()
-    if kind == "predicate":
-        found = asks(f.at, lambda: Predicate(text))
-    elif kind == "choice":
-        options = listed(f, "choices", "value", (str, bool))
-        values = tuple(value for value, _ in options)
-        found = asks(f.at, lambda: Choice(text, unique(options, f.name("choices"))))
-    elif kind == "score":
-        levels = listed(f, "levels", "label", (str,))
-        values = tuple(label for label, _ in levels)
-        found = asks(f.at, lambda: Score(text, [f"{label} - {what}" if what else label for label, what in levels]))
-    else:
+    if kind not in KINDS:
         raise RefusedError(400, f"{f.name('type')} must be predicate, choice or score, not {kind!r}", f.name("type"))
+    options = listed(f, *KINDS[kind]) if kind != "predicate" else []
     f.end()
-    return name, found, values
+    values = tuple(value for value, _ in options)
+    if kind == "choice":
+        return name, asks(f.at, lambda: Choice(text, unique(options, f.name("choices")))), values
+    levels = [f"{label} - {what}" if what else label for label, what in options]
+    return name, asks(f.at, lambda: Score(text, levels) if kind == "score" else Predicate(text)), values
 
 
-def listed(f: Fields, key: str, value: str, types: tuple[type, ...]) -> list[tuple[Any, str | None]]:
+def listed(f: Fields, key: str, value: str, *types: type) -> list[tuple[Any, str | None]]:
     """The options of a question: what each is called, and what is said of it. Raises `RefusedError`."""
     found = []
     for i, x in enumerate(f.items(key)):

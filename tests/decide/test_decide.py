@@ -141,7 +141,7 @@ def test_an_answer_does_not_depend_on_what_else_is_asked(nano):
 
 def test_decisions_and_texts_share_an_engine(nano):
     """From several threads, beside texts: what everybody gets is what they get alone."""
-    text, (own,) = nano(["Sort: k c x a t\n"], length=16)[0].text, nano.decide("k c", [QUESTIONS["how"]]).answers.values()
+    text, own = nano(["Sort: k c x a t\n"], length=16)[0].text, nano.decide("k c", [QUESTIONS["how"]])["0"]
     streams = [nano.submit("Sort: k c x a t\n", length=16) for _ in range(6)]
     with ThreadPoolExecutor(4) as pool:
         decided = list(pool.map(lambda _: nano.decide("k c", [QUESTIONS["how"]])["0"], range(8)))
