@@ -49,3 +49,8 @@ def section(path: Path) -> str:
     """What a file of results says."""
     rows = load(path)
     return f"{recorded_on(path)}.\n\n{task_table(rows)}\n\n{curve_table(rows)}"
+
+
+def summary(path: Path) -> str:
+    """Of all tasks together."""
+    return task_table([r for r in load(path) if r.task == ALL])
