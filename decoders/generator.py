@@ -181,9 +181,10 @@ class Generator:
     def decide(self, state: Any, questions: Mapping[str, Question] | Sequence[Question]) -> Decisions:
         """What the model makes of questions about `state`, a text or JSON: a probability for each possible answer.
 
-        Nothing is generated: every question is a row of its own, the text, the question and a hole for a label, and all
-        rows are read in one forward, as far as there are slots for them. So an answer does not depend on what else is
-        asked. `decoders.decide` has the questions: `Predicate`, `Choice` and `Score`. Raises `UsageError`."""
+        Nothing is generated: every question is a row of its own, the text, the question and a hole for a label, and
+        rows of like lengths are read in one forward, as far as there are slots for them. So an answer does not depend
+        on what else is asked. `decoders.decide` has the questions: `Predicate`, `Choice` and `Score`. Raises
+        `UsageError`."""
         return Decider(self).submit(state, questions).result()
 
     def read(self, text: str, labels: Sequence[str], holes: int | None = None) -> list[Reading]:

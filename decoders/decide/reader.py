@@ -37,6 +37,8 @@ from decoders.likelihood.pieces import is_causal
 from decoders.models.loaded import Loaded
 
 T = TypeVar("T")
+LEAST = 8
+"""Columns of a window, at least, so that labels of one token and of a few are read together."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def plan_for(loaded: Loaded, model: Model, row: Row) -> Plan:
     Raises `UsageError` for a model that decides no tokens."""
     decoder, cache = Reader(is_causal(model)), Exact()
     check(model, decoder, cache)
-    size = model.attention_block or loaded.block or WHOLE if model.block_causal else rows_for(row.reach)
+    size = model.attention_block or loaded.block or WHOLE if model.block_causal else rows_for(max(row.reach, LEAST))
     return Plan(decoder, Blocks(size, model.attention_block), cache, stop=False)
 
 

@@ -139,6 +139,12 @@ def test_an_answer_does_not_depend_on_what_else_is_asked(nano):
     assert reverse["how"].probabilities == pytest.approx(together["how"].probabilities, abs=1e-5)
 
 
+def test_questions_of_like_lengths_are_read_in_one_forward(nano):
+    before = nano.service.engine.forwards
+    made = nano.decide("k c x a t", [Choice(f"Which one of them is {x}?", {"one": None, "two": None}) for x in "abcd"])
+    assert (made.rows, nano.service.engine.forwards) == (4, before + 1)
+
+
 def test_decisions_and_texts_share_an_engine(nano):
     """From several threads, beside texts: what everybody gets is what they get alone."""
     text, own = nano(["Sort: k c x a t\n"], length=16)[0].text, nano.decide("k c", [QUESTIONS["how"]])["0"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 
+import httpx
 import openai
 import pytest
 
@@ -167,6 +168,17 @@ def test_a_full_server_says_so_and_decisions_are_counted(start):
     assert 'decoders_answers_total{type="choice"} 1.0' in numbers
     assert f'decoders_requests_total{{route="{OPENAI}",status="200"}} 1.0' in numbers
     assert f'decoders_requests_total{{route="{SYSTEM_ONE}",status="429"}} 1.0' in numbers
+
+
+def test_a_client_that_goes_away_takes_its_questions_with_it(start):
+    server = start(Generator("nano", slots=1), queue=8)
+    long = {"prompt": "Sort: b a\n", "max_tokens": 900, "decoder": "left_to_right", "stream": True}
+    with server.http.stream("POST", "/v1/completions", json=long):
+        until(lambda: server.app.generator.service.engine.running == 1)
+        with pytest.raises(httpx.ReadTimeout):
+            server.http.post(OPENAI, json={"input": "a", "questions": ASKED}, timeout=0.2)
+        until(lambda: server.app.desk.open == 1)
+        until(lambda: len(server.app.generator.service.open) <= 1)
 
 
 def conforms(server, **how):
