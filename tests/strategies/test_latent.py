@@ -19,7 +19,7 @@ from decoders.testing.toy import ToyModel
 MODEL = ToyLatent()
 SPECS = (
     "ddim", "ddim:eta=0.5", "ddpm", "ddpm:variance=large", "dpmpp_2m", "dpmpp_2m:eta=1.0,solver=heun", "heun:steps=17",
-    "renoise", "bridge", "ddpm:clamp=1.0,last=table", "ddim:grid=even,temperature=0.9,clamp=0.5",
+    "renoise", "bridge", "ddpm:clamp=1.0,last=table", "ddim:schedule=even,temperature=0.9,clamp=0.5",
 )
 PROMPTS = [[1, 2, 3], [4], [5, 6, 7, 0, 1]]
 

@@ -11,8 +11,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from decoders.core import Pred, Space, State, alpha, sigma
+from decoders.stats.betas import BETAS
 from decoders.strategies.latent.base import FIRST, Latent
 from decoders.strategies.latent.samplers import DDIM, DDPM, DPMpp2M, Heun
+from decoders.strategies.latent.schedules import Discrete, Schedule
 from decoders_bench.golden.cases import Case, MismatchError, SkipError
 from decoders_bench.golden.models import Models
 
@@ -92,6 +94,10 @@ def read(table: Tensor, point: Tensor) -> Pred:
     return Pred(point @ table.T, torch.arange(W).expand(B, W), W, table=table, point=point)
 
 
+NOWHERE = Space(1, (0.0, 0.0))
+"""For schedules that do not ask what a model learnt."""
+
+
 class Tiny:
     """The denoiser that the data describes: one hidden layer that mixes positions by their mean."""
 
@@ -112,15 +118,43 @@ def of_signal(squared: Tensor) -> Tensor:
     return torch.log1p(-squared.double()) - squared.double().log()
 
 
+def named(schedule: str, trained: int, respacing: str) -> tuple[Schedule, int | None]:
+    """A schedule as the code of Diffusion-LM names it, and of how many forwards; none: of as many as in training."""
+    kind = Schedule.known()[schedule]
+    if respacing.startswith("ddim"):
+        return kind(trained=trained, kept="stride"), int(respacing[4:])
+    counts = tuple(map(int, respacing.split(","))) if respacing else ()
+    return kind(trained=trained, sections=counts if len(counts) > 1 else ()), sum(counts) or None
+
+
+def schedules(case: Case) -> str:
+    """The tables of betas, and which steps of training are kept."""
+    if case.name == "schedules":
+        for name, found in case.tensors().items():
+            kind, count = name.removesuffix(".betas").rsplit("_", 1)
+            close(name, 0, BETAS[kind](int(count)), found)
+        return ""
+    for name, kept in case.data["expected"].items():
+        trained, respacing = name.split("/")
+        schedule, forwards = named("sqrt", int(trained), respacing)
+        if not isinstance(schedule, Discrete) or schedule.steps(forwards or int(trained)) != kept:
+            raise MismatchError(f"other steps are kept of {name}")
+    return ""
+
+
 def diffusion_lm(case: Case, models: Models) -> str:
-    """Every forward of p_sample and of the DDIM loop, the clamping trick among them; the last sample is x itself."""
+    """Every forward of p_sample and of the DDIM loop, the clamping trick among them, at the levels of the schedule that
+    the run names; the last sample is x itself."""
     if case.data["kind"] != "latent_trajectory":
-        raise SkipError("numbers of a schedule, which a model's space holds as they are")
+        return schedules(case)
     q, t = case.params, case.tensors()
     tiny, table, times = Tiny(t), t["model.emb"], t["model_time"]
     given = t.get("open")
     known, first = t.get("known_embedding"), t["noise"]
     levels = of_signal(t["alphas_cumprod"].float()).flip(0)  # which the reference reads in single precision
+    schedule, count = named(q["noise_schedule"], q["diffusion_steps"], q["timestep_respacing"])
+    own = schedule(NOWHERE, torch.arange(len(levels)), count or q["diffusion_steps"])
+    close("the level", 0, (-own).sigmoid(), (-levels).sigmoid())
 
     def network(n: int, z: Tensor, level: Tensor, said: Tensor) -> Pred:
         if given is not None and known is not None:

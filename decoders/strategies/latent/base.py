@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from decoders.core import Decoder, Latents, Pred, Query, Space, State, UsageError, Whole, Windows, alpha, option, sigma
-from decoders.stats.constants import constant
+from decoders.strategies.latent.schedules import Learned, Schedule
 
 FIRST, AGAIN = 0x61, 0x62  # salts
 
@@ -32,7 +32,8 @@ class Latent(Decoder):
 
     revises: ClassVar[bool] = True
     steps: int = option(32, "forwards, each at a noise level of its own", min=2)
-    grid: Literal["learned", "even"] = option("learned", "how levels are spaced: as the model learnt them, or evenly")
+    schedule: Schedule = option(Learned(), "the noise levels")
+    self_conditioning: bool = option(True, "the model is told what it said last, if it was trained to be")
     temperature: float = option(1.0, "of the score; below 1 sharper (Plaid takes 0.9)", min=0.01)
     clamp: float = option(
         0.0, "the share of the forwards, the last ones, that round x to the nearest token (Diffusion-LM: 1)", min=0,
@@ -51,7 +52,8 @@ class Latent(Decoder):
 
     def query(self, s: State) -> Query:
         m: Memo = s.memo
-        return Query(s.tokens, s.editable, level=self.level(s, s.step), latents=Latents(m.z, m.said))
+        said = m.said if self.self_conditioning else torch.zeros_like(m.said)
+        return Query(s.tokens, s.editable, level=self.level(s, s.step), latents=Latents(m.z, said))
 
     def step(self, s: State, p: Pred) -> State:
         m: Memo = s.memo
@@ -76,15 +78,8 @@ class Latent(Decoder):
         return self.spaced(s, step, self.steps)
 
     def spaced(self, s: State, place: Tensor, count: int) -> Tensor:
-        """(B,) float: the level at a `place (B,)` among `count`, from noise to text. Where the model has as many, each
-        is one of its own; otherwise they lie between those."""
-        levels = constant(space(s).levels, place.device, torch.float64)
-        if self.grid == "even":
-            share = torch.arange(len(levels), device=place.device) / (len(levels) - 1)
-            levels = torch.lerp(levels[:1], levels[-1:], share.double())
-        at = place.clamp(max=count - 1).double() * (len(levels) - 1) / (count - 1)
-        low = at.floor().long().clamp(max=len(levels) - 2)
-        return torch.lerp(levels[low], levels[low + 1], at - low)
+        """(B,) float64: the level at a `place (B,)` among `count`, from noise to text; beyond the last it is that."""
+        return self.schedule(space(s), place.clamp(max=count - 1), count)
 
     def rounded(self, s: State, p: Pred, x: Tensor) -> Tensor:
         """x, in the last forwards rounded to the nearest token: the clamping trick of Diffusion-LM (Li et al. 2022,
