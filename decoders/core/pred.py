@@ -62,6 +62,8 @@ class Pred:
     point: Tensor | None = None
     """(B, N, D) the clean latent, where such a model predicts one and reads logits off it; none: it is the mean of the
     `table`."""
+    offset: Tensor | None = None
+    """(V,) what is added where a latent is read as a token, by its product with the `table`; none: nothing."""
     banned: tuple[int, ...] = ()
     """Tokens that are impossible, whatever `logits` say."""
     beside: tuple[Pred, ...] = ()

@@ -7,14 +7,16 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from decoders.core import Pred, Space, State, alpha, sigma
+from decoders.models.latent.families import fitted, read_weights
+from decoders.models.latent.langflow import LangFlow
+from decoders.models.reading import read_json
 from decoders.stats.betas import BETAS
 from decoders.strategies.latent.base import FIRST, Latent
 from decoders.strategies.latent.samplers import DDIM, DDPM, DPMpp2M, Heun
-from decoders.strategies.latent.schedules import Discrete, Schedule
+from decoders.strategies.latent.schedules import Discrete, Learned, Schedule
 from decoders_bench.golden.cases import Case, MismatchError, SkipError
 from decoders_bench.golden.models import Models
 
@@ -269,17 +271,22 @@ def plaid(case: Case, models: Models) -> str:
 
 
 def langflow(case: Case, models: Models) -> str:
-    """Its own network's recorded logits: the sampler is DDIM, whatever its code calls it."""
-    t = case.tensors()
-    (weights,) = (case.path.parent / "model").glob("*.safetensors")
-    embedding = next(x for name, x in load_file(weights).items() if "embed" in name and x.dim() == 2).double()
-    table = torch.nn.functional.normalize(embedding, dim=-1) * embedding.shape[1] ** 0.5
+    """Its own network on its own weights, at the levels that it learnt: the sampler is DDIM, whatever its code calls
+    it."""
+    t, folder = case.tensors(), case.path.parent / "model"
+    net = LangFlow(read_json(folder / "config.json")).requires_grad_(False)
+    fitted(net, read_weights(folder / "model.safetensors"), folder)
+    count, space = len(t["gamma"]), net.space()
+    close("the level", 0, Learned()(space, torch.arange(count), count), t["gamma"])
 
     def network(n: int, z: Tensor, level: Tensor, said: Tensor) -> Pred:
-        logits = t["logits"][n].double()
-        return Pred(logits, torch.arange(z.shape[1]).expand(len(z), -1), z.shape[1], table=table)
+        B, W, _ = z.shape
+        sees = torch.ones(B, W, W, dtype=torch.bool)
+        found = net(z.float(), said.float(), level.float(), sees)
+        close("the logits", n, found.logits, t["logits"][n])
+        return Pred(found.logits, torch.arange(W).expand(B, -1), W, table=net.table)
 
-    moments = list(run(DDIM(steps=len(t["gamma"])), t["gamma"], t["noise"], network))
+    moments = list(run(DDIM(steps=count), t["gamma"], t["noise"].float(), network))
     for n, m in enumerate(moments):
         close("z", n, m.z, t["z"][n])
     same_tokens(moments[-1].tokens, case.need("expected", "tokens"))

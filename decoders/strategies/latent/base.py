@@ -103,7 +103,8 @@ class Latent(Decoder):
         token, confidence = p.best()
         if self.last == "forward" or p.table is None:
             return token, confidence
-        token = (x.to(p.table.dtype) @ p.table.T).argmax(-1)
+        read = x.to(p.table.dtype) @ p.table.T
+        token = (read if p.offset is None else read + p.offset).argmax(-1)
         return token, p.prob(token)
 
     def done(self, s: State) -> Tensor:
