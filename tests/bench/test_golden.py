@@ -95,7 +95,7 @@ def test_samplers_of_latents_do_what_official_ones_did():
     """A few of the recorded runs; the whole set is `../shared/golden_latent`."""
     found = {(r.reference, r.case): r.status for r in replay(LATENT_HERE)}
     assert found.pop(("ld4lg", "dpmpp_pred_v_cosine10")) == "reference_bug"
-    assert len(found) == 5
+    assert len(found) == 6
     assert set(found.values()) == {"passed"}
 
 
