@@ -32,7 +32,8 @@ def langflow(vocab: int = VOCAB) -> Weights:
     shapes: dict[str, tuple[int, ...]] = {
         "vocab_embed.embedding": (vocab, D), "self_cond_proj.weight": (D, 2 * D),
         "rotary_emb.inv_freq": (D // HEADS // 2,), "sigma_map.mlp.0.weight": (C, 256), "sigma_map.mlp.0.bias": (C,),
-        "sigma_map.mlp.2.weight": (C, C), "sigma_map.mlp.2.bias": (C,), "output_layer.norm_final.weight": (D,), "output_layer.linear.weight": (vocab, D),
+        "sigma_map.mlp.2.weight": (C, C), "sigma_map.mlp.2.bias": (C,),
+        "output_layer.norm_final.weight": (D,), "output_layer.linear.weight": (vocab, D),
         "output_layer.linear.bias": (vocab,), "output_layer.adaLN_modulation.weight": (2 * D, C),
         "output_layer.adaLN_modulation.bias": (2 * D,),
     }
