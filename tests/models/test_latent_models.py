@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 import torch
 from torch.nn.functional import gelu, layer_norm, silu, softplus
 
 from decoders import Generator, UsageError, get
-from decoders.core import decode
+from decoders.core import Blocks, decode
+from decoders.models.latent import simplex
 from decoders.models.source import load_model, source_of
 from support.commands import call
-from support.latent_checkpoints import HEADS, LATENT, VOCAB, WIDTH, WORDS, write_latents
+from support.latent_checkpoints import HEADS, LATENT, VOCAB, WIDTH, WORDS, write_latents, write_simplex
 
 FAMILIES = ("langflow", "plaid", "diffusion_lm", "diffuseq")
 
@@ -207,12 +209,63 @@ def test_a_model_that_cannot_be_run_is_refused_by_its_name(tmp_path, name):
         source_of(str(tmp_path)).load()
 
 
-def test_ssd_lm_is_refused_by_its_name(tmp_path):
-    config = {"model_type": "roberta", "architectures": ["RobertaForMaskedLM"]}
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    torch.save({}, tmp_path / "timestep_layer.pt")
-    with pytest.raises(UsageError, match="a checkpoint of SSD-LM"):
-        load_model(str(tmp_path))
+@pytest.fixture(scope="module")
+def ssd(tmp_path_factory):
+    path = tmp_path_factory.mktemp("ssd") / "lm"
+    return path, write_simplex(path)
+
+
+def test_ssd_lm_is_what_its_algorithm_says(ssd):
+    """Blocks from left to right; each sees the text before it as embeddings, and itself as a softmax of three times its
+    numbers, with the time added."""
+    path, layers = ssd
+    loaded = load_model(str(path))
+    prompt, seen = [5, 6, 7], []
+    (row,) = decode(
+        loaded.model, get("renoise:steps=4"), [prompt], length=40, windows=Blocks(loaded.block), seed=3,
+        watch=lambda f, p, c: seen.append((f, p, c)),
+    )
+    assert row.nfe == len(seen) == 8
+    model, embed = loaded.model.model, layers["embed_sum_layer"]["weight"]
+    tokens = torch.tensor([row.canvas])
+    for n, (f, p, _) in enumerate(seen):
+        start, end = (0, 25) if n < 4 else (25, 43)
+        text = model.get_input_embeddings()(tokens[:, :end])
+        step = (1000, 667, 334, 1)[n % 4]
+        time = step / 1000 * layers["timestep_layer"]["weight"][:, 0] + layers["timestep_layer"]["bias"]
+        block = (3 * f.latents.z[:, : end - start]).softmax(-1) @ embed.T + time
+        first = max(start, len(prompt))
+        x = torch.cat([text[:, :first], block[:, first - start :]], 1)
+        with torch.no_grad():
+            logits = model(inputs_embeds=x).logits[:, first:]
+        assert torch.allclose(p.logits[:, first - start : end - start], logits, atol=1e-4)
+    left = float((-seen[1][0].level).sigmoid()[0])
+    cos = lambda t: math.cos((t + 1e-4) / (1 + 1e-4) * math.pi / 2) ** 2
+    assert left == pytest.approx(cos(0.667) / cos(0.0))
+    before = seen[0][2].memo.x[0, 3:25]
+    likely = seen[0][1].logits[0, 3:25].softmax(-1)
+    for x, own in zip(before, likely, strict=True):
+        order = own.argsort(descending=True, stable=True)
+        count = 1 + int((own[order].cumsum(0) < 0.2).sum())
+        assert sorted((x > 0).nonzero().flatten().tolist()) == sorted(order[:count].tolist())
+        assert set(x.tolist()) <= {1.0, -1.0}
+
+
+def test_ssd_lm_in_a_batch_and_by_the_command(ssd):
+    loaded = load_model(str(ssd[0]))
+    prompts = [[5, 6], [7], [4, 6, 8, 9, 10]]
+    how = {"length": 30, "windows": Blocks(loaded.block)}
+    decoder = get("renoise:steps=3")
+    rows = decode(loaded.model, decoder, prompts, seeds=[1, 2, 3], **how)
+    assert rows == [decode(loaded.model, decoder, [p], seed=i + 1, **how)[0] for i, p in enumerate(prompts)]
+    done = call("generate", "-m", ssd[0], "-d", "renoise:steps=3", "-n", "5", "--json", "ab")
+    assert json.loads(done.stdout)["nfe"] == 3
+
+
+def test_latents_that_are_too_wide_are_refused(ssd, monkeypatch):
+    monkeypatch.setattr(simplex, "MOST", 25 * VOCAB - 1)
+    with pytest.raises(UsageError, match=f"SSD-LM, whose latents are as wide as its vocabulary of {VOCAB}: "):
+        load_model(str(ssd[0]))
 
 
 def broken(folder, family, how):

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from support.checkpoints import RECIPES, VOCAB, write_tokenizer
+from support.checkpoints import RECIPES, VOCAB, write, write_tokenizer
 
 WIDTH, LATENT, HEADS, BLOCKS, CONDITION = 64, 8, 2, 2, 12
 WORDS = ["START", "END", "UNK", "PAD", *"the pub is near a river and it serves fast food".split()]
@@ -109,6 +109,17 @@ ARGUMENTS = {
 }
 DIFFUSION_LM = ARGUMENTS | {"experiment_mode": "lm", "training_mode": "e2e", "image_size": 4, "in_channel": LATENT}
 DIFFUSEQ = ARGUMENTS | {"hidden_t_dim": 16, "hidden_dim": LATENT, "seq_len": 24, "vocab": "words"}
+
+
+def write_simplex(directory: Path, **changes: Any) -> Weights:
+    """A checkpoint of SSD-LM. Returns the weights of its two layers, by their files."""
+    write(directory, "roberta", **changes)
+    torch.manual_seed(0)
+    time = drawn({"weight": (32, 1), "bias": (32,)})
+    layers = {"embed_sum_layer": drawn({"weight": (32, VOCAB)}), "timestep_layer": time}
+    for name, own in layers.items():
+        torch.save(own, directory / f"{name}.pt")
+    return layers
 
 
 def write_latents(directory: Path, family: str, seed: int = 0, **changes: Any) -> Any:

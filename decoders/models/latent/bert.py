@@ -16,10 +16,9 @@ from transformers import BertConfig
 from transformers.models.bert.modeling_bert import BertEncoder
 
 from decoders.core import Space, UsageError, alpha, sigma
-from decoders.models.latent.layers import waves
+from decoders.models.latent.layers import step_of, waves
 from decoders.models.latent.model import Said
 from decoders.stats import betas
-from decoders.stats.constants import constant
 
 HEAD = 64
 EPS = 1e-12
@@ -70,19 +69,10 @@ class BertDiffusion(nn.Module):
     def space(self) -> Space:
         return Space(self.table.shape[1], self.levels, discrete=True)
 
-    def time(self, level: Tensor) -> Tensor:
-        """(B,) the step of training at which there is so much noise, as the network is told it; between two, between
-        them."""
-        rising = constant(self.levels[::-1], level.device, torch.float64)
-        level = level.double()
-        before = (torch.searchsorted(rising, level) - 1).clamp(0, len(self.levels) - 2)
-        share = (level - rising[before]) / (rising[before + 1] - rising[before])
-        return (before + share.clamp(0, 1)) * self.scale
-
     def forward(self, z: Tensor, said: Tensor, level: Tensor, sees: Tensor) -> Said:
         narrow = hasattr(self, "input_up_proj")
         x = self.input_up_proj(z) if narrow else z
-        time = self.time_embed(waves(self.time(level), self.times).to(z.dtype))
+        time = self.time_embed(waves(step_of(self.levels, level) * self.scale, self.times).to(z.dtype))
         place = self.position_embeddings.weight[: z.shape[1]]
         x = self.LayerNorm(place + x + time[:, None])
         lowest = torch.finfo(z.dtype).min

@@ -57,7 +57,7 @@ def latent_family(directory: Path) -> Load | None:
     if any("DiffusionLM" in str(kind) for kind in (made if isinstance(made, list) else ())):
         refuse("TESS", "its latents are as wide as the vocabulary, at every position")
     if weights_of(directory, "timestep_layer"):
-        refuse("SSD-LM", "its latents are as wide as the vocabulary, at every position")
+        return load_simplex
     return None
 
 
@@ -173,6 +173,36 @@ def load_bert(directory: Path, name: str, place: Place) -> Loaded:
     return Loaded(
         model, tokenizer, name, length, positions=network.positions, never=never(tokenizer, vocab), chat=chat
     )
+
+
+def load_simplex(directory: Path, name: str, place: Place) -> Loaded:
+    import transformers
+
+    from decoders.models.latent.simplex import BLOCK, SimplexModel
+
+    tokenizer, config = tokenizer_in(directory), read_json(directory / "config.json")
+    parts = "embed_sum_layer", "timestep_layer"
+    files = {part: weights_of(directory, part) or directory / f"{part}.pt" for part in parts}
+    files["model"] = weights_of(directory, "model") or directory / "pytorch_model.bin"
+    if lacks := [path for path in files.values() if not path.is_file()]:
+        raise UsageError(f"{directory} is no checkpoint of SSD-LM: it has no {lacks[0].name}")
+    found = {part: read_weights(path) for part, path in files.items()}
+    with blamed(directory / "config.json"):
+        model: Any = transformers.RobertaForMaskedLM(transformers.RobertaConfig(**config))
+    tied = {"decoder.weight": "roberta.embeddings.word_embeddings.weight", "decoder.bias": "lm_head.bias"}
+    with blamed(files["model"]):
+        weights = {f"lm_head.{name}": found["model"][of] for name, of in tied.items()} | found["model"]
+    fitted(model, weights, directory, spare=r"position_ids$|pooler\.")
+    dtype = place["dtype"] if isinstance(place["dtype"], torch.dtype) else None
+    extra = {
+        part: {key: x.to(device=place["device"], dtype=dtype) for key, x in found[part].items()}
+        for part in parts
+    }
+    vocab = len(found["model"][tied["decoder.weight"]])
+    with blamed(directory / "embed_sum_layer.pt"):
+        adapted = SimplexModel(model.to(device=place["device"], dtype=dtype), extra, stops(tokenizer, vocab))
+    positions = int(model.config.max_position_embeddings) - int(model.config.pad_token_id) - 1
+    return Loaded(adapted, tokenizer, name, 4 * BLOCK, BLOCK, positions, never(tokenizer, vocab))
 
 
 def trained(directory: Path) -> Path:

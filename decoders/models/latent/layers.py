@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from decoders.stats.constants import constant
+
 
 class Normed(nn.Module):
     """A normalised position, scaled."""
@@ -47,6 +49,15 @@ def attention(qkv: Tensor, heads: int, turn: tuple[Tensor, Tensor], sees: Tensor
 
     mixed = functional.scaled_dot_product_attention(turned(q), turned(k), v, attn_mask=sees[:, None])
     return mixed.transpose(1, 2).reshape(B, L, D)
+
+
+def step_of(levels: tuple[float, ...], level: Tensor) -> Tensor:
+    """(B,) float64: the step of training, from 0 on, after which there is so much noise; `levels` are those of all
+    steps, from noise to text. Between two levels it lies between their steps."""
+    rising, level = constant(levels[::-1], level.device, torch.float64), level.double()
+    before = (torch.searchsorted(rising, level) - 1).clamp(0, len(levels) - 2)
+    share = (level - rising[before]) / (rising[before + 1] - rising[before])
+    return before + share.clamp(0, 1)
 
 
 def waves(t: Tensor, width: int) -> Tensor:

@@ -26,9 +26,9 @@ class Memo(NamedTuple):
 class Latent(Decoder):
     """A sampler of latents: write `move`, which says where z goes from one noise level to the next.
 
-    The model is asked `steps` times, at as many levels, from noise to text. What it says in the last forward is the
-    text; before, the tokens that are committed and edited are how the latents read by then. Nothing is final until the
-    end, so all of it is shown as a draft."""
+    The model is asked `steps` times, at as many levels, from noise to text; one that works in blocks, in each of them.
+    What it says in the last forward is the text; before, the tokens that are committed and edited are how the latents
+    read by then. Nothing is final until the end, so all of it is shown as a draft."""
 
     revises: ClassVar[bool] = True
     steps: int = option(32, "forwards, each at a noise level of its own", min=2)
