@@ -15,7 +15,7 @@ from decoders.models.latent.langflow import LangFlow
 from decoders.models.reading import read_json
 from decoders.stats.betas import BETAS
 from decoders.strategies.latent.base import FIRST, Latent
-from decoders.strategies.latent.samplers import DDIM, DDPM, DPMpp2M, Heun
+from decoders.strategies.latent.samplers import DDIM, DDPM, DPMpp2M, DPMpp3M, Heun
 from decoders.strategies.latent.schedules import Discrete, Learned, Schedule
 from decoders_bench.golden.cases import Case, MismatchError, SkipError
 from decoders_bench.golden.models import Models
@@ -194,11 +194,9 @@ def k_diffusion(case: Case, models: Models) -> str:
         "dpmpp_2m_sde": DPMpp2M(
             eta=float(case.params.get("eta", 1.0)), solver=case.params.get("solver_type", "midpoint"), steps=steps
         ),
+        "dpmpp_3m_sde": DPMpp3M(eta=float(case.params.get("eta", 1.0)), steps=steps),
         "heun": Heun(steps=2 * steps - 1),
     }
-    if kind not in decoders:
-        raise SkipError("a solver of third order, which no strategy is yet")
-
     def network(n: int, z: Tensor, level: Tensor, said: Tensor) -> Pred:
         spread = (level / 2).exp()[:, None, None]
         x = z / alpha(level)

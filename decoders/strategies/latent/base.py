@@ -62,7 +62,7 @@ class Latent(Decoder):
         z = self.move(s, x, here, ahead)
         token, confidence = self.reading(p, x)
         after = s.commit(s.open, token, confidence).edit(token != s.tokens, token, confidence)
-        return replace(after, memo=Memo(z, said, x))
+        return replace(after, memo=m._replace(z=z, said=said, x=x))
 
     def move(self, s: State, x: Tensor, here: Tensor, ahead: Tensor) -> Tensor:
         """(B, W, D): z at the level `ahead (B,)`, from `s.memo.z` at the level `here (B,)`, where `x (B, W, D)` is the
