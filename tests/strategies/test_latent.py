@@ -9,7 +9,7 @@ import torch
 
 from decoders.constraints.automaton import Automaton
 from decoders.constraints.constrained import Constrained
-from decoders.core import Blocks, Plan, State, UsageError, decode, mapped, view
+from decoders.core import Blocks, Plan, State, Suppress, UsageError, decode, mapped, view
 from decoders.engine import Engine, Request
 from decoders.registry import get, get_cache
 from decoders.strategies.latent.samplers import DDIM, DDPM, DPMpp2M, DPMpp3M, Heun
@@ -123,6 +123,13 @@ def test_rounding_in_every_forward_leaves_x_among_the_tokens():
     decode(MODEL, get("ddim:clamp=1.0,steps=8"), PROMPTS, length=6, watch=lambda f, p, c: seen.append(c.memo.x))
     x = torch.stack(seen[:-1])[:, 0, :6]
     assert bool((torch.cdist(x, MODEL.table).amin(-1) < 1e-6).all())
+
+
+@pytest.mark.parametrize("last", ["forward", "table"])
+def test_what_is_never_generated_is_not_read_either(last):
+    (row,) = run(f"ddim:steps=8,last={last}", PROMPTS[:1])
+    (other,) = run(f"ddim:steps=8,last={last}", PROMPTS[:1], rules=[Suppress(row.tokens[:1])])
+    assert row.tokens[0] not in other.tokens
 
 
 def test_renoising_forgets_the_latents_and_not_what_they_said():

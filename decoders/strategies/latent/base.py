@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from decoders.core import Decoder, Latents, Pred, Query, Space, State, UsageError, Whole, Windows, alpha, option, sigma
+from decoders.stats.constants import constant
 from decoders.strategies.latent.schedules import Learned, Schedule
 
 FIRST, AGAIN = 0x61, 0x62  # salts
@@ -104,7 +105,8 @@ class Latent(Decoder):
         if self.last == "forward" or p.table is None:
             return token, confidence
         read = x.to(p.table.dtype) @ p.table.T
-        token = (read if p.offset is None else read + p.offset).argmax(-1)
+        read = read if p.offset is None else read + p.offset
+        token = read.index_fill(-1, constant(p.banned, read.device), -torch.inf).argmax(-1)
         return token, p.prob(token)
 
     def done(self, s: State) -> Tensor:
