@@ -271,6 +271,7 @@ class Job:
             # the column that belongs to no row is among them
             kv_bytes=self.setup.model.column_bytes * (int(c.limit[place]) + 1),
             commit_steps=commit_steps(c, place, text.made),
+            forwards=dict(zip(self.setup.decoder.phases, row.forwards, strict=True)),
         )
 
 

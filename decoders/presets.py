@@ -24,3 +24,7 @@ ENTROPYCACHE = Preset(
     "threshold", "entropycache", "Parallel decoding above a confidence, with the cache that entropy refreshes.",
     "Cheong et al. 2026, arXiv 2603.18489",
 )
+EULER = Preset(
+    "ddim", "exact", "Euler's method on the flow of the latents, which is DDIM without fresh noise.",
+    "Karras et al. 2022, arXiv 2206.00364, section 3",
+)

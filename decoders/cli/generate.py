@@ -74,7 +74,7 @@ def generate(
     and values were read instead), flops, kv_bytes (the size of this row's store of keys and values). With --logprobs
     also, for each generated token, logprobs (at temperature 1, when it was committed; null where that forward did not
     predict it) and commit_steps (the forward that committed it, from 0 on), and revisions (decided positions that were
-    changed or taken back).
+    changed or taken back). Of a decoder with several kinds of forwards also forwards: how many there were of each.
 
     Where the decoder asks for a reasoner, what that wrote goes to stderr, and --json has more keys: reasoning (its
     text), reasoning_tokens and reasoning_seconds (its own, counted nowhere else), reasoning_finish_reason and reasoner.

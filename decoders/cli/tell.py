@@ -31,8 +31,9 @@ def tell(made: Generation, as_json: bool, shown: bool, printed: bool) -> None:
     if r := made.reasoning:
         count = "" if r.tokens is None else f"{r.tokens} tokens, "
         click.echo(f"[reasoning by {r.reasoner}: {count}{r.seconds:.2f} s, {r.finish_reason}]", err=True)
+    kinds = f" ({', '.join(f'{n} {kind}' for kind, n in made.forwards.items())})" if made.forwards else ""
     click.echo(
-        f"[{made.decoder}: {made.nfe} forwards, {made.generated_tokens} tokens, "
+        f"[{made.decoder}: {made.nfe} forwards{kinds}, {made.generated_tokens} tokens, "
         f"{made.tokens_per_forward:.2f} tokens per forward, {made.seconds:.2f} s, {made.positions_computed} positions "
         f"computed, {made.cache_hit_rate:.0%} from the cache {made.cache}, {made.finish_reason}]",
         err=True,

@@ -19,6 +19,8 @@ class Space:
     """D: numbers a position has."""
     levels: tuple[float, ...]
     """Noise levels from noise to text, at least two, at equal steps of what the model learns between them."""
+    discrete: bool = False
+    """It learnt these levels and none between them."""
 
 
 @dataclass(frozen=True)

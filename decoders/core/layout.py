@@ -55,7 +55,7 @@ def layout(
         tokens=tokens, open=editable, editable=editable, confidence=torch.zeros(B, L), committed_at=none, until=none,
         start=editable.long().argmax(1), size=zero, room=zero, limit=limit,
         block_start=zero, block_end=zero, opened=zero, windows=zero, step=zero, clock=zero,
-        key=torch.tensor(list(keys), dtype=torch.long), reason=zero, store=empty(B, L),
+        key=torch.tensor(list(keys), dtype=torch.long), reason=zero, store=empty(B, L, len(decoder.phases)),
         width=W, mask_id=shape.mask_id, vocab=shape.vocab, stop_ids=shape.stop_ids, block_causal=shape.block_causal,
         causal_context=shape.causal_context, space=shape.space, candidates=A,
     )
@@ -105,11 +105,12 @@ def sizes(
     return L, W, A
 
 
-def empty(rows: int, columns: int) -> Store:
-    """The books where nothing is stored yet."""
+def empty(rows: int, columns: int, phases: int = 0) -> Store:
+    """The books where nothing is stored yet, of a decoder with so many phases."""
     none, zero = torch.full((rows, columns), NOTHING), torch.zeros(rows, dtype=torch.long)
     unseen = torch.zeros(rows, columns, 2, dtype=torch.long)
-    return Store(none, none, unseen, torch.ones_like(none, dtype=torch.bool), zero, zero, zero.double())
+    kinds = torch.zeros(rows, max(phases, 1), dtype=torch.long)
+    return Store(none, none, unseen, torch.ones_like(none, dtype=torch.bool), zero, zero, zero.double(), kinds)
 
 
 T = TypeVar("T")
@@ -142,9 +143,10 @@ def check_prompts(shape: Shape, prompts: Sequence[Sequence[int]], lengths: Seque
 
 
 def check_budget(decoder: Decoder, c: Canvas) -> None:
-    """A budget of steps for the whole row has to be divisible by the number of its windows."""
+    """A budget of steps for the whole row has to be divisible by the number of its windows. Samplers of latents take
+    all of theirs in every window."""
     steps = getattr(decoder, "steps", None)
-    if steps is None:
+    if steps is None or c.space is not None:
         return
     for count in c.windows.unique().tolist():
         if steps % count:

@@ -47,6 +47,8 @@ class Row:
     does not tell."""
     memo_bytes: int = field(default=0, compare=False)
     """What the decoder's own tensors take for this row."""
+    forwards: tuple[int, ...] = field(default=(), compare=False)
+    """Of the forward passes, how many were of each of the decoder's `phases`; empty where it has none."""
 
     def error(self, where: str = "") -> RowError | None:
         """Why the row could not be decoded to its end, if it could not; `where` stands before it."""
@@ -69,7 +71,8 @@ def check(model: Model, decoder: Decoder, cache: Cache) -> None:
     refuse(type(decoder).__name__, asked, able, "this model")
     if latent and "latents" not in asked:
         raise UsageError(
-            f"{type(decoder).__name__} decides tokens, and this model denoises latents; take ddim, ddpm or dpmpp_2m"
+            f"{type(decoder).__name__} decides tokens, and this model denoises latents; take ddim, ddpm, dpmpp_2m or "
+            "codar"
         )
     policy = type(cache).__name__
     if latent and not (cache.exact or cache.whole):
@@ -239,4 +242,5 @@ def row_of(c: Canvas, row: int, decoder: Decoder) -> Row:
     whole = c.tokens[row, : int(c.limit[row])].tolist()
     kept = [t for t in tokens if t is not None]
     spent = int(c.store.computed[row]), int(c.store.reused[row]), float(c.store.flops[row])
-    return Row(tuple(kept), int(c.clock[row]), reason, tuple(whole), *spent, nbytes(c.memo, row))
+    forwards = tuple(c.store.kinds[row].tolist()) if decoder.phases else ()
+    return Row(tuple(kept), int(c.clock[row]), reason, tuple(whole), *spent, nbytes(c.memo, row), forwards)

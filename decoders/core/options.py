@@ -60,7 +60,9 @@ class Option:
             return "|".join(self.part.known())
         if self.choices:
             return "|".join((*map(str, self.choices), *(["none"] if NoneType in self.types else [])))
-        names = {NoneType: "none", str: "text" if tuple in self.types else "str", tuple: "token ids"}
+        names = {NoneType: "none", str: "str", tuple: "numbers"}
+        if str in self.types and tuple in self.types:
+            names |= {str: "text", tuple: "token ids"}
         return " or ".join(names.get(t, t.__name__) for t in self.types)
 
     def check(self, owner: str, value: Any) -> None:

@@ -58,10 +58,12 @@ class Pred:
     hidden_states: Tensor | None = None
     """(B, N, D) the last hidden states, from which the logits were made; none: it has not the capability."""
     table: Tensor | None = None
-    """(V, D) what each token is as a latent; of a model of latents."""
+    """(V, D) what each token is as a latent; of a model of latents. None where those are as wide as the vocabulary."""
     point: Tensor | None = None
     """(B, N, D) the clean latent, where such a model predicts one and reads logits off it; none: it is the mean of the
     `table`."""
+    offset: Tensor | None = None
+    """(V,) what is added where a latent is read as a token, by its product with the `table`; none: nothing."""
     banned: tuple[int, ...] = ()
     """Tokens that are impossible, whatever `logits` say."""
     beside: tuple[Pred, ...] = ()
@@ -142,10 +144,10 @@ class Pred:
     def denoised(self) -> Tensor:
         """(B, W, D): the clean latent that is expected, by what rules have left of the prediction. Raises `UsageError`
         for a model that has no latents."""
-        if self.table is None:
-            raise UsageError("a prediction of tokens has no latents")
         if self.point is not None:
             return self.spread(self.point.flatten(0, 1))
+        if self.table is None:
+            raise UsageError("a prediction of tokens has no latents")
         rows = self.rows
         return self.spread(rows.to(reference.accumulator(rows)).softmax(-1).to(self.table.dtype) @ self.table)
 

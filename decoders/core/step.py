@@ -166,12 +166,13 @@ def stored(c: Canvas, f: Forward, p: Pred, sight: bool = False) -> Canvas:
         torch.where(f.compute, f.until, 0).amax(-1), torch.where(f.want & f.causal[:, None], f.at, 0).amax(-1)
     )
     read = (c.column < bound[:, None]) & (c.store.tokens != NOTHING) & ~f.compute
-    live = c.live
+    live, kinds = c.live, c.store.kinds
+    kind = torch.arange(kinds.shape[1], device=kinds.device) == f.phase[:, None]
     return replace(c, store=replace(
         c.store, tokens=tokens, until=until, unseen=unseen,
         computed=c.store.computed + torch.where(live, positions, 0),
         reused=c.store.reused + torch.where(live, read.sum(-1), 0),
-        flops=c.store.flops + torch.where(live, flops, 0.0),
+        flops=c.store.flops + torch.where(live, flops, 0.0), kinds=kinds + (kind & live[:, None]),
     ))
 
 

@@ -20,6 +20,7 @@ import torch
 
 from decoders.core import UsageError
 from decoders.models.families import Attention, Family, family_of
+from decoders.models.latent.families import latent_family
 from decoders.models.loaded import Loaded
 from decoders.models.reading import blamed, line, quiet, read_json, refuse_mark, refuse_pointer
 from decoders.models.tokenizer import JsonTokenizer, load_tokenizer, tokenizer_in
@@ -46,6 +47,13 @@ def load_checkpoint(
     Raises `UsageError` if files are missing or damaged, the family is unknown or was not trained for this `attention`,
     the tokenizer lacks the mask token, or the devices asked for are not there."""
     refuse_adapter(directory)
+    if load := latent_family(directory):
+        if attention not in ("auto", "bidirectional") or device_map or tp or trust_remote_code:
+            raise UsageError(
+                f"{directory} holds a model of latents, whose options are device and dtype: it sees the whole row, on "
+                "one device, and brings no code"
+            )
+        return load(directory, name, {"device": checked_device(device), "dtype": getattr(torch, dtype, None)})
     config = read_json(directory / "config.json")
     family = family_of(config, name)
     if attention != "auto" and attention not in family.attentions:

@@ -29,14 +29,19 @@ class ToyLatent(ModelDefaults):
     """Tokens are points in the plane; a position holds each with a probability of its own, which depends on its place
     and on the tokens that are given. Its denoiser is exact: the posterior of the token, given the noisy point.
 
+    Asked causally, it is a rounder: tokens follow one another with probabilities of their own, and the clean latents
+    say the rest.
+
     Every position is computed by itself, so that nothing of a batch can change it."""
 
-    capabilities = frozenset({"movable"})
+    capabilities = frozenset({"movable", "causal"})
     vocab: int = 9
     mask_id: int | None = 8
     stop_ids: tuple[int, ...] = ()
     space: Space | None = SPACE
     spread: float = 3.0
+    pull: float = 3.0
+    """How much a token says of the next one, to the rounder."""
     seed: int = 0
     device: torch.device = CPU
 
@@ -51,16 +56,30 @@ class ToyLatent(ModelDefaults):
         h = scramble(context[:, None] + scramble(at + (self.seed << 40)))
         return (self.spread * normal(h, self.vocab)).index_fill(-1, torch.tensor([self.vocab - 1]), -torch.inf)
 
+    def denoising(self, f: Forward, level: Tensor, z: Tensor) -> Tensor:
+        """(B, W, V) logits of the posterior of each token."""
+        a, b = (x(level).to(z.dtype) for x in (alpha, sigma))
+        gap = z[..., None, :] - a[..., None] * self.table.to(z)
+        near = -(gap[..., 0] ** 2 + gap[..., 1] ** 2) / (2 * b**2)
+        return self.prior(f.tokens, f.given, f.at).to(z.dtype) + near
+
+    def rounding(self, f: Forward, clean: Tensor) -> Tensor:
+        """(B, W, V) logits of the token at each position, from what stands left of it and the clean latents."""
+        left = torch.where(f.at > 0, f.tokens.gather(1, (f.at - 1).clamp(min=0)), self.vocab)
+        chain = self.pull * normal(scramble(left + (self.seed << 30)), self.vocab)
+        gap = clean[..., None, :] - self.table.to(clean)
+        said = chain.to(clean.dtype) - gap[..., 0] ** 2 - gap[..., 1] ** 2
+        return said.index_fill(-1, torch.tensor([self.vocab - 1], device=said.device), -torch.inf)
+
     def session(self, spec: SessionSpec) -> Session:
         def forward(f: Forward) -> Pred:
             assert f.latents is not None
             assert f.level is not None
-            W, z, E = f.at.shape[1], f.latents.z, self.table.to(f.latents.z)
-            a, b = (x(f.level).to(z.dtype) for x in (alpha, sigma))
-            gap = z[..., None, :] - a[..., None] * E
-            near = -(gap[..., 0] ** 2 + gap[..., 1] ** 2) / (2 * b**2)
-            logits = self.prior(f.tokens, f.given, f.at).to(z.dtype) + near
-            return Pred(logits, torch.where(f.want, torch.arange(W), W), W, table=E)
+            W, (z, said) = f.at.shape[1], (f.latents.z, f.latents.said)
+            logits = self.denoising(f, f.level, z)
+            if spec.causal:
+                logits = torch.where(f.causal[:, None, None], self.rounding(f, said), logits)
+            return Pred(logits, torch.where(f.want, torch.arange(W), W), W, table=self.table.to(z))
 
         return forward
 

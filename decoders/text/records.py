@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +52,8 @@ class Generation:
     forward did not predict. Only where it was asked for."""
     revisions: int = 0
     """How often a decided position was changed or taken back; counted where `logprobs` were asked for."""
+    forwards: Mapping[str, int] = field(default_factory=dict)
+    """How many of the forward passes were of each kind, for a decoder with several (`Decoder.phases`)."""
     reasoning: Reasoning | None = None
     """What another model wrote between the prompt and the text, where the decoder asks for that. Nothing above counts
     any of it."""
@@ -60,11 +63,14 @@ class Generation:
         return self.generated_tokens / self.nfe
 
     def record(self) -> dict[str, Any]:
-        """Everything, under `KEYS`, as JSON can hold it; with a reasoning also what that was and took
-        (`Reasoning.record`), and with log probabilities those, `commit_steps` and `revisions`."""
+        """Everything, under `KEYS`, as JSON can hold it; with several kinds of forwards also those (`forwards`), with a
+        reasoning what that was and took (`Reasoning.record`), and with log probabilities those, `commit_steps` and
+        `revisions`."""
         own = {key: getattr(self, key) for key in KEYS} | {"tokens": list(self.tokens)}
         if self.logprobs is not None:
             own |= {"logprobs": self.logprobs, "commit_steps": self.commit_steps, "revisions": self.revisions}
+        if self.forwards:
+            own |= {"forwards": dict(self.forwards)}
         return own | (self.reasoning.record() if self.reasoning else {})
 
 

@@ -95,7 +95,7 @@ def test_samplers_of_latents_do_what_official_ones_did():
     """A few of the recorded runs; the whole set is `../shared/golden_latent`."""
     found = {(r.reference, r.case): r.status for r in replay(LATENT_HERE)}
     assert found.pop(("ld4lg", "dpmpp_pred_v_cosine10")) == "reference_bug"
-    assert len(found) == 5
+    assert len(found) == 6
     assert set(found.values()) == {"passed"}
 
 
@@ -103,7 +103,7 @@ def test_the_whole_set_of_latents():
     if not LATENT_SHARED.is_dir():
         pytest.skip(f"there is no {LATENT_SHARED}")
     counts = Counter(r.status for r in replay(LATENT_SHARED))
-    assert counts == {"passed": 58, "reference_bug": 3, "skipped": 7}
+    assert counts == {"passed": 63, "reference_bug": 3, "skipped": 2}
 
 
 @pytest.fixture(scope="module")

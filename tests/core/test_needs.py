@@ -20,7 +20,8 @@ ASKED = {
     "freedave": {"candidates"}, "persistent_drafts": {"mask", "candidates"}, "dawn": {"attention"},
     "klass": {"vocabulary"}, "role_order:head=nano": {"hidden_states"}, "daedal": {"mask", "resizes"},
     "eos_padding": {"padding"}, "hybrid:mode=block,ar=wide": {"causal", "blocks"},
-    **{name: {"latents"} for name in ("ddim", "ddpm", "dpmpp_2m", "heun", "renoise", "bridge")},
+    **{name: {"latents"} for name in ("ddim", "ddpm", "dpmpp_2m", "dpmpp_3m", "heun", "renoise", "bridge")},
+    "codar": {"latents", "causal", "ahead"},
 }
 
 

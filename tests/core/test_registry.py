@@ -219,13 +219,14 @@ def test_every_default_that_a_page_prints_makes_an_equal_plug(kind):
 
 def test_every_default_of_a_part_that_a_page_prints_makes_an_equal_plug():
     lines = part_table().splitlines()[2:]
-    assert len(lines) == 11
+    assert len(lines) == 20
     for line in lines:
         choice, _, options = (cell.strip() for cell in line.strip("|").split(" | "))
         option, _, name = choice.strip("`").partition("=")
         printed = ",".join(re.findall(r"`([^`]*)`", options))
-        assert get(f"s2d2:{option}=({name}:{printed})" if printed else f"s2d2:{option}={name}") == get(
-            f"s2d2:{option}={name}"
+        whose = "ddim" if option == "schedule" else "s2d2"
+        assert get(f"{whose}:{option}=({name}:{printed})" if printed else f"{whose}:{option}={name}") == get(
+            f"{whose}:{option}={name}"
         )
 
 

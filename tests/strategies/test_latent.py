@@ -9,17 +9,17 @@ import torch
 
 from decoders.constraints.automaton import Automaton
 from decoders.constraints.constrained import Constrained
-from decoders.core import Blocks, Plan, State, UsageError, decode, mapped, view
+from decoders.core import Blocks, Plan, State, Suppress, UsageError, decode, mapped, view
 from decoders.engine import Engine, Request
 from decoders.registry import get, get_cache
-from decoders.strategies.latent.samplers import DDIM, DDPM, DPMpp2M, Heun
+from decoders.strategies.latent.samplers import DDIM, DDPM, DPMpp2M, DPMpp3M, Heun
 from decoders.testing.latent import ToyLatent, gain, solved
 from decoders.testing.toy import ToyModel
 
 MODEL = ToyLatent()
 SPECS = (
     "ddim", "ddim:eta=0.5", "ddpm", "ddpm:variance=large", "dpmpp_2m", "dpmpp_2m:eta=1.0,solver=heun", "heun:steps=17",
-    "renoise", "bridge", "ddpm:clamp=1.0,last=table", "ddim:grid=even,temperature=0.9,clamp=0.5",
+    "dpmpp_3m", "renoise", "bridge", "ddpm:clamp=1.0,last=table", "ddim:schedule=even,temperature=0.9,clamp=0.5",
 )
 PROMPTS = [[1, 2, 3], [4], [5, 6, 7, 0, 1]]
 
@@ -92,9 +92,12 @@ def test_ddim_is_of_first_order(truth):
 
 
 @pytest.mark.parametrize(
-    "solver", [lambda n: DPMpp2M(steps=n + 1), lambda n: Heun(steps=2 * n + 1)], ids=["2m", "heun"]
+    "solver",
+    [lambda n: DPMpp2M(steps=n + 1), lambda n: Heun(steps=2 * n + 1), lambda n: DPMpp3M(eta=0.0, steps=n + 1)],
+    ids=["2m", "heun", "3m"],
 )
 def test_solvers_of_second_order_are(solver, truth):
+    """The third-order one begins with a step of first order, and is no better as a whole."""
     assert 3.5 <= gain(solver, truth) <= 4.5
 
 
@@ -120,6 +123,13 @@ def test_rounding_in_every_forward_leaves_x_among_the_tokens():
     decode(MODEL, get("ddim:clamp=1.0,steps=8"), PROMPTS, length=6, watch=lambda f, p, c: seen.append(c.memo.x))
     x = torch.stack(seen[:-1])[:, 0, :6]
     assert bool((torch.cdist(x, MODEL.table).amin(-1) < 1e-6).all())
+
+
+@pytest.mark.parametrize("last", ["forward", "table"])
+def test_what_is_never_generated_is_not_read_either(last):
+    (row,) = run(f"ddim:steps=8,last={last}", PROMPTS[:1])
+    (other,) = run(f"ddim:steps=8,last={last}", PROMPTS[:1], rules=[Suppress(row.tokens[:1])])
+    assert row.tokens[0] not in other.tokens
 
 
 def test_renoising_forgets_the_latents_and_not_what_they_said():

@@ -7,12 +7,16 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from decoders.core import Pred, Space, State, alpha, sigma
+from decoders.models.latent.families import fitted, read_weights
+from decoders.models.latent.langflow import LangFlow
+from decoders.models.reading import read_json
+from decoders.stats.betas import BETAS
 from decoders.strategies.latent.base import FIRST, Latent
-from decoders.strategies.latent.samplers import DDIM, DDPM, DPMpp2M, Heun
+from decoders.strategies.latent.samplers import DDIM, DDPM, DPMpp2M, DPMpp3M, Heun
+from decoders.strategies.latent.schedules import Discrete, Learned, Schedule
 from decoders_bench.golden.cases import Case, MismatchError, SkipError
 from decoders_bench.golden.models import Models
 
@@ -92,6 +96,10 @@ def read(table: Tensor, point: Tensor) -> Pred:
     return Pred(point @ table.T, torch.arange(W).expand(B, W), W, table=table, point=point)
 
 
+NOWHERE = Space(1, (0.0, 0.0))
+"""For schedules that do not ask what a model learnt."""
+
+
 class Tiny:
     """The denoiser that the data describes: one hidden layer that mixes positions by their mean."""
 
@@ -112,15 +120,43 @@ def of_signal(squared: Tensor) -> Tensor:
     return torch.log1p(-squared.double()) - squared.double().log()
 
 
+def named(schedule: str, trained: int, respacing: str) -> tuple[Schedule, int | None]:
+    """A schedule as the code of Diffusion-LM names it, and of how many forwards; none: of as many as in training."""
+    kind = Schedule.known()[schedule]
+    if respacing.startswith("ddim"):
+        return kind(trained=trained, kept="stride"), int(respacing[4:])
+    counts = tuple(map(int, respacing.split(","))) if respacing else ()
+    return kind(trained=trained, sections=counts if len(counts) > 1 else ()), sum(counts) or None
+
+
+def schedules(case: Case) -> str:
+    """The tables of betas, and which steps of training are kept."""
+    if case.name == "schedules":
+        for name, found in case.tensors().items():
+            kind, count = name.removesuffix(".betas").rsplit("_", 1)
+            close(name, 0, BETAS[kind](int(count)), found)
+        return ""
+    for name, kept in case.data["expected"].items():
+        trained, respacing = name.split("/")
+        schedule, forwards = named("sqrt", int(trained), respacing)
+        if not isinstance(schedule, Discrete) or schedule.steps(forwards or int(trained)) != kept:
+            raise MismatchError(f"other steps are kept of {name}")
+    return ""
+
+
 def diffusion_lm(case: Case, models: Models) -> str:
-    """Every forward of p_sample and of the DDIM loop, the clamping trick among them; the last sample is x itself."""
+    """Every forward of p_sample and of the DDIM loop, the clamping trick among them, at the levels of the schedule that
+    the run names; the last sample is x itself."""
     if case.data["kind"] != "latent_trajectory":
-        raise SkipError("numbers of a schedule, which a model's space holds as they are")
+        return schedules(case)
     q, t = case.params, case.tensors()
     tiny, table, times = Tiny(t), t["model.emb"], t["model_time"]
     given = t.get("open")
     known, first = t.get("known_embedding"), t["noise"]
     levels = of_signal(t["alphas_cumprod"].float()).flip(0)  # which the reference reads in single precision
+    schedule, count = named(q["noise_schedule"], q["diffusion_steps"], q["timestep_respacing"])
+    own = schedule(NOWHERE, torch.arange(len(levels)), count or q["diffusion_steps"])
+    close("the level", 0, (-own).sigmoid(), (-levels).sigmoid())
 
     def network(n: int, z: Tensor, level: Tensor, said: Tensor) -> Pred:
         if given is not None and known is not None:
@@ -158,11 +194,9 @@ def k_diffusion(case: Case, models: Models) -> str:
         "dpmpp_2m_sde": DPMpp2M(
             eta=float(case.params.get("eta", 1.0)), solver=case.params.get("solver_type", "midpoint"), steps=steps
         ),
+        "dpmpp_3m_sde": DPMpp3M(eta=float(case.params.get("eta", 1.0)), steps=steps),
         "heun": Heun(steps=2 * steps - 1),
     }
-    if kind not in decoders:
-        raise SkipError("a solver of third order, which no strategy is yet")
-
     def network(n: int, z: Tensor, level: Tensor, said: Tensor) -> Pred:
         spread = (level / 2).exp()[:, None, None]
         x = z / alpha(level)
@@ -235,17 +269,22 @@ def plaid(case: Case, models: Models) -> str:
 
 
 def langflow(case: Case, models: Models) -> str:
-    """Its own network's recorded logits: the sampler is DDIM, whatever its code calls it."""
-    t = case.tensors()
-    (weights,) = (case.path.parent / "model").glob("*.safetensors")
-    embedding = next(x for name, x in load_file(weights).items() if "embed" in name and x.dim() == 2).double()
-    table = torch.nn.functional.normalize(embedding, dim=-1) * embedding.shape[1] ** 0.5
+    """Its own network on its own weights, at the levels that it learnt: the sampler is DDIM, whatever its code calls
+    it."""
+    t, folder = case.tensors(), case.path.parent / "model"
+    net = LangFlow(read_json(folder / "config.json")).requires_grad_(False)
+    fitted(net, read_weights(folder / "model.safetensors"), folder)
+    count, space = len(t["gamma"]), net.space()
+    close("the level", 0, Learned()(space, torch.arange(count), count), t["gamma"])
 
     def network(n: int, z: Tensor, level: Tensor, said: Tensor) -> Pred:
-        logits = t["logits"][n].double()
-        return Pred(logits, torch.arange(z.shape[1]).expand(len(z), -1), z.shape[1], table=table)
+        B, W, _ = z.shape
+        sees = torch.ones(B, W, W, dtype=torch.bool)
+        found = net(z.float(), said.float(), level.float(), sees)
+        close("the logits", n, found.logits, t["logits"][n])
+        return Pred(found.logits, torch.arange(W).expand(B, -1), W, table=net.table)
 
-    moments = list(run(DDIM(steps=len(t["gamma"])), t["gamma"], t["noise"], network))
+    moments = list(run(DDIM(steps=count), t["gamma"], t["noise"].float(), network))
     for n, m in enumerate(moments):
         close("z", n, m.z, t["z"][n])
     same_tokens(moments[-1].tokens, case.need("expected", "tokens"))

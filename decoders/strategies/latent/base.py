@@ -10,6 +10,7 @@ from torch import Tensor
 
 from decoders.core import Decoder, Latents, Pred, Query, Space, State, UsageError, Whole, Windows, alpha, option, sigma
 from decoders.stats.constants import constant
+from decoders.strategies.latent.schedules import Learned, Schedule
 
 FIRST, AGAIN = 0x61, 0x62  # salts
 
@@ -26,13 +27,14 @@ class Memo(NamedTuple):
 class Latent(Decoder):
     """A sampler of latents: write `move`, which says where z goes from one noise level to the next.
 
-    The model is asked `steps` times, at as many levels, from noise to text. What it says in the last forward is the
-    text; before, the tokens that are committed and edited are how the latents read by then. Nothing is final until the
-    end, so all of it is shown as a draft."""
+    The model is asked `steps` times, at as many levels, from noise to text; one that works in blocks, in each of them.
+    What it says in the last forward is the text; before, the tokens that are committed and edited are how the latents
+    read by then. Nothing is final until the end, so all of it is shown as a draft."""
 
     revises: ClassVar[bool] = True
     steps: int = option(32, "forwards, each at a noise level of its own", min=2)
-    grid: Literal["learned", "even"] = option("learned", "how levels are spaced: as the model learnt them, or evenly")
+    schedule: Schedule = option(Learned(), "the noise levels")
+    self_conditioning: bool = option(True, "the model is told what it said last, if it was trained to be")
     temperature: float = option(1.0, "of the score; below 1 sharper (Plaid takes 0.9)", min=0.01)
     clamp: float = option(
         0.0, "the share of the forwards, the last ones, that round x to the nearest token (Diffusion-LM: 1)", min=0,
@@ -51,7 +53,8 @@ class Latent(Decoder):
 
     def query(self, s: State) -> Query:
         m: Memo = s.memo
-        return Query(s.tokens, s.editable, level=self.level(s, s.step), latents=Latents(m.z, m.said))
+        said = m.said if self.self_conditioning else torch.zeros_like(m.said)
+        return Query(s.tokens, s.editable, level=self.level(s, s.step), latents=Latents(m.z, said))
 
     def step(self, s: State, p: Pred) -> State:
         m: Memo = s.memo
@@ -60,7 +63,7 @@ class Latent(Decoder):
         z = self.move(s, x, here, ahead)
         token, confidence = self.reading(p, x)
         after = s.commit(s.open, token, confidence).edit(token != s.tokens, token, confidence)
-        return replace(after, memo=Memo(z, said, x))
+        return replace(after, memo=m._replace(z=z, said=said, x=x))
 
     def move(self, s: State, x: Tensor, here: Tensor, ahead: Tensor) -> Tensor:
         """(B, W, D): z at the level `ahead (B,)`, from `s.memo.z` at the level `here (B,)`, where `x (B, W, D)` is the
@@ -76,15 +79,8 @@ class Latent(Decoder):
         return self.spaced(s, step, self.steps)
 
     def spaced(self, s: State, place: Tensor, count: int) -> Tensor:
-        """(B,) float: the level at a `place (B,)` among `count`, from noise to text. Where the model has as many, each
-        is one of its own; otherwise they lie between those."""
-        levels = constant(space(s).levels, place.device, torch.float64)
-        if self.grid == "even":
-            share = torch.arange(len(levels), device=place.device) / (len(levels) - 1)
-            levels = torch.lerp(levels[:1], levels[-1:], share.double())
-        at = place.clamp(max=count - 1).double() * (len(levels) - 1) / (count - 1)
-        low = at.floor().long().clamp(max=len(levels) - 2)
-        return torch.lerp(levels[low], levels[low + 1], at - low)
+        """(B,) float64: the level at a `place (B,)` among `count`, from noise to text; beyond the last it is that."""
+        return self.schedule(space(s), place.clamp(max=count - 1), count)
 
     def rounded(self, s: State, p: Pred, x: Tensor) -> Tensor:
         """x, in the last forwards rounded to the nearest token: the clamping trick of Diffusion-LM (Li et al. 2022,
@@ -108,7 +104,9 @@ class Latent(Decoder):
         token, confidence = p.best()
         if self.last == "forward" or p.table is None:
             return token, confidence
-        token = (x.to(p.table.dtype) @ p.table.T).argmax(-1)
+        read = x.to(p.table.dtype) @ p.table.T
+        read = read if p.offset is None else read + p.offset
+        token = read.index_fill(-1, constant(p.banned, read.device), -torch.inf).argmax(-1)
         return token, p.prob(token)
 
     def done(self, s: State) -> Tensor:

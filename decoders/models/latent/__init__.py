@@ -1,0 +1,1 @@
+"""Models of continuous diffusion, which denoise latents in place of tokens (`Model.space`)."""

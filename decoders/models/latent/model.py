@@ -1,0 +1,86 @@
+"""A network that denoises latents as a `Model`.
+
+A row is run whole in every forward: what is given stands there as its clean latent, as Diffusion-LM fills in, and what
+is not as it is by now. Nothing is kept from forward to forward.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from decoders.core import Forward, ModelDefaults, Pred, Session, SessionSpec, Space
+
+
+class Said(NamedTuple):
+    """What a network says of every position of its rows."""
+
+    logits: Tensor  # (B, L, V)
+    point: Tensor | None = None  # (B, L, D)  the clean latent; none: the mean of the table
+    offset: Tensor | None = None  # (V,)  see `Pred.offset`
+
+
+class Network(Protocol):
+    """Denoises rows."""
+
+    @property
+    def table(self) -> Tensor:
+        """(V, D): what each token is as a latent."""
+
+    def __call__(self, z: Tensor, said: Tensor, level: Tensor, sees: Tensor) -> Said:
+        """Of rows `z (B, L, D)` at the levels `level (B,)`, with what it last said of them, `said (B, L, D)`, where a
+        position attends to those that it `sees (B, L, L)`."""
+
+
+class LatentModel(ModelDefaults):
+    """A network of latents, with the levels that it learnt. `network` is a module, too."""
+
+    mask_id: int | None = None
+    capabilities = frozenset({"movable"})
+
+    def __init__(self, network: Network, space: Space, stop_ids: tuple[int, ...] = ()) -> None:
+        assert isinstance(network, nn.Module)
+        self.network, self.space, self.stop_ids = network.eval().requires_grad_(False), space, stop_ids
+        self.table = network.table
+        self.vocab = len(self.table)
+        self.work = 2.0 * sum(p.numel() for m in network.modules() if isinstance(m, nn.Linear) for p in [m.weight])
+
+    @property
+    def device(self) -> torch.device:
+        return self.table.device
+
+    def session(self, spec: SessionSpec) -> Session:
+        return self.forward
+
+    @torch.inference_mode()
+    def forward(self, f: Forward) -> Pred:
+        assert f.latents is not None
+        assert f.level is not None
+        L, W = f.tokens.shape[1] - 1, f.at.shape[1]  # less the bin
+        clean, given = self.table[f.tokens[:, :L]], f.given[:, :L, None]
+
+        def row(x: Tensor) -> Tensor:
+            there = clean.new_zeros(len(x), L + 1, x.shape[-1]).scatter(1, f.at[..., None].expand_as(x), x.to(clean))
+            return torch.where(given, clean, there[:, :L])
+
+        column = torch.arange(L, device=f.tokens.device)
+        sees = (column < f.until[:, :L, None]) | (column == column[:, None])
+        said = self.network(row(f.latents.z), row(f.latents.said), f.level, sees)
+        here = f.at.clamp(max=L - 1)[..., None]
+        logits, point = (
+            None if x is None else x.gather(1, here.expand(-1, -1, x.shape[-1])) for x in (said.logits, said.point)
+        )
+        assert logits is not None
+        columns = torch.where(f.want.any(-1), f.until[:, :L].amax(-1), 0)
+        place = torch.where(f.want, torch.arange(W, device=column.device), W)
+        cost = columns, self.work * columns.double()
+        return Pred(logits, place, W, cost, table=self.table, point=point, offset=said.offset)
+
+
+def prior(z: Tensor, level: Tensor, table: Tensor) -> Tensor:
+    """(B, L, V): what z itself says of each token, alpha / sigma² z E, which is added to the logits (Gulrajani and
+    Hashimoto 2023, 2305.18619, section 4.2)."""
+    scale = (-level).sigmoid().sqrt() / level.sigmoid()
+    return scale.to(z.dtype)[:, None, None] * (z @ table.T)

@@ -1,0 +1,165 @@
+"""Schedules: gamma(t), the noise level of every forward of a sampler.
+
+A level is gamma = -log SNR. Where a model learnt its levels (`Space.levels`) is its own affair; these say which of them
+a sampler takes.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from functools import cache
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from decoders.core import Part, Space, UsageError, option
+from decoders.stats import betas
+from decoders.stats.constants import constant
+
+
+@dataclass(frozen=True)
+class Schedule(Part):
+    """Says at which level each forward is made."""
+
+    @abstractmethod
+    def __call__(self, space: Space, place: Tensor, count: int) -> Tensor:
+        """(B,) float64: the level at a `place (B,)` among `count`, the first of which is noise and the last the
+        text."""
+        raise NotImplementedError
+
+
+def ends(space: Space, like: Tensor) -> Tensor:
+    """(2,) float64: the first and the last level of a model."""
+    return constant((space.levels[0], space.levels[-1]), like.device, torch.float64)
+
+
+@dataclass(frozen=True)
+class Learned(Schedule):
+    """At equal steps of what the model learns: at its own levels where it has as many, and else between two of them; a
+    model that learnt none between is asked at some of its own, as evenly as whole numbers are."""
+
+    name: ClassVar[str] = "learned"
+
+    def __call__(self, space: Space, place: Tensor, count: int) -> Tensor:
+        if space.discrete:
+            return constant(some(space.levels, count), place.device, torch.float64)[place]
+        levels = constant(space.levels, place.device, torch.float64)
+        at = place.double() * (len(levels) - 1) / (count - 1)
+        low = at.floor().long().clamp(max=len(levels) - 2)
+        return torch.lerp(levels[low], levels[low + 1], at - low)
+
+
+@cache
+def some(levels: tuple[float, ...], count: int) -> tuple[float, ...]:
+    """So many of the levels of a model. Raises `UsageError` if there are not so many."""
+    try:
+        kept = betas.evenly(len(levels), count)
+    except ValueError:
+        raise UsageError(f"this model learnt {len(levels)} noise levels, and {count} forwards need as many") from None
+    return tuple(levels[-1 - i] for i in reversed(kept))
+
+
+@dataclass(frozen=True)
+class Even(Schedule):
+    """At equal steps of gamma, between the model's first level and its last."""
+
+    name: ClassVar[str] = "even"
+
+    def __call__(self, space: Space, place: Tensor, count: int) -> Tensor:
+        first, last = ends(space, place)
+        return torch.lerp(first, last, place.double() / (count - 1))
+
+
+@dataclass(frozen=True)
+class Karras(Schedule):
+    """At equal steps of a root of the noise, between the model's first level and its last. Karras et al. 2022,
+    2206.00364, equation 5."""
+
+    name: ClassVar[str] = "karras"
+    rho: float = option(7.0, "which root; the larger, the more forwards near the text", min=1)
+
+    def __call__(self, space: Space, place: Tensor, count: int) -> Tensor:
+        first, last = (ends(space, place) / (2 * self.rho)).exp()
+        return 2 * self.rho * torch.lerp(first, last, place.double() / (count - 1)).log()
+
+
+@dataclass(frozen=True)
+class Discrete(Schedule):
+    """At some of the levels of a table that training had, whatever the model says it learnt. Respacing of Nichol and
+    Dhariwal 2021, 2102.09672, as in the code of Diffusion-LM."""
+
+    trained: int = option(2000, "steps of training", min=20)
+    kept: Literal["even", "stride"] = option(
+        "even", "which of them: evenly over all, or from the first on, a whole number of them apart"
+    )
+    sections: tuple[int, ...] = option((), "how many of each equal section of the training; written 10+15+20")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sections and min(self.sections) < 1:
+            raise UsageError(f"{self.name}: sections must be numbers of at least 1")
+
+    def __call__(self, space: Space, place: Tensor, count: int) -> Tensor:
+        return constant(respaced(self, count), place.device, torch.float64)[place]
+
+    def steps(self, count: int) -> list[int]:
+        """Which steps of training `count` forwards are made at. Raises `UsageError` if it cannot be so many."""
+        try:
+            if not self.sections:
+                return (betas.evenly if self.kept == "even" else betas.strided)(self.trained, count)
+            if sum(self.sections) == count:
+                return betas.by_section(self.trained, self.sections)
+        except ValueError:
+            pass
+        raise UsageError(f"the schedule {self.name} has no {count} levels that are kept as it is asked to")
+
+
+@cache
+def respaced(schedule: Discrete, count: int) -> tuple[float, ...]:
+    """The levels of so many forwards, from noise to text."""
+    table = betas.levels(schedule.name, schedule.trained)
+    return tuple(table[-1 - i] for i in reversed(schedule.steps(count)))
+
+
+@dataclass(frozen=True)
+class Sqrt(Discrete):
+    """Noise soon, and little of it left late. Li et al. 2022 (Diffusion-LM), 2205.14217, appendix A."""
+
+    name: ClassVar[str] = "sqrt"
+
+
+@dataclass(frozen=True)
+class Cosine(Discrete):
+    """Nichol and Dhariwal 2021, 2102.09672, equation 17."""
+
+    name: ClassVar[str] = "cosine"
+
+
+@dataclass(frozen=True)
+class Linear(Discrete):
+    """Betas on a line. Ho et al. 2020, 2006.11239, section 4."""
+
+    name: ClassVar[str] = "linear"
+
+
+@dataclass(frozen=True)
+class TruncatedCosine(Discrete):
+    """Cosine, begun later. The code of Diffusion-LM."""
+
+    name: ClassVar[str] = "trunc_cos"
+
+
+@dataclass(frozen=True)
+class TruncatedLinear(Discrete):
+    """Linear, each beta larger by 0.01. The code of Diffusion-LM."""
+
+    name: ClassVar[str] = "trunc_lin"
+
+
+@dataclass(frozen=True)
+class PiecewiseLinear(Discrete):
+    """Linear, with a head of ten larger betas. The code of Diffusion-LM."""
+
+    name: ClassVar[str] = "pw_lin"
