@@ -24,8 +24,10 @@ def from_arguments(
     criteria = StoppingCriteriaList(stopping_criteria or ())
     if tokenizer is not None and (stops := arguments.pop("stop_strings", None)):
         criteria.append(StopStringCriteria(tokenizer, stops))
-    kept = {name: arguments.get(name) for name in KEPT}
-    ours = partial(generate, kept=kept, **({} if tokenizer is None else {"tokenizer": tokenizer}))
+    bound: dict[str, Any] = {"kept": {name: arguments.get(name) for name in KEPT}}
+    if tokenizer is not None:
+        bound["tokenizer"] = tokenizer
+    ours = partial(generate, **bound)
     # that of the class: the object's own may be the very function that is running
     whole: Any = getattr(type(model), "generate", GenerationMixin.generate)
     made: Tensor | GenerateOutput = whole(model, inputs, custom_generate=ours, stopping_criteria=criteria, **arguments)
