@@ -59,27 +59,62 @@ def fetched(repository: Repository, code: bool = False) -> Path:
     """The directory of a checkpoint in the hub's cache, with what was missing fetched, and with its `code` if asked.
     Says before it fetches what it will take. Raises `UsageError`."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import DryRunError
 
     settings = (*SETTINGS, "*.py") if code else SETTINGS
-    wanted = [*settings, WHOLE, *SHARDS]
     with told(repository):
         try:
-            with hushed():
-                plan = snapshot_download(
-                    repository.name, revision=repository.revision, allow_patterns=wanted, dry_run=True,
-                    tqdm_class=silent(),
-                )
-        except DryRunError as unreachable:
-            return cached(repository, settings, unreachable.__cause__ or unreachable)
-        if any(f.filename == WHOLE for f in plan):
-            wanted = [*settings, WHOLE]
-            plan = [f for f in plan if f.filename == WHOLE or "safetensors" not in f.filename]
+            plan, wanted = planned(repository, [*settings, WHOLE, *SHARDS])
+        except UnreachableError as e:
+            return cached(repository, settings, e.why)
         bars = None if check(repository, plan) else silent()
         found = snapshot_download(
             repository.name, revision=repository.revision, allow_patterns=wanted, tqdm_class=bars
         )
         return Path(found)
+
+
+class UnreachableError(Exception):
+    """The hub did not say what a repository has."""
+
+    def __init__(self, why: BaseException) -> None:
+        self.why = why
+
+
+def planned(repository: Repository, wanted: list[str]) -> tuple[list[DryRunFileInfo], list[str]]:
+    """The files of a repository that are `wanted`, and what is wanted of it: not its shards if it has its weights in
+    one file too. Raises `UnreachableError`."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import DryRunError
+
+    try:
+        with hushed():
+            plan = snapshot_download(
+                repository.name, revision=repository.revision, allow_patterns=wanted, dry_run=True,
+                tqdm_class=silent(),
+            )
+    except DryRunError as e:
+        raise UnreachableError(e.__cause__ or e) from e
+    if any(f.filename == WHOLE for f in plan):
+        wanted = [w for w in wanted if w not in SHARDS]
+        plan = [f for f in plan if f.filename == WHOLE or "safetensors" not in f.filename]
+    return plan, wanted
+
+
+def glimpsed(repository: Repository) -> tuple[Path, int | None]:
+    """The directory of a checkpoint in the hub's cache, of which only configs and tokenizer are fetched, and the bytes
+    of its weights as the hub has them; none where the hub cannot be asked, and the whole checkpoint is there. Raises
+    `UsageError`."""
+    from huggingface_hub import snapshot_download
+
+    with told(repository):
+        try:
+            plan, _ = planned(repository, [*SETTINGS, WHOLE, *SHARDS])
+        except UnreachableError as e:
+            return cached(repository, SETTINGS, e.why), None
+        found = snapshot_download(
+            repository.name, revision=repository.revision, allow_patterns=[*SETTINGS], tqdm_class=silent()
+        )
+        return Path(found), sum(f.file_size or 0 for f in plan if f.filename.endswith(".safetensors"))
 
 
 def cached(repository: Repository, settings: tuple[str, ...], why: BaseException) -> Path:

@@ -199,6 +199,17 @@ def test_it_decodes_from_the_command_line(hub, environment, tmp_path):
     assert len(wrong.stderr.splitlines()) == 1
 
 
+def test_info_fetches_no_weights(hub, environment, tmp_path):
+    command = [sys.executable, "-m", "decoders", "info", "--json", "-m", "org/one"]
+    done = subprocess.run(command, env=environment(), cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert (said["where"], said["family"]) == ("org/one", "llada")
+    assert said["bytes"] > 1000
+    assert "config.json" in hub.sent()
+    assert not [f for f in hub.sent() if f.endswith(".safetensors")]
+
+
 def test_what_can_be_a_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert Repository.named("GSAI-ML/LLaDA-8B-Instruct") == Repository("GSAI-ML/LLaDA-8B-Instruct", "main")
