@@ -50,6 +50,7 @@ def load_checkpoint(
     the tokenizer lacks the mask token, or the devices asked for are not there."""
     refuse_adapter(directory)
     config = read_json(directory / "config.json")
+    refuse_quantised(config, name)
     family = family_of(config, name)
     if attention != "auto" and attention not in family.attentions:
         raise UsageError(
@@ -88,6 +89,17 @@ def refuse_adapter(directory: Path) -> None:
         raise UsageError(
             f"{directory} holds an adapter (LoRA) for {base or 'another model'} and no model; merge it into that one "
             "first"
+        )
+
+
+def refuse_quantised(config: dict[str, Any], name: str) -> None:
+    """Raises `UsageError` for a checkpoint whose weights were quantised before they were written."""
+    how = config.get("quantization_config") or config.get("compression_config")
+    if how:
+        method = how.get("quant_method") if isinstance(how, dict) else None
+        raise UsageError(
+            f"the weights of {name} are quantised ({method or 'by an unnamed method'}), and such checkpoints are not "
+            "read here: take the one in bfloat16, or load it with transformers and hand the model to decoders.wrap"
         )
 
 

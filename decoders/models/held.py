@@ -1,8 +1,8 @@
 """A model object that somebody already holds, as a `Loaded`: `decoders.wrap(model, tokenizer, mask_id=...)`.
 
-A class of transformers' own is run as a checkpoint of it is, with its keys and values stored. Any other one (the code
-that LLaDA or Dream bring along, a model with adapters around it) is run by its plain forward, `model(input_ids=...)`,
-as `PlainModel` says.
+A class of transformers' own is run as a checkpoint of it is, with its keys and values stored; so is one that a model of
+peft has put adapters into. Any other one (the code that LLaDA or Dream bring along) is run by its plain forward,
+`model(input_ids=...)`, as `PlainModel` says.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ def wrap(
     mask token nobody says, and one whose plain forward is causal."""
     if not hasattr(tokenizer, "backend_tokenizer"):
         raise UsageError(f"{type(tokenizer).__name__} is no fast tokenizer of transformers, which wrap needs")
+    model = adapted_network(model)
     text = JsonTokenizer(copy.deepcopy(tokenizer), tokenizer.special_tokens_map)
     mask_id = text.named("mask_token") if mask_id is None else mask_id
     adapted: Model
@@ -50,6 +51,18 @@ def wrap(
     forbidden = tuple(dict.fromkeys(t for t in never if t is not None and t not in adapted.stop_ids))
     positions = getattr(getattr(model, "config", None), "max_position_embeddings", None)
     return Loaded(adapted, text, type(model).__name__, length, block, positions, forbidden, text.chat)
+
+
+def adapted_network(model: nn.Module) -> nn.Module:
+    """The network of transformers' own that a model of peft has put its adapters into; any other model as it is. Raises
+    `UsageError` for adapters that stand before the tokens, where the network alone would leave them out."""
+    base = getattr(model, "get_base_model", None)
+    if base is None or not is_native(base()):
+        return model
+    if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):
+        raise UsageError("this adapter puts learned vectors before the tokens (prompt learning), which is unknown here")
+    found: nn.Module = base()
+    return found
 
 
 def plain(

@@ -74,6 +74,24 @@ def test_a_class_of_transformers_keeps_its_store(loaded):
     assert all(m.cache_hit_rate > 0 for m in made)
 
 
+class Adapted(nn.Module):
+    """As peft has it: what it wraps holds the adapters, unless they are learned prompts."""
+
+    def __init__(self, inner, prompts=False):
+        super().__init__()
+        self.inner, self.active_peft_config = inner, SimpleNamespace(is_prompt_learning=prompts)
+
+    def get_base_model(self):
+        return self.inner
+
+
+def test_adapters_inside_a_class_of_transformers(loaded):
+    net, fast = loaded.model.model, loaded.tokenizer.fast
+    assert decoders.wrap(Adapted(net), fast, mask_id=MASK).model.model is net
+    with pytest.raises(UsageError, match="prompt learning"):
+        decoders.wrap(Adapted(net, prompts=True), fast, mask_id=MASK)
+
+
 def test_the_config_says_the_family(loaded):
     family = "Dream" if loaded.model.shifted else "llada"
     config = {"model_type": family, "mask_token_id": MASK}
