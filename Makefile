@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PAGES := @docs/pages.txt # the pages with generated parts
 
-.PHONY: demo test slow lint docs clean results smoke full gpu vllm plugins
+.PHONY: demo test slow lint docs clean results smoke full gpu vllm plugins transformers
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -42,6 +42,10 @@ smoke: $(VENV)/installed
 
 vllm:
 	plugins/vllm/test.sh
+
+# What touches transformers, against the oldest version that is allowed and the newest.
+transformers: $(VENV)/installed
+	.ci/transformers.sh
 
 plugins: $(VENV)/installed
 	$(BIN)/python -m pytest -q -c pyproject.toml plugins/sglang

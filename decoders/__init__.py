@@ -1,8 +1,8 @@
 """Interchangeable decoding strategies for diffusion language models.
 
 A strategy is a `Decoder`; `get` makes one from a spec string, `decode` runs it on any `Model`. Importing this package
-imports nothing: what is asked for is imported then, with torch and nothing heavier, but for `generate`, which needs
-transformers.
+imports nothing: what is asked for is imported then, with torch and nothing heavier, but for `generate` and `wrap`,
+which need transformers.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     )
     from decoders.generator import Generator
     from decoders.hf import generate
+    from decoders.models.held import wrap
     from decoders.models.source import load_model as load
     from decoders.registry import get, get_cache, spec_of
     from decoders.text.records import Generation
@@ -84,12 +85,13 @@ __all__ = [
     "spec_of",
     "top",
     "until_first",
+    "wrap",
 ]
 
 PLACES = {
     "Generation": "decoders.text.records", "Generator": "decoders.generator", "generate": "decoders.hf",
     "get": "decoders.registry", "get_cache": "decoders.registry", "load": "decoders.models.source",
-    "spec_of": "decoders.registry",
+    "spec_of": "decoders.registry", "wrap": "decoders.models.held",
 }
 """Where a name is from that is not from `decoders.core`."""
 ELSEWHERE = {"load": "load_model"}

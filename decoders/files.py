@@ -81,3 +81,12 @@ def finite(number: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"not JSON that can be read: the number {number} is too large")
     return value
+
+
+def readable(size: float) -> str:
+    """Bytes as people say them."""
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if size < 1024 or unit == "GiB":
+            return f"{size:.3g} {unit}"
+        size /= 1024
+    raise AssertionError("unreachable")

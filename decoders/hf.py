@@ -9,14 +9,14 @@ name.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, GenerationMixin, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.generation.configuration_utils import GenerationMode
 from transformers.generation.logits_process import LogitsProcessorList
 from transformers.generation.stopping_criteria import EosTokenCriteria, MaxLengthCriteria, StoppingCriteriaList
@@ -24,6 +24,7 @@ from transformers.generation.streamers import BaseStreamer
 from transformers.utils.generic import ModelOutput
 
 from decoders.core import Cache, Decoder, Event, Model, Row, Rule, UsageError, sound
+from decoders.handed import Telling, handed_to_transformers
 from decoders.models.families import Attention
 from decoders.models.native import adapt
 from decoders.models.tokenizer import absent
@@ -54,21 +55,22 @@ def generate(
     model: PreTrainedModel, input_ids: Tensor, logits_processor: LogitsProcessorList | None = None,
     stopping_criteria: StoppingCriteriaList | None = None, generation_config: GenerationConfig | None = None,
     synced_gpus: bool = False, streamer: BaseStreamer | None = None, *, decoder: str | Decoder = "threshold",
-    cache: str | Cache | None = None, block: int | None = None, mask_id: int | None = None, shifted: bool | None = None,
-    attention: Attention | None = None, guidance: float = 0.0, rules: Sequence[Rule] = (),
+    kv_policy: str | Cache | None = None, block: int | None = None, mask_id: int | None = None,
+    shifted: bool | None = None, attention: Attention | None = None, guidance: float = 0.0, rules: Sequence[Rule] = (),
     seed: int | Sequence[int] | None = None, max_steps: int | None = None,
-    tokenizer: PreTrainedTokenizerBase | None = None, **model_kwargs: Any,
+    tokenizer: PreTrainedTokenizerBase | None = None, kept: Mapping[str, Any] | None = None, **model_kwargs: Any,
 ) -> Tensor | GenerateOutput:
     """Decode by one of this package's strategies; to be given to `model.generate` as `custom_generate`, with these
     arguments there.
 
-    `decoder`, `cache`: spec strings or objects; without a cache it is `none` where `use_cache=False`, else the decoder
-    preset's, else `exact`. `mask_id`, `shifted` (the output i predicts position i + 1) and `attention` (`bidirectional`
-    or `block`) say what the model was trained for; a known family has them from its config, and any other model needs
-    `mask_id`. `block`: size of the windows. `guidance` is the scale of classifier-free guidance. `rules` change
-    predictions before the strategy reads them. `seed` is every row's, or gives each its own; the copies that
-    `num_return_sequences` makes of a row count up from it. None draws from torch's global generator. `max_steps`
-    forwards end a row. The model is in evaluation mode meanwhile.
+    `decoder`, `kv_policy`: spec strings or objects, of a decoder and of the policy of its store of keys and values;
+    without a policy it is `none` where `use_cache=False`, else the decoder preset's, else `exact`. `mask_id`, `shifted`
+    (the output i predicts position i + 1) and `attention` (`bidirectional` or `block`) say what the model was trained
+    for; a known family has them from its config, and any other model needs `mask_id`. `block`: size of the windows.
+    `guidance` is the scale of classifier-free guidance. `rules` change predictions before the strategy reads them.
+    `seed` is every row's, or gives each its own; the copies that `num_return_sequences` makes of a row count up from
+    it. None draws from torch's global generator. `max_steps` forwards end a row. `kept` is what transformers keeps to
+    itself of its arguments, where the caller has them in hand. The model is in evaluation mode meanwhile.
 
     Honoured of transformers' own arguments: `attention_mask` (what is padding is taken out, so that a row is what it
     would be alone), `max_new_tokens`, `max_length`, `eos_token_id`, `pad_token_id`, `do_sample` with `temperature`,
@@ -80,7 +82,7 @@ def generate(
     model was loaded from. Raises `UsageError` for anything else that is asked for, and for what cannot be decoded.
     """
     generation_config = present(generation_config)
-    caller = handed_to_transformers()
+    caller = handed_to_transformers() if kept is None else kept
     streamer = streamer or caller.get("streamer")
     if streamer and len(input_ids) > 1:
         raise UsageError(f"a streamer shows one row, and here are {len(input_ids)}")
@@ -90,7 +92,7 @@ def generate(
         adapted, window = adapt(model, mask_id, shifted, attention, block, stop_ids)
         refuse(generation_config, caller, synced_gpus, model_kwargs)
         prompts = unpadded(input_ids, model_kwargs)
-        chosen = settings(decoder, cache or ("none" if generation_config.use_cache is False else None), guidance)
+        chosen = settings(decoder, kv_policy or ("none" if generation_config.use_cache is False else None), guidance)
         processors, sampling = logits_processor or LogitsProcessorList(), bool(generation_config.do_sample)
         lengths = torch.tensor([len(p) for p in prompts], device=adapted.device)
         strategy, own = sampled(decoder, chosen.decoder, processors, sampling, lengths, input_ids.shape[1])
@@ -133,21 +135,6 @@ def with_ids(decoder: Decoder, tokenizer: PreTrainedTokenizerBase | None) -> Dec
     return decoder.tokenized(lambda text: list(tokenizer.encode(text, add_special_tokens=False)))
 
 
-class Telling(inspect.Signature):
-    """The signature of `generate`. transformers asks for it to find out which arguments are ours, after it has taken
-    `tokenizer` away to pass it to its own functions alone (5.23, `_extract_generation_mode_kwargs`); then it is put
-    back among the arguments, so that transformers can read stop strings with it and hands it on."""
-
-    @property
-    def parameters(self) -> Any:
-        code, frame = GenerationMixin._extract_generation_mode_kwargs.__code__, inspect.currentframe()
-        while frame and frame.f_code is not code:
-            frame = frame.f_back
-        if frame and (taken := frame.f_locals.get("generation_mode_kwargs", {}).get("tokenizer")) is not None:
-            frame.f_locals["kwargs"].setdefault("tokenizer", taken)
-        return super().parameters
-
-
 generate.__signature__ = Telling(  # type: ignore[attr-defined]
     list(inspect.signature(generate).parameters.values())
 )
@@ -178,21 +165,13 @@ def described(
     )
 
 
-def handed_to_transformers() -> dict[str, Any]:
-    """The arguments of the `generate` of transformers that called. It does not hand `streamer`, `synced_gpus` and
-    `assistant_model` on to a function (5.23, `_extract_generation_mode_kwargs`); not to see them would leave whoever
-    reads the streamer waiting."""
-    code, frame = inspect.unwrap(GenerationMixin.generate).__code__, inspect.currentframe()
-    while frame and frame.f_code is not code:
-        frame = frame.f_back
-    return {name: frame.f_locals[name] for name in ("streamer", "synced_gpus", "assistant_model")} if frame else {}
-
-
 HARMLESS = frozenset("attention_mask position_ids cache_position logits_to_keep use_cache".split())
 """What transformers hands on without being asked, and the mask, which `unpadded` reads."""
 
 
-def refuse(config: GenerationConfig, caller: dict[str, Any], synced_gpus: bool, model_kwargs: dict[str, Any]) -> None:
+def refuse(
+    config: GenerationConfig, caller: Mapping[str, Any], synced_gpus: bool, model_kwargs: dict[str, Any]
+) -> None:
     """Raises `UsageError` for what was asked for and cannot be had."""
     mode = config.get_generation_mode(caller.get("assistant_model"))
     if mode not in (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE):
@@ -205,11 +184,12 @@ def refuse(config: GenerationConfig, caller: dict[str, Any], synced_gpus: bool, 
         for name in ("output_scores", "output_logits", "output_attentions", "output_hidden_states"):
             if getattr(config, name, False):
                 raise UsageError(f"{name} cannot be honoured: there is no single prediction behind a token")
-    past = model_kwargs.pop("past_key_values", None)
-    if past is not None and past.get_seq_length():
-        raise UsageError(
-            "past_key_values cannot be honoured: keys and values of a canvas are stored in a way of their own"
-        )
+    for name in ("past_key_values", "cache"):  # 5.24 renamed the one to the other
+        past = model_kwargs.pop(name, None)
+        if past is not None and past.get_seq_length():
+            raise UsageError(
+                f"{name} cannot be honoured: keys and values of a canvas are stored in a way of their own"
+            )
     unknown = sorted(k for k, v in model_kwargs.items() if v is not None and k not in HARMLESS)
     if unknown:
         raise UsageError(

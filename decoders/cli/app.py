@@ -17,8 +17,10 @@ from decoders import registry
 from decoders.cli.compare import compare
 from decoders.cli.decide import decide
 from decoders.cli.generate import generate
+from decoders.cli.info import info
 from decoders.cli.interrupts import INTERRUPTED
 from decoders.cli.listing import list_
+from decoders.cli.models import models
 from decoders.cli.serve import serve
 from decoders.core import UsageError
 from decoders.errors import OldSpelling
@@ -164,5 +166,5 @@ def main() -> None:
     """
 
 
-for command in (list_, generate, compare, decide, serve):
+for command in (list_, models, info, generate, compare, decide, serve):
     main.add_command(command)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from decoders import registry
+from decoders.cli.models import family_lines
 from decoders.cli.show import is_terminal
 from decoders.core import ATTESTED, Option, options
 from decoders.registry import Entry
@@ -49,6 +50,8 @@ def list_(kind: str | None, model: str | None, as_json: bool) -> None:
     for k in kinds:
         for text in (f"{k}:", *map(written, usable[k])):
             click.echo(text)
+        if kind == "models":
+            click.echo("\n".join(family_lines()))
         if k == "caches":
             click.echo(f"  {STORE}{f' In {model}: {size:,} bytes.' if model else ''}")
 

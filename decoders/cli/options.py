@@ -16,7 +16,7 @@ _LOADING = (
         default="nano",
         show_default=True,
         metavar="SPEC",
-        help="A model, or the directory of a checkpoint.",
+        help="A model, the directory of a checkpoint, or ORG/NAME[@REVISION] on the hub.",
     ),
     click.option("--device", metavar="DEVICE", help="Where the model runs: cpu, cuda, cuda:1.  [default: the model's]"),
     click.option(

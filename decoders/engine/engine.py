@@ -15,7 +15,8 @@ from itertools import count
 from decoders.core import Model, UsageError, candidates, positive
 from decoders.engine.group import Group, Kind, width
 from decoders.engine.request import CancelledError, DeadlineError, Request
-from decoders.engine.sizes import SPARE, Footprint, budget_of, columns_for, readable, rows_for
+from decoders.engine.sizes import SPARE, Footprint, budget_of, columns_for, rows_for
+from decoders.files import readable
 
 
 class Engine:

@@ -62,15 +62,6 @@ def budget_of(device: torch.device, asked: int | None) -> int:
     return int(SHARE * free_bytes(device)) if asked is None else asked
 
 
-def readable(size: float) -> str:
-    """Bytes as people say them."""
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if size < 1024 or unit == "GiB":
-            return f"{size:.3g} {unit}"
-        size /= 1024
-    raise AssertionError("unreachable")
-
-
 def rows_for(requests: int) -> int:
     """The slots of a canvas for so many requests: a power of two."""
     return 1 << (max(requests, 1) - 1).bit_length()

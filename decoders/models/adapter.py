@@ -27,7 +27,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from decoders.core import Attention, Forward, Pred, Session, SessionSpec
-from decoders.models.scatter import ScatterCache
+from decoders.models.scatter import ScatterCache, store_argument
 from decoders.models.spread import Spread
 
 
@@ -125,6 +125,7 @@ class TransformersModel:
         shown = ("attention", "sight", "leave_one_out") if native else ()
         self.capabilities = frozenset({"causal", "store", "hidden_states", "candidates", "movable", *shown})
         self.work = Work.of(model)
+        self.store = store_argument(model.base_model.forward)
 
     @property
     def device(self) -> torch.device:
@@ -153,8 +154,8 @@ class TransformersModel:
         bias = torch.zeros(sees.shape, dtype=self.model.dtype, device=sees.device).masked_fill(~sees, lowest)[:, None]
         with eager(self.model, maps is not None):
             out = self.model.base_model(
-                input_ids=tokens, attention_mask=bias, position_ids=position, past_key_values=cache,
-                use_cache=cache is not None, **({} if maps is None else {"output_attentions": True}),
+                input_ids=tokens, attention_mask=bias, position_ids=position, use_cache=cache is not None,
+                **{self.store: cache}, **({} if maps is None else {"output_attentions": True}),
             )
         attention = None
         if maps is not None:

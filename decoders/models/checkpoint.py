@@ -1,8 +1,9 @@
 """A checkpoint directory as a `Loaded`: its config is held against the family table, its files are checked, its weights
 are read.
 
-Nothing is ever fetched, and code that lies in a checkpoint is run only for a family that has no other, and only if the
-user says so: configs are read as JSON and given to transformers' own classes, never to its `Auto` classes.
+Nothing is fetched here (`hub` does that before), and code that lies in a checkpoint is run only for a family that has
+no other, and only if the user says so: configs are read as JSON and given to transformers' own classes, never to its
+`Auto` classes.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from decoders.core import Model
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+RENEWS = "compute_default_rope_parameters"
 SHARD = re.compile(r"-\d+-of-\d+\.safetensors$")
 
 
@@ -55,6 +58,7 @@ def load_checkpoint(
             )
         return load(directory, name, {"device": checked_device(device), "dtype": getattr(torch, dtype, None)})
     config = read_json(directory / "config.json")
+    refuse_quantised(config, name)
     family = family_of(config, name)
     if attention != "auto" and attention not in family.attentions:
         raise UsageError(
@@ -93,6 +97,17 @@ def refuse_adapter(directory: Path) -> None:
         raise UsageError(
             f"{directory} holds an adapter (LoRA) for {base or 'another model'} and no model; merge it into that one "
             "first"
+        )
+
+
+def refuse_quantised(config: dict[str, Any], name: str) -> None:
+    """Raises `UsageError` for a checkpoint whose weights were quantised before they were written."""
+    how = config.get("quantization_config") or config.get("compression_config")
+    if how:
+        method = how.get("quant_method") if isinstance(how, dict) else None
+        raise UsageError(
+            f"the weights of {name} are quantised ({method or 'by an unnamed method'}), and such checkpoints are not "
+            "read here: take the one in bfloat16, or load it with transformers and hand the model to decoders.wrap"
         )
 
 
@@ -294,6 +309,9 @@ def remote_class(directory: Path, config: dict[str, Any]) -> Any:
         c._init_weights = PreTrainedModel._init_weights
         if isinstance(getattr(c, "_tied_weights_keys", None), list):
             c._tied_weights_keys = {}
+    for c in vars(sys.modules[cls.__module__]).values():  # below 5.20, where transformers asks the module itself
+        if isinstance(c, type) and "RotaryEmbedding" in c.__name__ and not hasattr(c, RENEWS):
+            setattr(c, RENEWS, staticmethod(unscaled))
     return cls
 
 
@@ -303,23 +321,9 @@ def as_in_transformers_4() -> Iterator[None]:
     has no entry for, and makes it warn of what is deprecated since."""
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-    def default(config: Any, device: Any = None, seq_len: int | None = None, **_: Any) -> tuple[torch.Tensor, float]:
-        # where code for transformers 5 keeps them
-        said: dict[str, Any] = getattr(config, "rope_parameters", None) or {}
-        theta: float = said.get("rope_theta") or config.rope_theta
-        share: float = (
-            said["partial_rotary_factor"]
-            if "partial_rotary_factor" in said
-            else getattr(config, "partial_rotary_factor", 1.0)
-        )
-        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        size = int(size * share)
-        power = torch.arange(0, size, 2, dtype=torch.int64).to(device=device, dtype=torch.float) / size
-        return 1.0 / theta**power, 1.0
-
     added = "default" not in ROPE_INIT_FUNCTIONS
     if added:
-        ROPE_INIT_FUNCTIONS["default"] = default
+        ROPE_INIT_FUNCTIONS["default"] = unscaled
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -327,6 +331,21 @@ def as_in_transformers_4() -> Iterator[None]:
     finally:
         if added:
             del ROPE_INIT_FUNCTIONS["default"]
+
+
+def unscaled(config: Any, device: Any = None, seq_len: int | None = None, **_: Any) -> tuple[torch.Tensor, float]:
+    """Rotary frequencies as transformers 4 computed them under the name `default`, and the scale of the attention."""
+    said: dict[str, Any] = getattr(config, "rope_parameters", None) or {}  # where code for transformers 5 keeps them
+    theta: float = said.get("rope_theta") or config.rope_theta
+    share: float = (
+        said["partial_rotary_factor"]
+        if "partial_rotary_factor" in said
+        else getattr(config, "partial_rotary_factor", 1.0)
+    )
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    size = int(size * share)
+    power = torch.arange(0, size, 2, dtype=torch.int64).to(device=device, dtype=torch.float) / size
+    return 1.0 / theta**power, 1.0
 
 
 def checked_device(name: str) -> torch.device:

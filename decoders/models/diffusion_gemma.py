@@ -32,7 +32,7 @@ from transformers import PreTrainedModel
 
 from decoders.core import Forward, Pred, Session, SessionSpec, UsageError
 from decoders.models.adapter import compact, seen
-from decoders.models.scatter import ScatterCache
+from decoders.models.scatter import ScatterCache, store_argument
 
 
 class Context(ScatterCache):
@@ -87,6 +87,7 @@ class DiffusionGemmaModel:
         self.canvas = int(model.config.canvas_length)
         self.sliding = int(config.sliding_window)
         self.layers = tuple(self.layer(config, i) for i in range(config.num_hidden_layers))
+        self.store = store_argument(model.forward)
         self.column_work, self.conditioning_work = self.linear_work(config)
 
     @staticmethod
@@ -131,7 +132,7 @@ class DiffusionGemmaModel:
         near = sees & (column > index[..., None] - self.sliding)
         context.index = index
         self.model.model.encoder(
-            input_ids=tokens, attention_mask=self.masks(sees, near), position_ids=index, past_key_values=context
+            input_ids=tokens, attention_mask=self.masks(sees, near), position_ids=index, **{self.store: context}
         )
 
     def denoise(
@@ -149,7 +150,7 @@ class DiffusionGemmaModel:
         )
         out: Tensor = self.model(
             decoder_input_ids=tokens, decoder_position_ids=at, decoder_attention_mask=self.masks(*rows),
-            past_key_values=context, **conditioning,
+            **{self.store: context}, **conditioning,
         ).logits
         return out
 

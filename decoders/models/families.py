@@ -2,7 +2,8 @@
 
 Sources are the modelling codes of the checkpoints as public repositories hold copies of them; `algorithms` is the
 project's own survey. Weights of these families were not at hand: names and ids are checked against those codes, shapes
-against tiny random checkpoints, and no row but `nano` has run on a real one.
+against tiny random checkpoints, and no row but `nano` has run on a real one. The names of examples on the hub are those
+that the same repositories load.
 """
 
 from __future__ import annotations
@@ -197,6 +198,10 @@ class Family:
     """Window inside the blocks of the attention, which are then fixed; none: blocks follow the windows."""
     adapter: Adapt | None = None
     """Makes the `Model`; none: `TransformersModel`."""
+    example: str = ""
+    """A checkpoint of it on the hub."""
+    billions: float = 0.0
+    """Parameters of that one, as its makers count them."""
 
     def blocks(self, config: Mapping[str, Any], attention: Attention) -> tuple[int | None, int | None]:
         """The size of the windows, none being one over the whole row, and the fixed block of the attention, none where
@@ -223,29 +228,32 @@ FAMILIES = {
         # said by those who run it, not by a file.
         Family(
             "llada", ("llada",), ("LLaDAModelLM",), "LlamaForCausalLM", settings=llada, renames=LLADA_RENAMES,
-            mask=126336, ends=(126081, 126348),
+            mask=126336, ends=(126081, 126348), example="GSAI-ML/LLaDA-8B-Instruct", billions=8,
         ),
         # iLLaDA-8B: a type and names of its own, grouped queries, tied head. Its modeling_illada.py as copied in
         # public; mask 5: README of ML-GSAI/LLaDA, its config.json gives none. Its end token was not seen: it is what
         # the config says.
-        Family("illada", ("illada",), ("ILLaDAForCausalLM",), "LlamaForCausalLM", settings=illada, mask=5),
+        Family(
+            "illada", ("illada",), ("ILLaDAForCausalLM",), "LlamaForCausalLM", settings=illada, mask=5,
+            example="GSAI-ML/iLLaDA-8B-Instruct", billions=8,
+        ),
         # Dream-7B and DiffuCoder-7B: modeling_dream.py in NVlabs/Fast-dLLM, which is Qwen2 with full attention and the
         # shift of its sampler. 151643 and 151645 are the end tokens of Qwen2.5's tokenizer; that DiffuCoder keeps them
         # is not confirmed. DreamForCausalLM of the same type (Dream reasoners: blocks, no shift) is another model.
         Family(
             "dream", ("Dream",), ("DreamModel",), "Qwen2ForCausalLM", settings=dream, mask=151666, shifted=True,
-            ends=(151643, 151645),
+            ends=(151643, 151645), example="Dream-org/Dream-v0-Instruct-7B", billions=7,
         ),
         # SDAR-1.7B to 8B: modeling_sdar.py and generate.py of JetAstra/SDAR; Qwen3's layers and names. Block and mask:
         # sglang's DLLM_PARAMS. The SDAR-30B-A3B code was read only in descriptions: Qwen3-MoE's layers and names, not
         # confirmed.
         Family(
             "sdar", ("sdar",), ("SDARForCausalLM",), "Qwen3ForCausalLM", settings=sdar, mask=151669,
-            attentions=("block",), block=4,
+            attentions=("block",), block=4, example="JetLM/SDAR-1.7B-Chat", billions=1.7,
         ),
         Family(
             "sdar_moe", ("sdar_moe",), ("SDARMoeForCausalLM",), "Qwen3MoeForCausalLM", settings=sdar, mask=151669,
-            attentions=("block",), block=4,
+            attentions=("block",), block=4, example="JetLM/SDAR-30B-A3B-Chat", billions=30,
         ),
         # Fast-dLLM v2 (1.5B and 7B): modeling.py and configuration.py of the checkpoints as copied in public,
         # v2/run_chatbot.py of NVlabs/Fast-dLLM (small_block_size 8). Attention blocks are bd_size, counted from the
@@ -253,23 +261,26 @@ FAMILIES = {
         Family(
             "fast_dllm_v2", ("Fast_dLLM_Qwen",), ("Fast_dLLM_QwenForCausalLM",), "Qwen2ForCausalLM", settings=dream,
             mask=151665, shifted=True, attentions=("block",), block=32, block_key="bd_size", window=8, ends=(151645,),
+            example="Efficient-Large-Model/Fast_dLLM_v2_7B", billions=7,
         ),
         # LLaDA2.0-mini and 2.1-mini: modeling_llada2_moe.py as copied in public; block and mask: sglang's DLLM_PARAMS;
         # end token: pad and EOS 156892 in the same copies.
         Family(
             "llada2", ("llada2_moe",), ("LLaDA2MoeModelLM",), "", remote=True, mask=156895, attentions=("block",),
-            ends=(156892,), length=256,
+            ends=(156892,), length=256, example="inclusionAI/LLaDA2.0-mini", billions=16,
         ),
         Family(
             "diffusion_gemma", ("diffusion_gemma",), ("DiffusionGemmaForBlockDiffusion",),
             "DiffusionGemmaForBlockDiffusion", settings=whole, mask="none", attentions=("block",), length=256,
             block=256, block_key="canvas_length", adapter=diffusion_gemma,
+            example="google/diffusiongemma-26B-A4B-it", billions=26,
         ),
         # Masked language models of transformers (BERT, ModernBERT, RoBERTa, DistilBERT ...). Poolers and next-sentence
         # heads lie in many of their files and take no part in it.
         Family(
             "masked_lm", (), ("*ForMaskedLM",), "", settings=whole, mask="tokenizer", length=64,
             spare=r"pooler\.|seq_relationship\.|position_ids$|inv_freq$|\.decoder\.(weight|bias)$", adapter=encoder,
+            example="answerdotai/ModernBERT-base", billions=0.15,
         ),
     )
 }

@@ -29,7 +29,7 @@ def adapt(
             raise UsageError(
                 f"{name} is of no known diffusion family: say what its mask token is, mask_id=..."
             ) from None
-    native = any(c.__module__.startswith("transformers.models.") for c in type(model).__mro__)
+    native = is_native(model)
     if not native and not (family and family.remote):
         raise UsageError(
             f"{name} is no class of transformers' own: load its checkpoint with decoders.Generator, which runs it on "
@@ -59,6 +59,11 @@ def adapt(
         block_causal=chosen == "block", attention_block=fixed, native=native,
     )
     return adapted, block or window
+
+
+def is_native(model: object) -> bool:
+    """Whether it is an object of one of transformers' own classes."""
+    return any(c.__module__.startswith("transformers.models.") for c in type(model).__mro__)
 
 
 def check_attention(model: PreTrainedModel) -> None:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 from transformers.cache_utils import Cache
+
+
+def store_argument(forward: Callable[..., Any]) -> str:
+    """The name by which the `forward` of a model takes a store of keys and values. transformers 5.24 renamed it from
+    `past_key_values` to `cache`; code of a checkpoint's own keeps the name that it was written with."""
+    return "cache" if "cache" in inspect.signature(forward).parameters else "past_key_values"
 
 
 class ScatterCache(Cache):

@@ -1,4 +1,4 @@
-"""Where models come from: a registered name, or the directory of a checkpoint."""
+"""Where models come from: a registered name, the directory of a checkpoint, or a repository on the hub."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import re
 from abc import abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from decoders import registry
 from decoders.core import UsageError, option, option_named, validate
 from decoders.files import expanded, is_directory
+from decoders.models.hub import Repository, fetched
 from decoders.models.loaded import Loaded
 
 
@@ -30,10 +32,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Checkpoint(Source):
-    """A directory with config.json, the files of a tokenizer and weights in safetensors. No code of the checkpoint's is
-    ever run, unless its family has no other and `trust_remote_code` is set."""
+    """A directory with config.json, the files of a tokenizer and weights in safetensors, or the name of a repository on
+    the hub that has them, which is fetched into the hub's cache. No code of the checkpoint's is ever run, unless its
+    family has no other and `trust_remote_code` is set."""
 
-    path: str = option("", "the directory")
+    path: str = option("", "the directory, or ORG/NAME or ORG/NAME@REVISION on the hub")
     attention: Literal["auto", "bidirectional", "block"] = option(
         "auto", "what each position sees; auto: the default of the family"
     )
@@ -50,21 +53,31 @@ class Checkpoint(Source):
     def load(self) -> Loaded:
         from decoders.models.checkpoint import load_checkpoint
 
-        directory = expanded(self.path)
+        directory, name = self.place()
         return load_checkpoint(
-            directory, str(directory.resolve()), self.attention, self.device, self.dtype, self.device_map, self.tp,
+            directory, name, self.attention, self.device, self.dtype, self.device_map, self.tp,
             self.trust_remote_code
         )
+
+    def place(self) -> tuple[Path, str]:
+        """The directory, and what the model is called; it is fetched if it lies on the hub. Raises `UsageError`."""
+        directory = expanded(self.path)
+        repository = None if is_directory(directory) else Repository.named(self.path)
+        if repository is None:
+            return directory, str(directory.resolve())
+        directory = fetched(repository, self.trust_remote_code)
+        return directory, f"{repository.name}@{directory.name[:12]}"
 
 
 def source_of(spec: str, **options: Any) -> Source:
     """The source that `-m SPEC` names: `name`, `name:key=value`, `name:directory` or `name:directory,key=value` for one
-    that has an option `path`, a directory, or `directory:key=value`. `options` are more of its options, as Python
+    that has an option `path`, a directory, or `directory:key=value`, where a directory may also be the name of a
+    repository on the hub. `options` are more of its options, as Python
     values. Raises `UsageError`, also for an option that stands in both places."""
     path, _, written = spec.rpartition(":")
-    if is_directory(expanded(spec)) and spec not in registry.table("models"):
+    if is_checkpoint(spec):
         path, written = spec, ""
-    if path and is_directory(expanded(path)) and path not in registry.table("models"):
+    if path and is_checkpoint(path):
         given = registry.split("models", f"checkpoint:{written}")[1] if written else {}
         refuse_twice(spec, given, options)
         for key in options:
@@ -85,6 +98,13 @@ def source_of(spec: str, **options: Any) -> Source:
     if not isinstance(source, Source):
         raise UsageError(f"{spec!r} is not a model Source")
     return source
+
+
+def is_checkpoint(path: str) -> bool:
+    """Whether this names a directory, or else can name a repository on the hub, and no model that is registered."""
+    if path in registry.table("models"):
+        return False
+    return is_directory(expanded(path)) or Repository.named(path) is not None
 
 
 def refuse_twice(spec: str, written: Collection[str], options: Collection[str]) -> None:

@@ -14,14 +14,8 @@ from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
-    LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-    StoppingCriteria,
     T5Config,
     T5ForConditionalGeneration,
     TextIteratorStreamer,
@@ -29,50 +23,18 @@ from transformers import (
 
 import decoders
 from decoders import Blocks, Generator, Suppress, UsageError, decode
+from decoders.errors import OldSpelling
 from decoders.models.adapter import TransformersModel
+from decoders.models.scatter import store_argument
 from decoders.models.source import load_model
 from support.checkpoints import MASK as MASK_OF_TINY
 from support.checkpoints import write
-
-MASK, PAD, EOS = 3, 0, 2
-SPECIAL = {"vocab_size": 64, "pad_token_id": PAD, "bos_token_id": 1, "eos_token_id": EOS}
-SIZES = {
-    "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "max_position_embeddings": 128, **SPECIAL,
-}  # fmt: skip
-KINDS = {
-    "llama": (LlamaForCausalLM, LlamaConfig), "qwen2": (Qwen2ForCausalLM, Qwen2Config),
-    "qwen3": (Qwen3ForCausalLM, Qwen3Config),
-}
-PROMPTS = [[10, 11, 12, 13, 14], [20, 21], [30, 31, 32]]
-
-
-def tiny(kind="llama", **config):
-    torch.manual_seed(7)
-    model, settings = KINDS[kind]
-    made = model(settings(**{**SIZES, **config})).double().eval()
-    with torch.no_grad():
-        made.lm_head.weight.mul_(8)  # confident enough for thresholds to commit several tokens at once
-    return made
+from support.hosted import EOS, KINDS, MASK, PAD, PROMPTS, SIZES, SPECIAL, At, Recorder, batch, characters, run, tiny
 
 
 @pytest.fixture(scope="module")
 def model():
     return tiny()
-
-
-def batch(prompts=PROMPTS):
-    """Padded on the left, as transformers has it."""
-    width = max(map(len, prompts))
-    ids = torch.tensor([[PAD] * (width - len(p)) + p for p in prompts])
-    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
-    return {"input_ids": ids, "attention_mask": mask}
-
-
-def run(model, prompts=PROMPTS, **how):
-    return model.generate(
-        **{**batch(prompts), "custom_generate": decoders.generate, "mask_id": MASK, "max_new_tokens": 16, **how}
-    )
 
 
 def direct(model, prompts=PROMPTS, spec="threshold", cache="exact", block=None, seeds=None, rules=(), length=16, **how):
@@ -100,7 +62,7 @@ def check(out, expected, prompts=PROMPTS):
 def test_it_is_what_decode_gives(kind, spec, cache):
     model = tiny(kind)
     expected, rows = direct(model, spec=spec, cache=cache, block=8, seeds=[5] * 3)
-    out = run(model, decoder=spec, cache=cache, block=8, seed=5, return_dict_in_generate=True)
+    out = run(model, decoder=spec, kv_policy=cache, block=8, seed=5, return_dict_in_generate=True)
     check(out.sequences, expected)
     assert out.nfe.tolist() == [r.nfe for r in rows]
     assert out.finish_reason == tuple(r.finish_reason for r in rows)
@@ -113,14 +75,14 @@ def test_shift_blocks_guidance_rules_and_objects(model):
     check(run(model, shifted=True), direct(model, shifted=True)[0])
     check(run(model, attention="block", block=4), direct(model, block_causal=True, block=4)[0])
     check(run(model, rules=[Suppress((5, 6))]), direct(model, rules=[Suppress((5, 6))])[0])
-    check(run(model, decoder=decoders.get("threshold"), cache=decoders.get_cache("none")), direct(model)[0])
+    check(run(model, decoder=decoders.get("threshold"), kv_policy=decoders.get_cache("none")), direct(model)[0])
     assert run(model, guidance=1.5).tolist() != run(model).tolist()
     assert run(model, decoder="llada:steps=16", max_steps=2, return_dict_in_generate=True).nfe.tolist() == [2] * 3
 
 
 def test_a_preset_brings_its_cache(model):
     preset = run(model, decoder="fast-dllm:tau=0.7", block=8, return_dict_in_generate=True)
-    pair = run(model, decoder="threshold:tau=0.7", cache="dual", block=8, return_dict_in_generate=True)
+    pair = run(model, decoder="threshold:tau=0.7", kv_policy="dual", block=8, return_dict_in_generate=True)
     assert (preset.sequences == pair.sequences).all()
     assert preset.positions_reused.tolist() == pair.positions_reused.tolist() != [0] * 3
     assert (
@@ -306,7 +268,9 @@ def test_nano_needs_no_words():
     nano = load_model("nano")
     tokens = [nano.tokenizer.encode(p) for p in ("Sort: c a b", "Copy: a")]
     made = Generator(nano, "threshold", cache="none")(["Sort: c a b", "Copy: a"], length=24)
-    out = nano.model.model.generate(**batch(tokens), custom_generate=decoders.generate, cache="none", max_new_tokens=24)
+    out = nano.model.model.generate(
+        **batch(tokens), custom_generate=decoders.generate, kv_policy="none", max_new_tokens=24
+    )
     width = max(map(len, tokens))
     for row, m in zip(out, made, strict=True):
         assert row[width : width + len(m.tokens)].tolist() == list(m.tokens)
@@ -331,17 +295,6 @@ def test_a_streamer_gets_the_tokens_as_they_settle(model, spec):
     assert [int(t) for t in text.split()] == run(model, prompt, decoder=spec, seed=1)[0, 5:].tolist()
 
 
-class Recorder:
-    def __init__(self):
-        self.heard = []
-
-    def put(self, value):
-        self.heard.append(value.tolist())
-
-    def end(self):
-        self.heard.append("end")
-
-
 def test_a_streamer_hears_the_prompt_every_token_once_and_the_end(model):
     streamer = Recorder()
     out = run(model, PROMPTS[:1], decoder="left_to_right", streamer=streamer)
@@ -349,16 +302,6 @@ def test_a_streamer_hears_the_prompt_every_token_once_and_the_end(model):
     assert (prompt, end) == (PROMPTS[:1], "end")
     assert [t for part in tokens for t in part] == out[0, 5:].tolist()
     assert len(tokens) == out.shape[1] - 5  # one by one, as they are decoded
-
-
-class At(StoppingCriteria):
-    """Stops a row at a token."""
-
-    def __init__(self, token):
-        self.token = token
-
-    def __call__(self, input_ids, scores, **_):
-        return input_ids[:, -1] == self.token
 
 
 @pytest.mark.parametrize("spec", ["left_to_right", "llada:steps=16", "threshold"])
@@ -392,17 +335,6 @@ def test_stop_strings_are_those_of_transformers(spec, model):
     assert len(out[0]) <= 5 + 5
     with pytest.raises(ValueError, match="you must pass the model's tokenizer"):
         run(model, stop_strings=["c"])
-
-
-def characters(size=64, **roles):
-    """A tokenizer whose token i is the character 59 + i."""
-    from tokenizers import Tokenizer, models
-    from tokenizers import decoders as joins
-    from transformers import PreTrainedTokenizerFast
-
-    core = Tokenizer(models.BPE({chr(59 + i): i for i in range(size)}, []))
-    core.decoder = joins.Fuse()
-    return PreTrainedTokenizerFast(tokenizer_object=core, **roles)
 
 
 def test_texts_among_the_options_of_a_decoder_are_token_ids(model):
@@ -500,7 +432,7 @@ def test_the_model_comes_back_as_it_was(model):
         ({"mask_id": 64}, "mask_id must be the id of one of 64 tokens"),
         ({"attention": "none"}, "knows the attention bidirectional or block"),
         ({"decoder": "treshold"}, "did you mean 'threshold'"),
-        ({"cache": "exactly"}, "did you mean 'exact'"),
+        ({"kv_policy": "exactly"}, "did you mean 'exact'"),
         ({"decoder": "llada:steps=5", "block": 4}, "5 steps cannot be split"),
         ({"seed": [1]}, "as many seeds"),
         ({"guidance": -1.0}, "guidance must be at least 0"),
@@ -530,9 +462,19 @@ def test_a_decoder_without_a_temperature_does_not_sample(model):
 
 
 def test_keys_and_values_from_elsewhere_are_refused(model):
-    past = model(torch.tensor([[5]]), use_cache=True).past_key_values
-    with pytest.raises(UsageError, match="past_key_values"):
-        run(model, PROMPTS[:1], past_key_values=past)
+    name = store_argument(model.forward)
+    past = getattr(model(torch.tensor([[5]]), use_cache=True), name)
+    with pytest.raises(UsageError, match=f"{name} cannot be honoured"):
+        run(model, PROMPTS[:1], **{name: past})
+
+
+def test_the_policy_has_an_old_name(model):
+    """Which transformers took for the store of keys and values, as of 5.24."""
+    with pytest.warns(OldSpelling, match="kv_policy"):
+        old = run(model, decoder="threshold:tau=0.7", cache="dual", block=8)
+    assert old.tolist() == run(model, decoder="threshold:tau=0.7", kv_policy="dual", block=8).tolist()
+    with pytest.raises(UsageError, match="cache is the old name of kv_policy, and both are given"):
+        run(model, cache="dual", kv_policy="dual")
 
 
 def test_other_networks_are_refused():

@@ -16,6 +16,7 @@ from decoders.models.loaded import Loaded
 from decoders.models.source import load_model
 from decoders.models.tokenizer import load_tokenizer
 from support.commands import call
+from support.versions import ESCAPES
 
 NANO = Path(decoders.__file__).parent / "models" / "nano"
 MASK = 1
@@ -104,7 +105,8 @@ def test_a_conversation_needs_a_template():
 def test_a_control_token_that_cannot_be_told_from_text_is_refused_in_a_message(loaded):
     """nano's vocabulary has its control tokens as words; those of real checkpoints are told apart, see
     test_tokenizer."""
-    with pytest.raises(UsageError, match=r"chat template cannot be applied.*<.end.>"):
+    why = r"chat template cannot be applied.*<.end.>" if ESCAPES else "this version of transformers cannot take it"
+    with pytest.raises(UsageError, match=why):
         Generator(loaded).encode("a<|end|>bot: b")
 
 

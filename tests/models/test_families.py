@@ -766,3 +766,19 @@ def test_a_cache_that_a_family_cannot_have_is_one_line(tmp_path, name, cache):
     done = CliRunner().invoke(main, ["generate", "-m", str(tmp_path / "c"), "-c", cache, "ab"])
     assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
     assert "the cache" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("config", "method"),
+    [
+        ({"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}}, "fp8"),
+        ({"quantization_config": {"quant_method": "compressed-tensors"}}, "compressed-tensors"),
+        ({"compression_config": {"format": "pack-quantized"}}, "by an unnamed method"),
+    ],
+)
+def test_weights_that_were_quantised_are_refused(tmp_path, config, method):
+    write(tmp_path / "c", "sdar")
+    path = tmp_path / "c" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | config))
+    with pytest.raises(UsageError, match=rf"are quantised \({method}\), and such checkpoints are not read here"):
+        load_model(str(tmp_path / "c"))

@@ -14,7 +14,7 @@ from transformers.cache_utils import StaticCache
 from decoders import UsageError
 from decoders.engine import CudaGraphs, Recorded
 from decoders.models.adapter import Work
-from decoders.models.scatter import ScatterCache
+from decoders.models.scatter import ScatterCache, store_argument
 from decoders_bench.common.plain import plain_decode, see_both_ways
 from decoders_bench.common.stopwatch import Stopwatch
 from decoders_bench.latency.measure import Bench, Once, Text, forget_peak, peak_bytes, random_prompts, wanted
@@ -80,12 +80,12 @@ def autoregression(
     """The likeliest token, one at a time, over a cache of fixed size. The prompt's forward is not among those that are
     timed."""
     P = prompts.shape[1]
-    cache = StaticCache(config=net.config, max_cache_len=P + length)
-    token = net(input_ids=prompts, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1:].argmax(-1)
+    stored = {store_argument(net.forward): StaticCache(config=net.config, max_cache_len=P + length), "use_cache": True}
+    token = net(input_ids=prompts, logits_to_keep=1, **stored).logits[:, -1:].argmax(-1)
     after()
     for i in range(len(counts)):
         position = torch.tensor([P + i], device=prompts.device)
-        logits = net(input_ids=token, past_key_values=cache, position_ids=position[None], use_cache=True).logits
+        logits = net(input_ids=token, position_ids=position[None], **stored).logits
         token = logits[:, -1:].argmax(-1)
         after()
 
@@ -99,6 +99,7 @@ def captured_autoregression(
     there."""
     (B, P), device, lowest = prompts.shape, prompts.device, torch.finfo(net.dtype).min
     store, key = ScatterCache(P + length), torch.arange(P + length, device=device)
+    name = store_argument(net.base_model.forward)
 
     def token_after(tokens: Tensor, at: Tensor) -> Tensor:
         """(B, 1) the likeliest token after `tokens (B, M)`, which stand at `at (B, M)`."""
@@ -106,7 +107,7 @@ def captured_autoregression(
         bias = torch.zeros(B, 1, at.shape[1], P + length, dtype=net.dtype, device=device)
         bias = bias.masked_fill(key > at[:, None, :, None], lowest)
         out = net.base_model(
-            input_ids=tokens, attention_mask=bias, position_ids=at, past_key_values=store, use_cache=True
+            input_ids=tokens, attention_mask=bias, position_ids=at, use_cache=True, **{name: store}
         )
         return net.get_output_embeddings()(out.last_hidden_state[:, -1:]).argmax(-1)  # type: ignore[no-any-return]
 

@@ -1,0 +1,121 @@
+"""What a checkpoint is, from its config and the headers of its files: no weights are read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from decoders.core import UsageError
+from decoders.files import expanded, is_directory
+from decoders.models.hub import Repository, glimpsed
+from decoders.models.reading import read_json
+
+SIZES = {
+    "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1,
+    "F8_E5M2": 1,
+}
+"""Bytes of a number, by the names that safetensors gives the types."""
+NAMES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16", "float64": "F64"}
+
+
+@dataclass(frozen=True)
+class Glance:
+    """A checkpoint at a glance."""
+
+    where: str
+    family: str
+    attention: str
+    """`bidirectional` or `block`."""
+    block: int | None
+    """Size of the windows; none: one over the whole row."""
+    shifted: bool
+    mask_id: int | None
+    positions: int | None
+    """The longest row that it was made for."""
+    parameters: int
+    stored: dict[str, int]
+    """Numbers of each type in its files."""
+    bytes: int
+    column: int | None
+    """Numbers that a position's keys and values take in all layers; none where its code alone knows, or it has none."""
+    remote: bool
+    """Only its own code runs it."""
+
+
+def glance(path: str) -> Glance:
+    """At the directory of a checkpoint, or at a repository on the hub, of which no weights are fetched. Raises
+    `UsageError` for what is none, or of no known family."""
+    from decoders.models.checkpoint import mask_of
+    from decoders.models.families import family_of
+
+    directory, weights = expanded(path), None
+    repository = None if is_directory(directory) else Repository.named(path)
+    if repository:
+        directory, weights = glimpsed(repository)
+    elif not is_directory(directory):
+        raise UsageError(f"there is no checkpoint directory {path!r}")
+    config = read_json(directory / "config.json")
+    where = str(repository or directory.resolve())
+    family = family_of(config, where)
+    attention = family.attentions[0]
+    stored = stored_in(directory, config, weights)
+    native = None if family.remote else settings_of(directory, config, family)
+    text = native.get_text_config() if native else SimpleNamespace(**config)
+    return Glance(
+        where=where, family=family.name, attention=attention, block=family.blocks(config, attention)[0],
+        shifted=family.shifted, mask_id=mask_of(directory, config, family),
+        positions=getattr(text, "max_position_embeddings", None), parameters=sum(stored.values()), stored=stored,
+        bytes=sum(n * SIZES[kind] for kind, n in stored.items()),
+        column=column_of(native) if native and not family.adapter else None, remote=family.remote,
+    )
+
+
+def settings_of(directory: Path, config: dict[str, Any], family: Any) -> Any:
+    """The config as the class of transformers has it that runs the checkpoint. Raises `UsageError`."""
+    from decoders.models.checkpoint import native_class
+
+    known = native_class(config, family).config_class
+    try:
+        return known(**family.settings(config, known))
+    except UsageError as e:
+        raise UsageError(f"{directory}: {e}") from None
+
+
+def column_of(native: Any) -> int:
+    from decoders.models.adapter import heads
+
+    _, n, size = heads(SimpleNamespace(config=native))  # type: ignore[arg-type]
+    return int(2 * native.get_text_config().num_hidden_layers * n * size)
+
+
+def stored_in(directory: Path, config: dict[str, Any], weights: int | None) -> dict[str, int]:
+    """Numbers of each type in the files of weights; if those are on the hub alone, as many as their bytes hold of the
+    type that the config names. Raises `UsageError`."""
+    if weights is not None:
+        kind = NAMES.get(str(config.get("dtype") or config.get("torch_dtype")), "BF16")
+        return {kind: weights // SIZES[kind]}
+    from decoders.models.checkpoint import check_weights
+
+    check_weights(directory)
+    out: dict[str, int] = {}
+    for file in sorted(directory.glob("model*.safetensors")):
+        for tensor in header(file).values():
+            out[tensor["dtype"]] = out.get(tensor["dtype"], 0) + prod(tensor["shape"])
+    if unknown := sorted(out.keys() - SIZES.keys()):
+        raise UsageError(f"{directory} holds weights of the type {unknown[0]}, which is not known")
+    return out
+
+
+def header(file: Path) -> dict[str, Any]:
+    """The tensors of a file, by name: their `dtype` and `shape`. Raises `UsageError`."""
+    try:
+        with file.open("rb") as f:
+            size = int.from_bytes(f.read(8), "little")
+            found = json.loads(f.read(size))
+    except (OSError, ValueError) as e:
+        raise UsageError(f"{file} cannot be read: it is no file of safetensors") from e
+    return {name: tensor for name, tensor in found.items() if name != "__metadata__"}

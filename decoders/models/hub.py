@@ -1,0 +1,231 @@
+"""Checkpoints by their names on the hub, `ORG/NAME` or `ORG/NAME@REVISION`, through the package huggingface_hub.
+
+Only what a checkpoint is read from is fetched: its configs, its tokenizer, its weights in safetensors, and its code
+where the user trusts it. Where files lie (`HF_HOME`), who asks (`HF_TOKEN`), which hub is asked (`HF_ENDPOINT`) and
+whether one is (`HF_HUB_OFFLINE`) is as everywhere. A connection that breaks goes on where it broke, and of a run that
+was stopped the files that were whole are kept.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from decoders.errors import UsageError
+from decoders.files import readable
+from decoders.models.reading import line
+
+if TYPE_CHECKING:
+    from huggingface_hub import DryRunFileInfo
+    from huggingface_hub.utils.tqdm import tqdm
+
+NAME = re.compile(r"(?P<name>[\w-][\w.-]*/[\w-][\w.-]*)(@(?P<revision>[\w.][\w./-]*))?", re.ASCII)
+SETTINGS = (
+    "config.json", "generation_config.json", "adapter_config.json", "tokenizer.json", "tokenizer_config.json",
+    "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja",
+    "chat_template.json", "additional_chat_templates/*.jinja",
+)
+WHOLE = "model.safetensors"
+SHARDS = "model.safetensors.index.json", "model-*-of-*.safetensors"
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository of models on the hub, at a branch, a tag or a commit."""
+
+    name: str
+    revision: str
+
+    @classmethod
+    def named(cls, spec: str) -> Repository | None:
+        """The one that a text can be the name of. A path whose first part is a directory here is meant as a path."""
+        found = NAME.fullmatch(spec)
+        if not found or Path(spec.partition("/")[0]).is_dir():
+            return None
+        return cls(found["name"], found["revision"] or "main")
+
+    def __str__(self) -> str:
+        return self.name if self.revision == "main" else f"{self.name}@{self.revision}"
+
+
+def fetched(repository: Repository, code: bool = False) -> Path:
+    """The directory of a checkpoint in the hub's cache, with what was missing fetched, and with its `code` if asked.
+    Says before it fetches what it will take. Raises `UsageError`."""
+    from huggingface_hub import snapshot_download
+
+    settings = (*SETTINGS, "*.py") if code else SETTINGS
+    with told(repository):
+        try:
+            plan, wanted = planned(repository, [*settings, WHOLE, *SHARDS])
+        except UnreachableError as e:
+            return cached(repository, settings, e.why)
+        bars = None if check(repository, plan) else silent()
+        found = snapshot_download(
+            repository.name, revision=repository.revision, allow_patterns=wanted, tqdm_class=bars
+        )
+        return Path(found)
+
+
+class UnreachableError(Exception):
+    """The hub did not say what a repository has."""
+
+    def __init__(self, why: BaseException) -> None:
+        self.why = why
+
+
+def planned(repository: Repository, wanted: list[str]) -> tuple[list[DryRunFileInfo], list[str]]:
+    """The files of a repository that are `wanted`, and what is wanted of it: not its shards if it has its weights in
+    one file too. Raises `UnreachableError`."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import DryRunError
+
+    try:
+        with hushed():
+            plan = snapshot_download(
+                repository.name, revision=repository.revision, allow_patterns=wanted, dry_run=True,
+                tqdm_class=silent(),
+            )
+    except DryRunError as e:
+        raise UnreachableError(e.__cause__ or e) from e
+    if any(f.filename == WHOLE for f in plan):
+        wanted = [w for w in wanted if w not in SHARDS]
+        plan = [f for f in plan if f.filename == WHOLE or "safetensors" not in f.filename]
+    return plan, wanted
+
+
+def glimpsed(repository: Repository) -> tuple[Path, int | None]:
+    """The directory of a checkpoint in the hub's cache, of which only configs and tokenizer are fetched, and the bytes
+    of its weights as the hub has them; none where the hub cannot be asked, and the whole checkpoint is there. Raises
+    `UsageError`."""
+    from huggingface_hub import snapshot_download
+
+    with told(repository):
+        try:
+            plan, _ = planned(repository, [*SETTINGS, WHOLE, *SHARDS])
+        except UnreachableError as e:
+            return cached(repository, SETTINGS, e.why), None
+        found = snapshot_download(
+            repository.name, revision=repository.revision, allow_patterns=[*SETTINGS], tqdm_class=silent()
+        )
+        return Path(found), sum(f.file_size or 0 for f in plan if f.filename.endswith(".safetensors"))
+
+
+def cached(repository: Repository, settings: tuple[str, ...], why: BaseException) -> Path:
+    """The directory in the cache, where the hub cannot be asked. Raises `why` it cannot if it is not whole there."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    for weights in ((WHOLE,), SHARDS):
+        try:
+            found = snapshot_download(
+                repository.name, revision=repository.revision, allow_patterns=[*settings, *weights],
+                local_files_only=True,
+            )
+        except LocalEntryNotFoundError:
+            continue
+        if (Path(found) / weights[0]).is_file():
+            return Path(found)
+    raise why
+
+
+def check(repository: Repository, plan: list[DryRunFileInfo]) -> bool:
+    """Whether anything is missing; then it is said what will be fetched. Raises `UsageError` for a repository without a
+    checkpoint and for what does not fit on the disk."""
+    from huggingface_hub import constants
+
+    names = {f.filename for f in plan}
+    if "config.json" not in names:
+        raise UsageError(f"{repository} on the hub is no checkpoint: it has no config.json")
+    if not any(name.endswith(".safetensors") for name in names) and "adapter_config.json" not in names:
+        raise UsageError(
+            f"{repository} on the hub has no weights in safetensors; other formats are not read, because they can run "
+            "code or lack names"
+        )
+    missing = [f for f in plan if f.will_download]
+    if not missing:
+        return False
+    size, place = sum(f.file_size or 0 for f in missing), Path(constants.HF_HUB_CACHE).expanduser()
+    free = shutil.disk_usage(next(p for p in (place, *place.resolve().parents) if p.is_dir())).free
+    if size > free:
+        raise UsageError(
+            f"{repository} takes {readable(size)} and {place} has room for {readable(free)}: make room, or set HF_HOME "
+            "to another disk"
+        )
+    said = f"{repository} ({plan[0].commit_hash[:12]}): {len(missing)} of {len(plan)} files, {readable(size)}"
+    print(f"Fetching {said}, to {place}", file=sys.stderr, flush=True)
+    return True
+
+
+@contextmanager
+def told(repository: Repository) -> Iterator[None]:
+    """What can go wrong with a hub, in one line that says what to do."""
+    from huggingface_hub import constants, errors
+
+    hub = constants.ENDPOINT
+    try:
+        yield
+    except UsageError:
+        raise
+    except errors.GatedRepoError as e:
+        raise UsageError(
+            f"{repository} is gated: accept its terms at {hub}/{repository.name}, and say who asks with HF_TOKEN or "
+            "`hf auth login`"
+        ) from e
+    except errors.RepositoryNotFoundError as e:
+        raise UsageError(
+            f"there is no model {repository.name} at {hub}, nor a directory of that name here; if it is private, say "
+            "who asks with HF_TOKEN or `hf auth login`"
+        ) from e
+    except errors.RevisionNotFoundError as e:
+        raise UsageError(f"{repository.name} has no revision {repository.revision!r} at {hub}") from e
+    except errors.HFValidationError as e:
+        raise UsageError(f"{repository} cannot be the name of a model on the hub: {line(e)}") from e
+    except errors.OfflineModeIsEnabled as e:
+        raise UsageError(
+            f"{repository} is not whole in {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE keeps it from being fetched"
+        ) from e
+    except errors.HfHubHTTPError as e:
+        raise UsageError(f"{hub} does not hand out {repository}: it answers {e.response.status_code}") from e
+    except OSError as e:
+        if e.errno == errno.ENOSPC:
+            raise UsageError(
+                f"the disk of {constants.HF_HUB_CACHE} is full; make room and run this again: files that are whole are "
+                "kept"
+            ) from e
+        raise UsageError(f"{repository} cannot be fetched from {hub}: {line(e)}") from e
+    except errors.HTTPError as e:  # type: ignore[attr-defined]  # of httpx or httpx2, as the hub's package has it
+        raise UsageError(
+            f"{repository} is not whole in {constants.HF_HUB_CACHE}, and {hub} cannot be reached ({line(e)}); run this "
+            "again when it can: files that are whole are kept"
+        ) from e
+
+
+def silent() -> type[tqdm]:
+    """Progress bars that do not show, for asking what there is to fetch."""
+    from huggingface_hub.utils.tqdm import tqdm
+
+    class Silent(tqdm):
+        def __init__(self, *args: Any, **how: Any) -> None:
+            super().__init__(*args, **{**how, "disable": True})  # type: ignore[no-untyped-call]
+
+    return Silent
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """No remarks of the hub's package, which says that no file is wanted of a repository without a checkpoint."""
+    from huggingface_hub.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
