@@ -28,7 +28,7 @@ from ray.exceptions import ActorDiedError
 
 from decoders.serve.replicas.cluster import placed
 from decoders.serve.replicas.ingress import Ingress, texts_of
-from decoders.serve.replicas.replica import Replica
+from decoders.serve.replicas.replica import GRACE, Replica
 from decoders.serve.replicas.shortest import Shortest
 from decoders.serve.replicas.sums import labelled
 
@@ -274,6 +274,9 @@ def test_a_model_that_cannot_be_loaded_is_told_in_one_line():
     wrong = Replica(replace(SETUP, decoder="treshold"))
     LOG.handlers, LOG.propagate = before
     assert "did you mean 'threshold'?" in wrong.about().error
+    wrong.check_health()
+    assert asyncio.run(anext(wrong.answer(None)))[0]["status"] == 429
+    wrong.started -= GRACE + 1
     with pytest.raises(UsageError, match="did you mean"):
         wrong.check_health()
 

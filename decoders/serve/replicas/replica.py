@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from decoders.serve.front import Lines
 from decoders.serve.replies import LOG
 from decoders.serve.setup import Setup
 
+GRACE = 60
+FULL: Message = {"type": "http.response.start", "status": 429, "headers": []}
 END = "decoders.end"
 """The type of the last message of an answer, which says what goes into the log."""
 
@@ -52,9 +55,11 @@ class About:
 
 
 class Replica:
-    """What Ray Serve makes several of. A model that cannot be loaded is told by `about`, as one line."""
+    """What Ray Serve makes several of. A model that cannot be loaded is told by `about`, as one line; for that a replica
+    without one lives `GRACE` seconds."""
 
     def __init__(self, setup: Setup) -> None:
+        self.started = time.monotonic()
         self.log = Kept()
         LOG.handlers, LOG.propagate = [self.log], False
         try:
@@ -67,27 +72,29 @@ class Replica:
             return About(error=str(self.app))
         return About(None, self.app.name, tuple(self.app.paths))
 
-    def found(self) -> App:
-        if isinstance(self.app, UsageError):
-            raise self.app
-        return self.app
-
     async def answer(self, asked: Asked) -> AsyncGenerator[list[Message], None]:
         """The messages of an answer, those together that have come since the last. Whoever leaves early frees the
         slots."""
+        if isinstance(self.app, UsageError):
+            yield [FULL]  # another replica may have a model
+            return
         scope = asked.scope
-        async with aclosing(conversation(self.found().inner, scope, asked.body)) as messages:
+        async with aclosing(conversation(self.app.inner, scope, asked.body)) as messages:
             async for some in messages:
                 yield some
         yield [{"type": END, "line": scope["log"], "lines": self.log.taken()}]
 
     async def numbers(self) -> tuple[str, str]:
         """Which replica this is, and its metrics as text."""
-        return serve.get_replica_context().replica_id.unique_id, self.found().metrics.text().decode()
+        text = "" if isinstance(self.app, UsageError) else self.app.metrics.text().decode()
+        return serve.get_replica_context().replica_id.unique_id, text
 
     def check_health(self) -> None:
         """Ray Serve puts another in the place of a replica for which this raises."""
-        if not self.found().generator.service.thread.is_alive():
+        if isinstance(self.app, UsageError):
+            if time.monotonic() > self.started + GRACE:
+                raise self.app
+        elif not self.app.generator.service.thread.is_alive():
             raise RuntimeError("the engine has stopped")
 
 
