@@ -55,8 +55,8 @@ class About:
 
 
 class Replica:
-    """What Ray Serve makes several of. A model that cannot be loaded is told by `about`, as one line; for that a replica
-    without one lives `GRACE` seconds."""
+    """What Ray Serve makes several of. A model that cannot be loaded is told by `about`, as one line; for that one
+    without a model lives `GRACE` seconds."""
 
     def __init__(self, setup: Setup) -> None:
         self.started = time.monotonic()
