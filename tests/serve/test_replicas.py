@@ -18,12 +18,14 @@ import httpx
 import pytest
 
 from decoders import UsageError
+from decoders.cli import serve as command
 from decoders.serve.replies import LOG
 from decoders.serve.setup import Setup
 from support.commands import call
 from support.serving import running, serving, until
 
 pytest.importorskip("ray.serve", reason="needs the extra serve-ray")
+import ray
 from ray.exceptions import ActorDiedError
 
 from decoders.serve.replicas.cluster import placed
@@ -359,8 +361,9 @@ def test_two_replicas_one_of_them_killed_under_load(alone):
 def test_replicas_are_of_ray(monkeypatch):
     done = call("serve", "--replicas", "2")
     assert (done.exit_code, done.stderr) == (2, "Error: --replicas is for --ray\n")
-    from decoders.cli import serve as command
-
+    monkeypatch.setattr(ray, "init", lambda **how: pytest.fail("a cluster for a mistake"))
+    done = call("serve", "--ray", "-d", "treshold", "--port", "0")
+    assert (done.exit_code, "did you mean 'threshold'?" in done.stderr) == (2, True)
     monkeypatch.setattr(command, "NEEDS_RAY", ("ray", "no_such_package"))
     done = call("serve", "--ray")
     said = "Error: decoders serve --ray needs no_such_package: pip install 'dllm-decoders[serve-ray]'\n"

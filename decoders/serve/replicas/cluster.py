@@ -19,6 +19,7 @@ from decoders.core import UsageError
 from decoders.serve.replicas.replica import About, Replica
 from decoders.serve.replicas.shortest import Shortest
 from decoders.serve.setup import Setup
+from decoders.settings import settings
 
 STORE = 100 << 20
 """Bytes of the object store of a cluster that is started here; nothing of any size goes through it."""
@@ -49,6 +50,7 @@ def deployed(
 ) -> Iterator[tuple[DeploymentHandle[Any], About, int]]:
     """So many replicas on the cluster at an address, by default one for each GPU; they end with the block. Raises
     `UsageError`."""
+    settings(setup.decoder, setup.cache, setup.guidance)  # before anything is started for a mistake
     with cluster(address):
         count, each, setup = placed(setup, replicas, machines())
         router: Any = {"request_router_class": Shortest}
