@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,7 +15,14 @@ from decoders import registry
 from decoders.cli.options import loading, model_options
 from decoders.core import UsageError
 
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from decoders.serve.setup import Setup
+
 NEEDS = "starlette", "uvicorn", "prometheus_client"
+NEEDS_RAY = "ray", "grpc", "fastapi"
+"""What `decoders serve --ray` cannot do without; ray.serve imports them."""
 LOOPBACK = "127.0.0.1", "::1", "localhost"
 BACKENDS = "engine", "vllm"
 
@@ -91,9 +99,18 @@ def vllm() -> click.Command:
     "--backend", type=click.Choice(BACKENDS), default="engine", show_default=True,
     help="vllm: the plugin's server, whose options follow.",
 )
+@click.option(
+    "--ray", is_flag=False, flag_value="local", metavar="[ADDRESS]",
+    help="Several replicas, on the Ray cluster at this address, or on one started here.",
+)
+@click.option(
+    "--replicas", type=click.IntRange(min=1), metavar="N",
+    help="With --ray: how many.  [default: one a GPU; without GPUs one a machine]",
+)
 def serve(
     spec: str, model: str, cache: str | None, guidance: float, name: str | None, host: str, port: int,
-    api_key: str | None, slots: int, queue: int, max_body: int, log_level: str, backend: str, **how: Any,
+    api_key: str | None, slots: int, queue: int, max_body: int, log_level: str, backend: str, ray: str | None,
+    replicas: int | None, **how: Any,
 ) -> None:
     """Serve a model over HTTP as OpenAI does, with any decoder per request; the page at / shows two of them side by
     side.
@@ -102,19 +119,46 @@ def serve(
     nano@threshold:tau=0.9. What a request may not: name a class by its module, or a file. SIGTERM and Ctrl-C let those
     requests end that have begun; a second one does not. See docs/serve.md.
     """
-    if missing := [x for x in NEEDS if importlib.util.find_spec(x) is None]:
-        raise UsageError(f"decoders serve needs {' and '.join(missing)}: pip install 'dllm-decoders[serve]'")
-    from decoders.generator import Generator
-    from decoders.serve.app import App
+    check(NEEDS, "decoders serve", "serve")
+    if ray is None and replicas is not None:
+        raise UsageError("--replicas is for --ray")
+    if ray is not None:
+        check(NEEDS_RAY, "decoders serve --ray", "serve-ray")
     from decoders.serve.run import listening, serve
+    from decoders.serve.setup import Setup
 
-    with listening(host, port) as listener:
-        generator = Generator(model, spec, cache, guidance=guidance, slots=slots, **loading(how))
-        called = name or model_name(model, generator.loaded.name)
-        app = App(generator, called, queue, max_body, api_key, local=host in LOOPBACK and not api_key)
+    setup = Setup(
+        model, spec, cache, guidance, slots, name or model_name(model, ""), queue, max_body, loading(how)
+    )
+    local = host in LOOPBACK and not api_key
+    with listening(host, port) as listener, served(setup, api_key, local, ray, replicas) as (asgi, called):
         shown = f"[{host}]" if ":" in host else host
         click.echo(f"{called} on http://{shown}:{listener.getsockname()[1]} (OpenAI: /v1, page: /)", err=True)
-        serve(app, listener, log_level)
+        serve(asgi, listener, log_level)
+
+
+@contextmanager
+def served(
+    setup: Setup, key: str | None, local: bool, ray: str | None, replicas: int | None
+) -> Iterator[tuple[ASGIApp, str]]:
+    """What answers requests: the application in this process, or several replicas of it; and what the model is called.
+    Raises `UsageError`."""
+    if ray is None:
+        app = setup.app(key, local)
+        yield app.asgi, app.name
+        app.generator.service.close()
+        return
+    from decoders.serve.replicas.cluster import deployed
+    from decoders.serve.replicas.ingress import Ingress
+
+    with deployed(setup, replicas, ray) as (handle, about, count):
+        yield Ingress(handle, about, count, setup, key, local).asgi, about.name
+
+
+def check(modules: Sequence[str], what: str, extra: str) -> None:
+    """Raises `UsageError` where modules of an extra are missing."""
+    if missing := [x for x in modules if importlib.util.find_spec(x) is None]:
+        raise UsageError(f"{what} needs {' and '.join(missing)}: pip install 'dllm-decoders[{extra}]'")
 
 
 def model_name(spec: str, own: str) -> str:

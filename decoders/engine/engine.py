@@ -13,9 +13,9 @@ from heapq import heappop, heappush
 from itertools import count
 
 from decoders.core import Model, UsageError, candidates, positive
-from decoders.engine.group import Group, Kind, width
+from decoders.engine.group import Group, Kind, ran, width
 from decoders.engine.request import CancelledError, DeadlineError, Request
-from decoders.engine.sizes import SPARE, Footprint, budget_of, columns_for, rows_for
+from decoders.engine.sizes import SPARE, Footprint, budget_of, columns_for, most_rows, rows_for
 from decoders.files import readable
 
 
@@ -159,8 +159,11 @@ class Engine:
             for g in fitting:
                 self.grow(g, kind)
                 failed += self.fill(g, kind)
-            if kind in self.waiting:
+            more = True
+            while more and kind in self.waiting:
+                before = len(self.groups)
                 failed += self.opened(kind)
+                more = len(self.groups) > before
         return failed
 
     def fill(self, g: Group, kind: Kind) -> list[Request]:
@@ -198,7 +201,7 @@ class Engine:
         wanted = min(len(self.waiting.get(kind, ())), self.slots - self.running)
         if wanted < 1 or "movable" not in self.model.capabilities:
             return
-        rows = min(rows_for(len(g.running) + wanted), self.slots, g.rows + self.room(g.kind))
+        rows = min(rows_for(len(g.running) + wanted), self.most(g.kind), g.rows + self.room(g.kind))
         if rows > g.rows:
             g.resize(rows)
 
@@ -211,6 +214,10 @@ class Engine:
             if rows < g.rows:
                 g.resize(rows)
 
+    def most(self, kind: Kind) -> int:
+        """How many rows of a kind there may be in one canvas."""
+        return most_rows(self.model.device, self.slots, ran(self.model, kind.plan, kind.columns))
+
     def room(self, kind: Kind) -> int:
         """How many more rows of a kind the memory budget allows."""
         return (self.memory - sum(g.rows * self.bytes(g.kind) for g in self.groups)) // self.bytes(kind)
@@ -218,7 +225,7 @@ class Engine:
     def opened(self, kind: Kind) -> list[Request]:
         """A new canvas for requests that no other has a place for, if there is room for one; those that could not be
         laid out."""
-        most = min(self.slots - self.running, self.room(kind))
+        most = min(self.slots - self.running, self.most(kind), self.room(kind))
         chosen = self.next(kind, most)
         if not chosen:
             return []

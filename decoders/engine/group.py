@@ -196,6 +196,13 @@ def width(model: Model, plan: Plan, columns: int) -> int:
     return min(plan.decoder.windows(plan.windows, model.block_causal).size, columns)
 
 
+def ran(model: Model, plan: Plan, columns: int) -> int:
+    """How many of its columns a row runs in most of its forwards."""
+    cache = plan.cache
+    everything = cache.whole or (cache.exact and not model.block_causal)
+    return columns if everything else width(model, plan, columns)
+
+
 def placed(tree: T, at: Tensor, rows: T) -> T:
     """Whatever is made of tensors with leading dimension B, with other rows at the places `at (R,)`."""
     return mapped(lambda old, new: old.index_copy(0, at, new), tree, rows)

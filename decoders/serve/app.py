@@ -59,7 +59,20 @@ class App:
     @property
     def asgi(self) -> ASGIApp:
         """The application with all that stands in front of it."""
-        routes = [
+        return Front(self.inner, self.metrics.requests, self.key, self.paths, self.body, self.local)
+
+    @property
+    def inner(self) -> Starlette:
+        """The application alone."""
+        return Starlette(routes=self.routes, exception_handlers=dict.fromkeys(TOLD, told))
+
+    @property
+    def paths(self) -> list[str]:
+        return [r.path for r in self.routes]
+
+    @property
+    def routes(self) -> list[Route]:
+        return [
             Route("/", self.page), Route("/health", self.health), Route("/ready", self.ready),
             Route("/metrics", self.numbers), Route("/v1/models", self.models),
             Route("/v1/completions", self.completions, methods=["POST"]),
@@ -68,8 +81,6 @@ class App:
             Route("/v1/decisions", self.decisions, methods=["POST"]),
             Route(SYSTEM_ONE, self.system_one, methods=["POST"]),
         ]
-        inner = Starlette(routes=routes, exception_handlers=dict.fromkeys(TOLD, told))
-        return Front(inner, self.metrics, self.key, [r.path for r in routes], self.body, self.local)
 
     async def page(self, request: Request) -> Response:
         return HTMLResponse(PAGE, headers={"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"})

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -18,9 +17,9 @@ from decoders.engine import Draft
 from decoders.generator import Generator, wrapped
 from decoders.serve.asks import Ask
 from decoders.serve.decisions import Asking
+from decoders.serve.gate import Gate
 from decoders.serve.holes import Place, between
 from decoders.serve.metrics import Metrics
-from decoders.serve.refusals import RefusedError
 from decoders.stream import Stream
 from decoders.text.records import Generation
 
@@ -56,14 +55,12 @@ class Job:
         return self.place.only(made)
 
 
-class Desk:
+class Desk(Gate):
     """`queue`: how many texts may wait for a slot; beyond that a request is refused with 429."""
 
     def __init__(self, generator: Generator, queue: int, metrics: Metrics) -> None:
+        super().__init__(generator.slots, queue)
         self.generator, self.metrics = generator, metrics
-        self.room = generator.slots + queue
-        self.open, self.pace = 0, 1.0
-        """Texts that are on their way, and how long one takes, lately."""
 
     @asynccontextmanager
     async def jobs(self, ask: Ask) -> AsyncIterator[list[Job]]:
@@ -97,25 +94,6 @@ class Desk:
                 gone.set()
                 for pending in tuple(begun):
                     pending.cancel()
-
-    @contextmanager
-    def taken(self, count: int) -> Iterator[None]:
-        """Room for so many texts. Raises `RefusedError` where there is none."""
-        self.check(count)
-        self.open += count
-        since = time.monotonic()
-        try:
-            yield
-            self.pace += 0.1 * (time.monotonic() - since - self.pace)
-        finally:
-            self.open -= count
-
-    def check(self, count: int) -> None:
-        if count > self.room:
-            raise RefusedError(400, f"{count} texts are more than the {self.room} that this server holds", "n")
-        if self.open + count > self.room:
-            seconds = math.ceil(self.pace * max(self.open // self.generator.slots, 1))
-            raise RefusedError(429, f"{self.open} texts are on their way already; try again later", retry_after=seconds)
 
     def begin(self, ask: Ask, begun: list[Job], gone: threading.Event) -> None:
         """Hand all texts of a request to the engine, in a thread beside the event loop: to read a schema can take

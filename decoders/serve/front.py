@@ -11,10 +11,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from prometheus_client import Counter
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from decoders.serve.metrics import Metrics
 from decoders.serve.refusals import RefusedError
 from decoders.serve.replies import LOG, GoneError, refused
 
@@ -30,9 +30,9 @@ class Front:
     logged, nor are the messages of refusals, which may quote one."""
 
     def __init__(
-        self, app: ASGIApp, metrics: Metrics, key: str | None, routes: Sequence[str], limit: int, local: bool
+        self, app: ASGIApp, requests: Counter, key: str | None, routes: Sequence[str], limit: int, local: bool
     ) -> None:
-        self.app, self.metrics, self.key, self.routes, self.limit = app, metrics, key, routes, limit
+        self.app, self.requests, self.key, self.routes, self.limit = app, requests, key, routes, limit
         self.local = local
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,7 +75,7 @@ class Front:
 
     def note(self, scope: Scope, line: dict[str, Any], status: int, seconds: float) -> None:
         route = scope["path"] if scope["path"] in self.routes else "other"
-        self.metrics.requests.labels(route, status).inc()
+        self.requests.labels(route, status).inc()
         said = {"method": scope["method"], "route": route, "status": status, "seconds": round(seconds, 4)}
         level = logging.DEBUG if route in ("/health", "/ready", "/metrics") else logging.INFO
         LOG.log(level, "request", extra={"said": line | said})

@@ -16,10 +16,7 @@ class Metrics:
 
     def __init__(self, service: Service) -> None:
         self.registry = r = CollectorRegistry()
-        self.requests = Counter(
-            "decoders_requests_total", "HTTP requests by route and status; 499: the client went away.",
-            ["route", "status"], registry=r,
-        )
+        self.requests = requests(r)
         self.texts = Counter("decoders_texts_total", "Texts that came to an end.", ["decoder", "reason"], registry=r)
         self.tokens = Counter("decoders_tokens_total", "Generated tokens.", ["decoder"], registry=r)
         self.row_forwards = Counter(
@@ -72,6 +69,13 @@ class Metrics:
 
     def text(self) -> bytes:
         return generate_latest(self.registry)
+
+
+def requests(registry: CollectorRegistry) -> Counter:
+    return Counter(
+        "decoders_requests_total", "HTTP requests by route and status; 499: the client went away.", ["route", "status"],
+        registry=registry,
+    )
 
 
 def seconds(name: str, what: str, registry: CollectorRegistry) -> Histogram:

@@ -29,15 +29,21 @@ async def body_of(request: Request, limit: int) -> Any:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise RefusedError(415, "send JSON, with the header Content-Type: application/json")
+    read = await bytes_of(request, limit)
+    try:
+        return parsed(read)
+    except ValueError as e:
+        raise RefusedError(400, str(e)) from None
+
+
+async def bytes_of(request: Request, limit: int) -> bytes:
+    """A body of so many bytes at most. Raises `RefusedError`."""
     read = bytearray()
     async for piece in request.stream():
         read += piece
         if len(read) > limit:
             raise RefusedError(413, f"the body has more than the {limit} bytes that this server takes")
-    try:
-        return parsed(bytes(read))
-    except ValueError as e:
-        raise RefusedError(400, str(e)) from None
+    return bytes(read)
 
 
 async def leaves(receive: Receive) -> None:

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from decoders.core import UsageError
 from decoders.files import why
-from decoders.serve.app import App
 from decoders.serve.front import Lines
 from decoders.serve.replies import LOG
 
@@ -59,14 +59,13 @@ def listening(host: str, port: int) -> socket.socket:
         raise UsageError(f"cannot listen on {host}:{port}: {why(e)}") from e
 
 
-def serve(app: App, listener: socket.socket, level: str) -> None:
+def serve(app: ASGIApp, listener: socket.socket, level: str) -> None:
     """Answer requests until a signal ends that."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Lines())
-    for name, at in ((LOG.name, level.upper()), ("uvicorn.error", "WARNING")):
+    for name, at in ((LOG.name, level.upper()), ("uvicorn.error", "WARNING"), ("ray.serve", "WARNING")):
         log = logging.getLogger(name)
         log.handlers, log.propagate = [handler], False
         log.setLevel(at)
-    config = uvicorn.Config(app.asgi, log_config=None, access_log=False, lifespan="off", server_header=False)
+    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", server_header=False)
     Server(config).run(sockets=[listener])
-    app.generator.service.close()

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from decoders.core import Blocks, Decoder, NonFiniteError, Plan, StalledError, UsageError, decode
-from decoders.engine import CancelledError, DeadlineError, Engine, Request
+from decoders.engine import CancelledError, DeadlineError, Engine, Request, sizes
 from decoders.models.guidance import Guided
 from decoders.registry import get, get_cache
 from decoders.testing.toy import ToyModel
@@ -89,6 +89,29 @@ def test_a_slot_that_becomes_free_is_taken_at_once():
     assert ended == [3, 4, 5, 30]
     assert engine.forwards == 30  # and not 30 + 5, as two batches would take
     assert all(r.result.waiting >= 0 <= r.result.running for r in requests)
+
+
+def test_on_a_cpu_several_canvases_share_the_slots(monkeypatch):
+    monkeypatch.setattr(sizes, "PORTION", 3 * 16)
+    engine = Engine(ENDLESS, slots=8)
+    kind = plan("left_to_right", cache="none")
+    requests = [Request((i % 5,), 8 + i % 3, kind, key=i, max_steps=4 + i) for i in range(20)]
+    for r in requests:
+        engine.submit(r)
+    engine.step()
+    assert sorted(g.rows for g in engine.groups) == [2, 3, 3]  # three of 16 columns run fast, so as many as evenly fit
+    while not engine.idle:
+        waited, done = bool(engine.waiting), engine.step()
+        assert all(g.rows <= 3 for g in engine.groups)
+        assert engine.running + len(done) == 8 or not waited
+    assert all(r.result.row == alone(r, ENDLESS) for r in requests)
+
+
+def test_how_many_rows_a_canvas_has():
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert [sizes.most_rows(cpu, slots, 96) for slots in (1, 8, 16, 17, 32, 40)] == [1, 8, 16, 9, 16, 14]
+    assert [sizes.most_rows(cpu, 4, columns) for columns in (400, 1536, 9999)] == [2, 1, 1]
+    assert sizes.most_rows(cuda, 32, 9999) == 32
 
 
 def test_a_canvas_grows_with_what_waits_and_shrinks_again():

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
 
 import click
 import httpx
@@ -18,25 +15,13 @@ import pytest
 
 from decoders import registry
 from decoders.cli import serve as command
-from support.commands import DECODERS, call
+from support.commands import call
+from support.serving import running
 
 LONG = {
     "prompt": "Sort: a\n", "max_tokens": 40, "decoder": "left_to_right", "cache": "none",
     "response_format": {"type": "json_schema", "json_schema": {"schema": {"const": "a" * 30}}},
 }
-
-
-@contextmanager
-def running(*more):
-    """A server process and where it listens; it is gone at the end."""
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.Popen([DECODERS, "serve", "--port", "0", *more], stderr=subprocess.PIPE, text=True, env=env)
-    try:
-        line = done.stderr.readline()
-        yield done, re.search(r"http://\S+", line)[0]
-    finally:
-        done.kill()
-        done.communicate()
 
 
 @pytest.mark.slow

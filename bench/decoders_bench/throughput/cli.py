@@ -25,6 +25,10 @@ from decoders_bench.common.options import (
     "--batch", "batches", multiple=True, default=(8, 32), show_default=True, type=click.IntRange(1),
     help="rows at a time; repeat for more",
 )
+@click.option(
+    "--clients", type=click.IntRange(1),
+    help="measure how long so many clients at a time wait for their first settled token instead; not --batch",
+)
 @click.option("-n", "--prompts", default=2000, show_default=True, type=click.IntRange(1))
 @click.option("--length", default=48, show_default=True, type=click.IntRange(1), help="positions after each prompt")
 @click.option("--repeats", default=3, show_default=True, type=click.IntRange(1))
@@ -34,8 +38,8 @@ from decoders_bench.common.options import (
 @output_option
 @json_option
 def throughput(
-    model: str, decoders: tuple[str, ...], batches: tuple[int, ...], prompts: int, length: int, repeats: int,
-    threads: int, seed: int, clock: Any, output: Path | None, as_json: bool,
+    model: str, decoders: tuple[str, ...], batches: tuple[int, ...], clients: int | None, prompts: int, length: int,
+    repeats: int, threads: int, seed: int, clock: Any, output: Path | None, as_json: bool,
 ) -> None:
     """Tokens a second of many prompts of mixed length and difficulty: through the engine, where a row takes the place
     of another that has ended, and in batches that stay together, in turn in one run. Exits with 1 if a text differs."""
@@ -43,17 +47,24 @@ def throughput(
 
     from decoders_bench.common.outcome import CLOCK_TEXT
     from decoders_bench.common.results import hardware
+    from decoders_bench.throughput.first import First, measure_first
     from decoders_bench.throughput.measure import Throughput, measure
-    from decoders_bench.throughput.tables import throughput_table
+    from decoders_bench.throughput.tables import first_table, throughput_table
 
     torch.set_num_threads(threads)
-    jobs = [(spec, batch) for spec in decoders for batch in batches]
+    common = (prompts, length, seed, repeats, clock)
     rows: list[Throughput] = []
+    waits: list[First] = []
+    jobs = [(spec, batch) for spec in decoders for batch in ([clients] if clients else batches)]
     with tracked("measuring", len(jobs)) as advance:
         for spec, batch in jobs:
-            rows.append(measure(spec, model, batch, prompts, length, seed, repeats, clock))
+            if clients:
+                waits.append(measure_first(spec, model, clients, *common))
+            else:
+                rows.append(measure(spec, model, batch, *common))
             advance()
     about = f"{hardware()}; {threads} thread(s), medians of {repeats}, {CLOCK_TEXT[clock]}"
-    finish("throughput", rows, f"{about}\n\n{throughput_table(rows)}", output, as_json)
-    if not all(r.same for r in rows):
+    table = first_table(waits) if clients else throughput_table(rows)
+    finish("throughput", waits or rows, f"{about}\n\n{table}", output, as_json)
+    if not all(r.same for r in waits or rows):
         raise click.exceptions.Exit(1)

@@ -58,13 +58,18 @@ def prompts_of(count: int, seed: int) -> list[str]:
     return found[:count]
 
 
+def items_of(spec: str, model: str, count: int, length: int, seed: int) -> tuple[Job, list[Item]]:
+    """What decodes the prompts, and they themselves, less those that do not fit."""
+    job = Generator(loaded(model), spec).job(length=length)
+    rows = [job.encoded(Item(i, p, seed + i, None), None) for i, p in enumerate(prompts_of(count, seed))]
+    return job, [x for x in rows if isinstance(x, Item)]
+
+
 def measure(
     spec: str, model: str, batch: int, count: int, length: int, seed: int, repeats: int, clock: Clock
 ) -> Throughput:
     """Both ways in turn, `repeats` times; the medians."""
-    job = Generator(loaded(model), spec).job(length=length)
-    rows = [job.encoded(Item(i, p, seed + i, None), None) for i, p in enumerate(prompts_of(count, seed))]
-    given = [x for x in rows if isinstance(x, Item)]
+    job, given = items_of(spec, model, count, length, seed)
     read, times = CLOCKS[clock], {"engine": list[float](), "fixed": list[float]()}
     list(job.flowing(given[:batch], batch))  # the first forwards of a process are slow
     for _ in range(repeats):

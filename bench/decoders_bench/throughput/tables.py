@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from decoders_bench.common.results import markdown, recorded_on, rows_of
+from decoders_bench.throughput.first import First
 from decoders_bench.throughput.measure import Throughput
 
 
@@ -22,6 +23,26 @@ def throughput_table(rows: Sequence[Throughput]) -> str:
         ]
         for r in rows
     ])
+
+
+def first_table(rows: Sequence[First]) -> str:
+    head = [
+        "decoder", "clients", "prompts", "median, engine", "median, batches", "p95, engine", "p95, batches",
+        "same texts",
+    ]
+    return markdown(head, [
+        [
+            f"`{r.decoder}`", str(r.clients), str(r.prompts), *(
+                f"{x:.2f} s" for x in (r.engine_median, r.fixed_median, r.engine_p95, r.fixed_p95)
+            ), "yes" if r.same else "no",
+        ]
+        for r in rows
+    ])
+
+
+def measured_first(path: Path) -> str:
+    """What a file of waits for the first settled token says, and what it was measured on."""
+    return f"{first_table([First(**row) for row in rows_of(path)])}\n\n{recorded_on(path)}."
 
 
 def measured(path: Path) -> str:
