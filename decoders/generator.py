@@ -137,7 +137,8 @@ class Generator:
 
         `n` samples of each prompt follow one another, with the seeds after the prompt's; an index counts samples.
         `decoder`, `cache`, `constraint` and options of the decoder (`temperature`, `top_p`, `top_k`, ...) are used in
-        place of the generator's own. `logprobs`: results have them (`Generation.logprobs`).
+        place of the generator's own. `logprobs`: results have them (`Generation.logprobs`),
+        and `top_logprobs` those of so many of the likeliest tokens.
 
         `length`: positions after each prompt; by default the model's, with `infill` none. `block`: size of the windows;
         by default the model's, which may be one window over the whole row. `stop`: strings that end a text; it is cut
@@ -244,7 +245,7 @@ class Generator:
     def job(
         self, *, length: int | None = None, block: int | None = None, stop: str | Sequence[str] = (),
         ignore_eos: bool = False, infill: bool = False, max_steps: int | None = None, logprobs: bool = False,
-        watch: Watch | None = None, asks: bool = True, decoder: str | Decoder | None = None,
+        top_logprobs: int = 0, watch: Watch | None = None, asks: bool = True, decoder: str | Decoder | None = None,
         cache: str | Cache | None = None, constraint: Constraint | str | None = None, **options: float | None,
     ) -> Job:
         """What prompts have in common that are decoded like this; arguments as of `run`. `asks`: a reasoner is asked,
@@ -253,7 +254,7 @@ class Generator:
         if run is not self:
             return run.job(
                 length=length, block=block, stop=stop, ignore_eos=ignore_eos, infill=infill, max_steps=max_steps,
-                logprobs=logprobs, watch=watch, asks=asks,
+                logprobs=logprobs, top_logprobs=top_logprobs, watch=watch, asks=asks,
             )
         ends = stop_strings(stop, infill)
         template = (self.constraint and self.constraint.canvas(infill)) or []
@@ -268,7 +269,7 @@ class Generator:
         return Job(
             setup=replace(self.setup.in_blocks(block), decoder=bound), encoding=self.encoding, reasons=reasons,
             length=size, template=tuple(template), infill=infill, stop=ends,
-            how=How(not ignore_eos, max_steps, logprobs, watch, self.poll, self.graph),
+            how=How(not ignore_eos, max_steps, logprobs, top_logprobs, watch, self.poll, self.graph),
         )
 
 

@@ -72,12 +72,15 @@ class How:
     """End a row at its first stop token."""
     max_steps: int | None = None
     logprobs: bool = False
+    top_logprobs: int = 0
     watch: Callable[[Forward, Pred, Canvas], None] | None = None
     poll: int = 1
     runner: Runner | None = None
 
     def __post_init__(self) -> None:
         positive(poll=self.poll, max_steps=self.max_steps)
+        if self.top_logprobs < 0:
+            raise UsageError(f"top_logprobs must be at least 0, not {self.top_logprobs}")
 
     @property
     def flows(self) -> bool:
@@ -190,12 +193,14 @@ class Job:
             return made if isinstance(made, RowError) else replace(
                 made, waiting_seconds=result.waiting, revisions=result.revised,
                 logprobs=result.logprobs and result.logprobs[: text.made],
+                top_logprobs=result.top_logprobs and result.top_logprobs[: text.made],
             )
 
         tell = self.on_event and Teller(self.on_event, item.index)
         fields: dict[str, Any] = {
             "max_steps": self.how.max_steps, "halt": halt if self.stop else None, "finished": finished,
             "hear": tell and (lambda draft: tell(draft.tokens, draft.settled)), "logprobs": self.how.logprobs,
+            "top_logprobs": self.how.top_logprobs,
         }
         return Request((*item.tokens, *self.template), self.behind, self.plan, item.seed, self.holes, **fields | more)
 
