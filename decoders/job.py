@@ -104,6 +104,8 @@ class Job:
     infill: bool
     stop: tuple[str, ...]
     how: How
+    memory: int | None = None
+    """Bytes that an engine may take; none: half of what is free."""
     on_batch: Callable[[Batch], None] | None = None
     on_event: Listener | None = None
 
@@ -158,7 +160,7 @@ class Job:
         that, the longest go first, so that the last ones to end are not long ones that began late. `ran` is told of the
         engine at the end."""
         asked = dict[Request, Item]()
-        engine = Engine(self.setup.model, slots, began=lambda rs: self.tell([asked[r] for r in rs]))
+        engine = Engine(self.setup.model, slots, self.memory, began=lambda rs: self.tell([asked[r] for r in rs]))
         for item in sorted(items, key=lambda x: -len(x.tokens)) if len(items) > slots > 1 else items:
             r = self.request(item)
             asked[r] = item

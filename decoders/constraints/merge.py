@@ -27,23 +27,25 @@ class Place(NamedTuple):
 
 class Room(NamedTuple):
     """Where a piece may stand: the last run ends at a line from `first` to `last`, and the next begins at one from
-    `least` to `most`."""
+    `least` to `most`. `takes`: lines between them give way to it."""
 
     first: int
     last: int
     least: int
     most: int
+    takes: bool
 
 
 @dataclass(frozen=True)
 class Merge(Constraint):
-    """The pieces in their order, whole, and between them runs of lines of the original, in theirs. Lines between two
-    runs have given way to the piece there. Before the first piece nothing is dropped if `opens`, and all is if not; so
-    behind the last if `closes`.
+    """The pieces in their order, whole, and between them runs of lines of the original, in theirs.
 
-    A line of the original that no other equals marks its place where it stands in a piece too: it is not kept beside
-    that piece; and if it is the piece's first or last line, the lines before or behind it stay. Every line of the text
-    ends with a line feed, and is spelled as `encode` has it."""
+    Lines between two runs have given way to the piece there, which has to have one of them: a line of the original that
+    no other equals marks its place where it stands in a piece too. It is not kept beside that piece; and if it is the
+    piece's first or last line, the lines before or behind it stay. For a piece without such a line nothing gives way.
+    The first piece begins the text unless it `opens` with a run, and all before it gives way; so behind the last,
+    unless the text `closes` with a run. Every line of the text ends with a line feed, and is spelled as `encode` has
+    it."""
 
     original: tuple[str, ...]
     pieces: tuple[tuple[str, ...], ...]
@@ -75,14 +77,13 @@ class Merge(Constraint):
         count, alone = len(self.original), [x for x in piece if x.strip() and self.original.count(x) == 1]
         shared = [i for i, x in enumerate(self.original) if x in alone]
         if not shared:
-            return Room(0, count, 0, count)
+            return Room(0, count, 0, count, takes=False)
         low, high = shared[0], shared[-1]
         exact = self.original[low] == piece[0], self.original[high] == piece[-1]
-        return Room(low if exact[0] else 0, low, high + 1, high + 1 if exact[1] else count)
+        return Room(low if exact[0] else 0, low, high + 1, high + 1 if exact[1] else count, takes=True)
 
     def leads(self) -> Iterator[tuple[Place, Place]]:
-        """Where nothing is written: a line is dropped, a run begins, or it ends. Without a run at an end of the text
-        all lines there are dropped."""
+        """Where nothing is written: a line is dropped, a run begins, or it ends."""
         count, last = len(self.original), 2 * len(self.pieces)
         for part in range(2, last + 1, 2):
             room = self.room(self.pieces[part // 2 - 1])
@@ -101,11 +102,12 @@ class Merge(Constraint):
                 yield tokens, Place(part, i, kept=True), Place(part, i + 1, kept=True)
 
     def placed(self) -> Iterator[tuple[list[int], Place, Place]]:
-        """A piece, behind which lines may be dropped."""
+        """A piece, behind which lines are dropped or not."""
         for k, piece in enumerate(self.pieces):
-            room, tokens = self.room(piece), self.tokens(*piece)
+            room, tokens, end = self.room(piece), self.tokens(*piece), k == len(self.pieces) - 1
+            kept = not room.takes and (self.closes or not end)
             for i in range(room.first, room.last + 1) if k or self.opens else [0]:
-                yield tokens, Place(2 * k + 1, i, kept=False), Place(2 * k + 2, i, kept=False)
+                yield tokens, Place(2 * k + 1, i, kept=False), Place(2 * k + 2, i, kept)
 
 
 Node = Place | int
@@ -146,10 +148,10 @@ class Graph:
         number, queue, moves = {first: OVER + 1}, [first], list[tuple[int, int, int]]()
         for nodes in queue:
             by = dict[int, set[Node]]()
-            for token, to in (edge for x in nodes for edge in self.edges.get(x, ())):
-                by.setdefault(token, set()).add(to)
-            for token, reached in by.items():
-                to = self.closed(frozenset(reached))
+            for token, reached in (edge for x in nodes for edge in self.edges.get(x, ())):
+                by.setdefault(token, set()).add(reached)
+            for token, several in by.items():
+                to = self.closed(frozenset(several))
                 if to not in number:
                     number[to] = len(number) + OVER + 1
                     queue.append(to)

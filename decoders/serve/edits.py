@@ -21,7 +21,8 @@ _MARKER = re.compile(r"[^\w\n]*\.\.\.\s*existing code\s*\.\.\.[^\w\n]*")
 
 @dataclass(frozen=True)
 class Region:
-    """The code of a file that is to be written anew, between what the model is told before it and the code below."""
+    """The code of a file that is to be written anew, between what the model is told before it and the code below; it
+    ends with its line."""
 
     before: str
     code: str
@@ -35,13 +36,14 @@ class Region:
         told = [tagged(content, tag) for tag in ("recently_viewed_code_snippets", "edit_diff_history")]
         plain = code.replace(CURSOR, "")
         told.append(f"<|code_to_edit|>\n{code}\n<|/code_to_edit|>" if plain.strip() else "")
-        return cls("".join(f"{x}\n\n" for x in told if x) + above, plain, "\n" + below)
+        return cls("".join(f"{x}\n\n" for x in told if x) + above, plain, below)
 
     def sizes(self, tokens: int, most: int | None) -> list[int]:
-        """The tokens of its canvases, where it has so many now. Raises `RefusedError` if that is more than `most`."""
-        if most is not None and tokens > most:
+        """The tokens of its canvases, where it has so many now; each has one more, for the end of the line. Raises
+        `RefusedError` if that is more than `most`."""
+        if most is not None and tokens >= most:
             raise RefusedError(400, f"the region has {tokens} tokens, and max_tokens is {most}", "max_tokens")
-        return [n for more in GROWTH if 1 <= (n := tokens + more) <= (most or inf)]
+        return [n for more in GROWTH if 2 <= (n := tokens + more + 1) <= (most or inf)]
 
 
 @dataclass(frozen=True)
@@ -106,11 +108,12 @@ def tagged(content: str, tag: str) -> str:
 
 
 def likeliest(made: Sequence[Generation]) -> Generation:
-    """The text whose tokens were the likeliest on average, each in the forward that committed it; the first of several.
-    What all of them took is its own."""
-    best = max(made, key=mean)
+    """Of the texts that end with the line, if there are such, the one whose tokens were the likeliest on average, each
+    in the forward that committed it; the first of several. What all of them took is its own."""
+    ended = [g for g in made if g.text.endswith("\n")]
+    best = max(ended or made, key=mean)
     took = {key: sum(getattr(g, key) for g in made) for key in ("nfe", "positions_computed", "flops")}
-    return replace(best, logprobs=None, **took)
+    return replace(best, **took)
 
 
 def mean(made: Generation) -> float:

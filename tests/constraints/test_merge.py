@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import combinations_with_replacement, product
 
 import pytest
 
@@ -34,38 +34,31 @@ def texts(m, most=6):
     return {"".join(w) for w in words if allowed(w)}
 
 
-def expected(original, pieces):
-    """By all ways of cutting the original at the pieces."""
-    found, n = set(), len(original)
-
-    def go(k, at, text):
-        if k == len(pieces):
-            found.add(text + "".join(original[at:]))
-            return
-        for end in range(at, n + 1):
-            for begin in range(end, n + 1):
-                go(k + 1, begin, text + "".join(original[at:end]) + pieces[k])
-
-    go(0, 0, "")
-    return found
+def inserted(original, pieces):
+    """By all places that pieces can have when nothing gives way."""
+    places = combinations_with_replacement(range(len(original) + 1), len(pieces))
+    cuts = ([0, *at, len(original)] for at in places)
+    return {"".join(original[x:y] + p for x, y, p in zip(c, c[1:], [*pieces, ""], strict=False)) for c in cuts}
 
 
 @pytest.mark.parametrize(("original", "pieces"), [("abc", ["x"]), ("aab", ["xy"]), ("abc", ["x", "y"]), ("", ["x"])])
-def test_a_piece_takes_the_place_of_some_lines_or_none(original, pieces):
-    assert texts(of(original, *pieces)) == expected(original, pieces)
+def test_for_a_piece_of_new_lines_nothing_gives_way(original, pieces):
+    assert texts(of(original, *pieces)) == inserted(original, pieces)
 
 
 def test_a_line_that_both_have_marks_the_place():
     assert texts(of("abcd", "bxc")) == {"abxcd"}
     assert texts(of("abcd", "bx")) == {"abx", "abxd", "abxcd"}
     assert texts(of("abcd", "xc")) == {"xcd", "axcd", "abxcd"}
-    assert texts(of("abab", "bx")) == expected("abab", ["bx"])  # which b?
-    assert texts(of(["a", "", "b"], ["x", "", "y"])) == expected(["a", "", "b"], ["xy"])
+    assert texts(of("abcd", "axb", "y")) == {"axbycd", "axbcyd", "axbcdy"}
+    assert texts(of("abab", "bx")) == inserted("abab", ["bx"])  # which b?
+    assert texts(of(["a", "", "b"], ["x", "", "y"])) == inserted("ab", ["xy"])
 
 
 def test_without_a_line_for_code_that_stays_everything_there_gives_way():
-    assert texts(of("abc", "x", opens=False)) == {"x", "xc", "xbc", "xabc"}
+    assert texts(of("abc", "x", opens=False)) == {"xabc"}
     assert texts(of("abc", "x", closes=False)) == {"x", "ax", "abx", "abcx"}
+    assert texts(of("abc", "xb", opens=False)) == {"xbc"}
     assert texts(of("abc", "bx", opens=False, closes=False)) == {"bx"}
 
 
