@@ -1,4 +1,4 @@
-"""What Mercury has beside completions: the middle of a text, a region that is written anew, an update that is merged."""
+"""What Mercury has beside completions: the middle of a text, a region written anew, an update that is merged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def message(content):
 def region(code, above="", below="", snippets="", history=""):
     return (
         f"<|recently_viewed_code_snippets|>\n{snippets}\n<|/recently_viewed_code_snippets|>\n\n"
-        f"<|current_file_content|>\n{above}<|code_to_edit|>\n{code}\n<|/code_to_edit|>\n{below}"
+        f"<|current_file_content|>\n{above}<|code_to_edit|>\n{code}\n<|/code_to_edit|>\n{below}\n"
         f"<|/current_file_content|>\n\n<|edit_diff_history|>\n{history}\n<|/edit_diff_history|>"
     )
 
@@ -50,15 +50,15 @@ def test_the_middle_ends_before_a_stop_string(server, stream):
 
 
 def test_a_region_is_read():
-    told = region("b = <|cursor|>2", "path: a\na = 1\n", "c = 3\n", "path: s\nx\n", "--- a\n+++ a\n")
+    told = region("b = <|cursor|>2", "path: a\na = 1\n", "c = 3", "path: s\nx\n", "--- a\n+++ a\n")
     found = Region.read(told)
-    assert (found.code, found.after) == ("b = 2", "c = 3\n")
+    assert (found.code, found.after) == ("b = 2", "c = 3")
     assert found.before == (
         "<|recently_viewed_code_snippets|>\npath: s\nx\n\n<|/recently_viewed_code_snippets|>\n\n"
         "<|edit_diff_history|>\n--- a\n+++ a\n\n<|/edit_diff_history|>\n\n"
         "<|code_to_edit|>\nb = <|cursor|>2\n<|/code_to_edit|>\n\npath: a\na = 1\n"
     )
-    assert Region.read(region("<|cursor|>", "a = 1\n", "c = 3\n")) == Region("a = 1\n", "", "c = 3\n")
+    assert Region.read(region("<|cursor|>", "a = 1\n", "c = 3")) == Region("a = 1\n", "", "c = 3")
     assert found.sizes(3, None) == [2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20]
     assert found.sizes(20, 22) == [13, 17, 19, 20, 21, 22]
 
@@ -74,7 +74,7 @@ def test_a_region_at_the_end_of_a_file_is_as_long_as_it_will_be(server, alone):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_region_inside_a_file_has_the_likeliest_length(server, alone, stream):
-    above, below = "Sort: k c x a t\n", "Reverse: a b\n"
+    above, below = "Sort: k c x a t\n", "Reverse: a b"
     body = {**message(region("<|cursor|>", above, below)), "decoder": "llada", "stream": stream}
     answer = server.http.post(EDIT, json=body)
     before = len(alone.encode(above))
@@ -108,12 +108,11 @@ def test_an_update_whose_place_is_marked_is_merged_there(server):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("decoder", ["threshold", "llada:temperature=1", "left_to_right"])
+@pytest.mark.parametrize("decoder", ["threshold", "llada:temperature=1.0,steps=8"])
 def test_new_lines_are_put_somewhere_between_the_others(server, decoder, stream):
-    new = "def two():\n    return 2"
-    body = {**message(update(f"{MARK}\n{new}\n{MARK}")), "decoder": decoder, "stream": stream}
+    new, lines = "d e\nf", ["a b", "c", ""]
+    body = {**message(update(f"{MARK}\n{new}\n{MARK}", "\n".join(lines))), "decoder": decoder, "stream": stream}
     answer = server.http.post(APPLY, json=body)
-    lines = CODE.split("\n")
     places = ["\n".join([*lines[:i], new, *lines[i:]]) for i in range(len(lines) + 1)]
     if stream:
         assert sum(p.replace("\n", "\\n") in answer.text for p in places) == 1
