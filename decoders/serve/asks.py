@@ -105,8 +105,8 @@ def read(body: Any, served: str, kind: Kind, longest: float | None = None) -> As
             raise RefusedError(400, "the answer is a call or what response_format says; take one", "response_format")
         how["constraint"] = tools.constraint
     suffix = f.text("suffix") if kind in (Kind.TEXT, Kind.MIDDLE) else None
-    if kind is Kind.MIDDLE and not suffix:
-        raise RefusedError(400, "suffix is missing or empty", "suffix")
+    if kind is Kind.MIDDLE and suffix is None:
+        raise RefusedError(400, "suffix is missing", "suffix")
     seed = f.whole("seed", -MOST)
     seed = secrets.randbits(48) if seed is None else seed
     n, stream, timeout = f.whole("n", 1, MOST_TEXTS) or 1, f.flag("stream"), seconds(f, longest)

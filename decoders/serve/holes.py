@@ -79,7 +79,7 @@ def between(generator: Generator, ask: Ask, before: str, holes: int, after: str,
     if not mask:
         raise RefusedError(400, "the model has no mask token, so it cannot write between two texts", what)
     if mask in before or mask in after:
-        raise RefusedError(400, f"neither text around the answer can hold {mask}", what)
+        raise RefusedError(400, f"neither text can hold {mask}, which stands for the answer", what)
     if most is not None and holes > most:
         raise RefusedError(400, f"max_tokens is beyond the {most} of the model", "max_tokens")
     how = ask.how | {"length": behind, "infill": True, "stop": (), "logprobs": ask.how.get("logprobs", True)}

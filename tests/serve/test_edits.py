@@ -6,6 +6,7 @@ import pytest
 
 from decoders.serve.edits import GROWTH, Region, Update
 from decoders.serve.refusals import RefusedError
+from support.marks import slow
 
 MARK = "// ... existing code ..."
 CODE = "def add(a, b):\n    c = a + b\n    return c\n\ndef one():\n    return 1"
@@ -32,6 +33,8 @@ def test_the_middle_of_a_text(server):
     body = {"model": "nano", "prompt": "Sort: d b a c\n a", "suffix": " c d", "max_tokens": 1}
     answer = server.http.post("/v1/fim/completions", json=body)
     assert answer.json()["choices"][0]["text"] == " b"
+    empty = server.http.post("/v1/fim/completions", json=body | {"suffix": "", "max_tokens": 16}).json()
+    assert empty["choices"][0]["text"] == " b c d"
     del body["suffix"]
     assert server.http.post("/v1/fim/completions", json=body).json()["error"]["param"] == "suffix"
 
@@ -72,7 +75,7 @@ def test_a_region_at_the_end_of_a_file_is_as_long_as_it_will_be(server, alone):
     assert (made["usage"]["completion_tokens"], made["usage"]["forwards"]) == (own.generated_tokens, own.nfe)
 
 
-@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("stream", [False, *slow(True)])
 def test_a_region_inside_a_file_has_the_likeliest_length(server, alone, stream):
     above, below = "Sort: k c x a t\n", "Reverse: a b"
     body = {**message(region("<|cursor|>", above, below)), "decoder": "llada", "stream": stream}
@@ -126,7 +129,7 @@ def test_new_lines_are_put_somewhere_between_the_others(server, decoder, stream)
         (EDIT, message("x"), "one part between <|current_file_content|>"),
         (EDIT, message("<|current_file_content|>x<|/current_file_content|>"), "<|code_to_edit|>"),
         (EDIT, message(region("a", "<|code_to_edit|>")), "one part between <|code_to_edit|>"),
-        (EDIT, message(region("a", "<|mask|>", "b")), "neither text around the answer can hold <|mask|>"),
+        (EDIT, message(region("a", "<|mask|>", "b")), "neither text can hold <|mask|>"),
         (EDIT, message(region("a " * 20)) | {"max_tokens": 9}, "tokens, and max_tokens is 9"),
         (EDIT, message(region("a")) | {"diffusing": True}, "there is no field 'diffusing'"),
         (EDIT, {"messages": [{"role": "system", "content": "a"}]}, "one message of the role user"),

@@ -8,6 +8,7 @@ import pytest
 
 from decoders import Generator
 from decoders.serve.tools import Calling, call
+from support.marks import slow
 from support.serving import started
 
 ASKED = [{"role": "user", "content": "Extract: Eva aged 31 is a dentist from Vienna."}]
@@ -54,7 +55,7 @@ def test_without_tools_an_answer_is_a_text(chat):
     assert made.choices[0].finish_reason == "stop"
 
 
-@pytest.mark.parametrize("choice", [None, "auto"])
+@pytest.mark.parametrize("choice", [None, *slow("auto")])
 def test_an_answer_may_be_a_call(chat, choice):
     """nano begins its answer to the one task with a brace, and to the other with a letter."""
     more = {"tool_choice": choice} if choice else {}
@@ -70,6 +71,7 @@ def test_an_answer_may_be_a_call(chat, choice):
     assert call.function.name in json.loads(call.function.arguments) != {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decoder", ["threshold", "llada:temperature=1.0"])
 def test_what_may_be_a_call_is_a_whole_one_or_none(chat, decoder):
     for seed in range(3):
@@ -82,7 +84,7 @@ def test_what_may_be_a_call_is_a_whole_one_or_none(chat, decoder):
             assert not message["content"].lstrip().startswith("{")
 
 
-@pytest.mark.parametrize("decoder", ["left_to_right", "threshold"])
+@pytest.mark.parametrize("decoder", ["left_to_right", *slow("threshold")])
 @pytest.mark.parametrize("content", [ASKED[0]["content"], "Sort: d b a c"])
 def test_a_stream_of_a_call_says_what_the_whole_says(chat, decoder, content):
     how = {
