@@ -11,10 +11,9 @@ import torch
 
 from decoders.constraints.automaton import DEAD, OVER, Automaton
 from decoders.constraints.base import Constraint
+from decoders.constraints.expression import LARGEST
 from decoders.core import UsageError
 
-LARGEST = 1 << 13
-"""States of an automaton. Every forward goes over them, for each position."""
 
 class Place(NamedTuple):
     """Before part `part` of the text (runs of the original and pieces take turns), where the lines of the original left
@@ -63,14 +62,14 @@ class Merge(Constraint):
 
     def automaton(self, spellings: Mapping[int, bytes], vocab: int, ends: tuple[int, ...]) -> Automaton:
         """Raises `UsageError` for one that is too large."""
-        graph = Graph()
+        graph = Graph(self.text)
         for x, y in self.leads():
             graph.path(x, [], y)
         for tokens, x, y in (*self.runs(), *self.placed()):
             graph.path(x, tokens, y)
         start = Place(0, 0, kept=True) if self.opens else Place(1, 0, kept=False)
         accepting = {Place(2 * len(self.pieces), len(self.original), kept=True)}
-        return graph.automaton(start, accepting, vocab, ends, self.text)
+        return graph.automaton(start, accepting, vocab, ends)
 
     def room(self, piece: Sequence[str]) -> Room:
         """By the lines that the piece shares with the original, but for blank ones."""
@@ -115,8 +114,10 @@ Node = Place | int
 
 @dataclass
 class Graph:
-    """Paths of tokens between places, and what can be written along them."""
+    """Paths of tokens between places, and what can be written along them; `text` names it in messages. Raises
+    `UsageError` where they are too long for an automaton of so many states."""
 
+    text: str
     silent: dict[Node, list[Node]] = field(default_factory=dict)
     edges: dict[Node, list[tuple[int, Node]]] = field(default_factory=dict)
     made: int = 0
@@ -128,8 +129,13 @@ class Graph:
             return
         between = range(self.made, self.made + len(tokens) - 1)
         self.made += len(between)
+        self.check(self.made)
         for token, (x, y) in zip(tokens, pairwise([at, *between, to]), strict=True):
             self.edges.setdefault(x, []).append((token, y))
+
+    def check(self, states: int) -> None:
+        if states > LARGEST:
+            raise UsageError(f"{self.text} has more than {LARGEST} states; ask about a smaller part of the code")
 
     def closed(self, nodes: frozenset[Node]) -> frozenset[Node]:
         """With those that nothing has to be written for."""
@@ -140,10 +146,8 @@ class Graph:
             new = more
         return frozenset(found)
 
-    def automaton(
-        self, start: Node, accepting: set[Place], vocab: int, ends: Sequence[int], text: str
-    ) -> Automaton:
-        """Its states are sets of places that the same tokens lead to. Raises `UsageError` if there are too many."""
+    def automaton(self, start: Node, accepting: set[Place], vocab: int, ends: Sequence[int]) -> Automaton:
+        """Its states are sets of places that the same tokens lead to."""
         first = self.closed(frozenset([start]))
         number, queue, moves = {first: OVER + 1}, [first], list[tuple[int, int, int]]()
         for nodes in queue:
@@ -156,10 +160,9 @@ class Graph:
                     number[to] = len(number) + OVER + 1
                     queue.append(to)
                 moves.append((number[nodes], token, number[to]))
-            if len(number) > LARGEST:
-                raise UsageError(f"{text} has more than {LARGEST} states; ask about a smaller part of the code")
+            self.check(len(number))
         over = [number[x] for x in queue if x & accepting]
-        return tables(moves, over, len(number) + OVER + 1, vocab, ends, text)
+        return tables(moves, over, len(number) + OVER + 1, vocab, ends, self.text)
 
 
 def tables(
@@ -176,7 +179,8 @@ def tables(
             move[x, kind[token]] = y
     move[OVER], accepting = OVER, torch.zeros(states, dtype=torch.bool)
     accepting[[OVER, *final]] = True
-    move[list(final), 1] = OVER
+    if ends:
+        move[list(final), 1] = OVER
     source = torch.arange(states)[:, None].expand_as(move)
     edges = torch.stack([source, move], -1)[move != DEAD].unique(dim=0).T
     return Automaton(group, move, edges, accepting, OVER + 1, text)

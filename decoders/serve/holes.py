@@ -95,7 +95,9 @@ def merging(generator: Generator, ask: Ask, update: Update) -> Canvas:
         "the merge of the update into the original", update.original, update.pieces, update.opens, update.closes,
         generator.ids,
     )
-    room = merge.longest + bool(generator.model.stop_ids)
+    room, most = merge.longest + bool(generator.model.stop_ids), generator.loaded.positions
+    if most is not None and room > most:
+        raise RefusedError(400, f"the merge may need {room} tokens, beyond the {most} of the model", "messages")
     length = room if ask.how["length"] is None else min(ask.how["length"], room)
     how = ask.how | {"length": length, "constraint": merge}
     return update.prompt, how, Place(generator.loaded.tokenizer.decode)

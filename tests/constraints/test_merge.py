@@ -62,8 +62,15 @@ def test_without_a_line_for_code_that_stays_everything_there_gives_way():
     assert texts(of("abc", "bx", opens=False, closes=False)) == {"bx"}
 
 
+def test_without_a_stop_token_a_text_fills_its_room():
+    for ends, lengths in ((ENDS, [3, 4, 5, 6]), ((), [3])):
+        a = of("a", "x").automaton({}, VOCAB, ends)
+        assert a.reach(6)[:, a.start].nonzero().flatten().tolist() == lengths
+
+
 def test_what_contradicts_the_original_or_is_too_large(monkeypatch):
     assert of("abc", "c", "a").automaton({}, VOCAB, ENDS).shortest(20) is None
     monkeypatch.setattr(merge, "LARGEST", 3)
-    with pytest.raises(UsageError, match="the merge has more than 3 states"):
-        of("abc", "x").automaton({}, VOCAB, ENDS)
+    for m in (of("abc", "x"), of(["c"], ["never"] * 4)):
+        with pytest.raises(UsageError, match="the merge has more than 3 states"):
+            m.automaton({}, VOCAB, ENDS)

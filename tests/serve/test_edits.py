@@ -138,6 +138,7 @@ def test_new_lines_are_put_somewhere_between_the_others(server, decoder, stream)
         (APPLY, message("<|/original_code|>x<|original_code|>"), "<|original_code|>"),
         (APPLY, message(update(MARK)), "no code that is not there already"),
         (APPLY, message(update("x")) | {"max_tokens": 5}, "needs at least"),
+        (APPLY, message(update("x", "a\n" * 100_000)), "beyond the 1024 of the model"),
         (APPLY, message(update(f"    return 1\n{MARK}\ndef add(a, b):")), "no text that the merge"),
         (APPLY, message(update("x")) | {"logprobs": True}, "there is no field 'logprobs'"),
     ],
