@@ -248,7 +248,7 @@ def test_a_request_has_its_time_and_no_more(start, stream):
     assert answer.status_code == 400
     assert told(answer) == "timeout is 31, and this server answers within 30 s"
     until(lambda: server.app.generator.service.engine.idle)
-    assert server.http.post("/v1/completions", json={**GOOD, "timeout": 29.5}).status_code == 200
+    assert server.client.completions.create(model="nano", **GOOD, extra_body={"timeout": 29.5}).choices[0].text
 
 
 def test_the_time_of_the_server_is_that_of_a_request_that_names_none(start):

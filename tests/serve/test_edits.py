@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from openai.types.chat import ChatCompletion
 
 from decoders.serve.edits import GROWTH, Region, Update
 from decoders.serve.refusals import RefusedError
@@ -69,10 +70,11 @@ def test_a_region_is_read():
 def test_a_region_at_the_end_of_a_file_is_as_long_as_it_will_be(server, alone):
     prompt = "Sort: k c x a t\n"
     body = message(region("<|cursor|>", prompt)) | {"max_tokens": 16}
-    made = server.http.post(EDIT, json=body).json()
+    made = server.client.post("/edit/completions", cast_to=ChatCompletion, body=body)
     (own,) = alone(prompt, length=16)
-    assert made["choices"][0]["message"] == {"role": "assistant", "content": f"```\n{own.text}\n```"}
-    assert (made["usage"]["completion_tokens"], made["usage"]["forwards"]) == (own.generated_tokens, own.nfe)
+    (choice,) = made.choices
+    assert (choice.message.role, choice.message.content) == ("assistant", f"```\n{own.text}\n```")
+    assert (made.usage.completion_tokens, made.usage.forwards) == (own.generated_tokens, own.nfe)
 
 
 @pytest.mark.parametrize("stream", [False, *slow(True)])
@@ -105,9 +107,10 @@ def test_an_update_is_read():
 
 def test_an_update_whose_place_is_marked_is_merged_there(server):
     new = "def add(a, b):\n    # checked\n    c = a + b"
-    made = server.http.post(APPLY, json=message(update(f"{MARK}\n{new}\n{MARK}"))).json()
-    assert made["choices"][0]["message"]["content"] == CODE.replace("def add(a, b):\n    c = a + b", new)
-    assert made["choices"][0]["finish_reason"] == "stop"
+    body = message(update(f"{MARK}\n{new}\n{MARK}")) | {"timeout": 60}
+    (choice,) = server.client.post("/apply/completions", cast_to=ChatCompletion, body=body).choices
+    assert choice.message.content == CODE.replace("def add(a, b):\n    c = a + b", new)
+    assert choice.finish_reason == "stop"
 
 
 @pytest.mark.parametrize("stream", [False, True])
