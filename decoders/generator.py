@@ -57,13 +57,15 @@ class Generator:
     `graph`: run steps as captured CUDA graphs (`decoders.engine.Graph`, of which one may be given); where that cannot
     be, a warning says why. A run with a `watch` is run eagerly, as somebody hears of every forward. `poll` is that of
     `decode`: what the host hears, events and stop strings included, it hears every so many forwards. `compile`:
-    `torch.compile` the model.
+    `torch.compile` the model. `slots`: how many prompts are decoded at a time of those that are submitted. `memory`:
+    bytes that canvases, keys and values and logits may take; by default half of what is free.
     """
 
     def __init__(
         self, model: str | Loaded = "nano", decoder: str | Decoder = "threshold", cache: str | Cache | None = None, *,
         guidance: float = 0.0, chat: bool | None = None, constraint: str | Constraint | None = None,
-        graph: bool | Graph = False, poll: int = 1, compile: bool = False, slots: int = SLOTS, **options: Any,
+        graph: bool | Graph = False, poll: int = 1, compile: bool = False, slots: int = SLOTS,
+        memory: int | None = None, **options: Any,
     ) -> None:
         chosen = settings(decoder, cache, guidance)
         self.decoder, self.decoder_spec = chosen.decoder, chosen.decoder_spec
@@ -73,7 +75,7 @@ class Generator:
         self.loaded = load_model(model, **options) if isinstance(model, str) else model
         self.setup = chosen.on(self.loaded.model, self.loaded.never, self.loaded.block)
         self.model = self.setup.model
-        self.guidance, self.slots = guidance, slots
+        self.guidance, self.slots, self.memory = guidance, slots, memory
         self.shared: dict[str, Any] = {"lock": Lock()}
         self.encoding = Encoding(self.loaded, chat, boundary_of(self.decoder, self.loaded))
         self.graph, self.poll = Graph() if graph is True else graph or None, poll
@@ -137,7 +139,8 @@ class Generator:
 
         `n` samples of each prompt follow one another, with the seeds after the prompt's; an index counts samples.
         `decoder`, `cache`, `constraint` and options of the decoder (`temperature`, `top_p`, `top_k`, ...) are used in
-        place of the generator's own. `logprobs`: results have them (`Generation.logprobs`).
+        place of the generator's own. `logprobs`: results have them (`Generation.logprobs`),
+        and `top_logprobs` those of so many of the likeliest tokens.
 
         `length`: positions after each prompt; by default the model's, with `infill` none. `block`: size of the windows;
         by default the model's, which may be one window over the whole row. `stop`: strings that end a text; it is cut
@@ -160,10 +163,11 @@ class Generator:
         given = [None] * len(asked) if reasonings is None else [x for x in reasonings for _ in range(n)]
         return job.results([Item(*x) for x in zip(range(len(asked)), asked, keys, given, strict=True)], batch)
 
-    def submit(self, prompt: Prompt, *, seed: int = 0, **how: Any) -> Stream:
+    def submit(self, prompt: Prompt, *, seed: int = 0, deadline: float | None = None, **how: Any) -> Stream:
         """Begin to decode one prompt, beside all others that were submitted, and return at once. What is returned has
-        the `result`, can be iterated over for its drafts, with `for` or `async for`, awaited, and cancelled. `how` as
-        of `run`. Raises `UsageError` at once if the prompt cannot be decoded."""
+        the `result`, can be iterated over for its drafts, with `for` or `async for`, awaited, and cancelled. At its
+        `deadline`, a `time.monotonic`, it ends with `DeadlineError`. `how` as of `run`. Raises `UsageError` at once if
+        the prompt cannot be decoded."""
         (text,), (key,) = samples([prompt], seed, None, 1)
         job = self.job(**how)
         item = Item(0, text, key, None)
@@ -171,7 +175,7 @@ class Generator:
         made = job.encoded(item, reasoning)
         if isinstance(made, UsageError):
             raise made
-        return Stream(self.service, job, made)
+        return Stream(self.service, job, made, deadline)
 
     def stream(self, prompt: Prompt, **how: Any) -> Stream:
         """The drafts of a text as they come: `for draft in generator.stream("Sort: b a"): print(draft.text)`. The same
@@ -203,7 +207,7 @@ class Generator:
         needed; this generator and those made by `using` share it."""
         with self.shared["lock"]:
             if self.shared.get("service") is None:
-                self.shared["service"] = Service(Engine(self.model, self.slots))
+                self.shared["service"] = Service(Engine(self.model, self.slots, self.memory))
             return cast(Service, self.shared["service"])
 
     def using(
@@ -236,7 +240,7 @@ class Generator:
         """A generator on the same model, with the same engine."""
         made = Generator(
             self.loaded, decoder, cache, guidance=self.guidance, chat=self.encoding.chat, constraint=constraint,
-            graph=self.graph or False, poll=self.poll, slots=self.slots,
+            graph=self.graph or False, poll=self.poll, slots=self.slots, memory=self.memory,
         )
         made.model, made.setup, made.shared = self.model, replace(made.setup, model=self.model), self.shared
         return made
@@ -244,7 +248,7 @@ class Generator:
     def job(
         self, *, length: int | None = None, block: int | None = None, stop: str | Sequence[str] = (),
         ignore_eos: bool = False, infill: bool = False, max_steps: int | None = None, logprobs: bool = False,
-        watch: Watch | None = None, asks: bool = True, decoder: str | Decoder | None = None,
+        top_logprobs: int = 0, watch: Watch | None = None, asks: bool = True, decoder: str | Decoder | None = None,
         cache: str | Cache | None = None, constraint: Constraint | str | None = None, **options: float | None,
     ) -> Job:
         """What prompts have in common that are decoded like this; arguments as of `run`. `asks`: a reasoner is asked,
@@ -253,7 +257,7 @@ class Generator:
         if run is not self:
             return run.job(
                 length=length, block=block, stop=stop, ignore_eos=ignore_eos, infill=infill, max_steps=max_steps,
-                logprobs=logprobs, watch=watch, asks=asks,
+                logprobs=logprobs, top_logprobs=top_logprobs, watch=watch, asks=asks,
             )
         ends = stop_strings(stop, infill)
         template = (self.constraint and self.constraint.canvas(infill)) or []
@@ -268,7 +272,8 @@ class Generator:
         return Job(
             setup=replace(self.setup.in_blocks(block), decoder=bound), encoding=self.encoding, reasons=reasons,
             length=size, template=tuple(template), infill=infill, stop=ends,
-            how=How(not ignore_eos, max_steps, logprobs, watch, self.poll, self.graph),
+            how=How(not ignore_eos, max_steps, logprobs, top_logprobs, watch, self.poll, self.graph),
+            memory=self.memory,
         )
 
 

@@ -72,12 +72,15 @@ class How:
     """End a row at its first stop token."""
     max_steps: int | None = None
     logprobs: bool = False
+    top_logprobs: int = 0
     watch: Callable[[Forward, Pred, Canvas], None] | None = None
     poll: int = 1
     runner: Runner | None = None
 
     def __post_init__(self) -> None:
         positive(poll=self.poll, max_steps=self.max_steps)
+        if self.top_logprobs < 0:
+            raise UsageError(f"top_logprobs must be at least 0, not {self.top_logprobs}")
 
     @property
     def flows(self) -> bool:
@@ -101,6 +104,8 @@ class Job:
     infill: bool
     stop: tuple[str, ...]
     how: How
+    memory: int | None = None
+    """Bytes that an engine may take; none: half of what is free."""
     on_batch: Callable[[Batch], None] | None = None
     on_event: Listener | None = None
 
@@ -155,7 +160,7 @@ class Job:
         that, the longest go first, so that the last ones to end are not long ones that began late. `ran` is told of the
         engine at the end."""
         asked = dict[Request, Item]()
-        engine = Engine(self.setup.model, slots, began=lambda rs: self.tell([asked[r] for r in rs]))
+        engine = Engine(self.setup.model, slots, self.memory, began=lambda rs: self.tell([asked[r] for r in rs]))
         for item in sorted(items, key=lambda x: -len(x.tokens)) if len(items) > slots > 1 else items:
             r = self.request(item)
             asked[r] = item
@@ -190,12 +195,14 @@ class Job:
             return made if isinstance(made, RowError) else replace(
                 made, waiting_seconds=result.waiting, revisions=result.revised,
                 logprobs=result.logprobs and result.logprobs[: text.made],
+                top_logprobs=result.top_logprobs and result.top_logprobs[: text.made],
             )
 
         tell = self.on_event and Teller(self.on_event, item.index)
         fields: dict[str, Any] = {
             "max_steps": self.how.max_steps, "halt": halt if self.stop else None, "finished": finished,
             "hear": tell and (lambda draft: tell(draft.tokens, draft.settled)), "logprobs": self.how.logprobs,
+            "top_logprobs": self.how.top_logprobs,
         }
         return Request((*item.tokens, *self.template), self.behind, self.plan, item.seed, self.holes, **fields | more)
 

@@ -30,13 +30,13 @@ class Stream:
     """A prompt that is being decoded: iterate over it, with `for` or `async for`, for its drafts (`Partial`), and ask
     it for its `result`. An iteration that is left early does not end it; `cancel` does."""
 
-    def __init__(self, service: Service, job: Job, item: Item) -> None:
+    def __init__(self, service: Service, job: Job, item: Item, deadline: float | None = None) -> None:
         self.service, self.decode = service, job.encoding.loaded.tokenizer.decode
         self.future: Future[Generation] = Future()
         self.future.set_running_or_notify_cancel()  # who stops waiting for it must not cancel it for the engine
         self.drafts: queue.SimpleQueue[Draft | None] = queue.SimpleQueue()
         self.listeners: list[Callable[[], None]] = []
-        self.request = job.request(item, hear=self.hear)
+        self.request = job.request(item, hear=self.hear, deadline=deadline)
         service.submit(self.request, self.done)
 
     def cancel(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,18 @@ NEEDS_RAY = "ray", "grpc", "fastapi"
 """What `decoders serve --ray` cannot do without; ray.serve imports them."""
 LOOPBACK = "127.0.0.1", "::1", "localhost"
 BACKENDS = "engine", "vllm"
+UNITS = {"": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+def size(ctx: click.Context, param: click.Parameter, said: str | None) -> int | None:
+    """Bytes, perhaps with a unit: 4GiB, 500MB."""
+    if said is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kmg]i?b)?", said.strip(), re.IGNORECASE)
+    bytes_ = int(float(found[1]) * UNITS[(found[2] or "").upper()]) if found else 0
+    if bytes_ < 1:
+        raise click.BadParameter(f"{said!r} is no size; write bytes, or 500MB or 4GiB", ctx, param)
+    return bytes_
 
 
 class Backed(click.Command):
@@ -88,6 +101,14 @@ def vllm() -> click.Command:
     help="Texts that may wait; further ones are refused with 429.",
 )
 @click.option(
+    "--memory", callback=size, metavar="SIZE",
+    help="What canvases, keys and values and logits may take: bytes, or 500MB, 4GiB.  [default: half of what is free]",
+)
+@click.option(
+    "--deadline", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+    help="The longest that an answer may take; a request may ask for less (timeout).  [default: any time]",
+)
+@click.option(
     "--max-body", type=click.IntRange(min=1), default=4 << 20, show_default=True, metavar="BYTES",
     help="The largest body of a request.",
 )
@@ -109,8 +130,8 @@ def vllm() -> click.Command:
 )
 def serve(
     spec: str, model: str, cache: str | None, guidance: float, name: str | None, host: str, port: int,
-    api_key: str | None, slots: int, queue: int, max_body: int, log_level: str, backend: str, ray: str | None,
-    replicas: int | None, **how: Any,
+    api_key: str | None, slots: int, queue: int, memory: int | None, deadline: float | None, max_body: int,
+    log_level: str, backend: str, ray: str | None, replicas: int | None, **how: Any,
 ) -> None:
     """Serve a model over HTTP as OpenAI does, with any decoder per request; the page at / shows two of them side by
     side.
@@ -128,7 +149,8 @@ def serve(
     from decoders.serve.setup import Setup
 
     setup = Setup(
-        model, spec, cache, guidance, slots, name or model_name(model, ""), queue, max_body, loading(how)
+        model, spec, cache, guidance, slots, name or model_name(model, ""), queue, max_body, loading(how), memory,
+        deadline,
     )
     local = host in LOOPBACK and not api_key
     with listening(host, port) as listener, served(setup, api_key, local, ray, replicas) as (asgi, called):

@@ -82,13 +82,17 @@ class InlineSchema(Constraint):
         """The schema itself, as JSON."""
         return self.text
 
+    def pattern(self, described: str) -> str:
+        """The regular expression of the texts, by that of what the schema describes."""
+        return described
+
     def automaton(self, spellings: Mapping[int, bytes], vocab: int, ends: tuple[int, ...]) -> Automaton:
         what, text = f"{self.what} {self.text[:100]}", self.schema
         try:
             schema = parsed(text)
         except ValueError as e:
             raise UsageError(f"{what} is no JSON: {first_line(e)}") from None
-        return compiled(what, schema_pattern(what, schema), spellings, vocab, ends)
+        return compiled(what, self.pattern(schema_pattern(what, schema)), spellings, vocab, ends)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from heapq import heappop, heappush
 from itertools import count
 
@@ -76,7 +77,9 @@ class Engine:
 
     def kind(self, r: Request) -> Kind:
         pad = r.plan.decoder.padding if self.model.stop_ids else 0
-        return Kind(r.plan, r.infill, r.logprobs, columns_for(len(r.prompt) + max(r.length, 0) + pad))
+        top = min(r.top_logprobs, self.model.vocab)
+        marked = r.logprobs or top > 0
+        return Kind(r.plan, r.infill, marked, top, columns_for(len(r.prompt) + max(r.length, 0) + pad))
 
     def bytes(self, kind: Kind) -> int:
         """What one row takes."""
@@ -261,5 +264,4 @@ class Engine:
 def holds(there: Kind, asked: Kind) -> bool:
     """Whether rows of one kind can stand in canvases of another, at a small price: only their size differs, and not by
     much."""
-    same = (there.plan, there.infill, there.logprobs) == (asked.plan, asked.infill, asked.logprobs)
-    return same and asked.columns <= there.columns <= SPARE * asked.columns
+    return replace(there, columns=asked.columns) == asked and asked.columns <= there.columns <= SPARE * asked.columns

@@ -42,6 +42,7 @@ class Kind:
     plan: Plan
     infill: bool
     logprobs: bool
+    top: int
     columns: int
     """The bin not counted."""
 
@@ -57,7 +58,7 @@ class Group:
         new, device = self.laid(requests), model.device
         self.canvas = moved(new, torch.arange(rows, device=device) % len(requests), len(requests))
         self.session = model.session(session_spec(kind.plan, self.canvas))
-        self.marks = Marks.blank(self.canvas) if kind.logprobs else None
+        self.marks = Marks.blank(self.canvas, kind.top) if kind.logprobs else None
         self.slots: list[Request | None] = [None] * rows
         self.drafts: dict[int, Draft] = {}
         self.spent = 0.0
@@ -93,7 +94,7 @@ class Group:
         at = torch.tensor(places, device=self.model.device)
         self.canvas = placed(self.canvas, at, new)
         if self.marks:
-            self.marks = placed(self.marks, at, Marks.blank(new))
+            self.marks = placed(self.marks, at, Marks.blank(new, self.kind.top))
         self.seat(requests, places)
 
     def seat(self, requests: Sequence[Request], places: Sequence[int]) -> None:
@@ -170,14 +171,14 @@ class Group:
         """The request with its result; its slot is free."""
         c, now = self.canvas, time.monotonic()
         row = row_of(c, slot, self.kind.plan.decoder)
-        logprobs, revised = None, 0
+        began, tokens = now if r.began_at is None else r.began_at, len(row.tokens)
+        r.result = Result(row, commit_steps(c, slot, tokens), began - r.asked_at, now - began)
         if self.marks:
-            here = c.editable[slot] & ~c.open[slot]
-            said = self.marks.logprob[slot][here].tolist()[: len(row.tokens)]
-            logprobs, revised = tuple(None if x != x else x for x in said), int(self.marks.revised[slot])
-        began = now if r.began_at is None else r.began_at
-        steps = commit_steps(c, slot, len(row.tokens))
-        r.result = Result(row, steps, began - r.asked_at, now - began, logprobs, revised)
+            said, top = self.marks.of(slot, c.editable[slot] & ~c.open[slot])
+            r.result = replace(
+                r.result, logprobs=said[:tokens], revised=int(self.marks.revised[slot]),
+                top_logprobs=top[:tokens] if self.kind.top else None,
+            )
         self.slots[slot] = None
         if r.finished:
             r.answer = r.finished(c, slot, r.result)

@@ -37,6 +37,10 @@ class Result:
     forward did not predict the position. Only where it was asked for."""
     revised: int = 0
     """How often a decided position was changed or taken back. Only where `logprobs` were asked for."""
+    top_logprobs: tuple[tuple[tuple[int, float], ...], ...] | None = None
+    """For each of `row.tokens` the likeliest tokens of the forward that committed it, likeliest first, with their log
+    probabilities at temperature 1; empty where that forward did not predict the position. Only where they were asked
+    for."""
 
 
 class CancelledError(UsageError):
@@ -60,7 +64,7 @@ class Request:
     `infill`: mask tokens in the prompt are holes. `max_steps` forwards end the row. `deadline`: a `time.monotonic` by
     which it ends with `DeadlineError` if it has not been answered. `halt(row, tokens)` is asked after each forward
     about the settled tokens, and may end the row. `hear` is told of every draft that is news. `logprobs`: the result
-    has them.
+    has them, with `top_logprobs` also those of so many of the likeliest tokens.
     `see(row, forward, prediction)` sees every forward of the row as the model made it.
     `finished(canvas, row, result)` sees the row where it stands at its end, and what it returns is the request's
     `answer`.
@@ -78,6 +82,7 @@ class Request:
     see: Callable[[int, Forward, Pred], None] | None = None
     finished: Callable[[Canvas, int, Result], object] | None = None
     logprobs: bool = False
+    top_logprobs: int = 0
 
     # the engine's
 

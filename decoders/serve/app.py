@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from starlette.applications import Starlette
@@ -20,7 +20,7 @@ from decoders import registry
 from decoders.core import UsageError
 from decoders.decide import Decisions
 from decoders.generator import Generator
-from decoders.serve.asks import Ask, read
+from decoders.serve.asks import Ask, Kind, read
 from decoders.serve.decisions import Asking
 from decoders.serve.desk import Desk, Job
 from decoders.serve.forms import Form, usage
@@ -42,7 +42,8 @@ EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 @dataclass
 class App:
     """A server of one model. `queue`: texts that may wait; `body`: bytes of the largest body; `key`: what clients have
-    to send; `local`: only those who ask for this machine by its own name are answered."""
+    to send; `local`: only those who ask for this machine by its own name are answered; `deadline`: the most seconds
+    that an answer may take."""
 
     generator: Generator
     name: str
@@ -50,6 +51,7 @@ class App:
     body: int = 4 << 20
     key: str | None = None
     local: bool = False
+    deadline: float | None = None
 
     def __post_init__(self) -> None:
         self.metrics = Metrics(self.generator.service)
@@ -75,9 +77,7 @@ class App:
         return [
             Route("/", self.page), Route("/health", self.health), Route("/ready", self.ready),
             Route("/metrics", self.numbers), Route("/v1/models", self.models),
-            Route("/v1/completions", self.completions, methods=["POST"]),
-            Route("/v1/fim/completions", self.fim, methods=["POST"]),
-            Route("/v1/chat/completions", self.chat, methods=["POST"]),
+            *(Route(kind.value, partial(self.answered, kind), methods=["POST"]) for kind in Kind),
             Route("/v1/decisions", self.decisions, methods=["POST"]),
             Route(SYSTEM_ONE, self.system_one, methods=["POST"]),
         ]
@@ -122,29 +122,18 @@ class App:
             return False
         return name != "after_reasoning"  # whose reasoner a request cannot name
 
-    async def completions(self, request: Request) -> Response:
-        return await self.answered(request, chat=False)
-
-    async def fim(self, request: Request) -> Response:
-        """As Mercury has it: a completion between a prompt and a suffix."""
-        return await self.answered(request, chat=False, between=True)
-
-    async def chat(self, request: Request) -> Response:
-        return await self.answered(request, chat=True)
-
-    async def answered(self, request: Request, chat: bool, between: bool = False) -> Response:
+    async def answered(self, kind: Kind, request: Request) -> Response:
+        """What is asked for at one of the paths for texts."""
         body = await body_of(request, self.body)
-        ask = read(body, self.name, chat)
-        if between and not ask.suffix:
-            raise RefusedError(400, "suffix is missing or empty", "suffix")
-        form = Form(body.get("model") or self.name, chat, self.generator.loaded.tokenizer.decode)
+        ask = read(body, self.name, kind, self.deadline)
+        form = Form(body.get("model") or self.name, kind, self.generator.loaded.tokenizer.decode)
         line = request.scope["log"]
         line |= {"texts": ask.count, "decoder": ask.how["decoder"] or self.generator.decoder_spec}
         if ask.stream:
             return await events(request.receive, chunks(self.desk, ask, form))
         jobs, made = await attended(request.receive, self.made(ask))
         line |= {"usage": usage(jobs, made)}
-        return Json(form.whole(jobs, made, ask.tools))
+        return Json(form.whole(jobs, made, ask.tools is not None))
 
     async def decisions(self, request: Request) -> Response:
         return await self.decided(request, read_openai, openai_answers)

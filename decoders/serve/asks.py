@@ -6,14 +6,16 @@ import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from decoders.constraints.base import Constraint
 from decoders.constraints.grammar import InlineSchema
+from decoders.serve.edits import GROWTH, Region, Update
 from decoders.serve.fields import MOST, Fields
 from decoders.serve.names import only_registered, split_model
 from decoders.serve.refusals import RefusedError
-from decoders.serve.tools import read_tools
+from decoders.serve.tools import Tools, read_tools, said
 from decoders.text.encoding import Prompt
 
 IDLE: Mapping[str, Sequence[Any]] = {
@@ -27,13 +29,35 @@ IDLE: Mapping[str, Sequence[Any]] = {
 LABELS = "user", "safety_identifier", "prompt_cache_key"
 """What says something about the client and nothing about the answer."""
 MOST_TEXTS = 128
+MOST_LIKELY = 20
+"""Tokens beside the chosen one of which log probabilities can be had."""
+
+
+class Kind(Enum):
+    """What a path is for."""
+
+    TEXT = "/v1/completions"
+    CHAT = "/v1/chat/completions"
+    MIDDLE = "/v1/fim/completions"
+    EDIT = "/v1/edit/completions"
+    APPLY = "/v1/apply/completions"
+
+    @property
+    def edits(self) -> bool:
+        return self in (Kind.EDIT, Kind.APPLY)
+
+    @property
+    def said(self) -> bool:
+        """The answer is a message."""
+        return self.edits or self is Kind.CHAT
 
 
 @dataclass(frozen=True)
 class Ask:
     """A request for texts."""
 
-    prompts: tuple[Prompt, ...]
+    kind: Kind
+    prompts: tuple[Prompt | Region | Update, ...]
     n: int
     seed: int
     """Of the first sample of each prompt; the others have those after it."""
@@ -45,52 +69,76 @@ class Ask:
     """A stream ends with what it took."""
     diffusing: bool = False
     """A stream is one of drafts."""
-    tools: bool = False
-    """The answer is a call of a function."""
+    tools: Tools | None = None
+    """The answer is a call of one of these functions, or may be."""
+    timeout: float | None = None
+    """Seconds, after which the answer is not wanted any more."""
 
     @property
     def count(self) -> int:
         return len(self.prompts) * self.n
 
     @property
+    def rows(self) -> int:
+        """How many canvases there may be for the texts."""
+        return self.count * (len(GROWTH) if self.kind is Kind.EDIT else 1)
+
+    @property
     def infill(self) -> bool:
         return bool(self.how["infill"])
 
 
-def read(body: Any, served: str, chat: bool) -> Ask:
-    """A body of `/v1/chat/completions`, or of `/v1/completions`, to a server of that model. Raises `RefusedError`, or
-    `UsageError`."""
+def read(body: Any, served: str, kind: Kind, longest: float | None = None) -> Ask:
+    """A body that was sent to a path, of a server of that model where an answer may take so many seconds. Raises
+    `RefusedError`, or `UsageError`."""
     f = Fields(body)
-    tools = read_tools(f) if chat else None
-    prompts = ([*([tools.message] if tools else []), *conversation(f)],) if chat else texts(f)
+    tools = read_tools(f) if kind is Kind.CHAT else None
+    prompts = asked(f, kind, tools)
     how = decoding(f, served) | {
-        "logprobs": logprobs(f, chat), "constraint": constraint(f), "stop": f.texts("stop", 16),
-        "length": length(f, chat), "max_steps": f.whole("max_steps", 1), "infill": not chat and f.flag("infill"),
+        "stop": f.texts("stop", 16), "length": length(f, kind.said), "max_steps": f.whole("max_steps", 1),
+        "infill": kind is Kind.TEXT and f.flag("infill"), "constraint": None,
     }
+    if not kind.edits:
+        how |= logprobs(f, kind.said) | {"constraint": constraint(f)}
     if tools:
         if how["constraint"]:
             raise RefusedError(400, "the answer is a call or what response_format says; take one", "response_format")
         how["constraint"] = tools.constraint
-    suffix = None if chat else f.text("suffix")
+    suffix = f.text("suffix") if kind in (Kind.TEXT, Kind.MIDDLE) else None
+    if kind is Kind.MIDDLE and suffix is None:
+        raise RefusedError(400, "suffix is missing", "suffix")
     seed = f.whole("seed", -MOST)
     seed = secrets.randbits(48) if seed is None else seed
-    n, stream, diffusing = f.whole("n", 1, MOST_TEXTS) or 1, f.flag("stream"), f.flag("diffusing")
-    usage = streamed_usage(f, stream)
+    n, stream, timeout = f.whole("n", 1, MOST_TEXTS) or 1, f.flag("stream"), seconds(f, longest)
+    usage, diffusing = streamed_usage(f, stream), not kind.edits and f.flag("diffusing")
     for label in LABELS:
         f.text(label)
     f.idle({key: idle for key, idle in IDLE.items() if key not in f.known})
     f.end()
-    ask = Ask(prompts, n, seed, how, suffix or None, stream, usage, diffusing, bool(tools))
+    ask = Ask(kind, prompts, n, seed, how, suffix or None, stream, usage, diffusing, tools, timeout)
     check(ask)
     return ask
+
+
+def asked(f: Fields, kind: Kind, tools: Tools | None) -> tuple[Prompt | Region | Update, ...]:
+    """What the texts are to follow, or to take the place of."""
+    if not kind.said:
+        return texts(f)
+    messages = conversation(f)
+    if not kind.edits:
+        return ([*([tools.message] if tools else []), *messages],)
+    if [m["role"] for m in messages] != ["user"]:
+        raise RefusedError(400, "messages must be one message of the role user", "messages")
+    content = messages[0]["content"]
+    return (Region.read(content) if kind is Kind.EDIT else Update.read(content),)
 
 
 def check(ask: Ask) -> None:
     """Raises `RefusedError` for what does not go together."""
     if ask.count > MOST_TEXTS:
         raise RefusedError(400, f"{ask.count} texts are more than the {MOST_TEXTS} that one request may ask for", "n")
-    if ask.tools and ask.stream:
-        raise RefusedError(400, "a call of a function is not streamed; leave out stream", "stream")
+    if ask.tools and ask.diffusing:
+        raise RefusedError(400, "what may be a call is not streamed as drafts; leave out diffusing", "diffusing")
     if ask.diffusing and not ask.stream:
         raise RefusedError(400, "diffusing is a way of streaming; say stream as well", "diffusing")
     if ask.infill and ask.suffix:
@@ -101,8 +149,6 @@ def check(ask: Ask) -> None:
         raise RefusedError(400, "logprobs of holes are not told; leave out logprobs or infill", "logprobs")
     if ask.suffix and ask.how["constraint"]:
         raise RefusedError(400, "a constraint is about what follows a prompt; drop response_format or suffix", "suffix")
-    if ask.suffix and ask.how["stop"]:
-        raise RefusedError(400, "what stands before a suffix fills its place, so stop does not go with suffix", "stop")
 
 
 def decoding(f: Fields, served: str) -> dict[str, Any]:
@@ -129,12 +175,23 @@ def length(f: Fields, chat: bool) -> int | None:
     return newer or older
 
 
-def logprobs(f: Fields, chat: bool) -> bool:
-    """Whether log probabilities are wanted. Of tokens that were not chosen none are kept."""
-    if chat:
-        f.whole("top_logprobs", 0, 0)
-        return f.flag("logprobs")
-    return f.whole("logprobs", 0, 0) is not None
+def seconds(f: Fields, longest: float | None) -> float | None:
+    """How long the answer may take."""
+    given = f.number("timeout", 0, 1e6)
+    if given is not None and longest is not None and given > longest:
+        raise RefusedError(400, f"timeout is {given:g}, and this server answers within {longest:g} s", "timeout")
+    return longest if given is None else given
+
+
+def logprobs(f: Fields, chat: bool) -> dict[str, Any]:
+    """Whether log probabilities are wanted, and of how many of the likeliest tokens."""
+    if not chat:
+        top = f.whole("logprobs", 0, MOST_LIKELY)
+        return {"logprobs": top is not None, "top_logprobs": top or 0}
+    top, wanted = f.whole("top_logprobs", 0, MOST_LIKELY), f.flag("logprobs")
+    if top and not wanted:
+        raise RefusedError(400, "top_logprobs needs logprobs", "top_logprobs")
+    return {"logprobs": wanted, "top_logprobs": top or 0}
 
 
 def constraint(f: Fields) -> Constraint | None:
@@ -193,13 +250,17 @@ def conversation(f: Fields) -> list[dict[str, str]]:
 
 def message(f: Fields) -> dict[str, str]:
     role, content = f.needed("role"), f.any("content")
+    calls = [said(Fields(x, f"{f.at}.tool_calls[{i}]")) for i, x in enumerate(f.items("tool_calls"))]
+    f.text("tool_call_id"), f.text("name")
     if isinstance(content, list):
         content = "".join(part(Fields(x, f"{f.at}.content[{i}]")) for i, x in enumerate(content))
+    if content is None and calls:
+        content = ""
     if not isinstance(content, str):
         raise RefusedError(400, f"{f.at}.content must be a text, or a list of parts that are texts", f"{f.at}.content")
-    f.idle({"tool_calls": ([],), "refusal": (), "annotations": ([],), "audio": (), "function_call": ()})
+    f.idle({"refusal": (), "annotations": ([],), "audio": (), "function_call": ()})
     f.end()
-    return {"role": role, "content": content}
+    return {"role": role, "content": "\n".join([*([content] if content else []), *calls]) if calls else content}
 
 
 def part(f: Fields) -> str:

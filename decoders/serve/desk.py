@@ -17,8 +17,9 @@ from decoders.engine import Draft
 from decoders.generator import Generator, wrapped
 from decoders.serve.asks import Ask
 from decoders.serve.decisions import Asking
+from decoders.serve.edits import likeliest
 from decoders.serve.gate import Gate
-from decoders.serve.holes import Place, between
+from decoders.serve.holes import Place, canvases
 from decoders.serve.metrics import Metrics
 from decoders.stream import Stream
 from decoders.text.records import Generation
@@ -26,21 +27,29 @@ from decoders.text.records import Generation
 
 @dataclass
 class Job:
-    """A text on its way."""
+    """A text on its way, on one canvas, or on several of which one will be chosen."""
 
-    stream: Stream
-    place: Place
+    ways: list[tuple[Stream, Place]]
     sample: int
     """Which of those of its prompt."""
     began: float = field(default_factory=time.monotonic)
     first: float | None = None
     """Seconds to the first token that was final."""
 
+    @property
+    def tokens(self) -> int:
+        """Those of the prompt."""
+        return self.ways[0][1].tokens
+
     async def drafts(self) -> AsyncIterator[Draft]:
-        async for draft in self.stream.news():
-            if self.first is None and draft.settled:
-                self.first = time.monotonic() - self.began
-            yield draft
+        """Until it has ended. While nothing is chosen there are none."""
+        for stream, _ in self.ways:
+            async for draft in stream.news():
+                if len(self.ways) > 1:
+                    continue
+                if self.first is None and draft.settled:
+                    self.first = time.monotonic() - self.began
+                yield draft
 
     async def made(self, metrics: Metrics) -> Generation:
         """What becomes of it."""
@@ -50,9 +59,16 @@ class Job:
 
     def ended(self, metrics: Metrics) -> Generation:
         """What became of it, after its last draft; the metrics are told."""
-        made, whole = self.stream.result(), time.monotonic() - self.began
-        metrics.ended(made, whole if self.first is None else self.first, whole)
-        return self.place.only(made)
+        whole, found = time.monotonic() - self.began, list[Generation]()
+        for stream, place in self.ways:
+            made = stream.result()
+            metrics.ended(made, whole if self.first is None else self.first, whole)
+            found.append(place.only(made))
+        return found[0] if len(found) == 1 else likeliest(found)
+
+    def cancel(self) -> None:
+        for stream, _ in self.ways:
+            stream.cancel()
 
 
 class Desk(Gate):
@@ -67,14 +83,14 @@ class Desk(Gate):
         """The texts of a request; those that have not ended when the caller leaves are cancelled. Raises
         `RefusedError`, or `UsageError`."""
         begun, gone = list[Job](), threading.Event()
-        with self.taken(ask.count):
+        with self.taken(ask.rows):
             try:
                 await asyncio.to_thread(self.begin, ask, begun, gone)
                 yield begun
             finally:
                 gone.set()
                 for job in tuple(begun):
-                    job.stream.cancel()
+                    job.cancel()
 
     async def decided(self, asked: Asking) -> Decisions:
         """The answers to questions; they are cancelled when the caller leaves. Together they take no more room than the
@@ -98,10 +114,12 @@ class Desk(Gate):
     def begin(self, ask: Ask, begun: list[Job], gone: threading.Event) -> None:
         """Hand all texts of a request to the engine, in a thread beside the event loop: to read a schema can take
         seconds. Whoever asked may be gone before that is done."""
+        until = None if ask.timeout is None else time.monotonic() + ask.timeout
         for prompt, sample in product(ask.prompts, range(ask.n)):
-            text, how, place = between(self.generator, ask, prompt)
-            stream = self.generator.submit(text, seed=wrapped(ask.seed + sample), **how)
-            job = Job(stream, place.found(stream.request.prompt), sample)
+            job = Job([], sample)
             begun.append(job)
-            if gone.is_set():
-                job.stream.cancel()
+            for text, how, place in canvases(self.generator, ask, prompt):
+                stream = self.generator.submit(text, seed=wrapped(ask.seed + sample), deadline=until, **how)
+                job.ways.append((stream, place.found(stream.request.prompt)))
+                if gone.is_set():
+                    stream.cancel()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+from decoders.serve.asks import Kind
 from decoders.serve.desk import Job
 from decoders.serve.tools import call
 from decoders.text.records import Generation
@@ -16,13 +17,17 @@ from decoders.text.records import Generation
 
 @dataclass(frozen=True)
 class Form:
-    """The answer to one request of `/v1/chat/completions` (`chat`) or of `/v1/completions`."""
+    """The answer to one request."""
 
     model: str
-    chat: bool
+    kind: Kind
     decode: Callable[[Sequence[int]], str]
     id: str = field(default_factory=lambda: secrets.token_hex(12))
     created: int = field(default_factory=lambda: int(time.time()))
+
+    @property
+    def chat(self) -> bool:
+        return self.kind.said
 
     def head(self, chunk: bool) -> dict[str, Any]:
         kind = "chat.completion" + ".chunk" * chunk if self.chat else "text_completion"
@@ -30,25 +35,34 @@ class Form:
         return {"id": name, "object": kind, "created": self.created, "model": self.model}
 
     def whole(self, jobs: Sequence[Job], made: Sequence[Generation], tools: bool = False) -> dict[str, Any]:
-        """All texts at once. `tools`: they are calls of functions."""
-        said = [self.called(g) if tools else self.text(g.text) | self.end(g) for g in made]
+        """All texts at once. `tools`: they may be calls of functions."""
+        said = [self.called(g) if tools else self.text(self.shown(g)) | self.end(g) for g in made]
         choices = [{"index": i, **x} for i, x in enumerate(said)]
         return {**self.head(chunk=False), "choices": choices, "usage": usage(jobs, made)}
+
+    def shown(self, made: Generation) -> str:
+        """What an answer says. Mercury tells a region between fences, and the last line of a merged text has no end."""
+        if self.kind is Kind.EDIT:
+            return "```\n" + made.text.rstrip("\n") + "\n```"
+        return made.text.removesuffix("\n") if self.kind is Kind.APPLY else made.text
 
     def text(self, text: str) -> dict[str, Any]:
         return {"message": {"role": "assistant", "content": text}} if self.chat else {"text": text}
 
     def called(self, made: Generation) -> dict[str, Any]:
-        """A call; a text, where it was cut short."""
+        """A call; a text, where it is one, or was cut short."""
         calls, end = call(made.text), self.end(made)
         if calls is None:
             return self.text(made.text) | end
         message = {"role": "assistant", "content": None, "tool_calls": calls}
         return end | {"message": message, "finish_reason": "tool_calls"}
 
-    def chunk(self, index: int, text: str, **more: Any) -> dict[str, Any]:
-        """A piece of a text."""
-        said = {"delta": {"role": "assistant", "content": text}} if self.chat else {"text": text}
+    def chunk(self, index: int, text: str | None, **more: Any) -> dict[str, Any]:
+        """A piece of a text; of a call, where there is no text."""
+        said: dict[str, Any] = {"text": text}
+        if self.chat:
+            calls = {"tool_calls": [call]} if (call := more.pop("call", None)) else {}
+            said = {"delta": {"role": "assistant", "content": text, **calls}}
         choice = {"index": index, **said, "logprobs": None, "finish_reason": None, **more}
         return {**self.head(chunk=True), "choices": [choice]}
 
@@ -69,17 +83,30 @@ class Form:
 
     def logprobs(self, made: Generation) -> dict[str, Any] | None:
         """Of each token at its commitment; null for one that was not predicted then."""
-        if made.logprobs is None:
+        if made.logprobs is None or self.kind.edits:
             return None
         pieces = spelled(self.decode, made.tokens[: len(made.logprobs)])
+        top = made.top_logprobs or [()] * len(pieces)
+        likely = [[(inside(self.decode, token), value) for token, value in pairs] for pairs in top]
+        told = list(zip(pieces, made.logprobs, likely, strict=True))
         if self.chat:
-            content = [
-                {"token": piece, "logprob": value, "bytes": list(piece.encode()), "top_logprobs": []}
-                for piece, value in zip(pieces, made.logprobs, strict=True)
-            ]
-            return {"content": content, "refusal": None}
+            said = [{**token_of(p, v), "top_logprobs": [token_of(*x) for x in pairs]} for p, v, pairs in told]
+            return {"content": said, "refusal": None}
+        # as OpenAI has it, the chosen token is told too if others were likelier
+        found = [{**dict(reversed(pairs)), **({} if v is None else {p: v})} for p, v, pairs in told]
         offsets = [sum(map(len, pieces[:i])) for i in range(len(pieces))]
-        return {"tokens": pieces, "token_logprobs": list(made.logprobs), "top_logprobs": None, "text_offset": offsets}
+        values, others = list(made.logprobs), found if made.top_logprobs is not None else None
+        return {"tokens": pieces, "token_logprobs": values, "top_logprobs": others, "text_offset": offsets}
+
+
+def token_of(piece: str, value: float | None) -> dict[str, Any]:
+    """A token of a chat, and its log probability."""
+    return {"token": piece, "logprob": value, "bytes": list(piece.encode())}
+
+
+def inside(decode: Callable[[Sequence[int]], str], token: int) -> str:
+    """What a token writes inside a text. Some tokenizers drop a space that begins one, so it is read behind another."""
+    return decode([token, token])[len(decode([token])) :]
 
 
 def spelled(decode: Callable[[Sequence[int]], str], tokens: Sequence[int]) -> list[str]:
@@ -94,7 +121,7 @@ def per_forward(tokens: int, forwards: int) -> float:
 
 def usage(jobs: Sequence[Job], made: Sequence[Generation]) -> dict[str, Any]:
     """What a request took. A prompt with several samples is counted once."""
-    prompt, tokens = sum(j.place.tokens for j in jobs if j.sample == 0), sum(g.generated_tokens for g in made)
+    prompt, tokens = sum(j.tokens for j in jobs if j.sample == 0), sum(g.generated_tokens for g in made)
     forwards = sum(g.nfe for g in made)
     return {
         "prompt_tokens": prompt, "completion_tokens": tokens, "total_tokens": prompt + tokens, "forwards": forwards,

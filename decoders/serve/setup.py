@@ -23,9 +23,11 @@ class Setup:
     queue: int
     body: int
     options: dict[str, Any] = field(default_factory=dict)
+    memory: int | None = None
+    deadline: float | None = None
 
     def app(self, key: str | None = None, local: bool = False) -> App:
         """Load the model. Raises `UsageError`."""
-        how = {"guidance": self.guidance, "slots": self.slots, **self.options}
+        how = {"guidance": self.guidance, "slots": self.slots, "memory": self.memory, **self.options}
         generator = Generator(self.model, self.decoder, self.cache, **how)
-        return App(generator, self.name or generator.loaded.name, self.queue, self.body, key, local)
+        return App(generator, self.name or generator.loaded.name, self.queue, self.body, key, local, self.deadline)

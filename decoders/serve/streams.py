@@ -10,7 +10,8 @@ from typing import Any
 from decoders.engine import Draft
 from decoders.serve.asks import Ask
 from decoders.serve.desk import Desk, Job
-from decoders.serve.forms import Form
+from decoders.serve.forms import Form, inside
+from decoders.serve.tools import Calling, is_call
 from decoders.text.records import Generation
 from decoders.text.stopping import sure
 
@@ -26,9 +27,13 @@ class Settling:
         self.form, self.stop, self.sent = form, stop, 0
 
     def __call__(self, draft: Draft) -> str:
+        return self.rest(self.whole(draft))
+
+    def whole(self, draft: Draft) -> str:
+        """All of it."""
         tokens = [t for t in draft.tokens[: draft.settled] if t is not None]
         text = self.form.decode(tokens).rstrip("\N{REPLACEMENT CHARACTER}")
-        return self.rest(text[: sure(text, self.stop)])
+        return text[: sure(text, self.stop)]
 
     def rest(self, text: str) -> str:
         """What of a text has not been handed out."""
@@ -37,16 +42,14 @@ class Settling:
 
 
 class Pieces:
-    """What single tokens write inside a text. Some tokenizers drop a space that begins one, so each is read behind
-    another. A stop token writes nothing."""
+    """What single tokens write inside a text. A stop token writes nothing."""
 
     def __init__(self, form: Form, stop_ids: Sequence[int]) -> None:
         self.form, self.known = form, dict.fromkeys(stop_ids, "")
 
     def __call__(self, token: int) -> str:
         if token not in self.known:
-            before = self.form.decode([token])
-            self.known[token] = self.form.decode([token, token])[len(before) :]
+            self.known[token] = inside(self.form.decode, token)
         return self.known[token]
 
     def draft(self, draft: Draft) -> dict[str, Any]:
@@ -77,14 +80,29 @@ async def of_draft(
 ) -> AsyncIterator[dict[str, Any]]:
     """The chunks of one text; at its end it stands in `made`."""
     settling, pieces = Settling(form, ask.how["stop"]), Pieces(form, desk.generator.model.stop_ids)
+    calling = Calling() if ask.tools else None
     async for draft in job.drafts():
         if ask.diffusing:
             said = pieces.draft(draft)
             yield form.chunk(index, shown(said), draft=said)
-        elif text := settling(draft):
+        elif calling and begins(text := settling.whole(draft)):
+            for call in calling(text):
+                yield form.chunk(index, None, call=call)
+        elif not ask.kind.edits and (text := settling(draft)):
             yield form.chunk(index, text)
     made[index] = g = job.ended(desk.metrics)
-    yield form.chunk(index, g.text if ask.diffusing else settling.rest(g.text), **form.end(g))
+    text, end, called = form.shown(g), form.end(g), is_call(g.text)
+    if calling and (calling.id or called):
+        for call in calling(text, called):
+            yield form.chunk(index, None, call=call)
+        yield form.chunk(index, None, **end | ({"finish_reason": "tool_calls"} if called else {}))
+    else:
+        yield form.chunk(index, text if ask.diffusing else settling.rest(text), **end)
+
+
+def begins(text: str) -> bool:
+    """Whether a text begins as a call does, or may yet."""
+    return text.lstrip()[:1] in ("", "{")
 
 
 async def merged(sources: Sequence[AsyncIterator[dict[str, Any]]]) -> AsyncGenerator[dict[str, Any], None]:

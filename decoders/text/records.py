@@ -50,6 +50,9 @@ class Generation:
     logprobs: tuple[float | None, ...] | None = None
     """For each generated token its log probability at temperature 1 in the forward that committed it; none for one that
     forward did not predict. Only where it was asked for."""
+    top_logprobs: tuple[tuple[tuple[int, float], ...], ...] | None = None
+    """For each generated token the likeliest tokens of that forward, likeliest first, with their log probabilities; the
+    token itself is one of them only if it was that likely. Only where they were asked for."""
     revisions: int = 0
     """How often a decided position was changed or taken back; counted where `logprobs` were asked for."""
     forwards: Mapping[str, int] = field(default_factory=dict)
@@ -64,11 +67,13 @@ class Generation:
 
     def record(self) -> dict[str, Any]:
         """Everything, under `KEYS`, as JSON can hold it; with several kinds of forwards also those (`forwards`), with a
-        reasoning what that was and took (`Reasoning.record`), and with log probabilities those, `commit_steps` and
-        `revisions`."""
+        reasoning what that was and took (`Reasoning.record`), and with log probabilities those, `commit_steps`,
+        `revisions` and, if they were asked for, `top_logprobs`."""
         own = {key: getattr(self, key) for key in KEYS} | {"tokens": list(self.tokens)}
         if self.logprobs is not None:
             own |= {"logprobs": self.logprobs, "commit_steps": self.commit_steps, "revisions": self.revisions}
+        if self.top_logprobs is not None:
+            own["top_logprobs"] = self.top_logprobs
         if self.forwards:
             own |= {"forwards": dict(self.forwards)}
         return own | (self.reasoning.record() if self.reasoning else {})

@@ -41,7 +41,8 @@ def mixed(seed, count=40):
         prompt = tuple(rng.randrange(9) for _ in range(rng.randrange(1, 90)))
         steps = rng.choice([None, None, None, 5])
         yield Request(
-            prompt, rng.randrange(4, 40), kind, rng.randrange(1000), max_steps=steps, logprobs=rng.random() < 0.2
+            prompt, rng.randrange(4, 40), kind, rng.randrange(1000), max_steps=steps, logprobs=rng.random() < 0.2,
+            top_logprobs=rng.choice([0] * 8 + [3]),
         )
 
 
@@ -253,6 +254,27 @@ def test_log_probabilities_are_those_at_commitment():
     tokens = len(r.result.row.tokens)
     assert r.result.logprobs == pytest.approx(tuple(seen[:tokens]), rel=1e-5)
     assert r.result.committed == tuple(range(tokens))
+
+
+def test_the_likeliest_tokens_are_those_at_commitment():
+    """Beside rows that want none or others, and they change nothing."""
+    specs = ["left_to_right", "threshold:tau=0.3", "llada:temperature=1.0"]
+    asked = [Request((1, 2), 6, plan(s), key=5, top_logprobs=k) for s in specs for k in (0, 1, 4, 99)]
+    list(Engine(ENDLESS, slots=4).run(asked))
+    for r in asked:
+        assert r.result.row == alone(r, ENDLESS)
+        if not r.top_logprobs:
+            assert (r.result.logprobs, r.result.top_logprobs) == (None, None)
+            continue
+        assert len(r.result.top_logprobs) == len(r.result.row.tokens)
+        for token, said, top in zip(r.result.row.tokens, r.result.logprobs, r.result.top_logprobs, strict=True):
+            assert len(top) == min(r.top_logprobs, ENDLESS.vocab)
+            assert [x for _, x in top] == sorted((x for _, x in top), reverse=True)
+            assert dict(top).get(token, said) == pytest.approx(said, rel=1e-5)
+            if len(top) == ENDLESS.vocab:
+                assert sum(math.exp(x) for _, x in top) == pytest.approx(1, rel=1e-5)
+    first = [r.result.top_logprobs[0] for r in asked[:4] if r.top_logprobs]
+    assert first[0][0][0] == first[1][0][0]
 
 
 def test_revisions_are_counted():

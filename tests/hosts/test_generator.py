@@ -311,3 +311,21 @@ def test_a_decoder_that_does_not_fit_is_refused_before_anything_is_decoded(nano)
 
     with pytest.raises(UsageError, match="mask token"):
         Generator(replace(nano, model=Maskless()), NeedsMask())
+
+
+def test_memory_is_what_every_way_of_decoding_may_take(nano):
+    run = Generator(nano, memory=1000)
+    message = "and the memory budget is 1e\\+03 bytes"
+    for decode in (run, lambda *x, **how: run.submit(*x, **how).result(), run.using("llada")):
+        with pytest.raises(UsageError, match=message):
+            decode("Sort: b a", length=8)
+
+
+def test_the_likeliest_tokens_are_in_the_record(nano):
+    (made,) = Generator(nano)("Sort: b a\n", length=8, top_logprobs=2)
+    record = json.loads(json.dumps(made.record()))
+    assert [len(x) for x in record["top_logprobs"]] == [2] * made.generated_tokens
+    assert [x[0][0] for x in record["top_logprobs"]] == list(made.tokens)
+    assert "top_logprobs" not in Generator(nano)("Sort: b a\n", length=8, logprobs=True)[0].record()
+    with pytest.raises(UsageError, match="top_logprobs must be at least 0"):
+        Generator(nano)("Sort: b a", top_logprobs=-1)

@@ -60,14 +60,15 @@ MISTAKES = {
     "penalty": (bad(presence_penalty=0.5), "presence_penalty is not supported"),
     "best_of": (bad(best_of=3), "best_of is not supported"),
     "tools": (bad(tools=[{"type": "function"}]), "there is no field 'tools'"),
-    "logprobs": (bad(logprobs=5), "logprobs must be a whole number from 0 to 0"),
+    "logprobs": (bad(logprobs=21), "logprobs must be a whole number from 0 to 20"),
+    "top_logprobs": (bad(top_logprobs=2), "there is no field 'top_logprobs'"),
+    "a time that is none": (bad(timeout=-1), "timeout must be a number from 0"),
     "empty stop": (bad(stop=""), "a stop string is empty"),
     "stop": (bad(stop=[1]), "stop must be"),
     "stops": (bad(stop=["a"] * 17), "stop must be"),
     "holes without holes": (bad(infill=True, max_tokens=None), "no hole to fill"),
     "holes from left to right": (bad(infill=True, stream=True), "not filled from left to right"),
     "logprobs of holes": (bad(infill=True, logprobs=0), "leave out logprobs or infill"),
-    "suffix and stop": (bad(suffix="x", stop="y"), "does not go with suffix"),
     "mask in suffix": (bad(suffix="<|mask|>"), "neither text can hold <|mask|>"),
     "drafts that are not streamed": (bad(diffusing=True), "say stream as well"),
     "stream options": (bad(stream_options={"include_usage": True}), "needs stream"),
@@ -233,6 +234,36 @@ def test_a_full_queue_refuses(start):
     answer = server.http.post("/v1/completions", json={**GOOD, "n": 3})
     assert answer.status_code == 400
     assert "3 texts are more than the 2" in told(answer)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_request_has_its_time_and_no_more(start, stream):
+    server = start(Generator("nano", slots=1), deadline=30)
+    body = {**SLOW, "response_format": NOTHING_BUT_AS, "stream": stream}
+    answer = server.http.post("/v1/completions", json={**body, "timeout": 0.3})
+    error = json.loads(answer.text.split("data: ")[-1])["error"] if stream else answer.json()["error"]
+    assert error["message"].startswith("the request was not answered within 0.")
+    assert answer.status_code == (200 if stream and answer.text.startswith("data: ") else 504)
+    answer = server.http.post("/v1/completions", json={**GOOD, "timeout": 31})
+    assert answer.status_code == 400
+    assert told(answer) == "timeout is 31, and this server answers within 30 s"
+    until(lambda: server.app.generator.service.engine.idle)
+    assert server.client.completions.create(model="nano", **GOOD, extra_body={"timeout": 29.5}).choices[0].text
+
+
+def test_the_time_of_the_server_is_that_of_a_request_that_names_none(start):
+    server = start(Generator("nano", slots=1), deadline=0.2)
+    answer = server.http.post("/v1/completions", json={**SLOW, "response_format": NOTHING_BUT_AS})
+    assert answer.status_code == 504
+    assert told(answer)
+
+
+def test_what_never_fits_into_the_memory_is_refused(start):
+    server = start(Generator("nano", slots=2, memory=2_000_000))
+    assert server.http.post("/v1/completions", json=GOOD).status_code == 200
+    answer = server.http.post("/v1/completions", json={**GOOD, "max_tokens": 600})
+    assert answer.status_code == 400
+    assert "and the memory budget is 1.91 MiB; raise it, or ask for less" in told(answer)
 
 
 def test_metrics_count(start):

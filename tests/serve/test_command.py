@@ -69,6 +69,29 @@ def test_mistakes_are_one_line(monkeypatch):
     assert done.exit_code == 2
 
 
+@pytest.mark.parametrize(("said", "size"), [("1024", 1024), ("500MB", 5 * 10**8), ("1.5 gib", 3 << 29), ("2KiB", 2048)])
+def test_a_size(said, size):
+    assert command.size(None, None, said) == size
+
+
+@pytest.mark.parametrize("said", ["0", "much", "4 GiBs", "-1", "1e3", "0.1"])
+def test_what_is_no_size(said):
+    done = call("serve", "--port", "0", "--memory", said)
+    assert (done.exit_code, "is no size; write bytes, or 500MB or 4GiB" in done.stderr) == (2, True)
+
+
+def test_memory_and_deadline_reach_the_server(monkeypatch):
+    from decoders.serve import run
+
+    seen = []
+    monkeypatch.setattr(run, "serve", lambda app, listener, level: seen.append(app))
+    assert call("serve", "--port", "0", "--memory", "300KiB", "--deadline", "2.5").exit_code == 0
+    (app,) = seen
+    assert (app.generator.service.engine.memory, app.deadline) == (300 << 10, 2.5)
+    app.generator.service.close()
+    assert call("serve", "--port", "0", "--deadline", "0").exit_code == 2
+
+
 def test_the_backend_vllm_is_the_command_of_the_plugin(monkeypatch):
     done = call("serve", "--backend", "vllm", "-m", "x", "--max-num-seqs", "4")
     assert (done.exit_code, "--backend vllm needs the plugin" in done.stderr) == (2, True)

@@ -78,6 +78,24 @@ def test_log_probabilities_are_those_at_commitment(server, alone):
     assert [own.text[i:].startswith(t) for i, t in zip(said.text_offset, said.tokens, strict=True)] == [True] * 5
 
 
+def test_the_likeliest_tokens_are_those_at_commitment(server, alone):
+    how = {"model": "nano@llada:temperature=1.0", "prompt": SORT, "max_tokens": 16, "seed": 5, "logprobs": 3}
+    (choice,) = server.client.completions.create(**how).choices
+    (own,) = alone(SORT, decoder="llada:temperature=1.0", length=16, seed=5, top_logprobs=3)
+    assert choice.text == own.text
+    said = choice.logprobs
+    for piece, value, top, found in zip(
+        said.tokens, said.token_logprobs, said.top_logprobs, own.top_logprobs, strict=True
+    ):
+        assert len(top) in (3, 4)
+        assert sorted(top.values())[-3:] == pytest.approx(sorted(x for _, x in found), abs=1e-5)
+        assert top[piece] == pytest.approx(value)
+    *_, last = server.client.completions.create(**how, stream=True)
+    assert last.choices[0].logprobs.top_logprobs == said.top_logprobs
+    (plain,) = server.client.completions.create(**{**how, "logprobs": 0}).choices
+    assert (plain.logprobs.token_logprobs, plain.logprobs.top_logprobs) == (pytest.approx(said.token_logprobs), None)
+
+
 @pytest.mark.parametrize("spec", SPECS)
 def test_a_stream_is_the_same_text_in_pieces(server, alone, spec):
     chunks = list(
@@ -183,6 +201,24 @@ def test_chat(chat):
     chunks = list(chat.client.chat.completions.create(model=model, messages=messages, max_tokens=16, stream=True))
     assert "".join(c.choices[0].delta.content for c in chunks) == own.text
     assert chunks[-1].choices[0].finish_reason == "stop"
+
+
+def test_the_likeliest_tokens_of_a_chat(chat):
+    how = {
+        "model": chat.app.name, "messages": [{"role": "user", "content": SORT[:-1]}], "max_tokens": 16,
+        "logprobs": True, "top_logprobs": 2,
+    }
+    (choice,) = chat.client.chat.completions.create(**how).choices
+    assert "".join(x.token for x in choice.logprobs.content) == choice.message.content == " a c k t x"
+    for x in choice.logprobs.content:
+        assert len(x.top_logprobs) == 2
+        assert x.top_logprobs[0].logprob >= x.top_logprobs[1].logprob
+        assert (x.top_logprobs[0].token, x.top_logprobs[0].logprob) == (x.token, pytest.approx(x.logprob, abs=1e-5))
+        assert bytes(x.top_logprobs[0].bytes).decode() == x.token
+    *_, last = chat.client.chat.completions.create(**how, stream=True)
+    assert last.choices[0].logprobs.model_dump() == choice.logprobs.model_dump()
+    with pytest.raises(openai.BadRequestError, match="top_logprobs needs logprobs"):
+        chat.client.chat.completions.create(**{**how, "logprobs": False})
 
 
 def test_a_parsed_answer_of_a_chat(chat):
