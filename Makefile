@@ -72,4 +72,5 @@ results: $(VENV)/installed
 	$(BIN)/decoders bench modes -n 300 -t chain/hard -o bench/results/modes-scratchpad.json
 	$(BIN)/decoders bench exactness -o bench/results/exactness.json
 	$(BIN)/decoders bench constraints -n 1000 --timed 10 -o bench/results/constraints.json
+	$(BIN)/decoders bench calibration -o bench/results/calibration.json
 	$(BIN)/decoders bench quality -m nano -n 20 -o bench/results/quality

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from threading import Lock
 from typing import Any, cast
@@ -12,6 +12,8 @@ from decoders.constraints.base import Constraint, constraint_of
 from decoders.constraints.bound import Bound
 from decoders.core import Cache, Canvas, Decoder, Forward, Pred, UsageError
 from decoders.core.around import bare
+from decoders.decide import Decisions, Question, Reading
+from decoders.decide.decider import Decider
 from decoders.engine import Engine, Graph, Service
 from decoders.job import SLOTS, Batch, How, Item, Job, Listener, Result
 from decoders.models.loaded import Loaded
@@ -175,6 +177,25 @@ class Generator:
         """The drafts of a text as they come: `for draft in generator.stream("Sort: b a"): print(draft.text)`. The same
         as `submit`."""
         return self.submit(prompt, **how)
+
+    def decide(self, state: Any, questions: Mapping[str, Question] | Sequence[Question]) -> Decisions:
+        """What the model makes of questions about `state`, a text or JSON: a probability for each possible answer.
+
+        Nothing is generated: every question is a row of its own, the text, the question and a hole for a label, and
+        rows of like lengths are read in one forward, as far as there are slots for them. So an answer does not depend
+        on what else is asked. `decoders.decide` has the questions: `Predicate`, `Choice` and `Score`. Raises
+        `UsageError`."""
+        return Decider(self).submit(state, questions).result()
+
+    def read(self, text: str, labels: Sequence[str], holes: int | None = None) -> list[Reading]:
+        """The probabilities of labels at the holes of a text, which are where mask tokens stand in it, or `holes` many
+        behind it; where neither is said there is one behind it. The text is taken as it is, with no chat template.
+
+        A masked model reads all of them in one forward, each with the others undecided; a block-causal one those in the
+        first block that has any, and a causal one the first. Labels are written with what stands before them (" a").
+        Those of several tokens can be read at one hole behind the text, which has as many positions as the longest: by
+        the chain rule, a row for each beginning of theirs, all rows in one forward. Raises `UsageError`."""
+        return Decider(self).read(text, labels, holes).result()
 
     @property
     def service(self) -> Service:

@@ -7,6 +7,7 @@ import click
 from decoders_bench.accuracy.cli import tasks
 from decoders_bench.areas.cli import areas
 from decoders_bench.caches.cli import cache_time, caches, calibrate_entropycache
+from decoders_bench.calibration.cli import calibration
 from decoders_bench.constraints.cli import constraints
 from decoders_bench.demo.cli import demo
 from decoders_bench.duel.cli import duel
@@ -29,7 +30,7 @@ def bench() -> None:
 
 
 for command in (
-    areas, cache_time, caches, calibrate_entropycache, constraints, demo, duel, exactness, golden, latency, modes,
-    peers, quality, report, step_time, tasks, throughput, train_nano, train_roles, vllm,
+    areas, cache_time, caches, calibrate_entropycache, calibration, constraints, demo, duel, exactness, golden, latency,
+    modes, peers, quality, report, step_time, tasks, throughput, train_nano, train_roles, vllm,
 ):  # fmt: skip
     bench.add_command(command)

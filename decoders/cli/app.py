@@ -15,6 +15,7 @@ import click
 
 from decoders import registry
 from decoders.cli.compare import compare
+from decoders.cli.decide import decide
 from decoders.cli.generate import generate
 from decoders.cli.interrupts import INTERRUPTED
 from decoders.cli.listing import list_
@@ -163,5 +164,5 @@ def main() -> None:
     """
 
 
-for command in (list_, generate, compare, serve):
+for command in (list_, generate, compare, decide, serve):
     main.add_command(command)

@@ -122,6 +122,9 @@ class Group:
         before, began = self.canvas, time.perf_counter()
         f = prepare(self.kind.plan, before)
         p = self.session(f)
+        for slot, r in enumerate(self.slots):
+            if r and r.see:
+                r.see(slot, f, p)
         self.canvas = apply(self.kind.plan, before, f, p)
         if self.marks:
             self.marks = self.marks.after(self.kind.plan, before, f, p, self.canvas)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from decoders.core import Canvas, Plan, Row, UsageError
+from decoders.core import Canvas, Forward, Plan, Pred, Row, UsageError
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ class Request:
     which it ends with `DeadlineError` if it has not been answered. `halt(row, tokens)` is asked after each forward
     about the settled tokens, and may end the row. `hear` is told of every draft that is news. `logprobs`: the result
     has them.
+    `see(row, forward, prediction)` sees every forward of the row as the model made it.
     `finished(canvas, row, result)` sees the row where it stands at its end, and what it returns is the request's
     `answer`.
     """
@@ -74,6 +75,7 @@ class Request:
     deadline: float | None = None
     halt: Callable[[int, Sequence[int]], bool] | None = None
     hear: Callable[[Draft], None] | None = None
+    see: Callable[[int, Forward, Pred], None] | None = None
     finished: Callable[[Canvas, int, Result], object] | None = None
     logprobs: bool = False
 

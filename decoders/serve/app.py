@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -16,17 +18,21 @@ from starlette.types import ASGIApp
 
 from decoders import registry
 from decoders.core import UsageError
+from decoders.decide import Decisions
 from decoders.generator import Generator
 from decoders.serve.asks import Ask, read
+from decoders.serve.decisions import Asking
 from decoders.serve.desk import Desk, Job
 from decoders.serve.forms import Form, usage
 from decoders.serve.front import Front
 from decoders.serve.metrics import Metrics
 from decoders.serve.names import SEPARATOR
+from decoders.serve.openai_decisions import openai_answers, read_openai
 from decoders.serve.page import PAGE, POLICY
-from decoders.serve.refusals import RefusedError
+from decoders.serve.refusals import SYSTEM_ONE, RefusedError
 from decoders.serve.replies import Json, attended, body_of, events, noted, refused
 from decoders.serve.streams import chunks
+from decoders.serve.system_one import read_system_one, system_one_answers
 from decoders.settings import settings
 from decoders.text.records import Generation
 
@@ -59,6 +65,8 @@ class App:
             Route("/v1/completions", self.completions, methods=["POST"]),
             Route("/v1/fim/completions", self.fim, methods=["POST"]),
             Route("/v1/chat/completions", self.chat, methods=["POST"]),
+            Route("/v1/decisions", self.decisions, methods=["POST"]),
+            Route(SYSTEM_ONE, self.system_one, methods=["POST"]),
         ]
         inner = Starlette(routes=routes, exception_handlers=dict.fromkeys(TOLD, told))
         return Front(inner, self.metrics, self.key, [r.path for r in routes], self.body, self.local)
@@ -87,7 +95,8 @@ class App:
         common = {"object": "model", "created": self.started, "owned_by": "decoders", "mask": self.generator.mask}
         common |= {"max_model_len": self.generator.loaded.positions}
         data = [{"id": name, "decoder": decoder, **common} for name, decoder in known.items()]
-        return Json({"object": "list", "data": data})
+        described = [{"name": x["id"], "description": x["decoder"], "release_date": ""} for x in data]
+        return Json({"object": "list", "data": data, "models": described})  # the latter as System One has it
 
     @cached_property
     def decoders(self) -> tuple[str, ...]:
@@ -126,6 +135,24 @@ class App:
         line |= {"usage": usage(jobs, made)}
         return Json(form.whole(jobs, made, ask.tools))
 
+    async def decisions(self, request: Request) -> Response:
+        return await self.decided(request, read_openai, openai_answers)
+
+    async def system_one(self, request: Request) -> Response:
+        return await self.decided(request, read_system_one, system_one_answers)
+
+    async def decided(
+        self, request: Request, read: Callable[[Any, str], Asking], form: Callable[[Asking, Decisions], dict[str, Any]]
+    ) -> Response:
+        asked = read(await body_of(request, self.body), self.name)
+        line = request.scope["log"]
+        line |= {"questions": len(asked.questions)}
+        made = await attended(request.receive, self.desk.decided(asked))
+        for answer in made.answers.values():
+            self.metrics.answers.labels(answer.question.kind).inc()
+        line |= {"usage": {"input_tokens": made.tokens, "forwards": made.rows}}
+        return Json(form(asked, made))
+
     async def made(self, ask: Ask) -> tuple[list[Job], list[Generation]]:
         async with self.desk.jobs(ask) as jobs:
             return jobs, await asyncio.gather(*(job.made(self.metrics) for job in jobs))
@@ -141,4 +168,4 @@ async def told(request: Request, e: Exception) -> Response:
         what = f"there is no {request.url.path!r} here" if unknown else f"{request.method} is not for this path"
         e = RefusedError(e.status_code, what)
     noted(request.scope, e)
-    return refused(e)
+    return refused(e, request.url.path)

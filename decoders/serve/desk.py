@@ -6,14 +6,18 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from itertools import product
 
+from decoders.decide import Decisions
+from decoders.decide.decider import Decider
+from decoders.decide.reader import Pending
 from decoders.engine import Draft
 from decoders.generator import Generator, wrapped
 from decoders.serve.asks import Ask
+from decoders.serve.decisions import Asking
 from decoders.serve.holes import Place, between
 from decoders.serve.metrics import Metrics
 from decoders.serve.refusals import RefusedError
@@ -65,18 +69,46 @@ class Desk:
     async def jobs(self, ask: Ask) -> AsyncIterator[list[Job]]:
         """The texts of a request; those that have not ended when the caller leaves are cancelled. Raises
         `RefusedError`, or `UsageError`."""
-        self.check(ask.count)
-        self.open += ask.count
-        begun, gone, since = list[Job](), threading.Event(), time.monotonic()
+        begun, gone = list[Job](), threading.Event()
+        with self.taken(ask.count):
+            try:
+                await asyncio.to_thread(self.begin, ask, begun, gone)
+                yield begun
+            finally:
+                gone.set()
+                for job in tuple(begun):
+                    job.stream.cancel()
+
+    async def decided(self, asked: Asking) -> Decisions:
+        """The answers to questions; they are cancelled when the caller leaves. Together they take no more room than the
+        texts that there are slots for, as each is one forward. Raises `RefusedError`, or `UsageError`."""
+        begun, gone = list[Pending[Decisions]](), threading.Event()
+
+        def begin() -> None:
+            begun.append(Decider(self.generator).submit(asked.state, asked.questions))
+            if gone.is_set():
+                begun[0].cancel()
+
+        with self.taken(min(len(asked.questions), self.generator.slots)):
+            try:
+                await asyncio.to_thread(begin)
+                return await asyncio.wrap_future(begun[0].future)
+            finally:
+                gone.set()
+                for pending in tuple(begun):
+                    pending.cancel()
+
+    @contextmanager
+    def taken(self, count: int) -> Iterator[None]:
+        """Room for so many texts. Raises `RefusedError` where there is none."""
+        self.check(count)
+        self.open += count
+        since = time.monotonic()
         try:
-            await asyncio.to_thread(self.begin, ask, begun, gone)
-            yield begun
+            yield
             self.pace += 0.1 * (time.monotonic() - since - self.pace)
         finally:
-            self.open -= ask.count
-            gone.set()
-            for job in tuple(begun):
-                job.stream.cancel()
+            self.open -= count
 
     def check(self, count: int) -> None:
         if count > self.room:

@@ -56,7 +56,7 @@ class Front:
         except GoneError:
             status = GONE
         except RefusedError as e:
-            await refused(e)(scope, receive, answer)
+            await refused(e, scope["path"])(scope, receive, answer)
         except Exception as e:  # which Starlette has answered and hands on
             line["error"] = type(e).__name__
         finally:

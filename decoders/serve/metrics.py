@@ -34,6 +34,7 @@ class Metrics:
             "decoders_positions_total", "Positions, by whether the model ran them or their keys and values were read.",
             ["how"], registry=r,
         )
+        self.answers = Counter("decoders_answers_total", "Answers to questions of decisions.", ["type"], registry=r)
         self.waited = seconds("decoders_queue_seconds", "From a text's request to its first forward.", r)
         self.first = seconds("decoders_first_settled_seconds", "From a text's request to its first final token.", r)
         self.whole = seconds("decoders_text_seconds", "From a text's request to its end.", r)

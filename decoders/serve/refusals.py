@@ -5,6 +5,8 @@ from __future__ import annotations
 from decoders.core import RowError, UsageError
 from decoders.engine import CancelledError, DeadlineError
 
+SYSTEM_ONE = "/v1/systemone"
+"""A route whose refusals have a form of their own."""
 TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 
@@ -19,9 +21,21 @@ class RefusedError(Exception):
         self.status, self.param, self.code, self.retry_after = status, param, code, retry_after
 
     @property
+    def kind(self) -> str:
+        return TYPES.get(self.status, "server_error" if self.status >= 500 else "invalid_request_error")
+
+    @property
     def body(self) -> dict[str, object]:
-        kind = TYPES.get(self.status, "server_error" if self.status >= 500 else "invalid_request_error")
-        return {"error": {"message": str(self), "type": kind, "param": self.param, "code": self.code}}
+        return {"error": {"message": str(self), "type": self.kind, "param": self.param, "code": self.code}}
+
+    def told(self, path: str) -> tuple[dict[str, object], int]:
+        """The body and the status of the answer on a path. System One has 422 for a body that is wrong."""
+        if path != SYSTEM_ONE:
+            return self.body, self.status
+        if self.status != 400:
+            return {"detail": {"error_type": self.kind, "message": str(self)}}, self.status
+        where = ["body", *([self.param] if self.param else [])]
+        return {"detail": [{"loc": where, "msg": str(self), "type": "value_error"}]}, 422
 
     @property
     def headers(self) -> dict[str, str]:

@@ -115,6 +115,6 @@ def noted(scope: Scope, e: Exception) -> None:
         LOG.error("failed", exc_info=e, extra={"said": {"id": line["id"]}})
 
 
-def refused(e: Exception) -> Json:
+def refused(e: Exception, path: str) -> Json:
     r = refusal(e)
-    return Json(r.body, r.status, r.headers)
+    return Json(*r.told(path), r.headers)

@@ -1,0 +1,1 @@
+"""Calibration: whether the probabilities of labels at holes are shares of being right."""
