@@ -6,33 +6,44 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-from decoders.core import UsageError
+from decoders.core import Model, UsageError
 from decoders.decide.answers import Answer, Decisions, Reading
 from decoders.decide.labels import Tree
 from decoders.decide.prompts import Asked, labelled, named, put, said
 from decoders.decide.questions import Question
 from decoders.decide.reader import Pending, Row, asked, rows_of
 from decoders.decide.reading import over_labels, over_lists
-from decoders.text.encoding import check_unicode
-
-if TYPE_CHECKING:
-    from decoders.generator import Generator
+from decoders.engine import Service
+from decoders.models.loaded import Loaded
+from decoders.text.encoding import Encoding, check_unicode
 
 T = TypeVar("T")
 MOST_ROWS = 2048
 """Rows that one call may take."""
 
 
+class Host(Protocol):
+    """What there is of a `Generator` to ask its model."""
+
+    encoding: Encoding
+    loaded: Loaded
+    model: Model
+    guidance: float
+
+    @property
+    def service(self) -> Service: ...
+
+
 @dataclass(frozen=True)
 class Decider:
     """Asks the model of a generator, through the generator's engine."""
 
-    generator: Generator
+    generator: Host
 
     def submit(self, state: Any, questions: Mapping[str, Question] | Sequence[Question]) -> Pending[Decisions]:
         """Begin to answer, and return at once; arguments as of `Generator.decide`. Raises `UsageError` for what cannot
