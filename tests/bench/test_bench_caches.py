@@ -260,7 +260,7 @@ def test_the_rule_takes_the_smallest_tau_that_costs_no_more_than_the_fewest():
 
 
 def test_a_sweep_holds_every_tau_against_none():
-    careful, careless = sweep(Sweep("list", "easy", 8, ks=(0,), taus=(0.0, NEVER), n=4, batch=2))
+    careful, careless = sweep(Sweep("chain", "easy", 8, ks=(0,), taus=(0.0, NEVER), n=4, batch=2))
     assert careful.right_none == careless.right_none
     assert careful.agreement == 1
     assert careless.computed < careful.computed

@@ -168,7 +168,7 @@ def test_a_trace_replays_to_the_text(run):
 def test_a_trace_tells_editing_and_reopening_from_committing(tmp_path):
     # a decoder that takes back what it wrote
     revising = ("llada2:tau_mask=0.0,tau_edit=0.3", "t2m:tau_mask=0.0,tau=0.9")
-    grid = replace(SMALL, decoders=revising, tasks=("sudoku/easy",), sweeps={}, templates=(0,), items=4)
+    grid = replace(SMALL, decoders=revising, tasks=("shuffle/hard",), sweeps={}, templates=(0,), items=4)
     measure(grid, tmp_path / "run", command="", traced=4)
     kinds = {change[2] for t in load(tmp_path / "run").traces for f in t["frames"] for change in f["changes"]}
     assert kinds == {"commit", "edit", "reopen"}

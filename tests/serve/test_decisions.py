@@ -172,7 +172,7 @@ def test_a_full_server_says_so_and_decisions_are_counted(start):
 
 def test_a_client_that_goes_away_takes_its_questions_with_it(start):
     server = start(Generator("nano", slots=1), queue=8)
-    long = {"prompt": "Sort: b a\n", "max_tokens": 900, "decoder": "left_to_right", "stream": True}
+    long = {"prompt": "a", "suffix": "b", "max_tokens": 900, "decoder": "left_to_right", "stream": True}
     with server.http.stream("POST", "/v1/completions", json=long):
         until(lambda: server.app.generator.service.engine.running == 1)
         with pytest.raises(httpx.ReadTimeout):

@@ -60,7 +60,7 @@ _FULL = {
     "dream-7b": Shape(3584, 28, 28, 18_944, 152_064, 4, "dream"),
     # Cheng et al. 2025, 2510.06303: Qwen3-8B
     "sdar-8b": Shape(4096, 36, 32, 12_288, 151_936, 8, "sdar"),
-    "nano": Shape(128, 6, 4, 352, 719, family="nano"),
+    "nano": Shape(128, 6, 4, 352, 756, family="nano"),
 }
 _SMALL = {f"{name}-tiny": _FULL[name].tiny() for name in ("llada-8b", "dream-7b", "sdar-8b")}
 SHAPES = {**_FULL, **_SMALL, "tiny": _SMALL["llada-8b-tiny"]}

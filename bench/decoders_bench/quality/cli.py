@@ -27,8 +27,8 @@ EIGHT = (
     "left_to_right",
 )
 NANO = ("chain", "answer_first", "sudoku", "list", "shuffle", "ledger/easy")
-"""Without extract, of which nano gets all but one in 720 right whatever decodes it, and without ledger/hard, of which
-it gets nothing right under any decoder, and whose 296 positions would take most of the time."""
+"""Without extract, which nano gets right whatever decodes it, and without ledger/hard, whose 296 positions would take
+most of the time."""
 REST = ("extract", "ledger/hard", "copy", "reverse", "sort", "replace")
 STEPS, THRESHOLDS, FACTORS = "4,8,16,32", "0.5,0.7,0.9,0.97", "0.5,1.0,2.0,4.0"
 FULL_STEPS, FULL_THRESHOLDS = "2,4,8,16,24,32,48", "0.3,0.5,0.6,0.7,0.8,0.9,0.95,0.99"

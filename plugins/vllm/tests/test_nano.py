@@ -198,7 +198,7 @@ BAD = {
     "budget": ({"decoder": "llada:steps=7"}, "7 steps cannot be split evenly over 2 or 3 blocks"),
     "no hole": ({"infill": [5, 6]}, "infill has no hole to fill"),
     "no list": ({"infill": "abc"}, "infill must be a list of token ids"),
-    "outside": ({"infill": [10**6, 1]}, "outside the vocabulary of 719"),
+    "outside": ({"infill": [10**6, 1]}, "outside the vocabulary of 756"),
     "too long": ({"infill": [1] * 17}, "infill has 17 positions, and max_tokens is 16"),
     "constraint": ({"constraint": "grammar:x"}, "constraint must be regex:PATTERN or json:SCHEMA"),
     "no schema": ({"constraint": "json:{"}, "is no JSON"),

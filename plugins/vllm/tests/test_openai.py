@@ -75,7 +75,7 @@ def test_what_has_no_meaning_is_refused(said: dict[str, Any], line: str) -> None
 def test_values_are_the_decoders_business(said: dict[str, Any], line: str) -> None:
     args = translated({"prompt": "x", **said})["vllm_xargs"]
     with pytest.raises(decoders.UsageError, match=line):
-        request_of(Served.of(NANO, 719), args, 16, False)
+        request_of(Served.of(NANO, 756), args, 16, False)
 
 
 def through(body: bytes, path: str = "/v1/completions", method: str = "POST") -> tuple[list[Any], list[Any]]:

@@ -138,7 +138,7 @@ def test_a_row_whose_decoder_commits_nothing(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_what_is_known_of_a_model_survives_its_name() -> None:
-    served = Served.of(NANO, 719, decoder="sdar:tau=0.8")
+    served = Served.of(NANO, 756, decoder="sdar:tau=0.8")
     assert Served.read(served.written) == served
     assert (served.canvas, served.window, served.mask_id, served.stop_ids, served.shifted) == (8, 8, 1, (0,), False)
     with pytest.raises(decoders.UsageError, match="blocks of"):
@@ -147,7 +147,7 @@ def test_what_is_known_of_a_model_survives_its_name() -> None:
 
 def test_requests_of_one_decoder_share_their_way() -> None:
     """Rows are grouped by what they are decoded with, however it is written."""
-    served = Served.of(NANO, 719)
+    served = Served.of(NANO, 756)
     one = request_of(served, {"decoder": "threshold:tau=0.9", "seed": 1}, 16, False)
     other = request_of(served, {"decoder": "threshold:temperature=0.0", "seed": 2}, 64, False)
     assert one.plan == other.plan
@@ -156,7 +156,7 @@ def test_requests_of_one_decoder_share_their_way() -> None:
 
 
 def test_samples_of_a_request_have_seeds_of_their_own() -> None:
-    served = Served.of(NANO, 719)
+    served = Served.of(NANO, 756)
     args = {"decoder": "threshold", "seed": 7}
     asked = request_of(served, args, 16, False)
     assert of_sample(asked, args, "3_cmpl").seed == 7
