@@ -86,8 +86,7 @@ def generate(
     streamer = streamer or caller.get("streamer")
     if streamer and len(input_ids) > 1:
         raise UsageError(f"a streamer shows one row, and here are {len(input_ids)}")
-    criteria = stopping_criteria or StoppingCriteriaList()
-    length, stop_ids, criteria = ends(criteria, generation_config, input_ids.shape[1])
+    length, stop_ids, criteria = ends(stopping_criteria or StoppingCriteriaList(), generation_config, input_ids.shape[1])
     with modes_kept(model):
         adapted, window = adapt(model, mask_id, shifted, attention, block, stop_ids)
         refuse(generation_config, caller, synced_gpus, model_kwargs)
