@@ -60,8 +60,7 @@ def generate(
     seed: int | Sequence[int] | None = None, max_steps: int | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None, kept: Mapping[str, Any] | None = None, **model_kwargs: Any,
 ) -> Tensor | GenerateOutput:
-    """Decode by one of this package's strategies; to be given to `model.generate` as `custom_generate`, with these
-    arguments there.
+    """Decode by one of this package's strategies: `model.generate(..., custom_generate=decoders.generate, ...)`.
 
     `decoder`, `kv_policy`: spec strings or objects, of a decoder and of the policy of its store of keys and values;
     without a policy it is `none` where `use_cache=False`, else the decoder preset's, else `exact`. `mask_id`, `shifted`
@@ -86,7 +85,8 @@ def generate(
     streamer = streamer or caller.get("streamer")
     if streamer and len(input_ids) > 1:
         raise UsageError(f"a streamer shows one row, and here are {len(input_ids)}")
-    length, stop_ids, criteria = ends(stopping_criteria or StoppingCriteriaList(), generation_config, input_ids.shape[1])
+    criteria = stopping_criteria or StoppingCriteriaList()
+    length, stop_ids, criteria = ends(criteria, generation_config, input_ids.shape[1])
     with modes_kept(model):
         adapted, window = adapt(model, mask_id, shifted, attention, block, stop_ids)
         refuse(generation_config, caller, synced_gpus, model_kwargs)
