@@ -81,14 +81,18 @@ def test_what_is_no_size(said):
 
 
 def test_memory_and_deadline_reach_the_server(monkeypatch):
-    from decoders.serve import run
+    from decoders.serve import app, run
+
+    class Seen(app.App):
+        def __post_init__(self):
+            super().__post_init__()
+            seen.append((self.generator.service.engine.memory, self.deadline))
 
     seen = []
-    monkeypatch.setattr(run, "serve", lambda app, listener, level: seen.append(app))
+    monkeypatch.setattr("decoders.serve.setup.App", Seen)
+    monkeypatch.setattr(run, "serve", lambda *_: None)
     assert call("serve", "--port", "0", "--memory", "300KiB", "--deadline", "2.5").exit_code == 0
-    (app,) = seen
-    assert (app.generator.service.engine.memory, app.deadline) == (300 << 10, 2.5)
-    app.generator.service.close()
+    assert seen == [(300 << 10, 2.5)]
     assert call("serve", "--port", "0", "--deadline", "0").exit_code == 2
 
 
