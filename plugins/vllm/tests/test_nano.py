@@ -19,7 +19,8 @@ SPECS = (
     "sdar:block_steps=3,temperature=0.7", "llada2", "left_to_right:temperature=1.0", "hybrid:budget=5",
     "hybrid:ar=wide,budget=13,temperature=0.7",
 )
-SHUFFLE, SORT = "Shuffle: x y z d l m g", "Sort: z d p k e h t y o b g j"  # 8 tokens and 13
+SHUFFLE, REVERSE, SORT = "Shuffle: x y z d l m g", "Reverse: x y z d l m g", "Sort: z d p k e h t y o b g j"
+"""8 tokens, 8, and 13."""
 SUM = "Q: Finn starts with 58 eggs: gives 8, gets 5, sells 6. Total?"
 TEXTS = (SORT, SHUFFLE, SUM, "List: w j v b c f reverse?")
 
@@ -35,7 +36,7 @@ def prompts(nano: Served) -> list[list[int]]:
     """Of tasks that the model was trained for, in three lengths: within a block, at its end, and longer than a chunk
     and a page."""
     long = TASKS["ledger"].items("hard", "test", 1)[0].prompt
-    return [nano.loaded.tokenizer.encode(t) for t in (SORT, SHUFFLE, long)]
+    return [nano.loaded.tokenizer.encode(t) for t in (SORT, REVERSE, long)]
 
 
 @pytest.mark.parametrize("spec", SPECS)
