@@ -9,7 +9,7 @@ venv="${VLLM_VENV:-$PWD/.venv-vllm}"
 export HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 DO_NOT_TRACK=1 VLLM_LOGGING_LEVEL=ERROR OMP_NUM_THREADS=1
 export VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=nobind TRITON_INTERPRET=1 PYTHONPATH="$PWD/plugins/vllm/tests/shim"
 run() { "$venv/bin/python" -m pytest -q -c plugins/vllm/tests/pytest.ini "$@"; }
-for part in rows nano async preemption; do
+for part in rows openai nano async preemption; do
     VLLM_ENABLE_V1_MULTIPROCESSING=0 run "plugins/vllm/tests/test_$part.py"
 done
 for family in sdar sdar_moe fast_dllm_v2 llada2; do
