@@ -23,7 +23,7 @@ from decoders_bench.caches.tables import (
     load_caches,
     load_calibration,
 )
-from decoders_bench.common.results import markdown, percent, recorded_on
+from decoders_bench.common.results import earlier, markdown, measured_with, percent, recorded_on
 from decoders_bench.exactness.tables import exactness_table, load_exactness
 from decoders_bench.gpu import tables as gpu
 from decoders_bench.modes.tables import load_modes, mode_pairs, mode_reading, mode_tables, mode_verdicts
@@ -88,7 +88,7 @@ def quality_section() -> str:
     own = points(run.rows)
     same = curves(own)
     verdicts = verdict_text(against(same, BASELINE), own, BASELINE)
-    head = run.info["environment"]["hardware"]
+    head = measured_with(run.info["environment"])
     return "\n\n".join([head, point_table(own), curve_table(same, own), *verdicts, place_table(run.rows)])
 
 
@@ -96,7 +96,7 @@ def shelf_section() -> str:
     """Every strategy at its defaults, on the same items."""
     run = load_quality(RESULTS / "shelf")
     own = sorted(points(run.rows), key=lambda p: (-p.summary.accuracy, p.summary.nfe))
-    return "\n\n".join([run.info["environment"]["hardware"], point_table(own), place_table(run.rows)])
+    return "\n\n".join([measured_with(run.info["environment"]), point_table(own), place_table(run.rows)])
 
 
 def best_section(name: str) -> str:
@@ -115,24 +115,26 @@ def tried_section() -> str:
     ]  # fmt: skip
     head = (
         f"{found['split']} split, wording {found['template']}, {', '.join(found['rungs'])}, {found['rows'][0]['n']} "
-        "items in all."
+        f"items in all{earlier(found)}."
     )
     return f"{head}\n\n{markdown(['tried', 'right, %', 'forwards', 'AUP of the point', 'positions'], body)}"
 
 
 def choosing_section() -> str:
     """Every strategy at its defaults against a threshold at its own."""
-    return shelf_against(points(load_quality(RESULTS / "shelf").rows))
+    run = load_quality(RESULTS / "shelf")
+    return f"{measured_with(run.info['environment'])}. {shelf_against(points(run.rows))}"
 
 
-def recorded(name: str, load: Callable[[Path], Rows], table: Callable[[Rows], str]) -> str:
-    """The table of a file of results, below the hardware that it was measured on."""
+def recorded(name: str, load: Callable[[Path], Rows], table: Callable[[Rows], str], nano: bool = True) -> str:
+    """The table of a file of results, below the hardware that it was measured on and, if it is about `nano`, whether
+    that was the one that is here."""
     path = RESULTS / name
-    return f"{recorded_on(path)}\n\n{table(load(path))}"
+    return f"{recorded_on(path, nano)}\n\n{table(load(path))}"
 
 
 def exactness_section() -> str:
-    return recorded("exactness.json", load_exactness, exactness_table)
+    return recorded("exactness.json", load_exactness, exactness_table, nano=False)
 
 
 def vllm_section() -> str:
@@ -166,15 +168,15 @@ def help_of(*command: str) -> str:
 
 
 def tasks_section() -> str:
-    return task_table([*load_cells(RESULTS / "nano-tasks.json"), *load_cells(RESULTS / "nano-ledger.json")])
+    return "\n\n".join(recorded(name, load_cells, task_table) for name in ("nano-tasks.json", "nano-ledger.json"))
 
 
 def spread_section() -> str:
-    return spread_table(load_cells(RESULTS / "nano-spread.json"))
+    return recorded("nano-spread.json", load_cells, spread_table)
 
 
 def timing_section() -> str:
-    return recorded("step-time.json", load_timings, timing_table)
+    return recorded("step-time.json", load_timings, timing_table, nano=False)
 
 
 def caches_section() -> str:
@@ -182,15 +184,16 @@ def caches_section() -> str:
 
 
 def caches_summary() -> str:
-    return cache_summary(load_caches(RESULTS / "caches.json"))
+    path = RESULTS / "caches.json"
+    return f"{recorded_on(path)}\n\n{cache_summary(load_caches(path))}"
 
 
 def calibration_section() -> str:
-    return calibration_table(load_calibration(RESULTS / "caches-calibration.json"))
+    return recorded("caches-calibration.json", load_calibration, calibration_table)
 
 
 def cache_time_section() -> str:
-    return recorded("cache-time.json", load_cache_times, cache_time_table)
+    return recorded("cache-time.json", load_cache_times, cache_time_table, nano=False)
 
 
 def modes_section() -> str:

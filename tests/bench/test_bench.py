@@ -13,7 +13,7 @@ from decoders import UsageError
 from decoders_bench.accuracy.measure import Cell, Job, evaluate
 from decoders_bench.accuracy.tables import load_cells, spread_table, task_table
 from decoders_bench.cli import bench
-from decoders_bench.common.results import document, record, save
+from decoders_bench.common.results import document, hardware, record, recorded_on, save, weights
 from decoders_bench.common.statistics import wilson
 from decoders_bench.step_time.measure import Timing, time_step
 from decoders_bench.step_time.tables import load_timings, timing_table
@@ -57,6 +57,12 @@ def test_the_tasks_command_prints_and_saves_the_same_cells(tmp_path):
     assert [c.job.decoder for c in cells] == ["threshold", "left_to_right"]
     assert done.output.strip().endswith(task_table(cells).splitlines()[-1])
     assert "torch" in json.loads(out.read_text())["hardware"]
+    assert "earlier weights" not in recorded_on(out)
+    out.write_text(out.read_text().replace(weights(), "0123456789ab"))
+    assert recorded_on(out).endswith(", earlier weights of `nano`")
+    assert recorded_on(out, nano=False) == hardware()
+    out.write_text('{"hardware": "a processor", "rows": []}')  # as files were before they said so
+    assert recorded_on(out) == "a processor, earlier weights of `nano`"
 
 
 def test_a_table_row_shows_accuracy_interval_work_nfe_and_tokens_per_forward():

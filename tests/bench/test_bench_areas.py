@@ -14,6 +14,7 @@ from decoders import UsageError
 from decoders_bench.areas.measure import RESAMPLES, areas, measured, pairs, resampled, save, shared
 from decoders_bench.areas.tables import section
 from decoders_bench.cli import bench
+from decoders_bench.common.results import weights
 from decoders_bench.quality.rows import Row, Run
 from decoders_bench.quality.summary import curves, points
 
@@ -37,7 +38,7 @@ def rows(
 
 def run(path, *parts: list[Row]) -> Run:
     found = [r for part in parts for r in part]
-    environment = {"hardware": "a processor of tests"}
+    environment = {"hardware": "a processor of tests", "nano": weights()}
     return Run(
         path, {"command": "decoders bench quality", "environment": environment, "grid": {"split": "test"}}, found, []
     )

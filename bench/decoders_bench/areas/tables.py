@@ -8,7 +8,7 @@ from pathlib import Path
 
 from decoders_bench.areas.measure import Area, Pair, Spot
 from decoders_bench.common.attested import marked
-from decoders_bench.common.results import markdown, percent
+from decoders_bench.common.results import markdown, measured_with, percent
 from decoders_bench.quality.rows import grouped
 
 
@@ -18,7 +18,7 @@ def section(path: Path, tested: bool = True) -> str:
     spots, own = [Spot(**x) for x in found["points"]], [Area(**x) for x in found["areas"]]
     compared, ours = [Pair(**x) for x in found["pairs"]], found["ours"]
     head = (
-        f"{found['environment']['hardware']}; {'/'.join(found['splits'])} split, {found['wordings']} wording(s), "
+        f"{measured_with(found['environment'])}; {'/'.join(found['splits'])} split, {found['wordings']} wording(s), "
         f"{found['problems']} problems of {len(found['rungs'])} rungs, {found['questions']} questions a point."
     )
     parts = [head, area_table(own, ours, found["rungs"]), spot_table(spots)]

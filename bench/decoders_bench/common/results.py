@@ -6,12 +6,16 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
+from hashlib import sha256
 from inspect import getmembers_static
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+
+import decoders
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -32,18 +36,26 @@ def hardware(device: str = "cpu") -> str:
     return f"{', '.join(sorted(names))}, {torch.get_num_threads()} thread(s), torch {torch.__version__}"
 
 
+@cache
+def weights() -> str:
+    """What names the weights of the embedded model that is here: the beginning of their SHA-256."""
+    path = Path(decoders.__file__).parent / "models" / "nano" / "model.safetensors"
+    return sha256(path.read_bytes()).hexdigest()[:12]
+
+
 def save(path: Path, rows: Sequence[DataclassInstance], device: str = "cpu") -> None:
     """A line a row, so that a change of one cell is a change of one line."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = ",\n".join(json.dumps(asdict(r)) for r in rows)
-    path.write_text(f'{{"hardware": {json.dumps(hardware(device))}, "rows": [\n{lines}\n]}}\n')
+    head = f'"hardware": {json.dumps(hardware(device))}, "nano": {json.dumps(weights())}'
+    path.write_text(f'{{{head}, "rows": [\n{lines}\n]}}\n')
 
 
 def save_tables(path: Path, tables: Mapping[str, Sequence[DataclassInstance]], device: str = "cpu") -> None:
     """Several lists of rows in one file, under their names."""
     path.parent.mkdir(parents=True, exist_ok=True)
     found = {name: [asdict(row) for row in rows] for name, rows in tables.items()}
-    path.write_text(json.dumps({"hardware": hardware(device)} | found, indent=1) + "\n")
+    path.write_text(json.dumps({"hardware": hardware(device), "nano": weights()} | found, indent=1) + "\n")
 
 
 def record(row: DataclassInstance) -> dict[str, Any]:
@@ -70,9 +82,20 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
     return list(json.loads(path.read_text())["rows"])
 
 
-def recorded_on(path: Path) -> str:
-    """The hardware that a result file was measured on."""
-    return str(json.loads(path.read_text())["hardware"])
+def recorded_on(path: Path, nano: bool = True) -> str:
+    """The hardware that a result file was measured on and, of results about `nano`, whether it was the one that is
+    here."""
+    return measured_with(json.loads(path.read_text()), nano)
+
+
+def measured_with(found: Mapping[str, Any], nano: bool = True) -> str:
+    """The same, of what a file says of itself."""
+    return str(found["hardware"]) + (earlier(found) if nano else "")
+
+
+def earlier(found: Mapping[str, Any]) -> str:
+    """Where results are of other weights than those that are here, or do not say: a remark on that."""
+    return "" if found.get("nano") == weights() else ", earlier weights of `nano`"
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -19,7 +19,7 @@ import transformers
 from decoders import Generator, get
 from decoders.tree import version
 from decoders_bench.common.models import loaded
-from decoders_bench.common.results import hardware
+from decoders_bench.common.results import hardware, weights
 from decoders_bench.common.workers import spread, spread_on_ray
 from decoders_bench.quality.frames import Frames
 from decoders_bench.quality.grid import Grid, budgeted
@@ -146,7 +146,7 @@ def preflight(grid: Grid) -> None:
 def environment() -> dict[str, Any]:
     """What the numbers were measured with."""
     return {
-        "hardware": hardware(), "python": platform.python_version(), "torch": torch.__version__,
+        "hardware": hardware(), "nano": weights(), "python": platform.python_version(), "torch": torch.__version__,
         "transformers": transformers.__version__, "decoders": version(), "commit": commit(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"), "threads": 1,
     }
