@@ -64,7 +64,8 @@ full: $(VENV)/installed results
 results: $(VENV)/installed
 	$(BIN)/decoders bench tasks -n 100 -t chain -t answer_first -t extract -t sudoku -t list -t shuffle -t ledger/easy \
 		-o bench/results/nano-tasks.json
-	$(BIN)/decoders bench tasks -n 10 -t ledger/hard -o bench/results/nano-ledger.json
+	$(BIN)/decoders bench tasks -n 20 -t ledger/hard -t cycle/hard -d left_to_right -d threshold:tau=0.9 -d llada \
+		-o bench/results/nano-ledger.json
 	$(BIN)/decoders bench tasks -n 40 -d left_to_right -d threshold:tau=0.5 -d threshold:tau=0.9 -d llada:steps=8 -d llada \
 		-d ancestral:temperature=0.0 -d dawn -d s2d2 -d factor:f=1.0 -t chain -t answer_first -t extract -t sudoku \
 		-t list -t shuffle -t ledger/easy -o bench/results/nano-spread.json

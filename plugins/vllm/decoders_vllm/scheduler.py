@@ -1,8 +1,9 @@
-"""vLLM's schedulers for diffusion models, with prefills cut at the blocks of the model's attention.
+"""vLLM's schedulers for diffusion models, with prefills cut at the blocks of the model's attention, and canvases never
+cut.
 
-A chunk that ended inside a block would leave keys and values behind that have not seen the rest of it. The base class
-has one place where a chunk can be made shorter, which it keeps for recurrent layers; models with blocks have none of
-those.
+A chunk that ended inside a block would leave keys and values behind that have not seen the rest of it, and a part of a
+canvas would be decoded as though it were all of it. The base class has one place where a chunk can be made shorter,
+which it keeps for recurrent layers; models with blocks have none of those.
 
 Pages are shared by what tokens they hold. That is right as long as the keys and values are those of a prefill, which
 the commit of a block makes sure of; but a row that reasons in windows of one position (`hybrid`) keeps autoregressive
@@ -30,7 +31,8 @@ logger = init_logger("vllm.decoders")
 
 
 class WholeBlocks(Scheduler):
-    """Chunks of a prefill end where a block does, or the prompt."""
+    """Chunks of a prefill end where a block does, or the prompt; a canvas for which the budget of a step has not enough
+    tokens left waits for the next one."""
 
     def __init__(self, vllm_config: Any, *args: Any, **more: Any) -> None:
         super().__init__(vllm_config, *args, **more)
@@ -55,8 +57,10 @@ class WholeBlocks(Scheduler):
     def _mamba_block_aligned_split(self, request: Any, num_new_tokens: int, local: int = 0, external: int = 0) -> int:
         start = request.num_computed_tokens + local + external
         end = start + num_new_tokens
-        if start >= request.num_tokens or end >= request.num_tokens:
-            return num_new_tokens
+        if end >= request.num_tokens:
+            whole = request.num_tokens_with_spec + request.num_output_placeholders
+            most = self.max_model_len - self.num_sampled_tokens_per_step
+            return num_new_tokens if end >= min(whole, most) else 0
         return max(end // self.canvas * self.canvas - start, 0)
 
 

@@ -50,6 +50,18 @@ def test_equals_the_librarys_loop(nano: Served, spec: str) -> None:
     assert all(len(set(x)) > 4 for x in expected[1:])
 
 
+def test_a_canvas_that_the_budget_of_a_step_would_cut_waits(nano: Served) -> None:
+    """Eight canvases of 8 do not go into a step of 48, least of all beside the rest of a prompt whose pages are there
+    already."""
+    p = nano.loaded.tokenizer.encode(SUM)
+    specs = "threshold", "left_to_right:temperature=1.0", "sdar:block_steps=3,temperature=0.7", "hybrid:budget=9"
+    prompts = [[*p, *nano.own(spec, p, n, stop=False), *p] for spec in specs for n in (32, 19)]
+    expected = [nano.own("threshold", prompt, 20, stop=False) for prompt in prompts]
+    for _ in range(2):
+        asked = [(prompt, nano.params("threshold", 20, ignore_eos=True)) for prompt in prompts]
+        assert nano.tokens(asked) == expected
+
+
 def test_every_request_has_its_own_decoder_in_one_batch(nano: Served) -> None:
     mixed = [
         (p, spec, 17 + 3 * i, i) for i, spec in enumerate(SPECS) if spec != "ancestral:steps=240" for p in prompts(nano)
