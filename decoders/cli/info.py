@@ -20,7 +20,7 @@ TAKES = {"float32": 4, "bfloat16": 2}
 @click.command("info")
 @click.option(
     "-m", "--model", required=True, metavar="PATH",
-    help="The directory of a checkpoint, or ORG/NAME[@REVISION] on the hub, of which no weights are fetched.",
+    help="The directory of a checkpoint, nano, or ORG/NAME[@REVISION] on the hub, of which no weights are fetched.",
 )
 @click.option("--json", "as_json", is_flag=True, help="An object.")
 def info(model: str, as_json: bool) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from decoders.core import UsageError
 from decoders.files import expanded, is_directory
+from decoders.models import nano
 from decoders.models.hub import Repository, glimpsed
 from decoders.models.reading import read_json
 
@@ -47,12 +48,12 @@ class Glance:
 
 
 def glance(path: str) -> Glance:
-    """At the directory of a checkpoint, or at a repository on the hub, of which no weights are fetched. Raises
-    `UsageError` for what is none, or of no known family."""
+    """At the directory of a checkpoint, at `nano`, or at a repository on the hub, of which no weights are fetched.
+    Raises `UsageError` for what is none, or of no known family."""
     from decoders.models.checkpoint import mask_of
     from decoders.models.families import family_of
 
-    directory, weights = expanded(path), None
+    directory, weights = Path(nano.__file__).parent if path == "nano" else expanded(path), None
     repository = None if is_directory(directory) else Repository.named(path)
     if repository:
         directory, weights = glimpsed(repository)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
 from decoders import UsageError
 from decoders.cli import info
+from decoders.models import nano
 from decoders.models.glance import glance
 from decoders.models.source import load_model
 from support.checkpoints import write
@@ -62,6 +64,12 @@ def test_the_command_says_what_fits(place, monkeypatch):
     said = json.loads(call("info", "-m", place, "--json").output)
     assert said["takes"] == {"float32": 4 * found.parameters, "bfloat16": 2 * found.parameters}
     assert said["free"] == {"cpu": 3 * found.parameters, "cuda:0": found.parameters}
+
+
+def test_the_embedded_model_goes_by_its_name():
+    lines = call("info", "-m", "nano").output.splitlines()
+    assert "  family      nano" in lines
+    assert glance("nano") == glance(str(Path(nano.__file__).parent))
 
 
 def test_what_is_no_checkpoint_is_one_line(place, tmp_path):
