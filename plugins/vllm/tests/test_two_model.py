@@ -64,7 +64,7 @@ def server(writer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
 
 
 def test_the_answer_follows_what_the_server_wrote(server: str) -> None:
-    spec = f'after_reasoning:reasoner="{server}?chat=false#writer",budget=8'
+    spec = f'after_reasoning:base=(llada:eos=suppress),reasoner="{server}?chat=false#writer",budget=8'
     prompts = ["Sort: d b a c\n", "Copy: x\n"]
     made = decoders.Generator("nano", spec)(prompts, length=16)
     for prompt, g in zip(prompts, made, strict=True):
