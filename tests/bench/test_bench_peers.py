@@ -223,7 +223,7 @@ def test_peers_get_the_network_that_this_library_runs(script, attention):
 
 
 @pytest.mark.parametrize(
-    ("options", "nfe"), [({"bound": 2.0, "t_max": 0.1, "t_min": 0.05, "confidence": 9.0}, 5), ({"bound": 0.1}, 8)]
+    ("options", "nfe"), [({"bound": 2.0, "t_max": 0.1, "t_min": 0.05, "confidence": 9.0}, 4), ({"bound": 0.1}, 8)]
 )
 def test_with_the_same_random_numbers_gemma_is_what_transformers_generates(script, random_gemma, options, nfe):
     theirs, own, setting = script("with_transformers"), script("with_decoders"), random_gemma

@@ -36,7 +36,7 @@ def diffusion_gemma(prompts: int, path: Path) -> Setting:
     from transformers import DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion
 
     small = nano(prompts)
-    vocab = 756
+    vocab = 719
     text = {
         "vocab_size": vocab, "hidden_size": 128, "intermediate_size": 352, "num_hidden_layers": 6,
         "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 32, "global_head_dim": 32,
