@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from decoders.cli.show import aligned
+
 if TYPE_CHECKING:
     from decoders.models.families import Family
 
@@ -56,9 +58,7 @@ def family_lines() -> list[str]:
 
 def table(found: list[dict[str, Any]]) -> list[str]:
     """Lines for a terminal."""
-    rows = [HEAD, *map(row, found)]
-    widths = [max(len(r[i]) for r in rows) for i in range(len(HEAD))]
-    lines = ["  ".join(text.ljust(width) for text, width in zip(r, widths, strict=True)).rstrip() for r in rows]
+    lines = aligned([HEAD, *map(row, found)])
     code = [f["family"] for f in found if f["trust_remote_code"]]
     return [*lines, *NOTES, f"Only with --trust-remote-code, because only its own code runs it: {', '.join(code)}."]
 

@@ -47,10 +47,14 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
             drawn.add_row(*map(Text, row))
         Console().print(drawn)
         return
-    cells = [list(headers), *([one_line(c) for c in row] for row in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(headers))]
-    for row in cells:
-        click.echo("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
+    for line in aligned([headers, *([one_line(c) for c in row] for row in rows)]):
+        click.echo(line)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of equal columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 class Run(NamedTuple):

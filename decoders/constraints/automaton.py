@@ -132,9 +132,14 @@ def minimal(group: Tensor, move: Tensor, accepting: Tensor, start: int, text: st
     kept, order = first.sort()  # by the first state of each part, so that the dead state's is number 0
     part = order.argsort()[part]
     columns, merged = part[move[kept]].unique(dim=1, return_inverse=True)
-    source = torch.arange(count)[:, None].expand_as(columns)
-    edges = torch.stack([source, columns], -1)[columns != DEAD].unique(dim=0).T
-    return Automaton(merged[group], columns, edges, accepting[kept], int(part[start]), text)
+    return Automaton(merged[group], columns, edges_of(columns), accepting[kept], int(part[start]), text)
+
+
+def edges_of(move: Tensor) -> Tensor:
+    """(2, E) long: `Automaton.edges` of its moves."""
+    source = torch.arange(len(move))[:, None].expand_as(move)
+    edges: Tensor = torch.stack([source, move], -1)[move != DEAD].unique(dim=0)
+    return edges.T
 
 
 def lengths(move: Tensor, accepting: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from decoders.constraints.automaton import DEAD, OVER, Automaton
+from decoders.constraints.automaton import DEAD, OVER, Automaton, edges_of
 from decoders.constraints.base import Constraint
 from decoders.constraints.expression import LARGEST
 from decoders.core import UsageError
@@ -181,6 +181,4 @@ def tables(
     accepting[[OVER, *final]] = True
     if ends:
         move[list(final), 1] = OVER
-    source = torch.arange(states)[:, None].expand_as(move)
-    edges = torch.stack([source, move], -1)[move != DEAD].unique(dim=0).T
-    return Automaton(group, move, edges, accepting, OVER + 1, text)
+    return Automaton(group, move, edges_of(move), accepting, OVER + 1, text)

@@ -42,6 +42,12 @@ class Forward:
     level: Tensor | None = None  # (B,) float  see `Query.level`; none: 1
     latents: Latents | None = None  # what stands at the window's editable positions, for a model of latents
 
+    @property
+    def place(self) -> Tensor:
+        """(B, W) long: the window position of what is wanted, W of the rest; `Pred.at` for logits of all positions."""
+        width = self.at.shape[1]
+        return torch.where(self.want, torch.arange(width, device=self.at.device), width)
+
 
 Session = Callable[[Forward], Pred]
 

@@ -12,7 +12,7 @@ import errno
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +51,12 @@ class Repository:
             return None
         return cls(found["name"], found["revision"] or "main")
 
+    def snapshot(self, wanted: Collection[str], **how: Any) -> Any:
+        """huggingface_hub's `snapshot_download` of the files that are `wanted`."""
+        from huggingface_hub import snapshot_download
+
+        return snapshot_download(self.name, revision=self.revision, allow_patterns=list(wanted), **how)
+
     def __str__(self) -> str:
         return self.name if self.revision == "main" else f"{self.name}@{self.revision}"
 
@@ -58,8 +64,6 @@ class Repository:
 def fetched(repository: Repository, code: bool = False) -> Path:
     """The directory of a checkpoint in the hub's cache, with what was missing fetched, and with its `code` if asked.
     Says before it fetches what it will take. Raises `UsageError`."""
-    from huggingface_hub import snapshot_download
-
     settings = (*SETTINGS, "*.py") if code else SETTINGS
     with told(repository):
         try:
@@ -67,10 +71,7 @@ def fetched(repository: Repository, code: bool = False) -> Path:
         except UnreachableError as e:
             return cached(repository, settings, e.why)
         bars = None if check(repository, plan) else silent()
-        found = snapshot_download(
-            repository.name, revision=repository.revision, allow_patterns=wanted, tqdm_class=bars
-        )
-        return Path(found)
+        return Path(repository.snapshot(wanted, tqdm_class=bars))
 
 
 class UnreachableError(Exception):
@@ -83,15 +84,11 @@ class UnreachableError(Exception):
 def planned(repository: Repository, wanted: list[str]) -> tuple[list[DryRunFileInfo], list[str]]:
     """The files of a repository that are `wanted`, and what is wanted of it: not its shards if it has its weights in
     one file too. Raises `UnreachableError`."""
-    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import DryRunError
 
     try:
         with hushed():
-            plan = snapshot_download(
-                repository.name, revision=repository.revision, allow_patterns=wanted, dry_run=True,
-                tqdm_class=silent(),
-            )
+            plan = repository.snapshot(wanted, dry_run=True, tqdm_class=silent())
     except DryRunError as e:
         raise UnreachableError(e.__cause__ or e) from e
     if any(f.filename == WHOLE for f in plan):
@@ -104,30 +101,22 @@ def glimpsed(repository: Repository) -> tuple[Path, int | None]:
     """The directory of a checkpoint in the hub's cache, of which only configs and tokenizer are fetched, and the bytes
     of its weights as the hub has them; none where the hub cannot be asked, and the whole checkpoint is there. Raises
     `UsageError`."""
-    from huggingface_hub import snapshot_download
-
     with told(repository):
         try:
             plan, _ = planned(repository, [*SETTINGS, WHOLE, *SHARDS])
         except UnreachableError as e:
             return cached(repository, SETTINGS, e.why), None
-        found = snapshot_download(
-            repository.name, revision=repository.revision, allow_patterns=[*SETTINGS], tqdm_class=silent()
-        )
+        found = repository.snapshot(SETTINGS, tqdm_class=silent())
         return Path(found), sum(f.file_size or 0 for f in plan if f.filename.endswith(".safetensors"))
 
 
 def cached(repository: Repository, settings: tuple[str, ...], why: BaseException) -> Path:
     """The directory in the cache, where the hub cannot be asked. Raises `why` it cannot if it is not whole there."""
-    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     for weights in ((WHOLE,), SHARDS):
         try:
-            found = snapshot_download(
-                repository.name, revision=repository.revision, allow_patterns=[*settings, *weights],
-                local_files_only=True,
-            )
+            found = repository.snapshot([*settings, *weights], local_files_only=True)
         except LocalEntryNotFoundError:
             continue
         if (Path(found) / weights[0]).is_file():

@@ -56,7 +56,11 @@ BETAS: dict[str, Callable[[int], Tensor]] = {
 @cache
 def levels(name: str, count: int) -> tuple[float, ...]:
     """gamma = -log SNR after each of `count` steps of a schedule, from noise to text."""
-    signal = (1 - BETAS[name](count)).cumprod(0)
+    return gammas((1 - BETAS[name](count)).cumprod(0))
+
+
+def gammas(signal: Tensor) -> tuple[float, ...]:
+    """-log SNR where so much of the variance is the text's, from the last of `signal (T,)` to the first."""
     return tuple((torch.log1p(-signal) - signal.log()).flip(0).tolist())
 
 

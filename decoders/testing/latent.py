@@ -79,7 +79,7 @@ class ToyLatent(ModelDefaults):
             logits = self.denoising(f, f.level, z)
             if spec.causal:
                 logits = torch.where(f.causal[:, None, None], self.rounding(f, said), logits)
-            return Pred(logits, torch.where(f.want, torch.arange(W), W), W, table=self.table.to(z))
+            return Pred(logits, f.place, W, table=self.table.to(z))
 
         return forward
 

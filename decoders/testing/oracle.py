@@ -125,8 +125,7 @@ class Oracle(ModelDefaults):
         row = self.code(torch.where(self.sees(f), x[:, None], self.mask_id), self.vocab)  # (B, length)
         logits, width = self.table[row, i], f.at.shape[1]
         where = f.at.clamp(max=self.length - 1)[..., None].expand(-1, -1, self.vocab)
-        at = torch.where(f.want, torch.arange(width), width)
-        return Pred(logits.gather(1, where), at, width, attention=self.maps(row) if attention else None)
+        return Pred(logits.gather(1, where), f.place, width, attention=self.maps(row) if attention else None)
 
     def sees(self, f: Forward) -> Tensor:
         """(B, length, length) bool: which positions each position is predicted from; its own is one of them."""

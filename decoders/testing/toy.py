@@ -74,11 +74,8 @@ class ToySession:
         here = seen(self.layers[1], bound, unseen) + scramble(f.at) + f.left_out * shadow
         vocab = torch.arange(self.model.vocab, device=f.tokens.device)
         logits = unit(scramble(scramble(here)[..., None] + vocab)).float() * self.model.sharp
-        width = f.at.shape[1]
-        at = torch.where(f.want, torch.arange(width, device=f.at.device), width)
-        return Pred(
-            logits, at, width, attention=self.maps(f) if self.attention else None, hidden_states=logits[..., :HIDDEN]
-        )
+        maps = self.maps(f) if self.attention else None
+        return Pred(logits, f.place, f.at.shape[1], attention=maps, hidden_states=logits[..., :HIDDEN])
 
     def maps(self, f: Forward) -> Attention:
         """Hashes of the two columns, multiples of 1/1024 below 1/4: sums of them are exact too."""

@@ -35,6 +35,7 @@ Load = Callable[[Path, str, Place], Loaded]
 PLAID = ("model", "embedding_matrix", "noise_schedule", "gamma_bounds")
 FREQUENCIES = "model.rotary_emb.inv_freq"
 ARGUMENTS = "training_args.json"
+COLA = "Cola-DLM", "its latents are those of blocks of a text autoencoder, and no decoder here has that"
 
 
 def latent_family(directory: Path) -> Load | None:
@@ -46,13 +47,13 @@ def latent_family(directory: Path) -> Load | None:
         return load_bert
     if not (directory / "config.json").is_file():
         if (directory / "cola_dit").is_dir():
-            refuse("Cola-DLM", "its latents are those of blocks of a text autoencoder, and no decoder here has that")
+            refuse(*COLA)
         return None
     config = read_json(directory / "config.json")
     if config.get("model_type") == "LangFlow":
         return load_langflow
     if str(config.get("model_type")).startswith("cola_"):
-        refuse("Cola-DLM", "its latents are those of blocks of a text autoencoder, and no decoder here has that")
+        refuse(*COLA)
     made = config.get("architectures")
     if any("DiffusionLM" in str(kind) for kind in (made if isinstance(made, list) else ())):
         refuse("TESS", "its latents are as wide as the vocabulary, at every position")
@@ -103,8 +104,12 @@ def fitted(network: nn.Module, weights: Mapping[str, Tensor], directory: Path, s
 def put(network: Net, place: Place, stop_ids: tuple[int, ...]) -> LatentModel:
     """The model where it is to run, with the levels as they were learnt in full precision."""
     space = network.space()
-    dtype = place["dtype"] if isinstance(place["dtype"], torch.dtype) else None
-    return LatentModel(network.to(device=place["device"], dtype=dtype), space, stop_ids)
+    return LatentModel(network.to(**moves(place)), space, stop_ids)
+
+
+def moves(place: Place) -> dict[str, Any]:
+    """How tensors are moved there; a precision that is not named is their own."""
+    return {"device": place["device"], "dtype": place["dtype"] if isinstance(place["dtype"], torch.dtype) else None}
 
 
 def stops(tokenizer: JsonTokenizer, vocab: int) -> tuple[int, ...]:
@@ -193,14 +198,11 @@ def load_simplex(directory: Path, name: str, place: Place) -> Loaded:
     with blamed(files["model"]):
         weights = {f"lm_head.{name}": found["model"][of] for name, of in tied.items()} | found["model"]
     fitted(model, weights, directory, spare=r"position_ids$|pooler\.")
-    dtype = place["dtype"] if isinstance(place["dtype"], torch.dtype) else None
-    extra = {
-        part: {key: x.to(device=place["device"], dtype=dtype) for key, x in found[part].items()}
-        for part in parts
-    }
+    how = moves(place)
+    extra = {part: {key: x.to(**how) for key, x in found[part].items()} for part in parts}
     vocab = len(found["model"][tied["decoder.weight"]])
     with blamed(directory / "embed_sum_layer.pt"):
-        adapted = SimplexModel(model.to(device=place["device"], dtype=dtype), extra, stops(tokenizer, vocab))
+        adapted = SimplexModel(model.to(**how), extra, stops(tokenizer, vocab))
     positions = int(model.config.max_position_embeddings) - int(model.config.pad_token_id) - 1
     return Loaded(adapted, tokenizer, name, 4 * BLOCK, BLOCK, positions, never(tokenizer, vocab))
 

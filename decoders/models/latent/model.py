@@ -34,11 +34,21 @@ class Network(Protocol):
         position attends to those that it `sees (B, L, L)`."""
 
 
-class LatentModel(ModelDefaults):
-    """A network of latents, with the levels that it learnt. `network` is a module, too."""
+class WholeRows(ModelDefaults):
+    """What models of latents have in common: every forward runs the rows anew, and nothing is kept of it."""
 
     mask_id: int | None = None
     capabilities = frozenset({"movable"})
+
+    def session(self, spec: SessionSpec) -> Session:
+        return self.forward
+
+    def forward(self, f: Forward) -> Pred:
+        raise NotImplementedError
+
+
+class LatentModel(WholeRows):
+    """A network of latents, with the levels that it learnt. `network` is a module, too."""
 
     def __init__(self, network: Network, space: Space, stop_ids: tuple[int, ...] = ()) -> None:
         assert isinstance(network, nn.Module)
@@ -50,9 +60,6 @@ class LatentModel(ModelDefaults):
     @property
     def device(self) -> torch.device:
         return self.table.device
-
-    def session(self, spec: SessionSpec) -> Session:
-        return self.forward
 
     @torch.inference_mode()
     def forward(self, f: Forward) -> Pred:
@@ -74,9 +81,8 @@ class LatentModel(ModelDefaults):
         )
         assert logits is not None
         columns = torch.where(f.want.any(-1), f.until[:, :L].amax(-1), 0)
-        place = torch.where(f.want, torch.arange(W, device=column.device), W)
         cost = columns, self.work * columns.double()
-        return Pred(logits, place, W, cost, table=self.table, point=point, offset=said.offset)
+        return Pred(logits, f.place, W, cost, table=self.table, point=point, offset=said.offset)
 
 
 def prior(z: Tensor, level: Tensor, table: Tensor) -> Tensor:

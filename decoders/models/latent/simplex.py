@@ -8,15 +8,16 @@ c0b6761); written from its formulas. What is no setting there is the default of 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from decoders.core import Forward, ModelDefaults, Pred, Session, SessionSpec, Space, UsageError
+from decoders.core import Forward, Pred, Space, UsageError
 from decoders.models.latent.layers import step_of
+from decoders.models.latent.model import WholeRows
+from decoders.stats import betas
 
 STEPS, OFFSET = 1000, 1e-4  # of training, and of its cosine schedule
 BLOCK = 25
@@ -29,10 +30,8 @@ MOST = 1 << 23
 
 def levels() -> tuple[float, ...]:
     """gamma after each step of training, from noise to text."""
-    t = torch.arange(STEPS, -1, -1, dtype=torch.float64) / STEPS
-    left = torch.cos((t + OFFSET) / (1 + OFFSET) * math.pi / 2) ** 2
-    left = (left / left[-1])[:-1]
-    return tuple((torch.log1p(-left) - left.log()).tolist())
+    left = betas.cosine(OFFSET)(torch.arange(STEPS + 1, dtype=torch.float64) / STEPS)
+    return betas.gammas((left / left[0])[1:])
 
 
 def projected(logits: Tensor) -> Tensor:
@@ -43,13 +42,11 @@ def projected(logits: Tensor) -> Tensor:
     return torch.full_like(logits, -1.0).scatter(-1, order, torch.where(kept, 1.0, -1.0).to(logits.dtype))
 
 
-class SimplexModel(ModelDefaults):
+class SimplexModel(WholeRows):
     """A masked language model of transformers with the two layers that read latents and time. Raises `UsageError` if
     a block of its latents is larger than `MOST`."""
 
-    mask_id: int | None = None
     block_causal = True
-    capabilities = frozenset({"movable"})
 
     def __init__(
         self, model: nn.Module, extra: Mapping[str, Mapping[str, Tensor]], stop_ids: tuple[int, ...] = ()
@@ -69,9 +66,6 @@ class SimplexModel(ModelDefaults):
     def device(self) -> torch.device:
         return self.embed.device
 
-    def session(self, spec: SessionSpec) -> Session:
-        return self.forward
-
     @torch.inference_mode()
     def forward(self, f: Forward) -> Pred:
         assert f.latents is not None
@@ -89,6 +83,5 @@ class SimplexModel(ModelDefaults):
         row = text.scatter(1, here.expand(-1, -1, width), block)[:, : L - 1]  # less the bin
         logits = self.model(inputs_embeds=row, attention_mask=there[:, : L - 1].long()).logits
         logits = logits.gather(1, here.clamp(max=L - 2).expand(-1, -1, self.vocab))
-        place = torch.where(f.want, torch.arange(W, device=end.device), W)
         columns = torch.where(f.want.any(-1), there.sum(-1), 0)
-        return Pred(logits, place, W, (columns, torch.zeros(B, device=end.device).double()), point=projected(logits))
+        return Pred(logits, f.place, W, (columns, torch.zeros(B, device=end.device).double()), point=projected(logits))
