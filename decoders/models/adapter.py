@@ -125,7 +125,7 @@ class TransformersModel:
         shown = ("attention", "sight", "leave_one_out") if native else ()
         self.capabilities = frozenset({"causal", "store", "hidden_states", "candidates", "movable", *shown})
         self.work = Work.of(model)
-        self.store = store_argument(model.base_model.forward)
+        self.store = store_argument(model.base_model)
 
     @property
     def device(self) -> torch.device:

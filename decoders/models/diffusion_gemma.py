@@ -87,7 +87,7 @@ class DiffusionGemmaModel:
         self.canvas = int(model.config.canvas_length)
         self.sliding = int(config.sliding_window)
         self.layers = tuple(self.layer(config, i) for i in range(config.num_hidden_layers))
-        self.store = store_argument(model.forward)
+        self.store = store_argument(model)
         self.column_work, self.conditioning_work = self.linear_work(config)
 
     @staticmethod

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from transformers.cache_utils import Cache
 
 
-def store_argument(forward: Callable[..., Any]) -> str:
-    """The name by which the `forward` of a model takes a store of keys and values. transformers 5.24 renamed it from
-    `past_key_values` to `cache`; code of a checkpoint's own keeps the name that it was written with."""
-    return "cache" if "cache" in inspect.signature(forward).parameters else "past_key_values"
+def store_argument(model: nn.Module) -> str:
+    """The name by which a model takes a store of keys and values. transformers 5.24 renamed it from `past_key_values`
+    to `cache`; code of a checkpoint's own keeps the name that it was written with. The class is asked, since somebody
+    may have put another function around the forward of the object."""
+    return "cache" if "cache" in inspect.signature(type(model).forward).parameters else "past_key_values"
 
 
 class ScatterCache(Cache):

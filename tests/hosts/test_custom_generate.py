@@ -462,7 +462,7 @@ def test_a_decoder_without_a_temperature_does_not_sample(model):
 
 
 def test_keys_and_values_from_elsewhere_are_refused(model):
-    name = store_argument(model.forward)
+    name = store_argument(model)
     past = getattr(model(torch.tensor([[5]]), use_cache=True), name)
     with pytest.raises(UsageError, match=f"{name} cannot be honoured"):
         run(model, PROMPTS[:1], **{name: past})

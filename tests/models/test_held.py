@@ -12,6 +12,7 @@ import decoders
 from decoders import Generator, UsageError
 from decoders.models.adapter import TransformersModel
 from decoders.models.held import PlainModel
+from decoders.models.scatter import store_argument
 from support.checkpoints import MASK, write
 from support.hosted import characters
 
@@ -123,3 +124,21 @@ def test_what_cannot_be_wrapped_is_one_line(loaded):
         decoders.wrap(nn.Linear(2, 2), fast, mask_id=MASK)
     with pytest.raises(UsageError, match="nothing says what the mask token of Foreign is"):
         decoders.wrap(Foreign(net), characters())
+
+
+class New(nn.Module):
+    def forward(self, input_ids, cache=None):
+        raise AssertionError
+
+
+class Old(nn.Module):
+    def forward(self, input_ids, past_key_values=None):
+        raise AssertionError
+
+
+@pytest.mark.parametrize(("kind", "name"), [(New, "cache"), (Old, "past_key_values")])
+def test_a_store_goes_by_the_name_that_the_class_has(kind, name):
+    """Whatever somebody has put around the forward of the object."""
+    model = kind()
+    model.forward = lambda *args, **how: None
+    assert store_argument(model) == name

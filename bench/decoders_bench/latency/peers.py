@@ -80,7 +80,7 @@ def autoregression(
     """The likeliest token, one at a time, over a cache of fixed size. The prompt's forward is not among those that are
     timed."""
     P = prompts.shape[1]
-    stored = {store_argument(net.forward): StaticCache(config=net.config, max_cache_len=P + length), "use_cache": True}
+    stored = {store_argument(net): StaticCache(config=net.config, max_cache_len=P + length), "use_cache": True}
     token = net(input_ids=prompts, logits_to_keep=1, **stored).logits[:, -1:].argmax(-1)
     after()
     for i in range(len(counts)):
@@ -99,7 +99,7 @@ def captured_autoregression(
     there."""
     (B, P), device, lowest = prompts.shape, prompts.device, torch.finfo(net.dtype).min
     store, key = ScatterCache(P + length), torch.arange(P + length, device=device)
-    name = store_argument(net.base_model.forward)
+    name = store_argument(net.base_model)
 
     def token_after(tokens: Tensor, at: Tensor) -> Tensor:
         """(B, 1) the likeliest token after `tokens (B, M)`, which stand at `at (B, M)`."""
