@@ -31,22 +31,25 @@ def gpu() -> None:
     "--out", required=True, envvar="OUT", type=click.Path(file_okay=False, path_type=Path), help="where results go"
 )
 @click.option("--again", multiple=True, metavar="PART", help="measure a part anew; repeat for more")
+@click.option("--part", "only", multiple=True, metavar="PART", help="nothing but this part; repeat for more")
 @click.option("--rehearse", is_flag=True, help="on the CPU, at tiny shapes: shows that everything runs, and no time")
-def first(seconds: float, out: Path, again: tuple[str, ...], rehearse: bool) -> None:
+def first(seconds: float, out: Path, again: tuple[str, ...], only: tuple[str, ...], rehearse: bool) -> None:
     """Everything, in the order of its value, each figure written when it is there. Called again, it goes on with what
     is missing."""
     deadline, goes_on = time.monotonic() + seconds - MARGIN, False
     while True:
-        code = once(deadline, out, again, rehearse, goes_on)
+        code = once(deadline, out, again, only, rehearse, goes_on)
         goes_on = True
         if code == 0 or (code != AGAIN and code > 0) or deadline - time.monotonic() < 20:
             sys.exit(code)
 
 
-def once(deadline: float, out: Path, again: tuple[str, ...], rehearse: bool, goes_on: bool) -> int:
+def once(
+    deadline: float, out: Path, again: tuple[str, ...], only: tuple[str, ...], rehearse: bool, goes_on: bool
+) -> int:
     """One process that measures; negative where a signal ended it."""
     asked = [sys.executable, "-m", "decoders_bench.gpu", "work", "--deadline", str(deadline), "--out", str(out)]
-    asked += [x for name in again for x in ("--again", name)]
+    asked += [x for flag, names in (("--again", again), ("--part", only)) for name in names for x in (flag, name)]
     asked += [flag for flag, given in (("--rehearse", rehearse), ("--goes-on", goes_on)) if given]
     env = os.environ | {"PYTHONFAULTHANDLER": "1"} | ({"TRITON_INTERPRET": "1"} if rehearse else {})
     process = subprocess.Popen(asked, env=env, start_new_session=True)
@@ -65,15 +68,18 @@ def once(deadline: float, out: Path, again: tuple[str, ...], rehearse: bool, goe
 @click.option("--deadline", required=True, type=float)
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path))
 @click.option("--again", multiple=True)
+@click.option("--part", "only", multiple=True)
 @click.option("--rehearse", is_flag=True)
 @click.option("--goes-on", is_flag=True)
-def work(deadline: float, out: Path, again: tuple[str, ...], rehearse: bool, goes_on: bool) -> None:
+def work(
+    deadline: float, out: Path, again: tuple[str, ...], only: tuple[str, ...], rehearse: bool, goes_on: bool
+) -> None:
     """One process of `first`."""
     from decoders import UsageError
     from decoders_bench.gpu.work import work as measure
 
     try:
-        code = measure(out, deadline, rehearse, again, goes_on)
+        code = measure(out, deadline, rehearse, again, only, goes_on)
     except UsageError as e:
         raise click.UsageError(str(e)) from None
     sys.stdout.flush()
@@ -96,8 +102,8 @@ def work(deadline: float, out: Path, again: tuple[str, ...], rehearse: bool, goe
 )
 @click.option("--rehearse", is_flag=True, help="on the CPU, eight steps of a smaller model")
 def nano(seconds: float, out: Path, rehearse: bool) -> None:
-    """Train the embedded model. Called again, it goes on; `decoders bench train-nano -o OUT/nano` then writes the
-    model, anywhere."""
+    """Train the embedded model further, as many steps as the seconds hold. Called again, it goes on; where nothing is
+    left, it writes the model to OUT/nano/model, on any machine."""
     deadline = time.monotonic() + seconds - MARGIN
     from decoders_bench.gpu.nano import train_for
     from decoders_bench.gpu.scale import RESULTS

@@ -3,6 +3,7 @@ their time."""
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import pickle
@@ -11,21 +12,38 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+import decoders.models.nano
 from decoders_bench.gpu.parts import say
 from decoders_bench.nano.batches import Batch, Mode
-from decoders_bench.nano.train import Draw, Plan, Run, drawn, steps
+from decoders_bench.nano.train import LINES, PAGES, Draw, Notify, Plan, Run, drawn, export, steps, warmed
 
 AHEAD = 4
 """Steps that are drawn beforehand, for each process that draws."""
-WIDEST = 24_000
-"""Positions of a batch, padding included: on a GPU a small batch takes as long as a large one."""
+POSITIONS, WIDEST = 24_000, 48_000
+"""Of a step, and of a batch with its padding: on a GPU a small batch takes as long as a large one."""
 TOLD = 100
 """A line of the log every so many steps."""
+BEFORE, PACE = 20, 80
+"""After so many steps, so many say how many the time holds; the rate is constant until then."""
+PLANNED = 0.93
+"""The share of the time that is left then, for the steps that are planned."""
+NEVER = 10**9
+"""Steps of a run that does not know yet how many it has."""
+EMBEDDED = Path(decoders.models.nano.__file__).parent
+ALL = PAGES | {
+    "chain/easy": 0.5, "chain/hard": 1.5, "answer_first/easy": 0.4, "answer_first/hard": 1.0, "list/easy": 2.0,
+    "list/hard": 3.5, "ledger/hard": 0.9, "cycle/easy": 0.8, "table/easy": 1.0, "table/hard": 0.5, "nest/easy": 1.0,
+    "nest/hard": 0.5, "edit/easy": 1.2, "edit/hard": 0.6, "records/easy": 1.0, "records/hard": 0.4,
+    "program/easy": 1.0, "program/hard": 0.5,
+}
+"""Every task of the shelf."""
 
 
 def packed(plan: Plan, step: int) -> bytes:
@@ -55,27 +73,50 @@ def tell(row: dict[str, Any], every: int) -> None:
         say(f"step {row['step']}, {row['minutes']:.1f} min, {row['examples']} examples, loss: {loss}")
 
 
+def planned(out: Path, rehearse: bool) -> Plan:
+    """What is trained: the embedded model goes on, with every task, in steps four times as large as a CPU's; or, to
+    rehearse, a few steps of a small one."""
+    small: dict[str, Any] = {
+        "positions": 300, "widest": 300, "hidden": 32, "layers": 1, "heads": 2, "inner": 32, "save_every": 4,
+        "steps": 8,
+    }  # fmt: skip
+    if rehearse:
+        return Plan(str(out), device="cpu", **small)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    plan = Plan(str(out), device=device, workers=1, save_every=1000, steps=NEVER)
+    return replace(
+        warmed(plan, str(EMBEDDED)), positions=POSITIONS, widest=WIDEST, stages=((0, LINES), (600, ALL))
+    )
+
+
+def fitted(run: Run, draw: Draw, told: Notify, deadline: float) -> None:
+    """Choose how many steps the whole run has, by the pace of the first: the rate falls to 0 with the last."""
+    steps(run, draw, told, deadline, until=run.step + BEFORE)
+    began = time.monotonic()
+    steps(run, draw, told, deadline, until=run.step + PACE)
+    left, each = deadline - time.monotonic(), (time.monotonic() - began) / PACE
+    run.plan = replace(run.plan, steps=run.step + max(int(left * PLANNED / each), 1))
+    say(f"{1000 * each:.1f} ms a step: {run.plan.steps} steps")
+
+
 def train_for(out: Path, earlier: Path, deadline: float, rehearse: bool) -> bool:
     """Go on from the checkpoint in `out`, or from that in `earlier`, until `time.monotonic` says `deadline`; whether
-    nothing is left."""
+    nothing is left, and then the model is in `out`."""
     if not (out / "checkpoint.json").exists() and (earlier / "checkpoint.json").exists():
         shutil.copytree(earlier, out, dirs_exist_ok=True)
     out.mkdir(parents=True, exist_ok=True)
-    small: dict[str, Any] = {
-        "positions": 300,
-        "widest": 300,
-        "hidden": 32,
-        "layers": 1,
-        "heads": 2,
-        "inner": 32,
-        "save_every": 4,
-        "steps": 8,
-    }
-    plan = Plan(str(out), device="cpu", **small) if rehearse else Plan(str(out), device="cuda", widest=WIDEST)
-    run = Run(plan, 0)
-    say(f"{run.step} of {plan.steps} steps are done; {deadline - time.monotonic():.0f} s")
+    run = Run(planned(out, rehearse), 0)
+    if run.step:
+        run.plan = replace(run.plan, steps=json.loads((out / "checkpoint.json").read_text())["plan"]["steps"])
+    say(f"{run.step} steps are done; {deadline - time.monotonic():.0f} s")
     processes = 1 if rehearse else max(1, min((os.cpu_count() or 2) - 2, 12))
-    with ahead(plan, processes) as draw:
-        steps(run, draw, lambda row: tell(row, 4 if rehearse else TOLD), deadline)
-    say(f"{run.step} of {plan.steps} steps are done, in {run.log['minutes']:.1f} minutes in all")
-    return run.step == plan.steps
+    if run.step < run.plan.steps:
+        with ahead(run.plan, processes) as draw:
+            told = partial(tell, every=4 if rehearse else TOLD)
+            if run.plan.steps == NEVER:
+                fitted(run, draw, told, deadline)
+            steps(run, draw, told, deadline)
+    say(f"{run.step} of {run.plan.steps} steps are done, in {run.log['minutes']:.1f} minutes in all")
+    if run.step == run.plan.steps:
+        export(run)
+    return run.step == run.plan.steps

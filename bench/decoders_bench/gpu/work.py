@@ -18,9 +18,10 @@ from decoders_bench.latency.recordings import Recordings
 RECORDINGS = RESULTS / "recordings.json"
 
 
-def parts(scale: Scale, ledger: Ledger, clock: Clock) -> list[Part]:
+def parts(scale: Scale, ledger: Ledger, clock: Clock, only: tuple[str, ...]) -> list[Part]:
+    """All, or those that are named. Raises `UsageError`."""
     models = steps.Models(scale, ledger, Recordings(RECORDINGS, fixed=True))
-    return [
+    every = [
         card.part(scale),
         checks.part(scale, ledger, clock),
         kernel.part(scale),
@@ -28,9 +29,15 @@ def parts(scale: Scale, ledger: Ledger, clock: Clock) -> list[Part]:
         steps.part("many", 0.3, steps.many(scale.batches), models),
         steps.part("others", 1.0, steps.others()[: scale.most], models),
     ]
+    names = [part.name for part in every]
+    if unknown := [name for name in only if name not in names]:
+        raise UsageError(f"there is no part {unknown[0]!r}; there are {', '.join(names)}")
+    return [part for part in every if not only or part.name in only]
 
 
-def work(out: Path, deadline: float, rehearse: bool, again: tuple[str, ...], goes_on: bool) -> int:
+def work(
+    out: Path, deadline: float, rehearse: bool, again: tuple[str, ...], only: tuple[str, ...], goes_on: bool
+) -> int:
     """The exit code. `deadline` is what `time.monotonic` says, in all processes of a machine; `goes_on`: this is no new
     call, only another process of one. Raises `UsageError` without a CUDA device."""
     import torch
@@ -49,11 +56,11 @@ def work(out: Path, deadline: float, rehearse: bool, again: tuple[str, ...], goe
     ledger.save()
     say(f"{ledger.hardware}; {clock.left:.0f} s; {len(ledger.rows)} figures are there")
     try:
-        go(parts(scale, ledger, clock), ledger, clock)
+        go(parts(scale, ledger, clock, only), ledger, clock)
     except DeviceLostError as e:
         say(f"the device is lost after {e}; going on in a new process")
         return AGAIN
-    return told(parts(scale, ledger, clock), ledger)
+    return told(parts(scale, ledger, clock, only), ledger)
 
 
 def told(every: list[Part], ledger: Ledger) -> int:

@@ -10,7 +10,7 @@ block on, in which a position sees the clean text of earlier blocks and the nois
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from random import Random
 from typing import Literal, NamedTuple
 
@@ -36,22 +36,33 @@ class Mode(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """`tokens (N, T)`, `position (N, T)`, `sees (N, T, T)`; `target (N, T)` counts with `weight (N, T)`, zero where not
-    masked."""
+    """All (N, T): `tokens` and `position`; `low`, `high` and `stream`, of which `sees` is made; `target` counts with
+    `weight`, zero where not masked; `counts (K,)` are the places with another weight in the flattened batch."""
 
     tokens: Tensor
     position: Tensor
-    sees: Tensor
+    low: Tensor
+    high: Tensor
+    stream: Tensor
     target: Tensor
     weight: Tensor
+    counts: Tensor
+
+    @property
+    def sees(self) -> Tensor:
+        """(N, T, T) bool, made where the batch is: the clean stream below `low`, one's own in [low, high), and
+        oneself."""
+        key = self.position[:, None]
+        low, high, own = self.low[..., None], self.high[..., None], self.stream[:, None] == self.stream[..., None]
+        clean = self.stream[:, None] == 0
+        itself = torch.eye(key.shape[-1], dtype=torch.bool, device=key.device)
+        return clean & (key < low) | own & (key >= low) & (key < high) | itself
 
     def to(self, device: str) -> Batch:
-        return Batch(
-            *(
-                x.to(device, non_blocking=True)
-                for x in (self.tokens, self.position, self.sees, self.target, self.weight)
-            )
-        )
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        if device.startswith("cuda"):  # copied while the device still works on what came before
+            own = {name: x.pin_memory() for name, x in own.items()}
+        return Batch(**{name: x.to(device, non_blocking=True) for name, x in own.items()})
 
 
 class Mixture:
@@ -134,11 +145,8 @@ def collate(examples: list[Example], mode: Mode, rng: Random, end: int, mask: in
         k: torch.stack([torch.nn.functional.pad(row[k], (0, T - len(row[k])), value=v) for row in rows])
         for k, v in fill.items()
     }
-    key = r["position"][:, None]
-    low, high, own = r["low"][..., None], r["high"][..., None], r["stream"][:, None] == r["stream"][..., None]
-    clean = r["stream"][:, None] == 0
-    sees = clean & (key < low) | own & (key >= low) & (key < high) | torch.eye(T, dtype=torch.bool)
-    return Batch(r["token"], r["position"], sees, r["target"], r["weight"])
+    counts = r["weight"].flatten().nonzero().flatten()
+    return Batch(r["token"], r["position"], r["low"], r["high"], r["stream"], r["target"], r["weight"], counts)
 
 
 def size_of(example: Example, mode: Mode) -> int:

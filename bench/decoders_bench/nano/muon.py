@@ -45,6 +45,7 @@ class Muon(torch.optim.Optimizer):
             old = torch.stack([self.state[p]["momentum"] for p in params])
             new = old.lerp(grads, 1 - beta)
             update = orthogonalise(grads.lerp(new, beta)) * (0.2 * max(params[0].shape) ** 0.5)
-            for p, m, u in zip(params, new, update, strict=True):
+            for p, m in zip(params, new, strict=True):
                 self.state[p]["momentum"] = m
-                p.mul_(1 - lr * group["weight_decay"]).sub_(u, alpha=lr)
+            torch._foreach_mul_(params, 1 - lr * group["weight_decay"])
+            torch._foreach_sub_(params, list(update), alpha=lr)

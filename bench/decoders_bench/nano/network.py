@@ -14,14 +14,21 @@ def linear(inputs: int, outputs: int) -> nn.Linear:
     return nn.Linear(inputs, outputs, bias=False)
 
 
-def turned(x: Tensor, position: Tensor) -> Tensor:
-    """`x (N, heads, T, size)`, rotated by `position (N, T)` (Su et al. 2021, 2104.09864): the first half of a head with
-    the second."""
-    size = x.shape[-1]
-    rate = THETA ** -(torch.arange(0, size, 2, device=x.device).float() / size)
+Turn = tuple[Tensor, Tensor]
+"""Cosines and sines (N, 1, T, size / 2) of the angles of positions."""
+
+
+def turn(position: Tensor, size: int) -> Turn:
+    """Of `position (N, T)`, for heads of `size` (Su et al. 2021, 2104.09864)."""
+    rate = THETA ** -(torch.arange(0, size, 2, device=position.device).float() / size)
     angle = (position[..., None].float() * rate)[:, None]
-    a, b = x.chunk(2, -1)
-    return torch.cat([a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()], -1)
+    return angle.cos(), angle.sin()
+
+
+def turned(x: Tensor, by: Turn) -> Tensor:
+    """`x (N, heads, T, size)`, rotated: the first half of a head with the second."""
+    (a, b), (cos, sin) = x.chunk(2, -1), by
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
 
 
 class Attention(nn.Module):
@@ -31,12 +38,13 @@ class Attention(nn.Module):
         self.q_proj, self.k_proj, self.v_proj, self.o_proj = (linear(hidden, hidden) for _ in range(4))
         self.q_norm, self.k_norm = (nn.RMSNorm(hidden // heads, EPS) for _ in range(2))
 
-    def forward(self, x: Tensor, position: Tensor, sees: Tensor) -> Tensor:
+    def forward(self, x: Tensor, by: Turn, sees: Tensor) -> Tensor:
         """(N, T, D) from (N, T, D); `sees (N, T, T)` bool."""
         q, k, v = (f(x).unflatten(-1, (self.heads, -1)) for f in (self.q_proj, self.k_proj, self.v_proj))
-        q, k = (turned(norm(y.float()).transpose(1, 2), position) for norm, y in ((self.q_norm, q), (self.k_norm, k)))
-        with torch.autocast(x.device.type, enabled=False):  # its gradient in bfloat16 is slow on a CPU
-            seen = scaled_dot_product_attention(q, k, v.float().transpose(1, 2), sees[:, None])
+        q, k = (turned(norm(y.float()).transpose(1, 2), by) for norm, y in ((self.q_norm, q), (self.k_norm, k)))
+        kind = torch.float32 if x.device.type == "cpu" else torch.bfloat16  # whose gradient is slow on a CPU
+        with torch.autocast(x.device.type, enabled=False):
+            seen = scaled_dot_product_attention(q.to(kind), k.to(kind), v.to(kind).transpose(1, 2), sees[:, None])
         out: Tensor = self.o_proj(seen.transpose(1, 2).flatten(2))
         return out
 
@@ -61,8 +69,8 @@ class Layer(nn.Module):
         self.self_attn, self.mlp = Attention(hidden, heads), Gated(hidden, inner)
         self.input_layernorm, self.post_attention_layernorm = (nn.RMSNorm(hidden, EPS) for _ in range(2))
 
-    def forward(self, x: Tensor, position: Tensor, sees: Tensor) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), position, sees)
+    def forward(self, x: Tensor, by: Turn, sees: Tensor) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), by, sees)
         out: Tensor = x + self.mlp(self.post_attention_layernorm(x))
         return out
 
@@ -70,6 +78,7 @@ class Layer(nn.Module):
 class Body(nn.Module):
     def __init__(self, vocab: int, hidden: int, layers: int, heads: int, inner: int) -> None:
         super().__init__()
+        self.size = hidden // heads
         self.embed_tokens = nn.Embedding(vocab, hidden)
         self.layers = nn.ModuleList(Layer(hidden, heads, inner) for _ in range(layers))
         self.norm = nn.RMSNorm(hidden, EPS)
@@ -77,9 +86,9 @@ class Body(nn.Module):
     def forward(self, tokens: Tensor, position: Tensor, sees: Tensor) -> Tensor:
         """(N, T, D) the last hidden states of `tokens (N, T)` at `position (N, T)`, each of which sees what `sees (N,
         T, T)` says."""
-        x = self.embed_tokens(tokens)
+        x, by = self.embed_tokens(tokens), turn(position, self.size)
         for layer in self.layers:
-            x = layer(x, position, sees)
+            x = layer(x, by, sees)
         states: Tensor = self.norm(x)
         return states
 

@@ -158,11 +158,10 @@ def begin(model: Network, directory: Path) -> None:
 
 def loss_of(model: Network, b: Batch) -> torch.Tensor:
     """Sum over examples of the weighted cross-entropy at masked positions; products with weights are in bfloat16."""
-    here = b.weight > 0
     with torch.autocast(b.tokens.device.type, torch.bfloat16):
-        logits = model.lm_head(model.model(b.tokens, b.position, b.sees)[here])
-    ce = torch.nn.functional.cross_entropy(logits.float(), b.target[here], reduction="none")
-    return (ce * b.weight[here]).sum()
+        logits = model.lm_head(model.model(b.tokens, b.position, b.sees).flatten(0, 1)[b.counts])
+    ce = torch.nn.functional.cross_entropy(logits.float(), b.target.flatten()[b.counts], reduction="none")
+    return (ce * b.weight.flatten()[b.counts]).sum()
 
 
 def drawn(plan: Plan, step: int, ranks: Sequence[int]) -> tuple[Mode, list[Batch]]:
@@ -243,15 +242,17 @@ class Run:
             loss = loss_of(self.model, b)
             loss.backward()
             total += loss.detach()
-        params = list(self.model.parameters())
+        grads = [grad_of(p) for p in self.model.parameters()]
         counts = [float(sum(len(b.tokens) for b in batches)), float(sum(b.tokens.numel() for b in batches))]
-        told = torch.cat([total[None], torch.tensor(counts, device=self.plan.device)])
-        grads = torch.cat([grad_of(p).flatten() for p in params] + [told])
         if dist.is_initialized():
-            dist.all_reduce(grads)
-        summed, n, positions = float(grads[-3]), int(grads[-2]), int(grads[-1])
-        for p, own in zip(params, grads[:-3].split([p.numel() for p in params]), strict=True):
-            grad_of(p).copy_(own.view_as(p) / n)
+            told = torch.cat([total[None], torch.tensor(counts, device=self.plan.device)])
+            flat = torch.cat([g.flatten() for g in grads] + [told])
+            dist.all_reduce(flat)
+            for grad, own in zip(grads, flat[:-3].split([x.numel() for x in grads]), strict=True):
+                grad.copy_(own.view_as(grad))
+            total, *counts = flat[-3], *flat[-2:].tolist()
+        n, positions = map(int, counts)
+        torch._foreach_div_(grads, n)
         torch.nn.utils.clip_grad_norm_(self.rest, 1.0)
         for o, base in zip(self.optimisers, self.base, strict=True):
             for g, lr in zip(o.param_groups, base, strict=True):
@@ -261,7 +262,7 @@ class Run:
         self.step += 1
         self.log["examples"] += n
         self.log["positions"] += positions
-        return f"{mode.kind}{mode.block or ''}", summed / n
+        return f"{mode.kind}{mode.block or ''}", float(total) / n
 
 
 def grad_of(p: torch.Tensor) -> torch.Tensor:
@@ -290,10 +291,11 @@ def work(rank: int, plan: Plan, port: int, notify: Notify | None) -> None:
             dist.destroy_process_group()
 
 
-def steps(run: Run, draw: Draw, notify: Notify | None, deadline: float = inf) -> None:
-    """All steps that the plan has left, or those that are begun before `time.monotonic` says `deadline`."""
+def steps(run: Run, draw: Draw, notify: Notify | None, deadline: float = inf, until: float = inf) -> None:
+    """All steps that the plan has left, or those before the step `until` that are begun before `time.monotonic` says
+    `deadline`."""
     began, before = time.time(), run.log["minutes"]
-    while run.step < run.plan.steps and time.monotonic() < deadline:
+    while run.step < min(run.plan.steps, until) and time.monotonic() < deadline:
         mode, loss = run.one_step(*draw(run.step))
         run.smooth[mode] = 0.97 * run.smooth.get(mode, loss) + 0.03 * loss
         run.log["minutes"] = before + (time.time() - began) / 60
