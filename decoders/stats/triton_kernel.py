@@ -7,8 +7,8 @@ no more than one tile, for the leftmost argmax, one lane, for the second maximum
 whose share the row's uniform number falls.
 
 How a row is cut depends on the vocabulary alone, never on how many rows there are, so that a row has the same bits in
-any batch. The same cut keeps a GPU busy when rows are few. Loads are along the row; rows and columns may have any
-stride.
+any batch. The same cut keeps a GPU busy when rows are few. Loads are along the row; rows that lie otherwise are copied
+first.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ class Cut:
 
 
 @triton.jit
-def load(logits, columns, column_stride, vocab, banned, begin, size: tl.constexpr, N_BANNED: tl.constexpr):
+def load(logits, columns, vocab, banned, begin, size: tl.constexpr, N_BANNED: tl.constexpr):
     """float32 logits of `columns`, which lie in [begin, begin + size); -inf where they are banned or past the end."""
-    at, there = logits + columns.to(tl.int64) * column_stride, columns < vocab
+    at, there = logits + columns.to(tl.int64), columns < vocab
     x = tl.load(at, mask=there, other=float("-inf"))
     if N_BANNED > 0:
         concerned = False
@@ -97,7 +97,7 @@ def noise(h):
 
 @triton.jit
 def scan(
-    logits, row_stride, column_stride, vocab, banned, temperature, keys, part, tiles, raced, racer, stretches,
+    logits, row_stride, vocab, banned, temperature, keys, part, tiles, raced, racer, stretches,
     LANES: tl.constexpr, DEPTH: tl.constexpr, STRETCH: tl.constexpr, TEMPERED: tl.constexpr, RACE: tl.constexpr,
     N_BANNED: tl.constexpr,
 ):
@@ -123,7 +123,7 @@ def scan(
     for i in range(STRETCH // TILE):
         begin = stretch * STRETCH + i * TILE
         columns = begin + inside
-        x = load(logits, columns, column_stride, vocab, banned, begin, TILE, N_BANNED)
+        x = load(logits, columns, vocab, banned, begin, TILE, N_BANNED)
         highest = tl.max(x, 0)
         tile = tl.where(highest > top, i, tile)
         new = tl.maximum(top, highest)
@@ -160,7 +160,7 @@ def scan(
 
 @triton.jit
 def draw(
-    logits, column_stride, vocab, banned, temperature, uniform, warm, n, there, weights, fall, best,
+    logits, vocab, banned, temperature, uniform, warm, n, there, weights, fall, best,
     STRETCH: tl.constexpr, TILE: tl.constexpr, TEMPERED: tl.constexpr, N_BANNED: tl.constexpr,
 ):
     """The column in which the sum of weights passes `uniform` of their whole: first the stretch, then the column in it.
@@ -178,7 +178,7 @@ def draw(
     for i in range(STRETCH // TILE):
         since = own * STRETCH + i * TILE
         place = since + tl.arange(0, TILE)
-        y = load(logits, place, column_stride, vocab, banned, since, TILE, N_BANNED)
+        y = load(logits, place, vocab, banned, since, TILE, N_BANNED)
         share = tl.exp2(below(y, best) * scale).to(tl.float64)
         reached = (before + tl.cumsum(share, 0) > goal) & (share > 0)
         hit = tl.minimum(hit, tl.min(tl.where(reached, place, NEVER), 0))
@@ -190,7 +190,7 @@ def draw(
 
 @triton.jit
 def finish(
-    logits, row_stride, column_stride, vocab, banned, temperature, uniform, part, tiles, raced, racer, stretches,
+    logits, row_stride, vocab, banned, temperature, uniform, part, tiles, raced, racer, stretches,
     token, logit, share, log_share, entropy, margin, sample, chance, race,
     STRETCHES: tl.constexpr, LANES: tl.constexpr, DEPTH: tl.constexpr, STRETCH: tl.constexpr, TEMPERED: tl.constexpr,
     SAMPLE: tl.constexpr, RACE: tl.constexpr, N_BANNED: tl.constexpr,
@@ -215,14 +215,14 @@ def finish(
     stretch = tl.where(stretch == NEVER, 0, stretch)  # NaN
     begin = stretch * STRETCH + tl.load(tiles + row * stretches + stretch) * TILE
     columns = begin + tl.arange(0, TILE)
-    x = load(logits, columns, column_stride, vocab, banned, begin, TILE, N_BANNED)
+    x = load(logits, columns, vocab, banned, begin, TILE, N_BANNED)
     column = tl.min(tl.where((x == best) & (columns < vocab), columns, NEVER), 0)
     column = tl.where(column == NEVER, 0, column)
 
     # the second: the best of other stretches, of other lanes, or of the same lane
     others = tl.max(tl.where(n == stretch, float("-inf"), top), 0)
     columns = stretch * STRETCH + column % LANES + tl.arange(0, STRETCH // LANES) * LANES
-    x = load(logits, columns, column_stride, vocab, banned, stretch * STRETCH, STRETCH, N_BANNED)
+    x = load(logits, columns, vocab, banned, stretch * STRETCH, STRETCH, N_BANNED)
     same = tl.max(tl.where(columns == column, float("-inf"), x), 0)
     second = tl.maximum(tl.maximum(others, same), tl.load(part + (row * stretches + stretch) * 5 + 3))
 
@@ -237,11 +237,11 @@ def finish(
 
     if SAMPLE:
         drawn = draw(
-            logits, column_stride, vocab, banned, temperature, tl.load(uniform + row), part + at * 5 + 4, n, there,
+            logits, vocab, banned, temperature, tl.load(uniform + row), part + at * 5 + 4, n, there,
             kept * total, fall, best, STRETCH, TILE, TEMPERED, N_BANNED,
         )
         drawn = tl.where(defined, drawn, 0)
-        x_drawn = tl.load(logits + drawn.to(tl.int64) * column_stride).to(tl.float32)
+        x_drawn = tl.load(logits + drawn.to(tl.int64)).to(tl.float32)
         tl.store(sample + row, drawn.to(tl.int64))
         tl.store(chance + row, tl.where(defined, tl.exp2(below(x_drawn, best)) / z, 0.0))
     if RACE:
@@ -270,14 +270,26 @@ class Found:
 ALWAYS = ("token", "logit", "share", "log_share", "entropy", "margin")
 
 
+def laid(logits: Tensor) -> tuple[Tensor, int]:
+    """Logits whose columns are neighbours, and how far their rows are apart. Where rows are a multiple of 16 columns
+    apart, the compiler makes wider loads, which sum in another order: on an H100 a row had other last bits in a view
+    than in a copy of it. So views are copied where that differs from what the vocabulary says."""
+    R, V = logits.shape
+    odd = R > 1 and (logits.stride(0) % 16 == 0) != (V % 16 == 0)
+    if odd or logits.stride(1) != 1:
+        logits = logits.clone(memory_format=torch.contiguous_format)
+    return logits, logits.stride(0) if R > 1 else V
+
+
 def one_pass(
     logits: Tensor, banned: tuple[int, ...] = (), *, u: Tensor | None = None, h: Tensor | None = None,
-    temperature: float = 1.0, cut: Cut | None = None,
+    temperature: float = 1.0, columns: int | None = None, cut: Cut | None = None,
 ) -> Found:
-    """Everything about `logits (R, V)`, bfloat16, float16 or float32, with the tokens `banned` made impossible. With `u
-    (R,)` double also the sample of `decoders.stats.reference.sample`, with `h (R,)` long that of `race`, each at
-    `temperature`."""
-    (R, V), device = logits.shape, logits.device
+    """Everything about the first `columns` of `logits (R, V)`, bfloat16, float16 or float32, with the tokens `banned`
+    made impossible. With `u (R,)` double also the sample of `decoders.stats.reference.sample`, with `h (R,)` long that
+    of `race`, each at `temperature`."""
+    logits, row_stride = laid(logits)
+    R, V, device = len(logits), columns or logits.shape[1], logits.device
     c = cut or Cut.of(V)
     S = triton.cdiv(V, c.stretch)
     found = Found(
@@ -297,7 +309,7 @@ def one_pass(
         raced, racer = torch.empty(R, S, dtype=torch.double, device=device), torch.empty_like(tiles)
     ids = constant(banned, device) if banned else tiles
     warmth = constant((temperature,), device, torch.double)
-    row = logits, logits.stride(0), logits.stride(1), V, ids, warmth
+    row = logits, row_stride, V, ids, warmth
     tempered = u is not None and temperature != 1
     how = {"LANES": c.lanes, "DEPTH": c.depth, "STRETCH": c.stretch, "TEMPERED": tempered, "RACE": h is not None}
     how |= {"N_BANNED": len(banned), "num_warps": c.warps}
@@ -332,12 +344,15 @@ class OnePass:
         self.logits, self.banned = logits, banned
         columns, others = narrowed(banned, logits.shape[-1])
         few = len(others) <= FEW
-        self.read, self.sought = (logits if few else self.allowed)[:, :columns], others if few else ()
+        self.read, self.columns, self.sought = logits if few else self.allowed, columns, others if few else ()
         self.found: Found | None = None
+
+    def passed(self, temperature: float = 1.0, u: Tensor | None = None, h: Tensor | None = None) -> Found:
+        return one_pass(self.read, self.sought, u=u, h=h, temperature=temperature, columns=self.columns)
 
     def once(self) -> Found:
         if self.found is None:
-            self.found = one_pass(self.read, self.sought)
+            self.found = self.passed()
         return self.found
 
     @property
@@ -368,14 +383,14 @@ class OnePass:
         return self.once().margin
 
     def sample(self, u: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-        found = one_pass(self.read, self.sought, u=u, temperature=temperature)
+        found = self.passed(temperature, u=u)
         self.found = self.found or found
         assert found.sample is not None
         assert found.chance is not None
         return found.sample, found.chance
 
     def race(self, h: Tensor, temperature: float) -> Tensor:
-        found = one_pass(self.read, self.sought, h=h, temperature=temperature)
+        found = self.passed(temperature, h=h)
         self.found = self.found or found
         assert found.race is not None
         return found.race

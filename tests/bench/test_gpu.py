@@ -123,6 +123,14 @@ def test_what_took_a_process_with_it_comes_last(ledger):
     assert done == [1, 2, 0]
 
 
+def test_parts_that_are_named_are_the_only_ones(ledger):
+    clock = Clock(time.monotonic() + 100)
+    every = [part.name for part in work.parts(TINY, ledger, clock, ())]
+    assert [part.name for part in work.parts(TINY, ledger, clock, ("kernel", "checks"))] == ["checks", "kernel"]
+    with pytest.raises(UsageError, match=f"no part 'kernels'; there are {', '.join(every)}"):
+        work.parts(TINY, ledger, clock, ("kernels",))
+
+
 # when things go wrong
 
 
@@ -147,9 +155,7 @@ def test_a_lost_device_ends_the_process_and_another_goes_on(ledger, monkeypatch,
     with pytest.raises(DeviceLostError):
         attempt(Task("a/0", broken), ledger)
     codes, flags = [cli.AGAIN, -11, 0], []
-    monkeypatch.setattr(
-        cli, "once", lambda deadline, out, again, rehearse, goes_on: flags.append(goes_on) or codes.pop(0)
-    )
+    monkeypatch.setattr(cli, "once", lambda *asked: flags.append(asked[-1]) or codes.pop(0))
     with pytest.raises(SystemExit) as ended:
         cli.gpu(["first", "--out", str(tmp_path)], standalone_mode=False)
     assert ended.value.code == 0
@@ -162,7 +168,7 @@ def test_a_process_that_hangs_is_ended(monkeypatch, tmp_path):
         subprocess, "Popen", lambda asked, popen=subprocess.Popen, **how: popen(["/bin/sleep", "60"], **how)
     )
     began = time.monotonic()
-    assert cli.once(began + 0.3, tmp_path, (), True, False) == cli.TIME_IS_UP
+    assert cli.once(began + 0.3, tmp_path, (), (), True, False) == cli.TIME_IS_UP
     assert time.monotonic() - began < 5
 
 

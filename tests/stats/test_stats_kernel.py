@@ -176,6 +176,25 @@ def test_rows_and_columns_of_any_stride() -> None:
     assert one_pass(x[:0]).token.shape == (0,)
 
 
+def test_a_view_whose_rows_the_compiler_would_read_otherwise_is_copied() -> None:
+    """On a CPU as well: only a GPU shows what comes of it."""
+    laid, x = stats.triton_kernel.laid, torch.zeros(8, 1000, device=DEVICE)
+    assert laid(x) == (x, 1000)
+    for view in (x[::2], x.t().contiguous().t()):
+        copy, apart = laid(view)
+        assert (copy.stride(), apart) == ((1000, 1), 1000)
+    even = torch.zeros(8, 1024, device=DEVICE)
+    for view in (even, even[::2], even[3:4], torch.zeros(8, 3, 1024, device=DEVICE)[:, 1]):
+        assert laid(view)[0] is view
+
+
+def test_columns_that_are_not_asked_for_are_not_read() -> None:
+    x = rows("random", 1000, torch.float32, 8)
+    found, same = one_pass(x, columns=900), one_pass(x[:, :900].contiguous())
+    for name in ("token", "logit", "share", "entropy", "margin"):
+        torch.testing.assert_close(getattr(found, name), getattr(same, name))
+
+
 def test_a_row_has_the_same_bits_in_any_batch() -> None:
     x = rows("random", 5003, torch.bfloat16, 9)
     u, h = torch.rand(9, dtype=torch.double).to(DEVICE), torch.arange(9, device=DEVICE)

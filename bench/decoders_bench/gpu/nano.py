@@ -105,6 +105,7 @@ def train_for(out: Path, earlier: Path, deadline: float, rehearse: bool) -> bool
     if not (out / "checkpoint.json").exists() and (earlier / "checkpoint.json").exists():
         shutil.copytree(earlier, out, dirs_exist_ok=True)
     out.mkdir(parents=True, exist_ok=True)
+    torch.backends.cuda.enable_cudnn_sdp(False)  # it makes a plan for every new shape, and every batch has another
     run = Run(planned(out, rehearse), 0)
     if run.step:
         run.plan = replace(run.plan, steps=json.loads((out / "checkpoint.json").read_text())["plan"]["steps"])
