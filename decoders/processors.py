@@ -29,7 +29,8 @@ from transformers.generation.logits_process import (
 )
 
 from decoders.core import Decoder, Pred, Rule, State, Suppress, UsageError, options
-from decoders.registry import split, unfolded
+from decoders.registry import unfolded
+from decoders.specs import split
 from decoders.stats.constants import constant
 from decoders.strategies.nucleus import Nucleus
 

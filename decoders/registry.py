@@ -1,20 +1,11 @@
-"""One door for built-ins and plugins: entry points, spec strings, and what is known of each plug.
-
-A spec string is `name` or `name:key=value,key=value`; a value that is itself a spec stands in parentheses if it has
-options of its own. A text may stand in double quotes, as JSON writes it, so that it can hold a comma or begin with a
-space. `module:Class` and `module:Class:key=value` work with nothing installed.
-"""
+"""One door for built-ins and plugins: what a spec string makes, and what is known of each plug. The grammar of specs is
+that of `decoders.specs`."""
 
 from __future__ import annotations
 
-import importlib
-import re
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points, packages_distributions
 from typing import Any
 
 from decoders.core import (
@@ -28,118 +19,11 @@ from decoders.core import (
     asks,
     option_named,
     options,
-    suggest,
     written,
 )
 from decoders.errors import OldSpelling
 from decoders.presets import Preset
-from decoders.tree import DISTRIBUTION as DISTRIBUTION
-from decoders.tree import entry_points_of
-
-KINDS = {
-    "strategies": "strategy", "caches": "cache", "presets": "preset", "models": "model",
-    "constraints": "constraint", "tasks": "task", "commands": "command",
-}
-
-Kind = str | type[Part]
-"""What a name is looked up among: a group of entry points, or the parts that an option chooses from."""
-
-
-@cache
-def table(kind: str) -> dict[str, tuple[EntryPoint, ...]]:
-    """Name to entry points of the group `decoders.KIND`; more than one where several distributions own a name. Where
-    our own is not installed, the built-in ones are read from the source tree."""
-    out: dict[str, dict[tuple[str, str], EntryPoint]] = {}
-    for e in (*entry_points(group=f"decoders.{kind}"), *entry_points_of(f"decoders.{kind}")):
-        out.setdefault(e.name, {})[owner(e), e.value] = e
-    return {name: tuple(found.values()) for name, found in sorted(out.items())}
-
-
-def owner(e: EntryPoint) -> str:
-    """The distribution that an entry point comes from; one without is from our own source tree."""
-    return e.dist.name if e.dist else DISTRIBUTION
-
-
-def word(kind: Kind) -> str:
-    """What a message calls a plug of that kind."""
-    return KINDS[kind] if isinstance(kind, str) else kind.__name__.lower()
-
-
-def load(kind: Kind, name: str) -> Any:
-    """The object behind a name, or behind `module:Class`. Raises `UsageError` if it is unknown, has two owners or is
-    broken."""
-    if ":" in name:
-        return load_path(word(kind), name)
-    if not isinstance(kind, str):
-        if name not in kind.known():
-            raise UsageError(f"unknown {word(kind)} {name!r}{suggest(name, kind.known())}")
-        return kind.known()[name]
-    found = table(kind).get(name)
-    if not found:
-        known = {*table(kind), *(table("presets") if kind == "strategies" else ())}
-        raise UsageError(f"unknown {word(kind)} {name!r}{suggest(name, known)}")
-    if len(found) > 1:
-        raise UsageError(
-            f"{word(kind)} {name!r} is defined by {' and by '.join(owner(e) for e in found)}; uninstall one of them"
-        )
-    try:
-        return found[0].load()
-    except Exception as e:  # whatever a plugin raises on import is its own; name it and go on
-        raise UsageError(f"{word(kind)} {name!r} of {owner(found[0])} cannot be loaded: {type(e).__name__}: {e}") from e
-
-
-def load_path(word: str, path: str) -> Any:
-    """`module:Class`, with the working directory on the path, as `python -m` has it."""
-    module, _, attribute = path.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    try:
-        found = getattr(importlib.import_module(module), attribute, None)
-    except (Exception, SystemExit) as e:  # of a script, too, that runs and ends when it is imported
-        raise UsageError(f"{word} {path!r} cannot be loaded: {type(e).__name__}: {e}") from e
-    if found is None:
-        raise UsageError(f"{word} {path!r}: the module {module} has no {attribute!r}")
-    return found
-
-
-_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(?=:|$)")
-
-
-def split(kind: Kind, spec: str) -> tuple[str, dict[str, str]]:
-    """`name` and the written options of a spec string. Raises `UsageError` if it is malformed."""
-    head = spec.partition(":")[0]
-    path = None if head in (table(kind) if isinstance(kind, str) else kind.known()) else _PATH.match(spec)
-    name = path[0] if path else head
-    rest = spec[len(name) :]
-    given: dict[str, str] = {}
-    for part in pieces(rest[1:]) if rest else ():
-        key, equals, value = part.partition("=")
-        if not equals or not key.strip():
-            raise UsageError(f"cannot read {part!r} in {spec!r}; write name:key=value,key=value")
-        if key.strip() in given:
-            raise UsageError(f"option {key.strip()!r} stands twice in {spec!r}")
-        given[key.strip()] = value.strip()
-    if not name:
-        raise UsageError(f"{spec!r} names nothing; write name or name:key=value")
-    return name, given
-
-
-_MARK = re.compile(r'"(?:[^"\\]|\\.)*"|[(),]')
-
-
-def pieces(text: str) -> Iterator[str]:
-    """The text between commas that stand in no parentheses and in no quotes."""
-    depth, begin = 0, 0
-    for m in _MARK.finditer(text):
-        depth += (m[0] == "(") - (m[0] == ")")
-        if depth < 0:
-            break
-        if m[0] == "," and depth == 0:
-            yield text[begin : m.start()]
-            begin = m.end()
-    if depth:
-        raise UsageError(f"parentheses do not match in {text!r}")
-    yield text[begin:]
+from decoders.specs import Kind, joined, load, names, owner, split, table, unknown, word
 
 
 def make(kind: Kind, spec: str, extra: dict[str, Any] | None = None) -> Any:
@@ -188,13 +72,9 @@ def options_given(
     known of it. `named` hears of every name first. Nothing is made or imported for a spec; raises `UsageError` for one
     that reaches beyond what is installed."""
     name = split(kind, spec)[0]
-    if isinstance(kind, str):
-        known = {*table(kind), *(table("presets") if kind == "strategies" else ())}
-    else:
-        known = {*kind.known()}
     named(name)
-    if name not in known:
-        raise UsageError(f"unknown {word(kind)} {name!r}{suggest(name, known)}")
+    if name not in names(kind):
+        raise unknown(kind, name)
     name, given = split(kind, unfolded(spec)[0] if kind == "strategies" else spec)
     cls = load(kind, name)
     for key, text in current(kind, name, given)[1].items():
@@ -252,11 +132,6 @@ def unfolded(spec: str) -> tuple[str, str | None]:
         raise UsageError(f"preset {name!r} of {owner(found[0])} is not a Preset")
     inner, own = split("strategies", preset.decoder)
     return joined(inner, {**own, **given}), preset.cache
-
-
-def joined(name: str, options: dict[str, str]) -> str:
-    """The spec string with these written options."""
-    return f"{name}:{','.join(f'{k}={v}' for k, v in options.items())}" if options else name
 
 
 def spec_of(plug: Any, kind: str | None = None) -> str:
@@ -335,9 +210,3 @@ def entries(kind: str) -> list[Entry]:
 def summary_of(plug: Any) -> str:
     """The first paragraph of what a class says of itself."""
     return " ".join((plug.__doc__ or "").split("\n\n")[0].split())
-
-
-def other_owner() -> str | None:
-    """Another installed distribution that also writes to the import name `decoders`, if there is one."""
-    owners = {d.lower() for d in packages_distributions().get("decoders", ())} - {DISTRIBUTION}
-    return min(owners, default=None)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from decoders import registry
+from decoders import registry, specs
 from decoders.core import (
     Blocks,
     Cache,
@@ -91,12 +91,12 @@ CUTS = frozenset({"top_k", "top_p", "min_p"})
 def with_options(spec: str, **given: Any) -> str:
     """A decoder's spec with options written into it that were given beside it; None is none. Those in `CUTS` go to a
     `nucleus` around a decoder that has them not. Raises `UsageError` if one stands in both."""
-    name, written = registry.split("strategies", spec)
+    name, written = specs.split("strategies", spec)
     asked = {key: str(value) for key, value in given.items() if value is not None}
     for key in asked:
         if key in written:
             raise UsageError(f"{key} stands in {spec!r} and beside it, as an option of its own; leave one out")
-    known = options(registry.dataclass_named("strategies", registry.split("strategies", registry.unfolded(spec)[0])[0]))
+    known = options(registry.dataclass_named("strategies", specs.split("strategies", registry.unfolded(spec)[0])[0]))
     around = {key: asked.pop(key) for key in list(asked) if key in CUTS and key not in known}
-    inner = registry.joined(name, written | asked)
-    return registry.joined("nucleus", {"base": f"({registry.unfolded(inner)[0]})", **around}) if around else inner
+    inner = specs.joined(name, written | asked)
+    return specs.joined("nucleus", {"base": f"({registry.unfolded(inner)[0]})", **around}) if around else inner

@@ -11,7 +11,8 @@ from typing import TypeVar
 
 from decoders.core import ATTESTED, Option, options
 from decoders.models.families import FAMILIES, Family
-from decoders.registry import DISTRIBUTION, Entry, entries, spelled, summary_of
+from decoders.registry import Entry, entries, spelled, summary_of
+from decoders.tree import DISTRIBUTION
 from decoders_bench.accuracy.tables import load_cells, spread_table, task_table
 from decoders_bench.areas.tables import section as areas_of
 from decoders_bench.caches.tables import (

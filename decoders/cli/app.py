@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
-from decoders import registry
+from decoders import specs
 from decoders.cli.compare import compare
 from decoders.cli.decide import decide
 from decoders.cli.generate import generate
@@ -33,14 +33,14 @@ class Commands(click.Group):
     that is broken says so when it is called, and the others go on working. Every mistake is one line on stderr."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *registry.table("commands")})
+        return sorted({*super().list_commands(ctx), *specs.table("commands")})
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         own = super().get_command(ctx, name)
-        if own or name not in registry.table("commands"):
+        if own or name not in specs.table("commands"):
             return own
         try:
-            found = registry.load("commands", name)
+            found = specs.load("commands", name)
         except UsageError as e:
             return broken(name, str(e))
         return found if isinstance(found, click.Command) else broken(name, f"command {name!r} is not a click command")
@@ -49,8 +49,8 @@ class Commands(click.Group):
         """Help must not import plugins: of their commands it only says whose they are."""
         own = [(name, command.get_short_help_str(80)) for name, command in sorted(self.commands.items())]
         others = [
-            (name, f"From {' and '.join(map(registry.owner, found))}.")
-            for name, found in registry.table("commands").items()
+            (name, f"From {' and '.join(map(specs.owner, found))}.")
+            for name, found in specs.table("commands").items()
         ]
         with formatter.section("Commands"):
             formatter.write_dl(own + [x for x in others if x[0] not in self.commands])

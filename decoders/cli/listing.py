@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from decoders import registry
+from decoders import registry, specs
 from decoders.cli.models import family_lines
 from decoders.cli.show import is_terminal
 from decoders.core import ATTESTED, Option, options
@@ -28,7 +28,7 @@ STORE = (
 @click.option("--json", "as_json", is_flag=True, help="A list of objects for one kind, an object of all lists without.")
 def list_(kind: str | None, model: str | None, as_json: bool) -> None:
     """List strategies, caches, presets and models."""
-    other = registry.other_owner()
+    other = specs.other_owner()
     if other:
         click.echo(
             f"Warning: the distribution {other!r} also installs a package called decoders; uninstall one of the two",
@@ -109,5 +109,5 @@ def choices(o: Option) -> list[str]:
         name: {x.name: registry.spelled(x.default) for x in options(part).values()} for name, part in known.items()
     }
     return [
-        f"          {registry.joined(name, written[name])}  {registry.summary_of(part)}" for name, part in known.items()
+        f"          {specs.joined(name, written[name])}  {registry.summary_of(part)}" for name, part in known.items()
     ]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from decoders import registry
+from decoders import specs
 from decoders.cli.options import loading, model_options
 from decoders.core import UsageError
 
@@ -67,12 +67,12 @@ def without_backend(args: Sequence[str]) -> tuple[list[str], str | None]:
 
 def vllm() -> click.Command:
     """The plugin's command. Raises `UsageError` where there is none."""
-    if "serve" not in registry.table("commands"):
+    if "serve" not in specs.table("commands"):
         raise UsageError(
             "--backend vllm needs the plugin: pip install 'dllm-decoders-vllm[vllm]'; or leave it out: decoders serve "
             "-m MODEL runs any model on the engine that comes with this package"
         )
-    found: click.Command = registry.load("commands", "serve")
+    found: click.Command = specs.load("commands", "serve")
     return found
 
 

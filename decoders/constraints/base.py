@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from decoders import registry
+from decoders import specs
 from decoders.constraints.automaton import Automaton
 from decoders.core import UsageError
 from decoders.files import expanded, read_text
@@ -35,9 +35,9 @@ def constraint_of(spec: str) -> Constraint:
     kind, colon, text = spec.partition(":")
     if not colon or not text:
         raise UsageError(
-            f"cannot read the constraint {spec!r}; write {', '.join(f'{k}:...' for k in registry.table('constraints'))}"
+            f"cannot read the constraint {spec!r}; write {', '.join(f'{k}:...' for k in specs.table('constraints'))}"
         )
-    cls = registry.load("constraints", kind)
+    cls = specs.load("constraints", kind)
     if not (isinstance(cls, type) and issubclass(cls, Constraint)):
         raise UsageError(f"constraint {kind!r} is not a Constraint")
     return cls(text)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from decoders import registry
+from decoders import registry, specs
 from decoders.core import UsageError, option, option_named, validate
 from decoders.files import expanded, is_directory
 from decoders.models.hub import Repository, fetched
@@ -78,7 +78,7 @@ def source_of(spec: str, **options: Any) -> Source:
     if is_checkpoint(spec):
         path, written = spec, ""
     if path and is_checkpoint(path):
-        given = registry.split("models", f"checkpoint:{written}")[1] if written else {}
+        given = specs.split("models", f"checkpoint:{written}")[1] if written else {}
         refuse_twice(spec, given, options)
         for key in options:
             option_named(Checkpoint, "a checkpoint", key)
@@ -88,12 +88,12 @@ def source_of(spec: str, **options: Any) -> Source:
         }
         return Checkpoint(**{**values, **options, "path": path})
     name, _, rest = spec.partition(":")
-    named = name in registry.table("models")
+    named = name in specs.table("models")
     if named and rest and not re.match(r"\s*\w+\s*=", rest):
         spec = f"{name}:path={rest}"
     if not named and (spec.startswith((".", "~")) or os.sep in spec):
         raise UsageError(f"there is no checkpoint directory {spec!r}")
-    refuse_twice(spec, registry.split("models", spec)[1], options)
+    refuse_twice(spec, specs.split("models", spec)[1], options)
     source = registry.make("models", spec, options)
     if not isinstance(source, Source):
         raise UsageError(f"{spec!r} is not a model Source")
@@ -102,7 +102,7 @@ def source_of(spec: str, **options: Any) -> Source:
 
 def is_checkpoint(path: str) -> bool:
     """Whether this names a directory, or else can name a repository on the hub, and no model that is registered."""
-    if path in registry.table("models"):
+    if path in specs.table("models"):
         return False
     return is_directory(expanded(path)) or Repository.named(path) is not None
 

@@ -76,7 +76,7 @@ def reasoner_of(spec: str) -> Reasoner:
         url = f"{where.scheme}://{where.netloc}{where.path.rstrip('/')}"
         return Endpoint(url=url, model=unquote(where.fragment), **parsed(Endpoint, given))
     if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", spec):
-        from decoders.registry import load_path
+        from decoders.specs import load_path
 
         found: Reasoner = load_path("reasoner", spec)()
         return found

@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from decoders import registry
+from decoders import specs
 from decoders.core import UsageError
 from decoders.decide import Decisions
 from decoders.generator import Generator
@@ -112,7 +112,7 @@ class App:
     @cached_property
     def decoders(self) -> tuple[str, ...]:
         """The names of the decoders that run on the model as they are."""
-        return tuple(name for name in registry.table("strategies") if self.runs(name))
+        return tuple(name for name in specs.table("strategies") if self.runs(name))
 
     def runs(self, name: str) -> bool:
         loaded = self.generator.loaded

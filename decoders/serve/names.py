@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from decoders import registry
 from decoders.core import UsageError
-from decoders.registry import Kind
 from decoders.serve.refusals import RefusedError
+from decoders.specs import Kind
 
 SEPARATOR = "@"
 

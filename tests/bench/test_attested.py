@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from decoders.registry import DISTRIBUTION, entries, load
+from decoders.registry import entries
+from decoders.specs import DISTRIBUTION, load
 from decoders_bench import golden
 from decoders_bench.areas.measure import Spot
 from decoders_bench.areas.tables import spot_table

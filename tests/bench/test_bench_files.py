@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decoders import UsageError, registry
+from decoders import UsageError, specs
 from decoders.cli import main
 from decoders_bench.quality.rows import load
 from decoders_bench.tasks import TASKS, items, split_of, task_of
@@ -297,7 +297,7 @@ def test_no_test_item_of_an_operation_was_trained_on_as_a_list():
 
 
 def test_tasks_are_found_by_entry_point_by_path_and_from_plugins(monkeypatch, tmp_path):
-    assert set(TASKS) < set(registry.table("tasks"))
+    assert set(TASKS) < set(specs.table("tasks"))
     assert all(type(task_of(name)[0]) is type(task) for name, task in TASKS.items())
     assert task_of("sudoku/hard")[1] == ("hard",)
     (tmp_path / "own_task.py").write_text(

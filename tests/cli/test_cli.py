@@ -18,7 +18,7 @@ import click
 import pytest
 import torch
 
-from decoders import Decoder, Generator, registry
+from decoders import Decoder, Generator, registry, specs
 from decoders.cli import batch, show
 from decoders.cli.compare import agreement
 from decoders.cli.show import Streaming, Watching
@@ -500,7 +500,7 @@ def test_list_as_json():
     threshold = next(e for e in whole["strategies"] if e["name"] == "threshold")
     assert threshold["options"][0] == {"name": "tau", "type": "float", "default": 0.9, "min": 0, "max": 1}
     assert "2505.22618" in threshold["source"]
-    assert threshold["distribution"] == registry.DISTRIBUTION
+    assert threshold["distribution"] == specs.DISTRIBUTION
     assert threshold["attested"] == "replayed"
     assert {e["attested"] for e in whole["presets"]} == {None}
 
@@ -570,7 +570,7 @@ def test_presets_are_decoders_by_name_and_both_halves_can_be_chosen():
 
 
 def test_list_warns_once_of_another_package_of_this_name(monkeypatch):
-    monkeypatch.setattr(registry, "other_owner", lambda: "decoders")
+    monkeypatch.setattr(specs, "other_owner", lambda: "decoders")
     done = call("list", "--json")
     assert done.stderr.count("Warning") == 1
     assert "'decoders'" in done.stderr
@@ -579,7 +579,7 @@ def test_list_warns_once_of_another_package_of_this_name(monkeypatch):
 
 def fake(monkeypatch, group: str, **points: str) -> None:
     """More entry points than are installed."""
-    real = registry.table
+    real = specs.table
 
     def table(kind):
         more = (
@@ -589,7 +589,7 @@ def fake(monkeypatch, group: str, **points: str) -> None:
         )
         return {**real(kind), **more}
 
-    monkeypatch.setattr(registry, "table", table)
+    monkeypatch.setattr(specs, "table", table)
 
 
 def test_a_broken_strategy_is_told_and_left_out(monkeypatch):

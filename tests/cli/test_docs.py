@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from decoders.registry import DISTRIBUTION, entries
+from decoders.registry import entries
+from decoders.tree import DISTRIBUTION
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "docs" / "pages.txt").read_text().split()

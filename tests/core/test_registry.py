@@ -11,7 +11,7 @@ from typing import Literal
 import pytest
 from click.testing import CliRunner
 
-from decoders import Decoder, Pred, State, UsageError, get, get_cache, option, registry, spec_of
+from decoders import Decoder, Pred, State, UsageError, get, get_cache, option, registry, spec_of, specs
 from decoders.cli import main
 from decoders.core import ATTESTED
 from decoders.strategies.dream import Dream
@@ -142,11 +142,11 @@ def plugins(monkeypatch):
         def entry_points(group):
             return found if group == "decoders.strategies" else ()
 
-        monkeypatch.setattr(registry, "entry_points", entry_points)
-        registry.table.cache_clear()
+        monkeypatch.setattr(specs, "entry_points", entry_points)
+        specs.table.cache_clear()
 
     yield install
-    registry.table.cache_clear()
+    specs.table.cache_clear()
 
 
 def test_two_owners_of_a_name_are_both_named(plugins):
@@ -174,7 +174,7 @@ def test_a_broken_plugin_is_named_and_the_others_work(plugins):
 
 def test_every_built_in_names_its_source_and_describes_itself():
     for entry in registry.entries("strategies"):
-        if entry.distribution == registry.DISTRIBUTION:
+        if entry.distribution == specs.DISTRIBUTION:
             assert entry.source, entry.name
             assert entry.summary, entry.name
             assert all(o.help for o in entry.options), entry.name
@@ -184,8 +184,8 @@ def test_every_built_in_names_its_source_and_describes_itself():
 def test_every_built_in_says_itself_how_well_it_is_attested(kind):
     """None has it from a class that it extends; and what is replayed has a reference in the replay."""
     for entry in registry.entries(kind):
-        if entry.distribution == registry.DISTRIBUTION:
-            own = vars(registry.load(kind, entry.name)).get("attested")
+        if entry.distribution == specs.DISTRIBUTION:
+            own = vars(specs.load(kind, entry.name)).get("attested")
             assert own == entry.attested, entry.name
             assert own in ATTESTED, entry.name
             assert own != "ours" or not entry.source or entry.source.startswith(("after ", "cf. ")), entry.name

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from decoders import tree
-from decoders.registry import table
+from decoders.specs import table
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,7 +40,7 @@ def said(python, *command):
 
 @pytest.mark.slow
 def test_built_in_plugs_are_found_without_an_installation(python):
-    asked = "from decoders import registry; print([(k, *registry.table(k)) for k in registry.KINDS])"
+    asked = "from decoders import registry; print([(k, *specs.table(k)) for k in specs.KINDS])"
     every = "for k in r.KINDS for found in r.table(k).values() for e in found"
     own = f"from decoders import registry as r; print({{r.owner(e) {every}}})"
     assert said(python, "-c", asked).strip() == said(sys.executable, "-c", asked).strip()

@@ -13,7 +13,7 @@ import click
 import httpx
 import pytest
 
-from decoders import registry
+from decoders import specs
 from decoders.cli import serve as command
 from support.commands import call
 from support.serving import running
@@ -107,8 +107,8 @@ def test_the_backend_vllm_is_the_command_of_the_plugin(monkeypatch):
     def plugin(m, rest):
         seen.append((m, rest))
 
-    monkeypatch.setattr(registry, "table", lambda kind: {"serve": ()} if kind == "commands" else {})
-    monkeypatch.setattr(registry, "load", lambda kind, name: plugin)
+    monkeypatch.setattr(specs, "table", lambda kind: {"serve": ()} if kind == "commands" else {})
+    monkeypatch.setattr(specs, "load", lambda kind, name: plugin)
     for backend in (["--backend=vllm"], ["--backend", "vllm"]):
         assert call("serve", "-m", "x", *backend, "--max-num-seqs", "4").exit_code == 0
     assert seen == [("x", ("--max-num-seqs", "4"))] * 2

@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from decoders import registry
+from decoders import specs
 from decoders.core import Cache, Decoder, Option, options
 
 ODD = (
@@ -63,11 +63,11 @@ def spec(draw: st.DrawFn, kind: str = "strategies", depth: int = 2) -> str:
     """A spec, mostly of a plug that there is, with options that it has and values that it may not have."""
     if draw(st.integers(0, 19)) == 0:
         return draw(junk)
-    name = draw(st.sampled_from(sorted(registry.table(kind))))
-    known = options(registry.load(kind, name))
+    name = draw(st.sampled_from(sorted(specs.table(kind))))
+    known = options(specs.load(kind, name))
     most = 3 if depth else 0
     keys = draw(st.lists(st.sampled_from([*list(known) * 6, "tau"]), max_size=most, unique=True))
-    whole = registry.joined(name, {key: draw(value(known.get(key), depth)) for key in keys})
+    whole = specs.joined(name, {key: draw(value(known.get(key), depth)) for key in keys})
     return draw(bent(whole)) if draw(st.integers(0, 14)) == 0 else whole
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from decoders import get, registry
+from decoders import get, specs
 from decoders.core import Option, options
 from decoders_bench.quality.matched import OUTSIDE, WIDE, counting
 from decoders_bench.quality.settings import known
@@ -32,8 +32,8 @@ def wanted(a: Against) -> list[str]:
 
 
 def with_value(spec: str, option: str, value: float) -> str:
-    name, given = registry.split("strategies", spec)
-    return registry.joined(name, {**given, option: f"{value:g}"})
+    name, given = specs.split("strategies", spec)
+    return specs.joined(name, {**given, option: f"{value:g}"})
 
 
 def new_value(line: Line, base: Curve, knob: Option) -> float | None:

@@ -228,7 +228,8 @@ def able(model: str) -> tuple[list[str], list[str]]:
     of the others."""
     from decoders import Generator, UsageError
     from decoders.core import options
-    from decoders.registry import entries, load
+    from decoders.registry import entries
+    from decoders.specs import load
     from decoders_bench.common.models import loaded
 
     found, skipped = [], []

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from decoders import Decoder, UsageError, get, get_cache, registry
+from decoders import Decoder, UsageError, get, get_cache, registry, specs
 from decoders.core import options
 from decoders_bench.quality.rows import Cell
 from decoders_bench.quality.settings import known, known_cache
@@ -81,13 +81,13 @@ class Grid:
         """The decoder with every value of the one option of its that is swept: the first of `sweeps`, in their order,
         that it has and that its spec does not set; without one, the decoder as it is."""
         cls: Any = type(get(curve))
-        name, written = registry.split("strategies", curve)
+        name, written = specs.split("strategies", curve)
         swept = next((o for o in self.sweeps if o in options(cls) and o not in written), None)
         if swept is None:
             yield curve, None, None
             return
         for text in self.sweeps[swept]:
-            decoder = registry.joined(name, {**written, swept: text})
+            decoder = specs.joined(name, {**written, swept: text})
             value = getattr(get(decoder), swept)
             yield decoder, swept, value if isinstance(value, int | float | str) or value is None else text
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from decoders import Decoder, UsageError, get, get_cache, registry
+from decoders import Decoder, UsageError, get, get_cache, registry, specs
 from decoders.core import options
 from decoders_bench.quality.rows import Row, Run, Setting, grouped
 
@@ -47,10 +47,10 @@ def known(spec: str) -> Known:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an older spelling is no news of the report
             decoder = get(spec)
-            name, given = registry.split("strategies", registry.spec_of(decoder))
+            name, given = specs.split("strategies", registry.spec_of(decoder))
         return Known(name, tuple(sorted(given.items())), numeric(decoder))
     except UsageError:
-        name, given = registry.split("strategies", spec)
+        name, given = specs.split("strategies", spec)
         numbers = frozenset(k for k, v in given.items() if number(v) is not None)
         return Known(name, tuple(sorted(given.items())), numbers)
 
@@ -154,5 +154,5 @@ def sweep_of(part: list[Setting]) -> dict[Setting, Setting]:
         return {s: s for s in part}
     (swept,) = differing
     name, rest = known(part[0].decoder).without(swept)
-    curve = registry.joined(name, dict(rest))
+    curve = specs.joined(name, dict(rest))
     return {s: on(s, curve, swept) for s in part}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from decoders import UsageError, registry
+from decoders import UsageError, specs
 from decoders.core import suggest
 from decoders_bench.tasks.arithmetic import AnswerFirst, Chain, Ledger
 from decoders_bench.tasks.base import Gradable, Grade, Item, Problem, Split, Task, items, split_of, stream
@@ -38,11 +38,11 @@ def task_of(spec: str) -> tuple[Gradable, tuple[str, ...]]:
     """A task and its rungs, from `name`, `name/rung`, `name:FILE` for those that read one, or `module:Class` with
     nothing installed. Raises `UsageError`."""
     head, _, path = spec.partition(":")
-    if head in registry.table("tasks"):
+    if head in specs.table("tasks"):
         name, rung = head, ""
     else:
         (name, _, rung), path = spec.partition("/"), ""
-    cls = registry.load("tasks", name)
+    cls = specs.load("tasks", name)
     if not (isinstance(cls, type) and issubclass(cls, Gradable)):
         raise UsageError(f"task {name!r} is not a Gradable")
     if cls.reads_file and not path:

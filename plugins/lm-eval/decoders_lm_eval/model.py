@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from decoders import Generator, UsageError, get, get_cache, load
 from decoders.likelihood import DRAWS, Likelihood, Scorer
-from decoders.registry import split
+from decoders.specs import split
 from decoders.text.encoding import Prompt
 from decoders_lm_eval.requests import Wanted, fitted, read, sampled, seeds, wanted, written
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from decoders.registry import load, split, unfolded
+from decoders.registry import unfolded
+from decoders.specs import load, split
 
 LOOKUP = "sglang.srt.dllm.algorithm.get_algorithm_cls"
 

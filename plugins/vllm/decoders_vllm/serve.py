@@ -51,13 +51,13 @@ def said(option: str, options: Sequence[str]) -> bool:
 def arguments(model: str, decoder: str, options: Sequence[str]) -> list[str]:
     """The arguments of vLLM's server. Raises `UsageError` for a model or a decoder that cannot be served, before an
     engine starts."""
-    from decoders import registry
+    from decoders import registry, specs
     from decoders_vllm.plugin import overrides
     from decoders_vllm.requests import plan_of
     from decoders_vllm.served import Served
 
     registry.get(decoder)
-    name, given = registry.split("models", model)
+    name, given = specs.split("models", model)
     if name == "nano":
         if set(given) - {"attention"} or given.get("attention", "block") != "block":
             raise UsageError(
