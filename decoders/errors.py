@@ -57,3 +57,9 @@ def suggest(name: str, known: Iterable[str]) -> str:
     known = sorted(known)
     near = difflib.get_close_matches(name, known, 1)
     return f"; did you mean {near[0]!r}?" if near else f"; there is {', '.join(known) or 'nothing'}"
+
+
+def no_option(owner: str, name: str, known: Iterable[str]) -> UsageError:
+    """What is raised for an option that a plug has not."""
+    known = list(known)
+    return UsageError(f"{owner} has no option {name!r}{suggest(name, known) if known else '; it has none'}")

@@ -151,6 +151,11 @@ def spelled(value: Any) -> str:
     return f"({spec_of(value)})" if hasattr(value, "__dataclass_fields__") else written(value)
 
 
+def with_defaults(name: str, part: Any) -> str:
+    """The spec of a part with every option that it has."""
+    return joined(name, {x.name: spelled(x.default) for x in options(part).values()})
+
+
 @dataclass(frozen=True)
 class Entry:
     """A line of `decoders list`."""
@@ -163,6 +168,8 @@ class Entry:
     distribution: str
     attested: Attested | None = None
     """None where there is nothing to attest: presets and models."""
+    older: bool = False
+    """Specs of it may be written in an older way, with other options."""
     problem: str = ""
     """Why it cannot be used; empty if it can."""
 
@@ -187,24 +194,25 @@ def capabilities(kind: str, cls: type) -> tuple[str, ...]:
 
 
 def entries(kind: str) -> list[Entry]:
-    """All plugs of a kind; one that is broken or has two owners is listed with its problem, and the others are
-    unaffected."""
-    out = []
-    for name, found in table(kind).items():
-        owners = " and ".join(owner(e) for e in found)
-        try:
-            cls = load(kind, name)
-            known = () if kind == "presets" else tuple(options(cls).values())
-        except Exception as e:
-            problem = str(e) if isinstance(e, UsageError) else f"{type(e).__name__}: {e}"
-            out.append(Entry(name, (), "", "", (), owners, problem=problem))
-            continue
-        flags = capabilities(kind, cls)
-        preset = f"{cls.decoder} with the cache {cls.cache}: {cls.summary}" if isinstance(cls, Preset) else ""
-        summary = preset or summary_of(cls)
-        source, attested = getattr(cls, "source", ""), getattr(cls, "attested", None)
-        out.append(Entry(name, known, summary, source, flags, owners, attested))
-    return out
+    """All plugs of a kind."""
+    return [entry(kind, name) for name in table(kind)]
+
+
+def entry(kind: str, name: str) -> Entry:
+    """One plug; where it is broken or has two owners, with its problem."""
+    owners = " and ".join(owner(e) for e in table(kind)[name])
+    try:
+        cls = load(kind, name)
+        known = () if kind == "presets" else tuple(options(cls).values())
+    except Exception as e:
+        problem = str(e) if isinstance(e, UsageError) else f"{type(e).__name__}: {e}"
+        return Entry(name, (), "", "", (), owners, problem=problem)
+    preset = f"{cls.decoder} with the cache {cls.cache}: {cls.summary}" if isinstance(cls, Preset) else ""
+    older = any("respelled" in vars(c) for c in getattr(cls, "__mro__", ()) if c is not Decoder)
+    return Entry(
+        name, known, preset or summary_of(cls), getattr(cls, "source", ""), capabilities(kind, cls), owners,
+        getattr(cls, "attested", None), older,
+    )
 
 
 def summary_of(plug: Any) -> str:

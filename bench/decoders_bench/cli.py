@@ -4,33 +4,33 @@ from __future__ import annotations
 
 import click
 
-from decoders_bench.accuracy.cli import tasks
-from decoders_bench.areas.cli import areas
-from decoders_bench.caches.cli import cache_time, caches, calibrate_entropycache
-from decoders_bench.calibration.cli import calibration
-from decoders_bench.constraints.cli import constraints
-from decoders_bench.demo.cli import demo
-from decoders_bench.duel.cli import duel
-from decoders_bench.exactness.cli import exactness
-from decoders_bench.golden.cli import golden
-from decoders_bench.latency.cli import latency
-from decoders_bench.modes.cli import modes
-from decoders_bench.nano.cli import train_nano, train_roles
-from decoders_bench.peers.cli import peers
-from decoders_bench.quality.cli import quality
-from decoders_bench.report.cli import report
-from decoders_bench.step_time.cli import step_time
-from decoders_bench.throughput.cli import throughput
-from decoders_bench.vllm.cli import vllm
+from decoders.cli.lazy import Lazy
+
+PLACES = {
+    "areas": ("areas.cli:areas", "One decoder's area under the accuracy curve against all others'."),
+    "cache-time": ("caches.cli:cache_time", "What caches save on a model of LLaDA's shape."),
+    "caches": ("caches.cli:caches", "What caches save on nano, and what they cost in answers."),
+    "calibrate-entropycache": ("caches.cli:calibrate_entropycache", "The default of EntropyCache's tau."),
+    "calibration": ("calibration.cli:calibration", "Whether what decisions call probable is right as often."),
+    "constraints": ("constraints.cli:constraints", "Texts under random JSON schemas, and what a constraint costs."),
+    "demo": ("demo.cli:demo", "One test prompt of each task under several decoders."),
+    "duel": ("duel.cli:duel", "Is one decoder better than another at equal cost?"),
+    "exactness": ("exactness.cli:exactness", "What decoders sample, against a distribution that is known."),
+    "golden": ("golden.cli:golden", "Replay recorded runs of official implementations."),
+    "latency": ("latency.cli:latency", "Milliseconds a step, and where they go."),
+    "modes": ("modes.cli:modes", "Autoregression, thresholds, self-speculation and hybrids side by side."),
+    "peers": ("peers.cli:peers", "Other libraries beside this one, in turns."),
+    "quality": ("quality.cli:quality", "Accuracy against forwards, for a grid of decoders, caches and tasks."),
+    "report": ("report.cli:report", "What runs of quality and duel show, as one page."),
+    "step-time": ("step_time.cli:step_time", "The time of a step without the model's forward."),
+    "tasks": ("accuracy.cli:tasks", "Accuracy of decoders on the generated tasks."),
+    "throughput": ("throughput.cli:throughput", "Tokens a second of many prompts: the engine beside fixed batches."),
+    "train-nano": ("nano.cli:train_nano", "Train the embedded model."),
+    "train-roles": ("nano.cli:train_roles", "Train the role head of role_order."),
+    "vllm": ("vllm.cli:vllm", "Tokens a second of the library's loop and of vLLM."),
+}
 
 
-@click.group()
+@click.group(cls=Lazy, places={name: (f"decoders_bench.{place}", about) for name, (place, about) in PLACES.items()})
 def bench() -> None:
     """Measure decoders: golden replay, accuracy on tasks, step time; and train the embedded model."""
-
-
-for command in (
-    areas, cache_time, caches, calibrate_entropycache, calibration, constraints, demo, duel, exactness, golden, latency,
-    modes, peers, quality, report, step_time, tasks, throughput, train_nano, train_roles, vllm,
-):  # fmt: skip
-    bench.add_command(command)

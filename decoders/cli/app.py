@@ -14,21 +14,14 @@ from typing import Any, NoReturn
 import click
 
 from decoders import specs
-from decoders.cli.compare import compare
-from decoders.cli.decide import decide
-from decoders.cli.generate import generate
-from decoders.cli.info import info
 from decoders.cli.interrupts import INTERRUPTED
-from decoders.cli.listing import list_
-from decoders.cli.models import models
-from decoders.cli.serve import serve
-from decoders.core import UsageError
-from decoders.errors import OldSpelling
+from decoders.cli.lazy import Lazy
+from decoders.errors import OldSpelling, UsageError
 from decoders.files import why
-from decoders.tree import version
+from decoders.tree import DISTRIBUTION, version
 
 
-class Commands(click.Group):
+class Commands(Lazy):
     """Built-in commands and those of the entry points `decoders.commands`, which are imported when they are needed; one
     that is broken says so when it is called, and the others go on working. Every mistake is one line on stderr."""
 
@@ -47,13 +40,14 @@ class Commands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Help must not import plugins: of their commands it only says whose they are."""
-        own = [(name, command.get_short_help_str(80)) for name, command in sorted(self.commands.items())]
+        own = sorted((name, about) for name, (_, about) in self.places.items())
         others = [
-            (name, f"From {' and '.join(map(specs.owner, found))}.")
+            (name, OURS.get(name, "") if owners == [DISTRIBUTION] else f"From {' and '.join(owners)}.")
             for name, found in specs.table("commands").items()
+            for owners in [[specs.owner(e) for e in found]]
         ]
         with formatter.section("Commands"):
-            formatter.write_dl(own + [x for x in others if x[0] not in self.commands])
+            formatter.write_dl(own + [x for x in others if x[0] not in self.places])
 
     def invoke(self, ctx: click.Context) -> None:
         with older_spellings_in_a_line():
@@ -149,8 +143,22 @@ def broken(name: str, problem: str) -> click.Command:
     )
 
 
+OWN = {
+    "compare": ("compare:compare", "Decode one prompt with several decoders, side by side."),
+    "decide": ("decide:decide", "Answer questions about a text with probabilities."),
+    "generate": ("generate:generate", "Decode prompts, from the command line or from a file."),
+    "info": ("info:info", "What a checkpoint is, and whether it fits on this machine."),
+    "list": ("listing:list_", "List strategies, caches, presets and models."),
+    "models": ("models:models", "Families of checkpoints: an example, memory, defaults."),
+    "serve": ("serve:serve", "Serve a model over HTTP as OpenAI does, with any decoder per request."),
+}
+OURS = {"bench": "Measure decoders: accuracy, forwards, time; replay recorded runs; train the embedded model."}
+"""Lines of commands that are entry points, and come with this package."""
+
+
 @click.group(
     cls=Commands,
+    places={name: (f"decoders.cli.{place}", about) for name, (place, about) in OWN.items()},
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog=(
         "Exit codes: 0 all is well; 1 some rows failed, or a check did; 2 bad usage, told in one line on stderr; 130 "
@@ -165,6 +173,3 @@ def main() -> None:
     all.
     """
 
-
-for command in (list_, models, info, generate, compare, decide, serve):
-    main.add_command(command)

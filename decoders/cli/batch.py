@@ -22,9 +22,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from decoders.cli.progress import Progress
-from decoders.core import UsageError
+from decoders.errors import UsageError
 from decoders.files import json_lines, parsed, why
-from decoders.registry import spec_of
 
 if TYPE_CHECKING:
     from decoders.generator import Generator
@@ -65,6 +64,8 @@ def run(
             decoder = generator.decoder
             if generator.reasoner:  # without what its texts do not depend on: whoever goes on may be more patient
                 decoder = replace(decoder, **{"reasoner": generator.reasoner.name})
+            from decoders.registry import spec_of
+
             plugs = {"decoder": spec_of(decoder), "cache": spec_of(generator.cache)}
             asked = digest({**settings, "model": generator.loaded.name, **plugs})
             done = finished(file, target, items, asked)

@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
+from decoders import catalogue
 from decoders.cli.options import loading, shared
-from decoders.cli.show import table
-from decoders.core import UsageError
+from decoders.cli.terminal import table
+from decoders.errors import UsageError
 
 
 @click.command()
@@ -25,11 +26,13 @@ def compare(
 ) -> None:
     """Decode PROMPT with several decoders: text, forward passes (NFE), tokens per forward, seconds, and agreement with
     the first, which is the share of equal generated tokens, place by place."""
+    if not specs:
+        raise UsageError("name the decoders to compare: -d threshold -d left_to_right")
+    for spec in specs:
+        catalogue.check("strategies", spec)
     from decoders.generator import Generator
     from decoders.models.source import load_model
 
-    if not specs:
-        raise UsageError("name the decoders to compare: -d threshold -d left_to_right")
     loaded = load_model(model, **loading(how))
     generators = [Generator(loaded, spec, cache, guidance=guidance, chat=chat, constraint=constraint) for spec in specs]
     # the first forward of a process is slow, and would be charged to the first decoder

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import click
 
 from decoders.cli.options import loading, model_options
-from decoders.core import UsageError
+from decoders.errors import UsageError
 
 
 @click.command()

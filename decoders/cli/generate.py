@@ -10,15 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from decoders.cli.audience import Audience
+from decoders import catalogue
 from decoders.cli.options import loading, shared
-from decoders.cli.tell import tell
-from decoders.cli.trace import opened
-from decoders.core import RowError, UsageError
-from decoders.reasoning.base import ReasonerError
-from decoders.registry import unfolded
-from decoders.settings import with_options
-from decoders.text.records import or_raise
+from decoders.errors import RowError, UsageError
 
 if TYPE_CHECKING:
     from decoders.generator import Generator
@@ -88,6 +82,10 @@ def generate(
     reported and left out, and the exit code is then 1.
     """
     check_flags(prompts, stream, watching, as_json, trace, source, target, how["infill"], how["logprobs"])
+    catalogue.check("strategies", spec)
+    from decoders.registry import unfolded
+    from decoders.settings import with_options
+
     decoder, options = with_options(spec, temperature=temperature, top_p=top_p, top_k=top_k), loading(how)
     cache = cache or unfolded(spec)[1]
     speed = {"graph": how.pop("graph"), "poll": how.pop("poll"), "compile": how.pop("compiled")}
@@ -139,6 +137,12 @@ def printed(
 ) -> list[str]:
     """Decode prompts and print what becomes of them; returns the problems of those that their reasoner failed, or the
     model. Raises `UsageError` for any other that cannot be decoded, if possible before anything is."""
+    from decoders.cli.audience import Audience
+    from decoders.cli.tell import tell
+    from decoders.cli.trace import opened
+    from decoders.reasoning.base import ReasonerError
+    from decoders.text.records import or_raise
+
     for prompt in prompts:
         generator.encode(prompt, how["length"], how["infill"])
     failed, count = list[str](), 0

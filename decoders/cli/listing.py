@@ -7,17 +7,18 @@ from typing import Any
 
 import click
 
-from decoders import registry, specs
+from decoders import catalogue, specs
+from decoders.catalogue import KINDS, Plug
 from decoders.cli.models import family_lines
-from decoders.cli.show import is_terminal
-from decoders.core import ATTESTED, Option, options
-from decoders.registry import Entry
+from decoders.cli.terminal import is_terminal
 
-KINDS = ("strategies", "caches", "presets", "models")
 STORE = (
     "Every policy keeps keys and values of all positions of a row, from its first forward on and without growth: "
     "2 x layers x key-value heads x head size numbers a position."
 )
+TOLD = ("name", "options", "source", "attested", "capabilities", "distribution")
+TOLD_OF_OPTIONS = ("name", "type", "default", "min", "max")
+"""What is in the JSON."""
 
 
 @click.command("list")
@@ -35,14 +36,14 @@ def list_(kind: str | None, model: str | None, as_json: bool) -> None:
             err=True,
         )
     kinds = (kind,) if kind else KINDS
-    found = {k: registry.entries(k) for k in kinds}
-    for e in (e for k in kinds for e in found[k] if e.problem):
-        click.echo(f"Warning: left out: {e.problem}", err=True)
-    usable = {k: [e for e in found[k] if not e.problem] for k in kinds}
+    found = {k: catalogue.plugs(k) for k in kinds}
+    for plug in (plug for k in kinds for plug in found[k] if plug["problem"]):
+        click.echo(f"Warning: left out: {plug['problem']}", err=True)
+    usable = {k: [plug for plug in found[k] if not plug["problem"]] for k in kinds}
     size = column_bytes(model) if model else None
     if as_json:
         described = {
-            k: [described_as(e) | ({"kv_bytes_per_position": size} if k == "caches" else {}) for e in usable[k]]
+            k: [described_as(p) | ({"kv_bytes_per_position": size} if k == "caches" else {}) for p in usable[k]]
             for k in kinds
         }
         click.echo(json.dumps(described[kind] if kind else described))
@@ -62,52 +63,25 @@ def column_bytes(model: str) -> int:
     return load_model(model).model.column_bytes
 
 
-def described_as(e: Entry) -> dict[str, Any]:
-    return {
-        "name": e.name,
-        "options": [
-            {"name": o.name, "type": o.type, "default": plain(o.default), "min": o.min, "max": o.max} for o in e.options
-        ],
-        "source": e.source,
-        "attested": e.attested,
-        "capabilities": list(e.capabilities),
-        "distribution": e.distribution,
-    }
+def described_as(plug: Plug) -> dict[str, Any]:
+    told = {name: plug[name] for name in TOLD}
+    return told | {"options": [{name: o[name] for name in TOLD_OF_OPTIONS} for o in plug["options"]]}
 
 
-def plain(default: Any) -> Any:
-    """A default as JSON can hold it; a plug becomes its spec."""
-    return default if default is None or isinstance(default, bool | int | float | str) else registry.spelled(default)
-
-
-def written(e: Entry) -> str:
+def written(plug: Plug) -> str:
     """A paragraph about a plug."""
-    head = click.style(e.name, bold=True) if is_terminal() else e.name
-    known = ATTESTED[e.attested] if e.attested else ""
-    facts = (e.source, known, ", ".join(x.replace("_", " ") for x in e.capabilities), f"from {e.distribution}")
-    lines = [f"  {head}  ({'; '.join(f for f in facts if f)})", f"      {e.summary}"]
-    for o in e.options:
-        low, high = o.min is not None, o.max is not None
-        bounds = (
-            f", {o.min} to {o.max}"
-            if low and high
-            else f", at least {o.min}"
-            if low
-            else f", at most {o.max}"
-            if high
-            else ""
-        )
-        lines.append(f"      {o.name}={registry.spelled(o.default)}  {o.type}{bounds}{': ' if o.help else ''}{o.help}")
-        lines += choices(o)
+    head = click.style(plug["name"], bold=True) if is_terminal() else plug["name"]
+    ways = ", ".join(x.replace("_", " ") for x in plug["capabilities"])
+    facts = (plug["source"], plug["attested_by"], ways, f"from {plug['distribution']}")
+    lines = [f"  {head}  ({'; '.join(f for f in facts if f)})", f"      {plug['summary']}"]
+    for o in plug["options"]:
+        told = f"{o['type']}{bounds(o['min'], o['max'])}{': ' if o['help'] else ''}{o['help']}"
+        lines.append(f"      {o['name']}={o['spelled']}  {told}")
+        lines += [f"          {spec}  {summary}" for spec, summary in o["parts"]]
     return "\n".join(lines)
 
 
-def choices(o: Option) -> list[str]:
-    """A line about each part that an option chooses from, with the options of that."""
-    known = o.part.known() if o.part else {}
-    written = {
-        name: {x.name: registry.spelled(x.default) for x in options(part).values()} for name, part in known.items()
-    }
-    return [
-        f"          {specs.joined(name, written[name])}  {registry.summary_of(part)}" for name, part in known.items()
-    ]
+def bounds(low: float | None, high: float | None) -> str:
+    if low is None:
+        return "" if high is None else f", at most {high}"
+    return f", at least {low}" if high is None else f", {low} to {high}"

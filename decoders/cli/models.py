@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from decoders.cli.show import aligned
+from decoders import catalogue
+from decoders.cli.terminal import aligned
 
 if TYPE_CHECKING:
     from decoders.models.families import Family
@@ -25,7 +26,7 @@ NOTES = (
 @click.option("--json", "as_json", is_flag=True, help="A list of objects.")
 def models(as_json: bool) -> None:
     """Families of checkpoints: an example, memory, defaults."""
-    found = described()
+    found = catalogue.written_down()["families"]
     click.echo(json.dumps(found) if as_json else "\n".join(table(found)))
 
 
@@ -53,7 +54,7 @@ def described_as(f: Family) -> dict[str, Any]:
 
 def family_lines() -> list[str]:
     """The table of all families, indented, under a heading."""
-    return ["families of checkpoints:", *(f"  {line}" for line in table(described()))]
+    return ["families of checkpoints:", *(f"  {line}" for line in table(catalogue.written_down()["families"]))]
 
 
 def table(found: list[dict[str, Any]]) -> list[str]:

@@ -14,7 +14,7 @@ import click
 
 from decoders import specs
 from decoders.cli.options import loading, model_options
-from decoders.core import UsageError
+from decoders.errors import UsageError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp

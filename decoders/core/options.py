@@ -9,7 +9,7 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
-from decoders.errors import UsageError, suggest
+from decoders.errors import UsageError, no_option
 
 
 def option(default: Any, help: str = "", *, min: float | None = None, max: float | None = None) -> Any:
@@ -173,6 +173,5 @@ def option_named(cls: type, owner: str, name: str) -> Option:
     """The option of that name. Raises `UsageError` with the nearest known name."""
     known = options(cls)
     if name not in known:
-        hint = suggest(name, known) if known else "; it has none"
-        raise UsageError(f"{owner} has no option {name!r}{hint}")
+        raise no_option(owner, name, known)
     return known[name]

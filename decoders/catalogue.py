@@ -1,0 +1,118 @@
+"""What `decoders list` tells of the plugs that come with this package, written down beforehand: it is told, and a
+mistake in a spec is found, without importing them, which takes torch and seconds.
+
+`python -m decoders.catalogue` writes it down anew; a test says when that is due. Plugs of others are imported.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from decoders import specs
+from decoders.errors import no_option
+from decoders.tree import DISTRIBUTION
+
+if TYPE_CHECKING:
+    from decoders.registry import Entry
+
+FILE = Path(__file__).with_suffix(".json")
+KINDS = ("strategies", "caches", "presets", "models")
+
+Plug = dict[str, Any]
+"""What is told of one: `decoders.registry.Entry` as JSON holds it."""
+
+
+@cache
+def written_down() -> dict[str, Any]:
+    """What is in the file: plugs by kind and entry point, and the families of checkpoints."""
+    found: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
+    return found
+
+
+def known(kind: str, name: str) -> Plug | None:
+    """What is written down of a plug, if it is the one of this package that has the name."""
+    found = specs.table(kind).get(name, ())
+    if len(found) != 1 or specs.owner(found[0]) != DISTRIBUTION:
+        return None
+    plug: Plug | None = written_down().get(kind, {}).get(f"{name} = {found[0].value}")
+    return plug
+
+
+def plugs(kind: str) -> list[Plug]:
+    """All of a kind, by name."""
+    return [known(kind, name) or imported(kind, name) for name in specs.table(kind)]
+
+
+def imported(kind: str, name: str) -> Plug:
+    """What the plug says of itself."""
+    from decoders.registry import entry
+
+    return told(entry(kind, name))
+
+
+def told(e: Entry) -> Plug:
+    from decoders.core import ATTESTED
+
+    return {
+        "name": e.name,
+        "options": [option(o) for o in e.options],
+        "summary": e.summary,
+        "source": e.source,
+        "attested": e.attested,
+        "attested_by": ATTESTED[e.attested] if e.attested else "",
+        "capabilities": list(e.capabilities),
+        "distribution": e.distribution,
+        "older": e.older,
+        "problem": e.problem,
+    }
+
+
+def option(o: Any) -> Plug:
+    from decoders import registry
+
+    default = o.default
+    parts = o.part.known() if o.part else {}
+    return {
+        "name": o.name, "type": o.type,
+        # as JSON can hold it: a plug becomes its spec
+        "default": default if isinstance(default, bool | int | float | str | None) else registry.spelled(default),
+        "spelled": registry.spelled(default), "min": o.min, "max": o.max, "help": o.help,
+        "parts": [[registry.with_defaults(name, part), registry.summary_of(part)] for name, part in parts.items()],
+    }
+
+
+def check(kind: str, spec: str) -> None:
+    """Raises `UsageError` for a spec whose name, or the name of one of whose options, is known to be wrong; what it
+    cannot say without importing anything is for whoever makes the plug."""
+    name, given = specs.split(kind, spec)
+    if ":" in name:
+        return
+    if name not in specs.names(kind):
+        raise specs.unknown(kind, name)
+    plug = known(kind, name)
+    if plug is None or plug["older"]:
+        return
+    options = [o["name"] for o in plug["options"]]
+    for key in given:
+        if key not in options:
+            raise no_option(name, key, options)
+
+
+def write() -> None:
+    """Write the file anew."""
+    from decoders.cli.models import described
+
+    every: dict[str, Any] = {}
+    for kind in KINDS:
+        for name, found in specs.table(kind).items():
+            if [specs.owner(e) for e in found] == [DISTRIBUTION]:
+                every.setdefault(kind, {})[f"{name} = {found[0].value}"] = imported(kind, name)
+    text = json.dumps(every | {"families": described()}, indent=1, ensure_ascii=False)
+    FILE.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()
