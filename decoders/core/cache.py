@@ -13,6 +13,7 @@ from decoders.core.canvas import Canvas
 from decoders.core.options import validate
 from decoders.core.pred import Pred
 from decoders.core.state import State
+from decoders.stats.constants import counting, number
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ def sees_any(columns: Tensor, until: Tensor, unseen: Tensor | None = None) -> Te
     """(B, L) bool: what sees one of `columns (B, L)`, by the rule of attention; without `unseen`, nothing is."""
     if unseen is None:
         L = columns.shape[1]
-        first = torch.where(columns, torch.arange(L, device=columns.device), L).amin(-1, keepdim=True)
+        place = counting(L, columns.device)
+        first = torch.where(columns, place, number(L, place)).amin(-1, keepdim=True)
         return until > first
     left = torch.nn.functional.pad(columns.cumsum(-1), (1, 0))  # how many are left of each column
     since, to = (left.gather(1, torch.minimum(edge, until)) for edge in unseen.unbind(-1))
@@ -85,11 +87,15 @@ def sees_any(columns: Tensor, until: Tensor, unseen: Tensor | None = None) -> Te
 def must_recompute(c: Canvas, shown: Tensor, until: Tensor, reach: Tensor, unseen: Tensor | None = None) -> Tensor:
     """(B, L) bool, the exact rule: whatever sees a column that changed. Block caches, prefix caches and autoregressive
     caches are this one rule, and a finished block rides in the next block's first forward."""
-    within = c.column < reach[:, None]
-    changed = ((c.store.tokens != shown) | (c.store.until != until)) & within
+    return unlike(c, shown, until, c.column < reach[:, None], unseen)
+
+
+def unlike(c: Canvas, shown: Tensor, until: Tensor, within: Tensor, unseen: Tensor | None = None) -> Tensor:
+    """The same of the columns that are `within (B, L)`."""
+    changed = (c.store.tokens != shown) | (c.store.until != until)
     if unseen is not None:
-        changed = changed | ((c.store.unseen != unseen).any(-1) & within)
-    return sees_any(changed, until, unseen) & within
+        changed = changed | (c.store.unseen != unseen).any(-1)
+    return sees_any(changed & within, until, unseen) & within
 
 
 def refresh(c: Canvas) -> Tensor:

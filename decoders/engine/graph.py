@@ -77,15 +77,20 @@ class Room:
         self.plan, self.session = plan, session
         columns, rows = session.buckets
         self.columns, self.rows = thinned(columns, spec.width), thinned(rows, max(spec.width // 4, 1))
-        self.canvas = owned(c)
+        self.buffers = owned(c)
         self.forward: Forward = owned(prepare(plan, self.canvas))
         self.needs = session.needs(self.forward).clone()
         self.news = self.told(self.canvas, self.needs)
         self.waits = torch.zeros((), dtype=torch.long, device=self.news.device)
 
+    @property
+    def canvas(self) -> Canvas:
+        """What stands in the buffers now; what a canvas remembers of itself holds until they are written to."""
+        return replace(self.buffers)
+
     def load(self, c: Canvas) -> None:
         """Go on from another canvas."""
-        assign(self.canvas, c)
+        assign(self.buffers, c)
         f = prepare(self.plan, self.canvas)
         needs = self.session.needs(f)
         assign((self.forward, self.needs, self.news), (f, needs, self.told(c, needs)))
@@ -116,7 +121,7 @@ class Room:
         g = prepare(self.plan, after)
         needs = self.session.needs(g)
         assign(
-            (self.canvas, self.forward, self.needs, self.news, self.waits),
+            (self.buffers, self.forward, self.needs, self.news, self.waits),
             (after, g, needs, self.told(after, needs), waits),
         )
 
@@ -255,10 +260,10 @@ class Graph:
         name = key, bucket
         if name not in self.graphs:
             assert self.backend is not None
-            before = owned((room.canvas, room.forward, room.needs, room.news, room.waits))
+            before = owned((room.buffers, room.forward, room.needs, room.news, room.waits))
 
             def restore() -> None:
-                assign((room.canvas, room.forward, room.needs, room.news, room.waits), before)
+                assign((room.buffers, room.forward, room.needs, room.news, room.waits), before)
 
             made = self.backend.capture(lambda: room.step(bucket), restore)
             self.captures += 1
