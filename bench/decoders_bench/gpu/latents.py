@@ -32,7 +32,7 @@ def plan_for(out: Path, rehearse: bool) -> Plan:
 
 
 def train_latents_for(out: Path, deadline: float, rehearse: bool) -> bool:
-    """Begin, or go on from the checkpoint in `out`, until `time.monotonic` says `deadline`, and write the model; whether
-    nothing is left."""
+    """Begin, or go on from the checkpoint in `out`, until `time.monotonic` says `deadline`, and write the model;
+    whether nothing is left."""
     out.mkdir(parents=True, exist_ok=True)
     return trained(LatentRun(plan_for(out, rehearse), 0), deadline, rehearse, DRAWING, FITS)

@@ -120,7 +120,7 @@ def trained(run: Run, deadline: float, rehearse: bool, most: int = 12, fits: tup
     processes = 1 if rehearse else max(1, min((os.cpu_count() or 2) - 2, most))
     if run.step < run.plan.steps:
         with ahead(run, processes) as draw:
-            told = partial(tell, every=4 if rehearse else TOLD)
+            told = partial(tell, every=4 if run.plan.steps < TOLD else TOLD)
             if run.plan.steps == NEVER:
                 for share in fits:
                     steps(run, draw, told, deadline, until=int(share * run.plan.steps))

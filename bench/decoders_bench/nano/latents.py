@@ -37,9 +37,9 @@ ALIGNED = 16
 
 @dataclass(frozen=True)
 class LatentBatch:
-    """Rows `tokens (N, T)` short, of which what lies from `begin (N,)` up to `total (N,)` is the window; the answer ends
-    before `end (N,)`. Tokens that are `shown (N, T)` stand there as such. `counts (K,)` are the places of latents in the
-    flattened batch, and `width` the widest window."""
+    """Rows `tokens (N, T)` short, of which what lies from `begin (N,)` up to `total (N,)` is the window; the answer
+    ends before `end (N,)`. Tokens that are `shown (N, T)` stand there as such. `counts (K,)` are the places of latents
+    in the flattened batch, and `width` the widest window."""
 
     tokens: Tensor
     begin: Tensor
@@ -94,9 +94,9 @@ def collate(examples: Sequence[Example], rng: Random, end: int) -> LatentBatch:
         if BEGUN <= kind < BEGUN + SHOWN:
             share = rng.random()  # of all but its last token
             shown[i, P : P + n - 1] = torch.tensor([rng.random() < share for _ in range(n - 1)], dtype=torch.bool)
-    lengths = [torch.tensor(x) for x in (begin, ends, total)]
+    first, last, whole = (torch.tensor(x) for x in (begin, ends, total))
     width = -(-max(t - p for p, t in zip(begin, total, strict=True)) // 8) * 8
-    batch = LatentBatch(torch.tensor(rows, dtype=torch.int16), *lengths, shown, lengths[0], width)
+    batch = LatentBatch(torch.tensor(rows, dtype=torch.int16), first, last, whole, shown, first, width)
     return replace(batch, counts=batch.noisy.flatten().nonzero().flatten())
 
 

@@ -246,6 +246,9 @@ class Run:
 
     def load(self) -> None:
         meta = json.loads((self.out / "checkpoint.json").read_text())
+        differ = [k for k in FIXED if meta["plan"][k] != json.loads(json.dumps(asdict(self.plan)))[k]]
+        if differ:
+            raise UsageError(f"{self.out} holds a run with another {', '.join(differ)}; give the same or another --out")
         tensors = load_file(self.out / meta["file"])
         self.model.load_state_dict({k.removeprefix("model/"): v for k, v in tensors.items() if k.startswith("model/")})
         for i, o in enumerate(self.optimisers):
@@ -257,9 +260,6 @@ class Run:
         self.curve = meta.get("curve", [])  # runs of before have none
         self.smooth = {k: torch.tensor(x, device=self.plan.device) for k, x in meta.get("smooth", {}).items()}
         self.saved = self.step
-        differ = [k for k in FIXED if meta["plan"][k] != json.loads(json.dumps(asdict(self.plan)))[k]]
-        if differ:
-            raise UsageError(f"{self.out} holds a run with another {', '.join(differ)}; give the same or another --out")
 
     def save(self) -> None:
         """The new file is whole before the pointer to it moves, so an interrupted save loses nothing."""

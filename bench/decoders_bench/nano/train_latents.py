@@ -38,7 +38,7 @@ class LatentRun(Run):
         p = self.plan
         torch.manual_seed(p.seed)
         pair = Pair(len(Segmenter()), p.hidden, p.layers, p.heads, p.inner)
-        bodies = (pair.denoiser.body, p.layers), (pair.rounder.body, ROUNDER_LAYERS)
+        bodies: Any = (pair.denoiser.body, p.layers), (pair.rounder.body, ROUNDER_LAYERS)
         with torch.no_grad():
             for body, layers in bodies:
                 for name, weight in body.named_parameters():

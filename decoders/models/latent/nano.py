@@ -45,8 +45,8 @@ class Denoiser(nn.Module):
         return functional.normalize(self.embedding, dim=-1)
 
     def shown(self, z: Tensor, said: Tensor, level: Tensor) -> Tensor:
-        """(B, L, H): what the body takes for the latents `z (B, L, D)` at the levels `level (B,)`, of which it last said
-        `said (B, L, D)`."""
+        """(B, L, H): what the body takes for the latents `z (B, L, D)` at the levels `level (B,)`, of which it last
+        said `said (B, L, D)`."""
         latent, level = z.shape[-1], level.float()
         scale = ((-level).sigmoid() / latent + level.sigmoid()).rsqrt().to(z.dtype)[:, None, None]
         angle = torch.linspace(-5, 5, FREQUENCIES, device=z.device).exp() * level[:, None]
@@ -69,7 +69,7 @@ class Rounder(nn.Module):
         self.inp = nn.Linear(latent, hidden, bias=False)
         self.kind = nn.Parameter(torch.randn(hidden) / 2)
         self.head = nn.Linear(hidden, vocab, bias=False)
-        self.near = nn.Parameter(torch.tensor(NEAREST))
+        self.near = nn.Parameter(torch.tensor([NEAREST]))
         nn.init.normal_(self.inp.weight, std=0.5)
         nn.init.normal_(self.head.weight, std=0.02)
 
