@@ -111,6 +111,25 @@ def nano(seconds: float, out: Path, rehearse: bool) -> None:
     sys.exit(0 if train_for(out / "nano", RESULTS / "nano", deadline, rehearse) else TIME_IS_UP)
 
 
+@gpu.command("nano-latent")
+@click.option("--seconds", required=True, type=click.FloatRange(5), help="end by itself within so many")
+@click.option(
+    "--out",
+    required=True,
+    envvar="OUT",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="the run is in its folder nano-latent",
+)
+@click.option("--rehearse", is_flag=True, help="on the CPU, with small networks")
+def nano_latent(seconds: float, out: Path, rehearse: bool) -> None:
+    """Train the embedded model of latents and its rounder, as many steps as the seconds hold. The model is in
+    OUT/nano-latent/model, also where steps are left; called again, it goes on."""
+    deadline = time.monotonic() + seconds - 2 * MARGIN
+    from decoders_bench.gpu.latents import train_latents_for
+
+    sys.exit(0 if train_latents_for(out / "nano-latent", deadline, rehearse) else TIME_IS_UP)
+
+
 @gpu.command()
 def record() -> None:
     """Record, here and on the CPU, what nano commits in which forward for everything that `first` replays; only what is
