@@ -122,6 +122,7 @@ def look(stack: Stack, plan: Plan, known: Batch, device: str) -> dict[str, Any]:
     for rows in made:
         own = dict.fromkeys(TASKS, 0)
         for item, row in zip(asked, rows, strict=True):
-            own[f"{item.task}/{item.rung}"] += GENERATED[item.task].grade(item.problem, text(row)).exact
+            said = text(row[: canvas(item.task, item.rung)])
+            own[f"{item.task}/{item.rung}"] += GENERATED[item.task].grade(item.problem, said).exact
         right.append(own)
     return {"loss": [round(x, 5) for x in lost.tolist()], "right": right}
