@@ -22,7 +22,6 @@ import torch
 
 import decoders.models.nano
 from decoders_bench.gpu.parts import say
-from decoders_bench.nano.batches import Batch, Mode
 from decoders_bench.nano.train import LINES, PAGES, Draw, Notify, Plan, Run, drawn, export, steps, warmed
 
 AHEAD = 4

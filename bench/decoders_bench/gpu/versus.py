@@ -51,12 +51,14 @@ def tell(run: Run, every: int) -> None:
 
 
 def fitted(plan: Plan, state: Path, device: str, draw: Draw, deadline: float, until: float) -> int:
-    """How many steps the time holds, by the pace of a few that count for nothing."""
+    """How many steps the time holds, by the pace of a few that count for nothing; 0 if it does not hold those."""
     run = Run(plan, state, device)
     go(run, draw, lambda run: None, SAVE, deadline, until=BEFORE)
     began = time.monotonic()
     go(run, draw, lambda run: None, SAVE, deadline, until=until)
     float(run.smooth.sum())  # until the device has done them
+    if run.step < until:
+        return 0
     each = (time.monotonic() - began) / max(run.step - BEFORE, 1)
     steps = max(min(int((deadline - time.monotonic()) * PLANNED / each), MOST), plan.looks)
     say(f"{1000 * each:.1f} ms a step: {steps} steps")
@@ -80,6 +82,9 @@ def train_for(out: Path, state: Path, deadline: float, rehearse: bool) -> bool:
         if not chosen.exists():
             last = 12 if rehearse else BEFORE + PACE
             steps = fitted(plan, state, device, ahead(plan, last), deadline, last)
+            if not steps:
+                say("there is no time to begin")
+                return False
             chosen.write_text(json.dumps(min(steps, 9) if rehearse else steps))
         plan = replace(plan, steps=json.loads(chosen.read_text()))
         run = Run(plan, state, device)

@@ -23,8 +23,8 @@ def orthogonalise(g: Tensor, steps: int = 5) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """For matrices, or stacks of them (..., R, C). The update has the size that AdamW's would have: 0.2 * sqrt(max(R, C))
-    (Moonlight, 2502.16982)."""
+    """For matrices (R, C), or stacks of them (E, R, C). The update has the size that AdamW's would have:
+    0.2 * sqrt(max(R, C)) (Moonlight, 2502.16982)."""
 
     def __init__(
         self, params: list[torch.nn.Parameter], lr: float, momentum: float = 0.95, weight_decay: float = 0.03

@@ -36,7 +36,8 @@ def write(plan: Plan, weights: dict[str, Tensor], run: Path) -> None:
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(parents=True)
         (new / "config.json").write_text(json.dumps(config(plan, twin), indent=2, sort_keys=True) + "\n")
-        mine = {name.removeprefix(f"{twin.name}/"): x for name, x in weights.items() if name.startswith(f"{twin.name}/")}
+        of = f"{twin.name}/"
+        mine = {name.removeprefix(of): x for name, x in weights.items() if name.startswith(of)}
         save_file(mine, new / "model.safetensors", {"format": "pt"})
         tokenizer.save_pretrained(new)
         os.replace(new, directory)

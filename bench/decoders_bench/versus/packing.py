@@ -141,7 +141,7 @@ class Batch:
     @property
     def sees(self) -> Tensor:
         """(E, N, T, T) bool."""
-        same = self.segment[..., :, None] == self.segment[..., None, :]
+        same: Tensor = self.segment[..., :, None] == self.segment[..., None, :]
         return same & (self.position[..., None, :] < self.until[..., :, None])
 
     def to(self, device: str) -> Batch:

@@ -38,8 +38,15 @@ Notify = Callable[["Run"], None]
 def initial(plan: Plan, twin: Twin) -> dict[str, Tensor]:
     """Those of the same seed begin with the same bits."""
     seed = twin.seed + (AGAIN if twin.kind == "again" else 0)
-    shape = nano.Plan("", seed=seed, hidden=plan.hidden, layers=plan.layers, heads=plan.heads, inner=plan.inner)
-    return nano.create(shape, len(segmenter())).state_dict()
+    return nano.create(network_plan(plan, seed), len(segmenter())).state_dict()
+
+
+def network_plan(plan: Plan, seed: int = 0) -> nano.Plan:
+    """The shape and the schedule, as the embedded model's training has them."""
+    return nano.Plan(
+        "", steps=plan.steps, seed=seed, decay=plan.decay, warmup=plan.warmup, hidden=plan.hidden, layers=plan.layers,
+        heads=plan.heads, inner=plan.inner,
+    )
 
 
 def drawn(plan: Plan, step: int) -> Batch:
@@ -60,7 +67,7 @@ class Run:
     from."""
 
     def __init__(self, plan: Plan, state: Path, device: str) -> None:
-        self.plan, self.state, self.device = plan, state, device
+        self.plan, self.state, self.device, self.schedule = plan, state, device, network_plan(plan)
         self.stack = Stack([initial(plan, twin) for twin in plan.twins], plan.heads).to(device)
         self.optimisers = [
             Muon(self.stack.matrices, plan.rate),
@@ -104,7 +111,7 @@ class Run:
         clip(self.stack.rest)
         for o, base in zip(self.optimisers, self.base, strict=True):
             for g, lr in zip(o.param_groups, base, strict=True):
-                g["lr"] = lr * rate_at(self.plan, self.step)
+                g["lr"] = lr * rate_at(self.schedule, self.step)
             o.step()
         self.stack.zero_grad()
         self.smooth = torch.lerp(self.smooth, lost.detach(), 1.0 if not self.step else 0.03)
