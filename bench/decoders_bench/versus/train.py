@@ -84,7 +84,7 @@ class Run:
     def load(self) -> None:
         """Raises `UsageError` for the state of another plan."""
         try:
-            found = torch.load(self.state / STATE, map_location=self.device, weights_only=True)
+            found = torch.load(self.state / STATE, map_location="cpu", weights_only=True)
         except Exception as e:  # whatever is wrong with the file, it is the file that has to go
             raise UsageError(f"{self.state / STATE} cannot be read: {next(iter(str(e).splitlines()), e)}") from None
         if found["plan"] != plain(self.plan):
@@ -92,9 +92,8 @@ class Run:
         self.stack.load_state_dict(found["weights"])
         for o, own in zip(self.optimisers, found["optimisers"], strict=True):
             o.load_state_dict(own)
-        self.step, self.seconds, self.curve, self.smooth = (
-            found[name] for name in ("step", "seconds", "curve", "smooth")
-        )
+        self.step, self.seconds, self.curve = found["step"], found["seconds"], found["curve"]
+        self.smooth = found["smooth"].to(self.device)
 
     def save(self) -> None:
         """The new file is whole before it takes the place of the old one."""
