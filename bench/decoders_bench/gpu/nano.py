@@ -10,10 +10,11 @@ import pickle
 import shutil
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ import torch
 
 import decoders.models.nano
 from decoders_bench.gpu.parts import say
-from decoders_bench.nano.batches import Mode
 from decoders_bench.nano.train import LINES, PAGES, Draw, Notify, Plan, Run, steps, warmed
 
 AHEAD = 4
@@ -52,20 +52,24 @@ def packed(kind: type[Run], plan: Plan, step: int) -> bytes:
     return pickle.dumps(kind.drawn(plan, step, range(plan.workers)))
 
 
+def in_order(pool: Pool, processes: int, work: Callable[[int], bytes], last: int) -> Callable[[int], Any]:
+    """A function of steps that are asked for one after the other: what other processes have pickled of each, ahead of
+    its time, up to the one before `last`."""
+    waiting: deque[Any] = deque()
+
+    def draw(step: int) -> Any:
+        while len(waiting) < AHEAD * processes and step + len(waiting) < last:
+            waiting.append(pool.apply_async(work, (step + len(waiting),)))
+        return pickle.loads(waiting.popleft().get())
+
+    return draw
+
+
 @contextmanager
 def ahead(run: Run, processes: int) -> Iterator[Draw]:
     """Draws steps of a run one after the other, from the first that it is asked for."""
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        waiting: deque[Any] = deque()
-        kind, plan = type(run), run.plan
-
-        def draw(step: int) -> tuple[Mode, list[Any]]:
-            while len(waiting) < AHEAD * processes and step + len(waiting) < plan.steps:
-                waiting.append(pool.apply_async(packed, (kind, plan, step + len(waiting))))
-            mode, made = pickle.loads(waiting.popleft().get())
-            return mode, made
-
-        yield draw
+        yield in_order(pool, processes, partial(packed, type(run), run.plan), run.plan.steps)
 
 
 def tell(row: dict[str, Any], every: int) -> None:

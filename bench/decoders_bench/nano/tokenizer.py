@@ -97,9 +97,9 @@ class Segmenter:
         for start in range(len(text)):
             before, node = best[start][0], self.tree
             for stop in range(start, len(text)):
-                node = node.get(text[stop])
-                if node is None:
+                if text[stop] not in node:
                     break
+                node = node[text[stop]]
                 if "" in node and before + node[""][1] > best[stop + 1][0]:
                     best[stop + 1] = before + node[""][1], start, node[""][0]
         ids, stop = [], len(text)

@@ -16,7 +16,7 @@ from transformers import Qwen3Config, Qwen3Model
 
 from decoders.core import Forward, Pred, Session, SessionSpec, Space
 from decoders.core.model import ModelDefaults
-from decoders.models.adapter import compact
+from decoders.models.columns import compact
 from decoders.models.latent.nano import Denoiser, Rounder, rounder_sees
 from decoders.models.scatter import ScatterCache, store_argument
 
@@ -76,7 +76,7 @@ class NanoLatent(ModelDefaults):
         self.networks, self.space = networks.eval().requires_grad_(False), space
         self.stop_ids, self.mask_id, self.vocab = stop_ids, mask_id, len(networks.table)
         self.table = networks.table
-        config: Any = networks.denoiser.body.config  # type: ignore[union-attr]
+        config: Any = networks.denoiser.body.config
         self.column_bytes = 2 * int(config.num_hidden_layers) * int(config.hidden_size) * self.table.element_size()
 
     @property
