@@ -72,6 +72,10 @@ class Exact(Cache):
     needs_store: ClassVar[bool] = False
 
 
+REFRESHED = "refreshed"
+"""The name under which a canvas remembers what `refresh` found."""
+
+
 def sees_any(columns: Tensor, until: Tensor, unseen: Tensor | None = None) -> Tensor:
     """(B, L) bool: what sees one of `columns (B, L)`, by the rule of attention; without `unseen`, nothing is."""
     if unseen is None:
@@ -87,11 +91,7 @@ def sees_any(columns: Tensor, until: Tensor, unseen: Tensor | None = None) -> Te
 def must_recompute(c: Canvas, shown: Tensor, until: Tensor, reach: Tensor, unseen: Tensor | None = None) -> Tensor:
     """(B, L) bool, the exact rule: whatever sees a column that changed. Block caches, prefix caches and autoregressive
     caches are this one rule, and a finished block rides in the next block's first forward."""
-    return unlike(c, shown, until, c.column < reach[:, None], unseen)
-
-
-def unlike(c: Canvas, shown: Tensor, until: Tensor, within: Tensor, unseen: Tensor | None = None) -> Tensor:
-    """The same of the columns that are `within (B, L)`."""
+    within = c.column < reach[:, None]
     changed = (c.store.tokens != shown) | (c.store.until != until)
     if unseen is not None:
         changed = changed | (c.store.unseen != unseen).any(-1)
@@ -101,7 +101,11 @@ def unlike(c: Canvas, shown: Tensor, until: Tensor, within: Tensor, unseen: Tens
 def refresh(c: Canvas) -> Tensor:
     """(B, L) bool: the columns that an exact refresh recomputes, as the canvas stands. Where everything sees everything
     that is all of the row as soon as one token changed; in a block-causal model, finished blocks are left alone."""
-    return must_recompute(c, c.tokens, c.until, c.reach)
+    known = vars(c)  # for what is left as it is although it is among these, the next forward asks the same
+    if REFRESHED not in known:
+        known[REFRESHED] = must_recompute(c, c.tokens, c.until, c.reach)
+    found: Tensor = known[REFRESHED]
+    return found
 
 
 def just_decided(after: Canvas, before: State) -> Tensor:

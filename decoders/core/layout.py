@@ -161,7 +161,8 @@ R = TypeVar("R", bound=Rows)
 def entered(r: R, windows: Windows) -> R:
     """Rows whose `start` is new, with a window there: its size, its block of the attention, and how much is open in
     it."""
-    size = torch.minimum(windows.next(r).clamp(min=1, max=r.width), (r.end - r.start).clamp(min=0))
+    left = r.end - r.start
+    size = torch.minimum(windows.next(r).clamp(min=1, max=r.width), left if r.base is None else left.clamp(min=0))
     r = replace(r, size=size, room=size, step=everywhere(0, r.step))
     if r.block_causal:
         start, end = (r.start, r.start + size) if r.causal_context else windows.span(r)

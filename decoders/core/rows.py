@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -23,6 +23,13 @@ NON_FINITE, NO_PROGRESS = "non_finite", "no_progress"
 REASONS = ("live", "stop", "length", "max_steps", NON_FINITE, NO_PROGRESS)
 
 _CUT = ("tokens", "open", "editable", "confidence", "committed_at")  # what a State shows of the rows
+
+_PLACED = frozenset({"start", "room", "width", "base"})
+_KNOWN = {
+    **dict.fromkeys(("at", "inside", "offset", "index", "window"), _PLACED),
+    "first_open": frozenset({"open", "base"}), "live": frozenset({"reason"}),
+}
+"""What is remembered of rows once it was asked for, and what it depends on."""
 
 R = TypeVar("R", bound="Rows")
 
@@ -101,6 +108,24 @@ class Rows:
         return self.limit if self.base is None else torch.minimum(self.base + self.tokens.shape[1], self.limit)
 
     @cached_property
+    def first_open(self) -> Tensor:
+        """(B,) place of the first open column; more than any place where there is none."""
+        return leftmost_place(self, self.open)
+
+    @property
+    def rest(self) -> Tensor:
+        """(B,) how many positions of the row are right of the window."""
+        rest = self.limit - self.start - self.room
+        return rest if self.base is None else rest.clamp(min=0)
+
+    def changed(self, **new: Any) -> Self:
+        """The same with other tensors, and with what is known of its windows and of what did not change."""
+        made = replace(self, **new)
+        stay = {name for name, of in _KNOWN.items() if not of & new.keys()}
+        vars(made).update((name, x) for name, x in vars(self).items() if name in stay)
+        return made
+
+    @cached_property
     def state(self) -> State:
         """The rows' windows, as a strategy sees them."""
         at, inside = self.at, self.inside
@@ -110,7 +135,7 @@ class Rows:
             **cut, position=at if self.base is None else self.place, size=self.size, room=self.room, opened=self.opened,
             windows=self.windows, step=self.step, clock=self.clock, key=self.key, mask_id=self.mask_id,
             vocab=self.vocab, stop_ids=self.stop_ids, block_causal=self.block_causal,
-            rest=(self.limit - self.start - self.room).clamp(min=0), space=self.space, memo=self.memo,
+            rest=self.rest, space=self.space, memo=self.memo,
         )
 
 
@@ -132,15 +157,16 @@ def write(r: R, s: State, rows: Tensor | None = None) -> R:
         name: torch.where(where, new.gather(1, r.index), getattr(r, name))
         for name in _CUT if (new := getattr(s, name)) is not getattr(r.state, name)
     }
-    return replace(r, **changed, size=s.size, step=s.step, clock=s.clock, memo=s.memo)
+    return r.changed(**changed, size=s.size, step=s.step, clock=s.clock, memo=s.memo)
 
 
 def settled_stop(r: Rows, stops: Tensor) -> tuple[Tensor, Tensor]:
     """(B,) bool: one of the stop tokens `stops (B, K)` or (K,) was committed and nothing left of it is open; (B,) long:
     its place, more than any place where there is none."""
-    hit = but((r.tokens[..., None] == stops[..., None, :]).any(-1) & r.editable, r.open)
-    first, undecided = (leftmost_place(r, where) for where in (hit, r.open))
-    return first < undecided, first
+    one = stops.shape[-1] == 1
+    stop = r.tokens == stops if one else (r.tokens[..., None] == stops[..., None, :]).any(-1)
+    first = leftmost_place(r, but(stop & r.editable, r.open))
+    return first < r.first_open, first
 
 
 def leftmost_place(r: Rows, where: Tensor) -> Tensor:

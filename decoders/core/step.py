@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from decoders.core.cache import sees_any, unlike
+from decoders.core.cache import REFRESHED, must_recompute, refresh, sees_any
 from decoders.core.canvas import Canvas
 from decoders.core.layout import begun, enter
 from decoders.core.model import Forward, SessionSpec
@@ -89,10 +89,13 @@ def run(
     within = (c.column < reach[:, None]) & c.live[:, None]
     if plan.cache.whole:
         return within, everywhere(False, within)
-    stale = unlike(c, shown, until, within, unseen)
+    if shown is c.tokens and until is c.until and unseen is None and reach is c.reach:
+        stale = refresh(c)
+    else:
+        stale = must_recompute(c, shown, until, reach, unseen)
     chosen = stale
     if not plan.cache.exact:
-        chosen = c.store.stale | (c.store.tokens == NOTHING)
+        chosen = c.store.stale | c.store.nothing
         if q.causal is not None:
             chosen = torch.where(causal[:, None], stale, chosen)
     elif q.beside is not None or q.latents is not None:  # what sees the window sees more than its tokens tell
@@ -100,7 +103,7 @@ def run(
     open_ = want if q.causal is None else but(want, causal[:, None])
     wanted = put(c, everywhere(False, within), open_)
     compute = (chosen | wanted) & within
-    return compute, everywhere(False, within) if plan.cache.exact else but(stale, compute)
+    return compute, everywhere(False, within) if plan.cache.exact else but(stale & c.live[:, None], compute)
 
 
 def candidates(c: Canvas, s: State, q: Query) -> tuple[Tensor, Tensor]:
@@ -135,35 +138,46 @@ def apply(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
     p = ruled(plan, before, f, p)
     after = plan.decoder.step(before, p)
     after = replace(after, step=before.step + live, clock=before.clock + live)
-    broken = p.undefined() & live  # after the step, whose statistics tell without another pass over the logits
-    sound = but(live, broken)
+    undefined = p.undefined()  # after the step, whose statistics tell without another pass over the logits
+    sound = but(live, undefined)
     over = plan.decoder.done(after) & sound  # rows that leave their window
     size, memo = choose(sound, (after.size, after.memo), (before.size, before.memo))
     c = stored(plan, write(c, replace(after, size=size, memo=memo), sound), f, p)
     start = next_start(c)
     filled = over & (start >= c.limit)
-    ended = stopped(c) & (over if plan.decoder.revises else live) if plan.stop and c.stop_ids else None
-    why = torch.where(live, reasons(plan, c, filled, ended, broken), c.reason)
+    ended = stopped(c) if plan.stop and c.stop_ids else None
+    if ended is not None and plan.decoder.revises:
+        ended = ended & over
+    why = torch.where(live, reasons(plan, c, filled, ended, undefined), c.reason)
     turned = but(over, filled if ended is None else filled | ended)
-    c = replace(moved_on(plan, c, turned, start), reason=why)
-    if plan.cache.exact or plan.cache.whole:
-        return c
+    c = moved_on(plan, c, turned, start).changed(reason=why)
+    return c if plan.cache.exact or plan.cache.whole else trusted(plan, c, before, live, p)
+
+
+def trusted(plan: Plan, c: Canvas, before: State, live: Tensor, p: Pred) -> Canvas:
+    """The canvas with what the cache policy says of the store after a step."""
     memory = choose(live, plan.cache.remember(c, before, p), c.store.memory)
-    return replace(c, store=replace(c.store, stale=plan.cache.stale(c, before, p), memory=memory))
+    after = c.changed(store=replace(c.store, stale=plan.cache.stale(c, before, p), memory=memory))
+    if REFRESHED in vars(c):  # neither of the two has a part in that
+        vars(after)[REFRESHED] = vars(c)[REFRESHED]
+    return after
 
 
 def moved_on(plan: Plan, c: Canvas, rows: Tensor, start: Tensor) -> Canvas:
     """The canvas with a window of those `rows (B,)` that have left theirs at their `start (B,)`."""
     c = replace(c, start=torch.where(rows, start, c.start))
-    moved = enter(c, plan.decoder.windows(plan.windows, c.block_causal))
-    return choose(rows, begun(moved, plan.decoder), c)
+    entered = enter(c, plan.decoder.windows(plan.windows, c.block_causal))
+    moved = begun(entered, plan.decoder)
+    whole = "resizes" not in asks(plan.decoder, c.block_causal)  # then a window has all the room that it may have
+    c = choose(rows, moved, replace(c, size=moved.size) if whole else c)
+    return replace(c, size=c.room) if whole else c
 
 
-def reasons(plan: Plan, c: Canvas, filled: Tensor, ended: Tensor | None, broken: Tensor) -> Tensor:
+def reasons(plan: Plan, c: Canvas, filled: Tensor, ended: Tensor | None, undefined: Tensor) -> Tensor:
     """(B,) long: why live rows end, if they do: the last of these that holds."""
     stalled = c.clock - c.committed_at.amax(-1) > patience(plan.decoder)
     exhausted = None if plan.max_steps is None else c.clock >= plan.max_steps
-    found = {STALLED: stalled, EXHAUSTED: exhausted, FILLED: filled, STOPPED: ended, BROKEN: broken}
+    found = {STALLED: stalled, EXHAUSTED: exhausted, FILLED: filled, STOPPED: ended, BROKEN: undefined}
     why = number(LIVE, c.reason)
     for reason, holds in found.items():
         if holds is not None:
@@ -199,7 +213,7 @@ def stored(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
         c.store, computed=c.store.computed.addcmul(positions, live), flops=c.store.flops.addcmul(flops, live),
         kinds=kinds + kind,
     )
-    return replace(c, store=store if plan.cache.whole else held(plan, c, store, f))
+    return c.changed(store=store if plan.cache.whole else held(plan, c, store, f))
 
 
 def held(plan: Plan, c: Canvas, s: Store, f: Forward) -> Store:
@@ -210,21 +224,21 @@ def held(plan: Plan, c: Canvas, s: Store, f: Forward) -> Store:
     until = torch.where(f.compute, f.until, s.until)
     unseen = torch.where(f.compute[..., None], f.unseen, s.unseen) if "sight" in asked else s.unseen
     if not plan.cache.exact:
-        sees = sees_any(f.outdated, until.clamp(min=0), unseen) if "sight" in asked else sees_any(f.outdated, until)
-        tokens = torch.where(sees & (tokens != NOTHING), number(APPROXIMATE, tokens), tokens)
+        misled = sees_any(f.outdated, until)  # nothing is stored where they see nothing
+        if "sight" in asked:
+            misled = but(sees_any(f.outdated, until.clamp(min=0), unseen), tokens == NOTHING)
+        tokens = torch.where(misled, number(APPROXIMATE, tokens), tokens)
     bound = torch.where(f.compute, f.until, number(0, until)).amax(-1)
     if "causal" in asked:
         bound = torch.maximum(bound, torch.where(f.want & f.causal[:, None], f.at, number(0, until)).amax(-1))
-    read = but((c.column < bound[:, None]) & (s.tokens != NOTHING), f.compute).sum(-1)
+    read = but(but(c.column < bound[:, None], s.nothing), f.compute).sum(-1)
     return replace(s, tokens=tokens, until=until, unseen=unseen, reused=s.reused.addcmul(read, c.live))
 
 
 def next_start(c: Canvas) -> Tensor:
     """(B,) where the window after this one starts: at the first position that it left open, or else at its end; what is
     given there is passed over, except in block-causal models, whose blocks have to be computed one after the other."""
-    if c.block_causal:
-        return torch.where(c.open & c.window, c.column, (c.start + c.room)[:, None]).amin(-1)
-    return torch.where(c.open & (c.offset >= 0), c.column, c.limit[:, None]).amin(-1)
+    return torch.minimum(c.first_open, c.start + c.room if c.block_causal else c.limit)  # nothing is open left of it
 
 
 def stopped(c: Canvas) -> Tensor:
