@@ -27,6 +27,7 @@ from torch import Tensor
 from decoders.core import Blocks, Canvas, Fixed, Forward, Model, Plan, SessionSpec, apply, choose, prepare, session_spec
 from decoders.engine.backends import Backend, CannotCapture, CudaGraphs
 from decoders.engine.buffers import assign, owned
+from decoders.stats.constants import made_once
 
 Bucket = tuple[int, int]
 """Columns and logit rows of a forward."""
@@ -118,12 +119,19 @@ class Room:
         if not whole:
             after = choose(fits, after, c)
             waits = waits + (~fits).sum()
-        g = prepare(self.plan, after)
+        g = settled(prepare(self.plan, after), self.forward)
         needs = self.session.needs(g)
         assign(
             (self.buffers, self.forward, self.needs, self.news, self.waits),
             (after, g, needs, self.told(after, needs), waits),
         )
+
+
+def settled(f: Forward, before: Forward) -> Forward:
+    """The forward with what is the same in every one, such as that no row is causal, as it stands in the buffers."""
+    own = {x.name: getattr(f, x.name) for x in fields(f)}
+    same = {name: getattr(before, name) for name, x in own.items() if isinstance(x, Tensor) and made_once(x)}
+    return replace(f, **same)
 
 
 class Captured:

@@ -185,6 +185,8 @@ class TransformersSession:
         self.owner, self.spec = owner, spec
         self.probes = spec.width if spec.leave_one_out or (spec.causal and not owner.shifted) else 0
         self.sizes = (*spec.sizes, spec.sizes[-1] + self.probes) if spec.sizes else ()
+        self.plain = not (self.probes or owner.block_causal or spec.causal or spec.sight)
+        """Whether everything sees everything."""
         self.cache = ScatterCache(spec.columns + self.probes, spec.rows)
         self.shapes: set[tuple[int, int, int]] = set()
         """(rows, columns, logit rows) of every part of a forward so far, as a graph would capture them."""
@@ -274,7 +276,10 @@ class TransformersSession:
         K, bin_ = compute.shape[1], self.spec.columns - 1
         source = source.gather(1, at.clamp(max=source.shape[1] - 1))
         self.cache.index, self.cache.rows = index, rows
-        sees = seen(until, index, K, unseen, beside)
+        if self.plain:  # all columns of a row see the same ones
+            sees = (counting(K, until.device) < until[:, :1])[:, None]
+        else:
+            sees = seen(until, index, K, unseen, beside)
         states, weights = self.owner.states(
             tokens.gather(1, index), position.gather(1, index) if self.probes else index, sees, self.cache,
             self.spec.attention_from if self.spec.attention else None,

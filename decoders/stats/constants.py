@@ -55,6 +55,12 @@ def everywhere(value: float, like: Tensor, dtype: torch.dtype | None = None) -> 
     return constant((value,), like.device, dtype or like.dtype)[0].expand(like.shape)
 
 
+def made_once(x: Tensor) -> bool:
+    """Whether a tensor shows a constant."""
+    where = x.untyped_storage().data_ptr()
+    return any(where == known.untyped_storage().data_ptr() for known in _MADE.values())
+
+
 def but(a: Tensor, b: Tensor) -> Tensor:
     """`a & ~b` of bool tensors, as one operation: true is more than false."""
     return a > b
