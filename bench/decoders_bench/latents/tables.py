@@ -78,23 +78,28 @@ def gained(a: Outcome, b: Outcome) -> str:
     return f"{100 * (won - lost) / n:+.0f} ({100 * low:+.0f} to {100 * high:+.0f}), p={p:.2f}"
 
 
-def rounding_table(rows: Sequence[Outcome]) -> str:
-    """On the same latents: the argmax, and the rounder; what its two ways cost in its own forwards."""
+def roundings(rows: Sequence[Outcome]) -> list[tuple[Outcome, Outcome, Outcome]]:
+    """On the same latents: the argmax, the rounder one by one, and the rounder that verifies."""
     found = {(r.trial.kind, r.trial.forwards, r.trial.clamp, r.trial.task, r.trial.rung): r for r in rows}
-    body = []
+    made = []
     for r in rows:
         t = r.trial
-        if t.kind != "verified":
-            continue
-        key = (t.forwards, t.clamp, t.task, t.rung)
-        plain, slow = found.get(("ddim", *key)), found.get(("one by one", *key))
-        if plain is None or slow is None:
-            continue
-        same = "the same" if slow.texts == r.texts else "**differ**"
-        body.append([
-            named((t.task, t.rung)), f"{t.forwards}{', clamped' if t.clamp else ''}", share(plain.right),
-            share(slow.right), gained(plain, slow), f"{slow.rounds:.1f}", f"{r.rounds:.2f}", same,
-        ])
+        plain, slow = (found.get((kind, t.forwards, t.clamp, t.task, t.rung)) for kind in ("ddim", "one by one"))
+        if t.kind == "verified" and plain and slow:
+            made.append((plain, slow, r))
+    return made
+
+
+def rounding_table(rows: Sequence[Outcome]) -> str:
+    """The argmax and the rounder, and what the rounder's two ways cost in its own forwards."""
+    body = [
+        [
+            named((r.trial.task, r.trial.rung)), f"{r.trial.forwards}{', clamped' if r.trial.clamp else ''}",
+            share(plain.right), share(slow.right), gained(plain, slow), f"{slow.rounds:.1f}", f"{r.rounds:.2f}",
+            "the same" if slow.texts == r.texts else "**differ**",
+        ]
+        for plain, slow, r in roundings(rows)
+    ]
     header = [
         "task", "forwards of `ddim`", ARGMAX, "rounder", "rounder against argmax, points",
         "rounder's forwards, one by one", "verified", "answers",
@@ -157,8 +162,9 @@ def reading(rows: Sequence[Outcome]) -> str:
 
 
 def clamp_line(rows: Sequence[Outcome]) -> str:
-    found = {(r.trial.kind, r.trial.forwards, r.trial.task, r.trial.rung, r.trial.clamp): r for r in samplers(rows)}
-    pairs = [(found[*key, False], r) for (*key, clamp), r in found.items() if clamp and (*key, False) in found]
+    found = {r.trial: r for r in samplers(rows)}
+    plain = {cell(t): r for t, r in found.items() if not t.clamp}
+    pairs = [(plain[cell(t)], r) for t, r in found.items() if t.clamp and cell(t) in plain]
     if not pairs:
         return ""
     better, worse = (sum(verdict(a, b) == v for a, b in pairs) for v in ("latents", "nano"))
@@ -173,13 +179,15 @@ def points(pairs: Sequence[tuple[Outcome, Outcome]]) -> float:
     return 100 * sum(sum(b.right) - sum(a.right) for a, b in pairs) / total
 
 
+def cell(t: Trial) -> tuple[str, int, str, str]:
+    """What two trials have in common that differ in the clamp."""
+    return t.kind, t.forwards, t.task, t.rung
+
+
 def rounder_line(rows: Sequence[Outcome]) -> str:
-    found = {(r.trial.kind, r.trial.forwards, r.trial.clamp, r.trial.task, r.trial.rung): r for r in rows}
-    pairs = [(found["ddim", *key], r) for (kind, *key), r in found.items()
-             if kind == "one by one" and ("ddim", *key) in found]
-    verified = [(found["one by one", *key], r) for (kind, *key), r in found.items()
-                if kind == "verified" and ("one by one", *key) in found]
-    if not pairs or not verified:
+    triples = roundings(rows)
+    pairs, verified = [(plain, slow) for plain, slow, _ in triples], [(slow, quick) for _, slow, quick in triples]
+    if not triples:
         return ""
     better, worse = (sum(verdict(a, b) == v for a, b in pairs) for v in ("latents", "nano"))
     same = sum(a.texts == b.texts for a, b in verified)
