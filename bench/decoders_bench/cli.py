@@ -14,6 +14,7 @@ from decoders_bench.duel.cli import duel
 from decoders_bench.exactness.cli import exactness
 from decoders_bench.golden.cli import golden
 from decoders_bench.latency.cli import latency
+from decoders_bench.latents.cli import latents
 from decoders_bench.modes.cli import modes
 from decoders_bench.nano.cli import train_nano, train_roles
 from decoders_bench.peers.cli import peers
@@ -31,6 +32,6 @@ def bench() -> None:
 
 for command in (
     areas, cache_time, caches, calibrate_entropycache, calibration, constraints, demo, duel, exactness, golden, latency,
-    modes, peers, quality, report, step_time, tasks, throughput, train_nano, train_roles, vllm,
+    latents, modes, peers, quality, report, step_time, tasks, throughput, train_nano, train_roles, vllm,
 ):  # fmt: skip
     bench.add_command(command)

@@ -97,8 +97,10 @@ def planned(out: Path, rehearse: bool) -> Plan:
 def fitted(run: Run, draw: Draw, told: Notify, deadline: float) -> None:
     """Choose how many steps the whole run has, by the pace of the first: the rate falls to 0 with the last."""
     steps(run, draw, told, deadline, until=run.step + BEFORE)
-    began = time.monotonic()
-    steps(run, draw, told, deadline, until=run.step + PACE)
+    began, first = time.monotonic(), run.step
+    steps(run, draw, told, deadline, until=first + PACE)
+    if run.step < first + PACE:  # the time is up, and the pace unknown
+        return
     left, each = deadline - time.monotonic(), (time.monotonic() - began) / PACE
     run.plan = replace(run.plan, steps=run.step + max(int(left * PLANNED / each), 1))
     say(f"{1000 * each:.1f} ms a step: {run.plan.steps} steps")

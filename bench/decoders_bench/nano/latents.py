@@ -26,8 +26,8 @@ LOWEST, HIGHEST, BINS = -4.0, 6.0, 40
 """Levels, and how finely their loss is known."""
 FLAT = 0.25
 """The share of examples whose level goes by no loss."""
-CONDITIONED = 0.25
-"""The share of examples for which the model is told what it says of them: every one so far from the first."""
+CONDITIONED = 4
+"""Of one in so many examples the model is told what it says of them: of a part of a batch, by turns."""
 BEGUN, SHOWN = 0.1, 0.15
 """The shares of examples with a beginning of the answer given, and with some of its tokens."""
 NOISE = 0.5
@@ -104,7 +104,7 @@ def latent_batches(
     mix: dict[str, float], rng: Random, positions: int, widest: int
 ) -> Iterator[LatentBatch]:
     """About `positions` in all, in batches that are padded to at most `widest`, or of one example. In each batch the
-    order of the examples is random, since the first ones are those that are conditioned."""
+    order of the examples is random, since those that are conditioned stand side by side."""
     tokenizer, drawn, total = Segmenter(), [], 0
     mixture = iter(Mixture(tokenizer, mix, rng))
     while total < positions:
@@ -169,7 +169,7 @@ def expected(pair: Pair, hidden: Tensor, z: Tensor, level: Tensor) -> tuple[Tens
     return logits, logits.softmax(-1) @ net.table
 
 
-def losses(pair: Pair, b: LatentBatch, dice: torch.Generator) -> tuple[Tensor, Tensor]:
+def losses(pair: Pair, b: LatentBatch, dice: torch.Generator, turn: int = 0) -> tuple[Tensor, Tensor]:
     """Of the denoiser and of the rounder, each the sum over the examples."""
     device, (N, T) = b.tokens.device, b.tokens.shape
     x = pair.denoiser.table[b.tokens]
@@ -177,8 +177,9 @@ def losses(pair: Pair, b: LatentBatch, dice: torch.Generator) -> tuple[Tensor, T
     level = pair.warp(u)
     z = alpha(level) * x + sigma(level) * torch.randn(x.shape, generator=dice, device=device)
     said = torch.zeros_like(z)
-    first = slice(0, int(N * CONDITIONED))
-    if first.stop:
+    size = N // CONDITIONED
+    first = slice(turn % CONDITIONED * size, (turn % CONDITIONED + 1) * size)
+    if size:
         with torch.no_grad():
             known = hidden_of(pair, b, first, z[first], said[first], level[first])
             each = level[first].repeat_interleave(T)

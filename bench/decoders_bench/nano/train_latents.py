@@ -56,7 +56,7 @@ class LatentRun(Run):
 
     def loss(self, b: Any) -> torch.Tensor:
         dice = torch.Generator(self.plan.device).manual_seed((self.plan.seed * 1_000_003 + self.step) * 64 + self.rank)
-        denoiser, rounder = losses(self.model, b, dice)
+        denoiser, rounder = losses(self.model, b, dice, self.step)
         self.smoothed("denoiser", denoiser.detach() / len(b.tokens))
         self.smoothed("rounder", rounder.detach() / len(b.tokens))
         return denoiser + rounder
