@@ -143,15 +143,14 @@ REPEATED = tuple(m for m in MEASURES if m.dimension in ("quality", "training eff
 
 def of_twin(found: Results, plan: Plan, twin: Twin) -> Results:
     """What was measured of a twin, with its accuracy on the way."""
-    number = plan.twins.index(twin)
-    items = plan.items * len(TASKS)
-    curve = [sum(look["right"][number].values()) / items for look in found["curve"]]
-    return found["measured"][twin.name] | {"curve": curve}
+    number, items = plan.twins.index(twin), plan.items * len(TASKS)
+    own: Results = found["measured"][twin.name]
+    return own | {"curve": [sum(look["right"][number].values()) / items for look in found["curve"]]}
 
 
 def forwards_at(own: Results, target: float) -> float:
     """The fewest forwards of an answer at that accuracy."""
-    return min(row["nfe"] for row in own["speed"] if fmean(ones(row["right"])) >= target - 1e-9)
+    return min(float(row["nfe"]) for row in own["speed"] if fmean(ones(row["right"])) >= target - 1e-9)
 
 
 def best_of(own: Results) -> float:

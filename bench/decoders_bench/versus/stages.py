@@ -18,7 +18,8 @@ from decoders_bench.common.results import hardware
 from decoders_bench.common.workers import spread
 from decoders_bench.versus import measure
 from decoders_bench.versus.checkpoints import write
-from decoders_bench.versus.plan import Plan, Twin
+from decoders_bench.versus.packing import Batch
+from decoders_bench.versus.plan import Kind, Plan, Twin
 from decoders_bench.versus.train import TRAINED, Run, drawn, export, go, plain, weights_of
 
 PLAN, RESULTS, MEASURED = "plan.json", "results.json", "measured"
@@ -32,7 +33,8 @@ Told = Callable[[str, int, int], object]
 
 
 def plan_of(found: dict[str, Any]) -> Plan:
-    return Plan(**{name: tuple(x) if isinstance(x, list) else x for name, x in found.items()})
+    own: dict[str, Any] = {name: tuple(x) if isinstance(x, list) else x for name, x in found.items()}
+    return Plan(**own)
 
 
 def kept(out: Path) -> dict[str, Any] | None:
@@ -74,10 +76,13 @@ def train(plan: Plan, out: Path, device: str, workers: int, told: Told) -> None:
     torch.set_num_threads(workers)
     run = Run(plan, out, device)
 
-    def draw(step: int) -> Any:
+    def draw(step: int) -> Batch:
         return drawn(plan, step)
 
-    go(run, draw, lambda run: told("training", run.step, plan.steps), SAVE)
+    def heard(run: Run) -> None:
+        told("training", run.step, plan.steps)
+
+    go(run, draw, heard, SAVE)
     export(run, out, {"hardware": hardware(device)})
 
 
@@ -107,9 +112,9 @@ def items_of(dimension: str, share: float) -> int:
     return max(int(measure.DIMENSIONS[dimension][1] * share), 2)
 
 
-def chosen(plan: Plan, out: Path) -> dict[tuple[str, str], measure.Way]:
+def chosen(plan: Plan, out: Path) -> dict[tuple[Kind, str], measure.Way]:
     """By kind and regime, the candidate with the most validation items right; of equals the first."""
-    best = {}
+    best: dict[tuple[Kind, str], measure.Way] = {}
     for twin in plan.twins:
         if twin.seed:
             continue
@@ -150,7 +155,8 @@ def measure_all(plan: Plan, share: float, out: Path, workers: int, told: Told) -
             spread(work, left, workers, heard)
         else:
             for job in left:
-                heard(work(job))
+                work(job)
+                heard(job)
 
     go_through(early)
     best = chosen(plan, out)
