@@ -86,8 +86,10 @@ def memory(found: Results, plan: Plan) -> str:
 
 
 def headline(own: Sequence[Claim]) -> str:
-    """The first claim, in the words of a title."""
-    return "Autoregression and masked diffusion, twin by twin" if not own else tables.sentence(own[0])
+    """How the claims of the first kind went."""
+    first = [c for c in own if c.kind == own[0].kind]
+    told = tables.counted(first) if first else "autoregression and masked diffusion, twin by twin"
+    return told[0].upper() + told[1:]
 
 
 def page(found: Results, plan: Plan) -> str:
@@ -100,15 +102,15 @@ def page(found: Results, plan: Plan) -> str:
                 f"{TITLES[kind].capitalize()} against autoregression", items([tables.sentence(c) for c in own]),
                 table(tables.claim_table(own)),
             ))  # fmt: skip
-    charts = '<div class="pair">' + figure(
-        learning(found, plan), "Right answers to validation items on the way, mean over seeds."
-    ) + figure(speed(found, plan), "Right answers against forwards, a point a setting, mean over seeds.") + "</div>"
-    kept = memory(found, plan)
+    charts = [figure(drawn, told) for drawn, told in (
+        (learning(found, plan), "Right answers to validation items on the way, mean over seeds."),
+        (speed(found, plan), "Right answers against forwards, a point a setting, mean over seeds."),
+        (memory(found, plan), "Letters of planted canaries that come back from their beginning, one letter a forward."),
+    ) if drawn]  # fmt: skip
     parts += [
-        section("On the way, and at what cost", charts, items(tables.crossing_lines(found, plan)),
-                table(tables.curve_table(found, plan)), table(tables.speed_table(found, plan))),
-        section("Canaries", figure(kept, "Letters of a canary that come back from its beginning.") if kept else "",
-                table(tables.memory_table(found, plan))),
+        section("On the way, and at what cost", f'<div class="pair">{"".join(charts)}</div>',
+                items(tables.crossing_lines(found, plan)), table(tables.curve_table(found, plan)), table(tables.speed_table(found, plan))),
+        section("Canaries", f'<p class="note">{inline(CANARIES_TEXT)}</p>', table(tables.memory_table(found, plan))),
         section("Likelihood", f'<p class="note">{inline(LIKELIHOOD)}</p>', table(tables.likelihood_table(found, plan))),
         section("Order", f"<p>{inline(tables.late_line(found, plan))}</p>"),
         section("Autoregression against itself", f"<p>{inline(tables.same_line(check))}</p>",
@@ -126,6 +128,10 @@ def page(found: Results, plan: Plan) -> str:
     )
 
 
+CANARIES_TEXT = (
+    "The share of letters that come back, and in brackets that of canaries that come back whole; columns say how often "
+    "a canary was shown. A letter that was never shown comes back by chance in 1 of 26 cases."
+)
 LIKELIHOOD = (
     "Nats of a whole canvas of 8 to 24 positions, its stop tokens included. A number of autoregression is the "
     "likelihood itself; one with ≤ is a bound that lies above what the model would pay, so the two columns are not "

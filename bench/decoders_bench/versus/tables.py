@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
@@ -60,6 +61,19 @@ def sentence(c: Claim) -> str:
     }[c.word]
     p = f", p {'' if c.adjusted < 0.001 else '= '}{probability(c.adjusted)}" if c.adjusted is not None else ""
     return f"{head} ({c.regime}): {word}, {told}; {change(c)} {of}{p}."
+
+
+def counted(own: Sequence[Claim]) -> str:
+    """How many claims went which way."""
+    words = Counter(c.word for c in own)
+    if "one seed" in words:
+        return f"{len(own)} differences of one seed, none of them tested"
+    told = [f"{word} in {n}" for word, n in words.items() if word in ("better", "worse")]
+    told += [f"{word} in {n}" for word, n in words.items() if word in ("more", "less")]
+    rest = words["not distinguishable"]
+    head = ", ".join(told) or "in none found to differ"
+    who = TITLES[own[0].kind]
+    return f"of {len(own)} differences from autoregression, {who} is {head}, and {rest} are not distinguishable"
 
 
 def claim_table(chosen: Sequence[Claim], item_test: bool = False) -> str:
@@ -181,9 +195,10 @@ def crossing_lines(found: Results, plan: Plan) -> list[str]:
                 out.append(f"{TITLES[kind].capitalize()} {where} ({regime}).")
             else:
                 point, low, high = (f"{100 * x:.0f}" for x in at)
+                interval = f" [{low}, {high}]" if plan.seeds > 1 else ""
                 out.append(
-                    f"{TITLES[kind].capitalize()} overtakes autoregression after {point} % of the training "
-                    f"[{low}, {high}] ({regime})."
+                    f"{TITLES[kind].capitalize()} overtakes autoregression after {point} % of the training{interval} "
+                    f"({regime})."
                 )
     return out
 
@@ -210,9 +225,8 @@ def canary_base(found: Results, plan: Plan) -> float:
 
 def summary(found: Results, plan: Plan) -> str:
     """What was trained and measured."""
-    looked = found["curve"][-1]["step"] if found["curve"] else plan.steps
     return (
-        f"{plan.seeds} seeds, {plan.steps} steps of {plan.examples} examples ({looked * plan.examples / 1000:.0f} "
+        f"{plan.seeds} {'seed' if plan.seeds == 1 else 'seeds'}, {plan.steps} steps of {plan.examples} examples ({plan.steps * plan.examples / 1000:.0f} "
         f"thousand), {len(plan.twins)} models of {plan.layers} layers of {plan.hidden}; regimes "
         f"{', '.join(plan.regimes)}; blocks of {BLOCK}. Trained on {found['trained_on']} in {found['seconds']:.0f} s, "
         f"all at once; measured on {found['hardware']}."
