@@ -109,7 +109,8 @@ def page(found: Results, plan: Plan) -> str:
     ) if drawn]  # fmt: skip
     parts += [
         section("On the way, and at what cost", f'<div class="pair">{"".join(charts)}</div>',
-                items(tables.crossing_lines(found, plan)), table(tables.curve_table(found, plan)), table(tables.speed_table(found, plan))),
+                items(tables.crossing_lines(found, plan)),
+                table(tables.curve_table(found, plan)), table(tables.speed_table(found, plan))),
         section("Canaries", f'<p class="note">{inline(CANARIES_TEXT)}</p>', table(tables.memory_table(found, plan))),
         section("Likelihood", f'<p class="note">{inline(LIKELIHOOD)}</p>', table(tables.likelihood_table(found, plan))),
         section("Order", f"<p>{inline(tables.late_line(found, plan))}</p>"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -226,8 +226,9 @@ def canary_base(found: Results, plan: Plan) -> float:
 def summary(found: Results, plan: Plan) -> str:
     """What was trained and measured."""
     return (
-        f"{plan.seeds} {'seed' if plan.seeds == 1 else 'seeds'}, {plan.steps} steps of {plan.examples} examples ({plan.steps * plan.examples / 1000:.0f} "
-        f"thousand), {len(plan.twins)} models of {plan.layers} layers of {plan.hidden}; regimes "
+        f"{plan.seeds} seed{'s' * (plan.seeds > 1)}, {plan.steps} steps of {plan.examples} examples "
+        f"({plan.steps * plan.examples / 1000:.0f} thousand), {len(plan.twins)} models of {plan.layers} layers of "
+        f"{plan.hidden}; regimes "
         f"{', '.join(plan.regimes)}; blocks of {BLOCK}. Trained on {found['trained_on']} in {found['seconds']:.0f} s, "
         f"all at once; measured on {found['hardware']}."
     )
@@ -251,17 +252,30 @@ def same_line(own: Sequence[Claim]) -> str:
     )
 
 
-def text(found: Results, plan: Plan) -> str:
-    """All of it, as Markdown."""
-    found_claims, check = claims(found, plan), same(found, plan)
-    parts = [summary(found, plan)]
-    for kind in ("mdm", "block"):
-        own = [c for c in found_claims if c.kind == kind]
-        if own:
-            parts += ["\n".join(f"- {sentence(c)}" for c in own), claim_table(own)]
-    parts += [
-        "\n".join(f"- {line}" for line in crossing_lines(found, plan)), late_line(found, plan),
-        likelihood_table(found, plan), speed_table(found, plan), memory_table(found, plan), curve_table(found, plan),
-        same_line(check), *([claim_table(check, item_test=True)] if check else []),
-    ]
-    return "\n\n".join(parts)
+def claim_text(found: Results, plan: Plan, kind: Kind) -> str:
+    """How a kind differs from autoregression: a sentence a claim, and the table."""
+    own = [c for c in claims(found, plan) if c.kind == kind]
+    if not own:
+        return ""
+    told = counted(own)
+    return "\n\n".join(
+        [f"{told[0].upper()}{told[1:]}.", "\n".join(f"- {sentence(c)}" for c in own), claim_table(own)]
+    )
+
+
+def same_text(found: Results, plan: Plan) -> str:
+    """What the method finds where nothing is to be found."""
+    check = same(found, plan)
+    return "\n\n".join([same_line(check), *([claim_table(check, item_test=True)] if check else [])])
+
+
+def on_the_way(found: Results, plan: Plan) -> str:
+    return "\n".join(f"- {line}" for line in crossing_lines(found, plan)) + "\n\n" + curve_table(found, plan)
+
+
+PARTS: dict[str, Callable[[Results, Plan], str]] = {
+    "summary": summary, "mdm": lambda found, plan: claim_text(found, plan, "mdm"),
+    "block": lambda found, plan: claim_text(found, plan, "block"), "way": on_the_way, "late": late_line,
+    "likelihood": likelihood_table, "speed": speed_table, "memory": memory_table, "same": same_text,
+}
+"""The parts of the page of the documentation."""
