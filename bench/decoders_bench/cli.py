@@ -22,6 +22,7 @@ from decoders_bench.quality.cli import quality
 from decoders_bench.report.cli import report
 from decoders_bench.step_time.cli import step_time
 from decoders_bench.throughput.cli import throughput
+from decoders_bench.versus.cli import versus
 from decoders_bench.vllm.cli import vllm
 
 
@@ -32,6 +33,6 @@ def bench() -> None:
 
 for command in (
     areas, cache_time, caches, calibrate_entropycache, calibration, constraints, demo, duel, exactness, golden, latency,
-    latents, modes, peers, quality, report, step_time, tasks, throughput, train_nano, train_roles, vllm,
+    latents, modes, peers, quality, report, step_time, tasks, throughput, train_nano, train_roles, versus, vllm,
 ):  # fmt: skip
     bench.add_command(command)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
+from statistics import median
 from typing import Any
 
 from decoders import Generator
@@ -24,6 +26,8 @@ CANDIDATES: dict[Kind, tuple[Way, ...]] = {
 """As many for each: the most right one on validation items is taken."""
 SWEEP = (0.99, 0.95, 0.9, 0.8, 0.7, 0.5, 0.3)
 """Thresholds of the curve of forwards against accuracy."""
+TIMED = 3
+"""One in so many of its settings is timed."""
 SINGLE: dict[Kind, Way] = {"ar": ("left_to_right", None), "mdm": ("llada", None), "block": ("llada", BLOCK)}
 """The greedy decoder of each that commits one position a forward."""
 DRAWN: dict[Kind, Way] = {
@@ -90,10 +94,9 @@ def likelihood(run: str, twin: Twin, plan: Plan, n: int) -> dict[str, Any]:
         found = likelihoods(model, pairs, draws=DRAWS, batch=64, block=BLOCK if twin.objective == "block" else None)
         out[name] = {
             "nats": [round(-x.nats, 4) for x in found], "exact": all(x.exact for x in found),
-            "truth": [
-                round(math.lgamma(len(x.problem["letters"]) + 1), 4) if x.task == "shuffle" else None for x in own
-            ],
-        }  # fmt: skip
+        }
+        if name == "shuffle/easy":
+            out[name]["truth"] = [round(math.lgamma(len(x.problem["letters"]) + 1), 4) for x in own]
     return out
 
 
@@ -156,13 +159,18 @@ def memorisation(run: str, twin: Twin, plan: Plan, n: int) -> dict[str, Any]:
     out: dict[str, Any] = {"times": [times for _, _, times in own]}
     for name, way in ways.items():
         found = g[name]([prompt for prompt, _, _ in own], length=CANVAS, block=way[1], batch=BATCH)
-        out[name] = [letters_right(said, x.text) for (_, said, _), x in zip(own, found, strict=True)]
+        out[name] = digits(letters_right(said, x.text) for (_, said, _), x in zip(own, found, strict=True))
     halves = [prompt + half(said) for prompt, said, _ in own]
     filled = g["all"](halves, block=ways["all"][1], batch=BATCH, infill=True)
-    out["half"] = [
-        letters_right(said, x.text.removeprefix(prompt)) for (prompt, said, _), x in zip(own, filled, strict=True)
-    ]
+    out["half"] = digits(
+        letters_right(said, x.text.removeprefix(prompt).replace(asks.STOP, ""))
+        for (prompt, said, _), x in zip(own, filled, strict=True)
+    )
     return out
+
+
+def digits(counts: Iterable[int]) -> str:
+    return "".join(map(str, counts))
 
 
 def steps_of(kind: Kind) -> tuple[int, ...]:
@@ -195,6 +203,27 @@ def diversity(run: str, twin: Twin, plan: Plan, n: int) -> dict[str, Any]:
         out["different"].append(len(set(fine)))
         out["expected"].append(round(orders * (1 - (1 - 1 / orders) ** SAMPLES), 3))
     return out
+
+
+def timing(runs: dict[Kind, str], n: int, repeats: int) -> list[dict[str, Any]]:
+    """Seconds of an answer, one prompt at a time and 32, of every setting of the curves: medians of runs that take
+    turns."""
+    asked = asks.tasks("test", n, 200)
+    settings = [(kind, way, batch) for kind in runs for way in swept(kind)[::TIMED] for batch in (1, BATCH)]
+    taken: dict[tuple[Kind, Way, int], list[float]] = {setting: [] for setting in settings}
+    for _ in range(repeats + 1):
+        for kind, way, batch in settings:
+            g, seconds, count = Generator(loaded(runs[kind]), way[0]), 0.0, 0
+            for own in asked.values():
+                some = own[: max(n // 8, 1)] if batch == 1 else own
+                began = time.perf_counter()
+                g([a.prompt for a in some], length=some[0].length, block=way[1], batch=batch)
+                seconds, count = seconds + time.perf_counter() - began, count + len(some)
+            taken[kind, way, batch].append(seconds / count)
+    return [
+        {"kind": kind, "decoder": way[0], "batch": batch, "seconds": round(median(own[1:]), 6)}  # the first warms up
+        for (kind, way, batch), own in taken.items()
+    ]
 
 
 Measure = Callable[..., Any]

@@ -52,7 +52,7 @@ class Plan:
     """All that the weights depend on. `examples` are drawn for each seed and step; `width`: columns of the rows that
     they are packed into; `decay`: the share of the steps in which the rate falls to 0."""
 
-    steps: int = 1500
+    steps: int = 1000
     seeds: int = 3
     regimes: tuple[str, ...] = ("fresh", "repeat:2000")
     kinds: tuple[Kind, ...] = KINDS
