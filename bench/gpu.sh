@@ -3,6 +3,8 @@
 #
 #   bench/gpu.sh first [--seconds 540]    everything, in the order of its value; called again, what is missing
 #   bench/gpu.sh nano --seconds 300       train the embedded model; called again, it goes on
+#   bench/gpu.sh nano-latent --seconds 200    train the embedded model of latents; called again, it goes on
+#   bench/gpu.sh versus --seconds 200     train the twins of bench versus; called again, it goes on
 #   bench/gpu.sh record                   without a GPU: what `first` replays, beforehand
 #
 # Results and the log go to $OUT, by default bench/results/gpu.

@@ -16,10 +16,14 @@ from decoders.errors import no_option
 from decoders.tree import DISTRIBUTION
 
 if TYPE_CHECKING:
+    from decoders.models.families import Family
     from decoders.registry import Entry
 
 FILE = Path(__file__).with_suffix(".json")
 KINDS = ("strategies", "caches", "presets", "models")
+
+PRECISIONS = {"bf16": 2.0, "int8": 1.0, "int4": 0.5}
+"""Bytes of a weight."""
 
 Plug = dict[str, Any]
 """What is told of one: `decoders.registry.Entry` as JSON holds it."""
@@ -84,6 +88,28 @@ def option(o: Any) -> Plug:
     }
 
 
+def families() -> list[dict[str, Any]]:
+    """Every family of the table, with the defaults for it. Nothing is the default for a model without a mask token,
+    which takes a decoder that works on noise: that of its makers stands there."""
+    from decoders.models.families import FAMILIES
+
+    return [family(f) for f in FAMILIES.values()]
+
+
+def family(f: Family) -> dict[str, Any]:
+    blocks = f.attentions[0] == "block"
+    return {
+        "family": f.name,
+        "example": f.example or f.name,
+        "known_by": [*f.types, *f.architectures] if f.architectures else [f"diffusion_family: {f.name}"],
+        "gigabytes": {name: f.billions * size for name, size in PRECISIONS.items()} if f.billions else None,
+        "decoder": "gemma" if f.mask == "none" else "threshold",
+        "cache": "exact",
+        "block": (f.window or f.block) if blocks else None,
+        "trust_remote_code": f.remote,
+    }
+
+
 def check(kind: str, spec: str) -> None:
     """Raises `UsageError` for a spec whose name, or the name of one of whose options, is known to be wrong; what it
     cannot say without importing anything is for whoever makes the plug."""
@@ -103,14 +129,12 @@ def check(kind: str, spec: str) -> None:
 
 def write() -> None:
     """Write the file anew."""
-    from decoders.cli.models import described
-
     every: dict[str, Any] = {}
     for kind in KINDS:
         for name, found in specs.table(kind).items():
             if [specs.owner(e) for e in found] == [DISTRIBUTION]:
                 every.setdefault(kind, {})[f"{name} = {found[0].value}"] = imported(kind, name)
-    text = json.dumps(every | {"families": described()}, indent=1, ensure_ascii=False)
+    text = json.dumps(every | {"families": families()}, indent=1, ensure_ascii=False)
     FILE.write_text(text + "\n", encoding="utf-8")
 
 

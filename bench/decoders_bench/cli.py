@@ -18,6 +18,7 @@ PLACES = {
     "exactness": ("exactness.cli:exactness", "What decoders sample, against a distribution that is known."),
     "golden": ("golden.cli:golden", "Replay recorded runs of official implementations."),
     "latency": ("latency.cli:latency", "Milliseconds a step, and where they go."),
+    "latents": ("latents.cli:latents", "Samplers of latents against forwards, and ways to round, beside nano."),
     "modes": ("modes.cli:modes", "Autoregression, thresholds, self-speculation and hybrids side by side."),
     "peers": ("peers.cli:peers", "Other libraries beside this one, in turns."),
     "quality": ("quality.cli:quality", "Accuracy against forwards, for a grid of decoders, caches and tasks."),
@@ -27,6 +28,7 @@ PLACES = {
     "throughput": ("throughput.cli:throughput", "Tokens a second of many prompts: the engine beside fixed batches."),
     "train-nano": ("nano.cli:train_nano", "Train the embedded model."),
     "train-roles": ("nano.cli:train_roles", "Train the role head of role_order."),
+    "versus": ("versus.cli:versus", "Autoregression against masked diffusion: twins trained alike."),
     "vllm": ("vllm.cli:vllm", "Tokens a second of the library's loop and of vLLM."),
 }
 

@@ -35,6 +35,7 @@ from decoders_bench.quality.summary import curves, points
 from decoders_bench.quality.tables import curve_table, place_table, point_table, verdict_text
 from decoders_bench.quality.verdicts import against
 from decoders_bench.step_time.tables import load_timings, timing_table
+from decoders_bench.versus import tables as twins
 from decoders_bench.vllm.tables import load_throughput, throughput_table
 
 Rows = TypeVar("Rows")
@@ -148,6 +149,11 @@ def gpu_section() -> str:
 
 def gpu_summary() -> str:
     return gpu.summary(RESULTS / "gpu")
+
+
+def versus_part(name: str) -> str:
+    """A part of what the kept run of `bench versus` shows."""
+    return twins.PARTS[name](*twins.load(RESULTS / "versus.json"))
 
 
 def shelf_line() -> str:

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from decoders import catalogue
 from decoders.cli.terminal import aligned
 
-if TYPE_CHECKING:
-    from decoders.models.families import Family
-
-PRECISIONS = {"bf16": 2.0, "int8": 1.0, "int4": 0.5}
-"""Bytes of a weight."""
 HEAD = "family", "for example", "weights in bf16 / int8 / int4", "decoder", "cache", "block"
 NOTES = (
     "Weights are those of the example and take about so much; what is computed with them comes on top.",
@@ -28,28 +23,6 @@ def models(as_json: bool) -> None:
     """Families of checkpoints: an example, memory, defaults."""
     found = catalogue.written_down()["families"]
     click.echo(json.dumps(found) if as_json else "\n".join(table(found)))
-
-
-def described() -> list[dict[str, Any]]:
-    """Every family of the table, with the defaults for it. Nothing is the default for a model without a mask token,
-    which takes a decoder that works on noise: that of its makers stands there."""
-    from decoders.models.families import FAMILIES
-
-    return [described_as(f) for f in FAMILIES.values()]
-
-
-def described_as(f: Family) -> dict[str, Any]:
-    blocks = f.attentions[0] == "block"
-    return {
-        "family": f.name,
-        "example": f.example or f.name,
-        "known_by": [*f.types, *f.architectures] if f.architectures else [f"diffusion_family: {f.name}"],
-        "gigabytes": {name: f.billions * size for name, size in PRECISIONS.items()} if f.billions else None,
-        "decoder": "gemma" if f.mask == "none" else "threshold",
-        "cache": "exact",
-        "block": (f.window or f.block) if blocks else None,
-        "trust_remote_code": f.remote,
-    }
 
 
 def family_lines() -> list[str]:
@@ -66,6 +39,6 @@ def table(found: list[dict[str, Any]]) -> list[str]:
 
 def row(f: dict[str, Any]) -> tuple[str, ...]:
     size = f["gigabytes"]
-    memory = " / ".join(f"{size[p]:.3g}" for p in PRECISIONS) + " GB" if size else "built in"
+    memory = " / ".join(f"{size[p]:.3g}" for p in size) + " GB" if size else "built in"
     block = "whole row" if f["block"] is None else str(f["block"])
     return f["family"], f["example"], memory, f["decoder"], f["cache"], block

@@ -13,6 +13,7 @@ from decoders.core.canvas import Canvas
 from decoders.core.options import validate
 from decoders.core.pred import Pred
 from decoders.core.state import State
+from decoders.stats.constants import counting, number
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,16 @@ class Exact(Cache):
     needs_store: ClassVar[bool] = False
 
 
+REFRESHED = "refreshed"
+"""The name under which a canvas remembers what `refresh` found."""
+
+
 def sees_any(columns: Tensor, until: Tensor, unseen: Tensor | None = None) -> Tensor:
     """(B, L) bool: what sees one of `columns (B, L)`, by the rule of attention; without `unseen`, nothing is."""
     if unseen is None:
         L = columns.shape[1]
-        first = torch.where(columns, torch.arange(L, device=columns.device), L).amin(-1, keepdim=True)
+        place = counting(L, columns.device)
+        first = torch.where(columns, place, number(L, place)).amin(-1, keepdim=True)
         return until > first
     left = torch.nn.functional.pad(columns.cumsum(-1), (1, 0))  # how many are left of each column
     since, to = (left.gather(1, torch.minimum(edge, until)) for edge in unseen.unbind(-1))
@@ -86,16 +92,20 @@ def must_recompute(c: Canvas, shown: Tensor, until: Tensor, reach: Tensor, unsee
     """(B, L) bool, the exact rule: whatever sees a column that changed. Block caches, prefix caches and autoregressive
     caches are this one rule, and a finished block rides in the next block's first forward."""
     within = c.column < reach[:, None]
-    changed = ((c.store.tokens != shown) | (c.store.until != until)) & within
+    changed = (c.store.tokens != shown) | (c.store.until != until)
     if unseen is not None:
-        changed = changed | ((c.store.unseen != unseen).any(-1) & within)
-    return sees_any(changed, until, unseen) & within
+        changed = changed | (c.store.unseen != unseen).any(-1)
+    return sees_any(changed & within, until, unseen) & within
 
 
 def refresh(c: Canvas) -> Tensor:
     """(B, L) bool: the columns that an exact refresh recomputes, as the canvas stands. Where everything sees everything
     that is all of the row as soon as one token changed; in a block-causal model, finished blocks are left alone."""
-    return must_recompute(c, c.tokens, c.until, c.reach)
+    known = vars(c)  # for what is left as it is although it is among these, the next forward asks the same
+    if REFRESHED not in known:
+        known[REFRESHED] = must_recompute(c, c.tokens, c.until, c.reach)
+    found: Tensor = known[REFRESHED]
+    return found
 
 
 def just_decided(after: Canvas, before: State) -> Tensor:

@@ -6,6 +6,7 @@ Column = position: prompts start at column 0 and there is no left padding.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -19,16 +20,17 @@ class Canvas(Rows):
     """Everything about a batch of rows, as tensors; never changed in place."""
 
     until: Tensor  # (B, L) long  position i sees the columns left of until[i]: its block's end, or the row's
+    given: Tensor  # (B, L) bool  the prompt and what else was given
     reason: Tensor  # (B,)   long  LIVE, or why the row ended
     store: Store
     candidates: int = 0  # A, of the forwards
 
-    @property
+    @cached_property
     def reach(self) -> Tensor:
         """(B,) columns from here on play no part yet."""
         return torch.minimum(self.block_end, self.limit) if self.block_causal else self.limit
 
-    @property
+    @cached_property
     def live(self) -> Tensor:
         """(B,) bool"""
         return self.reason == LIVE

@@ -18,6 +18,7 @@ from decoders.core.rows import Rows, view
 from decoders.core.store import NOTHING, Store
 from decoders.core.windows import Windows
 from decoders.errors import UsageError
+from decoders.stats.constants import everywhere
 
 
 def layout(
@@ -53,6 +54,7 @@ def layout(
     zero, none = torch.zeros(B, dtype=torch.long), torch.full((B, L), -1)
     c = Canvas(
         tokens=tokens, open=editable, editable=editable, confidence=torch.zeros(B, L), committed_at=none, until=none,
+        given=(column < limit[:, None]) & ~editable,
         start=editable.long().argmax(1), size=zero, room=zero, limit=limit,
         block_start=zero, block_end=zero, opened=zero, windows=zero, step=zero, clock=zero,
         key=torch.tensor(list(keys), dtype=torch.long), reason=zero, store=empty(B, L, len(decoder.phases)),
@@ -159,8 +161,9 @@ R = TypeVar("R", bound=Rows)
 def entered(r: R, windows: Windows) -> R:
     """Rows whose `start` is new, with a window there: its size, its block of the attention, and how much is open in
     it."""
-    size = torch.minimum(windows.next(r).clamp(min=1, max=r.width), (r.end - r.start).clamp(min=0))
-    r = replace(r, size=size, room=size, step=torch.zeros_like(r.step))
+    left = r.end - r.start
+    size = torch.minimum(windows.next(r).clamp(min=1, max=r.width), left if r.base is None else left.clamp(min=0))
+    r = replace(r, size=size, room=size, step=everywhere(0, r.step))
     if r.block_causal:
         start, end = (r.start, r.start + size) if r.causal_context else windows.span(r)
         r = replace(r, block_start=start, block_end=end)
@@ -181,5 +184,7 @@ def enter(c: Canvas, windows: Windows) -> Canvas:
 
 def begun(r: R, decoder: Decoder) -> R:
     """The rows with their windows begun by the decoder: its memo, and how many positions they have to begin with."""
+    if type(decoder).begin is Decoder.begin:
+        return r
     s = decoder.begin(view(r))
     return replace(r, memo=s.memo, size=s.size)

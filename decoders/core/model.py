@@ -97,6 +97,8 @@ class SessionSpec:
     sizes: tuple[int, ...] = ()
     """Ascending: every forward asks for at most one of these many columns in any row, so that shapes are few and known;
     empty: any."""
+    whole: bool = False
+    """Every forward runs all columns that play a part in a row, so that nothing stored is ever read."""
     sight: bool = False
     """Some columns may have an unseen stretch; otherwise `Forward.unseen` need not be looked at."""
     leave_one_out: bool = False

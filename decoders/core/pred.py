@@ -11,6 +11,7 @@ from torch import Tensor
 from decoders import stats
 from decoders.errors import UsageError
 from decoders.stats import reference
+from decoders.stats.constants import but
 
 if TYPE_CHECKING:
     from decoders.core.state import State
@@ -77,7 +78,7 @@ class Pred:
         """(B * N, ...) -> (B, W, ...): one answer per logit row, at its window position."""
         x = x.unflatten(0, self.at.shape)
         at = self.at.view(*self.at.shape, *[1] * (x.dim() - 2)).expand_as(x)
-        return x.new_zeros(x.shape[0], self.width + 1, *x.shape[2:]).scatter(1, at, x)[:, : self.width]
+        return x.new_zeros(x.shape[0], self.width + 1, *x.shape[2:]).scatter_(1, at, x)[:, : self.width]
 
     def gather(self, x: Tensor) -> Tensor:
         """(B, W) -> (B * N,): the entries of the wanted positions."""
@@ -101,7 +102,7 @@ class Pred:
         statistic that tells has been asked for before."""
         known = self._once["statistics"].defined if "statistics" in self._once else None
         finite = self.logits.amax(-1).isfinite() if known is None else known.view_as(self.at)
-        own = ((self.at < self.width) & ~finite).any(-1)
+        own = but(self.at < self.width, finite).any(-1)
         return torch.stack([own, *(p.undefined() for p in self.beside)]).any(0) if self.beside else own
 
     def best(self) -> tuple[Tensor, Tensor]:

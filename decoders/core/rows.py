@@ -8,19 +8,28 @@ it has room for, from `base` on.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, TypeVar
+from functools import cached_property
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor
 
 from decoders.core.latents import Space
 from decoders.core.state import State
+from decoders.stats.constants import but, counting, number
 
 LIVE, STOPPED, FILLED, EXHAUSTED, BROKEN, STALLED = range(6)
 NON_FINITE, NO_PROGRESS = "non_finite", "no_progress"
 REASONS = ("live", "stop", "length", "max_steps", NON_FINITE, NO_PROGRESS)
 
 _CUT = ("tokens", "open", "editable", "confidence", "committed_at")  # what a State shows of the rows
+
+_PLACED = frozenset({"start", "room", "width", "base"})
+_KNOWN = {
+    **dict.fromkeys(("at", "inside", "offset", "index", "window"), _PLACED),
+    "first_open": frozenset({"open", "base"}), "live": frozenset({"reason"}),
+}
+"""What is remembered of rows once it was asked for, and what it depends on."""
 
 R = TypeVar("R", bound="Rows")
 
@@ -29,9 +38,6 @@ R = TypeVar("R", bound="Rows")
 class Rows:
     """B rows, each with L columns of its text, as tensors; never changed in place. Rows are independent; each has a
     window of its own and leaves it alone."""
-
-    has_bin: ClassVar[bool] = True
-    """The last column belongs to no row, and index arithmetic past a row's end lands there."""
 
     tokens: Tensor  # (B, L) long
     open: Tensor  # (B, L) bool
@@ -62,71 +68,107 @@ class Rows:
     @property
     def column(self) -> Tensor:
         """The places of the columns: (L,), or (B, L) where rows have a `base`."""
-        column = torch.arange(self.tokens.shape[1], device=self.tokens.device)
+        column = counting(self.tokens.shape[1], self.tokens.device)
         return column if self.base is None else self.base[:, None] + column
 
     @property
     def place(self) -> Tensor:
         """(B, W) places of the window's positions, those past its end among them."""
-        return self.start[:, None] + torch.arange(self.width, device=self.start.device)
+        return self.start[:, None] + counting(self.width, self.start.device)
 
-    @property
+    @cached_property
     def at(self) -> Tensor:
         """(B, W) columns of the window; past the last one, that."""
         index = self.place if self.base is None else self.place - self.base[:, None]
         return index.clamp(max=self.tokens.shape[1] - 1)
 
-    @property
+    @cached_property
     def inside(self) -> Tensor:
         """(B, W) bool: positions that belong to the row's own window, those that are not there yet among them."""
-        return torch.arange(self.width, device=self.start.device) < self.room[:, None]
+        return counting(self.width, self.start.device) < self.room[:, None]
 
-    @property
+    @cached_property
+    def offset(self) -> Tensor:
+        """(B, L) long: how far the columns are from the first one of the row's window."""
+        return self.column - self.start[:, None]
+
+    @cached_property
     def window(self) -> Tensor:
         """(B, L) bool: columns of the row's own window."""
-        column = self.column
-        return (column >= self.start[:, None]) & (column < (self.start + self.room)[:, None])
+        return (self.offset >= 0) & (self.offset < self.room[:, None])
+
+    @cached_property
+    def index(self) -> Tensor:
+        """(B, L) long: the position of the window that is at a column, and some position where none is."""
+        return self.offset.clamp(min=0, max=self.width - 1)
 
     @property
     def end(self) -> Tensor:
         """(B,) place after the last one that windows may have for now: of the row, or of the columns that there are."""
         return self.limit if self.base is None else torch.minimum(self.base + self.tokens.shape[1], self.limit)
 
+    @cached_property
+    def first_open(self) -> Tensor:
+        """(B,) place of the first open column; more than any place where there is none."""
+        return leftmost_place(self, self.open)
+
+    @property
+    def rest(self) -> Tensor:
+        """(B,) how many positions of the row are right of the window."""
+        rest = self.limit - self.start - self.room
+        return rest if self.base is None else rest.clamp(min=0)
+
+    def changed(self, **new: Any) -> Self:
+        """The same with other tensors, and with what is known of its windows and of what did not change."""
+        made = replace(self, **new)
+        stay = {name for name, of in _KNOWN.items() if not of & new.keys()}
+        vars(made).update((name, x) for name, x in vars(self).items() if name in stay)
+        return made
+
+    @cached_property
+    def state(self) -> State:
+        """The rows' windows, as a strategy sees them."""
+        at, inside = self.at, self.inside
+        cut = {name: getattr(self, name).gather(1, at) for name in _CUT}
+        cut |= {"open": cut["open"] & inside, "editable": cut["editable"] & inside}
+        return State(
+            **cut, position=at if self.base is None else self.place, size=self.size, room=self.room, opened=self.opened,
+            windows=self.windows, step=self.step, clock=self.clock, key=self.key, mask_id=self.mask_id,
+            vocab=self.vocab, stop_ids=self.stop_ids, block_causal=self.block_causal,
+            rest=self.rest, space=self.space, memo=self.memo,
+        )
+
 
 def view(r: Rows) -> State:
     """The rows' windows, as a strategy sees them."""
-    at, inside = r.at, r.inside
-    cut = {name: getattr(r, name).gather(1, at) for name in _CUT}
-    cut |= {"open": cut["open"] & inside, "editable": cut["editable"] & inside}
-    return State(
-        **cut, position=at if r.base is None else r.place, size=r.size, room=r.room, opened=r.opened, windows=r.windows,
-        step=r.step, clock=r.clock, key=r.key, mask_id=r.mask_id, vocab=r.vocab, stop_ids=r.stop_ids,
-        block_causal=r.block_causal, rest=(r.limit - r.start - r.room).clamp(min=0), space=r.space, memo=r.memo,
-    )
+    return r.state
 
 
 def put(r: Rows, old: Tensor, new: Tensor) -> Tensor:
     """(B, L) `old` with the windows replaced by `new (B, W)`."""
-    return _put(r.at, r.inside, r.has_bin, old, new)
+    return torch.where(r.window, new.gather(1, r.index), old)
 
 
-def _put(at: Tensor, inside: Tensor, has_bin: bool, old: Tensor, new: Tensor) -> Tensor:
-    if has_bin:
-        return old.scatter(1, at, torch.where(inside, new, old.gather(1, at)))
-    L = old.shape[1]  # where there is no bin, a column to write to is added and cut off again
-    return torch.nn.functional.pad(old, (0, 1)).scatter(1, torch.where(inside, at, L), new)[:, :L]
-
-
-def write(r: R, s: State) -> R:
-    """The rows with their windows replaced."""
-    at, inside = r.at, r.inside
-    changed: dict[str, Any] = {name: _put(at, inside, r.has_bin, getattr(r, name), getattr(s, name)) for name in _CUT}
-    return replace(r, **changed, size=s.size, step=s.step, clock=s.clock, memo=s.memo)
+def write(r: R, s: State, rows: Tensor | None = None) -> R:
+    """The rows with their windows replaced, or those of `rows (B,)` alone. What is no other tensor than in `view` is
+    left as it is."""
+    where = r.window if rows is None else r.window & rows[:, None]
+    changed: dict[str, Any] = {
+        name: torch.where(where, new.gather(1, r.index), getattr(r, name))
+        for name in _CUT if (new := getattr(s, name)) is not getattr(r.state, name)
+    }
+    return r.changed(**changed, size=s.size, step=s.step, clock=s.clock, memo=s.memo)
 
 
 def settled_stop(r: Rows, stops: Tensor) -> tuple[Tensor, Tensor]:
     """(B,) bool: one of the stop tokens `stops (B, K)` or (K,) was committed and nothing left of it is open; (B,) long:
     its place, more than any place where there is none."""
-    hit = (r.tokens[..., None] == stops[..., None, :]).any(-1) & r.editable & ~r.open
-    first = torch.where(hit, r.column, torch.iinfo(torch.long).max).amin(-1)
-    return hit.any(-1) & ~(r.open & (r.column < first[:, None])).any(-1), first
+    one = stops.shape[-1] == 1
+    stop = r.tokens == stops if one else (r.tokens[..., None] == stops[..., None, :]).any(-1)
+    first = leftmost_place(r, but(stop & r.editable, r.open))
+    return first < r.first_open, first
+
+
+def leftmost_place(r: Rows, where: Tensor) -> Tensor:
+    """(B,) long: the place of each row's first column that is `where (B, L)`; more than any place if there is none."""
+    return torch.where(where, r.column, number(torch.iinfo(torch.long).max, r.start)).amin(-1)

@@ -5,30 +5,37 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from decoders.stats.constants import counting, number
+
 INF = float("inf")
 
 
 def only(where: Tensor, score: Tensor) -> Tensor:
     """(B, W) the scores where `where`, elsewhere -inf, which no selection ever takes."""
-    return torch.where(where, score, -INF)
+    return torch.where(where, score, number(-INF, score))
 
 
 def rank(score: Tensor) -> Tensor:
     """(B, W) long: 0 for the best of the row; of equal scores the left one is better."""
     order = score.argsort(dim=-1, descending=True, stable=True)
-    return order.argsort(dim=-1, stable=True)
+    return torch.empty_like(order).scatter_(-1, order, counting(score.shape[-1], score.device).expand_as(order))
 
 
 def top(score: Tensor, k: Tensor | int) -> Tensor:
     """(B, W) bool: the `k (B,)` best of each row, or of all rows the same number; ties go to the left; -inf is never
     taken."""
-    return (rank(score) < (k if isinstance(k, int) else k[:, None])) & (score > -INF)
+    taken = score > -INF
+    if isinstance(k, int) and k == 1:
+        return taken & (counting(score.shape[-1], score.device) == score.argmax(-1, keepdim=True))
+    return taken & (rank(score) < (k if isinstance(k, int) else k[:, None]))
 
 
 def above(score: Tensor, sure: Tensor, at_least: Tensor | int = 1) -> Tensor:
     """(B, W) bool: what is `sure (B, W)`; in rows where that is fewer than `at_least (B,)`, the best ones instead."""
     sure = sure & (score > -INF)
-    return torch.where((sure.sum(-1) >= at_least)[:, None], sure, top(score, at_least))
+    single = isinstance(at_least, int) and at_least == 1
+    enough = sure.any(-1) if single else sure.sum(-1) >= at_least
+    return torch.where(enough[:, None], sure, top(score, at_least))
 
 
 def leftmost(where: Tensor) -> Tensor:

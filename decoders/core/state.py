@@ -15,7 +15,7 @@ from torch import Tensor
 from decoders.core.latents import Space
 from decoders.core.select import share
 from decoders.core.tree import mapped
-from decoders.stats.constants import among
+from decoders.stats.constants import among, but, counting, everywhere, number
 from decoders.stats.random import normal, scramble, unit
 
 T = TypeVar("T")
@@ -55,12 +55,12 @@ class State:
     @property
     def decided(self) -> Tensor:
         """(B, W) bool: what the decoder has decided; what is given is not."""
-        return self.editable & ~self.open
+        return but(self.editable, self.open)
 
     @property
     def place(self) -> Tensor:
         """(W,) long: 0, 1, 2, ..., the positions' places in the window."""
-        return torch.arange(self.tokens.shape[1], device=self.tokens.device)
+        return counting(self.tokens.shape[1], self.tokens.device)
 
     @property
     def present(self) -> Tensor:
@@ -100,7 +100,7 @@ class State:
     def blank(self) -> Tensor:
         """(B, W) what stands where nothing is decided: the mask token, or uniform noise for models without one."""
         if self.mask_id is not None:
-            return torch.full_like(self.tokens, self.mask_id)
+            return everywhere(self.mask_id, self.tokens)
         return (self.uniform(_BLANK) * self.vocab).long()
 
     def commit(self, where: Tensor, tokens: Tensor, confidence: Tensor) -> State:
@@ -118,7 +118,7 @@ class State:
             self,
             tokens=torch.where(where, self.blank(), self.tokens),
             open=self.open | where,
-            committed_at=torch.where(where, -1, self.committed_at),
+            committed_at=torch.where(where, number(-1, self.committed_at), self.committed_at),
         )
 
     def within(self, where: Tensor, opened: Tensor, memo: Any, since: Tensor | int = 0) -> State:
@@ -143,7 +143,7 @@ class State:
         return replace(
             self,
             tokens=torch.where(where, tokens, self.tokens),
-            open=self.open & ~where,
+            open=but(self.open, where),
             confidence=torch.where(where, confidence.to(self.confidence.dtype), self.confidence),
             committed_at=torch.where(where, self.clock[:, None], self.committed_at),
         )

@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from decoders.core.cache import must_recompute, sees_any
+from decoders.core.cache import REFRESHED, must_recompute, refresh, sees_any
 from decoders.core.canvas import Canvas
 from decoders.core.layout import begun, enter
 from decoders.core.model import Forward, SessionSpec
@@ -18,10 +18,10 @@ from decoders.core.needs import asks, hold_to
 from decoders.core.plan import Plan, patience
 from decoders.core.pred import Pred
 from decoders.core.query import Query, Sight
-from decoders.core.rows import BROKEN, EXHAUSTED, FILLED, LIVE, STALLED, STOPPED, settled_stop, view, write
+from decoders.core.rows import BROKEN, EXHAUSTED, FILLED, LIVE, STALLED, STOPPED, put, settled_stop, view, write
 from decoders.core.state import State, choose
-from decoders.core.store import APPROXIMATE, NOTHING
-from decoders.stats.constants import constant
+from decoders.core.store import APPROXIMATE, NOTHING, Store
+from decoders.stats.constants import but, constant, counting, everywhere, number
 
 
 def session_spec(plan: Plan, c: Canvas) -> SessionSpec:
@@ -29,7 +29,7 @@ def session_spec(plan: Plan, c: Canvas) -> SessionSpec:
     (rows, columns), width = c.tokens.shape, c.width
     asked, sizes = asks(plan.decoder, c.block_causal), plan.cache.sizes(columns - 1, width)  # less the bin
     return SessionSpec(
-        rows, columns, width, sizes=sizes, causal="causal" in asked, sight="sight" in asked,
+        rows, columns, width, sizes=sizes, whole=plan.cache.whole, causal="causal" in asked, sight="sight" in asked,
         leave_one_out="leave_one_out" in asked, attention="attention" in asked or plan.cache.needs_attention,
         attention_from=plan.decoder.attention_from, candidates=c.candidates,
     )
@@ -37,54 +37,83 @@ def session_spec(plan: Plan, c: Canvas) -> SessionSpec:
 
 def prepare(plan: Plan, c: Canvas) -> Forward:
     """The next forward of all rows; rows that have ended ask for nothing."""
-    s = view(c)
+    s, live = view(c), c.live[:, None]
     q, asked = plan.decoder.query(s), asks(plan.decoder, c.block_causal)
     hold_to(plan.decoder, q, asked)
-    causal = torch.zeros_like(c.live) if q.causal is None else q.causal & c.live
-    want = q.want & s.editable & c.live[:, None]
-    at = c.at
-    here = c.column >= c.block_start[:, None] if c.block_causal else torch.ones_like(c.open)
-    # columns that see no further than themselves: blocks that are finished are left as they are
-    narrow = causal[:, None] & here
-    last = torch.where(want, at, 0).amax(-1)
-    reach = torch.where(causal, last, c.reach)  # a causal row needs nothing at or right of its last wanted position
-    shown = c.tokens.scatter(1, at, torch.where(s.editable, q.tokens, s.tokens))
-    shown = torch.where(c.live[:, None], shown, c.tokens)
-    until, unseen = torch.where(narrow, c.column + 1, c.until), c.store.unseen
+    want = q.want & live if q.want is s.open else q.want & s.editable & live
+    shown = c.tokens
+    if q.tokens is not s.tokens:
+        shown = torch.where(c.window & live, torch.where(s.editable, q.tokens, s.tokens).gather(1, c.index), shown)
+    causal, until, unseen, reach, want = ranges(c, q, want, "resizes" in asked)
+    compute, outdated = run(plan, c, q, shown, until, unseen if q.sight else None, reach, want, causal)
+    left_out = everywhere(False, want)
+    if q.left_out is not None:
+        left_out = q.left_out & want if q.causal is None else but(q.left_out & want, causal[:, None])
+    heat = everywhere(1, c.key, c.confidence.dtype) if q.level is None else q.level
+    phase = plan.decoder.phase(s) if plan.decoder.phases else everywhere(0, c.key)
+    return Forward(
+        shown, until, compute, outdated, c.given, c.at, want, causal, c.step == 0, phase, unseen, left_out,
+        *candidates(c, s, q), heat, q.latents,
+    )
+
+
+def ranges(c: Canvas, q: Query, want: Tensor, resizes: bool) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Which rows are causal (B,), what columns see (B, L) and (B, L, 2), the columns from which on nothing plays a part
+    (B,), and what is wanted (B, W) of what there is."""
+    until, unseen, reach, at = c.until, c.store.unseen, c.reach, c.at
+    causal = everywhere(False, c.key, torch.bool)
+    if q.causal is not None:
+        causal = q.causal & c.live
+        # columns that see no further than themselves: blocks that are finished are left as they are
+        narrow = causal[:, None] & (c.column >= c.block_start[:, None]) if c.block_causal else causal[:, None]
+        last = torch.where(want, at, number(0, at)).amax(-1)
+        reach = torch.where(causal, last, reach)  # a causal row needs nothing at or right of its last wanted position
+        until = torch.where(narrow, c.column + 1, until)
     if q.sight is not None:
         until, unseen = looked(c, q.sight)
-        reach = torch.where(causal, last, torch.where(want, until.gather(1, at), 0).amax(-1))
-    if "resizes" in asked:
+        furthest = torch.where(want, until.gather(1, at), number(0, at)).amax(-1)
+        reach = furthest if q.causal is None else torch.where(causal, last, furthest)
+    if resizes:
         end = c.start + c.size
         whole = c.size == c.room  # then what lies behind the window is seen as ever
         reach, want = torch.where(whole, reach, torch.minimum(reach, end)), want & (at < end[:, None])
         until = torch.where(whole[:, None], until, torch.minimum(until, end[:, None]))
-    stale = must_recompute(c, shown, until, reach, None if q.sight is None else unseen)
+    return causal, until, unseen, reach, want
+
+
+def run(
+    plan: Plan, c: Canvas, q: Query, shown: Tensor, until: Tensor, unseen: Tensor | None, reach: Tensor, want: Tensor,
+    causal: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """(B, L) bool and (B, L) bool: the columns to run, and those that are left as they are though they see a change."""
+    within = (c.column < reach[:, None]) & c.live[:, None]
     if plan.cache.whole:
-        chosen = torch.ones_like(c.store.stale)
-    elif plan.cache.exact:
-        chosen = stale
-        if q.beside is not None or q.latents is not None:  # what sees the window sees more than its tokens tell
-            chosen = chosen | sees_any(c.window, until)
+        return within, everywhere(False, within)
+    if shown is c.tokens and until is c.until and unseen is None and reach is c.reach:
+        stale = refresh(c)
     else:
-        chosen = torch.where(causal[:, None], stale, c.store.stale | (c.store.tokens == NOTHING))
-    wanted = torch.zeros_like(c.open).scatter(1, at, want & ~causal[:, None])
-    compute = (chosen | wanted) & (c.column < reach[:, None]) & c.live[:, None]
-    given = ~c.editable & (c.column < c.limit[:, None])
-    outdated = stale & ~compute & c.live[:, None]
-    heat = torch.ones_like(c.confidence[:, 0]) if q.level is None else q.level
-    left_out = torch.zeros_like(want) if q.left_out is None else q.left_out & want & ~causal[:, None]
-    return Forward(
-        shown, until, compute, outdated, given, at, want, causal, c.step == 0, plan.decoder.phase(s), unseen, left_out,
-        *candidates(c, s, q), heat, q.latents,
-    )
+        stale = must_recompute(c, shown, until, reach, unseen)
+    chosen = stale
+    if not plan.cache.exact:
+        chosen = c.store.stale | c.store.nothing
+        if q.causal is not None:
+            chosen = torch.where(causal[:, None], stale, chosen)
+    elif q.beside is not None or q.latents is not None:  # what sees the window sees more than its tokens tell
+        chosen = chosen | sees_any(c.window, until)
+    open_ = want if q.causal is None else but(want, causal[:, None])
+    wanted = put(c, everywhere(False, within), open_)
+    compute = (chosen | wanted) & within
+    return compute, everywhere(False, within) if plan.cache.exact else but(stale & c.live[:, None], compute)
 
 
 def candidates(c: Canvas, s: State, q: Query) -> tuple[Tensor, Tensor]:
     """(B, A, W) long and (B, A, W) bool: `Forward.candidate_tokens` and `candidate_want`. Where the canvas has room for
     more than are asked about, the rest wants nothing."""
     (B, W), A = s.tokens.shape, c.candidates
-    tokens, want = s.tokens.new_zeros(B, A, W), s.open.new_zeros(B, A, W)
+    tokens, want = s.tokens.new_empty(B, A, W), s.open.new_empty(B, A, W)
+    if not A:
+        return tokens, want
+    tokens, want = tokens.zero_(), want.zero_()
     if q.beside is not None:
         asked = q.beside.tokens.shape[1]
         tokens[:, :asked], want[:, :asked] = q.beside.tokens, q.beside.want
@@ -96,11 +125,9 @@ def candidates(c: Canvas, s: State, q: Query) -> tuple[Tensor, Tensor]:
 def looked(c: Canvas, sight: Sight) -> tuple[Tensor, Tensor]:
     """(B, L) and (B, L, 2) long, `until` and `unseen` of the whole canvas: the sight in the window, and elsewhere
     causal."""
-    at, inside = c.at, c.inside
-    causal, pair = (c.column + 1).expand_as(c.tokens), at[..., None].expand(-1, -1, 2)
-    until = causal.scatter(1, at, torch.where(inside, sight.until, at + 1))
-    unseen = torch.zeros_like(c.store.unseen).scatter(1, pair, torch.where(inside[..., None], sight.unseen, 0))
-    return until, unseen
+    until = put(c, c.column + 1, sight.until)
+    window, pair = c.window[..., None], c.index[..., None].expand(-1, -1, 2)
+    return until, torch.where(window, sight.unseen.gather(1, pair), number(0, until))
 
 
 def apply(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
@@ -110,30 +137,52 @@ def apply(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
     before, live = view(c), c.live
     p = ruled(plan, before, f, p)
     after = plan.decoder.step(before, p)
-    broken = p.undefined() & live  # after the step, whose statistics tell without another pass over the logits
-    sound = live & ~broken
-    after = choose(sound, after, before)
     after = replace(after, step=before.step + live, clock=before.clock + live)
-    c = stored(write(c, after), f, p, "sight" in asks(plan.decoder, c.block_causal))
+    undefined = p.undefined()  # after the step, whose statistics tell without another pass over the logits
+    sound = but(live, undefined)
     over = plan.decoder.done(after) & sound  # rows that leave their window
-    ended = stopped(c) & (over if plan.decoder.revises else live) if plan.stop else torch.zeros_like(over)
+    size, memo = choose(sound, (after.size, after.memo), (before.size, before.memo))
+    c = stored(plan, write(c, replace(after, size=size, memo=memo), sound), f, p)
     start = next_start(c)
     filled = over & (start >= c.limit)
-    moved = enter(
-        replace(c, start=torch.where(over, start, c.start)), plan.decoder.windows(plan.windows, c.block_causal)
-    )
-    moved = begun(moved, plan.decoder)
-    exhausted = torch.zeros_like(over) if plan.max_steps is None else c.clock >= plan.max_steps
-    c = choose(over & ~filled & ~ended, moved, c)
-    why = torch.where(exhausted, EXHAUSTED, LIVE)
-    why = torch.where(ended, STOPPED, torch.where(filled, FILLED, why))
-    stalled = c.clock - c.committed_at.amax(-1) > patience(plan.decoder)
-    why = torch.where(broken, BROKEN, torch.where(stalled & (why == LIVE), STALLED, why))
-    c = replace(c, reason=torch.where(live, why, c.reason))
-    if plan.cache.exact or plan.cache.whole:
-        return c
+    ended = stopped(c) if plan.stop and c.stop_ids else None
+    if ended is not None and plan.decoder.revises:
+        ended = ended & over
+    why = torch.where(live, reasons(plan, c, filled, ended, undefined), c.reason)
+    turned = but(over, filled if ended is None else filled | ended)
+    c = moved_on(plan, c, turned, start).changed(reason=why)
+    return c if plan.cache.exact or plan.cache.whole else trusted(plan, c, before, live, p)
+
+
+def trusted(plan: Plan, c: Canvas, before: State, live: Tensor, p: Pred) -> Canvas:
+    """The canvas with what the cache policy says of the store after a step."""
     memory = choose(live, plan.cache.remember(c, before, p), c.store.memory)
-    return replace(c, store=replace(c.store, stale=plan.cache.stale(c, before, p), memory=memory))
+    after = c.changed(store=replace(c.store, stale=plan.cache.stale(c, before, p), memory=memory))
+    if REFRESHED in vars(c):  # neither of the two has a part in that
+        vars(after)[REFRESHED] = vars(c)[REFRESHED]
+    return after
+
+
+def moved_on(plan: Plan, c: Canvas, rows: Tensor, start: Tensor) -> Canvas:
+    """The canvas with a window of those `rows (B,)` that have left theirs at their `start (B,)`."""
+    c = replace(c, start=torch.where(rows, start, c.start))
+    entered = enter(c, plan.decoder.windows(plan.windows, c.block_causal))
+    moved = begun(entered, plan.decoder)
+    whole = "resizes" not in asks(plan.decoder, c.block_causal)  # then a window has all the room that it may have
+    c = choose(rows, moved, replace(c, size=moved.size) if whole else c)
+    return replace(c, size=c.room) if whole else c
+
+
+def reasons(plan: Plan, c: Canvas, filled: Tensor, ended: Tensor | None, undefined: Tensor) -> Tensor:
+    """(B,) long: why live rows end, if they do: the last of these that holds."""
+    stalled = c.clock - c.committed_at.amax(-1) > patience(plan.decoder)
+    exhausted = None if plan.max_steps is None else c.clock >= plan.max_steps
+    found = {STALLED: stalled, EXHAUSTED: exhausted, FILLED: filled, STOPPED: ended, BROKEN: undefined}
+    why = number(LIVE, c.reason)
+    for reason, holds in found.items():
+        if holds is not None:
+            why = torch.where(holds, number(reason, c.reason), why)
+    return why
 
 
 def ruled(plan: Plan, s: State, f: Forward, p: Pred) -> Pred:
@@ -153,40 +202,45 @@ def ruled(plan: Plan, s: State, f: Forward, p: Pred) -> Pred:
     return replace(held(s, p), beside=others)
 
 
-def stored(c: Canvas, f: Forward, p: Pred, sight: bool = False) -> Canvas:
-    """The canvas after a forward: what the store now holds, and what was spent. Whatever sees a column that stayed out
-    of date is approximate, so that an exact refresh finds it later. `sight`: some of them may have a unseen stretch."""
-    tokens = torch.where(f.compute, f.tokens, c.store.tokens)
-    until = torch.where(f.compute, f.until, c.store.until)
-    unseen = torch.where(f.compute[..., None], f.unseen, c.store.unseen) if sight else c.store.unseen
-    misled = sees_any(f.outdated, until.clamp(min=0), unseen if sight else None) & (tokens != NOTHING)
-    tokens = torch.where(misled, APPROXIMATE, tokens)
-    positions, flops = p.cost or (f.compute.sum(-1), torch.zeros_like(c.store.flops))
-    bound = torch.maximum(
-        torch.where(f.compute, f.until, 0).amax(-1), torch.where(f.want & f.causal[:, None], f.at, 0).amax(-1)
-    )
-    read = (c.column < bound[:, None]) & (c.store.tokens != NOTHING) & ~f.compute
+def stored(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
+    """The canvas after a forward: what the store now holds, and what was spent."""
+    positions, flops = p.cost or (f.compute.sum(-1), everywhere(0, c.store.flops))
     live, kinds = c.live, c.store.kinds
-    kind = torch.arange(kinds.shape[1], device=kinds.device) == f.phase[:, None]
-    return replace(c, store=replace(
-        c.store, tokens=tokens, until=until, unseen=unseen,
-        computed=c.store.computed + torch.where(live, positions, 0),
-        reused=c.store.reused + torch.where(live, read.sum(-1), 0),
-        flops=c.store.flops + torch.where(live, flops, 0.0), kinds=kinds + (kind & live[:, None]),
-    ))
+    kind = live[:, None] & (counting(kinds.shape[1], kinds.device) == f.phase[:, None]) if plan.decoder.phases else (
+        live[:, None]
+    )
+    store = replace(
+        c.store, computed=c.store.computed.addcmul(positions, live), flops=c.store.flops.addcmul(flops, live),
+        kinds=kinds + kind,
+    )
+    return c.changed(store=store if plan.cache.whole else held(plan, c, store, f))
+
+
+def held(plan: Plan, c: Canvas, s: Store, f: Forward) -> Store:
+    """The store as a forward leaves it, and what was read of it. Whatever sees a column that stayed out of date is
+    approximate, so that an exact refresh finds it later."""
+    asked = asks(plan.decoder, c.block_causal)
+    tokens = torch.where(f.compute, f.tokens, s.tokens)
+    until = torch.where(f.compute, f.until, s.until)
+    unseen = torch.where(f.compute[..., None], f.unseen, s.unseen) if "sight" in asked else s.unseen
+    if not plan.cache.exact:
+        misled = sees_any(f.outdated, until)  # nothing is stored where they see nothing
+        if "sight" in asked:
+            misled = but(sees_any(f.outdated, until.clamp(min=0), unseen), tokens == NOTHING)
+        tokens = torch.where(misled, number(APPROXIMATE, tokens), tokens)
+    bound = torch.where(f.compute, f.until, number(0, until)).amax(-1)
+    if "causal" in asked:
+        bound = torch.maximum(bound, torch.where(f.want & f.causal[:, None], f.at, number(0, until)).amax(-1))
+    read = but(but(c.column < bound[:, None], s.nothing), f.compute).sum(-1)
+    return replace(s, tokens=tokens, until=until, unseen=unseen, reused=s.reused.addcmul(read, c.live))
 
 
 def next_start(c: Canvas) -> Tensor:
     """(B,) where the window after this one starts: at the first position that it left open, or else at its end; what is
     given there is passed over, except in block-causal models, whose blocks have to be computed one after the other."""
-    end = c.start + c.room
-    if c.block_causal:
-        return torch.where(c.open & c.window, c.column, end[:, None]).amin(-1)
-    return torch.where(c.open & (c.column >= c.start[:, None]), c.column, c.limit[:, None]).amin(-1)
+    return torch.minimum(c.first_open, c.start + c.room if c.block_causal else c.limit)  # nothing is open left of it
 
 
 def stopped(c: Canvas) -> Tensor:
     """(B,) bool: a stop token was committed and nothing left of it is open, so that the text is complete."""
-    if not c.stop_ids:
-        return torch.zeros_like(c.live)
     return settled_stop(c, constant(c.stop_ids, c.tokens.device))[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor
@@ -27,3 +28,8 @@ class Store:
     flops: Tensor  # (B,)   double  floating point operations that it spent; 0 where it does not tell
     kinds: Tensor  # (B, K) long  forwards of each of the decoder's `phases`; of all, where it has none
     memory: Any = None  # a cache policy's own tensors, leading dimension B; structure never changes
+
+    @cached_property
+    def nothing(self) -> Tensor:
+        """(B, L) bool: columns of which nothing is stored."""
+        return self.tokens == NOTHING

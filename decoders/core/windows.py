@@ -10,6 +10,7 @@ from torch import Tensor
 
 from decoders.core.rows import Rows
 from decoders.errors import UsageError
+from decoders.stats.constants import everywhere
 
 
 class Windows(Protocol):
@@ -87,18 +88,23 @@ class Blocks:
         return self.within or self.size
 
     def first(self, c: Rows) -> Tensor:
-        return c.start - self.lead(c)
+        return c.start - self.lead(c) if self.cut(c) else c.start
 
     def next(self, c: Rows) -> Tensor:
-        return self.size - self.lead(c)
+        return self.size - self.lead(c) if self.cut(c) else everywhere(self.size, c.start)
 
     def span(self, c: Rows) -> tuple[Tensor, Tensor]:
         start = c.start // self.block * self.block
         return start, start + self.block
 
+    @staticmethod
+    def cut(c: Rows) -> bool:
+        """Whether windows are cut at multiples of their size."""
+        return c.block_causal and not c.causal_context
+
     def lead(self, c: Rows) -> Tensor:
-        """(B,) how far `start` is from the left end of a window; 0 where windows are counted from it."""
-        return c.start % self.size if c.block_causal and not c.causal_context else torch.zeros_like(c.start)
+        """(B,) how far `start` is from the left end of such a window."""
+        return c.start % self.size
 
     def count(self, c: Rows) -> Tensor:
         return (c.limit - c.start + self.size - 1) // self.size

@@ -40,6 +40,14 @@ def assign(buffers: Any, x: Any) -> None:
     read = [
         b if b is a or b.untyped_storage().data_ptr() not in held else b.clone() for a, b in zip(into, new, strict=True)
     ]
+    kinds: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
     for a, b in zip(into, read, strict=True):
-        if b is not a:
+        if b is a:
+            continue
+        if b.is_contiguous():  # then all of a type are copied by few kernels
+            for side, x in zip(kinds.setdefault(a.dtype, ([], [])), (a, b), strict=True):
+                side.append(x)
+        else:
             a.copy_(b)
+    for own, others in kinds.values():
+        torch._foreach_copy_(own, others)

@@ -27,6 +27,7 @@ from torch import Tensor
 from decoders.core import Blocks, Canvas, Fixed, Forward, Model, Plan, SessionSpec, apply, choose, prepare, session_spec
 from decoders.engine.backends import Backend, CannotCapture, CudaGraphs
 from decoders.engine.buffers import assign, owned
+from decoders.stats.constants import made_once
 
 Bucket = tuple[int, int]
 """Columns and logit rows of a forward."""
@@ -77,15 +78,20 @@ class Room:
         self.plan, self.session = plan, session
         columns, rows = session.buckets
         self.columns, self.rows = thinned(columns, spec.width), thinned(rows, max(spec.width // 4, 1))
-        self.canvas = owned(c)
+        self.buffers = owned(c)
         self.forward: Forward = owned(prepare(plan, self.canvas))
         self.needs = session.needs(self.forward).clone()
         self.news = self.told(self.canvas, self.needs)
         self.waits = torch.zeros((), dtype=torch.long, device=self.news.device)
 
+    @property
+    def canvas(self) -> Canvas:
+        """What stands in the buffers now; what a canvas remembers of itself holds until they are written to."""
+        return replace(self.buffers)
+
     def load(self, c: Canvas) -> None:
         """Go on from another canvas."""
-        assign(self.canvas, c)
+        assign(self.buffers, c)
         f = prepare(self.plan, self.canvas)
         needs = self.session.needs(f)
         assign((self.forward, self.needs, self.news), (f, needs, self.told(c, needs)))
@@ -113,12 +119,19 @@ class Room:
         if not whole:
             after = choose(fits, after, c)
             waits = waits + (~fits).sum()
-        g = prepare(self.plan, after)
+        g = settled(prepare(self.plan, after), self.forward)
         needs = self.session.needs(g)
         assign(
-            (self.canvas, self.forward, self.needs, self.news, self.waits),
+            (self.buffers, self.forward, self.needs, self.news, self.waits),
             (after, g, needs, self.told(after, needs), waits),
         )
+
+
+def settled(f: Forward, before: Forward) -> Forward:
+    """The forward with what is the same in every one, such as that no row is causal, as it stands in the buffers."""
+    own = {x.name: getattr(f, x.name) for x in fields(f)}
+    same = {name: getattr(before, name) for name, x in own.items() if isinstance(x, Tensor) and made_once(x)}
+    return replace(f, **same)
 
 
 class Captured:
@@ -255,10 +268,10 @@ class Graph:
         name = key, bucket
         if name not in self.graphs:
             assert self.backend is not None
-            before = owned((room.canvas, room.forward, room.needs, room.news, room.waits))
+            before = owned((room.buffers, room.forward, room.needs, room.news, room.waits))
 
             def restore() -> None:
-                assign((room.canvas, room.forward, room.needs, room.news, room.waits), before)
+                assign((room.buffers, room.forward, room.needs, room.news, room.waits), before)
 
             made = self.backend.capture(lambda: room.step(bucket), restore)
             self.captures += 1

@@ -16,7 +16,6 @@ the many, where that saves enough.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,45 +26,11 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from decoders.core import Attention, Forward, Pred, Session, SessionSpec
+from decoders.models.columns import compact, gathered, parted, seen, size_of, widths
 from decoders.models.scatter import ScatterCache, store_argument
 from decoders.models.spread import Spread
-
-
-def compact(where: Tensor, pad: int, sizes: tuple[int, ...] = ()) -> Tensor:
-    """(B, M) long: the columns that hold, left to right, then `pad`; M is that of the fullest row, or the next of the
-    ascending `sizes`."""
-    M = max(int(where.sum(-1).max()), 1)
-    return gathered(where, pad, sizes[bisect_left(sizes, M)] if sizes and sizes[-1] >= M else M)
-
-
-def gathered(where: Tensor, pad: int, M: int) -> Tensor:
-    """(B, M) long: the columns that hold, of which no row has more than M, left to right, then `pad`."""
-    order = (~where).to(torch.uint8).argsort(dim=-1, stable=True)[:, :M]
-    return torch.where(where.gather(1, order), order, pad)
-
-
-def parted(counts: list[int], least: float = 0.25) -> int | None:
-    """The number of columns up to which rows, which need `counts`, are run apart from those that need more; none: all
-    together, if two parts would not save the share `least` of what padding all of them to the largest costs."""
-    whole, ordered = len(counts) * max(counts), sorted(counts)
-    costs = {small: n * small + (len(counts) - n) * ordered[-1] for n, small in enumerate(ordered[:-1], 1)}
-    best = min(costs, key=lambda small: costs[small], default=0)
-    return best if costs and costs[best] < (1 - least) * whole else None
-
-
-def seen(
-    until: Tensor, index: Tensor, columns: int, unseen: Tensor | None = None, beside: Tensor | None = None
-) -> Tensor:
-    """(B, M, K) bool, the rule of attention: the columns `index (B, M)` see those left of their `until (B, K)`, less
-    the stretch that is `unseen (B, K, 2)`, and themselves; those where `beside (B, K)` see each other too."""
-    key = torch.arange(columns, device=until.device)
-    left = key < until.gather(1, index)[..., None]
-    if unseen is not None:
-        since, to = unseen.gather(1, index[..., None].expand(-1, -1, 2))[..., None].unbind(2)
-        left = left & ~((key >= since) & (key < to))
-    if beside is not None:
-        left = left | (beside.gather(1, index)[..., None] & beside[:, None])
-    return left | (key == index[..., None])
+from decoders.models.whole import WholeSession
+from decoders.stats.constants import constant, counting, everywhere, number
 
 
 @dataclass(frozen=True)
@@ -90,6 +55,23 @@ class Work:
         linear = sum(p.numel() * (share if ".experts." in name else 1.0) for name, p in weights)
         width = heads(model)[0] * heads(model)[2]
         return cls(2 * linear, 4 * config.num_hidden_layers * width, 2 * head.numel())
+
+    @staticmethod
+    def counts(
+        compute: Tensor, until: Tensor, want: Tensor, unseen: Tensor | None = None, beside: Tensor | None = None
+    ) -> Tensor:
+        """(3, B) long: columns, pairs of a column and one that it sees, and rows of logits that each row asked for,
+        without the padding that a batch brings."""
+        sees = until if unseen is None else until - unseen.diff(dim=-1)[..., 0]
+        pairs = (compute * sees).sum(-1)
+        if beside is not None:
+            pairs = pairs + beside.sum(-1) ** 2
+        return torch.stack([compute.sum(-1), pairs, want.sum(-1)])
+
+    def flops(self, counts: Tensor) -> Tensor:
+        """(B,) double, of `counts`."""
+        each = constant((self.column, self.pair, self.row), counts.device, torch.double)
+        return (counts * each[:, None]).sum(0)
 
 
 def heads(model: PreTrainedModel) -> tuple[int, int, int]:
@@ -141,17 +123,21 @@ class TransformersModel:
         self.model.base_model.compile(**options)
 
     def session(self, spec: SessionSpec) -> Session:
-        return Spread(self, spec) if spec.candidates else TransformersSession(self, spec)
+        if spec.candidates:
+            return Spread(self, spec)
+        probes = spec.leave_one_out or (spec.causal and not self.shifted)
+        alone = spec.whole and not probes and not spec.attention
+        return WholeSession(self, spec) if alone else TransformersSession(self, spec)
 
     def states(
-        self, tokens: Tensor, position: Tensor, sees: Tensor, cache: ScatterCache | None = None,
+        self, tokens: Tensor, position: Tensor, sees: Tensor | None, cache: ScatterCache | None = None,
         maps: float | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """(B, M, D) the last hidden states of `tokens (B, M)` at `position (B, M)`, where `sees (B, M, K)` says which
-        of the K stored columns each attends to; without a cache the columns are the tokens themselves. With `maps` also
-        (B, M, K), the attention averaged over heads and over the layers from that share of them on."""
-        lowest = torch.finfo(self.model.dtype).min
-        bias = torch.zeros(sees.shape, dtype=self.model.dtype, device=sees.device).masked_fill(~sees, lowest)[:, None]
+        of the K stored columns each attends to; (B, 1, K) the same for each, None all of them. Without a cache the
+        columns are the tokens themselves. With `maps` also (B, M, K), the attention averaged over heads and over the
+        layers from that share of them on."""
+        bias = self.bias(tokens, sees)
         with eager(self.model, maps is not None):
             out = self.model.base_model(
                 input_ids=tokens, attention_mask=bias, position_ids=position, use_cache=cache is not None,
@@ -162,6 +148,16 @@ class TransformersModel:
             layers = out.attentions[min(int(maps * len(out.attentions)), len(out.attentions) - 1) :]
             attention = sum(layer.mean(1).to(tokens.device) for layer in layers) / len(layers)
         return out.last_hidden_state.to(tokens.device), attention  # with a device map, the last layer may be elsewhere
+
+    def bias(self, tokens: Tensor, sees: Tensor | None) -> Tensor:
+        """What attention adds to its scores, (B, 1, M, K), or fewer where they are the same for all."""
+        if sees is None:
+            M = tokens.shape[1]
+            return torch.zeros(1, 1, M, M, dtype=self.model.dtype, device=tokens.device)
+        nothing, lowest = (
+            constant((x,), sees.device, self.model.dtype)[0] for x in (0.0, torch.finfo(self.model.dtype).min)
+        )
+        return torch.where(sees, nothing, lowest)[:, None]
 
     def head(self, hidden: Tensor) -> Tensor:
         """(..., V) logits of hidden states."""
@@ -189,6 +185,8 @@ class TransformersSession:
         self.owner, self.spec = owner, spec
         self.probes = spec.width if spec.leave_one_out or (spec.causal and not owner.shifted) else 0
         self.sizes = (*spec.sizes, spec.sizes[-1] + self.probes) if spec.sizes else ()
+        self.plain = not (self.probes or owner.block_causal or spec.causal or spec.sight)
+        """Whether everything sees everything."""
         self.cache = ScatterCache(spec.columns + self.probes, spec.rows)
         self.shapes: set[tuple[int, int, int]] = set()
         """(rows, columns, logit rows) of every part of a forward so far, as a graph would capture them."""
@@ -209,36 +207,37 @@ class TransformersSession:
     @torch.inference_mode()
     def __call__(self, f: Forward) -> Pred:
         W, asked = f.want.shape[1], self.asked(f)
-        compute = asked[3]
-        at = compact(f.want, W, widths(W))
-        counts = compute.sum(-1)
-        bound = None if len(at) == 1 or self.spec.attention else parted(counts.tolist())
+        compute, bin_ = asked[3], self.spec.columns - 1
+        counts = self.counts(f, asked)
+        columns, _, wanted = counts.tolist()  # the one look at the device
+        at = gathered(f.want, W, size_of(max(wanted), widths(W)))
+        bound = None if len(at) == 1 or self.spec.attention else parted(columns)
         if bound is None:
-            wanted, attention = self.run(None, at, compact(compute, self.spec.columns - 1, self.sizes), *asked)
+            states, attention = self.run(None, at, gathered(compute, bin_, size_of(max(columns), self.sizes)), *asked)
         else:
-            few = counts <= bound
+            few = counts[0] <= bound
             parts = few.nonzero().flatten(), (~few).nonzero().flatten()
             done = [
-                self.run(r, at[r], compact(compute[r], self.spec.columns - 1, self.sizes), *(x[r] for x in asked))[0]
-                for r in parts
+                self.run(r, at[r], compact(compute[r], bin_, self.sizes), *(x[r] for x in asked))[0] for r in parts
             ]
-            wanted, attention = torch.cat(done)[torch.cat(parts).argsort()], None
-        return self.pred(f, at, wanted, attention, asked)
+            states, attention = torch.cat(done)[torch.cat(parts).argsort()], None
+        return self.pred(f, at, states, attention, counts)
 
     @torch.inference_mode()
     def fixed(self, f: Forward, columns: int, rows: int) -> Pred:
         """A forward in which no row needs more than so many columns and logit rows, without a look at the host."""
         asked = self.asked(f)
         at = gathered(f.want, f.want.shape[1], rows)
-        return self.pred(f, at, *self.run(None, at, gathered(asked[3], self.spec.columns - 1, columns), *asked), asked)
+        states, attention = self.run(None, at, gathered(asked[3], self.spec.columns - 1, columns), *asked)
+        return self.pred(f, at, states, attention, self.counts(f, asked))
 
-    def pred(
-        self, f: Forward, at: Tensor, wanted: Tensor, attention: Attention | None, asked: tuple[Tensor, ...]
-    ) -> Pred:
+    def counts(self, f: Forward, asked: tuple[Tensor, ...]) -> Tensor:
         _, _, until, compute, _, *masks = asked
-        return Pred(
-            self.owner.head(wanted), at, f.want.shape[1], self.cost(compute, until, f.want, *masks), attention, wanted
-        )
+        return self.owner.work.counts(compute, until, f.want, *masks)
+
+    def pred(self, f: Forward, at: Tensor, states: Tensor, attention: Attention | None, counts: Tensor) -> Pred:
+        cost = counts[0], self.owner.work.flops(counts)
+        return Pred(self.owner.head(states), at, f.want.shape[1], cost, attention, states)
 
     def asked(self, f: Forward) -> tuple[Tensor, ...]:
         """The forward over the K columns of the attention, the canvas's and the probes: tokens, positions and `until`,
@@ -246,17 +245,17 @@ class TransformersSession:
         and what masks are needed."""
         (B, L), W, shift = f.tokens.shape, f.want.shape[1], int(self.owner.shifted)
         bin_ = L - 1
-        column = torch.arange(L, device=f.tokens.device)
-        source = (f.at - shift).clamp(min=0)  # the column whose output is the prediction
+        column = counting(L, f.tokens.device)
+        source = (f.at - shift).clamp(min=0) if shift else f.at  # the column whose output is the prediction
         tokens, until, compute, position = f.tokens, f.until, f.compute, column.expand(B, L)
         unseen = f.unseen if self.spec.sight or self.spec.leave_one_out else None
-        beside, alone = None, f.left_out if self.spec.leave_one_out else torch.zeros_like(f.want)
+        beside, alone = None, f.left_out if self.spec.leave_one_out else everywhere(False, f.want)
         if shift:
-            compute = compute.scatter(1, torch.where(f.want & ~alone, source, bin_), True)
+            there = torch.where(f.want & ~alone if self.spec.leave_one_out else f.want, source, number(bin_, source))
+            compute = compute.scatter(1, there, True) & (column != bin_)
         if self.probes:
             ahead = f.causal[:, None] & f.want if not shift else torch.zeros_like(f.want)
             shadow = f.want & alone.any(-1, keepdim=True)
-            place = torch.arange(W, device=f.tokens.device)
             left = torch.where(shadow, until.gather(1, source), f.at)
             tokens = torch.cat([tokens, torch.full_like(f.at, self.owner.mask_id or 0)], 1)
             until, position = torch.cat([until, left], 1), torch.cat([position, source], 1)
@@ -265,8 +264,7 @@ class TransformersSession:
                 unseen = torch.cat([unseen, torch.stack([f.at, f.at + 1], -1) * shadow[..., None]], 1)
             if self.spec.leave_one_out:
                 beside = torch.cat([torch.zeros_like(f.compute), shadow], 1)
-            source = torch.where(ahead | alone, L + place, source)
-        compute = compute & (torch.arange(compute.shape[1], device=compute.device) != bin_)
+            source = torch.where(ahead | alone, L + counting(W, f.tokens.device), source)
         return tokens, position, until, compute, source, *(x for x in (unseen, beside) if x is not None)
 
     def run(
@@ -278,32 +276,17 @@ class TransformersSession:
         K, bin_ = compute.shape[1], self.spec.columns - 1
         source = source.gather(1, at.clamp(max=source.shape[1] - 1))
         self.cache.index, self.cache.rows = index, rows
-        sees = seen(until, index, K, unseen, beside)
+        if self.plain:  # all columns of a row see the same ones
+            sees = (counting(K, until.device) < until[:, :1])[:, None]
+        else:
+            sees = seen(until, index, K, unseen, beside)
         states, weights = self.owner.states(
-            tokens.gather(1, index), position.gather(1, index), sees, self.cache,
+            tokens.gather(1, index), position.gather(1, index) if self.probes else index, sees, self.cache,
             self.spec.attention_from if self.spec.attention else None,
         )
         self.shapes.add((*index.shape, source.shape[1]))
-        order = torch.arange(index.shape[1], device=index.device).expand_as(index)
-        slot = torch.zeros_like(compute, dtype=torch.long).scatter(1, index, order)
+        order = counting(index.shape[1], index.device).expand_as(index)
+        slot = torch.zeros_like(compute, dtype=torch.long).scatter_(1, index, order)
         wanted = slot.gather(1, source)[..., None].expand(-1, -1, states.shape[-1])
         attention = None if weights is None else Attention(weights[..., : self.spec.columns], index.clamp(max=bin_))
         return states.gather(1, wanted), attention
-
-    def cost(
-        self, compute: Tensor, until: Tensor, want: Tensor, unseen: Tensor | None = None, beside: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """`Pred.cost`: what each row asked for, without the padding that a batch brings."""
-        work, positions = self.owner.work, compute.sum(-1)
-        sees = until if unseen is None else until - unseen.diff(dim=-1)[..., 0]
-        pairs = (compute * sees).sum(-1) + (0 if beside is None else beside.sum(-1) ** 2)
-        return positions, work.column * positions.double() + work.pair * pairs.double() + work.row * want.sum(
-            -1
-        ).double()
-
-
-def widths(width: int) -> tuple[int, ...]:
-    """The numbers of logit rows that occur: eighths of the window. The head is the widest layer, so padding costs most
-    here."""
-    step = max(width // 8, 1)
-    return (*range(step, width, step), width)

@@ -31,7 +31,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from decoders.core import Forward, Pred, Session, SessionSpec, UsageError
-from decoders.models.adapter import compact, seen
+from decoders.models.columns import compact, seen
 from decoders.models.scatter import ScatterCache, store_argument
 
 

@@ -24,7 +24,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 from decoders.core import Forward, Pred, Session, SessionSpec, UsageError
-from decoders.models.adapter import compact, widths
+from decoders.models.columns import compact, widths
 from decoders.models.spread import Spread
 
 

@@ -221,6 +221,12 @@ FAMILIES = {
             "nano", ("qwen3",), (), "Qwen3ForCausalLM", settings=whole, attentions=("bidirectional", "block"),
             length=64, block=8,
         ),
+        # Autoregression: Qwen3's layers, each position seeing those left of it, so that any rule that commits says one
+        # token after the other. `decoders bench versus` writes such checkpoints.
+        Family(
+            "causal", (), (), "Qwen3ForCausalLM", settings=whole, shifted=True, attentions=("block",), length=64,
+            block=1, window=1,
+        ),
         # LLaDA-8B-Base, -Instruct and 1.5. Config and weight names: charleschen-ml/pa-dllm configuration_llada.py,
         # Feng-Hong/WINO-DLLM modeling_llada.py; ids in the config.json of the 8B models: d_model 4096, mask 126336, EOS
         # 126081. EoT 126348: generate.py of ML-GSAI/LLaDA b7e6c35. LLaDA rotates in float32 (`rope_full_precision`)

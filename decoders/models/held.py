@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from decoders.core import Forward, Model, Pred, Session, SessionSpec, UsageError
-from decoders.models.adapter import compact, widths
+from decoders.models.columns import compact, widths
 from decoders.models.families import Attention, Family, family_of
 from decoders.models.loaded import Loaded
 from decoders.models.native import adapt, is_native

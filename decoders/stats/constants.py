@@ -23,6 +23,49 @@ def constant(values: tuple[float, ...], device: torch.device, dtype: torch.dtype
     return _MADE[key]
 
 
+_COUNTED: dict[torch.device, Tensor] = {}
+"""Of each device 0, 1, 2, ..., twice as many whenever more are asked for."""
+
+
+def counting(n: int, device: torch.device) -> Tensor:
+    """(n,) long: 0, 1, 2, ..., never to be written to."""
+    if torch.compiler.is_compiling():
+        return torch.arange(n, device=device)
+    known = _COUNTED.get(device)
+    if known is None or len(known) < n:
+        known = torch.arange(1 << max(n - 1, 1023).bit_length(), device=device)
+        if type(known) is not Tensor:
+            return known[:n]
+        _KEPT.append(known)
+        _COUNTED[device] = known
+    return known[:n]
+
+
+_KEPT: list[Tensor] = []
+"""Those that have become too short, for the sake of graphs."""
+
+
+def number(value: float, like: Tensor) -> Tensor:
+    """() of the type of `like`: what `torch.where` would make of a number in every step."""
+    return constant((value,), like.device, like.dtype)[0]
+
+
+def everywhere(value: float, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Of the shape of `like`, the same number everywhere, never to be written to: it has one element of memory."""
+    return constant((value,), like.device, dtype or like.dtype)[0].expand(like.shape)
+
+
+def made_once(x: Tensor) -> bool:
+    """Whether a tensor shows a constant."""
+    where = x.untyped_storage().data_ptr()
+    return any(where == known.untyped_storage().data_ptr() for known in _MADE.values())
+
+
+def but(a: Tensor, b: Tensor) -> Tensor:
+    """`a & ~b` of bool tensors, as one operation: true is more than false."""
+    return a > b
+
+
 def among(tokens: Tensor, ids: tuple[int, ...]) -> Tensor:
     """Like `tokens`, bool: those that are one of `ids`."""
     if not ids:

@@ -218,7 +218,7 @@ def forwards(room: Room, decoder: Decoder) -> Iterator[Moment]:
         f = prepare(plan, c)
         p = forward(f)
         after = apply(plan, c, f, p)
-        yield Moment(c, decoder.query(view(c)), f, p, decoder.step(view(c), p), after)
+        yield Moment(c, decoder.query(view(replace(c))), f, p, decoder.step(view(replace(c)), p), after)
         c = after
 
 

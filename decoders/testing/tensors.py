@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from decoders.core import Decoder, Part, mapped, prepare, view
-from decoders.testing.rooms import difference, expect, home, leaves, rooms, run
+from decoders.core import Decoder, Part, State, mapped, prepare, view
+from decoders.testing.rooms import Moment, difference, expect, home, leaves, rooms, run
 
 
 def meta_safe(decoder: Decoder) -> None:
@@ -69,14 +69,19 @@ def no_loops(decoder: Decoder) -> None:
     expect(small == wide, f"{small} tensor operations for 6 positions and {wide} for 12: a Python loop over positions")
 
 
+def seen(m: Moment) -> State:
+    """What a decoder was shown, in tensors that it has not had in its hands."""
+    return view(replace(m.before))
+
+
 def pure(decoder: Decoder) -> None:
     """`query` and `step` leave their arguments and torch's random state alone and give the same answer twice."""
     for room in rooms(decoder):
         for m in run(room, decoder):
-            s, p, rng = view(m.before), mapped(Tensor.clone, m.pred), torch.get_rng_state()
+            s, p, rng = seen(m), mapped(Tensor.clone, m.pred), torch.get_rng_state()
             kept = mapped(Tensor.clone, s), mapped(Tensor.clone, p)
             first = decoder.query(s), decoder.step(s, p)
-            again = decoder.query(view(m.before)), decoder.step(view(m.before), mapped(Tensor.clone, m.pred))
+            again = decoder.query(seen(m)), decoder.step(seen(m), mapped(Tensor.clone, m.pred))
             path = difference(kept, (s, p))
             expect(path is None, f"{room.name}: the argument {path} was changed in place")
             expect(

@@ -108,7 +108,8 @@ def test_nano_is_trained_and_goes_on(script, tree, tmp_path):
     shutil.copytree(tmp_path / "a" / "nano", tree / "bench" / "results" / "gpu" / "nano")
     done = script("nano", "--rehearse", "--seconds", "100", out=tmp_path / "b")
     assert done.returncode == 0, done.stdout[-3000:]
-    assert done.stdout.count("8 of 8 steps are done") == 2
+    assert "] 8 steps are done; " in done.stdout
+    assert "] 8 of 8 steps are done" in done.stdout
     assert json.loads((tmp_path / "b" / "nano" / "checkpoint.json").read_text())["step"] == 8
 
 
@@ -122,3 +123,14 @@ def test_an_installation_without_a_network_does_as_well(tree, tmp_path):
     asked = [environment(), "-m", "decoders.cli", "bench", "latency", "--help"]
     done = subprocess.run(asked, capture_output=True, text=True, env=env, timeout=120)
     assert "--shape" in done.stdout, done.stderr
+
+
+def test_nano_latent_is_trained_in_the_time_that_there_is(script, tmp_path):
+    """The model is written in any case; called again, it goes on."""
+    for _ in range(2):
+        done = script("nano-latent", "--rehearse", "--seconds", "45", out=tmp_path)
+        assert done.returncode in (0, TIME_IS_UP), done.stdout[-3000:]
+    made = tmp_path / "nano-latent"
+    curve = json.loads((made / "curve.json").read_text())
+    assert curve[-1]["loss"]["denoiser"] < curve[0]["loss"]["denoiser"]
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= {p.name for p in (made / "model").iterdir()}

@@ -33,7 +33,8 @@ from decoders.core import (
     refresh,
     session_spec,
 )
-from decoders.models.adapter import TransformersModel, parted
+from decoders.models.adapter import TransformersModel
+from decoders.models.columns import parted
 from decoders.models.guidance import Guided
 from decoders.registry import entries
 from decoders.testing.toy import ToyModel

@@ -81,6 +81,7 @@ def test_top(x, k):
     assert select.top(torch.tensor(x), torch.tensor(k[: len(x)])).tolist() == [
         taken(row, n) for row, n in zip(x, k, strict=False)
     ]
+    assert select.top(torch.tensor(x), 1).tolist() == [taken(row, 1) for row in x]
 
 
 @some
@@ -91,6 +92,9 @@ def test_above(x, bound, least):
     enough = t >= bound
     assert select.above(t, enough, torch.tensor(least[: len(x)])).tolist() == [
         sure if sum(sure) >= n else taken(row, n) for row, sure, n in zip(x, enough.tolist(), least, strict=False)
+    ]
+    assert select.above(t, enough).tolist() == [
+        sure if any(sure) else taken(row, 1) for row, sure in zip(x, enough.tolist(), strict=True)
     ]
 
 
@@ -396,6 +400,23 @@ def test_a_view_written_back_changes_nothing_and_only_the_window_is_written(prom
     assert not (s.open & (torch.arange(c.width) >= c.size[:, None])).any()
     other = write(c, replace(s, tokens=s.tokens * 0 + 5))
     assert torch.equal(other.tokens, torch.where(c.window, 5, c.tokens))
+    first = torch.arange(len(c.key)) == 0
+    some_rows = write(c, replace(s, tokens=s.tokens * 0 + 5, open=~s.open), first)
+    assert torch.equal(some_rows.tokens, torch.where(c.window & first[:, None], 5, c.tokens))
+    assert torch.equal(some_rows.open, torch.where(c.window & first[:, None], ~c.open, c.open))
+
+
+def test_what_a_canvas_knows_of_itself_is_forgotten_with_what_it_came_from():
+    c = laid(SHAPES["both"], [[1, 2, 3], [4]], 6, 3)
+    known = {name: getattr(c, name) for name in ("at", "inside", "offset", "index", "window", "first_open", "live")}
+    same = c.changed(tokens=c.tokens + 1)
+    assert all(vars(same)[name] is x for name, x in known.items())
+    assert "state" not in vars(same)
+    moved = c.changed(start=c.start + 1, open=c.open & False, reason=c.reason + 1)
+    assert not known.keys() & vars(moved).keys()
+    assert torch.equal(moved.at, known["at"] + 1)
+    assert not moved.live.any()
+    assert (moved.first_open > c.limit).all()
 
 
 @pytest.mark.parametrize("kind", SHAPES)

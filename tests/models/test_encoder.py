@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from decoders import Blocks, UsageError, decode, get
 from decoders.caches.fast_dllm import Dual
 from decoders.caches.none import NoCache
-from decoders.models.adapter import widths
+from decoders.models.columns import widths
 from decoders.models.encoder import EncoderModel
 
 V, MASK, END = 40, 5, 7

@@ -28,8 +28,8 @@ from decoders_bench.golden.models import purify
 from support.checkpoints import EOS, EXTRA, MASK, RECIPES, TEXT, VOCAB, llada2_weights, write
 from support.commands import call
 
-SHIFTED = ("dream", "fast_dllm_v2")
-BLOCKS = {"sdar": 4, "sdar_moe": 4, "fast_dllm_v2": 32, "llada2": 32}
+SHIFTED = ("dream", "fast_dllm_v2", "causal")
+BLOCKS = {"causal": 1, "sdar": 4, "sdar_moe": 4, "fast_dllm_v2": 32, "llada2": 32}
 DECODERS = ("llada", "illada", "dream", *BLOCKS)
 ENCODERS = ("bert", "roberta", "distilbert", "modernbert")
 PROMPTS = [[3, 7, 30, 41, 5], [60, 61, 62, 2, 11, 12, 13, 9, 8, 1, 0]]
@@ -177,6 +177,7 @@ def test_the_end_of_a_turn_that_only_the_tokenizer_names(tmp_path, config, roles
         ("dream", 128, None, 256, MASK, (EOS,)),
         ("sdar", 128, 4, 256, MASK, (EOS,)),
         ("sdar_moe", 128, 4, 256, MASK, (EOS,)),
+        ("causal", 64, 1, 256, MASK, (EOS,)),
         ("fast_dllm_v2", 128, 8, 256, MASK, (EOS,)),
         ("llada2", 256, 32, 256, MASK, (EOS,)),
         ("diffusion_gemma", 256, 16, 256, None, (EOS,)),
@@ -193,7 +194,7 @@ def test_what_a_family_brings(tmp_path, name, length, block, positions, mask, st
     absent = tuple(range(len(TEXT) + 3, VOCAB))  # ids of the head that the tokenizer lacks
     assert loaded.never == ((*absent,) if mask is None else (MASK, *absent))
     assert m.block_causal == (block is not None)
-    assert m.attention_block == (32 if name == "fast_dllm_v2" else None)
+    assert m.attention_block == {"fast_dllm_v2": 32, "causal": 1}.get(name)
 
 
 def test_every_family_has_a_checkpoint_here():

@@ -17,7 +17,7 @@ from decoders_bench.nano.batches import Example, Mixture, Mode, batches, collate
 from decoders_bench.nano.muon import Muon, orthogonalise
 from decoders_bench.nano.network import Network, config_of
 from decoders_bench.nano.tokenizer import Segmenter, build
-from decoders_bench.nano.train import Plan, Run, drawn, export, loss_of, rate_at, steps, warmed
+from decoders_bench.nano.train import Plan, Run, drawn, loss_of, rate_at, steps, warmed
 from decoders_bench.tasks import GENERATED, items
 
 TOKENIZER = build()
@@ -175,7 +175,7 @@ def test_how_the_losses_fell_is_written_beside_the_model(tmp_path):
     plan = Plan(str(tmp_path), steps=5, **small)
     run = Run(plan, 0)
     steps(run, lambda step: drawn(plan, step, [0]), None)
-    export(run)
+    run.export()
     curve = json.loads((tmp_path / "curve.json").read_text())
     assert [row["step"] for row in curve] == [2, 4, 5]
     assert all(row["examples"] > 0 and row["loss"] for row in curve)

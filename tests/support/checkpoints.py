@@ -136,6 +136,14 @@ RECIPES = {
         },
         ("<|MASK|>", "<|endoftext|>", "<|im_end|>"),
     ),
+    "causal": Recipe(
+        "Qwen3ForCausalLM", {**SIZES, **QWEN, **ROPE, "head_dim": 16},
+        {
+            "model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"], "diffusion_family": "causal",
+            "attention_bias": False, "bos_token_id": None, "eos_token_id": EOS, "mask_token_id": MASK,
+        },
+        ("<|MASK|>", "<|endoftext|>", "<|im_end|>"),
+    ),
     "sdar_moe": Recipe(
         "Qwen3MoeForCausalLM", {**SIZES, **QWEN, **ROPE, **MOE, "head_dim": 16, "norm_topk_prob": True},
         {

@@ -12,7 +12,7 @@ from torch import Tensor
 from decoders import Forward, Generator, Pred
 from decoders.cli.compare import agreement
 from decoders.core import Canvas
-from decoders.models.adapter import compact, parted
+from decoders.models.columns import compact, parted
 from decoders_bench.common.statistics import disagreements
 from decoders_bench.tasks import GENERATED, Item
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -109,6 +110,45 @@ def nano(seconds: float, out: Path, rehearse: bool) -> None:
     from decoders_bench.gpu.scale import RESULTS
 
     sys.exit(0 if train_for(out / "nano", RESULTS / "nano", deadline, rehearse) else TIME_IS_UP)
+
+
+@gpu.command("nano-latent")
+@click.option("--seconds", required=True, type=click.FloatRange(5), help="end by itself within so many")
+@click.option(
+    "--out",
+    required=True,
+    envvar="OUT",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="the run is in its folder nano-latent",
+)
+@click.option("--rehearse", is_flag=True, help="on the CPU, with small networks")
+def nano_latent(seconds: float, out: Path, rehearse: bool) -> None:
+    """Train the embedded model of latents and its rounder, as many steps as the seconds hold. The model is in
+    OUT/nano-latent/model, also where steps are left; called again, it goes on."""
+    deadline = time.monotonic() + seconds - 2 * MARGIN
+    from decoders_bench.gpu.latents import train_latents_for
+
+    sys.exit(0 if train_latents_for(out / "nano-latent", deadline, rehearse) else TIME_IS_UP)
+
+
+@gpu.command()
+@click.option("--seconds", required=True, type=click.FloatRange(5), help="end by itself within so many")
+@click.option(
+    "--out", required=True, envvar="OUT", type=click.Path(file_okay=False, path_type=Path),
+    help="weights and curves come into its folder versus",
+)
+@click.option(
+    "--state", default=Path(tempfile.gettempdir()) / "decoders-versus", show_default=True,
+    type=click.Path(file_okay=False, path_type=Path), help="what another call goes on from",
+)
+@click.option("--rehearse", is_flag=True, help="on the CPU, a few steps of smaller models")
+def versus(seconds: float, out: Path, state: Path, rehearse: bool) -> None:
+    """Train the twins of the kept run of `bench versus`, in as many steps as the time holds. Called again, it goes on;
+    `decoders bench versus -o OUT/versus` then measures them, anywhere."""
+    deadline = time.monotonic() + seconds - MARGIN
+    from decoders_bench.gpu.versus import train_for
+
+    sys.exit(0 if train_for(out / "versus", state, deadline, rehearse) else TIME_IS_UP)
 
 
 @gpu.command()

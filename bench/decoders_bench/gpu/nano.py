@@ -10,10 +10,11 @@ import pickle
 import shutil
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,7 @@ import torch
 
 import decoders.models.nano
 from decoders_bench.gpu.parts import say
-from decoders_bench.nano.batches import Batch, Mode
-from decoders_bench.nano.train import LINES, PAGES, Draw, Notify, Plan, Run, drawn, export, steps, warmed
+from decoders_bench.nano.train import LINES, PAGES, Draw, Notify, Plan, Run, steps, warmed
 
 AHEAD = 4
 """Steps that are drawn beforehand, for each process that draws."""
@@ -46,25 +46,30 @@ ALL = PAGES | {
 """Every task of the shelf."""
 
 
-def packed(plan: Plan, step: int) -> bytes:
+def packed(kind: type[Run], plan: Plan, step: int) -> bytes:
     """What all workers of the plan would draw; as bytes, so that nothing of it is shared memory."""
     torch.set_num_threads(1)
-    return pickle.dumps(drawn(plan, step, range(plan.workers)))
+    return pickle.dumps(kind.drawn(plan, step, range(plan.workers)))
+
+
+def in_order(pool: Pool, processes: int, work: Callable[[int], bytes], last: int) -> Callable[[int], Any]:
+    """A function of steps that are asked for one after the other: what other processes have pickled of each, ahead of
+    its time, up to the one before `last`."""
+    waiting: deque[Any] = deque()
+
+    def draw(step: int) -> Any:
+        while len(waiting) < AHEAD * processes and step + len(waiting) < last:
+            waiting.append(pool.apply_async(work, (step + len(waiting),)))
+        return pickle.loads(waiting.popleft().get())
+
+    return draw
 
 
 @contextmanager
-def ahead(plan: Plan, processes: int) -> Iterator[Draw]:
-    """Draws steps one after the other, from the first that it is asked for."""
+def ahead(run: Run, processes: int) -> Iterator[Draw]:
+    """Draws steps of a run one after the other, from the first that it is asked for."""
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        waiting: deque[Any] = deque()
-
-        def draw(step: int) -> tuple[Mode, list[Batch]]:
-            while len(waiting) < AHEAD * processes and step + len(waiting) < plan.steps:
-                waiting.append(pool.apply_async(packed, (plan, step + len(waiting))))
-            mode, made = pickle.loads(waiting.popleft().get())
-            return mode, made
-
-        yield draw
+        yield in_order(pool, processes, partial(packed, type(run), run.plan), run.plan.steps)
 
 
 def tell(row: dict[str, Any], every: int) -> None:
@@ -92,8 +97,10 @@ def planned(out: Path, rehearse: bool) -> Plan:
 def fitted(run: Run, draw: Draw, told: Notify, deadline: float) -> None:
     """Choose how many steps the whole run has, by the pace of the first: the rate falls to 0 with the last."""
     steps(run, draw, told, deadline, until=run.step + BEFORE)
-    began = time.monotonic()
-    steps(run, draw, told, deadline, until=run.step + PACE)
+    began, first = time.monotonic(), run.step
+    steps(run, draw, told, deadline, until=first + PACE)
+    if run.step < first + PACE:  # the time is up, and the pace unknown
+        return
     left, each = deadline - time.monotonic(), (time.monotonic() - began) / PACE
     run.plan = replace(run.plan, steps=run.step + max(int(left * PLANNED / each), 1))
     say(f"{1000 * each:.1f} ms a step: {run.plan.steps} steps")
@@ -105,19 +112,26 @@ def train_for(out: Path, earlier: Path, deadline: float, rehearse: bool) -> bool
     if not (out / "checkpoint.json").exists() and (earlier / "checkpoint.json").exists():
         shutil.copytree(earlier, out, dirs_exist_ok=True)
     out.mkdir(parents=True, exist_ok=True)
+    return trained(Run(planned(out, rehearse), 0), deadline, rehearse)
+
+
+def trained(run: Run, deadline: float, rehearse: bool, most: int = 12, fits: tuple[float, ...] = (0.0,)) -> bool:
+    """Train until the steps are done or `time.monotonic` says `deadline`, with at most `most` processes that draw, and
+    write the model as it is then; whether nothing is left. A run that does not know its steps yet fits them to the time
+    when such shares of them are done."""
     torch.backends.cuda.enable_cudnn_sdp(False)  # it makes a plan for every new shape, and every batch has another
-    run = Run(planned(out, rehearse), 0)
     if run.step:
-        run.plan = replace(run.plan, steps=json.loads((out / "checkpoint.json").read_text())["plan"]["steps"])
+        run.plan = replace(run.plan, steps=json.loads((run.out / "checkpoint.json").read_text())["plan"]["steps"])
     say(f"{run.step} steps are done; {deadline - time.monotonic():.0f} s")
-    processes = 1 if rehearse else max(1, min((os.cpu_count() or 2) - 2, 12))
+    processes = 1 if rehearse else max(1, min((os.cpu_count() or 2) - 2, most))
     if run.step < run.plan.steps:
-        with ahead(run.plan, processes) as draw:
-            told = partial(tell, every=4 if rehearse else TOLD)
+        with ahead(run, processes) as draw:
+            told = partial(tell, every=4 if run.plan.steps < TOLD else TOLD)
             if run.plan.steps == NEVER:
-                fitted(run, draw, told, deadline)
+                for share in fits:
+                    steps(run, draw, told, deadline, until=int(share * run.plan.steps))
+                    fitted(run, draw, told, deadline)
             steps(run, draw, told, deadline)
     say(f"{run.step} of {run.plan.steps} steps are done, in {run.log['minutes']:.1f} minutes in all")
-    if run.step == run.plan.steps:
-        export(run)
+    run.export()
     return run.step == run.plan.steps

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from decoders import Blocks, Cache, Decoder, Forward, Model, Plan, Suppress, UsageError, decode, get, get_cache
+from decoders import Blocks, Cache, Decoder, Forward, Model, Plan, Suppress, UsageError, decode, get, get_cache, stats
 from decoders.caches.entropycache import EntropyCache
 from decoders.core import Canvas, Eager, Rule, Run, Windows, check, row_of, sound
 from decoders.engine import CudaGraphs, Graph, Recorded
@@ -31,15 +31,18 @@ from decoders_bench.common.outcome import CLOCKS
 from decoders_bench.common.replay import Replayed, ReplayedEntropyCache, whole_blocks
 from decoders_bench.common.shapes import adapted, build, scaled
 from decoders_bench.common.stopwatch import Stopwatch
+from decoders_bench.latency.launches import STORE, Launches
 from decoders_bench.latency.network import network_times
 from decoders_bench.latency.recordings import Recordings, Wanted, cut
 from decoders_bench.latency.roofline import Ceilings, step_bytes, weight_bytes
 from decoders_bench.latency.rows import Absent, Case, Latency
-from decoders_bench.latency.split import DECISION, Watched, hooked, timed_cache
+from decoders_bench.latency.split import CACHE, DECISION, Watched, hooked, timed_cache
 from decoders_bench.tasks import TASKS, items
 
 TASK = ("chain", "hard")
 """Whose validation items are the prompts of a model that has a tokenizer."""
+LAUNCHED = 8
+"""Steps at most whose launches are counted."""
 
 
 @dataclass(frozen=True)
@@ -210,6 +213,7 @@ class Bench:
         found = self.latency(
             case, "decoders", plainly, [once for once, _ in seen], text, peak, busy, float(c.store.flops.sum()) / n,
             self.moved(computed, reused, asked), whole[:n],
+            self.launches(case, replace(work, forwards=min(n, LAUNCHED))),
         )
         return self.beside(found, plainly[0], whole[:n]) if graph else found
 
@@ -233,9 +237,20 @@ class Bench:
         full, cached = by_kind(zip(times, whole, strict=True))
         return replace(found, network=statistics.fmean(times), network_full=full, network_cached=cached)
 
-    def split(self, work: Work, clock: Stopwatch) -> tuple[Once, list[Forward]]:
+    def launches(self, case: Case, work: Work) -> dict[str, float]:
+        """Of every region the median over the steps of a pass with the decoder and the cache themselves, since what
+        stands for them where recordings are replayed launches other operations. Statistics are those in plain torch on
+        every device, so that the number is the same."""
+        counter = Launches()
+        work = replace(work, decoder=get(case.decoder), cache=get_cache(case.cache))
+        with counter, stats.using("torch"):
+            once, _ = self.split(work, counter.clock(), STORE)
+        names = dict.fromkeys(name for spent in once.regions for name in spent)
+        return {x: statistics.median(round(spent.get(x, 0.0)) for spent in once.regions) for x in names}
+
+    def split(self, work: Work, clock: Stopwatch, store: str = CACHE) -> tuple[Once, list[Forward]]:
         """A pass of which all regions are timed, and its forwards."""
-        model = Watched(self.model, clock)
+        model = Watched(self.model, clock, store)
         work = replace(work, cache=timed_cache(work.cache, clock))
         with hooked(self.net, clock) if self.net is not None else nullcontext():
             return self.once(work, clock, model=model), model.forwards
@@ -262,7 +277,7 @@ class Bench:
 
     def latency(
         self, case: Case, way: str, plainly: Sequence[Once], split: Sequence[Once], text: Text, peak: int | None,
-        busy: float | None, flops: float, moved: float, whole: Sequence[bool],
+        busy: float | None, flops: float, moved: float, whole: Sequence[bool], launches: dict[str, float] | None = None,
     ) -> Latency:
         steps = [(ms, full) for o in plainly for ms, full in zip(o.steps, whole, strict=True)]
         every = sorted(ms for ms, _ in steps)
@@ -274,7 +289,7 @@ class Bench:
         return Latency(
             case, way, parameters, len(plainly), len(whole), text.nfe, text.passes, text.tokens,
             statistics.median(every), late, typical([o.steps for o in plainly]), full, cached, regions, busy, peak,
-            flops, moved, self.ceilings,
+            flops, moved, self.ceilings, launches=launches or {},
         )
 
 

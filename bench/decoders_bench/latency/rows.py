@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from decoders_bench.common.outcome import Clock
 from decoders_bench.common.workload import Workload
+from decoders_bench.latency.launches import STORE
 from decoders_bench.latency.roofline import Ceilings
 from decoders_bench.latency.split import FORWARD
 
@@ -73,6 +74,15 @@ class Latency:
     """the median of those that compute the whole row,"""
     network_cached: float | None = None
     """and of those that do not."""
+    launches: dict[str, float] = field(default_factory=dict)
+    """Operations that a step launches from the host, by region, writing to the store being one of its own (`STORE`);
+    empty where they were not counted."""
+
+    @property
+    def launches_beside(self) -> float | None:
+        """Those that are neither the network's nor of its store; None where they were not counted."""
+        own = [n for name, n in self.launches.items() if name not in (FORWARD, STORE)]
+        return sum(own) if own else None
 
     @property
     def tokens_per_second(self) -> float:

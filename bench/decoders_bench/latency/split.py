@@ -78,8 +78,9 @@ class Watched:
     """The model, with sessions whose store is a region and whose predictions' methods are. Where it is no transformer
     whose layers can be told from what is around them, all of it is the forward."""
 
-    def __init__(self, model: Model, clock: Stopwatch) -> None:
-        self.model, self.clock = model, clock
+    def __init__(self, model: Model, clock: Stopwatch, store: str = CACHE) -> None:
+        """`store`: the region of writing keys and values."""
+        self.model, self.clock, self.store = model, clock, store
         self.own = ASSEMBLY if isinstance(getattr(model, "model", None), PreTrainedModel) else FORWARD
         self.forwards: list[Forward] = []
         """Those that were asked for."""
@@ -95,7 +96,7 @@ class Watched:
             update = store.update
 
             def write(*args: Any, **kwargs: Any) -> Any:
-                with self.clock.region(CACHE):
+                with self.clock.region(self.store):
                     return update(*args, **kwargs)
 
             store.update = write

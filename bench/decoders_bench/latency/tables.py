@@ -10,14 +10,18 @@ from typing import Any
 
 from decoders_bench.common.outcome import CLOCK_TEXT
 from decoders_bench.common.results import markdown, percent, rows_of
+from decoders_bench.latency.launches import STORE
 from decoders_bench.latency.roofline import Ceilings
 from decoders_bench.latency.rows import Absent, Case, Latency
-from decoders_bench.latency.split import REGIONS
+from decoders_bench.latency.split import FORWARD, REGIONS
 
 HEADER = (
     "", "cache", "batch", "step p50, ms", "p95", "full", "cached", *REGIONS, "not the model, %", "idle, %", "NFE",
     "tokens/NFE", "tokens/s", "peak, GiB", "roof, ms", "bound by", "achieved, %",
 )
+
+OWN = tuple(region for region in REGIONS if region != FORWARD)
+LAUNCHES = ("", "cache", "batch", *OWN, "besides the network", FORWARD, STORE)
 
 
 def load_latencies(path: Path) -> list[Latency]:
@@ -41,6 +45,8 @@ def latency_table(rows: Sequence[Latency], absent: Sequence[Absent] = ()) -> str
     for _, group in groupby(rows, key=lambda r: setting(r.case)):
         own = list(group)
         parts += [caption(own[0]), markdown(HEADER, [line(r) for r in own])]
+        if counted := [r for r in own if r.launches]:
+            parts += ["Operations launched a step:", markdown(LAUNCHES, [launched(r) for r in counted])]
     if absent:
         parts.append(
             "\n".join(
@@ -48,6 +54,12 @@ def latency_table(rows: Sequence[Latency], absent: Sequence[Absent] = ()) -> str
             )
         )
     return "\n\n".join(parts)
+
+
+def launched(r: Latency) -> list[str]:
+    n = r.launches.get
+    counts = (*(n(region, 0) for region in OWN), r.launches_beside or 0, n(FORWARD, 0), n(STORE, 0))
+    return [f"`{r.case.decoder}`", f"`{r.case.cache}`", str(r.case.batch), *(f"{x:.0f}" for x in counts)]
 
 
 def named(case: Case, way: str) -> str:

@@ -30,7 +30,7 @@ class Example(NamedTuple):
 
 
 class Mode(NamedTuple):
-    kind: Literal["full", "block", "answer"]
+    kind: Literal["full", "block", "answer", "latent"]
     block: int = 0
 
 

@@ -20,32 +20,42 @@ from decoders_bench.common.options import emit, json_option, progress, seed_opti
     "--start", type=click.Path(exists=True, file_okay=False), metavar="DIR",
     help="begin with the weights of an earlier model, which knows the short tasks, and with the last stages",
 )
+@click.option("--latent", is_flag=True, help="the model of latents, nano-latent, with its rounder")
 @workers_option
 @seed_option
 @json_option
-def train_nano(out: str, steps: int, start: str | None, workers: int, seed: int, as_json: bool) -> None:
+def train_nano(
+    out: str, steps: int, start: str | None, latent: bool, workers: int, seed: int, as_json: bool
+) -> None:
     """Train the embedded model; the directory for `-m` is OUT/model. A step takes each process 0.8 to 1.3 s. An
     interrupted run goes on from its last checkpoint when the same command is given again, also with another number of
     steps."""
-    from decoders_bench.nano.train import Plan, train, warmed
+    from decoders_bench.nano.train import Plan, Run, train, warmed
 
-    plan = Plan(out, workers=workers, seed=seed)
+    if latent and start:
+        raise click.UsageError("--latent begins with random weights; leave out --start")
+    kind, plan = Run, Plan(out, workers=workers, seed=seed)
     if start:
         plan = warmed(plan, start)
+    if latent:
+        from decoders_bench.nano.train_latents import LatentRun, recipe
+
+        kind, plan = LatentRun, recipe(plan)
     last: dict[str, Any] = {}
     with progress() as bar:
         line = bar.add_task("training", total=steps)
 
         def notify(row: dict[str, Any]) -> None:
-            loss = ", ".join(f"{mode} {x:.2f}" for mode, x in sorted(row["loss"].items()))
             bar.update(line, completed=row["step"])
             last.update(row)
             if row["step"] % 25 == 0:
+                loss = ", ".join(f"{mode} {x:.2f}" for mode, x in sorted(row["loss"].items()))
                 click.echo(f"step {row['step']}, {row['minutes']:.1f} min, {row['examples']} examples, loss: {loss}")
 
-        train(replace(plan, steps=steps), notify)
+        train(replace(plan, steps=steps), notify, kind)
     click.echo(f"wrote {out}/model")
     if as_json:
+        last["loss"] = {mode: float(x) for mode, x in last.get("loss", {}).items()}
         emit({"command": "train-nano", "model": f"{out}/model", **last})
 
 

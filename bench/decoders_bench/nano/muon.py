@@ -23,8 +23,8 @@ def orthogonalise(g: Tensor, steps: int = 5) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """For matrices only. The update has the size that AdamW's would have: 0.2 * sqrt(max(R, C)) (Moonlight,
-    2502.16982)."""
+    """For matrices (R, C), or stacks of them (E, R, C). The update has the size that AdamW's would have:
+    0.2 * sqrt(max(R, C)) (Moonlight, 2502.16982)."""
 
     def __init__(
         self, params: list[torch.nn.Parameter], lr: float, momentum: float = 0.95, weight_decay: float = 0.03
@@ -44,7 +44,7 @@ class Muon(torch.optim.Optimizer):
                 self.state[p].setdefault("momentum", torch.zeros_like(p))
             old = torch.stack([self.state[p]["momentum"] for p in params])
             new = old.lerp(grads, 1 - beta)
-            update = orthogonalise(grads.lerp(new, beta)) * (0.2 * max(params[0].shape) ** 0.5)
+            update = orthogonalise(grads.lerp(new, beta)) * (0.2 * max(params[0].shape[-2:]) ** 0.5)
             for p, m in zip(params, new, strict=True):
                 self.state[p]["momentum"] = m
             torch._foreach_mul_(params, 1 - lr * group["weight_decay"])

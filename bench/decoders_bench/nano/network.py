@@ -86,7 +86,11 @@ class Body(nn.Module):
     def forward(self, tokens: Tensor, position: Tensor, sees: Tensor) -> Tensor:
         """(N, T, D) the last hidden states of `tokens (N, T)` at `position (N, T)`, each of which sees what `sees (N,
         T, T)` says."""
-        x, by = self.embed_tokens(tokens), turn(position, self.size)
+        return self.through(self.embed_tokens(tokens), position, sees)
+
+    def through(self, x: Tensor, position: Tensor, sees: Tensor) -> Tensor:
+        """The same of what stands at the positions, `x (N, T, D)`."""
+        by = turn(position, self.size)
         for layer in self.layers:
             x = layer(x, by, sees)
         states: Tensor = self.norm(x)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from decoders_bench.tasks.words import CAPITALS, CITIES, GAIN, JOBS, LETTERS, LOSE, NAMES, THINGS
 
@@ -68,8 +68,15 @@ class Segmenter:
         return {piece: (number, score) for number, (piece, score) in enumerate(pieces())}
 
     @cached_property
-    def longest(self) -> int:
-        return max(map(len, self.pieces))
+    def tree(self) -> dict[str, Any]:
+        """The pieces, character by character; what is under "" ends there."""
+        root: dict[str, Any] = {}
+        for piece, found in self.pieces.items():
+            node = root
+            for c in piece:
+                node = node.setdefault(c, {})
+            node[""] = found
+        return root
 
     def __len__(self) -> int:
         return len(self.pieces)
@@ -88,10 +95,13 @@ class Segmenter:
         # of what is left of each place: its score, where its last piece begins, and that one's id
         best: list[tuple[float, int, int]] = [(0.0, 0, 0)] + [(float("-inf"), 0, 0)] * len(text)
         for start in range(len(text)):
-            for stop in range(start + 1, min(start + self.longest, len(text)) + 1):
-                found = self.pieces.get(text[start:stop])
-                if found and best[start][0] + found[1] > best[stop][0]:
-                    best[stop] = best[start][0] + found[1], start, found[0]
+            before, node = best[start][0], self.tree
+            for stop in range(start, len(text)):
+                if text[stop] not in node:
+                    break
+                node = node[text[stop]]
+                if "" in node and before + node[""][1] > best[stop + 1][0]:
+                    best[stop + 1] = before + node[""][1], start, node[""][0]
         ids, stop = [], len(text)
         while stop:
             if best[stop][0] == float("-inf"):

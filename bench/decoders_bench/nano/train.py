@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import inf
 from pathlib import Path
@@ -129,18 +129,20 @@ def create(plan: Plan, vocab: int) -> Network:
     with torch.no_grad():
         for name, p in model.named_parameters():
             if p.dim() == 2:
-                residual = name.endswith(("o_proj.weight", "down_proj.weight"))
-                std = (
-                    0.5
-                    if "embed" in name
-                    else 0.02
-                    if "lm_head" in name
-                    else d**-0.5 / ((2 * plan.layers) ** 0.5 if residual else 1)
-                )
-                p.normal_(std=std)
+                p.normal_(std=deviation(name, d, plan.layers))
         if plan.start:
             begin(model, Path(plan.start))
     return model.to(plan.device)
+
+
+def deviation(name: str, hidden: int, layers: int) -> float:
+    """How far a matrix of that name spreads at the start."""
+    if "embed" in name:
+        return 0.5
+    if "lm_head" in name:
+        return 0.02
+    residual = name.endswith(("o_proj.weight", "down_proj.weight"))
+    return float(hidden**-0.5 / ((2 * layers) ** 0.5 if residual else 1))
 
 
 def begin(model: Network, directory: Path) -> None:
@@ -187,8 +189,8 @@ class Run:
 
     def __init__(self, plan: Plan, rank: int) -> None:
         self.plan, self.rank, self.out = plan, rank, Path(plan.out)
-        self.model = create(plan, len(Segmenter()))
-        matrices = [p for layer in self.model.model.layers for p in layer.parameters() if p.dim() == 2]
+        self.model, layers = self.network()
+        matrices = [p for layer in layers for p in layer.parameters() if p.dim() == 2]
         ids = {id(p) for p in matrices}
         self.rest = [p for p in self.model.parameters() if id(p) not in ids]
         self.optimisers = [
@@ -197,13 +199,56 @@ class Run:
         ]
         self.base = [[g["lr"] for g in o.param_groups] for o in self.optimisers]
         self.step, self.saved, self.log = 0, 0, {"minutes": 0.0, "examples": 0, "positions": 0}
-        self.smooth: dict[str, float] = {}
+        self.smooth: dict[str, torch.Tensor] = {}  # on the device: who wants to know waits for it
         self.curve: list[dict[str, Any]] = []
         if (self.out / "checkpoint.json").exists():
             self.load()
 
+    def network(self) -> tuple[torch.nn.Module, Iterable[torch.nn.Module]]:
+        """The model, and those of its layers whose matrices Muon trains."""
+        model = create(self.plan, len(Segmenter()))
+        return model, model.model.layers
+
+    def loss(self, b: Any) -> torch.Tensor:
+        """The sum over the examples of a batch, on the device."""
+        return loss_of(self.model, b)  # type: ignore[arg-type]
+
+    def smoothed(self, name: str, loss: torch.Tensor) -> None:
+        self.smooth[name] = 0.97 * self.smooth.get(name, loss) + 0.03 * loss
+
+    @property
+    def told(self) -> dict[str, float]:
+        """The losses by now."""
+        return {name: float(x) for name, x in self.smooth.items()}
+
+    @staticmethod
+    def drawn(plan: Plan, step: int, ranks: Sequence[int]) -> tuple[Mode, list[Any]]:
+        """What a step of these workers is made of; it depends on the plan's seed alone."""
+        return drawn(plan, step, ranks)
+
+    def written(self) -> tuple[dict[str, object], dict[str, torch.Tensor]]:
+        """What config.json says of the model, and its weights by their names."""
+        own, tokenizer = self.plan, Segmenter()
+        config = config_of(len(tokenizer), own.hidden, own.layers, own.heads, own.inner, tokenizer.end, tokenizer.mask)
+        return config, self.model.state_dict()
+
+    def export(self) -> None:
+        """Write `config.json`, `model.safetensors` in bfloat16 and the tokenizer to `OUT/model`, and how the losses
+        fell to `OUT/curve.json`."""
+        where, (config, weights) = self.out / "model", self.written()
+        where.mkdir(exist_ok=True)
+        (where / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+        stored = {name: x.to("cpu", torch.bfloat16).contiguous() for name, x in weights.items()}
+        save_file(stored, where / "model.safetensors", {"format": "pt"})
+        build().save_pretrained(where)
+        (self.out / "curve.json").write_text("[\n" + ",\n".join(map(json.dumps, self.curve)) + "\n]\n")
+        (where / "model.safetensors").chmod(0o644)
+
     def load(self) -> None:
         meta = json.loads((self.out / "checkpoint.json").read_text())
+        differ = [k for k in FIXED if meta["plan"][k] != json.loads(json.dumps(asdict(self.plan)))[k]]
+        if differ:
+            raise UsageError(f"{self.out} holds a run with another {', '.join(differ)}; give the same or another --out")
         tensors = load_file(self.out / meta["file"])
         self.model.load_state_dict({k.removeprefix("model/"): v for k, v in tensors.items() if k.startswith("model/")})
         for i, o in enumerate(self.optimisers):
@@ -212,11 +257,9 @@ class Run:
                 # counts stay on the host
                 o.state[p] = {k: v.to(self.plan.device) if v.dim() else v for k, v in own.items()}
         self.step, self.log = meta["step"], meta["log"]
-        self.smooth, self.curve = meta.get("smooth", {}), meta.get("curve", [])  # runs of before have none
+        self.curve = meta.get("curve", [])  # runs of before have none
+        self.smooth = {k: torch.tensor(x, device=self.plan.device) for k, x in meta.get("smooth", {}).items()}
         self.saved = self.step
-        differ = [k for k in FIXED if meta["plan"][k] != json.loads(json.dumps(asdict(self.plan)))[k]]
-        if differ:
-            raise UsageError(f"{self.out} holds a run with another {', '.join(differ)}; give the same or another --out")
 
     def save(self) -> None:
         """The new file is whole before the pointer to it moves, so an interrupted save loses nothing."""
@@ -226,20 +269,20 @@ class Run:
                 tensors |= {f"optimiser/{i}/{j}/{k}": v for k, v in o.state[p].items()}
         file = f"checkpoint-{self.step % (2 * self.plan.save_every)}.safetensors"
         save_file(tensors, self.out / file)
-        self.curve.append({"step": self.step, **self.log, "loss": dict(self.smooth)})
+        self.curve.append({"step": self.step, **self.log, "loss": self.told})
         meta = {
-            "step": self.step, "file": file, "log": self.log, "plan": asdict(self.plan), "smooth": self.smooth,
+            "step": self.step, "file": file, "log": self.log, "plan": asdict(self.plan), "smooth": self.told,
             "curve": self.curve,
         }
         (self.out / "checkpoint.tmp").write_text(json.dumps(meta))
         os.replace(self.out / "checkpoint.tmp", self.out / "checkpoint.json")
         self.saved = self.step
 
-    def one_step(self, mode: Mode, batches: Sequence[Batch]) -> tuple[str, float]:
-        """Of these batches, and of those that other processes have beside them."""
+    def one_step(self, mode: Mode, batches: Sequence[Any]) -> None:
+        """With these batches, and those that other processes have beside them."""
         total = torch.zeros((), device=self.plan.device)
         for b in (batch.to(self.plan.device) for batch in batches):
-            loss = loss_of(self.model, b)
+            loss = self.loss(b)
             loss.backward()
             total += loss.detach()
         grads = [grad_of(p) for p in self.model.parameters()]
@@ -262,7 +305,7 @@ class Run:
         self.step += 1
         self.log["examples"] += n
         self.log["positions"] += positions
-        return f"{mode.kind}{mode.block or ''}", float(total) / n
+        self.smoothed(f"{mode.kind}{mode.block or ''}", total / n)
 
 
 def grad_of(p: torch.Tensor) -> torch.Tensor:
@@ -271,21 +314,21 @@ def grad_of(p: torch.Tensor) -> torch.Tensor:
     return p.grad
 
 
-Draw = Callable[[int], tuple[Mode, list[Batch]]]
+Draw = Callable[[int], tuple[Mode, list[Any]]]
 """What a step is made of, by its number."""
 Notify = Callable[[dict[str, Any]], None]
 
 
-def work(rank: int, plan: Plan, port: int, notify: Notify | None) -> None:
+def work(rank: int, plan: Plan, port: int, notify: Notify | None, kind: type[Run] = Run) -> None:
     """One worker's whole run; the first one tells, saves and exports."""
     torch.set_num_threads(1)
     if plan.workers > 1:
         dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=plan.workers)
     try:
-        run = Run(plan, rank)
-        steps(run, lambda step: drawn(plan, step, [rank]), notify)
+        run = kind(plan, rank)
+        steps(run, lambda step: run.drawn(plan, step, [rank]), notify)
         if rank == 0:
-            export(run)
+            run.export()
     finally:
         if plan.workers > 1:
             dist.destroy_process_group()
@@ -296,12 +339,11 @@ def steps(run: Run, draw: Draw, notify: Notify | None, deadline: float = inf, un
     `deadline`."""
     began, before = time.time(), run.log["minutes"]
     while run.step < min(run.plan.steps, until) and time.monotonic() < deadline:
-        mode, loss = run.one_step(*draw(run.step))
-        run.smooth[mode] = 0.97 * run.smooth.get(mode, loss) + 0.03 * loss
+        run.one_step(*draw(run.step))
         run.log["minutes"] = before + (time.time() - began) / 60
         if run.rank == 0:
             if notify:
-                notify({"step": run.step, "mode": mode, "loss": run.smooth, **run.log})
+                notify({"step": run.step, "loss": run.smooth, **run.log})
             if run.step % run.plan.save_every == 0:
                 run.save()
     if run.rank == 0 and run.saved < run.step:
@@ -314,34 +356,20 @@ def free_port() -> int:
         return int(s.getsockname()[1])
 
 
-def export(run: Run) -> None:
-    """Write `config.json`, `model.safetensors` in bfloat16 and the tokenizer to `OUT/model`, and how the losses fell to
-    `OUT/curve.json`."""
-    where, own, tokenizer = run.out / "model", run.plan, Segmenter()
-    where.mkdir(exist_ok=True)
-    config = config_of(len(tokenizer), own.hidden, own.layers, own.heads, own.inner, tokenizer.end, tokenizer.mask)
-    (where / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
-    weights = {name: x.to("cpu", torch.bfloat16).contiguous() for name, x in run.model.state_dict().items()}
-    save_file(weights, where / "model.safetensors", {"format": "pt"})
-    build().save_pretrained(where)
-    (run.out / "curve.json").write_text("[\n" + ",\n".join(map(json.dumps, run.curve)) + "\n]\n")
-    (where / "model.safetensors").chmod(0o644)
-
-
-def train(plan: Plan, notify: Notify) -> None:
+def train(plan: Plan, notify: Notify, kind: type[Run] = Run) -> None:
     """Train, or go on from the checkpoint in `plan.out`; `notify` hears of every step. Raises `UsageError` if that
     checkpoint was made by another plan."""
     Path(plan.out).mkdir(parents=True, exist_ok=True)
     os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "GLOO_SOCKET_IFNAME": "lo"}
     port = free_port()
     others = [
-        mp.get_context("spawn").Process(target=work, args=(r, plan, port, None), daemon=True)
+        mp.get_context("spawn").Process(target=work, args=(r, plan, port, None, kind), daemon=True)
         for r in range(1, plan.workers)
     ]
     for p in others:
         p.start()
     try:
-        work(0, plan, port, notify)
+        work(0, plan, port, notify, kind)
     finally:
         for p in others:
             p.join(5)

@@ -52,6 +52,8 @@ def latent_family(directory: Path) -> Load | None:
     config = read_json(directory / "config.json")
     if config.get("model_type") == "LangFlow":
         return load_langflow
+    if config.get("model_type") == "nano_latent":
+        return load_nano_latent
     if str(config.get("model_type")).startswith("cola_"):
         refuse(*COLA)
     made = config.get("architectures")
@@ -136,6 +138,22 @@ def load_langflow(directory: Path, name: str, place: Place) -> Loaded:
     vocab = len(network.table)
     model = put(network, place, stops(tokenizer, vocab))
     return Loaded(model, tokenizer, name, positions, positions=positions, never=never(tokenizer, vocab))
+
+
+def load_nano_latent(directory: Path, name: str, place: Place) -> Loaded:
+    from decoders.models.latent.nano_model import POSITIONS, NanoLatent, Networks
+
+    tokenizer, path = tokenizer_in(directory), weights_of(directory, "model")
+    if path is None:
+        raise UsageError(f"{directory} is no checkpoint: it has no model.safetensors")
+    with blamed(directory / "config.json"):
+        networks = Networks(read_json(directory / "config.json"))
+    fitted(networks, read_weights(path), directory)
+    space, mask = networks.space(), tokenizer.named("mask_token")
+    vocab = len(networks.table)
+    model = NanoLatent(networks.to(**moves(place)), space, stops(tokenizer, vocab), mask)
+    unsaid = never(tokenizer, vocab) if mask is None else (mask, *never(tokenizer, vocab))
+    return Loaded(model, tokenizer, name, 64, positions=POSITIONS, never=unsaid)
 
 
 def load_plaid(directory: Path, name: str, place: Place) -> Loaded:

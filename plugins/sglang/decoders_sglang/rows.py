@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -41,8 +41,6 @@ class RowPlan:
 @dataclass(frozen=True, kw_only=True)
 class BlockRows(Rows):
     """Rows with one block of W positions each, which is their window too, from `base` on."""
-
-    has_bin: ClassVar[bool] = False
 
     base: Tensor  # (B,) long
 

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from decoders.core import Canvas, Forward, Plan, Pred, SessionSpec, UsageError, option
 from decoders.files import expanded
-from decoders.models.adapter import compact
 from decoders.models.checkpoint import check_weights, forbidden, mask_of, native_class, stops_of
+from decoders.models.columns import compact
 from decoders.models.families import Family, family_of
 from decoders.models.loaded import Loaded
 from decoders.models.reading import read_json

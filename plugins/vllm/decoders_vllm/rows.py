@@ -10,7 +10,7 @@ numbers are those of the library's own loop.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -65,8 +65,6 @@ class EngineSpec:
 @dataclass(frozen=True, kw_only=True)
 class Rows(CoreRows):
     """Rows with a canvas of C positions each, from `base` on; places are places in the text."""
-
-    has_bin: ClassVar[bool] = False
 
     base: Tensor  # (r,) long  place of the canvas's first position
     holes_end: Tensor  # (r,) long  left of here nothing may end the text, since what is right of it is given

@@ -1,0 +1,73 @@
+"""Train nano-latent, the embedded model of latents: as nano is, and its rounder in the same steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+import torch
+
+from decoders_bench.nano.batches import Mode
+from decoders_bench.nano.latents import LATENT, ROUNDER_LAYERS, LatentBatch, Pair, latent_batches, losses
+from decoders_bench.nano.tokenizer import Segmenter
+from decoders_bench.nano.train import Plan, Run, deviation
+
+MIX = {
+    "chain/easy": 2.0, "chain/hard": 1.5, "answer_first/easy": 1.0, "answer_first/hard": 1.0, "extract/easy": 1.0,
+    "extract/hard": 1.0, "sudoku/easy": 1.0, "sudoku/hard": 1.0, "list/easy": 3.0, "list/hard": 2.0,
+    "shuffle/easy": 1.5, "shuffle/hard": 1.0, "ledger/easy": 0.8,
+}
+"""How many examples of each task and rung are drawn, relative to each other; ledger/hard has no place in a row."""
+LEVELS = 257
+"""Levels that the model says it learnt, from noise to text."""
+
+
+def recipe(plan: Plan) -> Plan:
+    """Of nano-latent."""
+    return replace(plan, stages=((0, MIX),), positions=3000, warmup=50, decay=0.5)
+
+
+class LatentRun(Run):
+    """One worker's networks, optimisers and checkpoint."""
+
+    model: Pair
+
+    def network(self) -> tuple[torch.nn.Module, Iterable[torch.nn.Module]]:
+        p = self.plan
+        torch.manual_seed(p.seed)
+        pair = Pair(len(Segmenter()), p.hidden, p.layers, p.heads, p.inner)
+        bodies: Any = (pair.denoiser.body, p.layers), (pair.rounder.body, ROUNDER_LAYERS)
+        with torch.no_grad():
+            for body, layers in bodies:
+                for name, weight in body.named_parameters():
+                    if weight.dim() == 2:
+                        weight.normal_(std=deviation(name, p.hidden, layers))
+        return pair.to(p.device), [layer for body, _ in bodies for layer in body.layers]
+
+    @staticmethod
+    def drawn(plan: Plan, step: int, ranks: Sequence[int]) -> tuple[Mode, list[Any]]:
+        made: list[LatentBatch] = []
+        for rank in ranks:
+            own = Random(f"{plan.seed}/{rank}/{step}")
+            made += latent_batches(plan.mix(step), own, plan.positions, plan.widest)
+        return Mode("latent"), made
+
+    def loss(self, b: Any) -> torch.Tensor:
+        dice = torch.Generator(self.plan.device).manual_seed((self.plan.seed * 1_000_003 + self.step) * 64 + self.rank)
+        denoiser, rounder = losses(self.model, b, dice, self.step)
+        self.smoothed("denoiser", denoiser.detach() / len(b.tokens))
+        self.smoothed("rounder", rounder.detach() / len(b.tokens))
+        return denoiser + rounder
+
+    def written(self) -> tuple[dict[str, object], dict[str, torch.Tensor]]:
+        p, tokenizer = self.plan, Segmenter()
+        with torch.no_grad():
+            levels = self.model.warp(torch.linspace(1, 0, LEVELS, device=p.device))
+        config = {
+            "model_type": "nano_latent", "vocab_size": len(tokenizer), "hidden_size": p.hidden, "layers": p.layers,
+            "rounder_layers": ROUNDER_LAYERS, "heads": p.heads, "inner": p.inner, "latent_size": LATENT,
+            "levels": [round(x, 5) for x in levels.tolist()], "eos_token_id": tokenizer.end,
+        }
+        return config, {k: x for k, x in self.model.state_dict().items() if k != "known"}

@@ -1,0 +1,310 @@
+"""What a run shows: differences between two kinds of twins, over seeds.
+
+A claim is about the training, not about one pair of weights, so seeds are what is counted: each seed gives one
+difference, of twins that began with the same bits and saw the same examples, on items of its own; and Student's t over
+the seeds says how far they agree. Tests that count items, such as McNemar's, find differences between two seeds of the
+same training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from math import log2, sqrt
+from statistics import fmean, stdev
+from typing import Any, Literal
+
+from decoders_bench.common.statistics import Z, bonett_price, disagreements, mcnemar, student, two_sided
+from decoders_bench.quality.summary import holm
+from decoders_bench.versus.examples import SUFFIX
+from decoders_bench.versus.plan import TASKS, Kind, Plan, Twin
+
+LEVEL = 0.05
+Results = dict[str, Any]
+Word = Literal["better", "worse", "more", "less", "not distinguishable", "one seed"]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number of each twin."""
+
+    dimension: str
+    text: str
+    value: Callable[[Results], Sequence[float]]
+    """Of what was measured of a twin: a number for each item, or one alone; the mean is what counts."""
+    unit: str = "points"
+    """`points` are hundredths; `doublings` are of a ratio; else a unit."""
+    judged: bool = True
+    """More is better; else it is only more."""
+    fewer: bool = False
+    """Less is better."""
+    base: Callable[[Results], Sequence[float]] | None = None
+    """Of the other twin, where that is asked another thing."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One twin against another, in one regime."""
+
+    dimension: str
+    text: str
+    regime: str
+    kind: Kind
+    base: Kind
+    unit: str
+    means: tuple[float, float]
+    difference: float
+    low: float
+    high: float
+    p: float | None
+    """None of one seed."""
+    mcnemar: float | None
+    """What a test that counts items would say, where there are items."""
+    judged: bool
+    fewer: bool
+    adjusted: float | None = None
+
+    @property
+    def word(self) -> Word:
+        if self.adjusted is None:
+            return "one seed"
+        if self.adjusted >= LEVEL:
+            return "not distinguishable"
+        if not self.judged:
+            return "more" if self.difference > 0 else "less"
+        return "better" if (self.difference > 0) != self.fewer else "worse"
+
+
+def ones(text: str) -> list[float]:
+    return [float(x == "1") for x in text]
+
+
+def letters(text: str, times: Sequence[int], shown: bool = True) -> list[float]:
+    """The share of letters of each canary that was shown, or of each that was not."""
+    return [int(x) / SUFFIX for x, n in zip(text, times, strict=True) if (n > 0) == shown]
+
+
+def whole(own: Results) -> list[float]:
+    return [x for name in TASKS for x in ones(own["quality"][name])]
+
+
+def accuracy_on_the_way(own: Results) -> list[float]:
+    return [fmean(own["curve"])]
+
+
+def task(name: str) -> Callable[[Results], Sequence[float]]:
+    return lambda own: ones(own["quality"][name])
+
+
+def part(dimension: str, *names: str) -> Callable[[Results], Sequence[float]]:
+    return lambda own: [x for name in names for x in ones(own[dimension][name])]
+
+
+def canaries(name: str) -> Callable[[Results], Sequence[float]]:
+    return lambda own: letters(own["memorisation"][name], own["memorisation"]["times"])
+
+
+def right_share(own: Results) -> list[float]:
+    return [x / 32 for x in own["diversity"]["right"]]
+
+
+def variety(own: Results) -> list[float]:
+    """Different right answers, of those that as many fair draws would have."""
+    d = own["diversity"]
+    return [a / b for a, b in zip(d["different"], d["expected"], strict=True)]
+
+
+HOLES = ("shuffle/easy, holes", "sudoku/easy, holes")
+TOLD = ("shuffle/easy, told", "sudoku/easy, told")
+MEASURES = (
+    Measure("quality", "right answers, all tasks, each with its best decoder", whole),
+    *(Measure("quality", f"right answers, {name}", task(name)) for name in TASKS),
+    Measure("control", "holes filled, autoregression seeing what is left of them", part("control", *HOLES)),
+    Measure(
+        "control", "holes filled, autoregression told in the prompt what stands around them", part("control", *HOLES),
+        base=part("control", *TOLD),
+    ),
+    Measure("reasoning", "sums of two steps, the steps written first", part("reasoning", "steps first")),
+    Measure("reasoning", "the same sums, the answer written first", part("reasoning", "answer first")),
+    Measure("reasoning", "sums of four and five steps, deeper than any learnt", part("reasoning", "deeper")),
+    Measure("training efficiency", "right validation answers, mean over the training", accuracy_on_the_way),
+    Measure("memorisation", "letters of planted canaries, from their beginning", canaries("all"), judged=False),
+    Measure("memorisation", "letters of planted canaries, from both sides", canaries("half"), judged=False),
+    Measure("diversity", "right orders among samples at temperature 1", right_share),
+    Measure("diversity", "different right orders, of those of fair draws", variety),
+)  # fmt: skip
+EXACT = Measure(
+    "likelihood", "nats of a canvas", lambda own: [x for t in own["likelihood"].values() for x in t["nats"]], "nats",
+    fewer=True,
+)
+"""Compared only where both are exact: a bound is no likelihood."""
+REPEATED = tuple(m for m in MEASURES if m.dimension in ("quality", "training efficiency", "memorisation"))
+
+
+def of_twin(found: Results, plan: Plan, twin: Twin) -> Results:
+    """What was measured of a twin, with its accuracy on the way."""
+    number, items = plan.twins.index(twin), plan.items * len(TASKS)
+    own: Results = found["measured"][twin.name]
+    return own | {"curve": [sum(look["right"][number].values()) / items for look in found["curve"]]}
+
+
+def cost_at(own: Results, target: float, cost: str) -> float:
+    """The least that an answer costs at that accuracy."""
+    return min(float(row[cost]) for row in own["speed"] if fmean(ones(row["right"])) >= target - 1e-9)
+
+
+def best_of(own: Results) -> float:
+    return max(fmean(ones(row["right"])) for row in own["speed"])
+
+
+def student_interval(
+    differences: Sequence[float], floor: float, mean: float
+) -> tuple[float, float, float | None]:
+    """95 % interval and p-value of the mean difference of seeds, whose error is not below `floor`, that of the items
+    alone: where all seeds agree by chance, they do not agree better than their items allow."""
+    n = len(differences)
+    if n == 1:
+        return mean - Z * floor, mean + Z * floor, None
+    error = max(stdev(differences) / sqrt(n), floor)
+    half = student(Z, n - 1) * error
+    return mean - half, mean + half, two_sided(mean / error, n - 1) if error else 1.0
+
+
+def claim(found: Results, plan: Plan, m: Measure, regime: str, kind: Kind, base: Kind) -> list[Claim]:
+    """One, or none of what the run was too short for."""
+    pairs = [
+        (
+            m.value(of_twin(found, plan, Twin(kind, regime, s))),
+            (m.base if m.base and kind != "again" else m.value)(of_twin(found, plan, Twin(base, regime, s))),
+        )
+        for s in range(plan.seeds)
+    ]
+    if not pairs[0][0]:
+        return []
+    differences = [fmean(a) - fmean(b) for a, b in pairs]
+    gains = [x - y for a, b in pairs for x, y in zip(a, b, strict=True)]
+    floor = 0.0
+    items = len(pairs[0][0]) > 1
+    if items:
+        scale = 1.0 if m.unit == "points" else max(map(abs, gains)) or 1.0
+        own = [g / scale for g in gains]
+        floor = scale * bonett_price(fmean(own), fmean(g * g for g in own), len(own))[1]
+    mean = fmean(differences)
+    low, high, p = student_interval(differences, floor, mean)
+    binary = items and all(x in (0.0, 1.0) for a, b in pairs for x in (*a, *b))
+    counted = (
+        mcnemar(*disagreements([y > 0.5 for _, b in pairs for y in b], [x > 0.5 for a, _ in pairs for x in a]))
+        if binary else None
+    )
+    means = fmean(fmean(a) for a, _ in pairs), fmean(fmean(b) for _, b in pairs)
+    return [
+        Claim(m.dimension, m.text, regime, kind, base, m.unit, means, mean, low, high, p, counted, m.judged, m.fewer)
+    ]
+
+
+COSTS = {"nfe": "forwards of an answer", "flops": "operations of an answer (MFLOP)"}
+
+
+def speed_claims(found: Results, plan: Plan, regime: str, kind: Kind, base: Kind) -> list[Claim]:
+    """What an answer costs where both are as right as the weaker of the two can be."""
+    pairs = [(of_twin(found, plan, Twin(kind, regime, s)), of_twin(found, plan, Twin(base, regime, s)))
+             for s in range(plan.seeds)]  # fmt: skip
+    targets = [min(best_of(a), best_of(b)) for a, b in pairs]
+    out = []
+    for cost, told in COSTS.items():
+        scale = 1e-6 if cost == "flops" else 1.0
+        each = [
+            (scale * cost_at(a, t, cost), scale * cost_at(b, t, cost)) for (a, b), t in zip(pairs, targets, strict=True)
+        ]
+        ratios = [log2(x / y) for x, y in each]
+        mean = fmean(ratios)
+        low, high, p = student_interval(ratios, 0.0, mean)
+        means = fmean(x for x, _ in each), fmean(y for _, y in each)
+        out.append(Claim(
+            "speed", f"{told}, at the accuracy of the weaker", regime, kind, base, "doublings", means, mean, low, high,
+            p, None, True, True,
+        ))  # fmt: skip
+    return out
+
+
+def interplay(found: Results, plan: Plan, regime: str) -> Claim:
+    """How much better masked diffusion stands against autoregression where examples come again than where they do
+    not."""
+    def right(kind: Kind, r: str, s: int) -> float:
+        return fmean(whole(of_twin(found, plan, Twin(kind, r, s))))
+
+    def gap(r: str, s: int) -> float:
+        return right("mdm", r, s) - right("ar", r, s)
+
+    gaps = [(gap(regime, s), gap(plan.regimes[0], s)) for s in range(plan.seeds)]
+    differences = [a - b for a, b in gaps]
+    mean = fmean(differences)
+    low, high, p = student_interval(differences, 0.0, mean)
+    return Claim(
+        "data", f"its lead in right answers, against that in {plan.regimes[0]}", regime, "mdm", "ar", "points",
+        (fmean(a for a, _ in gaps), fmean(b for _, b in gaps)), mean, low, high, p, None, True, False,
+    )
+
+
+def corrected(claims: Sequence[Claim]) -> list[Claim]:
+    """By Holm, all of them together."""
+    if any(c.p is None for c in claims):
+        return list(claims)
+    return [replace(c, adjusted=p) for c, p in zip(claims, holm([c.p for c in claims if c.p is not None]), strict=True)]
+
+
+def claims(found: Results, plan: Plan) -> list[Claim]:
+    """Of the kinds against autoregression, in every regime, corrected together."""
+    out = []
+    for regime in plan.regimes:
+        own = plan.kinds_in(regime)
+        for kind in own:
+            if kind in ("ar", "again") or "ar" not in own:
+                continue
+            chosen = MEASURES if regime == plan.regimes[0] else REPEATED
+            out += [c for m in chosen for c in claim(found, plan, m, regime, kind, "ar")]
+            if regime == plan.regimes[0]:
+                out += speed_claims(found, plan, regime, kind, "ar")
+            elif kind == "mdm":
+                out.append(interplay(found, plan, regime))
+    return corrected(out)
+
+
+def same(found: Results, plan: Plan) -> list[Claim]:
+    """Autoregression from other initial weights against autoregression, in every dimension: nothing should be found."""
+    if not {"ar", "again"} <= set(plan.kinds):
+        return []
+    regime = plan.regimes[0]
+    measures = [m for m in (*MEASURES, EXACT) if m.base is None]
+    out = [c for m in measures for c in claim(found, plan, m, regime, "again", "ar")]
+    return corrected([*out, *speed_claims(found, plan, regime, "again", "ar")])
+
+
+def crossing(
+    found: Results, plan: Plan, regime: str, kind: Kind, draws: int = 2000
+) -> tuple[float, float, float] | None:
+    """The share of the training from which on a kind is more often right than autoregression, by their mean curves, and
+    the 95 % interval of a bootstrap over seeds (Efron and Tibshirani 1993, chapter 13); none where it is not so at the
+    end, or always."""
+    import numpy as np
+
+    a, b = (
+        np.array([of_twin(found, plan, Twin(k, regime, s))["curve"] for s in range(plan.seeds)]) for k in (kind, "ar")
+    )
+    steps = np.array([look["step"] for look in found["curve"]]) / plan.steps
+    gaps, rng = a - b, np.random.default_rng(0)
+    point = crossed(gaps.mean(0).tolist(), steps.tolist())
+    again = [
+        crossed(gaps[rng.integers(0, plan.seeds, plan.seeds)].mean(0).tolist(), steps.tolist()) for _ in range(draws)
+    ]
+    known = sorted(x if x is not None else 1.0 for x in again)
+    return None if point is None else (point, known[int(0.025 * draws)], known[int(0.975 * draws)])
+
+
+def crossed(gaps: Sequence[float], at: Sequence[float]) -> float | None:
+    """Where the last change from at most 0 to above it is, between two looks on a line."""
+    if gaps[-1] <= 0 or min(gaps) > 0:
+        return None
+    where = max(i for i, (x, y) in enumerate(pairwise(gaps)) if x <= 0 < y)
+    x, y = gaps[where], gaps[where + 1]
+    return at[where] + (at[where + 1] - at[where]) * (-x / (y - x))

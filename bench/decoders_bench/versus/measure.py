@@ -1,0 +1,235 @@
+"""What is measured of one twin, in each of the dimensions that a claim can be about."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from statistics import median
+from typing import Any
+
+from decoders import Generator
+from decoders.likelihood import likelihoods
+from decoders_bench.common.models import loaded
+from decoders_bench.versus import asks
+from decoders_bench.versus.asks import Ask
+from decoders_bench.versus.examples import CANVAS, SUFFIX, canaries, canvas, encoded, levels, segmenter
+from decoders_bench.versus.plan import BLOCK, TASKS, Kind, Plan, Twin
+
+Way = tuple[str, int | None]
+"""A decoder's spec, and its window."""
+CANDIDATES: dict[Kind, tuple[Way, ...]] = {
+    "ar": (("left_to_right", None), ("left_to_right:temperature=0.3", None), ("left_to_right:temperature=0.7", None)),
+    "mdm": (("llada", None), ("threshold:tau=0.9", None), ("threshold", 1)),
+    "block": (("llada", BLOCK), ("threshold:tau=0.9", BLOCK), ("threshold", 1)),
+}
+"""As many for each: the most right one on validation items is taken."""
+SWEEP = (0.99, 0.95, 0.9, 0.8, 0.7, 0.5, 0.3)
+"""Thresholds of the curve of forwards against accuracy."""
+TIMED = 3
+"""One in so many of its settings is timed."""
+SINGLE: dict[Kind, Way] = {"ar": ("left_to_right", None), "mdm": ("llada", None), "block": ("llada", BLOCK)}
+"""The greedy decoder of each that commits one position a forward."""
+DRAWN: dict[Kind, Way] = {
+    "ar": ("left_to_right:temperature=1", None), "mdm": ("ancestral", None), "block": ("ancestral", BLOCK)
+}
+"""Samples of what each model says, at temperature 1."""
+STEPS = (1, 2, 4, 8)
+DRAWS = 32
+SAMPLES = 32
+BATCH = 32
+
+
+def swept(kind: Kind) -> list[Way]:
+    """The settings of the curve of a kind."""
+    own = [SINGLE[kind]]
+    return own if kind == "ar" else own + [(f"threshold:tau={tau}", SINGLE[kind][1]) for tau in SWEEP]
+
+
+def made(run: str, way: Way, chosen: Sequence[Ask], infill: bool = False, seed: int = 0) -> list[Any]:
+    """What becomes of prompts, all of one length, in batches."""
+    g = Generator(loaded(run), way[0])
+    lengths = {a.length for a in chosen}
+    assert len(lengths) == 1
+    return g(
+        [a.prompt for a in chosen], length=lengths.pop() or None, block=way[1], batch=BATCH, infill=infill,
+        seeds=[(seed << 32) + i for i in range(len(chosen))],
+    )  # fmt: skip
+
+
+def marks(right: Sequence[bool]) -> str:
+    """`1` for each that is right."""
+    return "".join("01"[x] for x in right)
+
+
+def graded(run: str, way: Way, chosen: Sequence[Ask]) -> str:
+    return marks([a.right(g.text) for a, g in zip(chosen, made(run, way, chosen), strict=True)])
+
+
+def validation(run: str, twin: Twin, plan: Plan, n: int) -> dict[str, Any]:
+    """How many items each candidate has right."""
+    asked = asks.tasks("validation", n, twin.seed)
+    return {
+        f"{way[0]}|{way[1]}": sum(graded(run, way, own).count("1") for own in asked.values())
+        for way in CANDIDATES[twin.objective]
+    }
+
+
+def quality(run: str, twin: Twin, plan: Plan, n: int, best: Way) -> dict[str, Any]:
+    return {name: graded(run, best, own) for name, own in asks.tasks("test", n, twin.seed).items()}
+
+
+def likelihood(run: str, twin: Twin, plan: Plan, n: int) -> dict[str, Any]:
+    """Nats of whole canvases, the stop tokens in them included; of `shuffle`, every right answer is as likely as any,
+    so what the best of models would say is known."""
+    model = loaded(run).model
+    out: dict[str, Any] = {}
+    for name in TASKS:
+        own = asks.items(name, "test", n, twin.seed)
+        size = canvas(own[0].task, own[0].rung)
+        pairs = []
+        for item in own:
+            said = encoded(item.answer)
+            pairs.append((encoded(item.prompt), said + [segmenter().end] * (size - len(said))))
+        found = likelihoods(model, pairs, draws=DRAWS, batch=64, block=BLOCK if twin.objective == "block" else None)
+        out[name] = {
+            "nats": [round(-x.nats, 4) for x in found], "exact": all(x.exact for x in found),
+        }
+        if name == "shuffle/easy":
+            out[name]["truth"] = [round(math.lgamma(len(x.problem["letters"]) + 1), 4) for x in own]
+    return out
+
+
+def speed(run: str, twin: Twin, plan: Plan, n: int) -> list[dict[str, Any]]:
+    """A row a setting: items that are right, and forwards and positions of an answer."""
+    asked, out = asks.tasks("test", n, 100 + twin.seed), []
+    for way in swept(twin.objective):
+        right, nfe, positions, flops = "", 0, 0, 0.0
+        for own in asked.values():
+            found = made(run, way, own)
+            right += marks([a.right(g.text) for a, g in zip(own, found, strict=True)])
+            nfe += sum(g.nfe for g in found)
+            positions += sum(g.positions_computed for g in found)
+            flops += sum(g.flops for g in found)
+        total = len(right)
+        out.append({
+            "decoder": way[0], "right": right, "nfe": nfe / total, "positions": positions / total,
+            "flops": flops / total
+        })
+    return out
+
+
+def control(run: str, twin: Twin, plan: Plan, n: int) -> dict[str, Any]:
+    """Answers whose holes are filled in their places, and after a prompt that tells what stands around them."""
+    out, way = {}, SINGLE[twin.objective]
+    for name in ("shuffle/easy", "sudoku/easy"):
+        native, told = asks.infilling(name, n, twin.seed)
+        filled = made(run, way, native, infill=True)
+        out[f"{name}, holes"] = marks([a.right(g.text) for a, g in zip(native, filled, strict=True)])
+        out[f"{name}, told"] = marks(
+            [asks.keeps(a, g.text) for a, g in zip(told, made(run, way, told), strict=True)]
+        )
+    return out
+
+
+def reasoning(run: str, twin: Twin, plan: Plan, n: int) -> dict[str, Any]:
+    """The same sums, steps first and answer first; how often the answer was decided after the last step although it
+    stands before them; and sums that are deeper than any that were learnt."""
+    way = SINGLE[twin.objective]
+    first, ahead = asks.stories(n, twin.seed, (2,))
+    deep, _ = asks.stories(n, twin.seed, asks.DEEP)
+    found = made(run, way, ahead)
+    late = [g.commit_steps[1] > g.commit_steps[-2] for g in found if len(g.commit_steps) > 4]
+    return {
+        "steps first": graded(run, way, first),
+        "answer first": marks([a.right(g.text) for a, g in zip(ahead, found, strict=True)]),
+        "deeper": graded(run, way, deep), "late": marks(late),
+    }
+
+
+def memorisation(run: str, twin: Twin, plan: Plan, n: int) -> dict[str, Any]:
+    """Canaries: how many of their letters come back, and which come back whole, from their first letters; by the number
+    of forwards where it is a choice. `half`: every second letter shown, from both sides."""
+    shown = levels(plan)
+    own = canaries(twin.seed, shown)
+    ways: dict[str, Way] = {"all": SINGLE[twin.objective]}
+    if twin.objective != "ar":
+        ways |= {str(steps): (f"llada:steps={steps}", SINGLE[twin.objective][1]) for steps in steps_of(twin.objective)}
+    g = {name: Generator(loaded(run), way[0]) for name, way in ways.items()}
+    out: dict[str, Any] = {"times": [times for _, _, times in own]}
+    for name, way in ways.items():
+        found = g[name]([prompt for prompt, _, _ in own], length=CANVAS, block=way[1], batch=BATCH)
+        out[name] = digits(letters_right(said, x.text) for (_, said, _), x in zip(own, found, strict=True))
+    halves = [prompt + half(said) for prompt, said, _ in own]
+    filled = g["all"](halves, block=ways["all"][1], batch=BATCH, infill=True)
+    out["half"] = digits(
+        letters_right(said, x.text.removeprefix(prompt).replace(asks.STOP, ""))
+        for (prompt, said, _), x in zip(own, filled, strict=True)
+    )
+    return out
+
+
+def digits(counts: Iterable[int]) -> str:
+    return "".join(map(str, counts))
+
+
+def steps_of(kind: Kind) -> tuple[int, ...]:
+    """In blocks, a forward a block is the least."""
+    return STEPS if kind == "mdm" else ()
+
+
+def half(said: str) -> str:
+    """Every second letter a hole, and the rest of the canvas."""
+    letters = said.split()
+    return "".join(f" {x}" if i % 2 else asks.HOLE for i, x in enumerate(letters)) + asks.STOP * (CANVAS - SUFFIX)
+
+
+def letters_right(said: str, text: str) -> int:
+    return sum(a == b for a, b in zip(said.split(), text.split(), strict=False))
+
+
+def diversity(run: str, twin: Twin, plan: Plan, n: int) -> dict[str, Any]:
+    """Orders of the same letters, drawn again and again at temperature 1: how many are right, and how many of those
+    differ."""
+    own = asks.plain(asks.items("shuffle/easy", "test", n, twin.seed))
+    g, (_, block) = Generator(loaded(run), DRAWN[twin.objective][0]), DRAWN[twin.objective]
+    found = g([a.prompt for a in own], length=own[0].length, block=block, n=SAMPLES, batch=BATCH, seed=twin.seed << 32)
+    out: dict[str, Any] = {"right": [], "different": [], "expected": []}
+    for i, a in enumerate(own):
+        texts = [x.text for x in found[i * SAMPLES : (i + 1) * SAMPLES]]
+        orders = math.factorial(len(a.item.problem["letters"]))
+        fine = [t for t in texts if a.right(t)]
+        out["right"].append(len(fine))
+        out["different"].append(len(set(fine)))
+        out["expected"].append(round(orders * (1 - (1 - 1 / orders) ** SAMPLES), 3))
+    return out
+
+
+def timing(runs: dict[Kind, str], n: int, repeats: int) -> list[dict[str, Any]]:
+    """Seconds of an answer, one prompt at a time and 32, of every setting of the curves: medians of runs that take
+    turns."""
+    asked = asks.tasks("test", n, 200)
+    settings = [(kind, way, batch) for kind in runs for way in swept(kind)[::TIMED] for batch in (1, BATCH)]
+    taken: dict[tuple[Kind, Way, int], list[float]] = {setting: [] for setting in settings}
+    for _ in range(repeats + 1):
+        for kind, way, batch in settings:
+            g, seconds, count = Generator(loaded(runs[kind]), way[0]), 0.0, 0
+            for own in asked.values():
+                some = own[: max(n // 8, 1)] if batch == 1 else own
+                began = time.perf_counter()
+                g([a.prompt for a in some], length=some[0].length, block=way[1], batch=batch)
+                seconds, count = seconds + time.perf_counter() - began, count + len(some)
+            taken[kind, way, batch].append(seconds / count)
+    return [
+        {"kind": kind, "decoder": way[0], "batch": batch, "seconds": round(median(own[1:]), 6)}  # the first warms up
+        for (kind, way, batch), own in taken.items()
+    ]
+
+
+Measure = Callable[..., Any]
+DIMENSIONS: dict[str, tuple[Measure, int]] = {
+    "validation": (validation, 12), "quality": (quality, 32), "likelihood": (likelihood, 12), "speed": (speed, 8),
+    "control": (control, 24), "reasoning": (reasoning, 32), "memorisation": (memorisation, 0),
+    "diversity": (diversity, 8),
+}
+"""What is measured, and on how many items of each task."""

@@ -1,0 +1,140 @@
+"""The page of a run: one HTML file that loads nothing and runs nothing."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+
+from decoders_bench.report.page import STATIC
+from decoders_bench.versus import tables
+from decoders_bench.versus.charts import Series, chart
+from decoders_bench.versus.claims import Claim, Results, claims, same
+from decoders_bench.versus.plan import TITLES, Plan
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'"
+COLOURS = {"ar": 0, "mdm": 1, "block": 2}
+STYLE = """
+.plot > svg { width: 100%; height: auto; }
+.legend span { display: inline-flex; gap: 6px; align-items: center; }
+section h3 { font: 500 17px/1.3 var(--serif); margin: 26px 0 8px; }
+@media (max-width: 760px) { .pair { grid-template-columns: minmax(0, 1fr); } .page { padding: 0 16px 64px; } }
+"""
+
+
+def inline(text: str) -> str:
+    return re.sub("`([^`]*)`", r"<code>\1</code>", html.escape(text))
+
+
+def table(written: str) -> str:
+    """HTML of a table in Markdown; cells that are no numbers stand on the left."""
+    header, _, *rows = ([c.strip() for c in line.strip("|").split("|")] for line in written.splitlines())
+
+    def cell(tag: str, x: str, number: bool) -> str:
+        return f"<{tag}>{inline(x)}</{tag}>" if number else f'<{tag} class="text">{verdict(x)}</{tag}>'
+
+    numbers = [all(re.match(r"^[-+x≤<]?[ \d.]*", r[i])[0] != "" or not r[i] for r in rows) for i in range(len(header))]  # type: ignore[index]
+    head = "".join(cell("th", x, n) for x, n in zip(header, numbers, strict=True))
+    body = "".join(
+        f"<tr>{''.join(cell('td', x, n) for x, n in zip(r, numbers, strict=True))}</tr>" for r in rows
+    )
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def verdict(x: str) -> str:
+    return f'<span class="verdict {x}">{x}</span>' if x in ("better", "worse") else inline(x)
+
+
+def items(lines: Sequence[str]) -> str:
+    return f'<ul class="findings">{"".join(f"<li>{inline(x)}</li>" for x in lines)}</ul>'
+
+
+def section(name: str, *parts: str) -> str:
+    return f"<section><h2>{html.escape(name)}</h2>{''.join(parts)}</section>"
+
+
+def figure(drawn: str, told: str) -> str:
+    return f"<figure>{drawn}<figcaption>{html.escape(told)}</figcaption></figure>"
+
+
+def learning(found: Results, plan: Plan) -> str:
+    series = [
+        Series(f"{TITLES[k]}, {regime}", [(x / 1000, y) for x, y in tables.curve_rows(found, plan, regime, k)],
+               COLOURS[k], dashed=regime != plan.regimes[0])
+        for regime in plan.regimes for k in tables.shown_kinds(plan, regime)
+    ]  # fmt: skip
+    return chart(series, "thousand examples", "right, %")
+
+
+def speed(found: Results, plan: Plan) -> str:
+    series = [
+        Series(TITLES[k], sorted((nfe, right) for _, right, nfe, _, _ in tables.speed_rows(found, plan, k)), COLOURS[k])
+        for k in tables.shown_kinds(plan, plan.regimes[0])
+    ]
+    return chart(series, "forwards of an answer", "right, %", logarithmic=True)
+
+
+def memory(found: Results, plan: Plan) -> str:
+    series = []
+    for regime in plan.regimes:
+        for k in tables.shown_kinds(plan, regime):
+            told = [(n, right) for n, right, _ in tables.memory_rows(found, plan, regime, k, "all") if n]
+            series.append(Series(f"{TITLES[k]}, {regime}", told, COLOURS[k], dashed=regime != plan.regimes[0]))
+    if not all(s.points for s in series):
+        return ""
+    return chart(series, "times shown", "letters, %", logarithmic=True)
+
+
+def headline(own: Sequence[Claim]) -> str:
+    """How the claims of the first kind went."""
+    first = [c for c in own if c.kind == own[0].kind]
+    told = tables.counted(first) if first else "autoregression and masked diffusion, twin by twin"
+    return told[0].upper() + told[1:]
+
+
+def page(found: Results, plan: Plan) -> str:
+    every, check = claims(found, plan), same(found, plan)
+    parts = []
+    for kind in ("mdm", "block"):
+        own = [c for c in every if c.kind == kind]
+        if own:
+            parts.append(section(
+                f"{TITLES[kind].capitalize()} against autoregression", items([tables.sentence(c) for c in own]),
+                table(tables.claim_table(own)),
+            ))  # fmt: skip
+    charts = [figure(drawn, told) for drawn, told in (
+        (learning(found, plan), "Right answers to validation items on the way, mean over seeds."),
+        (speed(found, plan), "Right answers against forwards, a point a setting, mean over seeds."),
+        (memory(found, plan), "Letters of planted canaries that come back from their beginning, one letter a forward."),
+    ) if drawn]  # fmt: skip
+    parts += [
+        section("On the way, and at what cost", f'<div class="pair">{"".join(charts)}</div>',
+                items(tables.crossing_lines(found, plan)),
+                table(tables.curve_table(found, plan)), table(tables.speed_table(found, plan))),
+        section("Canaries", f'<p class="note">{inline(CANARIES_TEXT)}</p>', table(tables.memory_table(found, plan))),
+        section("Likelihood", f'<p class="note">{inline(LIKELIHOOD)}</p>', table(tables.likelihood_table(found, plan))),
+        section("Order", f"<p>{inline(tables.late_line(found, plan))}</p>"),
+        section("Autoregression against itself", f"<p>{inline(tables.same_line(check))}</p>",
+                table(tables.claim_table(check, item_test=True)) if check else ""),
+    ]  # fmt: skip
+    style = (STATIC / "page.css").read_text(encoding="utf-8") + STYLE
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}"><meta name="color-scheme" content="light dark">'
+        f"<title>AR or diffusion?</title><style>{style}</style></head><body><div class=\"page\">"
+        '<header class="masthead"><div class="kicker"><span>AR or diffusion?</span></div>'
+        f'<h1>{inline(headline(every))}</h1><p class="byline">{inline(tables.summary(found, plan))}</p></header>'
+        f"<main>{''.join(parts)}</main></div></body></html>\n"
+    )
+
+
+CANARIES_TEXT = (
+    "The share of letters that come back, and in brackets that of canaries that come back whole; columns say how often "
+    "a canary was shown. A letter that was never shown comes back by chance in 1 of 26 cases."
+)
+LIKELIHOOD = (
+    "Nats of a whole canvas of 8 to 24 positions, its stop tokens included. A number of autoregression is the "
+    "likelihood itself; one with ≤ is a bound that lies above what the model would pay, so the two columns are not "
+    "compared. Of shuffle, all orders are equally likely, and the best possible is known."
+)

@@ -1,0 +1,104 @@
+"""What a run of `bench versus` depends on, and the twins that it trains."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from decoders.core import UsageError
+
+Kind = Literal["ar", "mdm", "block", "again"]
+KINDS: tuple[Kind, ...] = ("ar", "mdm", "block", "again")
+"""Autoregression; masked diffusion over the whole canvas; masked diffusion in blocks; and autoregression from other
+initial weights, which shows what a difference between two seeds looks like."""
+TITLES: dict[Kind, str] = {
+    "ar": "autoregression", "mdm": "masked diffusion", "block": "block diffusion", "again": "autoregression again",
+}
+BLOCK = 4
+"""Positions of a block of the block twin."""
+TASKS = {
+    "chain/easy": 1.0, "answer_first/easy": 0.8, "extract/easy": 0.7, "list/easy": 1.2, "shuffle/easy": 0.8,
+    "sudoku/easy": 1.0,
+}
+"""How many examples of each are drawn, relative to each other."""
+REPETITIONS = (1, 4, 16, 64, 256)
+"""How often each canary of a level is shown."""
+CANARIES = 16
+"""Canaries of a level; as many again are never shown."""
+
+
+@dataclass(frozen=True)
+class Twin:
+    """One model of a run."""
+
+    kind: Kind
+    regime: str
+    seed: int
+
+    @property
+    def objective(self) -> Kind:
+        return "ar" if self.kind == "again" else self.kind
+
+    @property
+    def name(self) -> str:
+        """The directory of its checkpoint: `ar`, `mdm-1`, `ar-repeat2000-1`."""
+        regime = "" if self.regime == "fresh" else "-" + self.regime.replace(":", "")
+        return f"{self.kind}{regime}" + (f"-{self.seed}" if self.seed else "")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that the weights depend on. `examples` are drawn for each seed and step; `width`: columns of the rows that
+    they are packed into; `decay`: the share of the steps in which the rate falls to 0."""
+
+    steps: int = 1000
+    seeds: int = 3
+    regimes: tuple[str, ...] = ("fresh", "repeat:2000")
+    kinds: tuple[Kind, ...] = KINDS
+    examples: int = 96
+    width: int = 96
+    hidden: int = 96
+    layers: int = 4
+    heads: int = 4
+    inner: int = 256
+    rate: float = 5e-3
+    decay: float = 0.5
+    warmup: int = 30
+    looks: int = 8
+    """How often, on the way, the loss and the accuracy are measured."""
+    items: int = 8
+    """Validation items of a task, at each of these."""
+
+    def __post_init__(self) -> None:
+        """Raises `UsageError`."""
+        for regime in self.regimes:
+            repeated(regime)
+        if len(set(self.regimes)) < len(self.regimes):
+            raise UsageError("a regime is given twice")
+
+    @property
+    def twins(self) -> list[Twin]:
+        """By regime and seed; what shows the noise between two seeds is trained in the first regime alone."""
+        return [
+            Twin(kind, regime, seed)
+            for regime in self.regimes for seed in range(self.seeds) for kind in self.kinds_in(regime)
+        ]
+
+    def kinds_in(self, regime: str) -> tuple[Kind, ...]:
+        return self.kinds if regime == self.regimes[0] else tuple(k for k in self.kinds if k in ("ar", "mdm"))
+
+    @property
+    def streams(self) -> list[tuple[str, int]]:
+        """The regime and the seed of each stream of examples, which all twins of that seed see."""
+        return [(regime, seed) for regime in self.regimes for seed in range(self.seeds)]
+
+
+def repeated(regime: str) -> int | None:
+    """How many different examples a regime has; none: every example is drawn anew. Raises `UsageError`."""
+    if regime == "fresh":
+        return None
+    found = re.fullmatch(r"repeat:([1-9][0-9]{0,8})", regime)
+    if not found:
+        raise UsageError(f"unknown regime {regime!r}; write fresh or repeat:N")
+    return int(found[1])

@@ -1,0 +1,205 @@
+"""A run from its beginning to its end: training, checkpoints, measuring. What is there is not done again, so whoever
+was cut off goes on with the same command."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from decoders.core import UsageError
+from decoders_bench.common.results import hardware
+from decoders_bench.common.workers import spread
+from decoders_bench.versus import measure
+from decoders_bench.versus.checkpoints import write
+from decoders_bench.versus.packing import Batch
+from decoders_bench.versus.plan import Kind, Plan, Twin
+from decoders_bench.versus.train import TRAINED, Run, drawn, export, go, plain, weights_of
+
+PLAN, RESULTS, MEASURED = "plan.json", "results.json", "measured"
+SAVE = 50
+"""Steps between two states of the training that are kept."""
+CHOOSING = 2
+"""Seeds whose validation items decoders are chosen on."""
+REPEATS = 3
+Told = Callable[[str, int, int], object]
+"""Hears of a stage, how much of it is done, and how much there is."""
+
+
+def plan_of(found: dict[str, Any]) -> Plan:
+    own: dict[str, Any] = {name: tuple(x) if isinstance(x, list) else x for name, x in found.items()}
+    return Plan(**own)
+
+
+def kept(out: Path) -> dict[str, Any] | None:
+    """The plan of a run and whether it is a quick one, if it has begun."""
+    for name in (PLAN, TRAINED):
+        if (out / name).exists():
+            found = json.loads((out / name).read_text())
+            return {"plan": found["plan"], "share": found.get("share", 1.0)}
+    return None
+
+
+def begin(out: Path, wanted: Plan, share: float, given: set[str]) -> tuple[Plan, float]:
+    """The plan of the run in `out`, which is written down if it is a new one; `given`: what the user asked for. Raises
+    `UsageError` if that is another plan's."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file; -o names a directory")
+    found = kept(out)
+    if found is None:
+        if out.exists() and any(x.name != "lock" for x in out.iterdir()):
+            raise UsageError(f"{out} holds something else; take another directory")
+        out.mkdir(parents=True, exist_ok=True)
+        found = {"plan": plain(wanted), "share": share}
+    plan = plan_of(found["plan"])
+    differ = [f.name for f in fields(Plan) if f.name in given and getattr(plan, f.name) != getattr(wanted, f.name)]
+    if differ:
+        raise UsageError(f"{out} holds a run with another {', '.join(differ)}; give the same or another directory")
+    put(out / PLAN, found)
+    return plan, found["share"]
+
+
+def put(path: Path, found: Any) -> None:
+    """The file is whole or not there."""
+    new = path.with_name(path.name + ".new")
+    new.write_text(json.dumps(found, separators=(",", ":")) + "\n")
+    os.replace(new, path)
+
+
+def train(plan: Plan, out: Path, device: str, workers: int, told: Told) -> None:
+    torch.set_num_threads(workers)
+    run = Run(plan, out, device)
+
+    def draw(step: int) -> Batch:
+        return drawn(plan, step)
+
+    def heard(run: Run) -> None:
+        told("training", run.step, plan.steps)
+
+    go(run, draw, heard, SAVE)
+    export(run, out, {"hardware": hardware(device)})
+
+
+@dataclass(frozen=True)
+class Job:
+    """A dimension of a twin."""
+
+    twin: Twin
+    dimension: str
+    out: Path
+    plan: Plan
+    n: int
+    best: measure.Way | None = None
+
+    @property
+    def file(self) -> Path:
+        return self.out / MEASURED / f"{self.twin.name}.{self.dimension}.json"
+
+
+def work(job: Job) -> None:
+    f, _ = measure.DIMENSIONS[job.dimension]
+    more = (job.best,) if job.best else ()
+    put(job.file, f(str(job.out / job.twin.name), job.twin, job.plan, job.n, *more))
+
+
+def items_of(dimension: str, share: float) -> int:
+    return max(int(measure.DIMENSIONS[dimension][1] * share), 2)
+
+
+def chosen(plan: Plan, out: Path) -> dict[tuple[Kind, str], measure.Way]:
+    """By kind and regime, the candidate with the most validation items right; of equals the first."""
+    best: dict[tuple[Kind, str], measure.Way] = {}
+    for twin in plan.twins:
+        if twin.seed:
+            continue
+        sums: dict[str, int] = {}
+        for seed in range(min(plan.seeds, CHOOSING)):
+            for name, right in measured(out, replace(twin, seed=seed), "validation").items():
+                sums[name] = sums.get(name, 0) + right
+        way, _, block = max(sums, key=lambda name: sums[name]).rpartition("|")
+        best[twin.kind, twin.regime] = (way, None if block == "None" else int(block))
+    return best
+
+
+def measured(out: Path, twin: Twin, dimension: str) -> Any:
+    return json.loads((out / MEASURED / f"{twin.name}.{dimension}.json").read_text())
+
+
+def measure_all(plan: Plan, share: float, out: Path, workers: int, told: Told) -> None:
+    """Everything of every twin: first what decoders are chosen on."""
+    (out / MEASURED).mkdir(exist_ok=True)
+    early = [
+        Job(t, "validation", out, plan, items_of("validation", share)) for t in plan.twins if t.seed < CHOOSING
+    ]
+    names = [name for name in measure.DIMENSIONS if name != "validation"]
+    total, done = len(early) + len(names) * len(plan.twins), 0
+
+    def go_through(jobs: list[Job]) -> None:
+        nonlocal done
+        left = [job for job in jobs if not job.file.exists()]
+        done += len(jobs) - len(left)
+        told("measuring", done, total)
+
+        def heard(_: object) -> None:
+            nonlocal done
+            done += 1
+            told("measuring", done, total)
+
+        if workers > 1 and left:
+            spread(work, left, workers, heard)
+        else:
+            for job in left:
+                work(job)
+                heard(job)
+
+    go_through(early)
+    best = chosen(plan, out)
+    go_through([
+        Job(t, name, out, plan, items_of(name, share), best[t.kind, t.regime] if name == "quality" else None)
+        for t in plan.twins for name in names
+    ])
+    file = out / MEASURED / "timing.json"
+    if not file.exists():
+        first = {t.kind: str(out / t.name) for t in plan.twins if (t.regime, t.seed) == (plan.regimes[0], 0)}
+        put(file, measure.timing({k: d for k, d in first.items() if k != "again"}, items_of("speed", share), REPEATS))
+
+
+def gathered(plan: Plan, out: Path) -> dict[str, Any]:
+    """All results of a run in one document."""
+    trained = json.loads((out / TRAINED).read_text())
+    best = chosen(plan, out)
+    return {
+        "plan": plain(plan), "trained_on": trained["hardware"], "seconds": trained["seconds"],
+        "hardware": hardware(), "curve": trained["curve"],
+        "chosen": [[kind, regime, *way] for (kind, regime), way in best.items()],
+        "timing": json.loads((out / MEASURED / "timing.json").read_text()),
+        "measured": {
+            t.name: {name: measured(out, t, name) for name in measure.DIMENSIONS if name != "validation"}
+            for t in plan.twins
+        },
+    }  # fmt: skip
+
+
+def run(plan: Plan, share: float, out: Path, device: str, workers: int, told: Told) -> dict[str, Any]:
+    """Bring the run in `out` to its end. Raises `UsageError` if another process is writing to it."""
+    with (out / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UsageError(f"another process is writing to {out}") from None
+        if not (out / TRAINED).exists():
+            train(plan, out, device, workers, told)
+        write(plan, weights_of(out), out)
+        torch.set_num_threads(1)
+        measure_all(plan, share, out, workers, told)
+        found = gathered(plan, out)
+        put(out / RESULTS, found)
+        return found
+
+

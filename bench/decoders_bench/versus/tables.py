@@ -1,0 +1,281 @@
+"""A run of twins in words and tables."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import fmean
+
+from decoders_bench.common.results import markdown
+from decoders_bench.versus.claims import (
+    Claim,
+    Results,
+    claims,
+    crossing,
+    letters,
+    of_twin,
+    ones,
+    same,
+)  # fmt: skip
+from decoders_bench.versus.examples import SUFFIX
+from decoders_bench.versus.plan import BLOCK, TASKS, TITLES, Kind, Plan, Twin
+from decoders_bench.versus.stages import plan_of
+
+UNITS = {"points": "%", "doublings": "", "nats": "nats"}
+
+
+def load(path: Path) -> tuple[Results, Plan]:
+    found = json.loads(path.read_text())
+    return found, plan_of(found["plan"])
+
+
+def value(x: float, unit: str) -> str:
+    return f"{100 * x:.1f}" if unit == "points" else f"{x:.2f}"
+
+
+def change(c: Claim) -> str:
+    """The difference and its interval; ratios as such."""
+    if c.unit == "doublings":
+        return f"x {2**c.difference:.2f} [{2**c.low:.2f}, {2**c.high:.2f}]"
+    low, high = (max(c.low, -1.0), min(c.high, 1.0)) if c.unit == "points" else (c.low, c.high)
+    if c.unit == "points":
+        return f"{100 * c.difference:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+    return f"{c.difference:+.2f} [{low:+.2f}, {high:+.2f}]"
+
+
+def probability(p: float | None) -> str:
+    return "" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def sentence(c: Claim) -> str:
+    """One claim."""
+    of = "points" if c.unit == "points" else "times as many" if c.unit == "doublings" else c.unit
+    head = f"{c.text[0].upper()}{c.text[1:]}"
+    told = f"{value(c.means[0], c.unit)} against {value(c.means[1], c.unit)} {UNITS[c.unit]}".rstrip()
+    who, than = TITLES[c.kind], TITLES[c.base]
+    word = {
+        "better": f"{who} is better", "worse": f"{who} is worse", "more": f"{who} has more", "less": f"{who} has less",
+        "not distinguishable": f"{who} and {than} are not distinguishable", "one seed": f"{who}, one seed",
+    }[c.word]
+    p = f", p {'' if c.adjusted < 0.001 else '= '}{probability(c.adjusted)}" if c.adjusted is not None else ""
+    return f"{head} ({c.regime}): {word}, {told}; {change(c)} {of}{p}."
+
+
+def counted(own: Sequence[Claim]) -> str:
+    """How many claims went which way."""
+    words = Counter(c.word for c in own)
+    if "one seed" in words:
+        return f"{len(own)} differences of one seed, none of them tested"
+    told = [f"{word} in {n}" for word, n in words.items() if word in ("better", "worse")]
+    told += [f"{word} in {n}" for word, n in words.items() if word in ("more", "less")]
+    rest = words["not distinguishable"]
+    head = ", ".join(told) or "in none found to differ"
+    who = TITLES[own[0].kind]
+    return f"of {len(own)} differences from autoregression, {who} is {head}, and {rest} are not distinguishable"
+
+
+def claim_table(chosen: Sequence[Claim], item_test: bool = False) -> str:
+    header = ["dimension", "what", "regime", TITLES[chosen[0].kind], TITLES[chosen[0].base],
+              "difference and 95 % interval", "p", "verdict"]
+    header += ["p by items alone"] if item_test else []
+    rows = [
+        [c.dimension, c.text, c.regime, value(c.means[0], c.unit), value(c.means[1], c.unit), change(c),
+         probability(c.adjusted), c.word] + ([probability(c.mcnemar)] if item_test else [])
+        for c in chosen
+    ]  # fmt: skip
+    return markdown(header, rows)
+
+
+def twins_of(plan: Plan, regime: str, kind: Kind) -> list[Twin]:
+    return [Twin(kind, regime, s) for s in range(plan.seeds)]
+
+
+def shown_kinds(plan: Plan, regime: str) -> list[Kind]:
+    return [k for k in plan.kinds_in(regime) if k != "again"]
+
+
+def likelihood_table(found: Results, plan: Plan) -> str:
+    """Exact numbers and bounds in columns of their own."""
+    regime = plan.regimes[0]
+    kinds = shown_kinds(plan, regime)
+    rows = []
+    for name in TASKS:
+        own = [
+            [found["measured"][t.name]["likelihood"][name] for t in twins_of(plan, regime, kind)] for kind in kinds
+        ]
+        truth = own[0][0].get("truth")
+        cells = [
+            ("" if each[0]["exact"] else "≤ ") + f"{fmean(x for one in each for x in one['nats']):.2f}" for each in own
+        ]
+        best = f"{fmean(x for one in own[0] for x in one['truth']):.2f}" if truth else ""
+        rows.append([name, *cells, best])
+    return markdown(["task", *(TITLES[k] for k in kinds), "the best possible"], rows)
+
+
+def speed_rows(found: Results, plan: Plan, kind: Kind) -> list[tuple[str, float, float, float, float]]:
+    """Decoder, accuracy, forwards, positions and MFLOP of an answer, in the mean over seeds."""
+    own = [of_twin(found, plan, t)["speed"] for t in twins_of(plan, plan.regimes[0], kind)]
+    return [
+        (
+            same_way[0]["decoder"], fmean(fmean(ones(r["right"])) for r in same_way), fmean(r["nfe"] for r in same_way),
+            fmean(r["positions"] for r in same_way), fmean(r["flops"] for r in same_way) / 1e6,
+        )
+        for same_way in zip(*own, strict=True)
+    ]
+
+
+def speed_table(found: Results, plan: Plan) -> str:
+    taken = {(t["kind"], t["decoder"], t["batch"]): t["seconds"] for t in found["timing"]}
+    rows = []
+    for kind in shown_kinds(plan, plan.regimes[0]):
+        for decoder, right, nfe, positions, flops in speed_rows(found, plan, kind):
+            times = [taken.get((kind, decoder, batch)) for batch in (1, 32)]
+            rows.append([
+                TITLES[kind], f"`{decoder}`", f"{100 * right:.1f}", f"{nfe:.2f}", f"{positions:.0f}", f"{flops:.0f}",
+                *("" if x is None else f"{1000 * x:.1f}" for x in times),
+            ])
+    return markdown(
+        ["twin", "decoder", "right, %", "forwards", "positions", "MFLOP", "ms, alone", "ms, of 32"], rows
+    )
+
+
+def memory_rows(found: Results, plan: Plan, regime: str, kind: Kind, name: str) -> list[tuple[int, float, float]]:
+    """By how often canaries were shown: the share of letters that come back, and of canaries that come back whole."""
+    own = [found["measured"][t.name]["memorisation"] for t in twins_of(plan, regime, kind)]
+    out = []
+    for times in sorted({n for m in own for n in m["times"]}):
+        said = [int(x) for m in own for x, n in zip(m[name], m["times"], strict=True) if n == times]
+        out.append((times, fmean(said) / SUFFIX, fmean(x == SUFFIX for x in said)))
+    return out
+
+
+def memory_table(found: Results, plan: Plan) -> str:
+    rows = []
+    for regime in plan.regimes:
+        for kind in shown_kinds(plan, regime):
+            first = found["measured"][Twin(kind, regime, 0).name]["memorisation"]
+            for name in (x for x in first if x != "times"):
+                told = memory_rows(found, plan, regime, kind, name)
+                asked = {"all": "one letter a forward", "half": "from both sides"}.get(name, f"forwards: {name}")
+                cells = [f"{100 * letters_right:.0f} ({100 * all_right:.0f})" for _, letters_right, all_right in told]
+                rows.append([TITLES[kind], regime, asked, *cells])
+    times = sorted(set(found["measured"][plan.twins[0].name]["memorisation"]["times"]))
+    return markdown(["twin", "regime", "asked", *(f"shown {n} times" if n else "never shown" for n in times)], rows)
+
+
+def curve_rows(found: Results, plan: Plan, regime: str, kind: Kind) -> list[tuple[int, float]]:
+    """Examples that were seen, and the accuracy on validation items then."""
+    own = [of_twin(found, plan, t)["curve"] for t in twins_of(plan, regime, kind)]
+    return [
+        (look["step"] * plan.examples, fmean(each[i] for each in own)) for i, look in enumerate(found["curve"])
+    ]
+
+
+def curve_table(found: Results, plan: Plan) -> str:
+    series = [(regime, kind) for regime in plan.regimes for kind in shown_kinds(plan, regime)]
+    columns = [curve_rows(found, plan, *s) for s in series]
+    rows = [[f"{row[0][0] / 1000:.0f}", *(f"{100 * x:.0f}" for _, x in row)] for row in zip(*columns, strict=True)]
+    return markdown(["thousand examples", *(f"{TITLES[k]}, {r}" for r, k in series)], rows)
+
+
+def crossing_lines(found: Results, plan: Plan) -> list[str]:
+    out = []
+    for regime in plan.regimes:
+        for kind in shown_kinds(plan, regime):
+            if kind == "ar":
+                continue
+            gaps = [a - b for (_, a), (_, b) in zip(
+                curve_rows(found, plan, regime, kind), curve_rows(found, plan, regime, "ar"), strict=True
+            )]  # fmt: skip
+            at = crossing(found, plan, regime, kind)
+            if at is None:
+                where = "is ahead of it at every look" if min(gaps) > 0 else "does not overtake it for good"
+                out.append(f"{TITLES[kind].capitalize()} {where} ({regime}).")
+            else:
+                point, low, high = (f"{100 * x:.0f}" for x in at)
+                interval = f" [{low}, {high}]" if plan.seeds > 1 else ""
+                out.append(
+                    f"{TITLES[kind].capitalize()} overtakes autoregression after {point} % of the training{interval} "
+                    f"({regime})."
+                )
+    return out
+
+
+def late_line(found: Results, plan: Plan) -> str:
+    """When diffusion decides an answer that stands before its work."""
+    told = []
+    for kind in shown_kinds(plan, plan.regimes[0]):
+        own = [found["measured"][t.name]["reasoning"]["late"] for t in twins_of(plan, plan.regimes[0], kind)]
+        marks = ones("".join(own))
+        told.append(f"{TITLES[kind]} {100 * fmean(marks):.0f} %" if marks else f"{TITLES[kind]} none")
+    return (
+        "Where the answer stands before its steps, it was decided after the last of them in this share of the answers: "
+        + ", ".join(told) + "."
+    )
+
+
+def canary_base(found: Results, plan: Plan) -> float:
+    """Letters of canaries that were never shown, by autoregression."""
+    own = [found["measured"][t.name]["memorisation"] for t in twins_of(plan, plan.regimes[0], "ar")]
+    rest = [x for m in own for x in letters(m["all"], m["times"], shown=False)]
+    return fmean(rest) if rest else 0.0
+
+
+def summary(found: Results, plan: Plan) -> str:
+    """What was trained and measured."""
+    return (
+        f"{plan.seeds} seed{'s' * (plan.seeds > 1)}, {plan.steps} steps of {plan.examples} examples "
+        f"({plan.steps * plan.examples / 1000:.0f} thousand), {len(plan.twins)} models of {plan.layers} layers of "
+        f"{plan.hidden}; regimes "
+        f"{', '.join(plan.regimes)}; blocks of {BLOCK}. Trained on {found['trained_on']} in {found['seconds']:.0f} s, "
+        f"all at once; measured on {found['hardware']}."
+    )
+
+
+def same_line(own: Sequence[Claim]) -> str:
+    """What the comparison of a twin with itself shows of the method."""
+    if not own or own[0].adjusted is None:
+        return "With one seed nothing is tested."
+    off = [c for c in own if c.word != "not distinguishable"]
+    raw = sum(c.p is not None and c.p < 0.05 for c in own)
+    counted = [c for c in own if c.mcnemar is not None]
+    items = sum(c.mcnemar is not None and c.mcnemar < 0.05 for c in counted)
+    verdict = (
+        f"none of {len(own)} differences is found" if not off
+        else f"{len(off)} of {len(own)} differences are found: {', '.join(c.text for c in off)}"
+    )
+    return (
+        f"Autoregression against itself, from other initial weights: {verdict} ({raw} before the correction). A test "
+        f"that counts items as independent (McNemar's) would have found {items} of {len(counted)}, before a correction."
+    )
+
+
+def claim_text(found: Results, plan: Plan, kind: Kind) -> str:
+    """How a kind differs from autoregression: a sentence a claim, and the table."""
+    own = [c for c in claims(found, plan) if c.kind == kind]
+    if not own:
+        return ""
+    told = counted(own)
+    return "\n\n".join(
+        [f"{told[0].upper()}{told[1:]}.", "\n".join(f"- {sentence(c)}" for c in own), claim_table(own)]
+    )
+
+
+def same_text(found: Results, plan: Plan) -> str:
+    """What the method finds where nothing is to be found."""
+    check = same(found, plan)
+    return "\n\n".join([same_line(check), *([claim_table(check, item_test=True)] if check else [])])
+
+
+def on_the_way(found: Results, plan: Plan) -> str:
+    return "\n".join(f"- {line}" for line in crossing_lines(found, plan)) + "\n\n" + curve_table(found, plan)
+
+
+PARTS: dict[str, Callable[[Results, Plan], str]] = {
+    "summary": summary, "mdm": lambda found, plan: claim_text(found, plan, "mdm"),
+    "block": lambda found, plan: claim_text(found, plan, "block"), "way": on_the_way, "late": late_line,
+    "likelihood": likelihood_table, "speed": speed_table, "memory": memory_table, "same": same_text,
+}
+"""The parts of the page of the documentation."""

@@ -1,0 +1,178 @@
+"""All twins of a run, trained side by side; a run that is cut off goes on as if it had not been."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from decoders.core import UsageError
+from decoders_bench.nano import train as nano
+from decoders_bench.nano.muon import Muon
+from decoders_bench.nano.train import grad_of, rate_at
+from decoders_bench.versus.examples import segmenter
+from decoders_bench.versus.looks import look, losses, validation
+from decoders_bench.versus.packing import Batch, batch, of_stream
+from decoders_bench.versus.plan import Plan, Twin
+from decoders_bench.versus.stack import Stack
+
+STATE, WEIGHTS, TRAINED = "training.pt", "weights-{}.safetensors", "trained.json"
+AGAIN = 1000
+"""How far the seeds of the initial weights of `again` are from those of its twin."""
+PART = 14 << 20
+"""Bytes of a file of weights, at most."""
+
+Draw = Callable[[int], Batch]
+Notify = Callable[["Run"], None]
+
+
+def initial(plan: Plan, twin: Twin) -> dict[str, Tensor]:
+    """Those of the same seed begin with the same bits."""
+    seed = twin.seed + (AGAIN if twin.kind == "again" else 0)
+    return nano.create(network_plan(plan, seed), len(segmenter())).state_dict()
+
+
+def network_plan(plan: Plan, seed: int = 0) -> nano.Plan:
+    """The shape and the schedule, as the embedded model's training has them."""
+    return nano.Plan(
+        "", steps=plan.steps, seed=seed, decay=plan.decay, warmup=plan.warmup, hidden=plan.hidden, layers=plan.layers,
+        heads=plan.heads, inner=plan.inner,
+    )
+
+
+def drawn(plan: Plan, step: int) -> Batch:
+    """A step of every twin."""
+    return batch([of_stream(plan, regime, seed, step) for regime, seed in plan.streams], plan.width)
+
+
+def clip(params: list[torch.nn.Parameter]) -> None:
+    """The gradients of each twin to a norm of one, all its parameters here together."""
+    square = torch.stack([grad_of(p).flatten(1).square().sum(1) for p in params]).sum(0)
+    scale = (1.0 / (square.sqrt() + 1e-6)).clamp(max=1.0)
+    for p in params:
+        grad_of(p).mul_(scale.view(-1, *(1,) * (p.dim() - 1)))
+
+
+class Run:
+    """The twins, their optimisers, and how far they are. `state`: the directory of what a later process goes on
+    from."""
+
+    def __init__(self, plan: Plan, state: Path, device: str) -> None:
+        self.plan, self.state, self.device, self.schedule = plan, state, device, network_plan(plan)
+        self.stack = Stack([initial(plan, twin) for twin in plan.twins], plan.heads).to(device)
+        self.optimisers = [
+            Muon(self.stack.matrices, plan.rate),
+            torch.optim.AdamW(self.stack.rest, plan.rate * 0.6, betas=(0.9, 0.95), weight_decay=0.0),
+        ]
+        self.base = [[g["lr"] for g in o.param_groups] for o in self.optimisers]
+        self.step, self.seconds = 0, 0.0
+        self.smooth = torch.zeros(len(plan.twins), device=device)
+        self.curve: list[dict[str, Any]] = []
+        self.known = validation(plan).to(device)
+        if (state / STATE).exists():
+            self.load()
+
+    def load(self) -> None:
+        """Raises `UsageError` for the state of another plan."""
+        try:
+            found = torch.load(self.state / STATE, map_location="cpu", weights_only=True)
+        except Exception as e:  # whatever is wrong with the file, it is the file that has to go
+            raise UsageError(f"{self.state / STATE} cannot be read: {next(iter(str(e).splitlines()), e)}") from None
+        if found["plan"] != plain(self.plan):
+            raise UsageError(f"{self.state} holds the training of another plan; give the same or another directory")
+        self.stack.load_state_dict(found["weights"])
+        for o, own in zip(self.optimisers, found["optimisers"], strict=True):
+            o.load_state_dict(own)
+        self.step, self.seconds, self.curve = found["step"], found["seconds"], found["curve"]
+        self.smooth = found["smooth"].to(self.device)
+
+    def save(self) -> None:
+        """The new file is whole before it takes the place of the old one."""
+        own = {
+            "plan": plain(self.plan), "weights": self.stack.state_dict(), "step": self.step, "seconds": self.seconds,
+            "optimisers": [o.state_dict() for o in self.optimisers], "curve": self.curve, "smooth": self.smooth,
+        }  # fmt: skip
+        torch.save(own, self.state / f"{STATE}.new")
+        os.replace(self.state / f"{STATE}.new", self.state / STATE)
+
+    def one_step(self, b: Batch) -> None:
+        lost = losses(self.stack, b) / self.plan.examples
+        lost.sum().backward()
+        clip(self.stack.rest)
+        for o, base in zip(self.optimisers, self.base, strict=True):
+            for g, lr in zip(o.param_groups, base, strict=True):
+                g["lr"] = lr * rate_at(self.schedule, self.step)
+            o.step()
+        self.stack.zero_grad()
+        self.smooth = torch.lerp(self.smooth, lost.detach(), 1.0 if not self.step else 0.03)
+        self.step += 1
+
+    def look(self) -> None:
+        made = look(self.stack, self.plan, self.known, self.device)
+        told = [round(x, 5) for x in self.smooth.tolist()]
+        self.curve.append({"step": self.step, "seconds": round(self.seconds, 2), "training": told} | made)
+
+
+def plain(plan: Plan) -> dict[str, Any]:
+    """As JSON has it."""
+    own: dict[str, Any] = json.loads(json.dumps(asdict(plan)))
+    return own
+
+
+def go(run: Run, draw: Draw, notify: Notify, every: int, deadline: float = inf, until: float = inf) -> None:
+    """The steps that are left, or those before the step `until` that are begun before `time.monotonic` says `deadline`.
+    The state is kept after `every` so many, and at the end."""
+    plan = run.plan
+    marks = {max(round(plan.steps * (i + 1) / plan.looks), 1) for i in range(plan.looks)}
+    before, began, saved = run.seconds, time.monotonic(), run.step
+    while run.step < min(plan.steps, until) and time.monotonic() < deadline:
+        run.one_step(draw(run.step))
+        run.seconds = before + time.monotonic() - began
+        if run.step in marks:
+            run.look()
+        if run.step % every == 0 and until == inf:
+            run.save()
+            saved = run.step
+        notify(run)
+    if saved < run.step and until == inf:
+        run.save()
+
+
+def export(run: Run, out: Path, told: dict[str, Any]) -> None:
+    """Write all weights, in bfloat16, and how they were trained; the last file says that the others are whole."""
+    out.mkdir(parents=True, exist_ok=True)
+    parts: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for number, twin in enumerate(run.plan.twins):
+        own = {
+            f"{twin.name}/{name}": x.to("cpu", torch.bfloat16).contiguous()
+            for name, x in run.stack.network(number).items()
+        }
+        more = sum(x.numel() * 2 for x in own.values())
+        if size + more > PART and parts[-1]:
+            parts.append({})
+            size = 0
+        parts[-1] |= own
+        size += more
+    for number, part in enumerate(parts):
+        save_file(part, out / WEIGHTS.format(number), {"format": "pt"})
+    found = {
+        "plan": plain(run.plan), "files": len(parts), "seconds": round(run.seconds, 1), "curve": run.curve, **told
+    }
+    (out / f"{TRAINED}.new").write_text(json.dumps(found) + "\n")
+    os.replace(out / f"{TRAINED}.new", out / TRAINED)
+
+
+def weights_of(out: Path) -> dict[str, Tensor]:
+    """What `export` wrote, `TWIN/NAME`."""
+    files = json.loads((out / TRAINED).read_text())["files"]
+    return {name: x for i in range(files) for name, x in load_file(out / WEIGHTS.format(i)).items()}

@@ -1,0 +1,485 @@
+"""Twins that differ in what a position sees and in what they predict, and in nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import replace
+from random import Random
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from decoders.cli.app import main
+from decoders.core import UsageError
+from decoders.likelihood import likelihoods
+from decoders.models.source import load_model
+from decoders_bench.nano.batches import Example
+from decoders_bench.nano.train import create
+from decoders_bench.tasks import GENERATED
+from decoders_bench.versus import asks, stages
+from decoders_bench.versus.checkpoints import write
+from decoders_bench.versus.claims import claims, corrected, crossed, crossing, same, student_interval
+from decoders_bench.versus.examples import canaries, encoded, levels, of_step, segmenter
+from decoders_bench.versus.looks import items, questions
+from decoders_bench.versus.packing import batch, objective, of_stream, packed, shown
+from decoders_bench.versus.page import page
+from decoders_bench.versus.plan import CANARIES, TASKS, Plan, Twin
+from decoders_bench.versus.stack import Stack
+from decoders_bench.versus.tables import PARTS, sentence
+from decoders_bench.versus.train import Run, drawn, export, go, initial, network_plan, weights_of
+
+TINY = Plan(
+    steps=8, seeds=2, regimes=("fresh", "repeat:20"), examples=8, hidden=32, layers=1, heads=2, inner=32, looks=2,
+    items=1,
+)
+ALONE = replace(TINY, seeds=1, regimes=("fresh",))
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def stack_of(plan, twins=None):
+    return Stack([initial(plan, t) for t in twins or plan.twins], plan.heads)
+
+
+# what is the same
+
+
+def test_a_stack_is_its_networks_side_by_side():
+    b = drawn(TINY, 0)
+    states = stack_of(TINY)(b.tokens, b.position, b.sees)
+    for number, twin in enumerate(TINY.twins):
+        alone = create(network_plan(TINY), len(segmenter()))
+        alone.load_state_dict(initial(TINY, twin))
+        want = alone.model(b.tokens[number], b.position[number], b.sees[number]).flatten(0, 1)
+        assert torch.allclose(states[number], want, atol=1e-5)
+
+
+def test_twins_of_a_seed_begin_with_the_same_bits_and_see_the_same_examples():
+    own = {t.kind: initial(ALONE, t) for t in ALONE.twins}
+    for name, x in own["ar"].items():
+        assert torch.equal(x, own["mdm"][name])
+        assert torch.equal(x, own["block"][name])
+    assert not torch.equal(own["ar"]["lm_head.weight"], own["again"]["lm_head.weight"])
+    made = of_stream(ALONE, "fresh", 0, 3)
+    masked = made.tokens == segmenter().mask
+    assert torch.equal(made.tokens.where(~masked, made.tokens[0]), made.tokens[0].expand_as(made.tokens))
+    assert masked.any(-1).tolist() == [False, True, True, False]
+
+
+def test_other_seeds_and_steps_have_other_examples():
+    seen = [of_step(TINY, "fresh", seed, step) for seed, step in ((0, 0), (0, 1), (1, 0))]
+    assert seen[0] == of_step(TINY, "fresh", 0, 0)
+    assert seen[0] != seen[1]
+    assert seen[0] != seen[2]
+
+
+def test_a_regime_of_few_examples_has_no_others():
+    plan = replace(TINY, steps=200)
+    every = [e for step in range(100) for e in of_step(plan, "repeat:20", 0, step)]
+    assert 10 < len({str(e) for e in every if e.prompt[0] != encoded("Code:")[0]}) <= 20
+
+
+def test_each_canary_is_shown_as_often_as_it_says():
+    plan = replace(ALONE, steps=400, examples=24)
+    shown_levels = levels(plan)
+    assert shown_levels == (1, 4, 16)
+    said = Counter(
+        str(e.prompt) for step in range(plan.steps) for e in of_step(plan, "fresh", 0, step)
+        if e.prompt[0] == encoded("Code:")[0]
+    )
+    own = canaries(0, shown_levels)
+    assert [said[str(encoded(prompt))] for prompt, _, _ in own] == [times for _, _, times in own]
+    assert sum(times == 0 for _, _, times in own) == 3 * CANARIES
+
+
+def test_texts_are_encoded_as_the_tokenizer_does():
+    for name in TASKS:
+        task, rung = name.split("/")
+        for item in GENERATED[task].items(rung, "validation", 20):
+            for told in (item.prompt, item.answer):
+                assert encoded(told) == segmenter().encode(told)
+
+
+# what differs
+
+
+def rows_of_one(size=8, prompt=3):
+    return packed([Example(list(range(10, 10 + prompt)), list(range(20, 20 + size)), size)], 16)
+
+
+def noise(size, rng):
+    return torch.tensor([[rng.random() for _ in range(size)]], dtype=torch.double)
+
+
+@pytest.mark.parametrize("kind", ["ar", "mdm", "block"])
+def test_an_objective_bounds_the_mean_of_all_positions(kind):
+    """With the same loss everywhere, it is that of all canvas positions, times the root of their number, in the
+    mean."""
+    rows, rng, sums = rows_of_one(), Random(0), []
+    for _ in range(300):
+        level, pick = (torch.tensor([rng.random()], dtype=torch.double) for _ in range(2))
+        tokens, _, source, weight = objective(kind, rows, noise(8, rng), level, pick, 1)
+        sums.append(float(weight.sum()))
+        hidden = (tokens == 1).nonzero().flatten().tolist()
+        counted = (source - (0 if kind != "ar" else -1))[weight > 0].tolist()
+        assert hidden == ([] if kind == "ar" else sorted(counted))
+    assert sum(sums) / len(sums) == pytest.approx(8**0.5, rel=0.1)
+    if kind != "block":
+        assert min(sums) == pytest.approx(max(sums))
+
+
+@pytest.mark.parametrize("kind", ["ar", "mdm", "block"])
+def test_what_a_position_sees(kind):
+    """Another token at a position changes the predictions of those that may see it, and no others."""
+    plan = replace(ALONE, kinds=(kind,))
+    examples = [Example([10, 11, 12], [20, 21, 22, 23, 24], 8), Example([30, 31], [40, 41], 8)]
+    made = batch([shown(examples, [kind], 32, "key")], 32)
+    stack = stack_of(plan, [Twin(kind, "fresh", 0)])
+    before = stack(made.tokens, made.position, made.sees)[0]
+    other = made.tokens.clone()
+    where = int((made.position[0, 0] == 6).nonzero()[0])
+    other[0, 0, where] = 50
+    changed = ((stack(other, made.position, made.sees)[0] - before).abs().amax(-1) > 1e-6).nonzero().flatten().tolist()
+    inside = [i for i in range(32) if made.segment[0, 0, i] == made.segment[0, 0, where]]
+    first = {"ar": 6, "mdm": 0, "block": 4}[kind]
+    assert changed == [i for i in inside if made.position[0, 0, i] >= first]
+
+
+def test_longer_rows_hold_more_examples_and_lose_none():
+    examples = of_step(TINY, "fresh", 0, 0)
+    rows = packed(examples, 96)
+    for g, e in enumerate(examples):
+        at = rows.place[g][rows.place[g] >= 0]
+        assert rows.tokens[at][: len(e.answer)].tolist() == e.answer
+        assert len(at) == e.size
+        assert rows.position[at].tolist() == list(range(len(e.prompt), len(e.prompt) + e.size))
+
+
+# training
+
+
+def draw(plan):
+    return lambda step: drawn(plan, step)
+
+
+def trained(plan, where, deadline=float("inf")):
+    where.mkdir(exist_ok=True)
+    run = Run(plan, where, "cpu")
+    go(run, draw(plan), lambda run: None, 3, deadline)
+    return run
+
+
+def test_a_run_that_is_cut_off_goes_on_as_if_it_had_not_been(tmp_path):
+    plan = replace(ALONE, kinds=("ar", "mdm"))
+    export(trained(plan, tmp_path / "a"), tmp_path / "a", {})
+    (tmp_path / "b").mkdir()
+    run = Run(plan, tmp_path / "b", "cpu")
+    go(run, draw(plan), lambda run: None, 3, time.monotonic() + 0.05)
+    assert run.step < plan.steps
+    export(trained(plan, tmp_path / "b"), tmp_path / "b", {})
+    a, b = weights_of(tmp_path / "a"), weights_of(tmp_path / "b")
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    curves = [json.loads((tmp_path / x / "trained.json").read_text())["curve"] for x in "ab"]
+    assert [x["loss"] for x in curves[0]] == [x["loss"] for x in curves[1]]
+
+
+def test_a_state_of_another_plan_is_refused(tmp_path):
+    plan = replace(ALONE, kinds=("ar",), steps=1)
+    trained(plan, tmp_path)
+    with pytest.raises(UsageError, match="another plan"):
+        Run(replace(plan, hidden=64), tmp_path, "cpu")
+    (tmp_path / "training.pt").write_bytes(b"nothing")
+    with pytest.raises(UsageError, match="cannot be read"):
+        Run(plan, tmp_path, "cpu")
+
+
+@pytest.mark.slow
+def test_kill_9_loses_nothing(tmp_path):
+    """The process is killed at some moment after its first state, again and again; the weights are those of a run that
+    nobody stopped."""
+    code = (
+        "import sys, torch; torch.set_num_threads(1)\n"
+        "from pathlib import Path\n"
+        "from dataclasses import replace\n"
+        "from decoders_bench.versus.plan import Plan\n"
+        "from decoders_bench.versus.train import Run, drawn, export, go\n"
+        "plan = Plan(steps=60, seeds=1, regimes=('fresh',), kinds=('ar', 'mdm'), examples=8, hidden=32, layers=1,"
+        " heads=2, inner=32, looks=2, items=1)\n"
+        "out = Path(sys.argv[1]); run = Run(plan, out, 'cpu')\n"
+        "go(run, lambda step: drawn(plan, step), lambda run: None, 2)\n"
+        "export(run, out, {})\n"
+    )
+    for name, patience in (("a", None), ("b", 0.4)):
+        where = tmp_path / name
+        where.mkdir()
+        while not (where / "trained.json").exists():
+            process = subprocess.Popen([sys.executable, "-c", code, str(where)])
+            if patience is None:
+                assert process.wait() == 0
+                continue
+            while process.poll() is None and not (where / "training.pt").exists():
+                time.sleep(0.01)
+            try:
+                process.wait(patience + 8 * patience * (where / "training.pt").exists())
+            except subprocess.TimeoutExpired:
+                os.kill(process.pid, signal.SIGKILL)
+                process.wait()
+            patience *= 1.3
+    a, b = weights_of(tmp_path / "a"), weights_of(tmp_path / "b")
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+# checkpoints
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("run")
+    torch.set_num_threads(1)
+    plan = replace(ALONE, kinds=("ar", "mdm", "block"))
+    made = trained(plan, out)
+    export(made, out, {"hardware": "here"})
+    write(plan, weights_of(out), out)
+    return out
+
+
+def reference(run, name, tokens, sees):
+    own = {k.removeprefix(f"{name}/"): x.float() for k, x in weights_of(run).items() if k.startswith(f"{name}/")}
+    network = create(network_plan(ALONE), len(segmenter()))
+    network.load_state_dict(own)
+    place = torch.arange(len(tokens))[None]
+    with torch.inference_mode():
+        return network.lm_head(network.model(torch.tensor([tokens]), place, sees[None]))[0].log_softmax(-1)
+
+
+def test_the_autoregressive_twin_is_an_ordinary_checkpoint(run):
+    """Its likelihoods are those of its network with a causal mask."""
+    prompt, answer = encoded("Sort: c b a"), [*encoded(" a b c"), segmenter().end]
+    found = likelihoods(load_model(str(run / "ar")).model, [(prompt, answer)])[0]
+    row = prompt + answer
+    said = reference(run, "ar", row, torch.ones(len(row), len(row), dtype=torch.bool).tril())
+    want = sum(float(said[len(prompt) + i - 1, token]) for i, token in enumerate(answer))
+    assert found.exact
+    assert found.nats == pytest.approx(want, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["mdm", "block"])
+def test_the_masked_twins_are_ordinary_checkpoints(run, name):
+    prompt, token = encoded("Sort: c b a"), encoded(" a")
+    found = likelihoods(load_model(str(run / name)).model, [(prompt, token)], block=4)[0]
+    place = torch.arange(len(prompt) + 1)
+    sees = torch.ones(len(place), len(place), dtype=torch.bool)
+    if name == "block":
+        sees = place // 4 <= place[:, None] // 4
+    want = float(reference(run, name, [*prompt, segmenter().mask], sees)[-1, token[0]])
+    assert found.exact
+    assert found.nats == pytest.approx(want, abs=1e-3)
+
+
+def test_names_of_checkpoints():
+    assert [t.name for t in (Twin("ar", "fresh", 0), Twin("mdm", "fresh", 2), Twin("ar", "repeat:2000", 1))] == [
+        "ar", "mdm-2", "ar-repeat2000-1",
+    ]
+
+
+# what is asked
+
+
+def test_holes_are_of_the_answer_and_the_reworded_prompt_tells_as_much():
+    native, told = asks.infilling("shuffle/easy", 4, 0)
+    for a, b in zip(native, told, strict=True):
+        words = a.item.answer.split()
+        known = b.prompt.rpartition(" fill")[2].split()
+        assert len(known) == len(words)
+        assert all(x in ("_", word) for x, word in zip(known, words, strict=True))
+        assert a.prompt.count(asks.HOLE) == known.count("_") == len(words) - len(words) // 2
+        assert a.right(a.item.prompt + a.item.answer + asks.STOP)
+        assert asks.keeps(b, b.item.answer)
+        other = " ".join(sorted(words, reverse=True))
+        assert asks.keeps(b, other) == all(x in ("_", y) for x, y in zip(known, other.split(), strict=True))
+
+
+def test_sums_are_the_same_in_both_wordings_and_deeper_ones_are_deeper():
+    first, ahead = asks.stories(6, 0, (2,))
+    assert [a.item.problem for a in first] == [a.item.problem for a in ahead]
+    assert all(a.right(a.item.answer) for a in (*first, *ahead))
+    deep, _ = asks.stories(6, 0, asks.DEEP)
+    assert {len(a.item.problem["steps"]) for a in deep} <= {4, 5}
+    assert all(len(encoded(a.item.answer)) < a.length for a in deep)
+
+
+def test_questions_of_a_look_are_the_items_with_masks():
+    q = questions(items(1))
+    for row, item in enumerate(items(1)):
+        prompt = encoded(item.prompt)
+        assert q.tokens[row, : len(prompt)].tolist() == prompt
+        assert q.tokens[row][q.at[row][q.open[row]]].unique().tolist() == [segmenter().mask]
+
+
+# claims
+
+
+def results(plan, right, letters="8"):
+    """Results in which `right(twin, item)` says which items are right."""
+    def marks(t, n, salt):
+        rng = Random(f"{t.seed}/{salt}")
+        return "".join("01"[right(t, rng)] for _ in range(n))
+
+    def of(t):
+        canary = "".join(letters for _ in range(4))
+        return {
+            "quality": {name: marks(t, 16, name) for name in TASKS},
+            "likelihood": {n: {"nats": [1.0 + 0.1 * t.seed, 2.0], "exact": True, "truth": [1.0, 2.0]} for n in TASKS},
+            "speed": [{"decoder": "x", "right": marks(t, 16, "speed"), "nfe": 4.0, "positions": 4.0, "flops": 1.0}],
+            "control": {n: marks(t, 8, n) for n in (
+                "shuffle/easy, holes", "sudoku/easy, holes", "shuffle/easy, told", "sudoku/easy, told"
+            )},
+            "reasoning": {n: marks(t, 8, n) for n in ("steps first", "answer first", "deeper", "late")},
+            "memorisation": {"times": [1, 4, 0, 0], "all": canary, "half": canary},
+            "diversity": {"right": [20, 20], "different": [10, 10], "expected": [31.0, 31.0]},
+        }  # fmt: skip
+
+    curve = [
+        {"step": s, "right": [dict.fromkeys(TASKS, int(right(t, Random(s + t.seed)))) for t in plan.twins]}
+        for s in (4, 8)
+    ]
+    timing = [{"kind": t.kind, "decoder": "x", "batch": 1, "seconds": 0.1} for t in plan.twins]
+    return {
+        "plan": stages.plain(plan), "trained_on": "here", "seconds": 1.0, "hardware": "there", "curve": curve,
+        "timing": timing, "measured": {t.name: of(t) for t in plan.twins},
+    }
+
+
+THREE = replace(TINY, seeds=3)
+
+
+def half(t, rng):
+    return rng.random() < 0.5
+
+
+def test_equal_twins_are_not_distinguishable():
+    found = results(THREE, half)
+    assert {c.word for c in (*claims(found, THREE), *same(found, THREE))} == {"not distinguishable"}
+
+
+def test_a_large_difference_is_found_and_has_its_direction():
+    found = results(THREE, lambda t, rng: (rng.random() < 0.5) | (t.kind == "mdm"))
+    own = {(c.kind, c.regime, c.text): c for c in claims(found, THREE)}
+    c = own["mdm", "fresh", "right answers, all tasks, each with its best decoder"]
+    assert c.difference == pytest.approx(0.5, abs=0.15)
+    assert 0 < c.low < c.difference < c.high
+    assert c.p is not None
+    assert c.p < 0.01
+    assert {c.word for c in own.values() if c.kind == "block"} == {"not distinguishable"}
+    assert "masked diffusion is" in sentence(c).lower() or "not distinguishable" in sentence(c)
+
+
+def test_seeds_that_disagree_show_nothing_whatever_their_items_say():
+    """The difference of each seed is far beyond what its items would explain, and has no direction."""
+    found = results(THREE, lambda t, rng: t.kind == ("mdm" if t.seed % 2 else "ar"))
+    own = next(c for c in claims(found, THREE) if c.text.startswith("right answers, all"))
+    assert own.mcnemar is not None
+    assert own.mcnemar < 1e-3
+    assert own.p is not None
+    assert own.p > 0.5
+
+
+def test_one_seed_tests_nothing():
+    found = results(ALONE, half)
+    assert {c.word for c in claims(found, ALONE)} == {"one seed"}
+    assert "one seed" in sentence(claims(found, ALONE)[0])
+
+
+def test_agreement_beyond_what_items_allow_is_no_evidence():
+    low, high, p = student_interval([0.01, 0.01, 0.01], 0.02, 0.01)
+    assert low < 0 < high
+    assert p is not None
+    assert p > 0.5
+    assert student_interval([0.0, 0.0], 0.0, 0.0)[2] == 1.0
+
+
+def test_claims_are_corrected_together():
+    own = claims(results(THREE, lambda t, rng: (rng.random() < 0.6) | (t.kind == "mdm")), THREE)
+    assert all(c.adjusted is not None and c.p is not None and c.adjusted >= c.p for c in own)
+    assert min(c.adjusted for c in own) == pytest.approx(min(1.0, len(own) * min(c.p for c in own)))
+    assert corrected([]) == []
+
+
+def test_where_a_curve_overtakes_for_good():
+    assert crossed([-1.0, 1.0], [0.5, 1.0]) == 0.75
+    assert crossed([1.0, -1.0, 1.0], [0.2, 0.4, 0.6]) == pytest.approx(0.5)
+    assert crossed([1.0, 1.0], [0.5, 1.0]) is None
+    assert crossed([-1.0, -1.0], [0.5, 1.0]) is None
+    found = results(THREE, lambda t, rng: True)
+    for look, right in zip(found["curve"], (0, 1), strict=True):
+        look["right"] = [dict.fromkeys(TASKS, right if t.kind == "mdm" else 1 - right) for t in THREE.twins]
+    at = crossing(found, THREE, "fresh", "mdm")
+    assert at is not None
+    assert at == pytest.approx((0.75, 0.75, 0.75))
+
+
+def test_the_page_loads_and_runs_nothing():
+    found = results(THREE, half)
+    made = page(found, THREE)
+    assert "<script" not in made
+    assert "http" not in made.replace('http-equiv="Content-Security-Policy"', "")
+    assert made.count("<table>") == made.count("</table>") >= 6
+    assert "not distinguishable" in made
+    written = "\n\n".join(part(found, THREE) for part in PARTS.values())
+    assert "≤" not in written  # all exact here
+    assert "none of" in written
+
+
+# the command
+
+
+def test_plans_that_do_not_fit(tmp_path):
+    with pytest.raises(UsageError, match="unknown regime 'often'"):
+        Plan(regimes=("often",))
+    with pytest.raises(UsageError, match="twice"):
+        Plan(regimes=("fresh", "fresh"))
+    stages.begin(tmp_path / "run", TINY, 1.0, set())
+    assert stages.begin(tmp_path / "run", Plan(), 1.0, set())[0] == TINY
+    with pytest.raises(UsageError, match="another steps"):
+        stages.begin(tmp_path / "run", Plan(), 1.0, {"steps"})
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").touch()
+    with pytest.raises(UsageError, match="something else"):
+        stages.begin(tmp_path / "other", TINY, 1.0, set())
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="is a file"):
+        stages.begin(tmp_path / "file", TINY, 1.0, set())
+
+
+@pytest.mark.slow
+def test_the_command_from_beginning_to_end(tmp_path):
+    out = tmp_path / "run"
+    plan = replace(TINY, kinds=("ar", "mdm", "again"))
+    stages.begin(out, plan, 0.1, set())
+    done = CliRunner().invoke(main, ["bench", "versus", "-o", str(out), "--workers", "1", "--json"])
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.output.splitlines()[-1])
+    assert document["command"] == "versus"
+    assert {c["verdict"] for c in document["same"]} == {"not distinguishable"}
+    assert "Autoregression" in (out / "report.html").read_text()
+    before = {p: p.stat().st_mtime_ns for p in (out / "measured").iterdir()}
+    again = CliRunner().invoke(main, ["bench", "versus", "-o", str(out), "--workers", "1"])
+    assert again.exit_code == 0
+    assert before == {p: p.stat().st_mtime_ns for p in (out / "measured").iterdir()}
+    refused = CliRunner().invoke(main, ["bench", "versus", "-o", str(out), "--seeds", "5"])
+    assert refused.exit_code != 0
+    assert "another seeds" in refused.output

@@ -1,0 +1,89 @@
+"""Forwards of whole rows, of which nothing is kept, against those that keep keys and values."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from decoders import Blocks, decode, get, get_cache
+from decoders.core import Plan, Shape, layout, prepare, session_spec
+from decoders.models.adapter import TransformersModel, TransformersSession
+from decoders.models.whole import WholeSession
+from decoders_bench.golden.models import purify
+from support.networks import network
+
+MASK = 10
+PROMPTS = [[1, 2, 3], [4, 5, 6, 7, 8, 2, 1], [9]]
+SETTINGS = {"bidirectional": {}, "shifted": {"shifted": True}, "blocks": {"block_causal": True}}
+
+
+@pytest.fixture(scope="module")
+def net():
+    return purify(network())
+
+
+def rows(model, spec, prompts=PROMPTS):
+    decoder = get(spec)
+    return decode(model, decoder, prompts, length=8, windows=Blocks(4), cache=get_cache("none"), seed=3)
+
+
+class Keeping(TransformersModel):
+    """With sessions that keep what nobody reads."""
+
+    def session(self, spec):
+        return TransformersSession(self, replace(spec, whole=False))
+
+
+KINDS = TransformersModel, Keeping
+
+
+@pytest.mark.parametrize("prompts", [PROMPTS, PROMPTS[:1], [[1, 2], [3, 4]], [[1] * 40, [2], [3]]])
+@pytest.mark.parametrize("spec", ["threshold:tau=0.2", "llada", "dream:temperature=0.7"])
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_a_row_becomes_the_same_and_costs_the_same(net, setting, spec, prompts):
+    ours, kept = (rows(kind(net, mask_id=MASK, **SETTINGS[setting]), spec, prompts) for kind in KINDS)
+    assert ours == kept
+    assert [(r.positions_computed, r.positions_reused, r.flops) for r in ours] == [
+        (r.positions_computed, 0, r.flops) for r in kept
+    ]
+
+
+def test_causal_rows_stand_beside_others(net):
+    ours, kept = (rows(kind(net, mask_id=MASK, block_causal=True, shifted=True), "s2d2") for kind in KINDS)
+    assert ours == kept
+
+
+def test_only_plans_that_recompute_everything_keep_nothing(net):
+    model = TransformersModel(net, mask_id=MASK)
+    spec = session_spec(Plan(get("llada"), Blocks(4), get_cache("none")), laid(model))
+    assert isinstance(model.session(spec), WholeSession)
+    for other in (replace(spec, whole=False), replace(spec, causal=True), replace(spec, attention=True)):
+        assert isinstance(model.session(other), TransformersSession)
+
+
+def laid(model):
+    return layout(Shape.of(model), get("llada"), PROMPTS, length=8, keys=[0, 1, 2], windows=Blocks(4))
+
+
+def test_no_mask_is_made_where_everything_is_seen(net, monkeypatch):
+    model, seen = TransformersModel(net, mask_id=MASK), []
+    states = TransformersModel.states
+    monkeypatch.setattr(model, "states", lambda *a: seen.append(a[2]) or states(model, *a))
+    rows(model, "llada", [[1, 2], [3, 4]])
+    assert all(sees is None for sees in seen)
+    rows(model, "llada", [[1, 2], [3, 4, 5]])
+    assert {sees.shape for sees in seen if sees is not None} == {(2, 1, 11)}, "no rows of columns times columns"
+
+
+@torch.inference_mode()
+def test_a_forward_of_fixed_shape_says_the_same(net):
+    model = TransformersModel(net, mask_id=MASK)
+    plan, c = Plan(get("llada"), Blocks(4), get_cache("none")), laid(model)
+    session, f = model.session(session_spec(plan, c)), prepare(plan, c)
+    assert session.needs(f).tolist() == [[11, 4], [15, 4], [9, 4]]
+    free, fixed = session(f), session.fixed(f, session.buckets[0][-1], session.buckets[1][-1])
+    torch.testing.assert_close(fixed.best()[1], free.best()[1])
+    assert torch.equal(fixed.best()[0], free.best()[0])
+    assert all(torch.equal(a, b) for a, b in zip(fixed.cost, free.cost, strict=True))
