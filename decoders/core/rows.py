@@ -131,11 +131,14 @@ class Rows:
         at, inside = self.at, self.inside
         cut = {name: getattr(self, name).gather(1, at) for name in _CUT}
         cut |= {"open": cut["open"] & inside, "editable": cut["editable"] & inside}
+        return self.showing(**cut, position=at if self.base is None else self.place, rest=self.rest)
+
+    def showing(self, **cut: Tensor) -> State:
+        """The state in which these stand on the windows."""
         return State(
-            **cut, position=at if self.base is None else self.place, size=self.size, room=self.room, opened=self.opened,
-            windows=self.windows, step=self.step, clock=self.clock, key=self.key, mask_id=self.mask_id,
-            vocab=self.vocab, stop_ids=self.stop_ids, block_causal=self.block_causal,
-            rest=self.rest, space=self.space, memo=self.memo,
+            **cut, size=self.size, room=self.room, opened=self.opened, windows=self.windows, step=self.step,
+            clock=self.clock, key=self.key, mask_id=self.mask_id, vocab=self.vocab, stop_ids=self.stop_ids,
+            block_causal=self.block_causal, space=self.space, memo=self.memo,
         )
 
 

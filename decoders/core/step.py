@@ -134,11 +134,17 @@ def apply(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
     """The canvas after one step: commitments, finished windows, ended rows, and what is stale. A row of which the model
     says nothing, because its logits are not finite, ends as it stood; so does one whose decoder commits nothing any
     more."""
-    before, live = view(c), c.live
-    p = ruled(plan, before, f, p)
-    after = plan.decoder.step(before, p)
-    after = replace(after, step=before.step + live, clock=before.clock + live)
+    p = ruled(plan, view(c), f, p)
+    after = plan.decoder.step(view(c), p)
     undefined = p.undefined()  # after the step, whose statistics tell without another pass over the logits
+    return kept(plan, c, f, p, after, undefined)
+
+
+def kept(plan: Plan, c: Canvas, f: Forward, p: Pred, after: State, undefined: Tensor) -> Canvas:
+    """The canvas after a step that was decided: the windows are as they stand in `after`, and of the rows `undefined
+    (B,)` the model said nothing."""
+    before, live = view(c), c.live
+    after = replace(after, step=before.step + live, clock=before.clock + live)
     sound = but(live, undefined)
     over = plan.decoder.done(after) & sound  # rows that leave their window
     size, memo = choose(sound, (after.size, after.memo), (before.size, before.memo))
