@@ -94,6 +94,7 @@ class Fused:
     @torch.inference_mode(False)
     @torch.no_grad()
     def trace(self, d: Decided, given: list[Tensor]) -> None:
+        self.body(d)  # what is made once is made now, and no part of what is traced
         place = {id(x): i for i, x in enumerate(given)}
         into: list[int] = []
 

@@ -48,6 +48,17 @@ def test_rows_become_the_same(net, setting, spec, cache):
     assert graph.report().replays > 0
 
 
+@torch.inference_mode()
+def test_nothing_that_is_traced_comes_from_the_host(net, monkeypatch):
+    graphs = []
+    monkeypatch.setattr("decoders.engine.fused.torch.compile", lambda graph, **options: graphs.append(graph) or graph)
+    monkeypatch.setattr("decoders.stats.constants._MADE", {})
+    monkeypatch.setattr("decoders.stats.constants._COUNTED", {})
+    r = room(net, "dual")
+    r.step((r.columns[-1], r.rows[-1]))
+    assert not [n for n in graphs[0].graph.nodes if "lift_fresh" in str(n.target) or "arange" in str(n.target)]
+
+
 @pytest.mark.usefixtures("traced")
 def test_rows_that_wait_stand_as_they_stood(net):
     model = TransformersModel(net, mask_id=MASK)
