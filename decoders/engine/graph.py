@@ -110,8 +110,9 @@ class Room:
 
     @property
     def canvas(self) -> Canvas:
-        """What stands in the buffers now; what a canvas remembers of itself holds until they are written to."""
-        return replace(self.buffers)
+        """What stands in the buffers now; what it and its store remember of themselves holds until they are written
+        to."""
+        return replace(self.buffers, store=replace(self.buffers.store))
 
     def load(self, c: Canvas) -> None:
         """Go on from another canvas."""
