@@ -1,7 +1,7 @@
 """Forwards of whole rows, of which nothing is kept: for plans that recompute everything every time.
 
 Everything that plays a part in a row is at its left, so the columns to run are those up to the last one that any row
-needs. Where all rows are equally long and everything sees everything, no mask is made.
+needs. Where all rows are equally long and everything sees everything, one mask of zeros serves all of them.
 """
 
 from __future__ import annotations
