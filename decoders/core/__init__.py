@@ -46,7 +46,7 @@ from decoders.core.select import (
     within_bound,
 )
 from decoders.core.state import State, choose, nbytes
-from decoders.core.step import apply, next_start, prepare, ruled, session_spec, stopped
+from decoders.core.step import apply, kept, next_start, prepare, ruled, session_spec, stopped
 from decoders.core.store import APPROXIMATE, NOTHING, Store
 from decoders.core.trace import Trace, replay
 from decoders.core.tree import mapped
@@ -131,6 +131,7 @@ __all__ = [
     "inherit",
     "inner_decoders",
     "just_decided",
+    "kept",
     "layout",
     "leftmost",
     "mapped",

@@ -163,11 +163,11 @@ def entered(r: R, windows: Windows) -> R:
     it."""
     left = r.end - r.start
     size = torch.minimum(windows.next(r).clamp(min=1, max=r.width), left if r.base is None else left.clamp(min=0))
-    r = replace(r, size=size, room=size, step=everywhere(0, r.step))
+    r = r.changed(size=size, room=size, step=everywhere(0, r.step))
     if r.block_causal:
         start, end = (r.start, r.start + size) if r.causal_context else windows.span(r)
-        r = replace(r, block_start=start, block_end=end)
-    return replace(r, opened=(r.open & r.window).sum(-1))
+        r = r.changed(block_start=start, block_end=end)
+    return r.changed(opened=(r.open & r.window).sum(-1))
 
 
 def enter(c: Canvas, windows: Windows) -> Canvas:
@@ -179,7 +179,7 @@ def enter(c: Canvas, windows: Windows) -> Canvas:
     if c.block_causal:
         within = (column >= c.block_start[:, None]) & (column < c.reach[:, None])
         until = torch.where(within, c.reach[:, None], until)
-    return replace(c, until=until)
+    return c.changed(until=until)
 
 
 def begun(r: R, decoder: Decoder) -> R:
@@ -187,4 +187,4 @@ def begun(r: R, decoder: Decoder) -> R:
     if type(decoder).begin is Decoder.begin:
         return r
     s = decoder.begin(view(r))
-    return replace(r, memo=s.memo, size=s.size)
+    return r.changed(memo=s.memo, size=s.size)

@@ -11,7 +11,7 @@ from torch import Tensor
 from decoders import stats
 from decoders.errors import UsageError
 from decoders.stats import reference
-from decoders.stats.constants import but
+from decoders.stats.constants import but, counting, number
 
 if TYPE_CHECKING:
     from decoders.core.state import State
@@ -32,7 +32,12 @@ class Attention:
 
     def rows(self, columns: Tensor) -> Tensor:
         """(B, W, L): how each of `columns (B, W)` attends to every column; 0 where it was not computed."""
-        return (columns[..., None] == self.index[:, None]).to(self.weights.dtype) @ self.weights
+        _, M, L = self.weights.shape
+        place = counting(M, self.index.device).expand_as(self.index)
+        slot = self.index.new_full((len(place), L), M).scatter_(1, self.index, place).gather(1, columns)
+        found = self.weights.gather(1, slot.clamp(max=M - 1)[..., None].expand(-1, -1, L))
+        there = (slot < M) & (columns < L - 1)
+        return torch.where(there[..., None], found, number(0, found))
 
     def onto(self, queries: Tensor) -> Tensor:
         """(B, L): how much the columns `queries (B, L)` attend to every column, in sum."""

@@ -7,7 +7,7 @@ it has room for, from `base` on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self, TypeVar
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from decoders.core.latents import Space
 from decoders.core.state import State
+from decoders.core.tree import altered
 from decoders.stats.constants import but, counting, number
 
 LIVE, STOPPED, FILLED, EXHAUSTED, BROKEN, STALLED = range(6)
@@ -25,11 +26,12 @@ REASONS = ("live", "stop", "length", "max_steps", NON_FINITE, NO_PROGRESS)
 _CUT = ("tokens", "open", "editable", "confidence", "committed_at")  # what a State shows of the rows
 
 _PLACED = frozenset({"start", "room", "width", "base"})
-_KNOWN = {
+_KNOWN: dict[str, frozenset[str] | None] = {
     **dict.fromkeys(("at", "inside", "offset", "index", "window"), _PLACED),
     "first_open": frozenset({"open", "base"}), "live": frozenset({"reason"}),
+    **dict.fromkeys(("state", "reach", "refreshed")),
 }
-"""What is remembered of rows once it was asked for, and what it depends on."""
+"""What is remembered of rows once it was asked for, and what it depends on; None: anything."""
 
 R = TypeVar("R", bound="Rows")
 
@@ -120,9 +122,11 @@ class Rows:
 
     def changed(self, **new: Any) -> Self:
         """The same with other tensors, and with what is known of its windows and of what did not change."""
-        made = replace(self, **new)
-        stay = {name for name, of in _KNOWN.items() if not of & new.keys()}
-        vars(made).update((name, x) for name, x in vars(self).items() if name in stay)
+        made = altered(self, **new)
+        known = vars(made)
+        for name, of in _KNOWN.items():
+            if name in known and (of is None or of & new.keys()):
+                del known[name]
         return made
 
     @cached_property
@@ -131,11 +135,14 @@ class Rows:
         at, inside = self.at, self.inside
         cut = {name: getattr(self, name).gather(1, at) for name in _CUT}
         cut |= {"open": cut["open"] & inside, "editable": cut["editable"] & inside}
+        return self.showing(**cut, position=at if self.base is None else self.place, rest=self.rest)
+
+    def showing(self, **cut: Tensor) -> State:
+        """The state in which these stand on the windows."""
         return State(
-            **cut, position=at if self.base is None else self.place, size=self.size, room=self.room, opened=self.opened,
-            windows=self.windows, step=self.step, clock=self.clock, key=self.key, mask_id=self.mask_id,
-            vocab=self.vocab, stop_ids=self.stop_ids, block_causal=self.block_causal,
-            rest=self.rest, space=self.space, memo=self.memo,
+            **cut, size=self.size, room=self.room, opened=self.opened, windows=self.windows, step=self.step,
+            clock=self.clock, key=self.key, mask_id=self.mask_id, vocab=self.vocab, stop_ids=self.stop_ids,
+            block_causal=self.block_causal, space=self.space, memo=self.memo,
         )
 
 

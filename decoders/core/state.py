@@ -14,7 +14,7 @@ from torch import Tensor
 
 from decoders.core.latents import Space
 from decoders.core.select import share
-from decoders.core.tree import mapped
+from decoders.core.tree import altered, mapped
 from decoders.stats.constants import among, but, counting, everywhere, number
 from decoders.stats.random import normal, scramble, unit
 
@@ -140,7 +140,7 @@ class State:
         )
 
     def _put(self, where: Tensor, tokens: Tensor, confidence: Tensor) -> State:
-        return replace(
+        return altered(
             self,
             tokens=torch.where(where, tokens, self.tokens),
             open=but(self.open, where),

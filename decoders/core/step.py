@@ -21,6 +21,7 @@ from decoders.core.query import Query, Sight
 from decoders.core.rows import BROKEN, EXHAUSTED, FILLED, LIVE, STALLED, STOPPED, put, settled_stop, view, write
 from decoders.core.state import State, choose
 from decoders.core.store import APPROXIMATE, NOTHING, Store
+from decoders.core.tree import altered
 from decoders.stats.constants import but, constant, counting, everywhere, number
 
 
@@ -134,15 +135,21 @@ def apply(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
     """The canvas after one step: commitments, finished windows, ended rows, and what is stale. A row of which the model
     says nothing, because its logits are not finite, ends as it stood; so does one whose decoder commits nothing any
     more."""
-    before, live = view(c), c.live
-    p = ruled(plan, before, f, p)
-    after = plan.decoder.step(before, p)
-    after = replace(after, step=before.step + live, clock=before.clock + live)
+    p = ruled(plan, view(c), f, p)
+    after = plan.decoder.step(view(c), p)
     undefined = p.undefined()  # after the step, whose statistics tell without another pass over the logits
+    return kept(plan, c, f, p, after, undefined)
+
+
+def kept(plan: Plan, c: Canvas, f: Forward, p: Pred, after: State, undefined: Tensor) -> Canvas:
+    """The canvas after a step that was decided: the windows are as they stand in `after`, and of the rows `undefined
+    (B,)` the model said nothing."""
+    before, live = view(c), c.live
+    after = altered(after, step=before.step + live, clock=before.clock + live)
     sound = but(live, undefined)
     over = plan.decoder.done(after) & sound  # rows that leave their window
-    size, memo = choose(sound, (after.size, after.memo), (before.size, before.memo))
-    c = stored(plan, write(c, replace(after, size=size, memo=memo), sound), f, p)
+    size, memo = choose(sound, after.size, before.size), choose(sound, after.memo, before.memo)
+    c = stored(plan, write(c, altered(after, size=size, memo=memo), sound), f, p)
     start = next_start(c)
     filled = over & (start >= c.limit)
     ended = stopped(c) if plan.stop and c.stop_ids else None
@@ -157,7 +164,7 @@ def apply(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
 def trusted(plan: Plan, c: Canvas, before: State, live: Tensor, p: Pred) -> Canvas:
     """The canvas with what the cache policy says of the store after a step."""
     memory = choose(live, plan.cache.remember(c, before, p), c.store.memory)
-    after = c.changed(store=replace(c.store, stale=plan.cache.stale(c, before, p), memory=memory))
+    after = c.changed(store=altered(c.store, stale=plan.cache.stale(c, before, p), memory=memory))
     if REFRESHED in vars(c):  # neither of the two has a part in that
         vars(after)[REFRESHED] = vars(c)[REFRESHED]
     return after
@@ -165,12 +172,18 @@ def trusted(plan: Plan, c: Canvas, before: State, live: Tensor, p: Pred) -> Canv
 
 def moved_on(plan: Plan, c: Canvas, rows: Tensor, start: Tensor) -> Canvas:
     """The canvas with a window of those `rows (B,)` that have left theirs at their `start (B,)`."""
-    c = replace(c, start=torch.where(rows, start, c.start))
-    entered = enter(c, plan.decoder.windows(plan.windows, c.block_causal))
-    moved = begun(entered, plan.decoder)
-    whole = "resizes" not in asks(plan.decoder, c.block_causal)  # then a window has all the room that it may have
-    c = choose(rows, moved, replace(c, size=moved.size) if whole else c)
-    return replace(c, size=c.room) if whole else c
+    c = c.changed(start=torch.where(rows, start, c.start))
+    moved = begun(enter(c, plan.decoder.windows(plan.windows, c.block_causal)), plan.decoder)
+    new = {x: choose(rows, y, getattr(c, x)) for x in TURNED if (y := getattr(moved, x)) is not getattr(c, x)}
+    if "resizes" in asks(plan.decoder, c.block_causal):
+        new["size"] = choose(rows, moved.size, c.size)
+    else:  # then a window has all the room that it may have
+        new["size"] = new["room"]
+    return c.changed(**new)
+
+
+TURNED = ("room", "step", "opened", "block_start", "block_end", "until", "memo")
+"""What `enter` and `begun` change of a canvas, besides its `size`."""
 
 
 def reasons(plan: Plan, c: Canvas, filled: Tensor, ended: Tensor | None, undefined: Tensor) -> Tensor:
@@ -209,7 +222,7 @@ def stored(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
     kind = live[:, None] & (counting(kinds.shape[1], kinds.device) == f.phase[:, None]) if plan.decoder.phases else (
         live[:, None]
     )
-    store = replace(
+    store = altered(
         c.store, computed=c.store.computed.addcmul(positions, live), flops=c.store.flops.addcmul(flops, live),
         kinds=kinds + kind,
     )

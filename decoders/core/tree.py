@@ -28,3 +28,11 @@ def mapped(f: Callable[..., Tensor], tree: T, *others: T) -> T:
                 made[x.name] = mapped(f, old, *[getattr(t, x.name) for t in others])
         return cast(T, type(tree)(**made))
     return cast(T, tree_map(lambda x, *xs: x if x is tree else mapped(f, x, *xs), tree, *others))
+
+
+def altered(x: T, **new: Any) -> T:
+    """`dataclasses.replace` of a dataclass that only keeps what it is given, several times as fast: a step does it a
+    dozen times."""
+    made = object.__new__(type(x))
+    vars(made).update(vars(x) | new)
+    return made

@@ -19,15 +19,31 @@ from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from decoders.core import Blocks, Canvas, Fixed, Forward, Model, Plan, SessionSpec, apply, choose, prepare, session_spec
+from decoders.core import (
+    Blocks,
+    Canvas,
+    Fixed,
+    Forward,
+    Model,
+    Plan,
+    Pred,
+    SessionSpec,
+    apply,
+    choose,
+    prepare,
+    ruled,
+    session_spec,
+)
 from decoders.engine.backends import Backend, CannotCapture, CudaGraphs
 from decoders.engine.buffers import assign, owned
-from decoders.stats.constants import made_once
+from decoders.engine.fused import Books, Decided, Fused, carried, shown
+from decoders.stats.constants import everywhere, made_once
 
 Bucket = tuple[int, int]
 """Columns and logit rows of a forward."""
@@ -74,7 +90,8 @@ def changeable(rule: Any) -> bool:
 class Room:
     """The buffers of one plan in one shape, and the graphs that work on them."""
 
-    def __init__(self, plan: Plan, session: Fixed, c: Canvas, spec: SessionSpec) -> None:
+    def __init__(self, plan: Plan, session: Fixed, c: Canvas, spec: SessionSpec, fuse: bool = False) -> None:
+        """`fuse`: compile what comes after the decision of a step."""
         self.plan, self.session = plan, session
         columns, rows = session.buckets
         self.columns, self.rows = thinned(columns, spec.width), thinned(rows, max(spec.width // 4, 1))
@@ -83,11 +100,19 @@ class Room:
         self.needs = session.needs(self.forward).clone()
         self.news = self.told(self.canvas, self.needs)
         self.waits = torch.zeros((), dtype=torch.long, device=self.news.device)
+        self.fused = Fused(partial(carried, plan, session, self.told)) if fuse else None
+        self.shown = owned(shown(self.canvas)) if fuse else {}
+
+    @property
+    def kept(self) -> Books:
+        """Everything that is carried from step to step."""
+        return Books(self.buffers, self.forward, self.shown, self.needs, self.news, self.waits)
 
     @property
     def canvas(self) -> Canvas:
-        """What stands in the buffers now; what a canvas remembers of itself holds until they are written to."""
-        return replace(self.buffers)
+        """What stands in the buffers now; what it and its store remember of themselves holds until they are written
+        to."""
+        return replace(self.buffers, store=replace(self.buffers.store))
 
     def load(self, c: Canvas) -> None:
         """Go on from another canvas."""
@@ -95,6 +120,8 @@ class Room:
         f = prepare(self.plan, self.canvas)
         needs = self.session.needs(f)
         assign((self.forward, self.needs, self.news), (f, needs, self.told(c, needs)))
+        if self.fused:
+            assign(self.shown, shown(self.canvas))
 
     @staticmethod
     def told(c: Canvas, needs: Tensor) -> Tensor:
@@ -114,6 +141,9 @@ class Room:
             here = fits[:, None]
             f = replace(f, compute=f.compute & here, outdated=f.outdated & here, want=f.want & here)
         p = self.session.fixed(f, *bucket)
+        if self.fused:
+            assign(*self.compiled(self.fused, c, f, p, everywhere(True, c.reason, torch.bool) if whole else fits))
+            return
         after = apply(self.plan, c, f, p)
         waits = self.waits
         if not whole:
@@ -125,6 +155,18 @@ class Room:
             (self.buffers, self.forward, self.needs, self.news, self.waits),
             (after, g, needs, self.told(after, needs), waits),
         )
+
+
+    def compiled(
+        self, fused: Fused, c: Canvas, f: Forward, p: Pred, fits: Tensor
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """The step after its forward, with as few operations as there can be."""
+        before = c.showing(**self.shown)
+        p = ruled(self.plan, before, f, p)
+        after = self.plan.decoder.step(before, p)
+        assert p.cost
+        made = Decided(c, before, f, after, p.undefined(), p.cost, fits, self.waits)
+        return fused(made, self.kept)
 
 
 def settled(f: Forward, before: Forward) -> Forward:
@@ -167,14 +209,17 @@ class Graph:
     it all are dropped and captured anew as they are needed, and a step that is too large by itself is run eagerly. By
     default a quarter of the device's. `backend`: what captures; by default CUDA graphs.
 
+    `fuse`: compile what a step does after its decision, which takes some ten seconds for every plan and shape.
+
     Where it is impossible (no CUDA, a model or cache that looks at the host, rules that belong to one call), steps are
     run eagerly, after one warning for each reason.
     """
 
     def __init__(
         self, *, backend: Backend | None = None, columns: int = 64, rooms: int = 4, graphs: int = 32,
-        memory: int | None = None,
+        memory: int | None = None, fuse: bool = False,
     ) -> None:
+        self.fuse = fuse
         self.backend, self.columns, self.most_rooms, self.most_graphs, self.memory = (
             backend,
             columns,
@@ -218,14 +263,14 @@ class Graph:
             plan = replace(plan, windows=Blocks(columns - 1))  # one window over the row, however long that is
         c = lay(rows, columns, plan.windows)
         spec = session_spec(plan, c)
-        key = model, plan, spec
+        key = model, plan, spec, self.fuse
         if key in self.refused:
             raise CannotCapture(self.refused[key])
         if key in self.rooms:
             self.rooms.move_to_end(key)
             self.rooms[key].load(c)
         else:
-            self.rooms[key] = Room(plan, self.session(model, spec), c, spec)
+            self.rooms[key] = Room(plan, self.session(model, spec), c, spec, self.fuse)
             while len(self.rooms) > self.most_rooms:
                 self.leave(next(iter(self.rooms)))
         run = Captured(self, key, self.rooms[key])
@@ -249,7 +294,7 @@ class Graph:
 
     def session(self, model: Model, spec: SessionSpec) -> Fixed:
         """A session for a room; rooms of one model that need the same share one."""
-        for (other, _, same), room in self.rooms.items():
+        for (other, _, same, _), room in self.rooms.items():
             if other is model and same == spec:
                 return room.session
         session = model.session(spec)
@@ -268,10 +313,10 @@ class Graph:
         name = key, bucket
         if name not in self.graphs:
             assert self.backend is not None
-            before = owned((room.buffers, room.forward, room.needs, room.news, room.waits))
+            before = owned(room.kept)
 
             def restore() -> None:
-                assign((room.buffers, room.forward, room.needs, room.news, room.waits), before)
+                assign(room.kept, before)
 
             made = self.backend.capture(lambda: room.step(bucket), restore)
             self.captures += 1

@@ -87,7 +87,7 @@ def settings_of(directory: Path, config: dict[str, Any], family: Any) -> Any:
 
 
 def column_of(native: Any) -> int:
-    from decoders.models.adapter import heads
+    from decoders.models.work import heads
 
     _, n, size = heads(SimpleNamespace(config=native))  # type: ignore[arg-type]
     return int(2 * native.get_text_config().num_hidden_layers * n * size)

@@ -1,29 +1,41 @@
 """Forwards of whole rows, of which nothing is kept: for plans that recompute everything every time.
 
 Everything that plays a part in a row is at its left, so the columns to run are those up to the last one that any row
-needs. Where all rows are equally long and everything sees everything, no mask is made.
+needs. Where all rows are equally long and everything sees everything, one mask of zeros serves all of them.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from decoders.core import Forward, Pred, SessionSpec
 from decoders.models.columns import gathered, parted, seen, size_of, widths
+from decoders.models.work import Work
 from decoders.stats.constants import counting
 
-if TYPE_CHECKING:
-    from decoders.models.adapter import TransformersModel
+
+class Owner(Protocol):
+    """The model whose rows are run."""
+
+    shifted: bool
+    block_causal: bool
+    work: Work
+
+    def states(self, tokens: Tensor, position: Tensor, sees: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """(B, M, D) the last hidden states, and no attention."""
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """(..., V) logits of hidden states."""
 
 
 class WholeSession:
     """Needs no probes and gives no attention maps; otherwise it does what `TransformersSession` does."""
 
-    def __init__(self, owner: TransformersModel, spec: SessionSpec) -> None:
+    def __init__(self, owner: Owner, spec: SessionSpec) -> None:
         self.owner, self.spec = owner, spec
         self.sizes = spec.sizes or (spec.columns,)
         self.plain = not (owner.block_causal or spec.causal or spec.sight)

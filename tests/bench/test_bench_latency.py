@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 from decoders import Around, Blocks, Decoder, UsageError, choose, decode, get, get_cache, only, top
 from decoders.core import asks
-from decoders.models.adapter import Work
 from decoders.models.source import load_model
+from decoders.models.work import Work
 from decoders_bench.cli import bench
 from decoders_bench.common.replay import Recording, Replayed, record
 from decoders_bench.common.results import save

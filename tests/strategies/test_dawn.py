@@ -160,3 +160,15 @@ def test_a_session_gives_the_maps_that_the_decoder_asks_for(net):
         decode(model, get(spec), [[1, 2, 3]], length=4)
         assert set(shares) == {{"dawn": 0.875, "threshold": None}.get(spec, 0.5)}
         shares.clear()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_columns_attend_to_is_looked_up_and_nothing_where_they_were_not_computed(seed):
+    g = torch.Generator().manual_seed(seed)
+    weights = torch.rand(2, 6, 11, generator=g)
+    index = torch.stack([torch.randperm(10, generator=g)[:6] for _ in range(2)])
+    index[1, 4:] = 10  # padding
+    columns = torch.stack([torch.arange(10), torch.randperm(10, generator=g)])
+    found = Attention(weights, index).rows(columns)
+    assert torch.equal(found, (columns[..., None] == index[:, None]).float() @ weights)
+    assert not Attention(weights, index).rows(torch.full((2, 1), 10)).any(), "the bin is no column of a row"

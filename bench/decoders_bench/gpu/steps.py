@@ -35,10 +35,12 @@ class Cell:
     graph: bool = False
     batch: int = 1
     way: str = OURS
+    fused: bool = False
 
     @property
     def key(self) -> str:
-        who = f"{self.decoder}/{self.cache}/{'graph' if self.graph else 'loop'}" if self.way == OURS else self.way
+        how = "fused" if self.fused else "graph" if self.graph else "loop"
+        who = f"{self.decoder}/{self.cache}/{how}" if self.way == OURS else self.way
         return f"{self.shape}/{self.batch}/{who}"
 
 
@@ -51,6 +53,7 @@ BESIDE = [Cell(LLADA, way="autoregression"), Cell(LLADA, way="autoregression, ca
 ONE = [
     Cell(LLADA, way="plain loop"), *both(LLADA, THRESHOLD, "none", "dual"), *both(LLADA, "llada", "none"), *BESIDE,
     *both(LLADA, THRESHOLD, "prefix", "entropycache"), *both(LLADA, "llada", "dual", "prefix", "entropycache"),
+    Cell(LLADA, THRESHOLD, "none", True, fused=True), Cell(LLADA, THRESHOLD, "dual", True, fused=True),
     *both(SDAR, "s2d2", "block", "none"),
 ]  # fmt: skip
 SIX = [
@@ -80,7 +83,8 @@ def case_of(cell: Cell, scale: Scale) -> Case:
     block = own.of.block if own.block_causal else BLOCK
     decoder = cell.decoder if cell.way == OURS else "" if PEERS[cell.way].causal else FOLLOWED[0]
     return Case(
-        name, scale.device, scale.dtype, cell.batch, PROMPT, LENGTH, block, decoder, cell.cache, graph=cell.graph
+        name, scale.device, scale.dtype, cell.batch, PROMPT, LENGTH, block, decoder, cell.cache, graph=cell.graph,
+        fused=cell.fused,
     )
 
 
@@ -120,7 +124,7 @@ class Models:
         except UsageError as e:
             if not cell.graph or not str(e).startswith("no graph"):
                 raise
-            return self.measure(replace(cell, graph=False))
+            return self.measure(replace(cell, graph=False, fused=False))
 
     def measure(self, cell: Cell) -> dict[str, Any]:
         case = case_of(cell, self.scale)

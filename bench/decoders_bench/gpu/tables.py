@@ -46,7 +46,7 @@ def summary(folder: Path) -> str:
             r
             for who, cache, graph in SHOWN
             for r in steps
-            if (name(r), r.case.cache, r.case.graph) == (who, cache, graph)
+            if (name(r), r.case.cache, r.case.graph, r.case.fused) == (who, cache, graph, False)
         ]
         body = [[who(r), f"{r.p50:.2f}", share(r.beside), f"{r.tokens_per_second:.0f}"] for r in chosen]
         header = ["LLaDA-8B's shape, batch 1", "ms a step", "of it not the network, %", "tokens/s at nano's commits"]
@@ -132,7 +132,12 @@ def name(r: Latency) -> str:
 
 
 def who(r: Latency) -> str:
-    return f"`{name(r)}`" + (f", `{r.case.cache}`" if r.case.cache else "") + (", graph" if r.case.graph else "")
+    return f"`{name(r)}`" + (f", `{r.case.cache}`" if r.case.cache else "") + f", {how(r)}" * r.case.graph
+
+
+def how(r: Latency) -> str:
+    """Who launches its steps."""
+    return "fused graph" if r.case.fused else "graph" if r.case.graph or "captured" in r.way else "loop"
 
 
 def share(x: float | None) -> str:
@@ -144,7 +149,7 @@ def line(r: Latency) -> list[str]:
         return "" if x is None else f"{x:.2f}"
 
     ours = r.way == "decoders"
-    how = "graph" if r.case.graph or "captured" in r.way else "loop"
+
     beside = (r.beside, r.beside_full, r.beside_cached) if r.case.graph else (r.ours, None, None)
     peak = "" if r.peak_bytes is None else f"{r.peak_bytes / 2**30:.1f}"
     return [
@@ -152,7 +157,7 @@ def line(r: Latency) -> list[str]:
         f"`{name(r)}`" if ours else name(r),
         f"`{r.case.cache}`" if ours else "",
         str(r.case.batch),
-        how,
+        how(r),
         ms(r.p50),
         ms(r.full),
         ms(r.cached),

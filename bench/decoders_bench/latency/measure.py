@@ -188,6 +188,7 @@ class Bench:
     @torch.inference_mode()
     def measure(self, case: Case, repeats: int) -> Latency:
         """Raises `UsageError` for what cannot be decoded."""
+        self.graph.fuse = case.fused
         work, graph = self.work(case), self.graph if case.graph else None
 
         def run() -> Once:
@@ -220,7 +221,6 @@ class Bench:
     @cached_property
     def graph(self) -> Graph:
         return Graph(backend=self.backend())
-
     def backend(self) -> Backend:
         """On a CPU, what stands in for CUDA graphs there: it shows that a decoder can be captured, and no time."""
         return CudaGraphs(self.device) if self.device.type == "cuda" else Recorded()

@@ -13,8 +13,8 @@ from transformers.cache_utils import StaticCache
 
 from decoders import UsageError
 from decoders.engine import CudaGraphs, Recorded
-from decoders.models.adapter import Work
 from decoders.models.scatter import ScatterCache, store_argument
+from decoders.models.work import Work
 from decoders_bench.common.plain import plain_decode, see_both_ways
 from decoders_bench.common.stopwatch import Stopwatch
 from decoders_bench.latency.measure import Bench, Once, Text, forget_peak, peak_bytes, random_prompts, wanted

@@ -25,6 +25,8 @@ class Case(Workload):
     poll: int = 1
     """The host looks whether rows are done every so many steps."""
     clock: Clock = "wall"
+    fused: bool = False
+    """What graphs do after the decision of a step is compiled first (`Graph(fuse=True)`)."""
 
 
 @dataclass(frozen=True)
