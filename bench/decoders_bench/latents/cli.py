@@ -14,7 +14,7 @@ TASKS = "extract/easy", "list/easy", "shuffle/easy", "chain/easy", "answer_first
 @click.command("latents")
 @click.option("-m", "--model", default="nano-latent", show_default=True, help="a model of latents that has a rounder")
 @tasks_option(TASKS)
-@click.option("-n", "--items", "n", default=100, show_default=True, type=click.IntRange(1), help="test items per cell")
+@click.option("-n", "--items", "n", default=50, show_default=True, type=click.IntRange(1), help="test items per cell")
 @click.option(
     "--forwards", multiple=True, type=click.IntRange(2), help="how many; repeat for more  [default: 2, 4, 8, 16]"
 )
