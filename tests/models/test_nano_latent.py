@@ -6,6 +6,7 @@ import json
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -15,6 +16,7 @@ from decoders import UsageError, decode, get
 from decoders.caches.none import NoCache
 from decoders.core import Blocks, Forward, Latents
 from decoders.core.model import SessionSpec
+from decoders.models import nano_latent
 from decoders.models.source import load_model
 from decoders_bench.nano.batches import PAD_WEIGHT
 from decoders_bench.nano.latents import HIGHEST, LOWEST, Pair, expected, hidden_of, latent_batches, losses
@@ -22,7 +24,9 @@ from decoders_bench.nano.tokenizer import Segmenter
 from decoders_bench.nano.train import Plan, Run, steps
 from decoders_bench.nano.train_latents import MIX, LatentRun, recipe
 from decoders_bench.tasks import TASKS
+from support.commands import call
 
+EMBEDDED = Path(nano_latent.__file__).parent
 SMALL = {"workers": 1, "hidden": 32, "layers": 2, "heads": 2, "inner": 32}
 
 
@@ -213,3 +217,24 @@ def test_the_config_says_where_it_denoises(trained, loaded):
     assert all(a > b for a, b in pairwise(levels))
     assert config["model_type"] == "nano_latent"
     assert loaded.model.space.width == config["latent_size"]
+
+
+def test_the_embedded_one_sorts_and_is_watched():
+    done = call("generate", "-m", "nano-latent", "-d", "dpmpp_2m:steps=16", "-n", 8, "--watch", "Sort: u l y r c x")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[-1].strip() == "c l r u x y"
+    assert len(done.output.splitlines()) > 16
+    assert sum(p.stat().st_size for p in EMBEDDED.iterdir() if p.is_file()) < 8e6
+
+
+def test_the_embedded_one_is_compared_with_its_rounder():
+    done = call("compare", "-m", "nano-latent", "-d", "ddim", "-d", "codar", "Sort: u l y r c x")
+    rows = [line.split() for line in done.stdout.splitlines() if line.startswith(("ddim", "codar"))]
+    assert [row[0] for row in rows] == ["ddim", "codar"]
+    assert rows[0][1:7] == rows[1][1:7] == "c l r u x y".split()
+
+
+def test_a_masked_strategy_is_refused_on_it():
+    done = call("generate", "-m", "nano-latent", "Sort: b a")
+    assert done.exit_code != 0
+    assert "take ddim" in done.output

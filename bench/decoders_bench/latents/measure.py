@@ -17,7 +17,7 @@ from decoders_bench.common.models import loaded
 from decoders_bench.common.workers import spread
 from decoders_bench.tasks import GENERATED, items
 
-FORWARDS = (2, 4, 8, 16, 32)
+FORWARDS = (2, 4, 8, 16)
 SAMPLERS = ("ddim", "ddpm", "dpmpp_2m", "dpmpp_3m", "heun", "renoise", "bridge")
 UNCLAMPED = ("bridge",)
 """Those that round in their own way, whatever the clamp."""

@@ -153,7 +153,7 @@ def load_nano_latent(directory: Path, name: str, place: Place) -> Loaded:
     vocab = len(networks.table)
     model = NanoLatent(networks.to(**moves(place)), space, stops(tokenizer, vocab), mask)
     unsaid = never(tokenizer, vocab) if mask is None else (mask, *never(tokenizer, vocab))
-    return Loaded(model, tokenizer, name, 64, positions=POSITIONS, never=unsaid)
+    return Loaded(model, tokenizer, name, 32, positions=POSITIONS, never=unsaid)
 
 
 def load_plaid(directory: Path, name: str, place: Place) -> Loaded:
