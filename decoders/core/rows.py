@@ -62,6 +62,7 @@ class Rows:
     stop_ids: tuple[int, ...]
     block_causal: bool
     causal_context: bool
+    causal: bool = False  # nothing on a row sees what is right of it
     space: Space | None = None  # of a model of latents
     memo: Any = None
 
@@ -134,7 +135,7 @@ class Rows:
         return State(
             **cut, position=at if self.base is None else self.place, size=self.size, room=self.room, opened=self.opened,
             windows=self.windows, step=self.step, clock=self.clock, key=self.key, mask_id=self.mask_id,
-            vocab=self.vocab, stop_ids=self.stop_ids, block_causal=self.block_causal,
+            vocab=self.vocab, stop_ids=self.stop_ids, block_causal=self.block_causal, causal=self.causal,
             rest=self.rest, space=self.space, memo=self.memo,
         )
 

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from decoders.core import Attention, Forward, Pred, Session, SessionSpec
+from decoders.core import Attention, Forward, Pred, Session, SessionSpec, is_causal
 from decoders.models.columns import compact, gathered, parted, seen, size_of, widths
 from decoders.models.scatter import ScatterCache, store_argument
 from decoders.models.spread import Spread
@@ -104,8 +104,9 @@ class TransformersModel:
         self.mask_id, self.stop_ids, self.shifted, self.block_causal = mask_id, stop_ids, shifted, block_causal
         self.attention_block = attention_block
         self.vocab = int(model.config.vocab_size)
-        shown = ("attention", "sight", "leave_one_out") if native else ()
-        self.capabilities = frozenset({"causal", "store", "hidden_states", "candidates", "movable", *shown})
+        both = () if is_causal(self) else ("candidates", "sight", "leave_one_out") if native else ("candidates",)
+        shown = ("attention",) if native else ()
+        self.capabilities = frozenset({"causal", "store", "hidden_states", "movable", *both, *shown})
         self.work = Work.of(model)
         self.store = store_argument(model.base_model)
 

@@ -80,11 +80,16 @@ def load_checkpoint(
             adapted = family.adapter(model, mask, stop_ids)
         else:
             from decoders.models.adapter import TransformersModel
+            from decoders.models.causal import check_attention, check_causal
 
+            if chosen == "causal":
+                check_attention(model)
             adapted = TransformersModel(
-                model, mask_id=mask, stop_ids=stop_ids, shifted=family.shifted, block_causal=chosen == "block",
+                model, mask_id=mask, stop_ids=stop_ids, shifted=family.shifted, block_causal=chosen != "bidirectional",
                 native=not family.remote, attention_block=fixed,
             )
+            if chosen == "causal":
+                check_causal(adapted)
     positions = getattr(adapted, "positions", getattr(model.config.get_text_config(), "max_position_embeddings", None))
     return Loaded(adapted, tokenizer, name, family.length, window, positions, never, tokenizer.chat)
 

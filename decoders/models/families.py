@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from decoders.core import Model
 
-Attention = Literal["bidirectional", "block"]
+Attention = Literal["bidirectional", "block", "causal"]
 Adapt = Callable[["PreTrainedModel", "int | None", tuple[int, ...]], "Model"]
 Settings = Callable[[Mapping[str, Any], Any], dict[str, Any]]
 
@@ -192,6 +192,9 @@ class Family:
     """Positions after the prompt, where nobody says otherwise."""
     block: int = 32
     """Block of the attention, where neither the config nor anybody else says otherwise."""
+    settled: bool = False
+    """Its checkpoints are those that say nothing of diffusion and whose type and class are a pair of transformers'
+    own."""
     block_key: str = "block_size"
     """Where the config says it."""
     window: int | None = None
@@ -206,6 +209,8 @@ class Family:
     def blocks(self, config: Mapping[str, Any], attention: Attention) -> tuple[int | None, int | None]:
         """The size of the windows, none being one over the whole row, and the fixed block of the attention, none where
         it follows the windows. Raises `UsageError` if the config has another thing in that place."""
+        if attention == "causal":
+            return 1, 1
         if attention != "block":
             return None, None
         block = config.get(self.block_key) or self.block
@@ -288,6 +293,12 @@ FAMILIES = {
             spare=r"pooler\.|seq_relationship\.|position_ids$|inv_freq$|\.decoder\.(weight|bias)$", adapter=encoder,
             example="answerdotai/ModernBERT-base", billions=0.15,
         ),
+        # Autoregressive models of transformers (Llama, SmolLM2, Qwen2 and 3, OLMo ...). `causal` refuses those of them
+        # that cannot be run with a mask of attention of ours.
+        Family(
+            "causal_lm", (), ("*ForCausalLM",), "", settings=whole, mask="none", shifted=True, attentions=("causal",),
+            block=1, settled=True, example="HuggingFaceTB/SmolLM2-360M-Instruct", billions=0.36,
+        ),
     )
 }
 
@@ -304,7 +315,8 @@ def family_of(config: Mapping[str, Any], where: str) -> Family:
     made = [a for a in made if isinstance(a, str)] if isinstance(made, list) else []
     for f in FAMILIES.values():
         typed = kind in f.types if f.types else bool(made)
-        if f.architectures and typed and all(any(fits(a, known) for known in f.architectures) for a in made):
+        named = f.architectures and typed and all(any(fits(a, known) for known in f.architectures) for a in made)
+        if named and (not f.settled or is_settled(config, made)):
             return f
     said = f"model_type {kind!r} with {', '.join(made) or 'no architecture'}"
     known = ", ".join(
@@ -315,6 +327,15 @@ def family_of(config: Mapping[str, Any], where: str) -> Family:
     raise UsageError(
         f"the config.json of {where} names no diffusion_family, and {said} is none that is known; known is {known}"
     )
+
+
+def is_settled(config: Mapping[str, Any], made: list[str]) -> bool:
+    """Whether nothing in a config speaks of diffusion or of code of its own, and its type and class are a pair of
+    transformers' own, an autoregressive model."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as PAIRS
+
+    foreign = config.get("auto_map") or config.get("mask_token_id") is not None
+    return not foreign and made == [PAIRS.get(str(config.get("model_type")))]
 
 
 def fits(architecture: str, known: str) -> bool:

@@ -30,7 +30,7 @@ class Glance:
     where: str
     family: str
     attention: str
-    """`bidirectional` or `block`."""
+    """`bidirectional`, `block` or `causal`."""
     block: int | None
     """Size of the windows; none: one over the whole row."""
     shifted: bool

@@ -37,7 +37,7 @@ class Checkpoint(Source):
     family has no other and `trust_remote_code` is set."""
 
     path: str = option("", "the directory, or ORG/NAME or ORG/NAME@REVISION on the hub")
-    attention: Literal["auto", "bidirectional", "block"] = option(
+    attention: Literal["auto", "bidirectional", "block", "causal"] = option(
         "auto", "what each position sees; auto: the default of the family"
     )
     device: str = option("cpu", "where it runs: cpu, cuda, cuda:1")

@@ -32,6 +32,7 @@ SHIFTED = ("dream", "fast_dllm_v2", "causal")
 BLOCKS = {"causal": 1, "sdar": 4, "sdar_moe": 4, "fast_dllm_v2": 32, "llada2": 32}
 DECODERS = ("llada", "illada", "dream", *BLOCKS)
 ENCODERS = ("bert", "roberta", "distilbert", "modernbert")
+CAUSAL = ("llama", "qwen2", "qwen3")
 PROMPTS = [[3, 7, 30, 41, 5], [60, 61, 62, 2, 11, 12, 13, 9, 8, 1, 0]]
 
 
@@ -721,13 +722,14 @@ def test_a_model_without_a_mask_token_has_no_holes_to_fill(tmp_path, args):
 
 def settings_of(name: str) -> list[tuple[str, str]]:
     """Decoders and caches for a family: three decoders and every cache that its model can have, each at least once."""
-    encoder, gemma = name in ENCODERS, name == "diffusion_gemma"
-    specs = ["threshold:tau=0.5", "llada", "factor:f=1.0", *([] if gemma else ["ancestral", "first_hitting"])]
+    encoder, gemma, causal = name in ENCODERS, name == "diffusion_gemma", name in CAUSAL
+    specs = ["threshold:tau=0.5", "llada", "factor:f=1.0", *([] if gemma or causal else ["ancestral", "first_hitting"])]
     specs += [] if encoder or gemma else ["left_to_right"]
+    specs += ["coupled"] if causal else []
     caches = ["exact", "none"]
     if not encoder:
         caches += ["prefix", "dual", "entropycache", "dkv", "interval"]
-        caches += ["block"] if name in BLOCKS or gemma else []
+        caches += ["block"] if name in BLOCKS or gemma or causal else []
         caches += ["drift"] if name not in ("llada2", "diffusion_gemma") else []
     return (
         list(zip(cycle(specs), caches, strict=False))

@@ -209,6 +209,29 @@ RECIPES = {
         {"model_type": "modernbert", "architectures": ["ModernBertForMaskedLM"]}, ("[MASK]", "[SEP]", "[PAD]"),
         kind="PreTrainedTokenizerFast",
     ),
+    "llama": Recipe(  # as SmolLM2 is
+        "LlamaForCausalLM",
+        {
+            **SIZES, "rms_norm_eps": 1e-5, "max_position_embeddings": 256, "tie_word_embeddings": True,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 100000.0},
+        },
+        {
+            "model_type": "llama", "architectures": ["LlamaForCausalLM"], "rope_theta": 100000, "rope_scaling": None,
+            "rope_interleaved": False, "is_llama_config": True, "attention_bias": False, "mlp_bias": False,
+            "pretraining_tp": 1, "use_cache": True, "eos_token_id": EOS, "bos_token_id": EXTRA, "pad_token_id": EOS,
+        },
+        ("<|unused|>", "<|im_end|>", "<|im_start|>"), kind="GPT2Tokenizer",
+    ),
+    "qwen2": Recipe(
+        "Qwen2ForCausalLM", {**SIZES, **QWEN, **ROPE},
+        {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"], **QWEN_ON_DISK},
+        ("<|unused|>", "<|endoftext|>", "<|im_end|>"),
+    ),
+    "qwen3": Recipe(
+        "Qwen3ForCausalLM", {**SIZES, **QWEN, **ROPE, "head_dim": 16},
+        {"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"], **QWEN_ON_DISK, "attention_bias": False},
+        ("<|unused|>", "<|endoftext|>", "<|im_end|>"),
+    ),
 }
 
 LLADA2_CONFIG = """
