@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PAGES := @docs/pages.txt # the pages with generated parts
 
-.PHONY: demo test slow lint docs clean results smoke full gpu vllm plugins transformers
+.PHONY: demo test slow lint docs clean results smoke full gpu vllm plugins transformers real
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -46,6 +46,10 @@ vllm:
 # What touches transformers, against the oldest version that is allowed and the newest.
 transformers: $(VENV)/installed
 	.ci/transformers.sh
+
+# A real language model, from a package of PyPI.
+real: $(VENV)/installed
+	.ci/real.sh
 
 plugins: $(VENV)/installed
 	$(BIN)/python -m pytest -q -c pyproject.toml plugins/sglang

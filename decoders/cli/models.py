@@ -38,7 +38,7 @@ def described() -> list[dict[str, Any]]:
 
 
 def described_as(f: Family) -> dict[str, Any]:
-    blocks = f.attentions[0] != "bidirectional"
+    blocks = f.attention(f.example) != "bidirectional"
     return {
         "family": f.name,
         "example": f.example or f.name,

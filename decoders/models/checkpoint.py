@@ -64,7 +64,7 @@ def load_checkpoint(
         raise UsageError(
             f"the family {family.name} knows the attention {' or '.join(family.attentions)}, not {attention!r}"
         )
-    chosen = family.attentions[0] if attention == "auto" else cast(Attention, attention)
+    chosen = family.attention(name) if attention == "auto" else cast(Attention, attention)
     place = placed(device, dtype, device_map, tp)
     check_weights(directory)
     mask = mask_of(directory, config, family)

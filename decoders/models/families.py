@@ -127,6 +127,35 @@ def dream(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
     return plain({key: value for key, value in config.items() if key != "attention_bias"}, known)
 
 
+def llada_moe(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
+    """Qwen3-MoE's layers under names of its own: a norm on each head's queries and keys, and the probabilities of the
+    chosen experts as they are, whatever `norm_topk_prob` says. Neither `routed_scaling_factor` nor
+    `moe_router_score_function` has a part in its forward."""
+    own = (
+        "expert_intermediate_size dense_intermediate_size shared_expert_intermediate_size moe_layer_freq qk_layernorm "
+        "clip_qkv moe_router_enable_expert_bias moe_router_score_function routed_scaling_factor router_num_group "
+        "router_topk_group norm_topk_prob"
+    ).split()
+    needed = {"qk_layernorm": True, "clip_qkv": None, "shared_expert_intermediate_size": None}
+    for key, value in {**needed, "moe_router_enable_expert_bias": None}.items():
+        if (config.get(key) or None) != value:
+            raise UsageError(f"its config.json has {key}={config.get(key)!r}, and only {value!r} is known")
+    if not all(config.get("moe_layer_freq") or [1]):
+        raise UsageError("its config.json has layers without experts (moe_layer_freq), which are not known here")
+    if not isinstance(config.get("expert_intermediate_size"), int):
+        raise UsageError("its config.json has no expert_intermediate_size")
+    rest = {key: value for key, value in config.items() if key not in own}
+    size = {"moe_intermediate_size": config["expert_intermediate_size"], "norm_topk_prob": False}
+    return {"head_dim": config["hidden_size"] // config["num_attention_heads"]} | plain(rest, known) | size
+
+
+def wedlm(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
+    """Qwen3's own names; `qk_norm` says whether queries and keys are normed, as Qwen3's are."""
+    if config.get("qk_norm") is not True:
+        raise UsageError("its config.json does not set qk_norm, and of this family only Qwen3's layers are known")
+    return plain({key: value for key, value in config.items() if key != "qk_norm"}, known)
+
+
 def sdar(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
     """Qwen3's own names. Checkpoints trained to see their prompt causally say `use_regular_causal`."""
     if config.get("use_regular_causal"):
@@ -199,12 +228,18 @@ class Family:
     """Where the config says it."""
     window: int | None = None
     """Window inside the blocks of the attention, which are then fixed; none: blocks follow the windows."""
+    told: Mapping[str, Attention] = field(default_factory=dict)
+    """Where its config does not tell what it was trained for: a part of the checkpoint's name to the attention."""
     adapter: Adapt | None = None
     """Makes the `Model`; none: `TransformersModel`."""
     example: str = ""
     """A checkpoint of it on the hub."""
     billions: float = 0.0
     """Parameters of that one, as its makers count them."""
+
+    def attention(self, name: str) -> Attention:
+        """What a checkpoint was trained for, as far as its name tells."""
+        return next((a for part, a in self.told.items() if part in name.lower()), self.attentions[0])
 
     def blocks(self, config: Mapping[str, Any], attention: Attention) -> tuple[int | None, int | None]:
         """The size of the windows, none being one over the whole row, and the fixed block of the attention, none where
@@ -241,6 +276,13 @@ FAMILIES = {
             "llada", ("llada",), ("LLaDAModelLM",), "LlamaForCausalLM", settings=llada, renames=LLADA_RENAMES,
             mask=126336, ends=(126081, 126348), example="GSAI-ML/LLaDA-8B-Instruct", billions=8,
         ),
+        # LLaDA-MoE-7B-A1B: the type of LLaDA-8B and an architecture of its own. modeling_lladamoe.py and
+        # configuration_lladamoe.py in ZHZisZZ/dllm ca17675 (dllm/pipelines/llada/models). Mask 156895: its card and
+        # the converters to GGUF, its config gives none; EOS 156892.
+        Family(
+            "llada_moe", ("llada", "lladamoe"), ("LLaDAMoEModelLM",), "Qwen3MoeForCausalLM", settings=llada_moe,
+            mask=156895, ends=(156892,), example="inclusionAI/LLaDA-MoE-7B-A1B-Instruct", billions=7,
+        ),
         # iLLaDA-8B: a type and names of its own, grouped queries, tied head. Its modeling_illada.py as copied in
         # public; mask 5: README of ML-GSAI/LLaDA, its config.json gives none. Its end token was not seen: it is what
         # the config says.
@@ -254,6 +296,28 @@ FAMILIES = {
         Family(
             "dream", ("Dream",), ("DreamModel",), "Qwen2ForCausalLM", settings=dream, mask=151666, shifted=True,
             ends=(151643, 151645), example="Dream-org/Dream-v0-Instruct-7B", billions=7,
+        ),
+        # A2D, models of transformers taught to see both sides (Tiny-A2D): dllm/pipelines/a2d/models of ZHZisZZ/dllm
+        # ca17675, which are Llama, Qwen2 and Qwen3 with a mask of padding alone; not shifted, and the mask token is the
+        # tokenizer's (dllm/core/samplers). Those trained as BD3LM have the config of those trained as MDLM, so the
+        # name tells; their block 32 is in examples/a2d/README.md there, and blocks are counted from the row's start.
+        *(
+            Family(
+                f"a2d_{kind}", (f"a2d-{kind}",), (f"A2D{cls}LMHeadModel",), f"{cls}ForCausalLM", mask="tokenizer",
+                attentions=("bidirectional", "block"), told={"bd3lm": "block"}, example=example, billions=billions,
+            )
+            for kind, cls, example, billions in (
+                ("qwen3", "Qwen3", "dllm-hub/Qwen3-0.6B-diffusion-bd3lm-v0.1", 0.6),
+                ("qwen2", "Qwen2", "dllm-hub/Qwen2.5-Coder-0.5B-Instruct-diffusion-bd3lm-v0.1", 0.5),
+                ("llama", "Llama", "", 0.0),
+            )
+        ),
+        # WeDLM-8B: Qwen3's names and layers, causal, and trained for the next token beside its masks (compute_ar_loss
+        # in finetune/src/loss.py of Tencent/WeDLM c64417a). It is run as an autoregressive model; its own decoding,
+        # which moves decided tokens in front of masks, is not here.
+        Family(
+            "wedlm", ("wedlm",), ("WeDLMForCausalLM",), "Qwen3ForCausalLM", settings=wedlm, mask="none", shifted=True,
+            attentions=("causal",), block=1, example="tencent/WeDLM-8B-Instruct", billions=8,
         ),
         # SDAR-1.7B to 8B: modeling_sdar.py and generate.py of JetAstra/SDAR; Qwen3's layers and names. Block and mask:
         # sglang's DLLM_PARAMS. The SDAR-30B-A3B code was read only in descriptions: Qwen3-MoE's layers and names, not

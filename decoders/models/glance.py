@@ -62,7 +62,7 @@ def glance(path: str) -> Glance:
     config = read_json(directory / "config.json")
     where = str(repository or directory.resolve())
     family = family_of(config, where)
-    attention = family.attentions[0]
+    attention = family.attention(where)
     stored = stored_in(directory, config, weights)
     native = None if family.remote else settings_of(directory, config, family)
     text = native.get_text_config() if native else SimpleNamespace(**config)

@@ -30,9 +30,9 @@ from support.commands import call
 
 SHIFTED = ("dream", "fast_dllm_v2", "causal")
 BLOCKS = {"causal": 1, "sdar": 4, "sdar_moe": 4, "fast_dllm_v2": 32, "llada2": 32}
-DECODERS = ("llada", "illada", "dream", *BLOCKS)
+DECODERS = ("llada", "llada_moe", "illada", "dream", "a2d_qwen3", "a2d_qwen2", "a2d_llama", *BLOCKS)
 ENCODERS = ("bert", "roberta", "distilbert", "modernbert")
-CAUSAL = ("llama", "qwen2", "qwen3")
+CAUSAL = ("llama", "qwen2", "qwen3", "wedlm")
 PROMPTS = [[3, 7, 30, 41, 5], [60, 61, 62, 2, 11, 12, 13, 9, 8, 1, 0]]
 
 
@@ -106,7 +106,33 @@ def test_a_session_predicts_what_a_plain_full_forward_does(tmp_path, name):
     decode(loaded.model, get("threshold:tau=0.5"), prompts, length=length, windows=windows, stop=False, watch=watch)
     assert len(errors) >= 2 * length
     # the router of Qwen3-MoE takes its softmax in float32
-    assert max(errors) < (1e-5 if name == "sdar_moe" else 1e-9)
+    assert max(errors) < (1e-5 if name in ("sdar_moe", "llada_moe") else 1e-9)
+
+
+def test_the_name_tells_how_a_model_was_taught_to_see(tmp_path):
+    """Both kinds of A2D have the same config."""
+    for kind, blocks in (("mdlm", None), ("bd3lm", 32)):
+        write(tmp_path / f"Qwen3-0.6B-diffusion-{kind}-v0.1", "a2d_qwen3", shards=2)
+        loaded = load_model(str(tmp_path / f"Qwen3-0.6B-diffusion-{kind}-v0.1"))
+        assert (loaded.model.block_causal, loaded.block) == (blocks is not None, blocks)
+    assert load_model(str(tmp_path / "Qwen3-0.6B-diffusion-bd3lm-v0.1"), attention="bidirectional").block is None
+
+
+def test_blocks_of_a2d_predict_what_a_plain_full_forward_does(tmp_path):
+    original = write(tmp_path / "c", "a2d_qwen3", shards=3)
+    loaded = load_model(str(tmp_path / "c"), attention="block")
+    loaded.model.model, reference, errors = pure(loaded.model.model), pure(original), []
+
+    def watch(f, p, c):
+        want = full(reference, f.tokens[0, :64], 32, False)
+        errors.extend(
+            (p.logits[0, n] - want[f.at[0, w]]).abs().max().item() for n, w in enumerate(p.at[0].tolist()) if w < 32
+        )
+
+    prompts = PROMPTS[:1]
+    decode(loaded.model, get("threshold:tau=0.5"), prompts, length=59, windows=Blocks(32), stop=False, watch=watch)
+    assert len(errors) >= 59
+    assert max(errors) < 1e-9
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -249,6 +275,9 @@ def test_the_real_ids(tmp_path):
         f.name: (f.mask, f.ends, f.block, f.window, f.shifted, f.attentions[0]) for f in families.FAMILIES.values()
     }
     assert known["llada"] == (126336, (126081, 126348), 32, None, False, "bidirectional")
+    assert known["llada_moe"] == (156895, (156892,), 32, None, False, "bidirectional")
+    assert known["a2d_qwen3"] == known["a2d_qwen2"] == ("tokenizer", (), 32, None, False, "bidirectional")
+    assert known["wedlm"] == ("none", (), 1, None, True, "causal")
     assert known["illada"] == (5, (), 32, None, False, "bidirectional")
     assert known["dream"] == (151666, (151643, 151645), 32, None, True, "bidirectional")
     assert known["sdar"] == known["sdar_moe"] == (151669, (), 4, None, False, "block")
@@ -259,7 +288,7 @@ def test_the_real_ids(tmp_path):
 # files
 
 
-@pytest.mark.parametrize("name", ["llada", "sdar_moe", "llada2", "bert"])
+@pytest.mark.parametrize("name", ["llada", "llada_moe", "sdar_moe", "llada2", "wedlm", "bert"])
 def test_shards_in_bfloat16_are_the_same_model(tmp_path, name):
     write(tmp_path / "one", name, dtype=torch.bfloat16)
     write(tmp_path / "many", name, dtype=torch.bfloat16, shards=3)
@@ -513,6 +542,15 @@ def test_a_config_behind_a_byte_order_mark_is_read(tmp_path):
         ("llada", {"n_layers": 3}, "do not fit LlamaForCausalLM"),
         ("llada", {"n_layers": 1}, "do not fit LlamaForCausalLM"),
         ("llada", {"mlp_hidden_size": 40}, r"down_proj.weight, \(32, 48\) where \(32, 40\) is needed"),
+        ("llada_moe", {"shared_expert_intermediate_size": 24}, "shared_expert_intermediate_size=24"),
+        ("llada_moe", {"moe_router_enable_expert_bias": True}, "moe_router_enable_expert_bias=True, and only None"),
+        ("llada_moe", {"moe_layer_freq": [0, 1]}, "layers without experts"),
+        ("llada_moe", {"qk_layernorm": False}, "qk_layernorm=False, and only True"),
+        ("llada_moe", {"clip_qkv": 8.0}, "clip_qkv=8.0"),
+        ("llada_moe", {"partial_rotary_factor": 0.5}, "partial_rotary_factor=0.5, which is not known"),
+        ("llada_moe", {"expert_intermediate_size": None}, "no expert_intermediate_size"),
+        ("wedlm", {"qk_norm": False}, "does not set qk_norm"),
+        ("a2d_qwen3", {"use_sliding_window": True}, "sliding window"),
         ("illada", {"layer_norm_eps": 1e-5}, "only RMSNorm is known"),
         ("dream", {"use_mrope": True}, "use_mrope"),
         ("dream", {"use_sliding_window": True}, "sliding window"),

@@ -127,6 +127,52 @@ RECIPES = {
         },
         ("<|mask|>", "<|endoftext|>", "<|im_end|>"), kind="DreamTokenizer",
     ),
+    "llada_moe": Recipe(
+        "Qwen3MoeForCausalLM",
+        {**SIZES, **QWEN, **ROPE, **MOE, "num_key_value_heads": 4, "head_dim": 8, "norm_topk_prob": False},
+        {
+            "model_type": "llada", "architectures": ["LLaDAMoEModelLM"],
+            **auto_map("configuration_lladamoe.LLaDAConfig", "modeling_lladamoe.LLaDAMoEModelLM"), "vocab_size": VOCAB,
+            **SIZES, **QWEN, "num_key_value_heads": 4, "num_experts": 4, "num_experts_per_tok": 2,
+            "expert_intermediate_size": 24, "dense_intermediate_size": 48, "shared_expert_intermediate_size": None,
+            "moe_layer_freq": [1, 1], "qk_layernorm": True, "clip_qkv": None, "norm_topk_prob": None,
+            "moe_router_enable_expert_bias": None, "moe_router_score_function": None, "routed_scaling_factor": 1,
+            "router_num_group": None, "router_topk_group": None, "partial_rotary_factor": 1, "attention_bias": False,
+            "output_router_logits": False, "router_aux_loss_coef": 0.01, "rope_theta": 1000000.0, "rope_scaling": None,
+            "pad_token_id": EOS, "eos_token_id": EOS, "mask_token_id": MASK, "use_cache": False,
+        },
+        ("<|mask|>", "<|endoftext|>", "<|role_end|>"), own=True, kind="PreTrainedTokenizerFast",
+    ),
+    "a2d_qwen3": Recipe(
+        "Qwen3ForCausalLM", {**SIZES, **QWEN, **ROPE, "tie_word_embeddings": True, "head_dim": 16},
+        {
+            "model_type": "a2d-qwen3", "architectures": ["A2DQwen3LMHeadModel"], **QWEN_ON_DISK,
+            **auto_map("modeling_qwen3.A2DQwen3Config", "modeling_qwen3.A2DQwen3LMHeadModel"), "attention_bias": False,
+        },
+        ("<|mask|>", "<|im_end|>", "<|endoftext|>"),
+    ),
+    "a2d_qwen2": Recipe(
+        "Qwen2ForCausalLM", {**SIZES, **QWEN, **ROPE, "tie_word_embeddings": True},
+        {"model_type": "a2d-qwen2", "architectures": ["A2DQwen2LMHeadModel"], **QWEN_ON_DISK},
+        ("<|mask|>", "<|im_end|>", "<|endoftext|>"),
+    ),
+    "a2d_llama": Recipe(
+        "LlamaForCausalLM", {**SIZES, "rms_norm_eps": 1e-6, "max_position_embeddings": 256, **ROPE},
+        {
+            "model_type": "a2d-llama", "architectures": ["A2DLlamaLMHeadModel"], "rope_theta": 1000000.0,
+            "rope_scaling": None, "attention_bias": False, "mlp_bias": False, "pretraining_tp": 1, "eos_token_id": EOS,
+        },
+        ("<|mask|>", "<|endoftext|>", "<|eot_id|>"), kind="PreTrainedTokenizerFast",
+    ),
+    "wedlm": Recipe(
+        "Qwen3ForCausalLM", {**SIZES, **QWEN, **ROPE, "head_dim": 16},
+        {
+            "model_type": "wedlm", "architectures": ["WeDLMForCausalLM"], **QWEN_ON_DISK,
+            **auto_map("configuration_wedlm.WeDLMConfig", "modeling_wedlm.WeDLMForCausalLM"), "attention_bias": False,
+            "qk_norm": True,
+        },
+        ("<|mask|>", "<|endoftext|>", "<|im_end|>"),
+    ),
     "sdar": Recipe(
         "Qwen3ForCausalLM", {**SIZES, **QWEN, **ROPE, "head_dim": 16},
         {
