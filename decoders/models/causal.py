@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from decoders.core import UsageError
-from decoders.models.families import ROPES
+from decoders.models.configs import ROPES
 from decoders.models.reading import line
 from decoders.models.scatter import ScatterCache
 

@@ -85,8 +85,9 @@ def load_checkpoint(
             if chosen == "causal":
                 check_attention(model)
             adapted = TransformersModel(
-                model, mask_id=mask, stop_ids=stop_ids, shifted=family.shifted, block_causal=chosen != "bidirectional",
-                native=not family.remote, attention_block=fixed,
+                model, mask_id=mask, stop_ids=stop_ids, shifted=family.shifted or chosen == "causal",
+                block_causal=chosen != "bidirectional", native=not family.remote, attention_block=fixed,
+                causal_context=family.causal_context and chosen == "block",
             )
             if chosen == "causal":
                 check_causal(adapted)

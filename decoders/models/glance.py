@@ -68,7 +68,7 @@ def glance(path: str) -> Glance:
     text = native.get_text_config() if native else SimpleNamespace(**config)
     return Glance(
         where=where, family=family.name, attention=attention, block=family.blocks(config, attention)[0],
-        shifted=family.shifted, mask_id=mask_of(directory, config, family),
+        shifted=family.shifted or attention == "causal", mask_id=mask_of(directory, config, family),
         positions=getattr(text, "max_position_embeddings", None), parameters=sum(stored.values()), stored=stored,
         bytes=sum(n * SIZES[kind] for kind, n in stored.items()),
         column=column_of(native) if native and not family.adapter else None, remote=family.remote,

@@ -56,10 +56,11 @@ def adapt(
             f"the id {mask_id} is that of the mask token and of one that ends a text: say mask_id= or eos_token_id="
         )
     if shifted is None:
-        shifted = family is not None and family.shifted
+        shifted = chosen == "causal" or (family is not None and family.shifted)
     adapted = TransformersModel(
         model, mask_id=mask_id, stop_ids=tuple(dict.fromkeys(stop_ids)), shifted=shifted,
         block_causal=chosen != "bidirectional", attention_block=fixed, native=native,
+        causal_context=family is not None and family.causal_context and chosen == "block",
     )
     if chosen == "causal":
         check_causal(adapted)

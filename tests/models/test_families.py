@@ -29,7 +29,8 @@ from support.checkpoints import EOS, EXTRA, MASK, RECIPES, TEXT, VOCAB, llada2_w
 from support.commands import call
 
 SHIFTED = ("dream", "fast_dllm_v2", "causal")
-BLOCKS = {"causal": 1, "sdar": 4, "sdar_moe": 4, "fast_dllm_v2": 32, "llada2": 32}
+BLOCKS = {"causal": 1, "sdar": 4, "sdar_moe": 4, "stable_diffcoder": 4, "fast_dllm_v2": 32, "llada2": 32}
+AFTER_THE_PROMPT = {"nemotron_labs_diffusion": 8}
 DECODERS = ("llada", "llada_moe", "illada", "dream", "a2d_qwen3", "a2d_qwen2", "a2d_llama", *BLOCKS)
 ENCODERS = ("bert", "roberta", "distilbert", "modernbert")
 CAUSAL = ("llama", "qwen2", "qwen3", "wedlm")
@@ -107,6 +108,36 @@ def test_a_session_predicts_what_a_plain_full_forward_does(tmp_path, name):
     assert len(errors) >= 2 * length
     # the router of Qwen3-MoE takes its softmax in float32
     assert max(errors) < (1e-5 if name in ("sdar_moe", "llada_moe") else 1e-9)
+
+
+def test_a_context_that_was_computed_causally(tmp_path):
+    """Every forward of a run: blocks of 8 from the end of the prompt see each other, and the rest of the row is
+    causal. Queries are scaled by their place and frequencies interpolated (YaRN), from position 8 on."""
+    name, length = "nemotron_labs_diffusion", 21
+    original = pure(write(tmp_path / "c", name, shards=2))
+    loaded, errors = load(tmp_path / "c", name), []
+    loaded.model.model = pure(loaded.model.model)
+
+    def watch(f, p, c):
+        for b, prompt in enumerate(PROMPTS):
+            n, start = len(prompt) + length, int(f.at[b, 0])
+            place, end = torch.arange(n), min(start + 8, len(prompt) + length)
+            within = (place >= start) & (place < end)
+            sees = (place <= place[:, None]) | (within[:, None] & within)
+            bias = torch.zeros(n, n, dtype=torch.float64).masked_fill(~sees, torch.finfo(torch.float64).min)[None, None]
+            shown = {"input_ids": f.tokens[b : b + 1, :n], "attention_mask": bias, "position_ids": place[None]}
+            with torch.inference_mode():
+                want = original(**shown).logits[0]
+            errors.extend(
+                (p.logits[b, i] - want[f.at[b, w]]).abs().max().item()
+                for i, w in enumerate(p.at[b].tolist()) if w < p.width
+            )
+
+    decode(loaded.model, get("threshold:tau=0.5"), PROMPTS, length=length, windows=Blocks(8), stop=False, watch=watch)
+    assert len(errors) >= 2 * length
+    assert max(errors) < 1e-9
+    alone = load(tmp_path / "c", name, attention="causal")
+    assert (alone.model.shifted, alone.block, alone.model.causal_context) == (True, 1, False)
 
 
 def test_the_name_tells_how_a_model_was_taught_to_see(tmp_path):
@@ -277,6 +308,8 @@ def test_the_real_ids(tmp_path):
     assert known["llada"] == (126336, (126081, 126348), 32, None, False, "bidirectional")
     assert known["llada_moe"] == (156895, (156892,), 32, None, False, "bidirectional")
     assert known["a2d_qwen3"] == known["a2d_qwen2"] == ("tokenizer", (), 32, None, False, "bidirectional")
+    assert known["nemotron_labs_diffusion"] == (100, (11,), 32, None, False, "block")
+    assert known["stable_diffcoder"] == (5, (2,), 4, None, False, "block")
     assert known["wedlm"] == ("none", (), 1, None, True, "causal")
     assert known["illada"] == (5, (), 32, None, False, "bidirectional")
     assert known["dream"] == (151666, (151643, 151645), 32, None, True, "bidirectional")
@@ -550,6 +583,8 @@ def test_a_config_behind_a_byte_order_mark_is_read(tmp_path):
         ("llada_moe", {"partial_rotary_factor": 0.5}, "partial_rotary_factor=0.5, which is not known"),
         ("llada_moe", {"expert_intermediate_size": None}, "no expert_intermediate_size"),
         ("wedlm", {"qk_norm": False}, "does not set qk_norm"),
+        ("nemotron_labs_diffusion", {"dlm_paradigm": "autoregressive"}, "only 'bidirectional' is known"),
+        ("nemotron_labs_diffusion", {"sliding_window": 8}, "sliding window"),
         ("a2d_qwen3", {"use_sliding_window": True}, "sliding window"),
         ("illada", {"layer_norm_eps": 1e-5}, "only RMSNorm is known"),
         ("dream", {"use_mrope": True}, "use_mrope"),
@@ -767,7 +802,7 @@ def settings_of(name: str) -> list[tuple[str, str]]:
     caches = ["exact", "none"]
     if not encoder:
         caches += ["prefix", "dual", "entropycache", "dkv", "interval"]
-        caches += ["block"] if name in BLOCKS or gemma or causal else []
+        caches += ["block"] if name in (*BLOCKS, *AFTER_THE_PROMPT) or gemma or causal else []
         caches += ["drift"] if name not in ("llada2", "diffusion_gemma") else []
     return (
         list(zip(cycle(specs), caches, strict=False))

@@ -70,6 +70,14 @@ def llada_name(name: str) -> str:
     return f"model.transformer.{outer['.'.join(parts[:-1])]}.{parts[-1]}"
 
 
+def nemotron_name(name: str) -> str:
+    return name.replace("model.", "encoder.", 1).replace("lm_head.", "diffusion_head.")
+
+
+NEMOTRON_ROPE = {
+    "rope_type": "yarn", "rope_theta": 1000000.0, "factor": 16.0, "original_max_position_embeddings": 8,
+    "beta_fast": 32.0, "beta_slow": 1.0, "mscale": 1.0, "mscale_all_dim": 1.0, "llama_4_scaling_beta": 0.1,
+}
 QWEN = {
     "hidden_act": "silu", "rms_norm_eps": 1e-6, "tie_word_embeddings": False, "max_position_embeddings": 256,
     "attention_dropout": 0.0,
@@ -173,6 +181,22 @@ RECIPES = {
         },
         ("<|mask|>", "<|endoftext|>", "<|im_end|>"),
     ),
+    "nemotron_labs_diffusion": Recipe(
+        "Ministral3ForCausalLM",
+        {
+            **SIZES, "head_dim": 8, "rms_norm_eps": 1e-5, "max_position_embeddings": 256, "hidden_act": "silu",
+            "tie_word_embeddings": False, "rope_parameters": NEMOTRON_ROPE,
+        },
+        {
+            "model_type": "nemotron_labs_diffusion", "architectures": ["NemotronLabsDiffusionModel"],
+            **auto_map("configuration_x.NemotronLabsDiffusionConfig", "modeling_x.NemotronLabsDiffusionModel"),
+            "attention_bias": False, "mlp_bias": False, "sliding_window": None, "mask_token_id": MASK, "block_size": 8,
+            "dlm_paradigm": "bidirectional", "ar_loss_weight": 1.0, "dp_varying_mask_ratio": False,
+            "default_generation_mode": "ar", "default_diffusion_sampling_scaling_factor": 2.0,
+            "rope_scaling": NEMOTRON_ROPE, "rope_theta": 1000000.0, "eos_token_id": EOS, "bos_token_id": EXTRA,
+        },
+        ("<SPECIAL_100>", "<|im_end|>", "<s>"), rename=nemotron_name, kind="PreTrainedTokenizerFast",
+    ),
     "sdar": Recipe(
         "Qwen3ForCausalLM", {**SIZES, **QWEN, **ROPE, "head_dim": 16},
         {
@@ -199,6 +223,17 @@ RECIPES = {
             "router_aux_loss_coef": 0.001, "mask_token_id": MASK,
         },
         ("<|MASK|>", "<|endoftext|>", "<|im_end|>"),
+    ),
+    "stable_diffcoder": Recipe(
+        "LlamaForCausalLM",
+        {**SIZES, "rms_norm_eps": 1e-6, "max_position_embeddings": 256, "tie_word_embeddings": False, **ROPE},
+        {
+            "model_type": "llama", "architectures": ["StableDiffcoderForCausalLM"],
+            "auto_map": {"AutoModelForCausalLM": "modeling_stable_diffcoder.StableDiffcoderForCausalLM"},
+            "rope_theta": 1000000.0, "rope_scaling": None, "attention_bias": False, "mlp_bias": False,
+            "pad_token_id": EXTRA, "eos_token_id": EOS, "mask_token_id": MASK,
+        },
+        ("<[MASK_TOKEN]>", "<[end_of_sentence]>", "<[PAD_TOKEN]>"), kind="PreTrainedTokenizerFast",
     ),
     "fast_dllm_v2": Recipe(
         "Qwen2ForCausalLM", {**SIZES, **QWEN, **ROPE},
