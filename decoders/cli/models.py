@@ -17,7 +17,7 @@ PRECISIONS = {"bf16": 2.0, "int8": 1.0, "int4": 0.5}
 HEAD = "family", "for example", "weights in bf16 / int8 / int4", "decoder", "cache", "block"
 NOTES = (
     "Weights are those of the example and take about so much; what is computed with them comes on top.",
-    "No weights are quantised here on load yet: int8 and int4 say what that leaves of them.",
+    "int8 and int4 are those of --quantize, which brings the linear layers below the head to it once they are read.",
 )
 
 

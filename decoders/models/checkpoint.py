@@ -24,6 +24,7 @@ from decoders.core import UsageError
 from decoders.models.families import Attention, Family, family_of
 from decoders.models.latent.families import latent_family
 from decoders.models.loaded import Loaded
+from decoders.models.quantised import quantise
 from decoders.models.reading import blamed, line, quiet, read_json, refuse_mark, refuse_pointer
 from decoders.models.tokenizer import JsonTokenizer, load_tokenizer, tokenizer_in
 
@@ -39,19 +40,20 @@ SHARD = re.compile(r"-\d+-of-\d+\.safetensors$")
 
 def load_checkpoint(
     directory: Path, name: str, attention: str = "auto", device: str = "cpu", dtype: str = "auto",
-    device_map: str | None = None, tp: bool = False, trust_remote_code: bool = False,
+    device_map: str | None = None, tp: bool = False, trust_remote_code: bool = False, quantize: str | None = None,
 ) -> Loaded:
     """Read a checkpoint.
 
     `dtype`: auto is float32 on a CPU, where halves are slow, and as stored elsewhere. `device_map`: how accelerate
     spreads the layers over devices. `tp`: one process per device, each with its part of every layer, by transformers'
-    own plan. `trust_remote_code`: run the code of the checkpoint, for a family that has no other.
+    own plan. `trust_remote_code`: run the code of the checkpoint, for a family that has no other. `quantize`: to how
+    many bits its linear layers are brought once they are read (`quantised`).
 
     Raises `UsageError` if files are missing or damaged, the family is unknown or was not trained for this `attention`,
     the tokenizer lacks the mask token, or the devices asked for are not there."""
     refuse_adapter(directory)
     if load := latent_family(directory):
-        if attention not in ("auto", "bidirectional") or device_map or tp or trust_remote_code:
+        if attention not in ("auto", "bidirectional") or device_map or tp or trust_remote_code or quantize:
             raise UsageError(
                 f"{directory} holds a model of latents, whose options are device and dtype: it sees the whole row, on "
                 "one device, and brings no code"
@@ -65,6 +67,8 @@ def load_checkpoint(
             f"the family {family.name} knows the attention {' or '.join(family.attentions)}, not {attention!r}"
         )
     chosen = family.attention(name) if attention == "auto" else cast(Attention, attention)
+    if quantize and (device_map or tp):
+        raise UsageError("a model that is quantised on load lies on one device: leave out device_map and tp")
     place = placed(device, dtype, device_map, tp)
     check_weights(directory)
     mask = mask_of(directory, config, family)
@@ -91,6 +95,8 @@ def load_checkpoint(
             )
             if chosen == "causal":
                 check_causal(adapted)
+    if quantize:
+        quantise(model, quantize)
     positions = getattr(adapted, "positions", getattr(model.config.get_text_config(), "max_position_embeddings", None))
     return Loaded(adapted, tokenizer, name, family.length, window, positions, never, tokenizer.chat)
 

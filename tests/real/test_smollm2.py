@@ -77,10 +77,11 @@ def test_a_sample_is_coupled_too(smollm2):
 
 
 @pytest.mark.parametrize("spec", ["left_to_right", "coupled"])
-def test_a_constraint_holds(smollm2, spec):
+def test_a_constraint_holds(smollm2, spec, tmp_path):
     pytest.importorskip("outlines_core")
-    how = {"length": 24, "constraint": 'json:{"type":"object","properties":{"city":{"enum":["Paris","Rome"]}},'
-           '"required":["city"],"additionalProperties":false}'}
+    city = {"type": "object", "properties": {"city": {"enum": ["Paris", "Rome"]}}, "required": ["city"]}
+    (tmp_path / "city.json").write_text(json.dumps(city | {"additionalProperties": False}))
+    how = {"length": 24, "constraint": f"json:{tmp_path / 'city.json'}"}
     (g,) = Generator(smollm2.loaded, spec)("Where is the Eiffel Tower? Answer in JSON.", **how)
     assert json.loads(g.text)["city"] == "Paris"
 
