@@ -19,6 +19,7 @@ from decoders_bench.modes.cli import modes
 from decoders_bench.nano.cli import train_nano, train_roles
 from decoders_bench.peers.cli import peers
 from decoders_bench.quality.cli import quality
+from decoders_bench.quantised.cli import quantised
 from decoders_bench.report.cli import report
 from decoders_bench.step_time.cli import step_time
 from decoders_bench.throughput.cli import throughput
@@ -33,6 +34,7 @@ def bench() -> None:
 
 for command in (
     areas, cache_time, caches, calibrate_entropycache, calibration, constraints, demo, duel, exactness, golden, latency,
-    latents, modes, peers, quality, report, step_time, tasks, throughput, train_nano, train_roles, versus, vllm,
+    latents, modes, peers, quality, quantised, report, step_time, tasks, throughput, train_nano, train_roles, versus,
+    vllm,
 ):  # fmt: skip
     bench.add_command(command)
