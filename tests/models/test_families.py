@@ -33,7 +33,7 @@ BLOCKS = {"causal": 1, "sdar": 4, "sdar_moe": 4, "stable_diffcoder": 4, "fast_dl
 AFTER_THE_PROMPT = {"nemotron_labs_diffusion": 8}
 DECODERS = ("llada", "llada_moe", "illada", "dream", "a2d_qwen3", "a2d_qwen2", "a2d_llama", *BLOCKS)
 ENCODERS = ("bert", "roberta", "distilbert", "modernbert")
-CAUSAL = ("causal", "llama", "qwen2", "qwen3", "wedlm")
+CAUSAL = ("llama", "qwen2", "qwen3", "wedlm")
 PROMPTS = [[3, 7, 30, 41, 5], [60, 61, 62, 2, 11, 12, 13, 9, 8, 1, 0]]
 
 

@@ -303,14 +303,6 @@ RECIPES = {
         },
         ("<|unused|>", "<|im_end|>", "<|im_start|>"), kind="GPT2Tokenizer",
     ),
-    "causal": Recipe(  # as `decoders bench versus` writes its twins
-        "Qwen3ForCausalLM", {**SIZES, **QWEN, **ROPE, "head_dim": 16},
-        {
-            "model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"], "diffusion_family": "causal", **ROPE,
-            "eos_token_id": EOS, "mask_token_id": MASK,
-        },
-        ("<|mask|>", "<|endoftext|>", "<|extra|>"), kind="PreTrainedTokenizerFast",
-    ),
     "qwen2": Recipe(
         "Qwen2ForCausalLM", {**SIZES, **QWEN, **ROPE},
         {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"], **QWEN_ON_DISK},
