@@ -79,6 +79,7 @@ results: $(VENV)/installed
 	$(BIN)/decoders bench cache-time --clock cpu -o bench/results/cache-time.json
 	$(BIN)/decoders bench modes -n 25 -o bench/results/modes.json
 	$(BIN)/decoders bench modes -n 300 -t chain/hard -o bench/results/modes-scratchpad.json
+	$(BIN)/decoders bench quantised -n 25 -o bench/results/quantised.json
 	$(BIN)/decoders bench exactness -o bench/results/exactness.json
 	$(BIN)/decoders bench constraints -n 1000 --timed 10 -o bench/results/constraints.json
 	$(BIN)/decoders bench calibration -o bench/results/calibration.json

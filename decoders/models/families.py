@@ -8,6 +8,7 @@ that the same repositories load.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -251,6 +252,16 @@ FAMILIES = {
 }
 
 
+ABSENT = {
+    "bd3lm": "BD3-LM, a diffusion transformer of its own",
+    "mdlm": "MDLM, a diffusion transformer of its own",
+    "sedd": "SEDD, a diffusion transformer of its own with scores for a head",
+    "sumi": "Sumi, whose modelling code was not to be read",
+    "idlm": "I-DLM, whose modelling code was not to be read",
+}
+"""How the type or the architecture of a family begins that is known of and not run, in small letters and digits."""
+
+
 def family_of(config: Mapping[str, Any], where: str) -> Family:
     """The family that a config names: by `diffusion_family`, or by `model_type` and `architectures`. Raises
     `UsageError` if it names none or one that is not in the table."""
@@ -266,6 +277,9 @@ def family_of(config: Mapping[str, Any], where: str) -> Family:
         named = f.architectures and typed and all(any(fits(a, known) for known in f.architectures) for a in made)
         if named and (not f.settled or is_settled(config, made)):
             return f
+    names = [re.sub(r"[^a-z0-9]", "", x.lower()) for x in (kind, *made) if isinstance(x, str)]
+    if known := next((title for part, title in ABSENT.items() if any(x.startswith(part) for x in names)), None):
+        raise UsageError(f"{where} is {known}, which is not among the families that are run here (decoders models)")
     said = f"model_type {kind!r} with {', '.join(made) or 'no architecture'}"
     known = ", ".join(
         f"{' or '.join(f.types) or 'any'} with {' or '.join(f.architectures)}"
