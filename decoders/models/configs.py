@@ -163,6 +163,11 @@ def sdar(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
             "its config.json sets use_regular_causal: it was trained to see its prompt causally, which is not known "
             "here"
         )
+    if config.get("block_size") == 1:  # training/model of thuEcstasy/I-DLM 3342a17 has such configs
+        raise UsageError(
+            "its config.json sets block_size=1, as those of I-DLM do, whose outputs predict the next position: that is "
+            "not known here"
+        )
     return plain(config, known)
 
 

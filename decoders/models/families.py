@@ -256,8 +256,7 @@ ABSENT = {
     "bd3lm": "BD3-LM, a diffusion transformer of its own",
     "mdlm": "MDLM, a diffusion transformer of its own",
     "sedd": "SEDD, a diffusion transformer of its own with scores for a head",
-    "sumi": "Sumi, whose modelling code was not to be read",
-    "idlm": "I-DLM, whose modelling code was not to be read",
+    "sumi": "Sumi, whose attention has a softmax with one more term",
 }
 """How the type or the architecture of a family begins that is known of and not run, in small letters and digits."""
 
