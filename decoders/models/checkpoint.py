@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from decoders.core import Model
+    from decoders.models.adapter import TransformersModel
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 RENEWS = "compute_default_rope_parameters"
@@ -83,22 +84,32 @@ def load_checkpoint(
         if family.adapter:
             adapted = family.adapter(model, mask, stop_ids)
         else:
-            from decoders.models.adapter import TransformersModel
-            from decoders.models.causal import check_attention, check_causal
-
-            if chosen == "causal":
-                check_attention(model)
-            adapted = TransformersModel(
-                model, mask_id=mask, stop_ids=stop_ids, shifted=family.shifted or chosen == "causal",
-                block_causal=chosen != "bidirectional", native=not family.remote, attention_block=fixed,
-                causal_context=family.causal_context and chosen == "block",
-            )
-            if chosen == "causal":
-                check_causal(adapted)
+            adapted = with_masks(model, family, chosen, fixed, mask, stop_ids)
     if quantize:
         quantise(model, quantize)
     positions = getattr(adapted, "positions", getattr(model.config.get_text_config(), "max_position_embeddings", None))
     return Loaded(adapted, tokenizer, name, family.length, window, positions, never, tokenizer.chat)
+
+
+def with_masks(
+    model: PreTrainedModel, family: Family, attention: Attention, block: int | None, mask: int | None,
+    stop_ids: tuple[int, ...],
+) -> TransformersModel:
+    """A model that is told by masks what its positions see; `block`: that of its attention, where it is fixed. Raises
+    `UsageError` for an autoregressive one that cannot be."""
+    from decoders.models.adapter import TransformersModel
+    from decoders.models.causal import check_attention, check_causal
+
+    if attention == "causal":
+        check_attention(model)
+    adapted = TransformersModel(
+        model, mask_id=mask, stop_ids=stop_ids, shifted=family.shifted or attention == "causal",
+        block_causal=attention != "bidirectional", native=not family.remote, attention_block=block,
+        causal_context=family.causal_context and attention == "block",
+    )
+    if attention == "causal":
+        check_causal(adapted)
+    return adapted
 
 
 def refuse_adapter(directory: Path) -> None:
