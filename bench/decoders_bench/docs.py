@@ -225,7 +225,8 @@ def family_table() -> str:
         known = [f"`{x}`" for x in (f.types if f.architectures else ["diffusion_family"])] or [
             f"`{a}`" for a in f.architectures
         ]
-        runs = "its own code" if f.remote else f"`{f.native}`" if f.native else "the class that it names"
+        classes = ", ".join(f"`{c}`" for c in (f.native, *f.classes.values()) if c)
+        runs = "its own code" if f.remote else classes or "the class that it names"
         seen = {"bidirectional": "bidirectional", "block": f"blocks of {f.block}", "causal": "causal"}
         sees = " or ".join(seen[a] for a in f.attentions)
         blank = "none" if f.attentions == ("causal",) else "none: uniform noise"

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 PRECISIONS = {"bf16": 2.0, "int8": 1.0, "int4": 0.5}
 """Bytes of a weight."""
-HEAD = "family", "for example", "weights in bf16 / int8 / int4", "decoder", "cache", "block"
+HEAD = "family", "for example", "bf16 / int8 / int4", "decoder", "cache", "block"
 NOTES = (
-    "Weights are those of the example and take about so much; what is computed with them comes on top.",
-    "int8 and int4 are those of --quantize, which brings the linear layers below the head to it once they are read.",
+    "The weights of the example take about so much; what is computed with them comes on top.",
+    "int8 and int4: --quantize, once they are read. Experts that are stored together are not brought to it.",
 )
 
 
@@ -65,6 +65,7 @@ def table(found: list[dict[str, Any]]) -> list[str]:
 
 def row(f: dict[str, Any]) -> tuple[str, ...]:
     size = f["gigabytes"]
-    memory = " / ".join(f"{size[p]:.3g}" for p in PRECISIONS) + " GB" if size else "built in"
+    unknown = "built in" if f["family"] == "nano" else "no example"
+    memory = " / ".join(f"{size[p]:.3g}" for p in PRECISIONS) + " GB" if size else unknown
     block = "whole row" if f["block"] is None else str(f["block"])
     return f["family"], f["example"], memory, f["decoder"], f["cache"], block

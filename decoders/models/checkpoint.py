@@ -302,7 +302,8 @@ def native_class(config: dict[str, Any], family: Family) -> Any:
     """The class of transformers that runs a checkpoint. Raises `UsageError` if there is none."""
     import transformers
 
-    name = family.native or config["architectures"][0]
+    named = config["architectures"][0] if config.get("architectures") else ""
+    name = family.native or family.classes.get(named, named)
     cls = getattr(transformers, name, None)
     if cls is None:
         raise UsageError(f"the architecture {name} is not one of transformers {transformers.__version__}")

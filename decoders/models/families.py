@@ -64,6 +64,8 @@ class Family:
     native: str
     """The class of transformers that runs it; empty: the class that the config names, if the checkpoint brings no code
     of its own."""
+    classes: Mapping[str, str] = field(default_factory=dict)
+    """Where there are several, those of transformers by the architectures that the config names."""
     remote: bool = False
     """Only the checkpoint's own code runs it."""
     settings: Settings = plain
@@ -166,16 +168,12 @@ FAMILIES = {
         # ca17675, which are Llama, Qwen2 and Qwen3 with a mask of padding alone; not shifted, and the mask token is the
         # tokenizer's (dllm/core/samplers). Those trained as BD3LM have the config of those trained as MDLM, so the
         # name tells; their block 32 is in examples/a2d/README.md there, and blocks are counted from the row's start.
-        *(
-            Family(
-                f"a2d_{kind}", (f"a2d-{kind}",), (f"A2D{cls}LMHeadModel",), f"{cls}ForCausalLM", mask="tokenizer",
-                attentions=("bidirectional", "block"), told={"bd3lm": "block"}, example=example, billions=billions,
-            )
-            for kind, cls, example, billions in (
-                ("qwen3", "Qwen3", "dllm-hub/Qwen3-0.6B-diffusion-bd3lm-v0.1", 0.6),
-                ("qwen2", "Qwen2", "dllm-hub/Qwen2.5-Coder-0.5B-Instruct-diffusion-bd3lm-v0.1", 0.5),
-                ("llama", "Llama", "", 0.0),
-            )
+        Family(
+            "a2d", ("a2d-qwen3", "a2d-qwen2", "a2d-llama"),
+            ("A2DQwen3LMHeadModel", "A2DQwen2LMHeadModel", "A2DLlamaLMHeadModel"), "", mask="tokenizer",
+            classes={f"A2D{x}LMHeadModel": f"{x}ForCausalLM" for x in ("Qwen3", "Qwen2", "Llama")},
+            attentions=("bidirectional", "block"), told={"bd3lm": "block"},
+            example="dllm-hub/Qwen3-0.6B-diffusion-bd3lm-v0.1", billions=0.6,
         ),
         # WeDLM-8B: Qwen3's names and layers, causal, and trained for the next token beside its masks (compute_ar_loss
         # in finetune/src/loss.py of Tencent/WeDLM c64417a). It is run as an autoregressive model; its own decoding,
@@ -191,7 +189,7 @@ FAMILIES = {
         # run causally (`attention=causal`) predicts position i + 1. Theirs takes a block's first token from the causal
         # forward, ours as the others of the block; their speculation within a block is not here.
         Family(
-            "nemotron_labs_diffusion", ("nemotron_labs_diffusion",), ("NemotronLabsDiffusionModel",),
+            "nemotron", ("nemotron_labs_diffusion",), ("NemotronLabsDiffusionModel",),
             "Ministral3ForCausalLM", settings=nemotron, renames=NEMOTRON_RENAMES, mask=100,
             attentions=("block", "causal"), causal_context=True, block=32, ends=(11,),
             example="nvidia/Nemotron-Labs-Diffusion-3B", billions=3,

@@ -307,8 +307,8 @@ def test_the_real_ids(tmp_path):
     }
     assert known["llada"] == (126336, (126081, 126348), 32, None, False, "bidirectional")
     assert known["llada_moe"] == (156895, (156892,), 32, None, False, "bidirectional")
-    assert known["a2d_qwen3"] == known["a2d_qwen2"] == ("tokenizer", (), 32, None, False, "bidirectional")
-    assert known["nemotron_labs_diffusion"] == (100, (11,), 32, None, False, "block")
+    assert known["a2d"] == ("tokenizer", (), 32, None, False, "bidirectional")
+    assert known["nemotron"] == (100, (11,), 32, None, False, "block")
     assert known["stable_diffcoder"] == (5, (2,), 4, None, False, "block")
     assert known["wedlm"] == ("none", (), 1, None, True, "causal")
     assert known["illada"] == (5, (), 32, None, False, "bidirectional")
