@@ -209,7 +209,7 @@ FAMILIES = {
         # 4, counted from the start of the row, that see each other, mask 5, no shift (the defaults of its
         # `generate_block`). Its type is `llama`, so the architecture tells.
         Family(
-            "stable_diffcoder", ("llama",), ("StableDiffcoderForCausalLM",), "LlamaForCausalLM", mask=5,
+            "stable_diffcoder", (), ("StableDiffcoderForCausalLM",), "LlamaForCausalLM", mask=5,
             attentions=("block",), block=4, ends=(2,), example="ByteDance-Seed/Stable-DiffCoder-8B-Instruct",
             billions=8,
         ),
