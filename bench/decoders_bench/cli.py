@@ -22,6 +22,7 @@ PLACES = {
     "modes": ("modes.cli:modes", "Autoregression, thresholds, self-speculation and hybrids side by side."),
     "peers": ("peers.cli:peers", "Other libraries beside this one, in turns."),
     "quality": ("quality.cli:quality", "Accuracy against forwards, for a grid of decoders, caches and tasks."),
+    "quantised": ("quantised.cli:quantised", "What int8 and int4 weights save, and what they cost."),
     "report": ("report.cli:report", "What runs of quality and duel show, as one page."),
     "step-time": ("step_time.cli:step_time", "The time of a step without the model's forward."),
     "tasks": ("accuracy.cli:tasks", "Accuracy of decoders on the generated tasks."),

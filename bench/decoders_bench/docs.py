@@ -34,6 +34,7 @@ from decoders_bench.quality.shelf import shelf_against
 from decoders_bench.quality.summary import curves, points
 from decoders_bench.quality.tables import curve_table, place_table, point_table, verdict_text
 from decoders_bench.quality.verdicts import against
+from decoders_bench.quantised.tables import load_quantised, quantised_table
 from decoders_bench.step_time.tables import load_timings, timing_table
 from decoders_bench.versus import tables as twins
 from decoders_bench.vllm.tables import load_throughput, throughput_table
@@ -199,6 +200,10 @@ def calibration_section() -> str:
     return recorded("caches-calibration.json", load_calibration, calibration_table)
 
 
+def quantised_section() -> str:
+    return recorded("quantised.json", load_quantised, quantised_table, nano=False)
+
+
 def cache_time_section() -> str:
     return recorded("cache-time.json", load_cache_times, cache_time_table, nano=False)
 
@@ -221,11 +226,12 @@ def family_table() -> str:
         known = [f"`{x}`" for x in (f.types if f.architectures else ["diffusion_family"])] or [
             f"`{a}`" for a in f.architectures
         ]
-        runs = "its own code" if f.remote else f"`{f.native}`" if f.native else "the class that it names"
-        sees = " or ".join({"bidirectional": "bidirectional", "block": f"blocks of {f.block}"}[a] for a in f.attentions)
-        mask = {"config": "config", "tokenizer": "tokenizer", "none": "none: uniform noise"}.get(
-            str(f.mask), str(f.mask)
-        )
+        classes = ", ".join(f"`{c}`" for c in (f.native, *f.classes.values()) if c)
+        runs = "its own code" if f.remote else classes or "the class that it names"
+        seen = {"bidirectional": "bidirectional", "block": f"blocks of {f.block}", "causal": "causal"}
+        sees = " or ".join(seen[a] for a in f.attentions)
+        blank = "none" if f.attentions == ("causal",) else "none: uniform noise"
+        mask = {"config": "config", "tokenizer": "tokenizer", "none": blank}.get(str(f.mask), str(f.mask))
         return [f"`{f.name}`", ", ".join(known), runs, sees, "shifted by one" if f.shifted else "aligned", mask]
 
     header = ["family", "known by", "run by", "attention", "logits", "mask token"]

@@ -52,7 +52,8 @@ def memory() -> dict[str, int]:
 def about(g: Glance) -> list[str]:
     kinds = ", ".join(f"{n:,} in {kind}" for kind, n in g.stored.items())
     block = "one window over the whole row" if g.block is None else f"windows of {g.block}"
-    mask = "no mask token: blanks are noise" if g.mask_id is None else f"mask token {g.mask_id}"
+    unmasked = "autoregressive" if g.attention == "causal" else "no mask token: blanks are noise"
+    mask = unmasked if g.mask_id is None else f"mask token {g.mask_id}"
     lines = [
         g.where, f"  family      {g.family}",
         f"  attention   {g.attention}, {block}",

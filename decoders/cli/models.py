@@ -10,10 +10,10 @@ import click
 from decoders import catalogue
 from decoders.cli.terminal import aligned
 
-HEAD = "family", "for example", "weights in bf16 / int8 / int4", "decoder", "cache", "block"
+HEAD = "family", "for example", "bf16 / int8 / int4", "decoder", "cache", "block"
 NOTES = (
-    "Weights are those of the example and take about so much; what is computed with them comes on top.",
-    "No weights are quantised here on load yet: int8 and int4 say what that leaves of them.",
+    "The weights of the example take about so much; what is computed with them comes on top.",
+    "int8 and int4: --quantize, once they are read. Experts that are stored together are not brought to it.",
 )
 
 
@@ -39,6 +39,7 @@ def table(found: list[dict[str, Any]]) -> list[str]:
 
 def row(f: dict[str, Any]) -> tuple[str, ...]:
     size = f["gigabytes"]
-    memory = " / ".join(f"{size[p]:.3g}" for p in size) + " GB" if size else "built in"
+    unknown = "built in" if f["family"] == "nano" else "no example"
+    memory = " / ".join(f"{size[p]:.3g}" for p in size) + " GB" if size else unknown
     block = "whole row" if f["block"] is None else str(f["block"])
     return f["family"], f["example"], memory, f["decoder"], f["cache"], block

@@ -30,6 +30,9 @@ _LOADING = (
     click.option(
         "--trust-remote-code", is_flag=True, default=None, help="Run the code that a checkpoint brings along."
     ),
+    click.option(
+        "--quantize", type=click.Choice(["int8", "int4"]), help="Its linear layers in 8 or 4 bits, once they are read."
+    ),
 )
 
 _SHARED = (
@@ -95,5 +98,5 @@ def with_all(options: Sequence[Callable[[F], F]], command: F) -> F:
 
 def loading(how: dict[str, Any]) -> dict[str, Any]:
     """Those of the options that say how to load a model, taken out of `how`; only what was given."""
-    taken = {name: how.pop(name) for name in ("device", "dtype", "device_map", "trust_remote_code")}
+    taken = {name: how.pop(name) for name in ("device", "dtype", "device_map", "trust_remote_code", "quantize")}
     return {name: value for name, value in taken.items() if value is not None}

@@ -9,7 +9,18 @@ from decoders.core.events import Event, Teller, commit_steps, generated
 from decoders.core.latents import Latents, Space, alpha, sigma
 from decoders.core.layout import begun, enter, entered, layout
 from decoders.core.loop import Eager, Row, Run, Runner, check, decode, positive, row_of, sound
-from decoders.core.model import Fixed, Forward, Model, ModelDefaults, Movable, Session, SessionSpec, Shape, space_of
+from decoders.core.model import (
+    Fixed,
+    Forward,
+    Model,
+    ModelDefaults,
+    Movable,
+    Session,
+    SessionSpec,
+    Shape,
+    is_causal,
+    space_of,
+)
 from decoders.core.needs import MODEL, SENTENCES, asks, candidates, memo_bytes, refuse
 from decoders.core.options import Option, Part, check_ids, option, option_named, options, said, validate, written
 from decoders.core.plan import Plan, Rule, patience
@@ -130,6 +141,7 @@ __all__ = [
     "generated",
     "inherit",
     "inner_decoders",
+    "is_causal",
     "just_decided",
     "kept",
     "layout",

@@ -34,6 +34,9 @@ class Decoder:
     """The model must have a mask token: it means something to the algorithm that nothing else can stand for."""
     needs_blocks: ClassVar[bool] = False
     """Does what its name says on block-causal models only."""
+    leftward: ClassVar[bool] = False
+    """On a causal model all its queries are causal, and it needs no mask token there, so that its windows may have more
+    than one position."""
     revises: ClassVar[bool] = False
     """May change or take back what it has committed."""
     unbiased: ClassVar[bool] = False

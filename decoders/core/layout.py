@@ -38,6 +38,7 @@ def layout(
     lengths = [length] * len(prompts) if isinstance(length, int) else list(length)
     check_prompts(shape, prompts, lengths, infill)
     windows = decoder.windows(windows, shape.block_causal)
+    check_causal(shape, decoder, windows)
     pad = padding(decoder, shape)
     B, P = len(prompts), torch.tensor([len(p) for p in prompts])
     limit = P + torch.tensor(lengths) + pad
@@ -59,7 +60,8 @@ def layout(
         block_start=zero, block_end=zero, opened=zero, windows=zero, step=zero, clock=zero,
         key=torch.tensor(list(keys), dtype=torch.long), reason=zero, store=empty(B, L, len(decoder.phases)),
         width=W, mask_id=shape.mask_id, vocab=shape.vocab, stop_ids=shape.stop_ids, block_causal=shape.block_causal,
-        causal_context=shape.causal_context, space=shape.space, candidates=A,
+        causal_context=shape.causal_context, causal=shape.block_causal and windows.block == 1, space=shape.space,
+        candidates=A,
     )
     c = replace(c, start=windows.first(c))
     c = replace(c, windows=windows.count(c))
@@ -142,6 +144,16 @@ def check_prompts(shape: Shape, prompts: Sequence[Sequence[int]], lengths: Seque
             raise UsageError(
                 "a prompt has no hole to fill: write the model's mask token where one is, or give a length"
             )
+
+
+def check_causal(shape: Shape, decoder: Decoder, windows: Windows) -> None:
+    """Raises `UsageError` for a decoder that would read, in a window of a causal model, what stands right of a position
+    or is blank left of it."""
+    if shape.block_causal and windows.block == 1 < windows.size and not decoder.leftward:
+        raise UsageError(
+            f"{type(decoder).__name__} looks at all of its window, and this model is causal: take windows of one "
+            "position, or left_to_right or coupled"
+        )
 
 
 def check_budget(decoder: Decoder, c: Canvas) -> None:

@@ -13,7 +13,7 @@ from decoders.core.canvas import Canvas
 from decoders.core.decoder import Decoder
 from decoders.core.events import Event, Narrator, generated
 from decoders.core.layout import layout
-from decoders.core.model import Forward, Model, Shape, space_of
+from decoders.core.model import Forward, Model, Shape, is_causal, space_of
 from decoders.core.needs import MODEL, SENTENCES, asks, refuse
 from decoders.core.plan import Plan, Rule
 from decoders.core.pred import Pred
@@ -66,7 +66,8 @@ def check(model: Model, decoder: Decoder, cache: Cache) -> None:
     asked = asks(decoder, model.block_causal)
     able = {*model.capabilities, *(set(SENTENCES) - MODEL)}
     latent = space_of(model) is not None
-    there = {"mask": model.mask_id is not None, "blocks": model.block_causal, "latents": latent}
+    leftward = is_causal(model) and decoder.leftward
+    there = {"mask": model.mask_id is not None or leftward, "blocks": model.block_causal, "latents": latent}
     able -= {name for name, is_so in there.items() if not is_so}
     refuse(type(decoder).__name__, asked, able, "this model")
     if latent and "latents" not in asked:

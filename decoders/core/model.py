@@ -141,6 +141,11 @@ class Model(Protocol):
         """A forward function for one canvas."""
 
 
+def is_causal(model: Model) -> bool:
+    """Whether a model is autoregressive: its blocks have one position, which sees what is left of it."""
+    return model.block_causal and model.attention_block == 1
+
+
 class ModelDefaults:
     """What most models have in common, for those who write one: everything sees everything, keys and values are
     kept."""

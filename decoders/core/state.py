@@ -47,6 +47,7 @@ class State:
     vocab: int
     stop_ids: tuple[int, ...] = ()
     block_causal: bool = False  # the model's blocks see no later block
+    causal: bool = False  # those blocks have one position: nothing sees what is right of it
     # (B,)   long  positions of the row that are right of the window; none: an engine does not say
     rest: Tensor | None = None
     space: Space | None = None  # of a model of latents

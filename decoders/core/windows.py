@@ -22,7 +22,7 @@ class Windows(Protocol):
 
     @property
     def block(self) -> int:
-        """In block-causal models, the block of the attention; the size of the windows divides it."""
+        """In block-causal models, the block of the attention; the size of the windows divides it, unless it is 1."""
 
     def first(self, c: Rows) -> Tensor:
         """(B,) the column where each row's first window starts, from `start`, its first open column."""
@@ -71,8 +71,8 @@ class Blocks:
     2502.09992).
 
     `within`: the block of a block-causal model's attention, where that is larger than a window (the sub-blocks of
-    Fast-dLLM v2, 2509.26328, section 3.3). Raises `UsageError` for sizes below one, and where windows do not divide the
-    block."""
+    Fast-dLLM v2, 2509.26328, section 3.3), or 1 for a causal model, where windows may have any size. Raises
+    `UsageError` for sizes below one, and where windows do not divide the block."""
 
     size: int
     within: int | None = None
@@ -80,7 +80,7 @@ class Blocks:
     def __post_init__(self) -> None:
         if self.size < 1:
             raise UsageError(f"a block needs at least one position, not {self.size}")
-        if self.block % self.size:
+        if self.block > 1 and self.block % self.size:
             raise UsageError(f"blocks of {self.size} do not divide this model's attention blocks of {self.within}")
 
     @property

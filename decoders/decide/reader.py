@@ -25,6 +25,7 @@ from decoders.core import (
     State,
     UsageError,
     check,
+    is_causal,
     leftmost,
     option,
 )
@@ -33,7 +34,6 @@ from decoders.decide.reading import at_columns, log_probabilities
 from decoders.engine import Request, Result, Service
 from decoders.engine.sizes import rows_for
 from decoders.job import WHOLE
-from decoders.likelihood.pieces import is_causal
 from decoders.models.loaded import Loaded
 
 T = TypeVar("T")

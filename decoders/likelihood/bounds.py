@@ -11,8 +11,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from decoders.core import Model, Pred
-from decoders.likelihood.pieces import Piece, is_causal
+from decoders.core import Model, Pred, is_causal
+from decoders.likelihood.pieces import Piece
 from decoders.stats.random import scramble, unit
 
 GROUPS = 8

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from decoders.core import Model, UsageError, only, top
+from decoders.core import Model, UsageError, is_causal, only, top
 from decoders.likelihood.bounds import Bound, Views, blanks, bound_of
-from decoders.likelihood.pieces import Piece, Rows, is_causal, pieces
+from decoders.likelihood.pieces import Piece, Rows, pieces
 
 Pair = tuple[Sequence[int], Sequence[int]]
 """Token ids: what is given, and the answer to it."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from decoders.core import Forward, Model, Pred, SessionSpec
+from decoders.core import Forward, Model, Pred, SessionSpec, is_causal
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,6 @@ class Piece:
     @property
     def size(self) -> int:
         return len(self.tokens) - self.start
-
-
-def is_causal(model: Model) -> bool:
-    """Whether a model is autoregressive: its blocks have one position, which sees what is left of it."""
-    return model.block_causal and model.attention_block == 1
 
 
 def pieces(model: Model, given: Sequence[int], answer: Sequence[int], block: int | None = None) -> Iterator[Piece]:

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from decoders.core import Model, UsageError
+from decoders.core import Model, UsageError, is_causal
 from decoders.likelihood.estimate import BATCH, DRAWS, Likelihood, Pair, check_pair, greedy, likelihoods
-from decoders.likelihood.pieces import is_causal
 from decoders.models.loaded import Loaded, Messages
 from decoders.text.encoding import check_unicode, conversation
 

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from decoders.core import Attention, Forward, Pred, Session, SessionSpec
+from decoders.core import Attention, Forward, Pred, Session, SessionSpec, is_causal
 from decoders.models.columns import compact, gathered, parted, seen, size_of, widths
 from decoders.models.scatter import ScatterCache, store_argument
 from decoders.models.spread import Spread
@@ -39,22 +39,23 @@ class TransformersModel:
 
     `mask_id`: None if the checkpoint has no mask token. `shifted`: its output i predicts position i + 1.
     `block_causal`: blocks see no later block; otherwise everything on a row sees everything. `attention_block`: the
-    size of those blocks, where it does not follow the windows. `native`: the code is transformers' own, so that
-    attention maps can be asked for and any mask is obeyed.
+    size of those blocks, where it does not follow the windows; 1: autoregression. `causal_context`: see
+    `Model.causal_context`. `native`: the code is transformers' own, so that attention maps can be asked for and any
+    mask is obeyed.
     """
-
-    causal_context = False
 
     def __init__(
         self, model: PreTrainedModel, *, mask_id: int | None, stop_ids: tuple[int, ...] = (), shifted: bool = False,
         block_causal: bool = False, attention_block: int | None = None, native: bool = True,
+        causal_context: bool = False,
     ) -> None:
         self.model = model.eval()
         self.mask_id, self.stop_ids, self.shifted, self.block_causal = mask_id, stop_ids, shifted, block_causal
-        self.attention_block = attention_block
+        self.attention_block, self.causal_context = attention_block, causal_context
         self.vocab = int(model.config.vocab_size)
-        shown = ("attention", "sight", "leave_one_out") if native else ()
-        self.capabilities = frozenset({"causal", "store", "hidden_states", "candidates", "movable", *shown})
+        both = () if is_causal(self) else ("candidates", "sight", "leave_one_out") if native else ("candidates",)
+        shown = ("attention",) if native else ()
+        self.capabilities = frozenset({"causal", "store", "hidden_states", "movable", *both, *shown})
         self.work = Work.of(model)
         self.store = store_argument(model.base_model)
 

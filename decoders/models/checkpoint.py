@@ -24,6 +24,7 @@ from decoders.core import UsageError
 from decoders.models.families import Attention, Family, family_of
 from decoders.models.latent.families import latent_family
 from decoders.models.loaded import Loaded
+from decoders.models.quantised import quantise
 from decoders.models.reading import blamed, line, quiet, read_json, refuse_mark, refuse_pointer
 from decoders.models.tokenizer import JsonTokenizer, load_tokenizer, tokenizer_in
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from decoders.core import Model
+    from decoders.models.adapter import TransformersModel
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 RENEWS = "compute_default_rope_parameters"
@@ -39,19 +41,20 @@ SHARD = re.compile(r"-\d+-of-\d+\.safetensors$")
 
 def load_checkpoint(
     directory: Path, name: str, attention: str = "auto", device: str = "cpu", dtype: str = "auto",
-    device_map: str | None = None, tp: bool = False, trust_remote_code: bool = False,
+    device_map: str | None = None, tp: bool = False, trust_remote_code: bool = False, quantize: str | None = None,
 ) -> Loaded:
     """Read a checkpoint.
 
     `dtype`: auto is float32 on a CPU, where halves are slow, and as stored elsewhere. `device_map`: how accelerate
     spreads the layers over devices. `tp`: one process per device, each with its part of every layer, by transformers'
-    own plan. `trust_remote_code`: run the code of the checkpoint, for a family that has no other.
+    own plan. `trust_remote_code`: run the code of the checkpoint, for a family that has no other. `quantize`: to how
+    many bits its linear layers are brought once they are read (`quantised`).
 
     Raises `UsageError` if files are missing or damaged, the family is unknown or was not trained for this `attention`,
     the tokenizer lacks the mask token, or the devices asked for are not there."""
     refuse_adapter(directory)
     if load := latent_family(directory):
-        if attention not in ("auto", "bidirectional") or device_map or tp or trust_remote_code:
+        if attention not in ("auto", "bidirectional") or device_map or tp or trust_remote_code or quantize:
             raise UsageError(
                 f"{directory} holds a model of latents, whose options are device and dtype: it sees the whole row, on "
                 "one device, and brings no code"
@@ -64,7 +67,9 @@ def load_checkpoint(
         raise UsageError(
             f"the family {family.name} knows the attention {' or '.join(family.attentions)}, not {attention!r}"
         )
-    chosen = family.attentions[0] if attention == "auto" else cast(Attention, attention)
+    chosen = family.attention(name) if attention == "auto" else cast(Attention, attention)
+    if quantize and (device_map or tp):
+        raise UsageError("a model that is quantised on load lies on one device: leave out device_map and tp")
     place = placed(device, dtype, device_map, tp)
     check_weights(directory)
     mask = mask_of(directory, config, family)
@@ -79,14 +84,32 @@ def load_checkpoint(
         if family.adapter:
             adapted = family.adapter(model, mask, stop_ids)
         else:
-            from decoders.models.adapter import TransformersModel
-
-            adapted = TransformersModel(
-                model, mask_id=mask, stop_ids=stop_ids, shifted=family.shifted, block_causal=chosen == "block",
-                native=not family.remote, attention_block=fixed,
-            )
+            adapted = with_masks(model, family, chosen, fixed, mask, stop_ids)
+    if quantize:
+        quantise(model, quantize)
     positions = getattr(adapted, "positions", getattr(model.config.get_text_config(), "max_position_embeddings", None))
     return Loaded(adapted, tokenizer, name, family.length, window, positions, never, tokenizer.chat)
+
+
+def with_masks(
+    model: PreTrainedModel, family: Family, attention: Attention, block: int | None, mask: int | None,
+    stop_ids: tuple[int, ...],
+) -> TransformersModel:
+    """A model that is told by masks what its positions see; `block`: that of its attention, where it is fixed. Raises
+    `UsageError` for an autoregressive one that cannot be."""
+    from decoders.models.adapter import TransformersModel
+    from decoders.models.causal import check_attention, check_causal
+
+    if attention == "causal":
+        check_attention(model)
+    adapted = TransformersModel(
+        model, mask_id=mask, stop_ids=stop_ids, shifted=family.shifted or attention == "causal",
+        block_causal=attention != "bidirectional", native=not family.remote, attention_block=block,
+        causal_context=family.causal_context and attention == "block",
+    )
+    if attention == "causal":
+        check_causal(adapted)
+    return adapted
 
 
 def refuse_adapter(directory: Path) -> None:
@@ -279,7 +302,8 @@ def native_class(config: dict[str, Any], family: Family) -> Any:
     """The class of transformers that runs a checkpoint. Raises `UsageError` if there is none."""
     import transformers
 
-    name = family.native or config["architectures"][0]
+    named = config["architectures"][0] if config.get("architectures") else ""
+    name = family.native or family.classes.get(named, named)
     cls = getattr(transformers, name, None)
     if cls is None:
         raise UsageError(f"the architecture {name} is not one of transformers {transformers.__version__}")

@@ -8,142 +8,34 @@ that the same repositories load.
 
 from __future__ import annotations
 
-import inspect
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from decoders.core import UsageError, suggest
+from decoders.models.configs import (
+    LLADA_RENAMES,
+    NEMOTRON_RENAMES,
+    dream,
+    illada,
+    llada,
+    llada_moe,
+    nemotron,
+    plain,
+    sdar,
+    wedlm,
+    whole,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from decoders.core import Model
 
-Attention = Literal["bidirectional", "block"]
+Attention = Literal["bidirectional", "block", "causal"]
 Adapt = Callable[["PreTrainedModel", "int | None", tuple[int, ...]], "Model"]
 Settings = Callable[[Mapping[str, Any], Any], dict[str, Any]]
-
-INERT = frozenset(  # spoken of in configs, and of no meaning for a forward pass
-    (
-        "sliding_window max_window_layers alibi_bias_max rope_full_precision "
-        "attention_layer_norm_with_affine fuse_norm"
-    ).split()
-)
-TELLING = re.compile(r"alibi|rope|rotary|bias|window|norm|scal|softcap|expert|causal|scheduler|adapter")
-ROPES = ("default", "linear", "yarn", "llama3")
-"""Rotary embeddings whose frequencies do not depend on how long a row is, so that stored keys stay right."""
-
-
-def refuse_unread(config: Mapping[str, Any], read: Collection[str]) -> None:
-    """Raises `UsageError` for a setting that nothing reads, that is neither off nor a factor of one, and whose name
-    speaks of the mathematics."""
-    for key, value in config.items():
-        idle = value is not True and value in (None, False, 1, "", [], {})
-        if key not in read and key not in INERT and TELLING.search(key) and not idle:
-            raise UsageError(f"its config.json sets {key}={value!r}, which is not known to this family")
-
-
-def plain(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
-    """The settings of the native config class `known` that stand in config.json under the same names. Raises
-    `UsageError` for what would change the model and is none of them."""
-    names = {*inspect.signature(known.__init__).parameters, "head_dim"} - {"architectures", "transformers_version"}
-    refuse_unread(config, {*names, "rope_theta", "rope_scaling"})
-    if config.get("use_sliding_window") or "sliding_attention" in (config.get("layer_types") or ()):
-        raise UsageError("its config.json asks for a sliding window, which no diffusion decoding here has")
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    if kind not in ROPES:
-        raise UsageError(f"its config.json has the rotary embedding {kind!r}; known is {', '.join(ROPES)}")
-    # transformers 4 wrote rope_theta and rope_scaling, and left the first out where it was the default of the class
-    theta = rope.get("rope_theta", config.get("rope_theta", 10000.0))
-    settings = {key: value for key, value in config.items() if key in names}
-    return settings | {"rope_parameters": {**rope, "rope_type": kind, "rope_theta": theta}}
-
-
-# setting: what it is where config.json is silent, and what it has to be for Llama's layers to be the same
-LLADA_HAS = {
-    "block_type": ("sequential", "llama"), "layer_norm_type": ("default", "rms"), "activation_type": ("swiglu", "silu"),
-    "rope": (False, True), "alibi": (False, False), "attention_layer_norm": (False, False),
-    "input_emb_norm": (False, False), "scale_logits": (False, False), "include_bias": (False, False),
-    "include_qkv_bias": (False, False), "bias_for_layer_norm": (None, False), "layer_norm_with_affine": (True, True),
-    "multi_query_attention": (None, None),
-}
-
-
-def llada(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
-    """OLMo's names to Llama's. Defaults are those of `configuration_llada.py`, a block of type `llama` with SiLU is
-    `ff_out(silu(ff_proj(x)) * up_proj(x))`, and the rows of the embedding are `embedding_size`."""
-    for key, (default, needed) in LLADA_HAS.items():
-        if (config.get(key, default) or None) != (needed or None):
-            raise UsageError(f"its config.json has {key}={config.get(key, default)!r}, and only {needed!r} is known")
-    refuse_unread(config, {*LLADA_HAS, "rope_theta", "rms_norm_eps"})
-    missing = [key for key in ("d_model", "n_heads", "n_layers", "vocab_size") if not isinstance(config.get(key), int)]
-    if missing:
-        raise UsageError(f"its config.json has no {missing[0]}")
-    width = config["d_model"]
-    return {
-        "hidden_size": width,
-        "num_attention_heads": config["n_heads"],
-        "num_key_value_heads": config.get("n_kv_heads") or config["n_heads"],
-        "num_hidden_layers": config["n_layers"],
-        "intermediate_size": config.get("mlp_hidden_size") or config.get("mlp_ratio", 4) * width,
-        "vocab_size": config.get("embedding_size") or config["vocab_size"],
-        "max_position_embeddings": config.get("max_sequence_length", 1024),
-        "rope_parameters": {"rope_type": "default", "rope_theta": config.get("rope_theta", 10000.0)},
-        "rms_norm_eps": config.get("rms_norm_eps", 1e-5),
-        "tie_word_embeddings": config.get("weight_tying", True),
-    }
-
-
-LLADA_RENAMES = {
-    r"^model\.transformer\.wte\.": "model.embed_tokens.",
-    r"^model\.transformer\.ln_f\.": "model.norm.",
-    r"^model\.transformer\.ff_out\.": "lm_head.",
-    **{
-        rf"^model\.transformer\.blocks\.(\d+)\.{old}\.": rf"model.layers.\1.{new}."
-        for old, new in {
-            "q_proj": "self_attn.q_proj", "k_proj": "self_attn.k_proj", "v_proj": "self_attn.v_proj",
-            "attn_out": "self_attn.o_proj", "ff_proj": "mlp.gate_proj", "up_proj": "mlp.up_proj",
-            "ff_out": "mlp.down_proj", "attn_norm": "input_layernorm", "ff_norm": "post_attention_layernorm",
-        }.items()
-    },
-}
-
-
-def illada(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
-    """Llama's own names; its norms are RMSNorm only where `layer_norm_eps` is not set."""
-    if config.get("layer_norm_eps") is not None:
-        raise UsageError("its config.json sets layer_norm_eps, and of this family only RMSNorm is known")
-    return plain({key: value for key, value in config.items() if key != "layer_norm_eps"}, known)
-
-
-def dream(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
-    """Qwen2's own names. Queries, keys and values have a bias and nothing else has one, whatever `attention_bias`
-    says."""
-    if config.get("use_mrope") or config.get("mlp_bias"):
-        raise UsageError("its config.json sets use_mrope or mlp_bias, which Qwen2 does not have")
-    return plain({key: value for key, value in config.items() if key != "attention_bias"}, known)
-
-
-def sdar(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
-    """Qwen3's own names. Checkpoints trained to see their prompt causally say `use_regular_causal`."""
-    if config.get("use_regular_causal"):
-        raise UsageError(
-            "its config.json sets use_regular_causal: it was trained to see its prompt causally, which is not known "
-            "here"
-        )
-    return plain(config, known)
-
-
-def whole(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
-    """A config of transformers' own, as it is."""
-    return {
-        key: value
-        for key, value in config.items()
-        if key not in ("auto_map", "architectures", "transformers_version", "model_type")
-    }
 
 
 def diffusion_gemma(model: PreTrainedModel, mask_id: int | None, stop_ids: tuple[int, ...]) -> Model:
@@ -172,6 +64,8 @@ class Family:
     native: str
     """The class of transformers that runs it; empty: the class that the config names, if the checkpoint brings no code
     of its own."""
+    classes: Mapping[str, str] = field(default_factory=dict)
+    """Where there are several, those of transformers by the architectures that the config names."""
     remote: bool = False
     """Only the checkpoint's own code runs it."""
     settings: Settings = plain
@@ -181,7 +75,9 @@ class Family:
     spare: str = r"rotary_emb\.inv_freq$"
     """Weights in the files that nothing here needs."""
     shifted: bool = False
-    """Its output i predicts position i + 1."""
+    """Its output i predicts position i + 1; so it is of every model that is run causally."""
+    causal_context: bool = False
+    """In blocks, what is left of the window is seen causally, and windows are counted from the end of the prompt."""
     attentions: tuple[Attention, ...] = ("bidirectional",)
     """What it was trained for, the default first."""
     mask: int | Literal["config", "tokenizer", "none"] = "config"
@@ -192,10 +88,15 @@ class Family:
     """Positions after the prompt, where nobody says otherwise."""
     block: int = 32
     """Block of the attention, where neither the config nor anybody else says otherwise."""
+    settled: bool = False
+    """Its checkpoints are those that say nothing of diffusion and whose type and class are a pair of transformers'
+    own."""
     block_key: str = "block_size"
     """Where the config says it."""
     window: int | None = None
     """Window inside the blocks of the attention, which are then fixed; none: blocks follow the windows."""
+    told: Mapping[str, Attention] = field(default_factory=dict)
+    """Where its config does not tell what it was trained for: a part of the checkpoint's name to the attention."""
     adapter: Adapt | None = None
     """Makes the `Model`; none: `TransformersModel`."""
     example: str = ""
@@ -203,9 +104,15 @@ class Family:
     billions: float = 0.0
     """Parameters of that one, as its makers count them."""
 
+    def attention(self, name: str) -> Attention:
+        """What a checkpoint was trained for, as far as its name tells."""
+        return next((a for part, a in self.told.items() if part in name.lower()), self.attentions[0])
+
     def blocks(self, config: Mapping[str, Any], attention: Attention) -> tuple[int | None, int | None]:
         """The size of the windows, none being one over the whole row, and the fixed block of the attention, none where
         it follows the windows. Raises `UsageError` if the config has another thing in that place."""
+        if attention == "causal":
+            return 1, 1
         if attention != "block":
             return None, None
         block = config.get(self.block_key) or self.block
@@ -236,6 +143,13 @@ FAMILIES = {
             "llada", ("llada",), ("LLaDAModelLM",), "LlamaForCausalLM", settings=llada, renames=LLADA_RENAMES,
             mask=126336, ends=(126081, 126348), example="GSAI-ML/LLaDA-8B-Instruct", billions=8,
         ),
+        # LLaDA-MoE-7B-A1B: the type of LLaDA-8B and an architecture of its own. modeling_lladamoe.py and
+        # configuration_lladamoe.py in ZHZisZZ/dllm ca17675 (dllm/pipelines/llada/models). Mask 156895: its card and
+        # the converters to GGUF, its config gives none; EOS 156892.
+        Family(
+            "llada_moe", ("llada", "lladamoe"), ("LLaDAMoEModelLM",), "Qwen3MoeForCausalLM", settings=llada_moe,
+            mask=156895, ends=(156892,), example="inclusionAI/LLaDA-MoE-7B-A1B-Instruct", billions=7,
+        ),
         # iLLaDA-8B: a type and names of its own, grouped queries, tied head. Its modeling_illada.py as copied in
         # public; mask 5: README of ML-GSAI/LLaDA, its config.json gives none. Its end token was not seen: it is what
         # the config says.
@@ -250,6 +164,36 @@ FAMILIES = {
             "dream", ("Dream",), ("DreamModel",), "Qwen2ForCausalLM", settings=dream, mask=151666, shifted=True,
             ends=(151643, 151645), example="Dream-org/Dream-v0-Instruct-7B", billions=7,
         ),
+        # A2D, models of transformers taught to see both sides (Tiny-A2D): dllm/pipelines/a2d/models of ZHZisZZ/dllm
+        # ca17675, which are Llama, Qwen2 and Qwen3 with a mask of padding alone; not shifted, and the mask token is the
+        # tokenizer's (dllm/core/samplers). Those trained as BD3LM have the config of those trained as MDLM, so the
+        # name tells; their block 32 is in examples/a2d/README.md there, and blocks are counted from the row's start.
+        Family(
+            "a2d", ("a2d-qwen3", "a2d-qwen2", "a2d-llama"),
+            ("A2DQwen3LMHeadModel", "A2DQwen2LMHeadModel", "A2DLlamaLMHeadModel"), "", mask="tokenizer",
+            classes={f"A2D{x}LMHeadModel": f"{x}ForCausalLM" for x in ("Qwen3", "Qwen2", "Llama")},
+            attentions=("bidirectional", "block"), told={"bd3lm": "block"},
+            example="dllm-hub/Qwen3-0.6B-diffusion-bd3lm-v0.1", billions=0.6,
+        ),
+        # WeDLM-8B: Qwen3's names and layers, causal, and trained for the next token beside its masks (compute_ar_loss
+        # in finetune/src/loss.py of Tencent/WeDLM c64417a). It is run as an autoregressive model; its own decoding,
+        # which moves decided tokens in front of masks, is not here.
+        Family(
+            "wedlm", ("wedlm",), ("WeDLMForCausalLM",), "Qwen3ForCausalLM", settings=wedlm, mask="none", shifted=True,
+            attentions=("causal",), block=1, example="tencent/WeDLM-8B-Instruct", billions=8,
+        ),
+        # Nemotron-Labs-Diffusion-3B, 8B and 14B: mlx_vlm/models/nemotron_labs_diffusion of Blaizzy/mlx-vlm 02c8784 (its
+        # language.py and config.py), which follows the checkpoints' own code: Ministral 3 behind the names `encoder`
+        # and `diffusion_head`, mask 100, EOS 11. Blocks are counted from the end of the prompt, see each other, and see
+        # what is left of them as it was computed causally; there output i predicts position i, and the one that is
+        # run causally (`attention=causal`) predicts position i + 1. Theirs takes a block's first token from the causal
+        # forward, ours as the others of the block; their speculation within a block is not here.
+        Family(
+            "nemotron", ("nemotron_labs_diffusion",), ("NemotronLabsDiffusionModel",),
+            "Ministral3ForCausalLM", settings=nemotron, renames=NEMOTRON_RENAMES, mask=100,
+            attentions=("block", "causal"), causal_context=True, block=32, ends=(11,),
+            example="nvidia/Nemotron-Labs-Diffusion-3B", billions=3,
+        ),
         # SDAR-1.7B to 8B: modeling_sdar.py and generate.py of JetAstra/SDAR; Qwen3's layers and names. Block and mask:
         # sglang's DLLM_PARAMS. The SDAR-30B-A3B code was read only in descriptions: Qwen3-MoE's layers and names, not
         # confirmed.
@@ -260,6 +204,14 @@ FAMILIES = {
         Family(
             "sdar_moe", ("sdar_moe",), ("SDARMoeForCausalLM",), "Qwen3MoeForCausalLM", settings=sdar, mask=151669,
             attentions=("block",), block=4, example="JetLM/SDAR-30B-A3B-Chat", billions=30,
+        ),
+        # Stable-DiffCoder-8B: the class of the checkpoints as copied in public, whose every layer is Llama's: blocks of
+        # 4, counted from the start of the row, that see each other, mask 5, no shift (the defaults of its
+        # `generate_block`). Its type is `llama`, so the architecture tells.
+        Family(
+            "stable_diffcoder", (), ("StableDiffcoderForCausalLM",), "LlamaForCausalLM", mask=5,
+            attentions=("block",), block=4, ends=(2,), example="ByteDance-Seed/Stable-DiffCoder-8B-Instruct",
+            billions=8,
         ),
         # Fast-dLLM v2 (1.5B and 7B): modeling.py and configuration.py of the checkpoints as copied in public,
         # v2/run_chatbot.py of NVlabs/Fast-dLLM (small_block_size 8). Attention blocks are bd_size, counted from the
@@ -288,8 +240,23 @@ FAMILIES = {
             spare=r"pooler\.|seq_relationship\.|position_ids$|inv_freq$|\.decoder\.(weight|bias)$", adapter=encoder,
             example="answerdotai/ModernBERT-base", billions=0.15,
         ),
+        # Autoregressive models of transformers (Llama, SmolLM2, Qwen2 and 3, OLMo ...). `causal` refuses those of them
+        # that cannot be run with a mask of attention of ours.
+        Family(
+            "causal_lm", (), ("*ForCausalLM",), "", settings=whole, mask="none", shifted=True, attentions=("causal",),
+            block=1, settled=True, example="HuggingFaceTB/SmolLM2-360M-Instruct", billions=0.36,
+        ),
     )
 }
+
+
+ABSENT = {
+    "bd3lm": "BD3-LM, a diffusion transformer of its own",
+    "mdlm": "MDLM, a diffusion transformer of its own",
+    "sedd": "SEDD, a diffusion transformer of its own with scores for a head",
+    "sumi": "Sumi, whose attention has a softmax with one more term",
+}
+"""How the type or the architecture of a family begins that is known of and not run, in small letters and digits."""
 
 
 def family_of(config: Mapping[str, Any], where: str) -> Family:
@@ -304,8 +271,12 @@ def family_of(config: Mapping[str, Any], where: str) -> Family:
     made = [a for a in made if isinstance(a, str)] if isinstance(made, list) else []
     for f in FAMILIES.values():
         typed = kind in f.types if f.types else bool(made)
-        if f.architectures and typed and all(any(fits(a, known) for known in f.architectures) for a in made):
+        named = f.architectures and typed and all(any(fits(a, known) for known in f.architectures) for a in made)
+        if named and (not f.settled or is_settled(config, made)):
             return f
+    names = [re.sub(r"[^a-z0-9]", "", x.lower()) for x in (kind, *made) if isinstance(x, str)]
+    if known := next((title for part, title in ABSENT.items() if any(x.startswith(part) for x in names)), None):
+        raise UsageError(f"{where} is {known}, which is not among the families that are run here (decoders models)")
     said = f"model_type {kind!r} with {', '.join(made) or 'no architecture'}"
     known = ", ".join(
         f"{' or '.join(f.types) or 'any'} with {' or '.join(f.architectures)}"
@@ -315,6 +286,15 @@ def family_of(config: Mapping[str, Any], where: str) -> Family:
     raise UsageError(
         f"the config.json of {where} names no diffusion_family, and {said} is none that is known; known is {known}"
     )
+
+
+def is_settled(config: Mapping[str, Any], made: list[str]) -> bool:
+    """Whether nothing in a config speaks of diffusion or of code of its own, and its type and class are a pair of
+    transformers' own, an autoregressive model."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as PAIRS
+
+    foreign = config.get("auto_map") or config.get("mask_token_id") is not None
+    return not foreign and made == [PAIRS.get(str(config.get("model_type")))]
 
 
 def fits(architecture: str, known: str) -> bool:

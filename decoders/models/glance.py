@@ -30,7 +30,7 @@ class Glance:
     where: str
     family: str
     attention: str
-    """`bidirectional` or `block`."""
+    """`bidirectional`, `block` or `causal`."""
     block: int | None
     """Size of the windows; none: one over the whole row."""
     shifted: bool
@@ -62,13 +62,13 @@ def glance(path: str) -> Glance:
     config = read_json(directory / "config.json")
     where = str(repository or directory.resolve())
     family = family_of(config, where)
-    attention = family.attentions[0]
+    attention = family.attention(where)
     stored = stored_in(directory, config, weights)
     native = None if family.remote else settings_of(directory, config, family)
     text = native.get_text_config() if native else SimpleNamespace(**config)
     return Glance(
         where=where, family=family.name, attention=attention, block=family.blocks(config, attention)[0],
-        shifted=family.shifted, mask_id=mask_of(directory, config, family),
+        shifted=family.shifted or attention == "causal", mask_id=mask_of(directory, config, family),
         positions=getattr(text, "max_position_embeddings", None), parameters=sum(stored.values()), stored=stored,
         bytes=sum(n * SIZES[kind] for kind, n in stored.items()),
         column=column_of(native) if native and not family.adapter else None, remote=family.remote,

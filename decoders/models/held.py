@@ -33,14 +33,15 @@ def wrap(
     """A model that is already loaded, and its tokenizer, for `Generator`, `decode` and the benches.
 
     `mask_id`: None takes what the config, the family or the tokenizer says. `shifted`: its output i predicts position
-    i + 1. `attention`: what it was trained for. `block`: size of the windows. `length`: positions after a prompt where
-    nobody says otherwise. Raises `UsageError` for a tokenizer that is not a fast one of transformers, a model whose
-    mask token nobody says, and one whose plain forward is causal."""
+    i + 1. `attention`: what it was trained for, `causal` for an autoregressive one. `block`: size of the windows.
+    `length`: positions after a prompt where nobody says otherwise. Raises `UsageError` for a tokenizer that is not a
+    fast one of transformers, a model whose mask token nobody says, and one whose plain forward is causal."""
     if not hasattr(tokenizer, "backend_tokenizer"):
         raise UsageError(f"{type(tokenizer).__name__} is no fast tokenizer of transformers, which wrap needs")
     model = adapted_network(model)
     text = JsonTokenizer(copy.deepcopy(tokenizer), tokenizer.special_tokens_map)
-    mask_id = text.named("mask_token") if mask_id is None else mask_id
+    if mask_id is None and attention != "causal":
+        mask_id = text.named("mask_token")
     adapted: Model
     if is_native(model):
         adapted, block = adapt(model, mask_id, shifted, attention, block, text.ends)  # type: ignore[arg-type]

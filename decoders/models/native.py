@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 from transformers import PreTrainedModel
 
 from decoders.core import Model, UsageError
 from decoders.models.adapter import TransformersModel
-from decoders.models.families import Attention, Family, family_of
+from decoders.models.causal import check_attention, check_causal
+from decoders.models.families import FAMILIES, Attention, Family, family_of
 
 
 def adapt(
@@ -23,11 +23,14 @@ def adapt(
     family: Family | None
     try:
         family = family_of(config, name)
+        if family.settled and mask_id is not None:  # a class of autoregressive models that was trained otherwise
+            family = None
     except UsageError:
-        family = None
-        if mask_id is None:
+        family = FAMILIES["causal_lm"] if attention == "causal" else None
+        if mask_id is None and not family:
             raise UsageError(
-                f"{name} is of no known diffusion family: say what its mask token is, mask_id=..."
+                f"{name} is of no known diffusion family: say what its mask token is, mask_id=..., or "
+                "attention='causal' if it is autoregressive"
             ) from None
     native = is_native(model)
     if not native and not (family and family.remote):
@@ -53,32 +56,17 @@ def adapt(
             f"the id {mask_id} is that of the mask token and of one that ends a text: say mask_id= or eos_token_id="
         )
     if shifted is None:
-        shifted = family is not None and family.shifted
+        shifted = chosen == "causal" or (family is not None and family.shifted)
     adapted = TransformersModel(
         model, mask_id=mask_id, stop_ids=tuple(dict.fromkeys(stop_ids)), shifted=shifted,
-        block_causal=chosen == "block", attention_block=fixed, native=native,
+        block_causal=chosen != "bidirectional", attention_block=fixed, native=native,
+        causal_context=family is not None and family.causal_context and chosen == "block",
     )
+    if chosen == "causal":
+        check_causal(adapted)
     return adapted, block or window
 
 
 def is_native(model: object) -> bool:
     """Whether it is an object of one of transformers' own classes."""
     return any(c.__module__.startswith("transformers.models.") for c in type(model).__mro__)
-
-
-def check_attention(model: PreTrainedModel) -> None:
-    """Raises `UsageError` unless every layer can be told which positions see which."""
-    config: Any = model.config.get_text_config()
-    layers = set(getattr(config, "layer_types", None) or ()) - {"full_attention"}
-    window = getattr(config, "sliding_window", None)
-    if layers:
-        found = f"has {', '.join(sorted(layers))}"
-    elif window:
-        found = f"has a sliding window of {window}"
-    elif (
-        model.config.is_encoder_decoder or "position_ids" not in inspect.signature(model.base_model.forward).parameters
-    ):
-        found = "is another kind of network"
-    else:
-        return
-    raise UsageError(f"{type(model).__name__} cannot be told which positions see which, in all layers: it {found}")

@@ -37,7 +37,7 @@ class Checkpoint(Source):
     family has no other and `trust_remote_code` is set."""
 
     path: str = option("", "the directory, or ORG/NAME or ORG/NAME@REVISION on the hub")
-    attention: Literal["auto", "bidirectional", "block"] = option(
+    attention: Literal["auto", "bidirectional", "block", "causal"] = option(
         "auto", "what each position sees; auto: the default of the family"
     )
     device: str = option("cpu", "where it runs: cpu, cuda, cuda:1")
@@ -49,6 +49,9 @@ class Checkpoint(Source):
     )
     tp: bool = option(False, "each device takes its part of every layer; one process per device, started with torchrun")
     trust_remote_code: bool = option(False, "run the code of the checkpoint, for a family that no other code can run")
+    quantize: Literal["int8", "int4"] | None = option(
+        None, "the linear layers below the head in 8 or 4 bits; int8, and int4 on a GPU, need torchao"
+    )
 
     def load(self) -> Loaded:
         from decoders.models.checkpoint import load_checkpoint
@@ -56,7 +59,7 @@ class Checkpoint(Source):
         directory, name = self.place()
         return load_checkpoint(
             directory, name, self.attention, self.device, self.dtype, self.device_map, self.tp,
-            self.trust_remote_code
+            self.trust_remote_code, self.quantize
         )
 
     def place(self) -> tuple[Path, str]:

@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from decoders.core import Attested, Decoder, Pred, Query, State, leftmost, option, until_first
+from decoders.core import Attested, Blocks, Decoder, Pred, Query, State, Windows, leftmost, option, until_first
 from decoders.strategies.left_to_right import drawn_in_a_race
 
 
@@ -34,11 +34,15 @@ class Coupled(Decoder):
     A verification that takes fewer than `redraft` positions leaves its samples right of them as the next drafts (a
     Jacobi iteration) instead of asking for new ones. By default, 2, no row takes more than a forward a token and one a
     block, even on a model that was never trained to be causal; 1 always drafts anew.
+
+    A causal model cannot draft from both sides, so there every forward verifies and leaves its samples as the next
+    drafts: Jacobi decoding (Santilli et al. 2023, 2305.10427), in windows of `ahead` positions.
     """
 
     source: ClassVar[str] = "after Han et al. 2026, arXiv 2603.25702"
     attested: ClassVar[Attested] = "ours"
     needs_mask: ClassVar[bool] = True
+    leftward: ClassVar[bool] = True
     unbiased: ClassVar[bool] = True
     phases: ClassVar[tuple[str, ...]] = ("draft", "verify")
     outcomes: ClassVar[tuple[str, ...]] = ("accepted", "resampled")
@@ -46,13 +50,18 @@ class Coupled(Decoder):
     top_p: float | None = option(None, "keep the smallest set of tokens with this probability", min=0, max=1)
     top_k: int | None = option(None, "keep this many tokens", min=1)
     redraft: int = option(2, "a verification that takes fewer provides the next drafts itself", min=1)
+    ahead: int = option(16, "on a causal model, positions in a window, where its windows have one", min=1)
+
+    def windows(self, asked: Windows, block_causal: bool) -> Windows:
+        alone = block_causal and asked.block == asked.size == 1
+        return Blocks(self.ahead, within=1) if alone else asked
 
     def init(self, s: State) -> State:
         zero = torch.zeros_like(s.tokens)
         return replace(s, memo=Coupling(zero, torch.zeros_like(s.key, dtype=torch.bool), zero))
 
     def begin(self, s: State) -> State:
-        return replace(s, memo=s.memo._replace(verify=torch.zeros_like(s.memo.verify)))
+        return replace(s, memo=s.memo._replace(verify=torch.full_like(s.memo.verify, s.causal)))
 
     def phase(self, s: State) -> Tensor:
         return s.memo.verify.long()  # type: ignore[no-any-return]
@@ -71,4 +80,5 @@ class Coupled(Decoder):
         failed = s.open & (own != m.drafts)
         taken = s.open & (until_first(failed) | leftmost(failed)) & m.verify[:, None]
         again = m.verify & (taken.sum(-1) < self.redraft)
-        return replace(s.commit(taken, own, p.prob(own)), memo=Coupling(own, ~m.verify | again, failed.long()))
+        verify = ~m.verify | again | s.causal
+        return replace(s.commit(taken, own, p.prob(own)), memo=Coupling(own, verify, failed.long()))

@@ -29,9 +29,11 @@ from support.checkpoints import EOS, EXTRA, MASK, RECIPES, TEXT, VOCAB, llada2_w
 from support.commands import call
 
 SHIFTED = ("dream", "fast_dllm_v2", "causal")
-BLOCKS = {"causal": 1, "sdar": 4, "sdar_moe": 4, "fast_dllm_v2": 32, "llada2": 32}
-DECODERS = ("llada", "illada", "dream", *BLOCKS)
+BLOCKS = {"causal": 1, "sdar": 4, "sdar_moe": 4, "stable_diffcoder": 4, "fast_dllm_v2": 32, "llada2": 32}
+AFTER_THE_PROMPT = {"nemotron_labs_diffusion": 8}
+DECODERS = ("llada", "llada_moe", "illada", "dream", "a2d_qwen3", "a2d_qwen2", "a2d_llama", *BLOCKS)
 ENCODERS = ("bert", "roberta", "distilbert", "modernbert")
+CAUSAL = ("llama", "qwen2", "qwen3", "wedlm")
 PROMPTS = [[3, 7, 30, 41, 5], [60, 61, 62, 2, 11, 12, 13, 9, 8, 1, 0]]
 
 
@@ -105,7 +107,63 @@ def test_a_session_predicts_what_a_plain_full_forward_does(tmp_path, name):
     decode(loaded.model, get("threshold:tau=0.5"), prompts, length=length, windows=windows, stop=False, watch=watch)
     assert len(errors) >= 2 * length
     # the router of Qwen3-MoE takes its softmax in float32
-    assert max(errors) < (1e-5 if name == "sdar_moe" else 1e-9)
+    assert max(errors) < (1e-5 if name in ("sdar_moe", "llada_moe") else 1e-9)
+
+
+def test_a_context_that_was_computed_causally(tmp_path):
+    """Every forward of a run: blocks of 8 from the end of the prompt see each other, and the rest of the row is
+    causal. Queries are scaled by their place and frequencies interpolated (YaRN), from position 8 on."""
+    name, length = "nemotron_labs_diffusion", 21
+    original = pure(write(tmp_path / "c", name, shards=2))
+    loaded, errors = load(tmp_path / "c", name), []
+    loaded.model.model = pure(loaded.model.model)
+
+    def watch(f, p, c):
+        for b, prompt in enumerate(PROMPTS):
+            n, start = len(prompt) + length, int(f.at[b, 0])
+            place, end = torch.arange(n), min(start + 8, len(prompt) + length)
+            within = (place >= start) & (place < end)
+            sees = (place <= place[:, None]) | (within[:, None] & within)
+            bias = torch.zeros(n, n, dtype=torch.float64).masked_fill(~sees, torch.finfo(torch.float64).min)[None, None]
+            shown = {"input_ids": f.tokens[b : b + 1, :n], "attention_mask": bias, "position_ids": place[None]}
+            with torch.inference_mode():
+                want = original(**shown).logits[0]
+            errors.extend(
+                (p.logits[b, i] - want[f.at[b, w]]).abs().max().item()
+                for i, w in enumerate(p.at[b].tolist()) if w < p.width
+            )
+
+    decode(loaded.model, get("threshold:tau=0.5"), PROMPTS, length=length, windows=Blocks(8), stop=False, watch=watch)
+    assert len(errors) >= 2 * length
+    assert max(errors) < 1e-9
+    alone = load(tmp_path / "c", name, attention="causal")
+    assert (alone.model.shifted, alone.block, alone.model.causal_context) == (True, 1, False)
+
+
+def test_the_name_tells_how_a_model_was_taught_to_see(tmp_path):
+    """Both kinds of A2D have the same config."""
+    for kind, blocks in (("mdlm", None), ("bd3lm", 32)):
+        write(tmp_path / f"Qwen3-0.6B-diffusion-{kind}-v0.1", "a2d_qwen3", shards=2)
+        loaded = load_model(str(tmp_path / f"Qwen3-0.6B-diffusion-{kind}-v0.1"))
+        assert (loaded.model.block_causal, loaded.block) == (blocks is not None, blocks)
+    assert load_model(str(tmp_path / "Qwen3-0.6B-diffusion-bd3lm-v0.1"), attention="bidirectional").block is None
+
+
+def test_blocks_of_a2d_predict_what_a_plain_full_forward_does(tmp_path):
+    original = write(tmp_path / "c", "a2d_qwen3", shards=3)
+    loaded = load_model(str(tmp_path / "c"), attention="block")
+    loaded.model.model, reference, errors = pure(loaded.model.model), pure(original), []
+
+    def watch(f, p, c):
+        want = full(reference, f.tokens[0, :64], 32, False)
+        errors.extend(
+            (p.logits[0, n] - want[f.at[0, w]]).abs().max().item() for n, w in enumerate(p.at[0].tolist()) if w < 32
+        )
+
+    prompts = PROMPTS[:1]
+    decode(loaded.model, get("threshold:tau=0.5"), prompts, length=59, windows=Blocks(32), stop=False, watch=watch)
+    assert len(errors) >= 59
+    assert max(errors) < 1e-9
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -248,6 +306,11 @@ def test_the_real_ids(tmp_path):
         f.name: (f.mask, f.ends, f.block, f.window, f.shifted, f.attentions[0]) for f in families.FAMILIES.values()
     }
     assert known["llada"] == (126336, (126081, 126348), 32, None, False, "bidirectional")
+    assert known["llada_moe"] == (156895, (156892,), 32, None, False, "bidirectional")
+    assert known["a2d"] == ("tokenizer", (), 32, None, False, "bidirectional")
+    assert known["nemotron"] == (100, (11,), 32, None, False, "block")
+    assert known["stable_diffcoder"] == (5, (2,), 4, None, False, "block")
+    assert known["wedlm"] == ("none", (), 1, None, True, "causal")
     assert known["illada"] == (5, (), 32, None, False, "bidirectional")
     assert known["dream"] == (151666, (151643, 151645), 32, None, True, "bidirectional")
     assert known["sdar"] == known["sdar_moe"] == (151669, (), 4, None, False, "block")
@@ -258,7 +321,7 @@ def test_the_real_ids(tmp_path):
 # files
 
 
-@pytest.mark.parametrize("name", ["llada", "sdar_moe", "llada2", "bert"])
+@pytest.mark.parametrize("name", ["llada", "llada_moe", "sdar_moe", "llada2", "wedlm", "bert"])
 def test_shards_in_bfloat16_are_the_same_model(tmp_path, name):
     write(tmp_path / "one", name, dtype=torch.bfloat16)
     write(tmp_path / "many", name, dtype=torch.bfloat16, shards=3)
@@ -474,6 +537,9 @@ def test_a_config_behind_a_byte_order_mark_is_read(tmp_path):
         ("llada", {"model_type": "lladda"}, "model_type 'lladda' with LLaDAModelLM is none that is known"),
         ("llada", {"architectures": ["LLaDAMoEModel"]}, "LLaDAMoEModel is none that is known"),
         ("dream", {"architectures": ["DreamForCausalLM"]}, "DreamForCausalLM is none that is known"),
+        ("sdar", {"model_type": "mdlm", "architectures": ["MDLM"]}, "is MDLM, a diffusion transformer of its own"),
+        ("sdar", {"model_type": "sumi", "architectures": ["SumiX"]}, "is Sumi, whose attention has a softmax"),
+        ("sdar", {"block_size": 1}, "block_size=1, as those of I-DLM do"),
         ("sdar", {"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]}, "names no diffusion_family"),
         ("bert", {"architectures": ["GalaxyForMaskedLM"]}, "GalaxyForMaskedLM is not one of transformers"),
         ("llada", {"mask_token_id": 5}, "no mask token with the id 5"),
@@ -512,6 +578,17 @@ def test_a_config_behind_a_byte_order_mark_is_read(tmp_path):
         ("llada", {"n_layers": 3}, "do not fit LlamaForCausalLM"),
         ("llada", {"n_layers": 1}, "do not fit LlamaForCausalLM"),
         ("llada", {"mlp_hidden_size": 40}, r"down_proj.weight, \(32, 48\) where \(32, 40\) is needed"),
+        ("llada_moe", {"shared_expert_intermediate_size": 24}, "shared_expert_intermediate_size=24"),
+        ("llada_moe", {"moe_router_enable_expert_bias": True}, "moe_router_enable_expert_bias=True, and only None"),
+        ("llada_moe", {"moe_layer_freq": [0, 1]}, "layers without experts"),
+        ("llada_moe", {"qk_layernorm": False}, "qk_layernorm=False, and only True"),
+        ("llada_moe", {"clip_qkv": 8.0}, "clip_qkv=8.0"),
+        ("llada_moe", {"partial_rotary_factor": 0.5}, "partial_rotary_factor=0.5, which is not known"),
+        ("llada_moe", {"expert_intermediate_size": None}, "no expert_intermediate_size"),
+        ("wedlm", {"qk_norm": False}, "does not set qk_norm"),
+        ("nemotron_labs_diffusion", {"dlm_paradigm": "autoregressive"}, "only 'bidirectional' is known"),
+        ("nemotron_labs_diffusion", {"sliding_window": 8}, "sliding window"),
+        ("a2d_qwen3", {"use_sliding_window": True}, "sliding window"),
         ("illada", {"layer_norm_eps": 1e-5}, "only RMSNorm is known"),
         ("dream", {"use_mrope": True}, "use_mrope"),
         ("dream", {"use_sliding_window": True}, "sliding window"),
@@ -721,13 +798,14 @@ def test_a_model_without_a_mask_token_has_no_holes_to_fill(tmp_path, args):
 
 def settings_of(name: str) -> list[tuple[str, str]]:
     """Decoders and caches for a family: three decoders and every cache that its model can have, each at least once."""
-    encoder, gemma = name in ENCODERS, name == "diffusion_gemma"
-    specs = ["threshold:tau=0.5", "llada", "factor:f=1.0", *([] if gemma else ["ancestral", "first_hitting"])]
+    encoder, gemma, causal = name in ENCODERS, name == "diffusion_gemma", name in CAUSAL
+    specs = ["threshold:tau=0.5", "llada", "factor:f=1.0", *([] if gemma or causal else ["ancestral", "first_hitting"])]
     specs += [] if encoder or gemma else ["left_to_right"]
+    specs += ["coupled"] if causal else []
     caches = ["exact", "none"]
     if not encoder:
         caches += ["prefix", "dual", "entropycache", "dkv", "interval"]
-        caches += ["block"] if name in BLOCKS or gemma else []
+        caches += ["block"] if name in (*BLOCKS, *AFTER_THE_PROMPT) or gemma or causal else []
         caches += ["drift"] if name not in ("llada2", "diffusion_gemma") else []
     return (
         list(zip(cycle(specs), caches, strict=False))

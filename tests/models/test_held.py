@@ -12,6 +12,7 @@ import decoders
 from decoders import Generator, UsageError
 from decoders.models.adapter import TransformersModel
 from decoders.models.held import PlainModel
+from decoders.models.native import adapt
 from decoders.models.scatter import store_argument
 from support.checkpoints import MASK, write
 from support.hosted import characters
@@ -73,6 +74,12 @@ def test_a_class_of_transformers_keeps_its_store(loaded):
     assert [m.tokens for m in made] == [m.tokens for m in expected]
     assert [m.cache_hit_rate for m in made] == [m.cache_hit_rate for m in expected]
     assert all(m.cache_hit_rate > 0 for m in made)
+
+
+def test_a_llama_that_says_no_more_is_no_family(loaded):
+    """A config without architectures is known by its type, and `llama` is also that of a family of diffusion."""
+    with pytest.raises(UsageError, match=r"say what its mask token is, mask_id=\.\.\., or attention='causal'"):
+        adapt(loaded.model.model, None, None, None, None, ())
 
 
 class Adapted(nn.Module):

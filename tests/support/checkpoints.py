@@ -70,6 +70,14 @@ def llada_name(name: str) -> str:
     return f"model.transformer.{outer['.'.join(parts[:-1])]}.{parts[-1]}"
 
 
+def nemotron_name(name: str) -> str:
+    return name.replace("model.", "encoder.", 1).replace("lm_head.", "diffusion_head.")
+
+
+NEMOTRON_ROPE = {
+    "rope_type": "yarn", "rope_theta": 1000000.0, "factor": 16.0, "original_max_position_embeddings": 8,
+    "beta_fast": 32.0, "beta_slow": 1.0, "mscale": 1.0, "mscale_all_dim": 1.0, "llama_4_scaling_beta": 0.1,
+}
 QWEN = {
     "hidden_act": "silu", "rms_norm_eps": 1e-6, "tie_word_embeddings": False, "max_position_embeddings": 256,
     "attention_dropout": 0.0,
@@ -127,6 +135,68 @@ RECIPES = {
         },
         ("<|mask|>", "<|endoftext|>", "<|im_end|>"), kind="DreamTokenizer",
     ),
+    "llada_moe": Recipe(
+        "Qwen3MoeForCausalLM",
+        {**SIZES, **QWEN, **ROPE, **MOE, "num_key_value_heads": 4, "head_dim": 8, "norm_topk_prob": False},
+        {
+            "model_type": "llada", "architectures": ["LLaDAMoEModelLM"],
+            **auto_map("configuration_lladamoe.LLaDAConfig", "modeling_lladamoe.LLaDAMoEModelLM"), "vocab_size": VOCAB,
+            **SIZES, **QWEN, "num_key_value_heads": 4, "num_experts": 4, "num_experts_per_tok": 2,
+            "expert_intermediate_size": 24, "dense_intermediate_size": 48, "shared_expert_intermediate_size": None,
+            "moe_layer_freq": [1, 1], "qk_layernorm": True, "clip_qkv": None, "norm_topk_prob": None,
+            "moe_router_enable_expert_bias": None, "moe_router_score_function": None, "routed_scaling_factor": 1,
+            "router_num_group": None, "router_topk_group": None, "partial_rotary_factor": 1, "attention_bias": False,
+            "output_router_logits": False, "router_aux_loss_coef": 0.01, "rope_theta": 1000000.0, "rope_scaling": None,
+            "pad_token_id": EOS, "eos_token_id": EOS, "mask_token_id": MASK, "use_cache": False,
+        },
+        ("<|mask|>", "<|endoftext|>", "<|role_end|>"), own=True, kind="PreTrainedTokenizerFast",
+    ),
+    "a2d_qwen3": Recipe(
+        "Qwen3ForCausalLM", {**SIZES, **QWEN, **ROPE, "tie_word_embeddings": True, "head_dim": 16},
+        {
+            "model_type": "a2d-qwen3", "architectures": ["A2DQwen3LMHeadModel"], **QWEN_ON_DISK,
+            **auto_map("modeling_qwen3.A2DQwen3Config", "modeling_qwen3.A2DQwen3LMHeadModel"), "attention_bias": False,
+        },
+        ("<|mask|>", "<|im_end|>", "<|endoftext|>"),
+    ),
+    "a2d_qwen2": Recipe(
+        "Qwen2ForCausalLM", {**SIZES, **QWEN, **ROPE, "tie_word_embeddings": True},
+        {"model_type": "a2d-qwen2", "architectures": ["A2DQwen2LMHeadModel"], **QWEN_ON_DISK},
+        ("<|mask|>", "<|im_end|>", "<|endoftext|>"),
+    ),
+    "a2d_llama": Recipe(
+        "LlamaForCausalLM", {**SIZES, "rms_norm_eps": 1e-6, "max_position_embeddings": 256, **ROPE},
+        {
+            "model_type": "a2d-llama", "architectures": ["A2DLlamaLMHeadModel"], "rope_theta": 1000000.0,
+            "rope_scaling": None, "attention_bias": False, "mlp_bias": False, "pretraining_tp": 1, "eos_token_id": EOS,
+        },
+        ("<|mask|>", "<|endoftext|>", "<|eot_id|>"), kind="PreTrainedTokenizerFast",
+    ),
+    "wedlm": Recipe(
+        "Qwen3ForCausalLM", {**SIZES, **QWEN, **ROPE, "head_dim": 16},
+        {
+            "model_type": "wedlm", "architectures": ["WeDLMForCausalLM"], **QWEN_ON_DISK,
+            **auto_map("configuration_wedlm.WeDLMConfig", "modeling_wedlm.WeDLMForCausalLM"), "attention_bias": False,
+            "qk_norm": True,
+        },
+        ("<|mask|>", "<|endoftext|>", "<|im_end|>"),
+    ),
+    "nemotron_labs_diffusion": Recipe(
+        "Ministral3ForCausalLM",
+        {
+            **SIZES, "head_dim": 8, "rms_norm_eps": 1e-5, "max_position_embeddings": 256, "hidden_act": "silu",
+            "tie_word_embeddings": False, "rope_parameters": NEMOTRON_ROPE,
+        },
+        {
+            "model_type": "nemotron_labs_diffusion", "architectures": ["NemotronLabsDiffusionModel"],
+            **auto_map("configuration_x.NemotronLabsDiffusionConfig", "modeling_x.NemotronLabsDiffusionModel"),
+            "attention_bias": False, "mlp_bias": False, "sliding_window": None, "mask_token_id": MASK, "block_size": 8,
+            "dlm_paradigm": "bidirectional", "ar_loss_weight": 1.0, "dp_varying_mask_ratio": False,
+            "default_generation_mode": "ar", "default_diffusion_sampling_scaling_factor": 2.0,
+            "rope_scaling": NEMOTRON_ROPE, "rope_theta": 1000000.0, "eos_token_id": EOS, "bos_token_id": EXTRA,
+        },
+        ("<SPECIAL_100>", "<|im_end|>", "<s>"), rename=nemotron_name, kind="PreTrainedTokenizerFast",
+    ),
     "sdar": Recipe(
         "Qwen3ForCausalLM", {**SIZES, **QWEN, **ROPE, "head_dim": 16},
         {
@@ -153,6 +223,17 @@ RECIPES = {
             "router_aux_loss_coef": 0.001, "mask_token_id": MASK,
         },
         ("<|MASK|>", "<|endoftext|>", "<|im_end|>"),
+    ),
+    "stable_diffcoder": Recipe(
+        "LlamaForCausalLM",
+        {**SIZES, "rms_norm_eps": 1e-6, "max_position_embeddings": 256, "tie_word_embeddings": False, **ROPE},
+        {
+            "model_type": "llama", "architectures": ["StableDiffcoderForCausalLM"],
+            "auto_map": {"AutoModelForCausalLM": "modeling_stable_diffcoder.StableDiffcoderForCausalLM"},
+            "rope_theta": 1000000.0, "rope_scaling": None, "attention_bias": False, "mlp_bias": False,
+            "pad_token_id": EXTRA, "eos_token_id": EOS, "mask_token_id": MASK,
+        },
+        ("<[MASK_TOKEN]>", "<[end_of_sentence]>", "<[PAD_TOKEN]>"), kind="PreTrainedTokenizerFast",
     ),
     "fast_dllm_v2": Recipe(
         "Qwen2ForCausalLM", {**SIZES, **QWEN, **ROPE},
@@ -208,6 +289,29 @@ RECIPES = {
         },
         {"model_type": "modernbert", "architectures": ["ModernBertForMaskedLM"]}, ("[MASK]", "[SEP]", "[PAD]"),
         kind="PreTrainedTokenizerFast",
+    ),
+    "llama": Recipe(  # as SmolLM2 is
+        "LlamaForCausalLM",
+        {
+            **SIZES, "rms_norm_eps": 1e-5, "max_position_embeddings": 256, "tie_word_embeddings": True,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 100000.0},
+        },
+        {
+            "model_type": "llama", "architectures": ["LlamaForCausalLM"], "rope_theta": 100000, "rope_scaling": None,
+            "rope_interleaved": False, "is_llama_config": True, "attention_bias": False, "mlp_bias": False,
+            "pretraining_tp": 1, "use_cache": True, "eos_token_id": EOS, "bos_token_id": EXTRA, "pad_token_id": EOS,
+        },
+        ("<|unused|>", "<|im_end|>", "<|im_start|>"), kind="GPT2Tokenizer",
+    ),
+    "qwen2": Recipe(
+        "Qwen2ForCausalLM", {**SIZES, **QWEN, **ROPE},
+        {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"], **QWEN_ON_DISK},
+        ("<|unused|>", "<|endoftext|>", "<|im_end|>"),
+    ),
+    "qwen3": Recipe(
+        "Qwen3ForCausalLM", {**SIZES, **QWEN, **ROPE, "head_dim": 16},
+        {"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"], **QWEN_ON_DISK, "attention_bias": False},
+        ("<|unused|>", "<|endoftext|>", "<|im_end|>"),
     ),
 }
 

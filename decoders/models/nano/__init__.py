@@ -20,8 +20,9 @@ class Nano(Source):
         "bidirectional", "what each position sees; block: no later block"
     )
     device: str = option("cpu", "where it runs: cpu, cuda, cuda:1")
+    quantize: Literal["int8", "int4"] | None = option(None, "the linear layers below the head in 8 or 4 bits")
 
     def load(self) -> Loaded:
         from decoders.models.checkpoint import load_checkpoint
 
-        return load_checkpoint(Path(__file__).parent, "nano", self.attention, self.device)
+        return load_checkpoint(Path(__file__).parent, "nano", self.attention, self.device, quantize=self.quantize)

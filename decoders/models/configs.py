@@ -1,0 +1,180 @@
+"""Configs of checkpoints as the settings of the classes of transformers that run them. What such a class does not have
+is refused, and never passed over, if its name speaks of the mathematics."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from decoders.core import UsageError
+
+INERT = frozenset(  # spoken of in configs, and of no meaning for a forward pass
+    (
+        "sliding_window max_window_layers alibi_bias_max rope_full_precision "
+        "attention_layer_norm_with_affine fuse_norm"
+    ).split()
+)
+TELLING = re.compile(r"alibi|rope|rotary|bias|window|norm|scal|softcap|expert|causal|scheduler|adapter")
+ROPES = ("default", "linear", "yarn", "llama3")
+"""Rotary embeddings whose frequencies do not depend on how long a row is, so that stored keys stay right."""
+
+
+def refuse_unread(config: Mapping[str, Any], read: Collection[str]) -> None:
+    """Raises `UsageError` for a setting that nothing reads, that is neither off nor a factor of one, and whose name
+    speaks of the mathematics."""
+    for key, value in config.items():
+        idle = value is not True and value in (None, False, 1, "", [], {})
+        if key not in read and key not in INERT and TELLING.search(key) and not idle:
+            raise UsageError(f"its config.json sets {key}={value!r}, which is not known to this family")
+
+
+def plain(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
+    """The settings of the native config class `known` that stand in config.json under the same names. Raises
+    `UsageError` for what would change the model and is none of them."""
+    names = {*inspect.signature(known.__init__).parameters, "head_dim"} - {"architectures", "transformers_version"}
+    refuse_unread(config, {*names, "rope_theta", "rope_scaling"})
+    if config.get("use_sliding_window") or "sliding_attention" in (config.get("layer_types") or ()):
+        raise UsageError("its config.json asks for a sliding window, which no diffusion decoding here has")
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if kind not in ROPES:
+        raise UsageError(f"its config.json has the rotary embedding {kind!r}; known is {', '.join(ROPES)}")
+    # transformers 4 wrote rope_theta and rope_scaling, and left the first out where it was the default of the class
+    theta = rope.get("rope_theta", config.get("rope_theta", 10000.0))
+    settings = {key: value for key, value in config.items() if key in names}
+    return settings | {"rope_parameters": {**rope, "rope_type": kind, "rope_theta": theta}}
+
+
+# setting: what it is where config.json is silent, and what it has to be for Llama's layers to be the same
+LLADA_HAS = {
+    "block_type": ("sequential", "llama"), "layer_norm_type": ("default", "rms"), "activation_type": ("swiglu", "silu"),
+    "rope": (False, True), "alibi": (False, False), "attention_layer_norm": (False, False),
+    "input_emb_norm": (False, False), "scale_logits": (False, False), "include_bias": (False, False),
+    "include_qkv_bias": (False, False), "bias_for_layer_norm": (None, False), "layer_norm_with_affine": (True, True),
+    "multi_query_attention": (None, None),
+}
+
+
+def llada(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
+    """OLMo's names to Llama's. Defaults are those of `configuration_llada.py`, a block of type `llama` with SiLU is
+    `ff_out(silu(ff_proj(x)) * up_proj(x))`, and the rows of the embedding are `embedding_size`."""
+    for key, (default, needed) in LLADA_HAS.items():
+        if (config.get(key, default) or None) != (needed or None):
+            raise UsageError(f"its config.json has {key}={config.get(key, default)!r}, and only {needed!r} is known")
+    refuse_unread(config, {*LLADA_HAS, "rope_theta", "rms_norm_eps"})
+    missing = [key for key in ("d_model", "n_heads", "n_layers", "vocab_size") if not isinstance(config.get(key), int)]
+    if missing:
+        raise UsageError(f"its config.json has no {missing[0]}")
+    width = config["d_model"]
+    return {
+        "hidden_size": width,
+        "num_attention_heads": config["n_heads"],
+        "num_key_value_heads": config.get("n_kv_heads") or config["n_heads"],
+        "num_hidden_layers": config["n_layers"],
+        "intermediate_size": config.get("mlp_hidden_size") or config.get("mlp_ratio", 4) * width,
+        "vocab_size": config.get("embedding_size") or config["vocab_size"],
+        "max_position_embeddings": config.get("max_sequence_length", 1024),
+        "rope_parameters": {"rope_type": "default", "rope_theta": config.get("rope_theta", 10000.0)},
+        "rms_norm_eps": config.get("rms_norm_eps", 1e-5),
+        "tie_word_embeddings": config.get("weight_tying", True),
+    }
+
+
+LLADA_RENAMES = {
+    r"^model\.transformer\.wte\.": "model.embed_tokens.",
+    r"^model\.transformer\.ln_f\.": "model.norm.",
+    r"^model\.transformer\.ff_out\.": "lm_head.",
+    **{
+        rf"^model\.transformer\.blocks\.(\d+)\.{old}\.": rf"model.layers.\1.{new}."
+        for old, new in {
+            "q_proj": "self_attn.q_proj", "k_proj": "self_attn.k_proj", "v_proj": "self_attn.v_proj",
+            "attn_out": "self_attn.o_proj", "ff_proj": "mlp.gate_proj", "up_proj": "mlp.up_proj",
+            "ff_out": "mlp.down_proj", "attn_norm": "input_layernorm", "ff_norm": "post_attention_layernorm",
+        }.items()
+    },
+}
+
+
+def illada(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
+    """Llama's own names; its norms are RMSNorm only where `layer_norm_eps` is not set."""
+    if config.get("layer_norm_eps") is not None:
+        raise UsageError("its config.json sets layer_norm_eps, and of this family only RMSNorm is known")
+    return plain({key: value for key, value in config.items() if key != "layer_norm_eps"}, known)
+
+
+def dream(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
+    """Qwen2's own names. Queries, keys and values have a bias and nothing else has one, whatever `attention_bias`
+    says."""
+    if config.get("use_mrope") or config.get("mlp_bias"):
+        raise UsageError("its config.json sets use_mrope or mlp_bias, which Qwen2 does not have")
+    return plain({key: value for key, value in config.items() if key != "attention_bias"}, known)
+
+
+def llada_moe(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
+    """Qwen3-MoE's layers under names of its own: a norm on each head's queries and keys, and the probabilities of the
+    chosen experts as they are, whatever `norm_topk_prob` says. Neither `routed_scaling_factor` nor
+    `moe_router_score_function` has a part in its forward."""
+    own = (
+        "expert_intermediate_size dense_intermediate_size shared_expert_intermediate_size moe_layer_freq qk_layernorm "
+        "clip_qkv moe_router_enable_expert_bias moe_router_score_function routed_scaling_factor router_num_group "
+        "router_topk_group norm_topk_prob"
+    ).split()
+    needed = {"qk_layernorm": True, "clip_qkv": None, "shared_expert_intermediate_size": None}
+    for key, value in {**needed, "moe_router_enable_expert_bias": None}.items():
+        if (config.get(key) or None) != value:
+            raise UsageError(f"its config.json has {key}={config.get(key)!r}, and only {value!r} is known")
+    if not all(config.get("moe_layer_freq") or [1]):
+        raise UsageError("its config.json has layers without experts (moe_layer_freq), which are not known here")
+    if not isinstance(config.get("expert_intermediate_size"), int):
+        raise UsageError("its config.json has no expert_intermediate_size")
+    rest = {key: value for key, value in config.items() if key not in own}
+    size = {"moe_intermediate_size": config["expert_intermediate_size"], "norm_topk_prob": False}
+    return {"head_dim": config["hidden_size"] // config["num_attention_heads"]} | plain(rest, known) | size
+
+
+def wedlm(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
+    """Qwen3's own names; `qk_norm` says whether queries and keys are normed, as Qwen3's are."""
+    if config.get("qk_norm") is not True:
+        raise UsageError("its config.json does not set qk_norm, and of this family only Qwen3's layers are known")
+    return plain({key: value for key, value in config.items() if key != "qk_norm"}, known)
+
+
+def nemotron(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
+    """Ministral 3's own names. What begins with `default_` is for its sampler; queries are scaled by their place where
+    `llama_4_scaling_beta` says so, and nowhere else."""
+    if config.get("dlm_paradigm", "bidirectional") != "bidirectional":
+        raise UsageError(f"its config.json has dlm_paradigm={config['dlm_paradigm']!r}; only 'bidirectional' is known")
+    if config.get("sliding_window"):
+        raise UsageError("its config.json asks for a sliding window, which no diffusion decoding here has")
+    found = plain({key: value for key, value in config.items() if not key.startswith("default_")}, known)
+    unscaled = {"llama_4_scaling_beta": 0.0, "original_max_position_embeddings": config.get("max_position_embeddings")}
+    return found | {"rope_parameters": unscaled | found["rope_parameters"]}
+
+
+NEMOTRON_RENAMES = {r"^encoder\.": "model.", r"^diffusion_head\.": "lm_head."}
+
+
+def sdar(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
+    """Qwen3's own names. Checkpoints trained to see their prompt causally say `use_regular_causal`."""
+    if config.get("use_regular_causal"):
+        raise UsageError(
+            "its config.json sets use_regular_causal: it was trained to see its prompt causally, which is not known "
+            "here"
+        )
+    if config.get("block_size") == 1:  # training/model of thuEcstasy/I-DLM 3342a17 has such configs
+        raise UsageError(
+            "its config.json sets block_size=1, as those of I-DLM do, whose outputs predict the next position: that is "
+            "not known here"
+        )
+    return plain(config, known)
+
+
+def whole(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
+    """A config of transformers' own, as it is."""
+    return {
+        key: value
+        for key, value in config.items()
+        if key not in ("auto_map", "architectures", "transformers_version", "model_type")
+    }
