@@ -89,12 +89,13 @@ def room(net, cache):
 @pytest.mark.slow
 @pytest.mark.parametrize(("cache", "most"), [("none", 20), ("dual", 24)])
 def test_a_compiled_step_is_the_same_in_few_kernels(net, cache, most):
+    from torch._functorch import config as ahead
     from torch._inductor import config, metrics
 
     model = TransformersModel(net, mask_id=MASK)
     graph = Graph(backend=Recorded(), columns=8, fuse=True)
     metrics.reset()
-    with config.patch(force_disable_caches=True):
+    with config.patch(fx_graph_cache=False), ahead.patch(enable_autograd_cache=False):  # nothing is counted else
         found = rows(model, "threshold:tau=0.2", cache, runner=graph)
     assert found == rows(model, "threshold:tau=0.2", cache)
     assert 0 < metrics.generated_kernel_count <= most
