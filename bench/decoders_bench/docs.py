@@ -27,6 +27,7 @@ from decoders_bench.caches.tables import (
 from decoders_bench.common.results import earlier, markdown, measured_with, percent, recorded_on
 from decoders_bench.exactness.tables import exactness_table, load_exactness
 from decoders_bench.gpu import tables as gpu
+from decoders_bench.latents.tables import latents_tables, load_latents
 from decoders_bench.modes.tables import load_modes, mode_pairs, mode_reading, mode_tables, mode_verdicts
 from decoders_bench.quality.rows import load as load_quality
 from decoders_bench.quality.settings import unified_run
@@ -138,6 +139,10 @@ def recorded(name: str, load: Callable[[Path], Rows], table: Callable[[Rows], st
 
 def exactness_section() -> str:
     return recorded("exactness.json", load_exactness, exactness_table, nano=False)
+
+
+def latents_section() -> str:
+    return recorded("latents.json", load_latents, latents_tables)
 
 
 def vllm_section() -> str:
