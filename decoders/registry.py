@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
+from decoders import specs
 from decoders.core import (
     SENTENCES,
     Attested,
@@ -23,7 +24,7 @@ from decoders.core import (
 )
 from decoders.errors import OldSpelling
 from decoders.presets import Preset
-from decoders.specs import Kind, joined, load, names, owner, split, table, unknown, word
+from decoders.specs import Kind, joined, load, names, owner, split, unknown, word
 
 
 def make(kind: Kind, spec: str, extra: dict[str, Any] | None = None) -> Any:
@@ -120,10 +121,10 @@ def unfolded(spec: str) -> tuple[str, str | None]:
     """The specs of the decoder and of the cache that a preset stands for; any other spec as it is, with no cache.
     Options of a preset are its decoder's. Raises `UsageError`."""
     name, given = split("strategies", spec)
-    found = table("presets").get(name)
+    found = specs.table("presets").get(name)
     if not found:
         return spec, None
-    if clash := table("strategies").get(name):
+    if clash := specs.table("strategies").get(name):
         raise UsageError(
             f"{name!r} is a preset of {owner(found[0])} and a strategy of {owner(clash[0])}; uninstall one of them"
         )
@@ -142,7 +143,7 @@ def spec_of(plug: Any, kind: str | None = None) -> str:
     if isinstance(plug, Part):
         name = type(plug).__dict__.get("name") or path
     else:
-        name = next((n for n, found in table(kind).items() if found[0].value == path), path)
+        name = next((n for n, found in specs.table(kind).items() if found[0].value == path), path)
     return joined(name, {f.name: spelled(x) for f in fields(plug) if (x := getattr(plug, f.name)) != f.default})
 
 
@@ -195,12 +196,12 @@ def capabilities(kind: str, cls: type) -> tuple[str, ...]:
 
 def entries(kind: str) -> list[Entry]:
     """All plugs of a kind."""
-    return [entry(kind, name) for name in table(kind)]
+    return [entry(kind, name) for name in specs.table(kind)]
 
 
 def entry(kind: str, name: str) -> Entry:
     """One plug; where it is broken or has two owners, with its problem."""
-    owners = " and ".join(owner(e) for e in table(kind)[name])
+    owners = " and ".join(owner(e) for e in specs.table(kind)[name])
     try:
         cls = load(kind, name)
         known = () if kind == "presets" else tuple(options(cls).values())

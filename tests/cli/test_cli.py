@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from decoders import Decoder, Generator, registry, specs
-from decoders.cli import batch, show
+from decoders.cli import batch, show, terminal
 from decoders.cli.compare import agreement
 from decoders.cli.show import Streaming, Watching
 from decoders.cli.trace import TraceFile
@@ -463,7 +463,7 @@ def test_compare_is_a_line_a_decoder():
 
 
 def test_compare_draws_a_table_on_a_terminal(monkeypatch):
-    monkeypatch.setattr(show, "is_terminal", lambda: True)
+    monkeypatch.setattr(terminal, "is_terminal", lambda: True)
     done = call("compare", "[bold]Sort: a b", "-n", 4, "-d", "llada")
     assert done.exit_code == 0
     assert "┃" in done.stdout
