@@ -38,7 +38,7 @@ SAVE = 1000
 def packed(plan: Plan, step: int) -> bytes:
     """A step of every twin; as bytes, so that nothing of it is shared memory."""
     torch.set_num_threads(1)
-    return pickle.dumps(drawn(plan, step))
+    return pickle.dumps(drawn(plan, step).small())
 
 
 def tell(run: Run, every: int) -> None:
