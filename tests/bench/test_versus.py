@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
 from random import Random
 
@@ -27,7 +28,7 @@ from decoders_bench.versus import asks, stages
 from decoders_bench.versus.checkpoints import write
 from decoders_bench.versus.claims import claims, corrected, crossed, crossing, same, student_interval
 from decoders_bench.versus.examples import canaries, encoded, levels, of_step, segmenter
-from decoders_bench.versus.looks import items, questions
+from decoders_bench.versus.looks import decoded, items, losses, questions
 from decoders_bench.versus.packing import batch, objective, of_stream, packed, shown
 from decoders_bench.versus.page import page
 from decoders_bench.versus.plan import CANARIES, TASKS, Plan, Twin
@@ -195,6 +196,25 @@ def test_a_run_that_is_cut_off_goes_on_as_if_it_had_not_been(tmp_path):
     assert all(torch.equal(a[name], b[name]) for name in a)
     curves = [json.loads((tmp_path / x / "trained.json").read_text())["curve"] for x in "ab"]
     assert [x["loss"] for x in curves[0]] == [x["loss"] for x in curves[1]]
+
+
+def test_nothing_of_a_step_stays_on_the_host(tmp_path, monkeypatch):
+    """Tensors without storage are on a device of their own, so one that was left behind is found without a GPU."""
+    bmm = torch.bmm
+    monkeypatch.setattr(torch, "autocast", lambda *args, **how: nullcontext())  # which does not know that device
+    monkeypatch.setattr(torch, "bmm", lambda a, b: bmm(a, b.to(a.dtype)))
+    run = Run(ALONE, tmp_path, "meta")
+    run.one_step(drawn(ALONE, 0).small())
+    run.one_step(drawn(ALONE, 1))
+    assert run.smooth.device.type == "meta"
+    assert losses(run.stack, run.known).device.type == "meta"
+    assert decoded(run.stack, ALONE.twins, questions(items(1)), "meta").device.type == "meta"
+
+
+def test_what_goes_from_one_process_to_another_is_the_same():
+    made = drawn(TINY, 0)
+    back = made.small().to("cpu")
+    assert all(torch.equal(x, vars(back)[name]) for name, x in vars(made).items())
 
 
 def test_a_state_of_another_plan_is_refused(tmp_path):
