@@ -26,9 +26,10 @@ from decoders_bench.nano.train import create
 from decoders_bench.tasks import GENERATED
 from decoders_bench.versus import asks, stages
 from decoders_bench.versus.checkpoints import write
-from decoders_bench.versus.claims import claims, corrected, crossed, crossing, same, student_interval
+from decoders_bench.versus.claims import claims, crossed, crossing, same, tested
 from decoders_bench.versus.examples import canaries, encoded, levels, of_step, segmenter
 from decoders_bench.versus.looks import decoded, items, losses, questions
+from decoders_bench.versus.moderated import Prior, fitted, interval, ratio, trigamma_inverse
 from decoders_bench.versus.packing import batch, objective, of_stream, packed, shown
 from decoders_bench.versus.page import page
 from decoders_bench.versus.plan import CANARIES, TASKS, Plan, Twin
@@ -425,18 +426,50 @@ def test_one_seed_tests_nothing():
 
 
 def test_agreement_beyond_what_items_allow_is_no_evidence():
-    low, high, p = student_interval([0.01, 0.01, 0.01], 0.02, 0.01)
+    low, high, p = interval([0.01, 0.011, 0.01], 0.02, Prior())
     assert low < 0 < high
     assert p is not None
     assert p > 0.5
-    assert student_interval([0.0, 0.0], 0.0, 0.0)[2] == 1.0
+    assert interval([0.0, 0.0], 0.0, Prior())[2] == 1.0
+    assert interval([0.3], 0.02, Prior())[2] is None
+
+
+def test_what_all_comparisons_say_of_the_scatter_of_seeds():
+    """Of ratios that are a chi-square by its degrees of freedom, times a scale, the scale is found, and that all have
+    the same; of ratios that differ more than that, how much more."""
+    assert trigamma_inverse(float(torch.polygamma(1, torch.tensor(2.5)))) == pytest.approx(2.5, rel=1e-5)
+    g = torch.Generator().manual_seed(0)
+    chi = torch.randn(4000, 2, generator=g).square().sum(-1) / 2
+    own = fitted((3 * chi).tolist(), 2)
+    assert own.freedom > 50
+    assert own.scale == pytest.approx(3, rel=0.05)
+    inverse = 8 / torch.randn(4000, 8, generator=g).square().sum(-1)
+    own = fitted((3 * inverse * chi).tolist(), 2)
+    assert own.freedom == pytest.approx(8, rel=0.3)
+    assert own.scale == pytest.approx(3, rel=0.1)
+    assert fitted([1.0, 0.0], 2) == Prior()
+
+
+def test_no_more_than_a_twentieth_of_nothing_is_found_and_more_of_something():
+    g = torch.Generator().manual_seed(1)
+    found = {0.0: [], 0.3: []}
+    for _ in range(60):
+        noise = 0.05 * (0.5 + torch.rand(12, 1, generator=g))  # of a seed, by its items
+        seeds = (2 * noise.square()).sqrt() * torch.randn(12, 3, generator=g)
+        for effect, ps in found.items():
+            own = (effect + seeds).tolist()
+            errors = (noise[:, 0] / 3**0.5).tolist()
+            prior = fitted([ratio(d, e) for d, e in zip(own, errors, strict=True)], 2)
+            ps += [interval(d, e, prior)[2] for d, e in zip(own, errors, strict=True)]
+    assert sum(p < 0.05 for p in found[0.0]) / 720 < 0.075
+    assert sum(p < 0.002 for p in found[0.3]) / 720 > 0.5
 
 
 def test_claims_are_corrected_together():
     own = claims(results(THREE, lambda t, rng: (rng.random() < 0.6) | (t.kind == "mdm")), THREE)
     assert all(c.adjusted is not None and c.p is not None and c.adjusted >= c.p for c in own)
     assert min(c.adjusted for c in own) == pytest.approx(min(1.0, len(own) * min(c.p for c in own)))
-    assert corrected([]) == []
+    assert tested([]) == []
 
 
 def test_where_a_curve_overtakes_for_good():
