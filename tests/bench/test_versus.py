@@ -375,9 +375,10 @@ def results(plan, right, letters="8"):
         }  # fmt: skip
 
     curve = [
-        {"step": s, "right": [dict.fromkeys(TASKS, int(right(t, Random(s + t.seed)))) for t in plan.twins]}
+        {"step": s, "loss": [1.0 for _ in plan.twins],
+         "right": [dict.fromkeys(TASKS, int(right(t, Random(s + t.seed)))) for t in plan.twins]}
         for s in (4, 8)
-    ]
+    ]  # fmt: skip
     timing = [{"kind": t.kind, "decoder": "x", "batch": 1, "seconds": 0.1} for t in plan.twins]
     return {
         "plan": stages.plain(plan), "trained_on": "here", "seconds": 1.0, "hardware": "there", "curve": curve,
@@ -417,6 +418,12 @@ def test_seeds_that_disagree_show_nothing_whatever_their_items_say():
     assert own.mcnemar < 1e-3
     assert own.p is not None
     assert own.p > 0.5
+
+
+def test_costs_of_twins_that_are_next_to_never_right_are_not_compared():
+    assert any(c.dimension == "speed" for c in claims(results(THREE, half), THREE))
+    found = results(THREE, lambda t, rng: t.kind == "ar")
+    assert not any(c.dimension == "speed" for c in claims(found, THREE))
 
 
 def test_one_seed_tests_nothing():

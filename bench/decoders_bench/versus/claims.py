@@ -196,11 +196,18 @@ def claim(found: Results, plan: Plan, m: Measure, regime: str, kind: Kind, base:
 COSTS = {"nfe": "forwards of an answer", "flops": "operations of an answer (MFLOP)"}
 
 
+ENOUGH = 0.1
+"""Right answers of the weaker twin below which nothing is said of what they cost."""
+
+
 def speed_claims(found: Results, plan: Plan, regime: str, kind: Kind, base: Kind) -> list[Claim]:
-    """What an answer costs where both are as right as the weaker of the two can be."""
+    """What an answer costs where both are as right as the weaker of the two can be; none where that is next to
+    never."""
     pairs = [(of_twin(found, plan, Twin(kind, regime, s)), of_twin(found, plan, Twin(base, regime, s)))
              for s in range(plan.seeds)]  # fmt: skip
     targets = [min(best_of(a), best_of(b)) for a, b in pairs]
+    if fmean(targets) < ENOUGH:
+        return []
     out = []
     for cost, told in COSTS.items():
         scale = 1e-6 if cost == "flops" else 1.0
