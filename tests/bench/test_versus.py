@@ -26,7 +26,7 @@ from decoders_bench.nano.train import create
 from decoders_bench.tasks import GENERATED
 from decoders_bench.versus import asks, stages
 from decoders_bench.versus.checkpoints import write
-from decoders_bench.versus.claims import claims, crossed, crossing, same, tested
+from decoders_bench.versus.claims import claims, crossed, crossing, judged_together, same
 from decoders_bench.versus.examples import canaries, encoded, levels, of_step, segmenter
 from decoders_bench.versus.looks import decoded, items, losses, questions
 from decoders_bench.versus.moderated import Prior, fitted, interval, ratio, trigamma_inverse
@@ -476,7 +476,7 @@ def test_claims_are_corrected_together():
     own = claims(results(THREE, lambda t, rng: (rng.random() < 0.6) | (t.kind == "mdm")), THREE)
     assert all(c.adjusted is not None and c.p is not None and c.adjusted >= c.p for c in own)
     assert min(c.adjusted for c in own) == pytest.approx(min(1.0, len(own) * min(c.p for c in own)))
-    assert tested([]) == []
+    assert judged_together([]) == []
 
 
 def test_where_a_curve_overtakes_for_good():

@@ -238,7 +238,7 @@ def interplay(found: Results, plan: Plan, regime: str) -> Claim:
     )
 
 
-def tested(chosen: Sequence[Claim]) -> list[Claim]:
+def judged_together(chosen: Sequence[Claim]) -> list[Claim]:
     """All of them together: how much seeds differ beyond their items is learnt from all, and p-values are corrected by
     Holm."""
     if not chosen:
@@ -268,7 +268,7 @@ def claims(found: Results, plan: Plan) -> list[Claim]:
                 out += speed_claims(found, plan, regime, kind, "ar")
             elif kind == "mdm":
                 out.append(interplay(found, plan, regime))
-    return tested(out)
+    return judged_together(out)
 
 
 def same(found: Results, plan: Plan) -> list[Claim]:
@@ -278,7 +278,7 @@ def same(found: Results, plan: Plan) -> list[Claim]:
     regime = plan.regimes[0]
     measures = [m for m in (*MEASURES, EXACT) if m.base is None]
     out = [c for m in measures for c in claim(found, plan, m, regime, "again", "ar")]
-    return tested([*out, *speed_claims(found, plan, regime, "again", "ar")])
+    return judged_together([*out, *speed_claims(found, plan, regime, "again", "ar")])
 
 
 def crossing(
