@@ -100,7 +100,7 @@ class Family:
     adapter: Adapt | None = None
     """Makes the `Model`; none: `TransformersModel`."""
     example: str = ""
-    """A checkpoint of it on the hub."""
+    """A checkpoint of it on the hub; of `causal`, as a command here writes one."""
     billions: float = 0.0
     """Parameters of that one, as its makers count them."""
 
@@ -129,10 +129,10 @@ FAMILIES = {
             length=64, block=8,
         ),
         # Autoregression: Qwen3's layers, each position seeing those left of it, so that any rule that commits says one
-        # token after the other. `decoders bench versus` writes such checkpoints.
+        # token after the other. Checkpoints as `decoders bench versus -o RUN` writes them.
         Family(
             "causal", (), (), "Qwen3ForCausalLM", settings=whole, shifted=True, attentions=("block",), length=64,
-            block=1, window=1,
+            block=1, window=1, example="RUN/ar", billions=0.0006,
         ),
         # LLaDA-8B-Base, -Instruct and 1.5. Config and weight names: charleschen-ml/pa-dllm configuration_llada.py,
         # Feng-Hong/WINO-DLLM modeling_llada.py; ids in the config.json of the 8B models: d_model 4096, mask 126336, EOS

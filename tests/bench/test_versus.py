@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
 from random import Random
 
@@ -25,9 +26,10 @@ from decoders_bench.nano.train import create
 from decoders_bench.tasks import GENERATED
 from decoders_bench.versus import asks, stages
 from decoders_bench.versus.checkpoints import write
-from decoders_bench.versus.claims import claims, corrected, crossed, crossing, same, student_interval
+from decoders_bench.versus.claims import claims, crossed, crossing, judged_together, same
 from decoders_bench.versus.examples import canaries, encoded, levels, of_step, segmenter
-from decoders_bench.versus.looks import items, questions
+from decoders_bench.versus.looks import decoded, items, losses, questions
+from decoders_bench.versus.moderated import Prior, fitted, interval, ratio, trigamma_inverse
 from decoders_bench.versus.packing import batch, objective, of_stream, packed, shown
 from decoders_bench.versus.page import page
 from decoders_bench.versus.plan import CANARIES, TASKS, Plan, Twin
@@ -197,6 +199,25 @@ def test_a_run_that_is_cut_off_goes_on_as_if_it_had_not_been(tmp_path):
     assert [x["loss"] for x in curves[0]] == [x["loss"] for x in curves[1]]
 
 
+def test_nothing_of_a_step_stays_on_the_host(tmp_path, monkeypatch):
+    """Tensors without storage are on a device of their own, so one that was left behind is found without a GPU."""
+    bmm = torch.bmm
+    monkeypatch.setattr(torch, "autocast", lambda *args, **how: nullcontext())  # which does not know that device
+    monkeypatch.setattr(torch, "bmm", lambda a, b: bmm(a, b.to(a.dtype)))
+    run = Run(ALONE, tmp_path, "meta")
+    run.one_step(drawn(ALONE, 0).small())
+    run.one_step(drawn(ALONE, 1))
+    assert run.smooth.device.type == "meta"
+    assert losses(run.stack, run.known).device.type == "meta"
+    assert decoded(run.stack, ALONE.twins, questions(items(1)), "meta").device.type == "meta"
+
+
+def test_what_goes_from_one_process_to_another_is_the_same():
+    made = drawn(TINY, 0)
+    back = made.small().to("cpu")
+    assert all(torch.equal(x, vars(back)[name]) for name, x in vars(made).items())
+
+
 def test_a_state_of_another_plan_is_refused(tmp_path):
     plan = replace(ALONE, kinds=("ar",), steps=1)
     trained(plan, tmp_path)
@@ -354,9 +375,10 @@ def results(plan, right, letters="8"):
         }  # fmt: skip
 
     curve = [
-        {"step": s, "right": [dict.fromkeys(TASKS, int(right(t, Random(s + t.seed)))) for t in plan.twins]}
+        {"step": s, "loss": [1.0 for _ in plan.twins],
+         "right": [dict.fromkeys(TASKS, int(right(t, Random(s + t.seed)))) for t in plan.twins]}
         for s in (4, 8)
-    ]
+    ]  # fmt: skip
     timing = [{"kind": t.kind, "decoder": "x", "batch": 1, "seconds": 0.1} for t in plan.twins]
     return {
         "plan": stages.plain(plan), "trained_on": "here", "seconds": 1.0, "hardware": "there", "curve": curve,
@@ -398,6 +420,12 @@ def test_seeds_that_disagree_show_nothing_whatever_their_items_say():
     assert own.p > 0.5
 
 
+def test_costs_of_twins_that_are_next_to_never_right_are_not_compared():
+    assert any(c.dimension == "speed" for c in claims(results(THREE, half), THREE))
+    found = results(THREE, lambda t, rng: t.kind == "ar")
+    assert not any(c.dimension == "speed" for c in claims(found, THREE))
+
+
 def test_one_seed_tests_nothing():
     found = results(ALONE, half)
     assert {c.word for c in claims(found, ALONE)} == {"one seed"}
@@ -405,18 +433,50 @@ def test_one_seed_tests_nothing():
 
 
 def test_agreement_beyond_what_items_allow_is_no_evidence():
-    low, high, p = student_interval([0.01, 0.01, 0.01], 0.02, 0.01)
+    low, high, p = interval([0.01, 0.011, 0.01], 0.02, Prior())
     assert low < 0 < high
     assert p is not None
     assert p > 0.5
-    assert student_interval([0.0, 0.0], 0.0, 0.0)[2] == 1.0
+    assert interval([0.0, 0.0], 0.0, Prior())[2] == 1.0
+    assert interval([0.3], 0.02, Prior())[2] is None
+
+
+def test_what_all_comparisons_say_of_the_scatter_of_seeds():
+    """Of ratios that are a chi-square by its degrees of freedom, times a scale, the scale is found, and that all have
+    the same; of ratios that differ more than that, how much more."""
+    assert trigamma_inverse(float(torch.polygamma(1, torch.tensor(2.5)))) == pytest.approx(2.5, rel=1e-5)
+    g = torch.Generator().manual_seed(0)
+    chi = torch.randn(4000, 2, generator=g).square().sum(-1) / 2
+    own = fitted((3 * chi).tolist(), 2)
+    assert own.freedom > 50
+    assert own.scale == pytest.approx(3, rel=0.05)
+    inverse = 8 / torch.randn(4000, 8, generator=g).square().sum(-1)
+    own = fitted((3 * inverse * chi).tolist(), 2)
+    assert own.freedom == pytest.approx(8, rel=0.3)
+    assert own.scale == pytest.approx(3, rel=0.1)
+    assert fitted([1.0, 0.0], 2) == Prior()
+
+
+def test_no_more_than_a_twentieth_of_nothing_is_found_and_more_of_something():
+    g = torch.Generator().manual_seed(1)
+    found = {0.0: [], 0.3: []}
+    for _ in range(60):
+        noise = 0.05 * (0.5 + torch.rand(12, 1, generator=g))  # of a seed, by its items
+        seeds = (2 * noise.square()).sqrt() * torch.randn(12, 3, generator=g)
+        for effect, ps in found.items():
+            own = (effect + seeds).tolist()
+            errors = (noise[:, 0] / 3**0.5).tolist()
+            prior = fitted([ratio(d, e) for d, e in zip(own, errors, strict=True)], 2)
+            ps += [interval(d, e, prior)[2] for d, e in zip(own, errors, strict=True)]
+    assert sum(p < 0.05 for p in found[0.0]) / 720 < 0.075
+    assert sum(p < 0.002 for p in found[0.3]) / 720 > 0.5
 
 
 def test_claims_are_corrected_together():
     own = claims(results(THREE, lambda t, rng: (rng.random() < 0.6) | (t.kind == "mdm")), THREE)
     assert all(c.adjusted is not None and c.p is not None and c.adjusted >= c.p for c in own)
     assert min(c.adjusted for c in own) == pytest.approx(min(1.0, len(own) * min(c.p for c in own)))
-    assert corrected([]) == []
+    assert judged_together([]) == []
 
 
 def test_where_a_curve_overtakes_for_good():

@@ -143,8 +143,8 @@ def nano_latent(seconds: float, out: Path, rehearse: bool) -> None:
 )
 @click.option("--rehearse", is_flag=True, help="on the CPU, a few steps of smaller models")
 def versus(seconds: float, out: Path, state: Path, rehearse: bool) -> None:
-    """Train the twins of the kept run of `bench versus`, in as many steps as the time holds. Called again, it goes on;
-    `decoders bench versus -o OUT/versus` then measures them, anywhere."""
+    """Train twins for `bench versus`, six seeds of larger ones, in as many steps as the time holds. Called again, it
+    goes on; `decoders bench versus -o OUT/versus` then measures them, anywhere."""
     deadline = time.monotonic() + seconds - MARGIN
     from decoders_bench.gpu.versus import train_for
 

@@ -20,8 +20,10 @@ from decoders_bench.gpu.parts import say
 from decoders_bench.versus.plan import Plan
 from decoders_bench.versus.train import Draw, Run, drawn, export, go
 
-KEPT = Plan(seeds=6, examples=128, looks=12, items=24)
-"""The run that is kept. Six seeds, as with three a difference has to be twice as large to be told from their noise."""
+LARGE = Plan(
+    seeds=6, regimes=("fresh", "repeat:2000"), examples=128, hidden=96, layers=4, inner=256, looks=12, items=24
+)
+"""Six seeds, as with three a difference has to be twice as large to be told from their noise."""
 SMALL = Plan(
     seeds=2, regimes=("fresh", "repeat:50"), examples=12, hidden=32, layers=1, heads=2, inner=32, looks=3, items=2
 )
@@ -38,7 +40,7 @@ SAVE = 1000
 def packed(plan: Plan, step: int) -> bytes:
     """A step of every twin; as bytes, so that nothing of it is shared memory."""
     torch.set_num_threads(1)
-    return pickle.dumps(drawn(plan, step))
+    return pickle.dumps(drawn(plan, step).small())
 
 
 def tell(run: Run, every: int) -> None:
@@ -78,7 +80,7 @@ def train_for(out: Path, state: Path, deadline: float, rehearse: bool) -> bool:
         def ahead(plan: Plan, last: int) -> Draw:
             return in_order(pool, processes, partial(packed, plan), last)
 
-        plan = SMALL if rehearse else KEPT
+        plan = SMALL if rehearse else LARGE
         if not chosen.exists():
             last = 12 if rehearse else BEFORE + PACE
             steps = fitted(plan, state, device, ahead(plan, last), deadline, last)

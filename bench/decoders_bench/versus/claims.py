@@ -1,22 +1,22 @@
 """What a run shows: differences between two kinds of twins, over seeds.
 
 A claim is about the training, not about one pair of weights, so seeds are what is counted: each seed gives one
-difference, of twins that began with the same bits and saw the same examples, on items of its own; and Student's t over
-the seeds says how far they agree. Tests that count items, such as McNemar's, find differences between two seeds of the
-same training."""
+difference, of twins that began with the same bits and saw the same examples, on items of its own. Tests that count
+items as independent, such as McNemar's, find differences between two seeds of the same training."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from math import log2, sqrt
-from statistics import fmean, stdev
+from math import log2
+from statistics import fmean
 from typing import Any, Literal
 
-from decoders_bench.common.statistics import Z, bonett_price, disagreements, mcnemar, student, two_sided
+from decoders_bench.common.statistics import bonett_price, disagreements, mcnemar
 from decoders_bench.quality.summary import holm
 from decoders_bench.versus.examples import SUFFIX
+from decoders_bench.versus.moderated import Prior, fitted, interval, ratio
 from decoders_bench.versus.plan import TASKS, Kind, Plan, Twin
 
 LEVEL = 0.05
@@ -53,16 +53,23 @@ class Claim:
     base: Kind
     unit: str
     means: tuple[float, float]
-    difference: float
-    low: float
-    high: float
-    p: float | None
-    """None of one seed."""
+    differences: tuple[float, ...]
+    """Of each seed."""
+    noise: float
+    """The standard error of their mean by the items alone; 0 where there are none."""
     mcnemar: float | None
     """What a test that counts items would say, where there are items."""
     judged: bool
     fewer: bool
+    low: float = 0.0
+    high: float = 0.0
+    p: float | None = None
+    """None of one seed."""
     adjusted: float | None = None
+
+    @property
+    def difference(self) -> float:
+        return fmean(self.differences)
 
     @property
     def word(self) -> Word:
@@ -157,19 +164,6 @@ def best_of(own: Results) -> float:
     return max(fmean(ones(row["right"])) for row in own["speed"])
 
 
-def student_interval(
-    differences: Sequence[float], floor: float, mean: float
-) -> tuple[float, float, float | None]:
-    """95 % interval and p-value of the mean difference of seeds, whose error is not below `floor`, that of the items
-    alone: where all seeds agree by chance, they do not agree better than their items allow."""
-    n = len(differences)
-    if n == 1:
-        return mean - Z * floor, mean + Z * floor, None
-    error = max(stdev(differences) / sqrt(n), floor)
-    half = student(Z, n - 1) * error
-    return mean - half, mean + half, two_sided(mean / error, n - 1) if error else 1.0
-
-
 def claim(found: Results, plan: Plan, m: Measure, regime: str, kind: Kind, base: Kind) -> list[Claim]:
     """One, or none of what the run was too short for."""
     pairs = [
@@ -181,48 +175,49 @@ def claim(found: Results, plan: Plan, m: Measure, regime: str, kind: Kind, base:
     ]
     if not pairs[0][0]:
         return []
-    differences = [fmean(a) - fmean(b) for a, b in pairs]
+    differences = tuple(fmean(a) - fmean(b) for a, b in pairs)
     gains = [x - y for a, b in pairs for x, y in zip(a, b, strict=True)]
-    floor = 0.0
-    items = len(pairs[0][0]) > 1
-    if items:
+    noise, several = 0.0, len(pairs[0][0]) > 1
+    if several:
         scale = 1.0 if m.unit == "points" else max(map(abs, gains)) or 1.0
         own = [g / scale for g in gains]
-        floor = scale * bonett_price(fmean(own), fmean(g * g for g in own), len(own))[1]
-    mean = fmean(differences)
-    low, high, p = student_interval(differences, floor, mean)
-    binary = items and all(x in (0.0, 1.0) for a, b in pairs for x in (*a, *b))
+        noise = scale * bonett_price(fmean(own), fmean(g * g for g in own), len(own))[1]
+    binary = several and all(x in (0.0, 1.0) for a, b in pairs for x in (*a, *b))
     counted = (
         mcnemar(*disagreements([y > 0.5 for _, b in pairs for y in b], [x > 0.5 for a, _ in pairs for x in a]))
         if binary else None
     )
     means = fmean(fmean(a) for a, _ in pairs), fmean(fmean(b) for _, b in pairs)
     return [
-        Claim(m.dimension, m.text, regime, kind, base, m.unit, means, mean, low, high, p, counted, m.judged, m.fewer)
+        Claim(m.dimension, m.text, regime, kind, base, m.unit, means, differences, noise, counted, m.judged, m.fewer)
     ]
 
 
 COSTS = {"nfe": "forwards of an answer", "flops": "operations of an answer (MFLOP)"}
 
 
+ENOUGH = 0.1
+"""Right answers of the weaker twin below which nothing is said of what they cost."""
+
+
 def speed_claims(found: Results, plan: Plan, regime: str, kind: Kind, base: Kind) -> list[Claim]:
-    """What an answer costs where both are as right as the weaker of the two can be."""
+    """What an answer costs where both are as right as the weaker of the two can be; none where that is next to
+    never."""
     pairs = [(of_twin(found, plan, Twin(kind, regime, s)), of_twin(found, plan, Twin(base, regime, s)))
              for s in range(plan.seeds)]  # fmt: skip
     targets = [min(best_of(a), best_of(b)) for a, b in pairs]
+    if fmean(targets) < ENOUGH:
+        return []
     out = []
     for cost, told in COSTS.items():
         scale = 1e-6 if cost == "flops" else 1.0
         each = [
             (scale * cost_at(a, t, cost), scale * cost_at(b, t, cost)) for (a, b), t in zip(pairs, targets, strict=True)
         ]
-        ratios = [log2(x / y) for x, y in each]
-        mean = fmean(ratios)
-        low, high, p = student_interval(ratios, 0.0, mean)
         means = fmean(x for x, _ in each), fmean(y for _, y in each)
         out.append(Claim(
-            "speed", f"{told}, at the accuracy of the weaker", regime, kind, base, "doublings", means, mean, low, high,
-            p, None, True, True,
+            "speed", f"{told}, at the accuracy of the weaker", regime, kind, base, "doublings", means,
+            tuple(log2(x / y) for x, y in each), 0.0, None, True, True,
         ))  # fmt: skip
     return out
 
@@ -237,20 +232,26 @@ def interplay(found: Results, plan: Plan, regime: str) -> Claim:
         return right("mdm", r, s) - right("ar", r, s)
 
     gaps = [(gap(regime, s), gap(plan.regimes[0], s)) for s in range(plan.seeds)]
-    differences = [a - b for a, b in gaps]
-    mean = fmean(differences)
-    low, high, p = student_interval(differences, 0.0, mean)
     return Claim(
         "data", f"its lead in right answers, against that in {plan.regimes[0]}", regime, "mdm", "ar", "points",
-        (fmean(a for a, _ in gaps), fmean(b for _, b in gaps)), mean, low, high, p, None, True, False,
+        (fmean(a for a, _ in gaps), fmean(b for _, b in gaps)), tuple(a - b for a, b in gaps), 0.0, None, True, False,
     )
 
 
-def corrected(claims: Sequence[Claim]) -> list[Claim]:
-    """By Holm, all of them together."""
-    if any(c.p is None for c in claims):
-        return list(claims)
-    return [replace(c, adjusted=p) for c, p in zip(claims, holm([c.p for c in claims if c.p is not None]), strict=True)]
+def judged_together(chosen: Sequence[Claim]) -> list[Claim]:
+    """All of them together: how much seeds differ beyond their items is learnt from all, and p-values are corrected by
+    Holm."""
+    if not chosen:
+        return []
+    n = len(chosen[0].differences)
+    ratios = [ratio(c.differences, c.noise) for c in chosen if c.noise and n > 1]
+    prior = fitted(ratios, n - 1) if ratios else Prior()
+    made = [(c, *interval(c.differences, c.noise, prior)) for c in chosen]
+    ps = [p for *_, p in made if p is not None]
+    right = iter(holm(ps))
+    return [
+        replace(c, low=low, high=high, p=p, adjusted=None if p is None else next(right)) for c, low, high, p in made
+    ]
 
 
 def claims(found: Results, plan: Plan) -> list[Claim]:
@@ -267,7 +268,7 @@ def claims(found: Results, plan: Plan) -> list[Claim]:
                 out += speed_claims(found, plan, regime, kind, "ar")
             elif kind == "mdm":
                 out.append(interplay(found, plan, regime))
-    return corrected(out)
+    return judged_together(out)
 
 
 def same(found: Results, plan: Plan) -> list[Claim]:
@@ -277,7 +278,7 @@ def same(found: Results, plan: Plan) -> list[Claim]:
     regime = plan.regimes[0]
     measures = [m for m in (*MEASURES, EXACT) if m.base is None]
     out = [c for m in measures for c in claim(found, plan, m, regime, "again", "ar")]
-    return corrected([*out, *speed_claims(found, plan, regime, "again", "ar")])
+    return judged_together([*out, *speed_claims(found, plan, regime, "again", "ar")])
 
 
 def crossing(

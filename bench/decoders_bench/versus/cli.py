@@ -10,26 +10,30 @@ import click
 
 from decoders_bench.common.options import device_option, emit, json_option, progress, workers_option
 
-QUICK: dict[str, Any] = {"seeds": 1, "regimes": ("fresh",), "kinds": ("ar", "mdm"), "steps": 500}
+QUICK: dict[str, Any] = {"seeds": 1, "regimes": ("fresh",), "kinds": ("ar", "mdm"), "steps": 1500}
 
 
 @click.command("versus")
 @click.option(
     "-o", "--out", required=True, metavar="RUN", type=click.Path(path_type=Path), help="directory of the run"
 )
-@click.option("--quick", is_flag=True, help="one seed, two twins, 500 steps, half the items: in about ten minutes")
+@click.option("--quick", is_flag=True, help="one seed, two twins, 1500 steps, half the items: in about ten minutes")
 @click.option("--seeds", type=click.IntRange(1), help="seeds of weights and of examples  [default: 3]")
 @click.option(
     "--regime", "regimes", multiple=True, metavar="fresh|repeat:N",
-    help="every example new, or N of them again and again; repeat for more  [default: fresh, repeat:2000]",
+    help="every example new, or N of them again and again; repeat for more  [default: fresh, repeat:500]",
 )
-@click.option("--steps", type=click.IntRange(1), help="optimiser steps  [default: 1000]")
+@click.option(
+    "--kind", "kinds", multiple=True, type=click.Choice(("ar", "mdm", "block", "again")),
+    help="twins to train; again: autoregression from other initial weights; repeat for more  [default: all]",
+)
+@click.option("--steps", type=click.IntRange(1), help="optimiser steps  [default: 2500]")
 @device_option
 @workers_option
 @json_option
 def versus(
-    out: Path, quick: bool, seeds: int | None, regimes: tuple[str, ...], steps: int | None, device: str, workers: int,
-    as_json: bool,
+    out: Path, quick: bool, seeds: int | None, regimes: tuple[str, ...], kinds: tuple[str, ...], steps: int | None,
+    device: str, workers: int, as_json: bool,
 ) -> None:
     """Autoregression against masked diffusion: twins that differ in what a position sees and in what they are asked to
     predict, and in nothing else; and what differs between them then, with intervals over seeds.
@@ -45,7 +49,7 @@ def versus(
     from decoders_bench.versus.stages import begin, run
     from decoders_bench.versus.tables import claim_table, same_line, sentence
 
-    given: dict[str, Any] = {"seeds": seeds, "regimes": regimes or None, "steps": steps}
+    given: dict[str, Any] = {"seeds": seeds, "regimes": regimes or None, "kinds": kinds or None, "steps": steps}
     asked = (QUICK if quick else {}) | {name: x for name, x in given.items() if x is not None}
     plan, share = begin(out, replace(Plan(), **asked), 0.5 if quick else 1.0, set(asked))
     with progress() as bar:

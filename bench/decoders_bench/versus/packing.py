@@ -144,11 +144,17 @@ class Batch:
         same: Tensor = self.segment[..., :, None] == self.segment[..., None, :]
         return same & (self.position[..., None, :] < self.until[..., :, None])
 
+    def small(self) -> Batch:
+        """For the way from one process to another: whole numbers in two bytes."""
+        return Batch(**{name: x if x.is_floating_point() else x.short() for name, x in vars(self).items()})
+
     def to(self, device: str) -> Batch:
+        """Whole numbers as long ones again."""
         own = vars(self)
         if device.startswith("cuda"):
             own = {name: x.pin_memory() for name, x in own.items()}
-        return Batch(**{name: x.to(device, non_blocking=True) for name, x in own.items()})
+        moved = {name: x.to(device, non_blocking=True) for name, x in own.items()}
+        return Batch(**{name: x if x.is_floating_point() else x.long() for name, x in moved.items()})
 
 
 def batch(parts: Sequence[Shown], width: int) -> Batch:

@@ -109,7 +109,8 @@ def page(found: Results, plan: Plan) -> str:
     ) if drawn]  # fmt: skip
     parts += [
         section("On the way, and at what cost", f'<div class="pair">{"".join(charts)}</div>',
-                items(tables.crossing_lines(found, plan)),
+                items(tables.crossing_lines(found, plan)), f'<p class="note">{inline(LOSSES)}</p>',
+                table(tables.loss_table(found, plan)),
                 table(tables.curve_table(found, plan)), table(tables.speed_table(found, plan))),
         section("Canaries", f'<p class="note">{inline(CANARIES_TEXT)}</p>', table(tables.memory_table(found, plan))),
         section("Likelihood", f'<p class="note">{inline(LIKELIHOOD)}</p>', table(tables.likelihood_table(found, plan))),
@@ -133,6 +134,7 @@ CANARIES_TEXT = (
     "The share of letters that come back, and in brackets that of canaries that come back whole; columns say how often "
     "a canary was shown. A letter that was never shown comes back by chance in 1 of 26 cases."
 )
+LOSSES = "Validation losses: each is that of its own objective, so a column compares with itself alone."
 LIKELIHOOD = (
     "Nats of a whole canvas of 8 to 24 positions, its stop tokens included. A number of autoregression is the "
     "likelihood itself; one with ≤ is a bound that lies above what the model would pay, so the two columns are not "

@@ -162,7 +162,7 @@ def memory_table(found: Results, plan: Plan) -> str:
                 cells = [f"{100 * letters_right:.0f} ({100 * all_right:.0f})" for _, letters_right, all_right in told]
                 rows.append([TITLES[kind], regime, asked, *cells])
     times = sorted(set(found["measured"][plan.twins[0].name]["memorisation"]["times"]))
-    return markdown(["twin", "regime", "asked", *(f"shown {n} times" if n else "never shown" for n in times)], rows)
+    return markdown(["twin", "regime", "asked", *(f"shown {n} x" if n else "never shown" for n in times)], rows)
 
 
 def curve_rows(found: Results, plan: Plan, regime: str, kind: Kind) -> list[tuple[int, float]]:
@@ -177,6 +177,17 @@ def curve_table(found: Results, plan: Plan) -> str:
     series = [(regime, kind) for regime in plan.regimes for kind in shown_kinds(plan, regime)]
     columns = [curve_rows(found, plan, *s) for s in series]
     rows = [[f"{row[0][0] / 1000:.0f}", *(f"{100 * x:.0f}" for _, x in row)] for row in zip(*columns, strict=True)]
+    return markdown(["thousand examples", *(f"{TITLES[k]}, {r}" for r, k in series)], rows)
+
+
+def loss_table(found: Results, plan: Plan) -> str:
+    """The validation loss of each on the way; a column compares with itself alone."""
+    series = [(regime, kind) for regime in plan.regimes for kind in shown_kinds(plan, regime)]
+    numbers = [[plan.twins.index(t) for t in twins_of(plan, *s)] for s in series]
+    rows = []
+    for look in found["curve"]:
+        means = [f"{fmean(look['loss'][i] for i in own):.2f}" for own in numbers]
+        rows.append([f"{look['step'] * plan.examples / 1000:.0f}", *means])
     return markdown(["thousand examples", *(f"{TITLES[k]}, {r}" for r, k in series)], rows)
 
 
@@ -275,7 +286,7 @@ def on_the_way(found: Results, plan: Plan) -> str:
 
 PARTS: dict[str, Callable[[Results, Plan], str]] = {
     "summary": summary, "mdm": lambda found, plan: claim_text(found, plan, "mdm"),
-    "block": lambda found, plan: claim_text(found, plan, "block"), "way": on_the_way, "late": late_line,
-    "likelihood": likelihood_table, "speed": speed_table, "memory": memory_table, "same": same_text,
+    "block": lambda found, plan: claim_text(found, plan, "block"), "way": on_the_way, "loss": loss_table,
+    "late": late_line, "likelihood": likelihood_table, "speed": speed_table, "memory": memory_table, "same": same_text,
 }
 """The parts of the page of the documentation."""

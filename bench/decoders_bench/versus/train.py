@@ -105,7 +105,7 @@ class Run:
         os.replace(self.state / f"{STATE}.new", self.state / STATE)
 
     def one_step(self, b: Batch) -> None:
-        lost = losses(self.stack, b) / self.plan.examples
+        lost = losses(self.stack, b.to(self.device)) / self.plan.examples
         lost.sum().backward()
         clip(self.stack.rest)
         for o, base in zip(self.optimisers, self.base, strict=True):
