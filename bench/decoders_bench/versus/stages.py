@@ -72,8 +72,9 @@ def put(path: Path, found: Any) -> None:
     os.replace(new, path)
 
 
-def train(plan: Plan, out: Path, device: str, workers: int, told: Told) -> None:
-    torch.set_num_threads(workers)
+def train(plan: Plan, out: Path, device: str, told: Told) -> None:
+    """In this process, and on a CPU in one thread: several wait for one another where matrices are this small."""
+    torch.set_num_threads(1)
     run = Run(plan, out, device)
 
     def draw(step: int) -> Batch:
@@ -194,9 +195,8 @@ def run(plan: Plan, share: float, out: Path, device: str, workers: int, told: To
         except OSError:
             raise UsageError(f"another process is writing to {out}") from None
         if not (out / TRAINED).exists():
-            train(plan, out, device, workers, told)
+            train(plan, out, device, told)
         write(plan, weights_of(out), out)
-        torch.set_num_threads(1)
         measure_all(plan, share, out, workers, told)
         found = gathered(plan, out)
         put(out / RESULTS, found)
