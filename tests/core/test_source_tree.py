@@ -40,9 +40,9 @@ def said(python, *command):
 
 @pytest.mark.slow
 def test_built_in_plugs_are_found_without_an_installation(python):
-    asked = "from decoders import registry; print([(k, *specs.table(k)) for k in specs.KINDS])"
+    asked = "from decoders import specs; print([(k, *specs.table(k)) for k in specs.KINDS])"
     every = "for k in r.KINDS for found in r.table(k).values() for e in found"
-    own = f"from decoders import registry as r; print({{r.owner(e) {every}}})"
+    own = f"from decoders import specs as r; print({{r.owner(e) {every}}})"
     assert said(python, "-c", asked).strip() == said(sys.executable, "-c", asked).strip()
     assert said(python, "-c", own).strip() == "{'dllm-decoders'}"
     assert "latency" in said(python, "-m", "decoders.cli", "bench", "--help")
