@@ -39,7 +39,7 @@ def table(found: list[dict[str, Any]]) -> list[str]:
 
 def row(f: dict[str, Any]) -> tuple[str, ...]:
     size = f["gigabytes"]
-    unknown = "built in" if f["family"] == "nano" else "no example"
+    unknown = "built in" if f["family"] == "nano" else "made here"
     memory = " / ".join(f"{size[p]:.3g}" for p in size) + " GB" if size else unknown
     block = "whole row" if f["block"] is None else str(f["block"])
     return f["family"], f["example"], memory, f["decoder"], f["cache"], block

@@ -132,7 +132,7 @@ FAMILIES = {
         # token after the other. Checkpoints as `decoders bench versus -o RUN` writes them.
         Family(
             "causal", (), (), "Qwen3ForCausalLM", settings=whole, shifted=True, attentions=("block",), length=64,
-            block=1, window=1, example="RUN/ar", billions=0.0006,
+            block=1, window=1, example="RUN/ar",
         ),
         # LLaDA-8B-Base, -Instruct and 1.5. Config and weight names: charleschen-ml/pa-dllm configuration_llada.py,
         # Feng-Hong/WINO-DLLM modeling_llada.py; ids in the config.json of the 8B models: d_model 4096, mask 126336, EOS
