@@ -47,7 +47,7 @@ class Commands(Lazy):
             for owners in [[specs.owner(e) for e in found]]
         ]
         with formatter.section("Commands"):
-            formatter.write_dl(own + [x for x in others if x[0] not in self.places])
+            formatter.write_dl(sorted(own + [x for x in others if x[0] not in self.places]))
 
     def invoke(self, ctx: click.Context) -> None:
         with older_spellings_in_a_line():
