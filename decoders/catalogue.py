@@ -36,12 +36,16 @@ def written_down() -> dict[str, Any]:
     return found
 
 
+def own(kind: str, name: str) -> str | None:
+    """The line of the entry point, if the name is that of a plug of this package and of no other's."""
+    found = specs.table(kind).get(name, ())
+    return f"{name} = {found[0].value}" if [specs.owner(e) for e in found] == [DISTRIBUTION] else None
+
+
 def known(kind: str, name: str) -> Plug | None:
     """What is written down of a plug, if it is the one of this package that has the name."""
-    found = specs.table(kind).get(name, ())
-    if len(found) != 1 or specs.owner(found[0]) != DISTRIBUTION:
-        return None
-    plug: Plug | None = written_down().get(kind, {}).get(f"{name} = {found[0].value}")
+    line = own(kind, name)
+    plug: Plug | None = written_down().get(kind, {}).get(line) if line else None
     return plug
 
 
@@ -129,11 +133,9 @@ def check(kind: str, spec: str) -> None:
 
 def write() -> None:
     """Write the file anew."""
-    every: dict[str, Any] = {}
-    for kind in KINDS:
-        for name, found in specs.table(kind).items():
-            if [specs.owner(e) for e in found] == [DISTRIBUTION]:
-                every.setdefault(kind, {})[f"{name} = {found[0].value}"] = imported(kind, name)
+    every: dict[str, Any] = {
+        kind: {line: imported(kind, name) for name in specs.table(kind) if (line := own(kind, name))} for kind in KINDS
+    }
     text = json.dumps(every | {"families": families()}, indent=1, ensure_ascii=False)
     FILE.write_text(text + "\n", encoding="utf-8")
 

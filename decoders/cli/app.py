@@ -40,14 +40,10 @@ class Commands(Lazy):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Help must not import plugins: of their commands it only says whose they are."""
-        own = sorted((name, about) for name, (_, about) in self.places.items())
-        others = [
-            (name, OURS.get(name, "") if owners == [DISTRIBUTION] else f"From {' and '.join(owners)}.")
-            for name, found in specs.table("commands").items()
-            for owners in [[specs.owner(e) for e in found]]
-        ]
+        lines = {name: whose(name) for name in specs.table("commands")}
+        lines |= {name: about for name, (_, about) in self.places.items()}
         with formatter.section("Commands"):
-            formatter.write_dl(sorted(own + [x for x in others if x[0] not in self.places]))
+            formatter.write_dl(sorted(lines.items()))
 
     def invoke(self, ctx: click.Context) -> None:
         with older_spellings_in_a_line():
@@ -131,6 +127,12 @@ class Mistake(click.ClickException):
     exit_code = 2
 
 
+def whose(name: str) -> str:
+    """The line of a command that is an entry point."""
+    owners = [specs.owner(e) for e in specs.table("commands")[name]]
+    return OURS.get(name, "") if owners == [DISTRIBUTION] else f"From {' and '.join(owners)}."
+
+
 def broken(name: str, problem: str) -> click.Command:
     """A command that can only say why it does not work."""
 
@@ -172,4 +174,3 @@ def main() -> None:
     A decoder, a cache or a model is written as a spec: name, or name:key=value,key=value. `decoders list` shows them
     all.
     """
-

@@ -73,9 +73,8 @@ def session_check(model: TransformersModel, tokens: Tensor, position: Tensor, se
 
     column, every = torch.arange(n), torch.ones(n, dtype=torch.bool)
     spec = SessionSpec(1, n + 1, n, causal=bool((until < n).any()))
-    check(
-        "a session's logits", forward(model.session(spec), column, every, every, False), logits[kept], TOLERANCE,
-    )  # fmt: skip
+    ours = forward(model.session(spec), column, every, every, False)
+    check("a session's logits", ours, logits[kept], TOLERANCE)
     session = model.session(spec)
     for end in until.unique().tolist():
         block = until == end

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
@@ -87,24 +89,32 @@ def work(
     os._exit(code)  # a driver that hangs in its own ending costs no time
 
 
+F = TypeVar("F", bound=Callable[..., None])
+
+
+def training(folder: str) -> Callable[[F], F]:
+    """The options of a training whose run, or what comes of it, is in a folder of OUT."""
+
+    def given(command: F) -> F:
+        for add in reversed((
+            click.option("--seconds", required=True, type=click.FloatRange(5), help="end by itself within so many"),
+            click.option(
+                "--out", required=True, envvar="OUT", type=click.Path(file_okay=False, path_type=Path),
+                help=f"what comes of it is in its folder {folder}",
+            ),
+            click.option("--rehearse", is_flag=True, help="on the CPU, a few steps of something smaller"),
+        )):  # fmt: skip
+            command = add(command)
+        return command
+
+    return given
+
+
 @gpu.command()
-@click.option(
-    "--seconds",
-    required=True,
-    type=click.FloatRange(5),
-    help="begin no step after so many, less a few for the checkpoint",
-)
-@click.option(
-    "--out",
-    required=True,
-    envvar="OUT",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="the run is in its folder nano",
-)
-@click.option("--rehearse", is_flag=True, help="on the CPU, eight steps of a smaller model")
+@training("nano")
 def nano(seconds: float, out: Path, rehearse: bool) -> None:
-    """Train the embedded model further, as many steps as the seconds hold. Called again, it goes on; where nothing is
-    left, it writes the model to OUT/nano/model, on any machine."""
+    """Train the embedded model further, as many steps as the seconds hold. The model is in OUT/nano/model, also where
+    steps are left; called again, it goes on."""
     deadline = time.monotonic() + seconds - MARGIN
     from decoders_bench.gpu.nano import train_for
     from decoders_bench.gpu.scale import RESULTS
@@ -113,15 +123,7 @@ def nano(seconds: float, out: Path, rehearse: bool) -> None:
 
 
 @gpu.command("nano-latent")
-@click.option("--seconds", required=True, type=click.FloatRange(5), help="end by itself within so many")
-@click.option(
-    "--out",
-    required=True,
-    envvar="OUT",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="the run is in its folder nano-latent",
-)
-@click.option("--rehearse", is_flag=True, help="on the CPU, with small networks")
+@training("nano-latent")
 def nano_latent(seconds: float, out: Path, rehearse: bool) -> None:
     """Train the embedded model of latents and its rounder, as many steps as the seconds hold. The model is in
     OUT/nano-latent/model, also where steps are left; called again, it goes on."""
@@ -132,16 +134,11 @@ def nano_latent(seconds: float, out: Path, rehearse: bool) -> None:
 
 
 @gpu.command()
-@click.option("--seconds", required=True, type=click.FloatRange(5), help="end by itself within so many")
-@click.option(
-    "--out", required=True, envvar="OUT", type=click.Path(file_okay=False, path_type=Path),
-    help="weights and curves come into its folder versus",
-)
+@training("versus")
 @click.option(
     "--state", default=Path(tempfile.gettempdir()) / "decoders-versus", show_default=True,
     type=click.Path(file_okay=False, path_type=Path), help="what another call goes on from",
 )
-@click.option("--rehearse", is_flag=True, help="on the CPU, a few steps of smaller models")
 def versus(seconds: float, out: Path, state: Path, rehearse: bool) -> None:
     """Train twins for `bench versus`, six seeds of larger ones, in as many steps as the time holds. Called again, it
     goes on; `decoders bench versus -o OUT/versus` then measures them, anywhere."""

@@ -107,8 +107,8 @@ def fitted(run: Run, draw: Draw, told: Notify, deadline: float) -> None:
 
 
 def train_for(out: Path, earlier: Path, deadline: float, rehearse: bool) -> bool:
-    """Go on from the checkpoint in `out`, or from that in `earlier`, until `time.monotonic` says `deadline`; whether
-    nothing is left, and then the model is in `out`."""
+    """Go on from the checkpoint in `out`, or from that in `earlier`, until `time.monotonic` says `deadline`, and write
+    the model; whether nothing is left."""
     if not (out / "checkpoint.json").exists() and (earlier / "checkpoint.json").exists():
         shutil.copytree(earlier, out, dirs_exist_ok=True)
     out.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ from decoders.core import alpha, sigma
 from decoders.models.latent.nano import Denoiser, Rounder, rounder_sees
 from decoders_bench.nano.batches import PAD_WEIGHT, Example, Mixture
 from decoders_bench.nano.network import Body
-from decoders_bench.nano.tokenizer import Segmenter
+from decoders_bench.nano.tokenizer import segmenter
 
 LATENT, ROUNDER_LAYERS = 32, 2
 LOWEST, HIGHEST, BINS = -4.0, 6.0, 40
@@ -105,7 +105,7 @@ def latent_batches(
 ) -> Iterator[LatentBatch]:
     """About `positions` in all, in batches that are padded to at most `widest`, or of one example. In each batch the
     order of the examples is random, since those that are conditioned stand side by side."""
-    tokenizer, drawn, total = Segmenter(), [], 0
+    tokenizer, drawn, total = segmenter(), [], 0
     mixture = iter(Mixture(tokenizer, mix, rng))
     while total < positions:
         drawn.append(next(mixture))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from decoders_bench.tasks.words import CAPITALS, CITIES, GAIN, JOBS, LETTERS, LOSE, NAMES, THINGS
@@ -109,3 +109,7 @@ class Segmenter:
             ids.append(best[stop][2])
             stop = best[stop][1]
         return ids[::-1]
+
+
+segmenter = cache(Segmenter)
+"""The one of this process: its tree of pieces is made once."""

@@ -27,7 +27,7 @@ from decoders.core import UsageError
 from decoders_bench.nano.batches import Batch, Mixture, Mode, batches
 from decoders_bench.nano.muon import Muon
 from decoders_bench.nano.network import Network, config_of
-from decoders_bench.nano.tokenizer import Segmenter, build
+from decoders_bench.nano.tokenizer import build, segmenter
 
 FIRST = {
     "chain/easy": 1.5, "chain/hard": 3.0, "answer_first/easy": 1.5, "answer_first/hard": 2.5, "extract/easy": 0.4,
@@ -169,7 +169,7 @@ def loss_of(model: Network, b: Batch) -> torch.Tensor:
 def drawn(plan: Plan, step: int, ranks: Sequence[int]) -> tuple[Mode, list[Batch]]:
     """The batches of one step of these workers, and the way of decoding that they train; they depend on the plan's seed
     alone."""
-    tokenizer = Segmenter()
+    tokenizer = segmenter()
     made: list[Batch] = []
     mode = Random(f"{plan.seed}/{step}").choices(list(MODES), list(MODES.values()))[0]
     for rank in ranks:
@@ -206,7 +206,7 @@ class Run:
 
     def network(self) -> tuple[torch.nn.Module, Iterable[torch.nn.Module]]:
         """The model, and those of its layers whose matrices Muon trains."""
-        model = create(self.plan, len(Segmenter()))
+        model = create(self.plan, len(segmenter()))
         return model, model.model.layers
 
     def loss(self, b: Any) -> torch.Tensor:
@@ -228,7 +228,7 @@ class Run:
 
     def written(self) -> tuple[dict[str, object], dict[str, torch.Tensor]]:
         """What config.json says of the model, and its weights by their names."""
-        own, tokenizer = self.plan, Segmenter()
+        own, tokenizer = self.plan, segmenter()
         config = config_of(len(tokenizer), own.hidden, own.layers, own.heads, own.inner, tokenizer.end, tokenizer.mask)
         return config, self.model.state_dict()
 

@@ -11,7 +11,7 @@ import torch
 
 from decoders_bench.nano.batches import Mode
 from decoders_bench.nano.latents import LATENT, ROUNDER_LAYERS, LatentBatch, Pair, latent_batches, losses
-from decoders_bench.nano.tokenizer import Segmenter
+from decoders_bench.nano.tokenizer import segmenter
 from decoders_bench.nano.train import Plan, Run, deviation
 
 MIX = {
@@ -37,7 +37,7 @@ class LatentRun(Run):
     def network(self) -> tuple[torch.nn.Module, Iterable[torch.nn.Module]]:
         p = self.plan
         torch.manual_seed(p.seed)
-        pair = Pair(len(Segmenter()), p.hidden, p.layers, p.heads, p.inner)
+        pair = Pair(len(segmenter()), p.hidden, p.layers, p.heads, p.inner)
         bodies: Any = (pair.denoiser.body, p.layers), (pair.rounder.body, ROUNDER_LAYERS)
         with torch.no_grad():
             for body, layers in bodies:
@@ -62,7 +62,7 @@ class LatentRun(Run):
         return denoiser + rounder
 
     def written(self) -> tuple[dict[str, object], dict[str, torch.Tensor]]:
-        p, tokenizer = self.plan, Segmenter()
+        p, tokenizer = self.plan, segmenter()
         with torch.no_grad():
             levels = self.model.warp(torch.linspace(1, 0, LEVELS, device=p.device))
         config = {

@@ -11,8 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from decoders_bench.nano.network import config_of
-from decoders_bench.nano.tokenizer import build
-from decoders_bench.versus.examples import segmenter
+from decoders_bench.nano.tokenizer import build, segmenter
 from decoders_bench.versus.plan import BLOCK, Plan, Twin
 
 FAMILIES = {"ar": "causal", "mdm": "nano", "block": "sdar"}

@@ -9,7 +9,7 @@ from itertools import islice
 from random import Random
 
 from decoders_bench.nano.batches import Example
-from decoders_bench.nano.tokenizer import Segmenter
+from decoders_bench.nano.tokenizer import segmenter
 from decoders_bench.tasks import GENERATED, Item, stream
 from decoders_bench.tasks.words import LETTERS
 from decoders_bench.versus.plan import CANARIES, REPETITIONS, TASKS, Plan, repeated
@@ -23,7 +23,6 @@ PREFIX, SUFFIX = 4, 8
 CANVAS = 16
 """Positions for what a canary says."""
 
-segmenter = cache(Segmenter)
 
 
 @cache

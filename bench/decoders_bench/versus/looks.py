@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from decoders_bench.nano.tokenizer import segmenter
 from decoders_bench.tasks import GENERATED, Item
-from decoders_bench.versus.examples import canvas, encoded, of_item, segmenter
+from decoders_bench.versus.examples import canvas, encoded, of_item
 from decoders_bench.versus.packing import Batch, batch, shown
 from decoders_bench.versus.plan import BLOCK, TASKS, Plan, Twin
 from decoders_bench.versus.stack import Stack

@@ -11,9 +11,10 @@ from typing import Any
 from decoders import Generator
 from decoders.likelihood import likelihoods
 from decoders_bench.common.models import loaded
+from decoders_bench.nano.tokenizer import segmenter
 from decoders_bench.versus import asks
 from decoders_bench.versus.asks import Ask
-from decoders_bench.versus.examples import CANVAS, SUFFIX, canaries, canvas, encoded, levels, segmenter
+from decoders_bench.versus.examples import CANVAS, SUFFIX, canaries, canvas, encoded, levels
 from decoders_bench.versus.plan import BLOCK, TASKS, Kind, Plan, Twin
 
 Way = tuple[str, int | None]

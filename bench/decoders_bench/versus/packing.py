@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from decoders_bench.nano.batches import PAD_WEIGHT, Example
-from decoders_bench.versus.examples import of_step, segmenter
+from decoders_bench.nano.tokenizer import segmenter
+from decoders_bench.versus.examples import of_step
 from decoders_bench.versus.plan import BLOCK, Kind, Plan
 
 

@@ -18,8 +18,8 @@ from torch import Tensor
 from decoders.core import UsageError
 from decoders_bench.nano import train as nano
 from decoders_bench.nano.muon import Muon
+from decoders_bench.nano.tokenizer import segmenter
 from decoders_bench.nano.train import grad_of, rate_at
-from decoders_bench.versus.examples import segmenter
 from decoders_bench.versus.looks import look, losses, validation
 from decoders_bench.versus.packing import Batch, batch, of_stream
 from decoders_bench.versus.plan import Plan, Twin
