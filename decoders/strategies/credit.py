@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import ceil, log
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -11,14 +12,15 @@ from torch import Tensor
 from decoders.core import Attested, Decoder, Pred, State, above, only, option
 
 TIE = 1e-5
+SPENT = 1e-9
+"""What is left of a credit that nobody can see any more: it moves a logit by less than float32 holds of one."""
 
 
 class Credits(NamedTuple):
-    """What each forward of the window gave, in the order of forwards: a column for each, W of them, and then over
-    again."""
+    """What each of the last K forwards of the window gave, a column for each, the oldest written over."""
 
-    token: Tensor  # (B, W, W) long
-    credit: Tensor  # (B, W, W) float  to that token, decayed since
+    token: Tensor  # (B, W, K) long
+    credit: Tensor  # (B, W, K) float  to that token, decayed since
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,9 @@ class Credit(Decoder):
     no other: then the best of them takes its second choice, where the reference would wait forever. With `alpha=0` it
     is dInfer's `ThresholdParallelDecoder`.
 
-    The reference keeps a credit for every token of the vocabulary; only one token a forward gains any, and a window
-    takes at most W forwards, so who gained what in which forward is the same with W entries a position.
+    The reference keeps a credit for every token of the vocabulary. Only one token a forward gains any, a window takes
+    at most W forwards, and of a credit of K forwards ago `decay ** K` is left: so it is enough to remember who gained
+    what in the last K forwards, W of them or as many as leave a billionth (94 of a decay of 0.8).
     """
 
     source: ClassVar[str] = "CreditDecoding, 2025, arXiv 2510.06133; dInfer, 2025, arXiv 2510.08666"
@@ -44,8 +47,14 @@ class Credit(Decoder):
     gamma: float = option(0.2, "power of the probability that a token gains", min=0)
 
     def begin(self, s: State) -> State:
-        none = s.tokens[..., None].expand(-1, -1, s.tokens.shape[1])
+        none = s.tokens[..., None].expand(-1, -1, self.kept(s.tokens.shape[1]))
         return replace(s, memo=Credits(torch.zeros_like(none), torch.zeros(none.shape, device=none.device)))
+
+    def kept(self, W: int) -> int:
+        """How many forwards of a window of W positions are remembered."""
+        if self.decay in (0, 1):
+            return W if self.decay else 1
+        return min(W, ceil(log(SPENT) / log(self.decay)) + 1)
 
     def step(self, s: State, p: Pred) -> State:
         memo = self.gained(s, *p.best())
@@ -57,8 +66,8 @@ class Credit(Decoder):
     def gained(self, s: State, token: Tensor, probability: Tensor) -> Credits:
         """The credits after this forward."""
         memo: Credits = s.memo
-        W = s.tokens.shape[1]
-        now = torch.arange(W, device=s.tokens.device) == (s.step % W)[:, None, None]  # (B, 1, W)
+        K = memo.token.shape[-1]
+        now = torch.arange(K, device=s.tokens.device) == (s.step % K)[:, None, None]  # (B, 1, K)
         gain = torch.where(s.open, probability.float() ** self.gamma, 0.0)
         return Credits(
             torch.where(now, token[..., None], memo.token), torch.where(now, gain[..., None], memo.credit * self.decay),
@@ -66,7 +75,7 @@ class Credit(Decoder):
 
     def fused(self, p: Pred, memo: Credits) -> Pred:
         """The prediction with the credits in it."""
-        at = p.at.clamp(max=p.width - 1)[..., None].expand(-1, -1, p.width)
+        at = p.at.clamp(max=p.width - 1)[..., None].expand(-1, -1, memo.token.shape[-1])
         credit = torch.zeros_like(p.logits).scatter_add(
             2, memo.token.gather(1, at), memo.credit.gather(1, at).to(p.logits.dtype)
         )

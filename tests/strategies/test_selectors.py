@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from decoders import Blocks, Pred, State, UsageError, decode, get
 from decoders.core import Trace, asks, best_of_runs, near, within_bound
 from decoders.strategies.ada_block import AdaBlock
+from decoders.strategies.credit import Credits
 from decoders.strategies.saber import Sum
 from decoders.testing.toy import ToyModel
 from decoders_bench.golden.runner import replay
@@ -122,6 +123,24 @@ def test_credit_is_the_dense_matrix_of_the_paper():
         if not s.open.any():
             break
     assert k > 0
+
+
+def test_credits_that_are_spent_are_forgotten_and_change_nothing():
+    d, W, g = get("credit:tau=0.9,decay=0.5"), 100, torch.Generator().manual_seed(0)
+    kept, (s, _) = d.kept(W), window(*[0.5] * W, vocab=12)
+    assert kept < W == get("credit:decay=1").kept(W)
+    assert get("credit:decay=0").kept(W) == 1
+    short = d.begin(s)
+    long = replace(short, memo=Credits(*(x[..., :1].expand(-1, -1, W).clone() for x in short.memo)))
+    for k in range(W):
+        p = Pred(torch.randn(1, W, 12, generator=g), torch.arange(W)[None], W)
+        short, long = (replace(d.step(x, p), step=x.step + 1) for x in (short, long))
+        assert torch.equal(short.open, long.open), k
+        assert torch.equal(short.tokens, long.tokens), k
+        if not short.open.any():
+            break
+    assert k > kept
+    assert short.memo.token.shape == (1, W, kept)
 
 
 def test_klass_waits_until_a_prediction_rests():
