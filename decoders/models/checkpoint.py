@@ -22,8 +22,10 @@ import torch
 
 from decoders.core import UsageError
 from decoders.models.families import Attention, Family, family_of
+from decoders.models.headers import numbers_in
 from decoders.models.latent.families import latent_family
 from decoders.models.loaded import Loaded
+from decoders.models.precision import in_bfloat16
 from decoders.models.quantised import quantise
 from decoders.models.reading import blamed, line, quiet, read_json, refuse_mark, refuse_pointer
 from decoders.models.tokenizer import JsonTokenizer, load_tokenizer, tokenizer_in
@@ -45,7 +47,7 @@ def load_checkpoint(
 ) -> Loaded:
     """Read a checkpoint.
 
-    `dtype`: auto is float32 on a CPU, where halves are slow, and as stored elsewhere. `device_map`: how accelerate
+    `dtype`: auto is as stored, but on a CPU float32, unless `precision.in_bfloat16`. `device_map`: how accelerate
     spreads the layers over devices. `tp`: one process per device, each with its part of every layer, by transformers'
     own plan. `trust_remote_code`: run the code of the checkpoint, for a family that has no other. `quantize`: to how
     many bits its linear layers are brought once they are read (`quantised`).
@@ -72,6 +74,10 @@ def load_checkpoint(
         raise UsageError("a model that is quantised on load lies on one device: leave out device_map and tp")
     place = placed(device, dtype, device_map, tp)
     check_weights(directory)
+    if dtype == "auto" and place["dtype"] is torch.float32 and not quantize and in_bfloat16(numbers_in(directory)):
+        place["dtype"] = torch.bfloat16
+        print(f"{name} computes in bfloat16, which this CPU multiplies fast: dtype float32 is the exact way",
+              file=sys.stderr, flush=True)
     mask = mask_of(directory, config, family)
     tokenizer, never = load_tokenizer(directory, mask)
     window, fixed = family.blocks(config, chosen)

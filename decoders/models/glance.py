@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,14 +10,10 @@ from typing import Any
 from decoders.core import UsageError
 from decoders.files import expanded, is_directory
 from decoders.models import nano
+from decoders.models.headers import SIZES, numbers_in
 from decoders.models.hub import Repository, glimpsed
 from decoders.models.reading import read_json
 
-SIZES = {
-    "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1,
-    "F8_E5M2": 1,
-}
-"""Bytes of a number, by the names that safetensors gives the types."""
 NAMES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16", "float64": "F64"}
 
 
@@ -102,21 +96,7 @@ def stored_in(directory: Path, config: dict[str, Any], weights: int | None) -> d
     from decoders.models.checkpoint import check_weights
 
     check_weights(directory)
-    out: dict[str, int] = {}
-    for file in sorted(directory.glob("model*.safetensors")):
-        for tensor in header(file).values():
-            out[tensor["dtype"]] = out.get(tensor["dtype"], 0) + prod(tensor["shape"])
+    out = numbers_in(directory)
     if unknown := sorted(out.keys() - SIZES.keys()):
         raise UsageError(f"{directory} holds weights of the type {unknown[0]}, which is not known")
     return out
-
-
-def header(file: Path) -> dict[str, Any]:
-    """The tensors of a file, by name: their `dtype` and `shape`. Raises `UsageError`."""
-    try:
-        with file.open("rb") as f:
-            size = int.from_bytes(f.read(8), "little")
-            found = json.loads(f.read(size))
-    except (OSError, ValueError) as e:
-        raise UsageError(f"{file} cannot be read: it is no file of safetensors") from e
-    return {name: tensor for name, tensor in found.items() if name != "__metadata__"}

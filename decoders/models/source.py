@@ -42,7 +42,7 @@ class Checkpoint(Source):
     )
     device: str = option("cpu", "where it runs: cpu, cuda, cuda:1")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = option(
-        "auto", "precision; auto: float32 on a CPU, else as stored"
+        "auto", "precision; auto: as stored, but float32 on a CPU that does not multiply bfloat16 fast"
     )
     device_map: Literal["auto", "balanced", "balanced_low_0", "sequential"] | None = option(
         None, "spread the layers over the devices there are, for a model larger than one of them; needs accelerate"
