@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -264,6 +265,17 @@ def test_a_run_of_another_grid_is_refused_in_one_line_and_left_as_it_is(run):
     with pytest.raises(UsageError, match=r"another grid \(items: 3 there, 4 here\); take another directory"):
         measure(replace(SMALL, items=4), run.path, command="")
     assert (run.path / "run.json").read_text() == before
+
+
+def test_a_run_that_has_ended_can_be_packed_and_read_and_is_not_written_to(run, tmp_path):
+    at = shutil.copytree(run.path, tmp_path / "run")
+    subprocess.run(["gzip", at / "rows.jsonl", at / "traces.jsonl"], check=True)
+    assert (load(at).rows, load(at).traces) == (run.rows, run.traces)
+    with pytest.raises(UsageError, match=r"packed; to go on with it: gunzip .*rows\.jsonl\.gz"):
+        Journal(at, run.info)
+    (at / "rows.jsonl.gz").write_bytes((at / "rows.jsonl.gz").read_bytes()[:-9])
+    with pytest.raises(UsageError, match=r"rows\.jsonl\.gz cannot be read"):
+        load(at)
 
 
 def test_two_processes_cannot_write_one_run(tmp_path):

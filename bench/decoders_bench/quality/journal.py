@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from decoders import UsageError
-from decoders_bench.quality.rows import FORMAT, lines, load_info
+from decoders_bench.quality.rows import FORMAT, lines, load_info, packed
 
 Key = tuple[str, int]
 
@@ -42,6 +42,9 @@ class Journal:
             self.lock.close()
             raise UsageError(f"another process is writing to {path}") from None
         try:
+            for name in ("rows", "traces"):
+                if (there := packed(path / f"{name}.jsonl")).exists():
+                    raise UsageError(f"{path} holds a run that was packed; to go on with it: gunzip {there}")
             self.begin(info)
             self.files = {name: whole(path / f"{name}.jsonl") for name in ("rows", "traces")}
             self.rows, self.traces = (

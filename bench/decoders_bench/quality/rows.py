@@ -1,13 +1,15 @@
 """A quality run on disk, read back.
 
 A run is a directory: `run.json` says what was asked and on what it ran, `rows.jsonl` holds a line for every item,
-`traces.jsonl` how the first items of every cell were decoded.
+`traces.jsonl` how the first items of every cell were decoded. Both may be packed by gzip once it has ended.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -121,10 +123,10 @@ class Run:
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a file; one that was torn off at the end, by a run that was killed, is left out. Raises
-    `UsageError` if another is damaged."""
+    """The whole lines of a file, or of what gzip made of it; one that was torn off at the end, by a run that was
+    killed, is left out. Raises `UsageError` if another is damaged."""
     out = []
-    text = path.read_bytes() if path.exists() else b""
+    text = content(path)
     for number, line in enumerate(text.split(b"\n")[:-1], 1):
         try:
             found = parsed(line.decode("utf-8", "surrogatepass"))
@@ -134,6 +136,21 @@ def lines(path: Path) -> list[dict[str, Any]]:
             raise UsageError(f"{path}, line {number}, is damaged: it is no JSON object")
         out.append(found)
     return out
+
+
+def content(path: Path) -> bytes:
+    """Of a file, or where there is none, of `packed(path)`; nothing if neither is there. Raises `UsageError`."""
+    if path.exists() or not packed(path).exists():
+        return path.read_bytes() if path.exists() else b""
+    try:
+        return gzip.decompress(packed(path).read_bytes())
+    except (OSError, EOFError, zlib.error) as e:
+        raise UsageError(f"{packed(path)} cannot be read: {e}") from None
+
+
+def packed(path: Path) -> Path:
+    """Where gzip puts a file."""
+    return path.with_name(path.name + ".gz")
 
 
 def load(path: str | Path) -> Run:
