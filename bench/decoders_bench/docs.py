@@ -31,7 +31,7 @@ from decoders_bench.latents.tables import latents_tables, load_latents
 from decoders_bench.modes.tables import load_modes, mode_pairs, mode_reading, mode_tables, mode_verdicts
 from decoders_bench.quality.rows import load as load_quality
 from decoders_bench.quality.settings import unified_run
-from decoders_bench.quality.shelf import shelf_against
+from decoders_bench.quality.shelf import ranges, shelf_against
 from decoders_bench.quality.summary import curves, points
 from decoders_bench.quality.tables import curve_table, place_table, point_table, verdict_text
 from decoders_bench.quality.verdicts import against
@@ -101,6 +101,11 @@ def shelf_section() -> str:
     run = load_quality(RESULTS / "shelf")
     own = sorted(points(run.rows), key=lambda p: (-p.summary.accuracy, p.summary.nfe))
     return "\n\n".join([measured_with(run.info["environment"]), point_table(own), place_table(run.rows)])
+
+
+def range_section() -> str:
+    """How far the decoders of the shelf lie apart on each rung."""
+    return ranges(load_quality(RESULTS / "shelf").rows)
 
 
 def best_section(name: str) -> str:

@@ -18,9 +18,9 @@ class EntropyCache(Cache):
 
     It is one decision a step and row: the popular description, a decision for every token, is not the algorithm. The
     paper's figure prints the comparison the other way round than its text; this follows the text. `k` is the paper's
-    (as others report it), `tau` is not published in what could be read: the default is what `decoders bench
-    calibrate-entropycache` gives for `nano` (table in the README), a cautious one for rows that are hardly longer than
-    `k`; calibrate it for a model of your own. Entropy is that of the predicted distribution, in nats.
+    (as others report it), `tau` is not published in what could be read: with the default, and this `k`, `nano` loses at
+    most one answer in 100 (`decoders bench calibrate-entropycache`, docs/benchmarks.md), in rows that are hardly longer
+    than `k`; calibrate it for a model of your own. Entropy is that of the predicted distribution, in nats.
     """
 
     source: ClassVar[str] = "Cheong et al. 2026, arXiv 2603.18489"

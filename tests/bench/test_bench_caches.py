@@ -275,8 +275,13 @@ def test_the_calibration_table_names_the_tau():
     assert "no tau passes" in calibration_table([tried(0.0, agreement=0.5)])
 
 
-def test_the_default_tau_is_the_calibrated_one():
-    assert best_tau(load_calibration(RESULTS / "caches-calibration.json")) == EntropyCache().tau
+def test_the_default_tau_passes_with_its_k_and_is_no_larger_than_the_rule_gives():
+    default = EntropyCache()
+    rows = [r for r in load_calibration(RESULTS / "caches-calibration.json") if r.k == default.k]
+    own = [r for r in pooled(rows) if r.tau == default.tau]
+    assert len(own) == 2  # blocks of 16 and of 32
+    assert all(r.passes for r in own)
+    assert 0 < default.tau <= best_tau(rows)
 
 
 # replay

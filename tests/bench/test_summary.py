@@ -9,6 +9,7 @@ import pytest
 
 from decoders import UsageError
 from decoders_bench.common.statistics import clustered, student, two_sided, wilson
+from decoders_bench.quality.shelf import ranges
 from decoders_bench.quality.summary import (
     Curve,
     adjusted,
@@ -202,3 +203,16 @@ def test_wordings_are_compared_on_the_tasks_that_were_asked_in_all_of_them():
     assert {t: {r.task for r in rows} for t, rows in own.items()} == {0: {"two", "three"}, 1: {"two", "three"}}
     assert set(worded([*three, *one])) == {0, 1, 2}
     assert set(worded(one)) == {0}
+
+
+def test_the_range_of_a_rung_is_that_of_its_decoders():
+    def rows(decoder, right, rung):
+        return [row(decoder=decoder, rung=rung, item=i, right=i < right) for i in range(4)]
+
+    shares = {"a": 0, "b": 1, "c": 2, "d": 3, "e": 4}
+    own = [x for name, n in shares.items() for x in rows(name, n, "easy")] + rows("a", 4, "hard") + rows("b", 4, "hard")
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in ranges(own).splitlines()[2:]]
+    assert lines == [
+        ["t/easy", "0.0", "25.0", "50.0", "75.0", "100.0", "1 of 5"],
+        ["t/hard", "100.0", "100.0", "100.0", "100.0", "100.0", "2 of 2"],
+    ]

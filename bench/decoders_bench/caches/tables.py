@@ -170,8 +170,11 @@ def calibration_table(rows: Sequence[Tried]) -> str:
         f"blocks of {b}: {next(r.right_none for r in whole if r.block == b)}" for b in sorted({b for b, _ in settings})
     )
     places = ", ".join(dict.fromkeys(f"{r.task}/{r.rung}" for r in rows))
-    tau = best_tau(rows)
-    verdict = "no tau passes" if tau is None else f"the rule gives **tau = {tau_text(tau)}**"
+    given = {k: best_tau([r for r in rows if r.k == k]) for k in sorted({r.k for r in rows}, reverse=True)}
+    verdict = "; ".join(
+        f"with k={k} " + ("no tau passes" if tau is None else f"the rule gives **tau = {tau_text(tau)}**")
+        for k, tau in given.items()
+    )
     return f"{whole[0].n} validation items of {places}. Right under `none`: {none}.\n\n{table}\n\nOf these, {verdict}."
 
 

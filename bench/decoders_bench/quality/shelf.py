@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from statistics import mean, quantiles
 
 from decoders_bench.common.attested import marked
 from decoders_bench.common.results import markdown
+from decoders_bench.quality.rows import Row, grouped
 from decoders_bench.quality.summary import Comparison, Point, adjusted, compare
 from decoders_bench.quality.tables import percent
 
@@ -60,3 +62,15 @@ def shelf_against(own: Sequence[Point], baseline: str = BASELINE) -> str:
         "so",
     ]
     return f"{head}\n\n{markdown(header, body)}"
+
+
+def ranges(rows: Iterable[Row]) -> str:
+    """How far decoders lie apart on each rung: of their accuracies the least, the quartiles and the most, and how many
+    of them are always right."""
+    body = []
+    for rung, own in grouped(rows, lambda r: f"{r.task}/{r.rung}").items():
+        right = sorted(mean(r.right for r in mine) for mine in grouped(own, lambda r: r.decoder).values())
+        marks = right[0], *quantiles(right, n=4, method="inclusive"), right[-1]
+        always = f"{sum(x == 1 for x in right)} of {len(right)}"
+        body.append([rung, *map(percent, marks), always])
+    return markdown(["rung", "least", "quartile", "median", "quartile", "most", "always right"], body)
