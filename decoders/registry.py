@@ -3,6 +3,7 @@ that of `decoders.specs`."""
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
@@ -51,7 +52,23 @@ def dataclass_named(kind: Kind, name: str) -> Any:
     cls = load(kind, name)
     if not (isinstance(cls, type) and hasattr(cls, "__dataclass_fields__")):
         raise UsageError(f"{word(kind)} {name!r} is not a dataclass, so it is no {word(kind)}")
+    if bare := undecorated(cls):
+        raise UsageError(f"{word(kind)} {name!r}: {bare}")
     return cls
+
+
+def undecorated(cls: type) -> str:
+    """What is wrong with a class that names values of its own and is no frozen dataclass itself, so that none of them
+    is an option; empty if nothing is."""
+    if (made := vars(cls).get("__dataclass_params__")) and made.frozen:
+        return ""
+    values = [name for name, hint in inspect.get_annotations(cls).items() if "ClassVar" not in str(hint)]
+    if not values:
+        return ""
+    return (
+        f"{cls.__name__} is no frozen dataclass, so {', '.join(values)} can't be set; write @dataclass(frozen=True) "
+        "above the class"
+    )
 
 
 def nested(o: Option, text: str, kind: Kind) -> tuple[Kind, str] | None:

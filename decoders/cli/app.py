@@ -146,6 +146,7 @@ def broken(name: str, problem: str) -> click.Command:
 
 
 OWN = {
+    "check": ("check:check", "Hold a strategy, or a cache policy, against every law that it has to keep."),
     "compare": ("compare:compare", "Decode one prompt with several decoders, side by side."),
     "decide": ("decide:decide", "Answer questions about a text with probabilities."),
     "generate": ("generate:generate", "Decode prompts, from the command line or from a file."),

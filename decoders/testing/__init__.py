@@ -1,35 +1,32 @@
-"""Conformance: the laws that a strategy has to keep, for authors of strategies.
+"""Conformance: the laws that strategies and cache policies have to keep, for their authors.
 
-    from decoders.testing import check
+    from decoders.testing import check, check_cache
     check("my_package.mine:Mine:tau=0.5")
+    check_cache("my_package.mine:MyCache")
 
-runs every law and needs no test framework. With pytest, `@pytest.mark.parametrize("law", LAWS, ids=lambda law:
-law.__name__)` and `law(decoder)` make each a test of its own.
+runs every law and needs no test framework; `decoders check` does it from a command line. With pytest,
+`@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)` and `law(decoder)` make each a test of its own.
 """
 
 from __future__ import annotations
 
-from decoders.core import Decoder
-from decoders.registry import get
+from decoders.core import Cache, Decoder
+from decoders.registry import get, get_cache
+from decoders.testing.cache_laws import CACHE_LAWS, CacheLaw
 from decoders.testing.laws import LAWS, Law
+from decoders.testing.trial import insist
 
-__all__ = ["LAWS", "Law", "check"]
+__all__ = ["CACHE_LAWS", "LAWS", "CacheLaw", "Law", "check", "check_cache"]
 
 
 def check(decoder: Decoder | str) -> None:
     """Hold a strategy, or the one that a spec string makes, against every law.
 
-    Raises `AssertionError` with one paragraph for each law that is broken, and `UsageError` for a spec that makes no
-    strategy."""
-    d = get(decoder) if isinstance(decoder, str) else decoder
-    broken = []
-    for law in LAWS:
-        try:
-            law(d)
-        except (
-            Exception
-        ) as e:  # a broken strategy may raise anything anywhere, and the other laws are still worth hearing
-            what = str(e) if isinstance(e, AssertionError) else f"{type(e).__name__}: {e}"
-            broken.append(f"{law.__name__}: {what}")
-    if broken:
-        raise AssertionError(f"{d!r} breaks {len(broken)} of {len(LAWS)} laws\n\n" + "\n\n".join(broken))
+    Raises `AssertionError` with one paragraph for each breach that does not follow from another, and `UsageError` for a
+    spec that makes no strategy."""
+    insist(LAWS, get(decoder) if isinstance(decoder, str) else decoder)
+
+
+def check_cache(cache: Cache | str) -> None:
+    """Hold a cache policy, or the one that a spec string makes, against every law of such. Raises as `check` does."""
+    insist(CACHE_LAWS, get_cache(cache) if isinstance(cache, str) else cache, "stale")

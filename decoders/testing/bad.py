@@ -278,6 +278,12 @@ class Fair(Decoder):
         return fair(s, p)
 
 
+class Undecorated(Fair):
+    """Names an option, and is no dataclass itself."""
+
+    tau: float = 0.5
+
+
 @dataclass(frozen=True)
 class LosesWindows(Around):
     """Works in the windows that were asked for, whatever its base works in."""
@@ -307,5 +313,5 @@ CONTROLS: dict[type[Decoder], str] = {
     Undecided: "terminates", SilentlyRevises: "moves_are_legal", GrowingMemo: "moves_are_legal",
     SometimesCausal: "asks_what_it_may", UnsaidAhead: "asks_what_it_may", Grows: "moves_are_legal",
     RawLogits: "packing", Prints: "compiles", Unwritable: "spec_round_trip", LosesWindows: "wraps",
-    LosesPadding: "wraps",
+    LosesPadding: "wraps", Undecorated: "written",
 }

@@ -7,17 +7,32 @@ steps cannot be split over the blocks of a room is not led into it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
-from decoders.core import Blocks, Decoder, Exact, Plan, Row, Trace, UsageError, Whole, asks, candidates, decode, replay
-from decoders.registry import get, spec_of
+from decoders.core import (
+    Blocks,
+    Cache,
+    Decoder,
+    Exact,
+    Plan,
+    Row,
+    Trace,
+    UsageError,
+    Whole,
+    asks,
+    candidates,
+    decode,
+    replay,
+)
+from decoders.registry import get, spec_of, undecorated
 from decoders.strategies.latent.samplers import DDIM
 from decoders.strategies.left_to_right import LeftToRight
 from decoders.testing.engine import Engine, Request
 from decoders.testing.latent import ToyLatent
 from decoders.testing.moves import asks_what_it_may, given_stays_given, moves_are_legal, rests, terminates
 from decoders.testing.rooms import counted, decoded, difference, expect, rooms, run, seeds
+from decoders.testing.telling import apart
 from decoders.testing.tensors import compiles, meta_safe, no_loops, packing, pure
 from decoders.testing.toy import ToyModel
 from decoders.testing.wrappers import wraps
@@ -30,12 +45,19 @@ def batch_invariant(decoder: Decoder) -> None:
     for room in rooms(decoder):
         together = decoded(room, decoder, room.prompts)
         alone = [decoded(room, decoder, (prompt,))[0] for prompt in room.prompts]
-        expect(together == alone, f"{room.name}: alone {alone} and in a batch {together}")
+        same(room.name, room.prompts, {"alone": alone, "in a batch": together})
         # by two blocks, so that a budget can be split over it if over the others
         longer = (1, 2, 3, 4) * 2 + room.prompts[-1]
         backwards = (longer, *room.prompts[::-1])
         beside = room.decode(decoder, backwards)[:0:-1]
-        expect(together == beside, f"{room.name}: {together}, and in another order, beside a longer row, {beside}")
+        same(room.name, room.prompts, {"in a batch": together, "in another order beside a longer row": beside})
+
+
+def same(where: str, prompts: Sequence[Sequence[int]], runs: dict[str, Sequence[Row]]) -> None:
+    """Raises `AssertionError` for the first row of which two runs made something else."""
+    first, second = runs.values()
+    if list(first) != list(second):
+        raise AssertionError(apart(where, prompts, runs))
 
 
 def engine_agrees(decoder: Decoder) -> None:
@@ -56,8 +78,9 @@ def engine_agrees(decoder: Decoder) -> None:
             room.model, 2, columns, width, attention="attention" in asks(decoder), candidates=candidates(decoder)
         ).run(requests)
         for r, row in zip(requests, rows, strict=True):
-            same = next(alone) if r.plan is plan else guest(room.model, r)
-            expect(row == same, f"{room.name}: in an engine {row} and without {same} ({spec_of(r.plan.decoder)})")
+            without = next(alone) if r.plan is plan else guest(room.model, r)
+            where = room.name if r.plan is plan else f"{room.name}, of {spec_of(r.plan.decoder)} beside it"
+            same(where, [r.prompt], {"without an engine": [without], "in an engine": [row]})
 
 
 OTHER = Plan(LeftToRight(temperature=1.0), Blocks(8), Exact())
@@ -103,7 +126,26 @@ def nfe_is_forwards(decoder: Decoder) -> None:
             expect(reported == run, f"{room.name}: {reported} forwards reported and {run} run")
 
 
+def written(decoder: Decoder) -> None:
+    """Its class is a frozen dataclass itself: only then are the values that it names options, and two that differ in
+    them are two."""
+    check_written(decoder)
+
+
+def check_written(plug: Decoder | Cache) -> None:
+    cls = type(plug)
+    made = vars(cls).get("__dataclass_params__")
+    why = undecorated(cls) or f"{cls.__name__} is no frozen dataclass; write @dataclass(frozen=True) above the class"
+    expect(bool(made and made.frozen), why)
+
+
 LAWS: tuple[Law, ...] = (
-    given_stays_given, terminates, asks_what_it_may, moves_are_legal, batch_invariant, meta_safe, no_loops, pure,
-    packing, rests, engine_agrees, compiles, replays, spec_round_trip, nfe_is_forwards, wraps,
+    written, meta_safe, pure, given_stays_given, terminates, asks_what_it_may, moves_are_legal, batch_invariant,
+    no_loops, packing, rests, engine_agrees, compiles, replays, spec_round_trip, nfe_is_forwards, wraps,
 )
+"""Those whose breach explains others come first."""
+FAST: tuple[Law, ...] = (
+    written, meta_safe, pure, given_stays_given, terminates, asks_what_it_may, moves_are_legal, batch_invariant,
+    no_loops, spec_round_trip,
+)
+"""The cheapest."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from decoders.core import Canvas, Decoder, Forward, State, UsageError, apply, asks, leftmost, prepare, view
 from decoders.testing.rooms import MASK, Moment, Room, decoded, expect, leaves, rooms, run
+from decoders.testing.telling import tokens
 
 
 def given_stays_given(decoder: Decoder) -> None:
@@ -19,7 +20,8 @@ def given_stays_given(decoder: Decoder) -> None:
             kept = [
                 (room.infill and given == MASK) or given == now for given, now in zip(prompt, row.canvas, strict=False)
             ]
-            expect(all(kept), f"{room.name}: the given tokens {prompt} became {row.canvas[: len(prompt)]}")
+            now = tokens(row.canvas[: len(prompt)])
+            expect(all(kept), f"{room.name}: the given tokens {tokens(prompt)} became {now}")
             behind = decoder.padding if room.model.stop_ids else 0
             expect(len(row.canvas) == len(prompt) + room.length + behind, f"{room.name}: the row changed its length")
 

@@ -1,0 +1,72 @@
+"""`decoders check`: laws in lines, one line at the end, and an exit code."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from support.commands import call
+
+BAD = "decoders.testing.bad"
+BAD_CACHES = "decoders.testing.bad_caches"
+
+
+def test_a_strategy_that_keeps_its_laws_is_told_so_in_a_line() -> None:
+    done = call("check", "--fast", f"{BAD}:Fair")
+    *laws, last = done.output.splitlines()
+    assert done.exit_code == 0
+    assert len(laws) == 10
+    assert all(line.startswith("passed  ") for line in laws)
+    assert last.startswith(f"{BAD}:Fair keeps the 10 quickest of 17 laws (")
+
+
+def test_a_broken_law_is_told_with_its_line_and_the_exit_code_is_1() -> None:
+    done = call("check", f"{BAD}:Fair", f"{BAD}:Overwrites", "--fast")
+    assert done.exit_code == 1
+    assert "\nbroken  given_stays_given " in done.output
+    assert "\ngiven_stays_given: causal blocks: the given tokens 1 2 3 became " in done.output
+    assert "bad.py:" in done.output
+    assert done.output.endswith(f"\n{BAD}:Overwrites breaks 2 of 10 laws.\n")
+
+
+@pytest.mark.parametrize("how", [("--cache", f"{BAD_CACHES}:TrustsEverything"), (f"{BAD_CACHES}:TrustsEverything",)])
+def test_a_cache_is_checked_too(how: tuple[str, ...]) -> None:
+    done = call("check", *how)
+    assert done.exit_code == 1
+    assert "\nbroken  settles" in done.output
+    assert done.output.endswith(":TrustsEverything breaks 1 of 11 laws.\n")
+
+
+def test_how_far_a_cache_is_from_none_is_measured() -> None:
+    done = call("check", "--cache", "dual", "-c", "none")
+    assert done.exit_code == 0
+    told = [line for line in done.output.splitlines() if line.startswith("Measured: ")]
+    assert len(told) == 2
+    assert "it computes 100% of the positions that no cache would, and 0% of what it reads" in told[1]
+    assert "dual keeps all 11 laws (" in done.output
+
+
+def test_json_is_an_object_a_line() -> None:
+    done = call("check", "--json", "--fast", f"{BAD}:Item", "--cache", "prefix")
+    assert done.exit_code == 1
+    strategy, cache = map(json.loads, done.output.splitlines())
+    assert (strategy["kind"], strategy["passed"], cache["kind"], cache["passed"]) == ("strategy", False, "cache", True)
+    (item,) = [law for law in strategy["laws"] if law["law"] == "meta_safe"]
+    assert item["file"].endswith("bad.py")
+    assert item["function"] == "step"
+    assert "Tensor.item()" in item["message"]
+    assert all(law["passed"] and law["line"] is None for law in cache["laws"])
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        ((), "nothing to check: give the SPEC of a strategy, or --cache SPEC"),
+        (("treshold",), "unknown strategy 'treshold'; did you mean 'threshold'?"),
+        (("--cache", "duel"), "unknown cache 'duel'; did you mean 'dual'?"),
+    ],
+)
+def test_what_cannot_be_checked_is_one_line(args: tuple[str, ...], told: str) -> None:
+    done = call("check", *args)
+    assert (done.exit_code, done.output) == (2, f"Error: {told}\n")
