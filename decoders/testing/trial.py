@@ -16,7 +16,9 @@ EXPLAINS: dict[str, frozenset[str] | None] = {
     "terminates": frozenset({"engine_agrees", "rests", "replays", "wraps"}),
     "batch_invariant": frozenset({"engine_agrees", "wraps"}),
 }
-"""Laws whose breach may be why others are broken, the deepest first; None: any other that comes after it."""
+"""Laws whose breach may be why others are broken, the deepest first; None: any other that decodes."""
+FORM = frozenset({"spec_round_trip", "sizes"})
+"""Laws that decode nothing."""
 METHODS = {"asks_what_it_may": "query", "sizes": "sizes", "written": ""}
 """The method that a law is about, where that is not the one that a plug is written for; none: the class."""
 
@@ -113,7 +115,8 @@ def reason(law: str, v: Verdict, broken: dict[str, Verdict]) -> tuple[str | None
     for root, explained in EXPLAINS.items():
         if root == law:
             break
-        if root in broken and (explained is None or law in explained):
+        reaches = root == "written" or law not in FORM if explained is None else law in explained
+        if root in broken and reaches:
             return broken[root].because or root, False
     return None, False
 
