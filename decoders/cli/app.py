@@ -153,6 +153,7 @@ OWN = {
     "info": ("info:info", "What a checkpoint is, and whether it fits on this machine."),
     "list": ("listing:list_", "List strategies, caches, presets and models."),
     "models": ("models:models", "Families of checkpoints: an example, memory, defaults."),
+    "new": ("new:new", "Write a strategy or a cache policy to begin with."),
     "serve": ("serve:serve", "Serve a model over HTTP as OpenAI does, with any decoder per request."),
 }
 OURS = {"bench": "Measure decoders: accuracy, forwards, time; replay recorded runs; train the embedded model."}

@@ -78,6 +78,8 @@ def test_the_wheel_owns_two_top_level_names_and_ships_the_model(wheel):
         "decoders/models/nano/model.safetensors",
         "decoders/models/nano/tokenizer.json",
     } <= set(names)
+    templates = (ROOT / "decoders" / "templates").rglob("*.in")
+    assert {str(p.relative_to(ROOT)) for p in templates} <= set(names)
     static = (BENCH / "report" / "static").iterdir()
     assert {f"decoders_bench/report/static/{p.name}" for p in static} <= set(names)
     assert all(

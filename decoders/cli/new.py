@@ -1,0 +1,86 @@
+"""`decoders new`: a small distribution to begin with."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+
+import click
+
+from decoders.errors import UsageError
+from decoders.files import why
+from decoders.specs import names
+
+TEMPLATES = Path(__file__).parents[1] / "templates"
+NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+
+
+@dataclass(frozen=True)
+class Sort:
+    """A kind of plug that a distribution is written for."""
+
+    group: str
+    summary: str
+    flag: str
+    """What stands before its name in a command."""
+    example: str
+    """A command that uses one, after `decoders generate`."""
+
+
+SORTS = {
+    "strategy": Sort("strategies", "A decoding strategy for decoders", "", '-d {name}:tau=0.8 "Sort: d b a c"'),
+    "cache": Sort("caches", "A cache policy for decoders", "--cache ", '--cache {name}:every=2 "Sort: d b a c"'),
+}
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(list(SORTS)))
+@click.argument("name")
+def new(kind: str, name: str) -> None:
+    """Write a strategy or a cache policy to begin with.
+
+    ./NAME becomes a whole distribution: the rule, its entry point, tests that hold it to every law, and a README. It
+    passes `decoders check` as it is; then make the rule yours.
+    """
+    sort = SORTS[kind]
+    check_name(sort, kind, name)
+    words = words_of(sort, kind, name)
+    files = {
+        "pyproject.toml": "plugin/pyproject.toml.in", "README.md": "plugin/README.md.in",
+        f"{words['module']}.py": f"{kind}/module.py.in", f"test_{name}.py": f"{kind}/test_module.py.in",
+    }
+    sources = {file: (TEMPLATES / source).read_text("utf-8") for file, source in files.items()}
+    written = {file: Template(text).substitute(words) for file, text in sources.items()}
+    directory = Path(name)
+    try:
+        directory.mkdir()
+    except FileExistsError:
+        raise UsageError(f"{name} is there already; choose another name, or work in another directory") from None
+    except OSError as e:
+        raise UsageError(f"{name} cannot be made: {why(e)}") from e
+    for file, text in written.items():
+        (directory / file).write_text(text, encoding="utf-8")
+    click.echo("\n".join(f"{name}/{file}" for file in written))
+    click.echo(f"\ncd {name}\ndecoders check {words['module']}:{words['cls']}\npytest")
+
+
+def check_name(sort: Sort, kind: str, name: str) -> None:
+    """Raises `UsageError` for a name that a plug or a module cannot have, or another one has."""
+    if not NAME.fullmatch(name) or keyword.iskeyword(name):
+        allowed = "lower-case letters, digits and single _ between them, from a letter on"
+        raise UsageError(f"a name is {allowed}, not {name!r}")
+    if name in names(sort.group):
+        raise UsageError(f"there is a {kind} {name!r} already; choose another name")
+
+
+def words_of(sort: Sort, kind: str, name: str) -> dict[str, str]:
+    """What stands in the templates."""
+    return {
+        "name": name, "kind": kind, "group": sort.group, "summary": sort.summary, "flag": sort.flag,
+        "distribution": f"decoders-{name.replace('_', '-')}", "module": f"decoders_{name}",
+        "cls": "".join(part.capitalize() for part in name.split("_")),
+        "example": f"decoders generate {sort.example.format(name=name)}",
+    }
