@@ -19,15 +19,15 @@ class RowError(UsageError):
 
     exit_code = 1
     told: ClassVar[str]
-    """What is told of it, and of the number of the forward."""
+    """What is told of it, of the number of the forward, and of the decoder."""
 
-    def __init__(self, forward: int, where: str = "") -> None:
-        super().__init__(where + self.told.format(forward=forward))
-        self.forward, self.where = forward, where
+    def __init__(self, forward: int, where: str = "", decoder: str = "") -> None:
+        super().__init__(where + self.told.format(forward=forward, decoder=f"the decoder {decoder}".rstrip()))
+        self.forward, self.where, self.decoder = forward, where, decoder
 
-    def __reduce__(self) -> tuple[type[Self], tuple[int, str]]:
+    def __reduce__(self) -> tuple[type[Self], tuple[int, str, str]]:
         """On its way from one process to another an exception is made anew, by default from its message."""
-        return type(self), (self.forward, self.where)
+        return type(self), (self.forward, self.where, self.decoder)
 
 
 class NonFiniteError(RowError):
@@ -43,7 +43,7 @@ class StalledError(RowError):
     """A decoder committed nothing for very many forwards."""
 
     told = (
-        "the decoder makes no progress: by forward {forward} it had committed nothing for so long that it never will; "
+        "{decoder} makes no progress: by forward {forward} it had committed nothing for so long that it never will; "
         "its rule has to commit a position every few forwards"
     )
 

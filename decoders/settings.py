@@ -78,10 +78,16 @@ def settings(decoder: str | Decoder, cache: str | Cache | None = None, guidance:
     if not (math.isfinite(guidance) and guidance >= 0):
         raise UsageError(f"guidance must be at least 0, not {guidance}")
     plug, spec = (get(decoder), decoder) if isinstance(decoder, str) else (decoder, spec_of(decoder))
-    if cache is None:
-        cache = (unfolded(decoder)[1] if isinstance(decoder, str) else None) or "exact"
+    cache = policy_of(decoder, cache)
     policy, cache_spec = (get_cache(cache), cache) if isinstance(cache, str) else (cache, spec_of(cache))
     return Settings(plug, spec, policy, cache_spec, guidance)
+
+
+def policy_of(decoder: str | Decoder, cache: str | Cache | None) -> str | Cache:
+    """The cache policy that is asked for, else that of the preset that the decoder is, else `exact`."""
+    if cache is not None:
+        return cache
+    return (unfolded(decoder)[1] if isinstance(decoder, str) else None) or "exact"
 
 
 CUTS = frozenset({"top_k", "top_p", "min_p"})

@@ -121,3 +121,9 @@ def inner_decoders(decoder: Decoder) -> dict[str, Decoder]:
     """The decoders among its options, under their names."""
     values = {f.name: getattr(decoder, f.name) for f in fields(decoder)}
     return {name: x for name, x in values.items() if isinstance(x, Decoder)}
+
+
+def named(decoder: Decoder) -> str:
+    """How a message names it: by its class, and those of the decoders that it is made of."""
+    inside = ", ".join(map(named, inner_decoders(decoder).values()))
+    return type(decoder).__name__ + (f" ({inside})" if inside else "")

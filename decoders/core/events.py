@@ -57,7 +57,8 @@ class Narrator:
 
 def generated(c: Canvas, row: int, revises: bool) -> tuple[list[int | None], int]:
     """The row's generated tokens up to and without its first settled stop token, None where open, and how many are
-    settled: those left of the first open one, and for a strategy that revises only those in windows it has left."""
+    settled: those left of the first open one, and for a strategy that revises only those in windows it has left. In a
+    row that has ended any stop token ends them, also one with open positions left of it."""
     here = c.editable[row]
     tokens: list[int | None] = c.tokens[row][here].tolist()
     open_ = c.open[row][here].tolist()
@@ -65,8 +66,9 @@ def generated(c: Canvas, row: int, revises: bool) -> tuple[list[int | None], int
     if revises and bool(c.live[row]):
         settled = min(settled, int((here & (c.column < c.start[row])).sum()))
     tokens = [None if o else t for t, o in zip(tokens, open_, strict=True)]
-    stop = next((i for i, t in enumerate(tokens[:settled]) if t in c.stop_ids), None)
-    return (tokens, settled) if stop is None else (tokens[:stop], stop)
+    until = settled if bool(c.live[row]) else len(tokens)
+    stop = next((i for i, t in enumerate(tokens[:until]) if t in c.stop_ids), None)
+    return (tokens, settled) if stop is None else (tokens[:stop], min(settled, stop))
 
 
 def commit_steps(c: Canvas, row: int, count: int) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ import torch
 
 from decoders.core.cache import Cache, Exact
 from decoders.core.canvas import Canvas
-from decoders.core.decoder import Decoder
+from decoders.core.decoder import Decoder, named
 from decoders.core.events import Event, Narrator, generated
 from decoders.core.layout import layout
 from decoders.core.model import Forward, Model, Shape, is_causal, space_of
@@ -50,10 +50,13 @@ class Row:
     forwards: tuple[int, ...] = field(default=(), compare=False)
     """Of the forward passes, how many were of each of the decoder's `phases`; empty where it has none."""
 
+    decoder: str = field(default="", compare=False)
+    """Which decoder it was, as a message names it."""
+
     def error(self, where: str = "") -> RowError | None:
         """Why the row could not be decoded to its end, if it could not; `where` stands before it."""
         kind = {NON_FINITE: NonFiniteError, NO_PROGRESS: StalledError}.get(self.finish_reason)
-        return kind and kind(self.nfe, where)
+        return kind and kind(self.nfe, where, self.decoder)
 
     @property
     def cache_hit_rate(self) -> float:
@@ -244,4 +247,6 @@ def row_of(c: Canvas, row: int, decoder: Decoder) -> Row:
     kept = [t for t in tokens if t is not None]
     spent = int(c.store.computed[row]), int(c.store.reused[row]), float(c.store.flops[row])
     forwards = tuple(c.store.kinds[row].tolist()) if decoder.phases else ()
-    return Row(tuple(kept), int(c.clock[row]), reason, tuple(whole), *spent, nbytes(c.memo, row), forwards)
+    return Row(
+        tuple(kept), int(c.clock[row]), reason, tuple(whole), *spent, nbytes(c.memo, row), forwards, named(decoder)
+    )

@@ -47,10 +47,18 @@ class Place:
 def place_of(error: BaseException, plug: Any) -> Place | None:
     """The deepest line of the author's own code that an error came through; none if it came through none. Whatever
     defines `plug` is its author's, wherever it lies."""
-    own = {inspect.getfile(c) for c in type(plug).__mro__ if c.__module__.partition(".")[0] != "builtins"}
-    own = {file for file in own if not Path(file).is_relative_to(HERE / "core")}
+    files = {file for c in type(plug).__mro__ if (file := file_of(c))}
+    own = {file for file in files if not Path(file).is_relative_to(HERE / "core")}
     found = [x for x in came_through(error) if x.file in own or not is_library(x.file)]
     return found[-1] if found else None
+
+
+def file_of(cls: type) -> str | None:
+    """Where a class is written; none for one of Python's own, or of a session that is no file."""
+    try:
+        return inspect.getfile(cls)
+    except (TypeError, OSError):
+        return None
 
 
 def came_through(error: BaseException) -> Iterator[Place]:
