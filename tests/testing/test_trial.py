@@ -100,3 +100,12 @@ def test_rows_of_the_same_tokens_show_their_forwards() -> None:
 def test_check_raises_what_was_found() -> None:
     with pytest.raises(AssertionError, match=r"breaks 15 of 17 laws\n\nmeta_safe and 14 others: AttributeError"):
         check(Misspelt())
+
+
+def test_a_class_that_lies_in_no_file_is_tried_all_the_same() -> None:
+    """As one that was typed into a session."""
+    session = {"__name__": "a_session", "Misspelt": Misspelt, "dataclass": dataclass}
+    step = "    def step(self, s, p):\n        return s.comit()"
+    exec(f"@dataclass(frozen=True)\nclass Typed(Misspelt):\n{step}", session)
+    trial = tried(FAST, session["Typed"]())
+    assert trial.findings[0].startswith("meta_safe and 7 others: AttributeError: 'State' object has no attribute")
