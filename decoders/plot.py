@@ -6,7 +6,8 @@ Each function draws on `axes`, or on new ones, and returns them: `plot.canvas(g)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -39,15 +40,14 @@ def matplotlib() -> Any:
     return matplotlib
 
 
-def made(axes: Axes | None, width: float, height: float) -> Axes:
-    """The axes, or new ones on a figure of so many inches."""
+@contextmanager
+def on(axes: Axes | None, width: float, height: float) -> Iterator[Axes]:
+    """Draw on the axes, or on new ones on a figure of so many inches, in the `STYLE`. Raises `UsageError`."""
     matplotlib()
-    if axes is not None:
-        return axes
     import matplotlib.pyplot as plt
 
-    with plt.rc_context(cast(Any, STYLE)):
-        return plt.subplots(figsize=(width, height), layout="constrained")[1]
+    with plt.rc_context(cast(Any, STYLE)):  # its type names every setting there is
+        yield plt.subplots(figsize=(width, height), layout="constrained")[1] if axes is None else axes
 
 
 def canvas(generation: Generation, axes: Axes | None = None) -> Axes:
@@ -59,19 +59,18 @@ def canvas(generation: Generation, axes: Axes | None = None) -> Axes:
     if not shown:
         raise UsageError("this needs a trace: generator(prompt, trace=True)")
     width = len(shown[-1])
-    axes = made(axes, min(2 + 0.16 * width, 12), min(1.4 + 0.16 * len(shown), 8))
     values = [[float("nan") if x is None else sure(x) for x in row] for row in shown]
-    picture = axes.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto", interpolation="none")
-    axes.figure.colorbar(picture, ax=axes, label="confidence")
-    axes.set_yticks(range(0, len(shown), max(len(shown) // 8, 1)))
-    axes.yaxis.set_major_formatter(lambda y, _: f"{y + 1:g}")
-    axes.set_ylabel("forward")
-    if width <= NAMED:
-        names = [drawn(printable(x.text).strip()) if x else "" for x in shown[-1]]
-        axes.set_xticks(range(width), names, rotation=90, fontsize=7)
-    else:
-        axes.set_xlabel("position")
-    axes.grid(False)
+    with on(axes, min(2 + 0.16 * width, 12), min(1.4 + 0.16 * len(shown), 8)) as axes:
+        picture = axes.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto", interpolation="none")
+        axes.figure.colorbar(picture, ax=axes, label="confidence")
+        axes.set_yticks(range(0, len(shown), max(len(shown) // 8, 1)))
+        axes.yaxis.set_major_formatter(lambda y, _: f"{y + 1:g}")
+        axes.set_ylabel("forward")
+        if width <= NAMED:
+            names = [drawn(printable(x.text).strip()) if x else "" for x in shown[-1]]
+            axes.set_xticks(range(width), names, rotation=90, fontsize=7)
+        else:
+            axes.set_xlabel("position")
     return axes
 
 
@@ -82,16 +81,16 @@ def order(generations: Generation | Sequence[Generation], axes: Axes | None = No
     steps = [g.commit_steps for g in several if g.commit_steps]
     if not steps:
         raise UsageError("there is no committed position to draw")
-    axes = made(axes, 5.2, 3.4)
     faint = 1 / len(steps) ** 0.5
-    for own in steps:
-        axes.plot(range(len(own)), [n + 1 for n in own], "o", color=COLOURS[0], ms=4, mew=0, alpha=faint)
-    if len(steps) > 1:
-        there = [[own[i] + 1 for own in steps if i < len(own)] for i in range(max(map(len, steps)))]
-        axes.plot([sum(x) / len(x) for x in there], color=COLOURS[1], lw=1.5, label=f"mean of {len(steps)}")
-        axes.legend()
-    axes.set_xlabel("position behind the prompt")
-    axes.set_ylabel("forward that committed it")
+    with on(axes, 5.2, 3.4) as axes:
+        for own in steps:
+            axes.plot(range(len(own)), [n + 1 for n in own], "o", color=COLOURS[0], ms=4, mew=0, alpha=faint)
+        if len(steps) > 1:
+            there = [[own[i] + 1 for own in steps if i < len(own)] for i in range(max(map(len, steps)))]
+            axes.plot([sum(x) / len(x) for x in there], color=COLOURS[1], lw=1.5, label=f"mean of {len(steps)}")
+            axes.legend()
+        axes.set_xlabel("position behind the prompt")
+        axes.set_ylabel("forward that committed it")
     return axes
 
 
@@ -103,8 +102,9 @@ def accuracy(*runs: str | PathLike[str], axes: Axes | None = None) -> Axes:
     from decoders_bench.report.plots import draw
 
     found = document(gather([Path(run) for run in runs]))
-    axes = made(axes, 6.4, 4.2)
-    draw(axes, found, found["views"][0], "nfe", "forward passes an item", "front")
+    with on(axes, 6.4, 4.2) as axes:
+        draw(axes, found, found["views"][0], "nfe", "forward passes an item", "front")
+        axes.grid(axis="y")
     return axes
 
 
