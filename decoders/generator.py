@@ -25,7 +25,7 @@ from decoders.settings import settings, with_options
 from decoders.stream import Stream
 from decoders.text.encoding import Encoding, Prompt, listed
 from decoders.text.reasons import Reasons
-from decoders.text.records import Generation, or_raise
+from decoders.text.records import Generation, or_raise, with_trace
 from decoders.text.stopping import stop_strings
 from decoders.text.trace import Tracing, both
 
@@ -181,7 +181,7 @@ class Generator:
         job = replace(job, on_batch=begin, on_event=on_event)
         given = [None] * len(asked) if reasonings is None else [x for x in reasonings for _ in range(n)]
         results = job.results([Item(*x) for x in zip(range(len(asked)), asked, keys, given, strict=True)], batch)
-        return tracing.traced(results) if tracing else results
+        return tracing.traced(results, with_trace) if tracing else results
 
     def submit(self, prompt: Prompt, *, seed: int = 0, deadline: float | None = None, **how: Any) -> Stream:
         """Begin to decode one prompt, beside all others that were submitted, and return at once. What is returned has

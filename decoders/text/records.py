@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from decoders.core import UsageError
@@ -103,3 +103,8 @@ def or_raise(made: Generation | UsageError) -> Generation:
     if isinstance(made, UsageError):
         raise made
     return made
+
+
+def with_trace(made: Generation | UsageError, trace: Trace) -> Generation | UsageError:
+    """What became of a prompt, with how it came to be."""
+    return replace(made, trace=trace) if isinstance(made, Generation) else made

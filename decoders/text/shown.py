@@ -9,15 +9,13 @@ import uuid
 from collections.abc import Sequence
 from html import escape
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from decoders.text.trace import Settled
+from decoders.text.trace import Settled, Trace
 
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.text import Text
-
-    from decoders.text.records import Generation
 
 OPEN = "\u00b7"
 LINES = 16
@@ -28,6 +26,33 @@ FAINTEST = 0.65
 STYLES = ((0.5, "bold red"), (0.8, "yellow"), (0.95, "green"), (math.inf, "bold green"))
 """On a terminal: confidence below that, and its style."""
 Canvas = Sequence[Settled | None]
+
+
+class Generation(Protocol):
+    """What is shown of a `decoders.Generation`."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def nfe(self) -> int: ...
+    @property
+    def generated_tokens(self) -> int: ...
+    @property
+    def tokens_per_forward(self) -> float: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def decoder(self) -> str: ...
+    @property
+    def cache(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def finish_reason(self) -> str: ...
+    @property
+    def commit_steps(self) -> tuple[int, ...]: ...
+    @property
+    def trace(self) -> Trace | None: ...
 
 
 def sure(x: Settled) -> float:

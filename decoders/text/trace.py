@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
-from decoders.core import Canvas, Decoder, Forward, Pred, UsageError, view
+from decoders.core import Canvas, Decoder, Forward, Pred, view
 
-if TYPE_CHECKING:
-    from decoders.text.records import Generation
-
+T = TypeVar("T")
 Watch = Callable[[Forward, Pred, Canvas], None]
 
 
@@ -124,12 +122,11 @@ class Tracing:
         for b, row in self.changes.rows(f, c):
             self.steps[b].append(row)
 
-    def traced(
-        self, results: Iterable[tuple[int, Generation | UsageError]]
-    ) -> Iterator[tuple[int, Generation | UsageError]]:
-        """The results of the run, each with its trace; they are handed out before the next batch begins."""
+    def traced(self, results: Iterable[tuple[int, T]], put: Callable[[T, Trace], T]) -> Iterator[tuple[int, T]]:
+        """The results of the run, each with its trace, which is `put` to it; they are handed out before the next batch
+        begins. What was in no batch has none."""
         for index, made in results:
-            yield index, made if isinstance(made, UsageError) else replace(made, trace=self.of(self.rows[index]))
+            yield index, put(made, self.of(self.rows[index])) if index in self.rows else made
 
     def of(self, row: int) -> Trace:
         steps, c = self.steps[row], self.changes.before if self.changes else None
