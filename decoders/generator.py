@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from threading import Lock
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from decoders.constraints.base import Constraint, constraint_of
 from decoders.constraints.bound import Bound
@@ -25,9 +25,11 @@ from decoders.settings import settings, with_options
 from decoders.stream import Stream
 from decoders.text.encoding import Encoding, Prompt, listed
 from decoders.text.reasons import Reasons
-from decoders.text.records import Generation, or_raise
+from decoders.text.records import Generation, or_raise, with_trace
 from decoders.text.stopping import stop_strings
+from decoders.text.trace import Tracing, both
 
+T = TypeVar("T")
 Watch = Callable[[Forward, Pred, Canvas], None]
 
 KEPT = 64
@@ -119,16 +121,22 @@ class Generator:
         (`decoders.text.reasons`), and the others are not lost. Raises `UsageError` for what concerns all of them."""
         return self.reasons(prompts, seeds, length, infill) if self.reasons else [None] * len(prompts)
 
-    def __call__(self, prompts: Prompt | Sequence[Prompt], **how: Any) -> list[Generation]:
-        """What becomes of prompts, in their order: `run` with its first error raised. Raises `UsageError`."""
-        made = {index: or_raise(result) for index, result in self.run(prompts, **how)}
+    def __call__(
+        self, prompts: Prompt | Sequence[Prompt], *, progress: bool = False, **how: Any
+    ) -> list[Generation]:
+        """What becomes of any number of prompts, in their order: `run` with its first error raised. `progress`: show a
+        bar on stderr. Raises `UsageError`."""
+        results = self.run(prompts, **how)
+        if progress:
+            results = followed(results, len(listed(prompts)) * (how.get("num_return_sequences") or how.get("n") or 1))
+        made = {index: or_raise(result) for index, result in results}
         return [made[i] for i in range(len(made))]
 
     def run(
         self, prompts: Prompt | Sequence[Prompt], *, seed: int = 0, seeds: Sequence[int] | None = None, n: int = 1,
         reasonings: Sequence[Reasoning | None] | None = None, batch: int | None = None,
         on_batch: Callable[[Batch], None] | None = None, on_event: Listener | None = None, watch: Watch | None = None,
-        **how: Any,
+        trace: bool = False, num_return_sequences: int | None = None, **how: Any,
     ) -> Iterator[Result]:
         """Decode prompts, and hand out the index of each with what became of it as soon as that is known. A text
         depends on its own prompt and seed alone. A prompt is a text, or a conversation: messages with a `role` and a
@@ -138,6 +146,8 @@ class Generator:
         it. If its reasoner says that other prompts would fare the same, those behind its batch are left out.
 
         `n` samples of each prompt follow one another, with the seeds after the prompt's; an index counts samples.
+        `num_return_sequences` is another name for it, as `max_new_tokens` is for `length`. `trace`: results say how
+        their texts came to be (`Generation.trace`), for which a batch stays together.
         `decoder`, `cache`, `constraint` and options of the decoder (`temperature`, `top_p`, `top_k`, ...) are used in
         place of the generator's own. `logprobs`: results have them (`Generation.logprobs`),
         and `top_logprobs` those of so many of the likeliest tokens.
@@ -155,13 +165,23 @@ class Generator:
 
         Raises `UsageError` at once for what concerns all prompts.
         """
+        n = either("n", n if n != 1 else None, "num_return_sequences", num_return_sequences, 1)
         asked, keys = samples(listed(prompts), seed, seeds, n)
         if batch is not None and batch < 1:
             raise UsageError(f"a batch needs at least one prompt, not {batch}")
-        job = self.job(asks=reasonings is None, watch=watch, **how)
-        job = replace(job, on_batch=on_batch, on_event=on_event)
+        tracing = Tracing(self.loaded.tokenizer.decode) if trace else None
+
+        def begin(started: Batch) -> None:
+            if tracing:
+                tracing.begin(started.prompts)
+            if on_batch:
+                on_batch(started)
+
+        job = self.job(asks=reasonings is None, watch=watch, tracing=tracing, **how)
+        job = replace(job, on_batch=begin, on_event=on_event)
         given = [None] * len(asked) if reasonings is None else [x for x in reasonings for _ in range(n)]
-        return job.results([Item(*x) for x in zip(range(len(asked)), asked, keys, given, strict=True)], batch)
+        results = job.results([Item(*x) for x in zip(range(len(asked)), asked, keys, given, strict=True)], batch)
+        return tracing.traced(results, with_trace) if tracing else results
 
     def submit(self, prompt: Prompt, *, seed: int = 0, deadline: float | None = None, **how: Any) -> Stream:
         """Begin to decode one prompt, beside all others that were submitted, and return at once. What is returned has
@@ -249,15 +269,17 @@ class Generator:
         self, *, length: int | None = None, block: int | None = None, stop: str | Sequence[str] = (),
         ignore_eos: bool = False, infill: bool = False, max_steps: int | None = None, logprobs: bool = False,
         top_logprobs: int = 0, watch: Watch | None = None, asks: bool = True, decoder: str | Decoder | None = None,
-        cache: str | Cache | None = None, constraint: Constraint | str | None = None, **options: float | None,
+        cache: str | Cache | None = None, constraint: Constraint | str | None = None,
+        max_new_tokens: int | None = None, tracing: Tracing | None = None, **options: float | None,
     ) -> Job:
         """What prompts have in common that are decoded like this; arguments as of `run`. `asks`: a reasoner is asked,
         where the decoder wants one. Raises `UsageError` for what concerns all prompts."""
+        length = either("length", length, "max_new_tokens", max_new_tokens, None)
         run = self.using(decoder, cache, constraint, **options)
         if run is not self:
             return run.job(
                 length=length, block=block, stop=stop, ignore_eos=ignore_eos, infill=infill, max_steps=max_steps,
-                logprobs=logprobs, top_logprobs=top_logprobs, watch=watch, asks=asks,
+                logprobs=logprobs, top_logprobs=top_logprobs, watch=watch, asks=asks, tracing=tracing,
             )
         ends = stop_strings(stop, infill)
         template = (self.constraint and self.constraint.canvas(infill)) or []
@@ -266,6 +288,8 @@ class Generator:
         if reasons and infill:
             reasons([], [], size, infill)
         plain = self.decoder.tokenized(self.ids)
+        if tracing:
+            tracing.decoder, watch = plain, both(watch, tracing.watch)
         bound = self.constraint.on(plain, size) if self.constraint else plain
         if watch and bound is not plain:
             watch = unconstrained(watch)
@@ -303,6 +327,22 @@ def samples(
     if len(keys) != len(prompts):
         raise UsageError(f"{len(prompts)} prompts need as many seeds, not {len(keys)}")
     return [p for p in prompts for _ in range(n)], [wrapped(k + i) for k in keys for i in range(n)]
+
+
+def either(name: str, value: T | None, other: str, second: T | None, default: T) -> T:
+    """What goes by two names. Raises `UsageError` if both are given and they differ."""
+    if value is not None and second is not None and value != second:
+        raise UsageError(f"{name}={value} and {other}={second} are two names for one thing; say it once")
+    found = value if value is not None else second
+    return default if found is None else found
+
+
+def followed(results: Iterator[Result], total: int) -> Iterator[Result]:
+    """The results, with a bar on stderr that says how many of them are there."""
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(results, "decoding", total, console=Console(stderr=True))
 
 
 def wrapped(number: int) -> int:

@@ -35,9 +35,12 @@ def table(kind: str) -> dict[str, tuple[EntryPoint, ...]]:
     """Name to entry points of the group `decoders.KIND`; more than one where several distributions own a name. Where
     our own is not installed, the built-in ones are read from the source tree."""
     out: dict[str, dict[tuple[str, str], EntryPoint]] = {}
-    for e in (*entry_points(group=f"decoders.{kind}"), *entry_points_of(f"decoders.{kind}")):
-        out.setdefault(e.name, {})[owner(e), e.value] = e
-    return {name: tuple(found.values()) for name, found in sorted(out.items())}
+    found = *entry_points(group=f"decoders.{kind}"), *entry_points_of(f"decoders.{kind}")
+    # for a name, the whole metadata of a distribution is read and parsed: once, not for each of its plugs
+    owners = {dist: owner(e) for dist, e in {id(e.dist): e for e in found}.items()}
+    for e in found:
+        out.setdefault(e.name, {})[owners[id(e.dist)], e.value] = e
+    return {name: tuple(plugs.values()) for name, plugs in sorted(out.items())}
 
 
 def owner(e: EntryPoint) -> str:

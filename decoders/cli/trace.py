@@ -6,13 +6,11 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Protocol, TextIO
 
-import torch
-from torch import Tensor
-
-from decoders.core import Canvas, Decoder, Forward, Pred, UsageError, view
+from decoders.core import Canvas, Decoder, Forward, Pred, UsageError
 from decoders.files import why
+from decoders.text.trace import Changes
 
 
 class Written(Protocol):
@@ -33,36 +31,13 @@ class TraceFile:
     """
 
     def __init__(self, file: Written, prompts: Sequence[int], decoder: Decoder) -> None:
-        self.file, self.prompts, self.decoder = file, prompts, decoder
+        self.file, self.prompts, self.changes = file, prompts, Changes(decoder)
         self.forwards = 0
-        self.before: Canvas | None = None
 
     def __call__(self, f: Forward, p: Pred, c: Canvas) -> None:
         self.forwards += 1
-        old = self.before
-        committed, edited, reopened = moved(old, c)
-        changed = {
-            "committed": (committed, c),
-            "edited": (edited, c),
-            "reopened": (reopened, c if old is None else old),
-        }
-        took_part = c.clock > (0 if old is None else old.clock)
-        phases, outcomes, how = self.decoder.phases, self.decoder.outcomes, self.how(f, c)
-        rows = []
-        for b in took_part.nonzero().flatten().tolist():
-            row: dict[str, Any] = {"prompt": self.prompts[b]} | ({"phase": phases[int(f.phase[b])]} if phases else {})
-            row |= {kind: changes(where[b], source, b) for kind, (where, source) in changed.items()}
-            for change in row["committed"] if outcomes else ():
-                change["outcome"] = outcomes[how[b][change["position"]]]
-            rows.append(row)
+        rows = [{"prompt": self.prompts[b]} | row for b, row in self.changes.rows(f, c)]
         self.file.write(json.dumps({"forward": self.forwards, "rows": rows}) + "\n")
-        self.before = c
-
-    def how(self, f: Forward, c: Canvas) -> list[list[int]]:
-        """For every column, which outcome the last step's commitments were; the window that they were in may have been
-        left."""
-        outcome: list[list[int]] = torch.zeros_like(c.tokens).scatter(1, f.at, self.decoder.outcome(view(c))).tolist()
-        return outcome
 
 
 class Fresh:
@@ -104,17 +79,3 @@ def opened(path: Path) -> Iterator[Fresh]:
             raise UsageError(f"{path} cannot be written: {why(e)}") from e
         if new and not fresh.begun:
             path.unlink(missing_ok=True)
-
-
-def moved(old: Canvas | None, c: Canvas) -> tuple[Tensor, Tensor, Tensor]:
-    """(B, L) bool each: what one forward committed, edited and reopened, from the canvas before it, none if it is the
-    first, and the one after it."""
-    was = c.editable if old is None else old.open  # at the start all that is editable is open
-    edited = ~was & ~c.open & c.editable & (c.tokens != (c if old is None else old).tokens)
-    return was & ~c.open, edited, ~was & c.open & c.editable
-
-
-def changes(where: Tensor, source: Canvas, row: int) -> list[dict[str, Any]]:
-    at = where.nonzero().flatten()
-    columns = zip(at.tolist(), source.tokens[row, at].tolist(), source.confidence[row, at].tolist(), strict=True)
-    return [{"position": i, "token": token, "confidence": confidence} for i, token, confidence in columns]

@@ -19,19 +19,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from decoders.core import Attention, Forward, Pred, Session, SessionSpec, is_causal
 from decoders.models.columns import compact, gathered, parted, seen, size_of, widths
-from decoders.models.scatter import ScatterCache, store_argument
 from decoders.models.spread import Spread
+from decoders.models.store import Store
 from decoders.models.whole import WholeSession
 from decoders.models.work import Work, heads
 from decoders.stats.constants import constant, counting, everywhere, number
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class TransformersModel:
@@ -52,21 +55,38 @@ class TransformersModel:
         self.model = model.eval()
         self.mask_id, self.stop_ids, self.shifted, self.block_causal = mask_id, stop_ids, shifted, block_causal
         self.attention_block, self.causal_context = attention_block, causal_context
-        self.vocab = int(model.config.vocab_size)
+        self.vocab = int(self.network.config.vocab_size)
         both = () if is_causal(self) else ("candidates", "sight", "leave_one_out") if native else ("candidates",)
         shown = ("attention",) if native else ()
         self.capabilities = frozenset({"causal", "store", "hidden_states", "movable", *both, *shown})
-        self.work = Work.of(model)
-        self.store = store_argument(model.base_model)
+        self.work = Work.of(self.network)
+
+    @property
+    def network(self) -> Any:
+        """What is run: the model, unless somebody runs its layers without transformers (`nano.lean`)."""
+        return self.model
 
     @property
     def device(self) -> torch.device:
-        return torch.device(self.model.device)
+        return torch.device(self.network.device)
 
     @property
     def column_bytes(self) -> int:
-        _, n, size = heads(self.model)
-        return int(2 * self.model.config.num_hidden_layers * n * size * self.model.dtype.itemsize)
+        _, n, size = heads(self.network)
+        return int(2 * self.network.config.num_hidden_layers * n * size * self.network.dtype.itemsize)
+
+    def store(self, spec: SessionSpec, columns: int) -> Store:
+        """An empty store of so many columns, as the network that a session runs takes it."""
+        from decoders.models.scatter import ScatterCache  # and with it transformers
+
+        return ScatterCache(columns, spec.rows)
+
+    @cached_property
+    def argument(self) -> str:
+        """The name by which the model takes a store."""
+        from decoders.models.scatter import store_argument
+
+        return store_argument(self.model.base_model)
 
     def compile(self, **options: Any) -> None:
         """Have `torch.compile` compile the network below the head, in place, when it is next run; `options` are its."""
@@ -80,7 +100,7 @@ class TransformersModel:
         return WholeSession(self, spec) if alone else TransformersSession(self, spec)
 
     def states(
-        self, tokens: Tensor, position: Tensor, sees: Tensor | None, cache: ScatterCache | None = None,
+        self, tokens: Tensor, position: Tensor, sees: Tensor | None, cache: Store | None = None,
         maps: float | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """(B, M, D) the last hidden states of `tokens (B, M)` at `position (B, M)`, where `sees (B, M, K)` says which
@@ -91,7 +111,7 @@ class TransformersModel:
         with eager(self.model, maps is not None):
             out = self.model.base_model(
                 input_ids=tokens, attention_mask=bias, position_ids=position, use_cache=cache is not None,
-                **{self.store: cache}, **({} if maps is None else {"output_attentions": True}),
+                **{self.argument: cache}, **({} if maps is None else {"output_attentions": True}),
             )
         attention = None
         if maps is not None:
@@ -103,15 +123,16 @@ class TransformersModel:
         """What attention adds to its scores, (B, 1, M, K), or fewer where they are the same for all."""
         if sees is None:
             M = tokens.shape[1]
-            return torch.zeros(1, 1, M, M, dtype=self.model.dtype, device=tokens.device)
+            return torch.zeros(1, 1, M, M, dtype=self.network.dtype, device=tokens.device)
         nothing, lowest = (
-            constant((x,), sees.device, self.model.dtype)[0] for x in (0.0, torch.finfo(self.model.dtype).min)
+            constant((x,), sees.device, self.network.dtype)[0] for x in (0.0, torch.finfo(self.network.dtype).min)
         )
         return torch.where(sees, nothing, lowest)[:, None]
 
     def head(self, hidden: Tensor) -> Tensor:
         """(..., V) logits of hidden states."""
-        return self.model.get_output_embeddings()(hidden).to(hidden.device)  # type: ignore[no-any-return]
+        logits: Tensor = self.network.get_output_embeddings()(hidden)
+        return logits.to(hidden.device)
 
 
 @contextmanager
@@ -137,7 +158,7 @@ class TransformersSession:
         self.sizes = (*spec.sizes, spec.sizes[-1] + self.probes) if spec.sizes else ()
         self.plain = not (self.probes or owner.block_causal or spec.causal or spec.sight)
         """Whether everything sees everything."""
-        self.cache = ScatterCache(spec.columns + self.probes, spec.rows)
+        self.cache = owner.store(spec, spec.columns + self.probes)
         self.shapes: set[tuple[int, int, int]] = set()
         """(rows, columns, logit rows) of every part of a forward so far, as a graph would capture them."""
 

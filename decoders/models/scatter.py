@@ -1,12 +1,14 @@
-"""Keys and values by column, for transformers' own attention layers."""
+"""The store of keys and values as transformers' own attention layers take it."""
 
 from __future__ import annotations
 
 import inspect
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from transformers.cache_utils import Cache
+
+from decoders.models.store import Store
 
 
 def store_argument(model: nn.Module) -> str:
@@ -16,49 +18,14 @@ def store_argument(model: nn.Module) -> str:
     return "cache" if "cache" in inspect.signature(type(model).forward).parameters else "past_key_values"
 
 
-class ScatterCache(Cache):
-    """A store of `columns` keys and values a row and layer; fresh ones are written to the columns in `index (B, M)`,
-    and every layer attends to the whole store under the mask that it is given. With `rows (N,)`, a forward of those
-    rows alone, `index` is (N, M)."""
+class ScatterCache(Store, Cache):
+    """A `Store` that transformers knows for a cache."""
 
     is_compileable = False
 
     def __init__(self, columns: int, total: int | None = None) -> None:
-        """`total`: rows in all, where forwards may be of some rows only."""
-        self.columns, self.total = columns, total
-        self.index: Tensor | None = None
-        self.rows: Tensor | None = None
-        self.stored: dict[int, tuple[Tensor, Tensor]] = {}
+        super().__init__(columns, total)
         self.layers = []
-
-    def update(
-        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
-    ) -> tuple[Tensor, Tensor]:
-        if self.index is None:
-            raise RuntimeError("set index before the forward")
-        fresh = key_states, value_states
-        if layer_idx not in self.stored:
-            B = self.total or key_states.shape[0]
-            keys, values = (x.new_zeros(B, x.shape[1], self.columns, x.shape[3]) for x in fresh)
-            self.stored[layer_idx] = keys, values
-        # with a device map, layers have devices of their own
-        store, index = self.stored[layer_idx], self.index.to(key_states.device)
-        if self.rows is None:
-            for kept, new in zip(store, fresh, strict=True):
-                kept.scatter_(2, index[:, None, :, None].expand_as(new), new)
-            return store
-        rows = self.rows.to(key_states.device)
-        for kept, new in zip(store, fresh, strict=True):
-            kept[rows[:, None], :, index] = new.transpose(1, 2)
-        return store[0][rows], store[1][rows]
-
-    def take(self, rows: Tensor) -> None:
-        """Go on with these of the rows (R,)."""
-        self.total = len(rows)
-        self.stored = {
-            layer: (keys.index_select(0, rows.to(keys.device)), values.index_select(0, rows.to(values.device)))
-            for layer, (keys, values) in self.stored.items()
-        }
 
     def get_seq_length(self, *args: Any, **kwargs: Any) -> int:
         """What is stored besides the fresh columns: LLaDA2's own code adds those to it and wants a mask of just that

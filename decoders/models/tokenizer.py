@@ -4,7 +4,7 @@ run."""
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from decoders.models.loaded import Messages
 from decoders.models.reading import blamed, line, quiet, read_json, refuse_mark, refuse_pointer
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
 BYTE_LEVEL = {
@@ -31,7 +32,12 @@ class JsonTokenizer:
     """A fast tokenizer of transformers as text in, token ids out."""
 
     def __init__(self, fast: PreTrainedTokenizerFast, roles: Mapping[str, str] = {}) -> None:
-        self.fast, self.core, self.roles = fast, fast.backend_tokenizer, roles
+        self.fast = fast
+        self.on(fast.backend_tokenizer, roles)
+
+    def on(self, core: Tokenizer, roles: Mapping[str, str]) -> None:
+        """Use this core, which is neither to pad nor to cut; `roles`: the tokens that have one, by its name."""
+        self.core, self.roles = core, roles
         self.core.no_padding()
         self.core.no_truncation()
         probe = self.core.encode("a")
@@ -138,6 +144,12 @@ def load_tokenizer(directory: Path, mask_id: int | None) -> tuple[JsonTokenizer,
     either. Raises `UsageError` if files are missing or damaged, if `mask_id` is not the id of an added token, or if it
     is not the one that the tokenizer itself names as its mask."""
     tokenizer = tokenizer_in(directory)
+    return tokenizer, no_text(tokenizer, directory, mask_id)
+
+
+def no_text(tokenizer: JsonTokenizer, directory: Path, mask_id: int | None) -> tuple[int, ...]:
+    """The ids of the mask token and the unknown token of a tokenizer, as far as there are such. Raises `UsageError` for
+    a mask as `load_tokenizer` does."""
     core = tokenizer.core
     if mask_id is not None:
         token = core.id_to_token(mask_id)
@@ -151,21 +163,31 @@ def load_tokenizer(directory: Path, mask_id: int | None) -> tuple[JsonTokenizer,
                 f"{named} "
                 f"({tokenizer.roles['mask_token']}) to the tokenizer"
             )
-    return tokenizer, tuple(t for t in (mask_id, tokenizer.named("unk_token")) if t is not None)
+    return tuple(t for t in (mask_id, tokenizer.named("unk_token")) if t is not None)
 
 
 def tokenizer_in(directory: Path) -> JsonTokenizer:
     """The tokenizer in a directory. Raises `UsageError`."""
+    described = descriptions(directory)
+    return JsonTokenizer(read_tokenizer(directory, described[-1]), roles_in(described))
+
+
+def descriptions(directory: Path) -> list[dict[str, Any]]:
+    """What special_tokens_map.json and tokenizer_config.json hold; nothing where they are not there. Raises
+    `UsageError`."""
     files = [directory / name for name in ("special_tokens_map.json", "tokenizer_config.json")]
-    described = [read_json(file) if file.is_file() else {} for file in files]
-    fast = read_tokenizer(directory, described[-1])
+    return [read_json(file) if file.is_file() else {} for file in files]
+
+
+def roles_in(described: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """The tokens that descriptions give a role, such as `mask_token`, by its name; the last description counts."""
     said = {
         role: x.get("content") if isinstance(x, dict) else x
         for d in described
         for role, x in d.items()
         if role.endswith("_token")
     }
-    return JsonTokenizer(fast, {role: text for role, text in said.items() if isinstance(text, str)})
+    return {role: text for role, text in said.items() if isinstance(text, str)}
 
 
 @lru_cache(maxsize=16)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from decoders.core import UsageError
 from decoders.reasoning.base import Reasoning
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+    from decoders.text.trace import Trace
 
 KEYS = (
     "text", "tokens", "nfe", "generated_tokens", "tokens_per_forward", "seconds", "finish_reason", "decoder", "cache",
@@ -60,6 +65,8 @@ class Generation:
     reasoning: Reasoning | None = None
     """What another model wrote between the prompt and the text, where the decoder asks for that. Nothing above counts
     any of it."""
+    trace: Trace | None = field(default=None, repr=False, compare=False)
+    """How the text came to be, forward by forward. Only where it was asked for (`trace=True`)."""
 
     @property
     def tokens_per_forward(self) -> float:
@@ -78,9 +85,26 @@ class Generation:
             own |= {"forwards": dict(self.forwards)}
         return own | (self.reasoning.record() if self.reasoning else {})
 
+    def _repr_html_(self) -> str:
+        """As a notebook shows it: the text, coloured by confidence where there is a `trace`, which can be replayed."""
+        from decoders.text.shown import page
+
+        return page(self)
+
+    def __rich__(self) -> Group:
+        """As `rich.print` shows it: the text and, where there is a `trace`, the canvas after each forward."""
+        from decoders.text.shown import table
+
+        return table(self)
+
 
 def or_raise(made: Generation | UsageError) -> Generation:
     """What became of a prompt, which is raised if it is an error."""
     if isinstance(made, UsageError):
         raise made
     return made
+
+
+def with_trace(made: Generation | UsageError, trace: Trace) -> Generation | UsageError:
+    """What became of a prompt, with how it came to be."""
+    return replace(made, trace=trace) if isinstance(made, Generation) else made

@@ -96,14 +96,39 @@ for command in (["list"], ["generate", "--help"], ["compare", "--help"]):
         main(command)
     note(command[0])
 decoders.load("nano")
+note("nano")
+from pathlib import Path
+decoders.load(str(Path(decoders.__file__).parent / "models" / "nano"))
 note("load")
 print(json.dumps(said))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     said = {what: set(modules) for what, modules in json.loads(done.stdout).items()}
-    loaded = said.pop("load")
+    nano, loaded = said.pop("nano"), said.pop("load")
+    assert not nano & {"transformers", "huggingface_hub", "decoders.hf", "decoders.processors"}
     assert loaded >= FOR_CHECKPOINTS | OF_CHECKPOINTS - {"decoders.hf", "decoders.processors"}
     early = {what: sorted(modules & (FOR_CHECKPOINTS | OF_CHECKPOINTS)) for what, modules in said.items()}
     assert early == {what: [] for what in said}
     assert len(said) == 5
+
+
+@pytest.mark.slow
+def test_generating_on_nano_imports_nothing_large_but_torch():
+    """Neither transformers nor the parts of torch that `import torch` leaves out, such as torch._dynamo."""
+    code = """
+import contextlib, io, json, sys
+import torch
+def there():
+    return {m.partition(".")[0] for m in sys.modules} | {m for m in sys.modules if m.startswith("torch.")}
+before = there()
+from decoders.cli import main
+quiet = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
+with quiet[0], quiet[1], contextlib.suppress(SystemExit):
+    main(["generate", "-n", "16", "Sort: b a"])
+print(json.dumps(sorted(there() - before - sys.stdlib_module_names)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    found = set(json.loads(done.stdout))
+    assert {"decoders", "tokenizers"} <= found <= {"decoders", "click", "tokenizers", "safetensors"}

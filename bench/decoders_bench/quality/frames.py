@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from decoders import Forward, Pred
-from decoders.cli.trace import moved
 from decoders.core import Canvas
 from decoders.models.loaded import Tokenizer
+from decoders.text.trace import moved
 
 
 class Frames:

@@ -4,35 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from decoders import UsageError
+from decoders.plot import COLOURS, INK, SOFT, STYLE, drawn, matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#0a66a8", "#c1480f", "#00775b", "#a33b7c", "#8a6100", "#5b4bb5", "#137a90", "#55565a")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
-INK, SOFT, LINE = "#1d1c1a", "#5d5a54", "#e3dfd7"
-STYLE = {
-    "font.family": "sans-serif", "font.size": 9, "text.color": INK, "axes.edgecolor": "#bdb8ad",
-    "axes.labelcolor": SOFT,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.spines.left": False, "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.axisbelow": True, "grid.color": LINE, "xtick.color": SOFT, "ytick.color": SOFT, "ytick.left": False,
-    "legend.frameon": False,
-    "svg.fonttype": "none", "svg.hashsalt": "decoders",  # text stays text, and the same run gives the same file
-}  # fmt: skip
+ROWS = STYLE | {"axes.spines.left": False, "axes.grid": True, "axes.grid.axis": "y", "ytick.left": False}
 
 
 def plots(document: Mapping[str, Any], where: Path, kind: str) -> list[Path]:
     """One file of every chart of the first view: accuracy against forwards, seconds and tokens per forward."""
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UsageError("plots need matplotlib: pip install 'dllm-decoders[plots]'") from None
+    rc_context = matplotlib().rc_context
+    from matplotlib.figure import Figure
+
     view = document["views"][0]
     kinds = {
         "accuracy-nfe": ("nfe", "forward passes an item", "front"),
@@ -41,7 +29,7 @@ def plots(document: Mapping[str, Any], where: Path, kind: str) -> list[Path]:
     }  # fmt: skip
     where.mkdir(parents=True, exist_ok=True)
     made = []
-    with matplotlib.rc_context(cast(Any, STYLE)):  # its type names every setting there is
+    with rc_context(ROWS):
         for name, (field, title, joined) in kinds.items():
             figure: Figure = Figure(figsize=(6.4, 4.2), layout="constrained", facecolor="white")
             draw(figure.add_subplot(), document, view, field, title, joined)
@@ -85,11 +73,6 @@ def draw(axes: Axes, document: Mapping[str, Any], view: Mapping[str, Any], field
     axes.set_xlabel(title)
     axes.set_title("right, % (95 % Wilson interval)", loc="left", fontsize=9, color=SOFT)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, fontsize=8, handletextpad=0.3)
-
-
-def drawn(text: str) -> str:
-    """A text as it can be drawn: half a character of a pair as an escape, and a dollar is no formula."""
-    return text.encode("utf-8", "backslashreplace").decode().replace("$", r"\$")
 
 
 def step(axes: Axes, front: Sequence[Mapping[str, Any]], end: float) -> None:

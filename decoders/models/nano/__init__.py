@@ -23,6 +23,11 @@ class Nano(Source):
     quantize: Literal["int8", "int4"] | None = option(None, "the linear layers below the head in 8 or 4 bits")
 
     def load(self) -> Loaded:
+        directory = Path(__file__).parent
+        if self.device == "cpu" and self.quantize is None:
+            from decoders.models.nano.lean import load_lean
+
+            return load_lean(directory, "nano", self.attention)
         from decoders.models.checkpoint import load_checkpoint
 
-        return load_checkpoint(Path(__file__).parent, "nano", self.attention, self.device, quantize=self.quantize)
+        return load_checkpoint(directory, "nano", self.attention, self.device, quantize=self.quantize)

@@ -1,0 +1,150 @@
+"""Which positions every forward changed: of a batch as it is decoded, and of one text afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from decoders.core import Canvas, Decoder, Forward, Pred, view
+
+T = TypeVar("T")
+Watch = Callable[[Forward, Pred, Canvas], None]
+
+
+class Changes:
+    """What one forward after the other changes on the canvases of a batch."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self.decoder = decoder
+        self.before: Canvas | None = None
+
+    def rows(self, f: Forward, c: Canvas) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The rows that took part in a forward after which the canvas is `c`, each with what was `committed`, `edited`
+        and `reopened` in it: lists of `{"position", "token", "confidence"}`, where of a reopened position the token and
+        confidence are those it had. Also the "phase" where the decoder has several kinds of forwards, and the "outcome"
+        of what is committed where it knows several ways to that."""
+        old = self.before
+        committed, edited, reopened = moved(old, c)
+        changed = {
+            "committed": (committed, c),
+            "edited": (edited, c),
+            "reopened": (reopened, c if old is None else old),
+        }
+        took_part = c.clock > (0 if old is None else old.clock)
+        phases, outcomes, how = self.decoder.phases, self.decoder.outcomes, self.how(f, c)
+        self.before = c
+        for b in took_part.nonzero().flatten().tolist():
+            row: dict[str, Any] = {"phase": phases[int(f.phase[b])]} if phases else {}
+            row |= {kind: changes(where[b], source, b) for kind, (where, source) in changed.items()}
+            for change in row["committed"] if outcomes else ():
+                change["outcome"] = outcomes[how[b][change["position"]]]
+            yield b, row
+
+    def how(self, f: Forward, c: Canvas) -> list[list[int]]:
+        """For every column, which outcome the last step's commitments were; the window that they were in may have been
+        left."""
+        outcome: list[list[int]] = torch.zeros_like(c.tokens).scatter(1, f.at, self.decoder.outcome(view(c))).tolist()
+        return outcome
+
+
+def moved(old: Canvas | None, c: Canvas) -> tuple[Tensor, Tensor, Tensor]:
+    """(B, L) bool each: what one forward committed, edited and reopened, from the canvas before it, none if it is the
+    first, and the one after it."""
+    was = c.editable if old is None else old.open  # at the start all that is editable is open
+    edited = ~was & ~c.open & c.editable & (c.tokens != (c if old is None else old).tokens)
+    return was & ~c.open, edited, ~was & c.open & c.editable
+
+
+def changes(where: Tensor, source: Canvas, row: int) -> list[dict[str, Any]]:
+    at = where.nonzero().flatten()
+    columns = zip(at.tolist(), source.tokens[row, at].tolist(), source.confidence[row, at].tolist(), strict=True)
+    return [{"position": i, "token": token, "confidence": confidence} for i, token, confidence in columns]
+
+
+class Settled(NamedTuple):
+    """What stands at a position for now."""
+
+    text: str
+    confidence: float
+    """The probability that the strategy went by when it committed it."""
+    step: int
+    """The forward that put it there, counted from 0."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """How a text came to be, forward by forward: `Generation.trace`, where it was asked for."""
+
+    positions: tuple[int, ...]
+    """The positions that were to be decided, left to right, counted from the start of the prompt."""
+    steps: tuple[Mapping[str, Any], ...]
+    """For each forward, what was `committed`, `edited` and `reopened`: as `--trace` writes it."""
+    pieces: Mapping[int, str] = field(repr=False)
+    """The text of each token in them."""
+
+    def canvases(self) -> list[list[Settled | None]]:
+        """For each forward, what stands at each of the `positions` after it; none where nothing is decided."""
+        place = {position: i for i, position in enumerate(self.positions)}
+        now: list[Settled | None] = [None] * len(place)
+        out = []
+        for n, step in enumerate(self.steps):
+            for x in step["reopened"]:
+                now[place[x["position"]]] = None
+            for x in (*step["committed"], *step["edited"]):
+                now[place[x["position"]]] = Settled(self.pieces[x["token"]], x["confidence"], n)
+            out.append(list(now))
+        return out
+
+
+class Tracing:
+    """Who listens to a run for the traces of its texts."""
+
+    def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
+        self.decode = decode
+        self.decoder: Decoder | None = None
+        self.rows: dict[int, int] = {}
+        """Index of a prompt to its row in the batch."""
+        self.steps: list[list[dict[str, Any]]] = []
+        self.changes: Changes | None = None
+
+    def begin(self, prompts: Sequence[int]) -> None:
+        """A batch begins."""
+        assert self.decoder is not None
+        self.rows, self.steps = {index: b for b, index in enumerate(prompts)}, [[] for _ in prompts]
+        self.changes = Changes(self.decoder)
+
+    def watch(self, f: Forward, p: Pred, c: Canvas) -> None:
+        assert self.changes is not None
+        for b, row in self.changes.rows(f, c):
+            self.steps[b].append(row)
+
+    def traced(self, results: Iterable[tuple[int, T]], put: Callable[[T, Trace], T]) -> Iterator[tuple[int, T]]:
+        """The results of the run, each with its trace, which is `put` to it; they are handed out before the next batch
+        begins. What was in no batch has none."""
+        for index, made in results:
+            yield index, put(made, self.of(self.rows[index])) if index in self.rows else made
+
+    def of(self, row: int) -> Trace:
+        steps, c = self.steps[row], self.changes.before if self.changes else None
+        if c is None:  # not one forward
+            return Trace((), (), {})
+        here = c.editable[row] & (c.column < c.limit[row])
+        tokens = {x["token"] for step in steps for kind in ("committed", "edited", "reopened") for x in step[kind]}
+        positions = tuple(here.nonzero().flatten().tolist())
+        return Trace(positions, tuple(steps), {t: self.decode([t]) for t in sorted(tokens)})
+
+
+def both(first: Watch | None, second: Watch) -> Watch:
+    """Two who watch as one."""
+    if first is None:
+        return second
+
+    def watch(f: Forward, p: Pred, c: Canvas) -> None:
+        first(f, p, c)
+        second(f, p, c)
+
+    return watch

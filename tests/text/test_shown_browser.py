@@ -1,0 +1,66 @@
+"""The replay of a `Generation` in a headless Chromium: it scrubs, plays, and runs nothing that a model wrote."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import replace
+
+import pytest
+
+from decoders import Generator
+from decoders.text.trace import Trace
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = [
+    pytest.mark.skipif(
+        not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver: apt-get install chromium chromium-driver"
+    ),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # selenium's sockets
+]
+NASTY = "</script><script>document.title='boom'</script><img src=x onerror=\"document.title='boom'\">"
+
+
+@pytest.fixture
+def shown(tmp_path):
+    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium, of the dev extra")
+    nothing = {"committed": [], "edited": [], "reopened": []}
+    one, two = ({"position": p, "token": t, "confidence": 0.5} for p, t in ((3, 1), (4, 2)))
+    steps = nothing | {"committed": [one, two]}, nothing | {"reopened": [two]}, nothing | {"committed": [two]}
+    (g,) = Generator("nano")("Sort: b a", length=8)
+    g = replace(g, commit_steps=(0, 2), nfe=3, finish_reason="length", trace=Trace((3, 4), steps, {1: " a", 2: NASTY}))
+    (tmp_path / "x.html").write_text(f"<title>fine</title>{g._repr_html_()}{g._repr_html_()}", encoding="utf-8")
+    options = webdriver.ChromeOptions()
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    options.binary_location = CHROMIUM
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    driver.get((tmp_path / "x.html").as_uri())
+    yield driver
+    driver.quit()
+
+
+def slots(driver) -> list[str]:
+    return driver.execute_script("return [...document.querySelectorAll('div[id] span[title]')].map(x => x.textContent)")
+
+
+def test_the_replay_scrubs_plays_and_runs_nothing(shown):
+    assert slots(shown) == [" a", NASTY] * 2
+    scrub = """
+        const slider = document.querySelector('input'); slider.value = arguments[0];
+        slider.dispatchEvent(new Event('input'));
+        const [text, control] = document.querySelector('div[id]').children;
+        return [[...text.children].map(x => x.textContent), control.lastChild.textContent];
+    """
+    assert shown.execute_script(scrub, 0) == [["\u00b7", "\u00b7"], "forward 0 of 3"]
+    assert shown.execute_script(scrub, 1) == [[" a", NASTY], "forward 1 of 3"]
+    assert shown.execute_script(scrub, 2) == [[" a", "\u00b7"], "forward 2 of 3"]
+    assert slots(shown)[2:] == [" a", NASTY]  # the other one stands still
+    shown.execute_script("document.querySelector('button').click()")
+    label, end = "return document.querySelector('div[id]').children[1].lastChild.textContent", time.monotonic() + 10
+    while shown.execute_script(label) != "forward 3 of 3":
+        assert time.monotonic() < end, "it does not play"
+        time.sleep(0.05)
+    assert shown.title == "fine"
+    assert shown.get_log("browser") == []
