@@ -1,9 +1,10 @@
 """Row statistics: everything that a strategy may ask of rows of logits.
 
 `of` picks who answers: for logits of bfloat16, float16 or float32 on a CUDA device the Triton kernels
-(`decoders.stats.triton_kernel`), else plain torch (`decoders.stats.reference`). `DECODERS_STATS=torch` in the
-environment, or `with using("torch"):`, keeps to plain torch everywhere; `triton` insists on the kernels, on a CPU under
-Triton's interpreter (`TRITON_INTERPRET=1`).
+(`decoders.stats.triton_kernel`), for bfloat16 and float32 on a CPU a kernel in C++ that is compiled when it is first
+needed (`decoders.stats.compiled`), else, and where there is no compiler, plain torch (`decoders.stats.reference`).
+`DECODERS_STATS=torch` in the environment, or `with using("torch"):`, keeps to plain torch everywhere; `triton` insists
+on Triton's kernels, on a CPU under its interpreter (`TRITON_INTERPRET=1`), and `compiled` on the one in C++.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from torch import Tensor
 from decoders.errors import UsageError
 from decoders.stats.reference import InTorch
 
-Choice = Literal["auto", "torch", "triton"]
+Choice = Literal["auto", "torch", "triton", "compiled"]
 HAS_TRITON = importlib.util.find_spec("triton") is not None
 _SINGLE = (torch.bfloat16, torch.float16, torch.float32)
+_ON_CPU = (torch.bfloat16, torch.float32)
 
 
 class Statistics(Protocol):
@@ -71,7 +73,7 @@ _choice: Choice = checked(os.environ.get("DECODERS_STATS", "auto"))
 
 @contextmanager
 def using(choice: Choice) -> Iterator[None]:
-    """Let plain torch or the kernels answer, for as long as this lasts."""
+    """Let plain torch or one of the kernels answer, for as long as this lasts."""
     global _choice
     before, _choice = _choice, checked(choice)
     try:
@@ -81,16 +83,33 @@ def using(choice: Choice) -> Iterator[None]:
 
 
 def fused(logits: Tensor) -> bool:
-    """Whether the kernels answer for these logits."""
+    """Whether Triton's kernels answer for these logits."""
     able = HAS_TRITON and logits.dtype in _SINGLE
     return able and (_choice == "triton" or (_choice == "auto" and logits.device.type == "cuda"))
 
 
+def native(logits: Tensor) -> bool:
+    """Whether the kernel in C++ answers for these logits. Raises `UsageError` where it is insisted on and cannot be
+    compiled."""
+    able = logits.device.type == "cpu" and logits.dtype in _ON_CPU and _choice in ("auto", "compiled")
+    if not able or (logits.requires_grad and torch.is_grad_enabled()):
+        return False
+    from decoders.stats.compiled import problem
+
+    if (why := problem()) and _choice == "compiled":
+        raise UsageError(f"DECODERS_STATS=compiled: {why}")
+    return not why
+
+
 def of(logits: Tensor, banned: tuple[int, ...] = ()) -> Statistics:
     """The statistics of `logits (R, V)` with the tokens `banned` made impossible, each computed when it is first asked
-    for."""
+    for. Raises `UsageError` where `DECODERS_STATS=compiled` insists on a kernel that cannot be compiled."""
     if fused(logits):
         from decoders.stats.triton_kernel import OnePass
 
         return OnePass(logits, banned)
+    if native(logits):
+        from decoders.stats.compiled import Compiled
+
+        return Compiled(logits, banned)
     return InTorch(logits, banned)
