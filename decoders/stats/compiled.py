@@ -3,18 +3,20 @@
 One read of the logits brings the likeliest token, its probability, entropy and margin, and with them a sample. They are
 operations of torch, so that what records or compiles a step sees one operation in each.
 
-Tokens are the reference's. A row in which rounding could decide, because a random number falls within 1e-6 of the
+Tokens are the reference's. A row in which rounding could decide, because a random number falls within 2e-7 of the
 border between two tokens' shares, and a row that is no distribution are answered by the reference, whatever it costs.
 """
 
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
 
+from decoders.errors import UsageError
 from decoders.stats import reference
 from decoders.stats.build import CannotBuildError, library
 from decoders.stats.constants import among, constant
@@ -43,8 +45,15 @@ def declared(made: ctypes.CDLL) -> ctypes.CDLL:
     rows = [address, count, count, count, count, address, count, count, address, ctypes.c_double]
     made.decoders_rows.argtypes = [*rows, *[address] * 7]
     made.decoders_race.argtypes = [*rows, *[address] * 2]
-    made.decoders_rows.restype = made.decoders_race.restype = None
     return made
+
+
+def kernel() -> ctypes.CDLL:
+    """The library. Raises `UsageError` if there is none."""
+    if _LIBRARY is None and (why := problem()):
+        raise UsageError(f"the statistics cannot be compiled: {why}")
+    assert _LIBRARY is not None
+    return _LIBRARY
 
 
 Rows = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -52,18 +61,15 @@ Rows = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 sampled token (long), which means nothing where none was asked for."""
 
 
-def rows(logits: Tensor, banned: list[int], uniform: Tensor | None, temperature: float) -> Rows:
-    laid = Laid.of(logits, banned)
-    R = len(logits)
+def rows(logits: Tensor, banned: Sequence[int], uniform: Tensor | None, temperature: float) -> Rows:
+    laid, R = Laid(logits, banned), len(logits)
     token, drawn = torch.empty(2, R, dtype=torch.long).unbind()
     top, log_z, entropy, margin = torch.empty(4, R).unbind()
     marks = torch.empty(R, dtype=torch.uint8)
     u = None if uniform is None else uniform.contiguous()
-    out = (token, drawn, top, log_z, entropy, margin)
-    address = None if u is None else u.data_ptr()
-    assert _LIBRARY is not None
-    _LIBRARY.decoders_rows(*laid.arguments, address, temperature, *(x.data_ptr() for x in (*out, marks)))
-    if R and marks.any():
+    out = token, drawn, top, log_z, entropy, margin, marks
+    given = None if u is None else u.data_ptr()
+    if kernel().decoders_rows(*laid.arguments(), given, temperature, *(x.data_ptr() for x in out)):
         at = (marks & UNDEFINED).nonzero()[:, 0]
         x = laid.plain(at)
         token[at], best, log_z[at] = reference.best(x)
@@ -74,48 +80,46 @@ def rows(logits: Tensor, banned: list[int], uniform: Tensor | None, temperature:
     return token, top, log_z, entropy, margin, drawn
 
 
-def race(logits: Tensor, banned: list[int], h: Tensor, temperature: float) -> Tensor:
-    laid, h = Laid.of(logits, banned), h.contiguous()
+def race(logits: Tensor, banned: Sequence[int], h: Tensor, temperature: float) -> Tensor:
+    laid, h = Laid(logits, banned), h.contiguous()
     token, marks = torch.empty(len(logits), dtype=torch.long), torch.empty(len(logits), dtype=torch.uint8)
-    assert _LIBRARY is not None
-    _LIBRARY.decoders_race(*laid.arguments, h.data_ptr(), temperature, token.data_ptr(), marks.data_ptr())
-    if len(marks) and marks.any():
+    out = h.data_ptr(), temperature, token.data_ptr(), marks.data_ptr()
+    if kernel().decoders_race(*laid.arguments(), *out):
         at = marks.nonzero()[:, 0]
         token[at] = reference.race(laid.plain(at), h[at], temperature)
     return token
 
 
-@dataclass(frozen=True)
+@cache
+def ascending(banned: tuple[int, ...]) -> ctypes.Array[ctypes.c_int64]:
+    return (ctypes.c_int64 * len(banned))(*sorted(banned))
+
+
 class Laid:
     """Rows as the kernel reads them, with columns that are neighbours."""
 
-    logits: Tensor
-    banned: Tensor  # long, ascending
+    def __init__(self, logits: Tensor, banned: Sequence[int]) -> None:
+        self.logits = logits if logits.stride(1) == 1 else logits.contiguous()
+        self.banned = tuple(banned)
 
-    @classmethod
-    def of(cls, logits: Tensor, banned: list[int]) -> Laid:
-        return cls(logits if logits.stride(-1) == 1 else logits.contiguous(), torch.tensor(sorted(banned)).long())
-
-    @property
-    def arguments(self) -> tuple[int, ...]:
+    def arguments(self) -> tuple[object, ...]:
         (R, V), x = self.logits.shape, self.logits
-        brain = int(x.dtype == torch.bfloat16)
-        where = x.data_ptr(), brain, R, V, x.stride(0), self.banned.data_ptr(), len(self.banned)
-        return *where, torch.get_num_threads()
+        brain = x.dtype == torch.bfloat16
+        return x.data_ptr(), brain, R, V, x.stride(0), ascending(self.banned), len(self.banned), torch.get_num_threads()
 
     def plain(self, at: Tensor) -> Tensor:
         """Some of the rows, -inf at banned tokens."""
-        return self.logits[at].index_fill(-1, self.banned, -torch.inf)
+        return self.logits[at].index_fill(-1, constant(self.banned, at.device), -torch.inf)
 
 
-def rows_like(logits: Tensor, banned: list[int], uniform: Tensor | None, temperature: float) -> Rows:
+def rows_like(logits: Tensor, banned: Sequence[int], uniform: Tensor | None, temperature: float) -> Rows:
     R = len(logits)
     a, b = (logits.new_empty(R, dtype=torch.long) for _ in range(2))
     c, d, e, f = (logits.new_empty(R, dtype=torch.float32) for _ in range(4))
     return a, c, d, e, f, b
 
 
-def race_like(logits: Tensor, banned: list[int], h: Tensor, temperature: float) -> Tensor:
+def race_like(logits: Tensor, banned: Sequence[int], h: Tensor, temperature: float) -> Tensor:
     return logits.new_empty(len(logits), dtype=torch.long)
 
 

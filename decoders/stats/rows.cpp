@@ -22,13 +22,17 @@ constexpr int STEP = 4 * LANES;  // columns that are worked on at once; chunks a
 constexpr int CHUNK = 1024;
 constexpr float NONE = -std::numeric_limits<float>::infinity();
 constexpr float LOWEST = -86.0f;  // e to this is near the smallest float, and nothing beside a sum that is at least 1
-constexpr double BORDER = 1e-6;   // of the whole: so near to the border of a token's share, rounding may decide
+constexpr double BORDER = 2e-7;   // of the whole: so near to the border of a token's share, rounding might decide
 constexpr double CLOSE = 1e-9;    // scores that are nearer than this are equal to rounding
 
 typedef float Floats __attribute__((vector_size(4 * LANES)));
 typedef int32_t Ints __attribute__((vector_size(4 * LANES)));
-typedef uint64_t Hashes __attribute__((vector_size(8 * LANES)));
-typedef int64_t Longs __attribute__((vector_size(8 * LANES)));
+
+constexpr int HASHES = LANES / 2;  // of twice the width
+typedef uint64_t Hashes __attribute__((vector_size(8 * HASHES)));
+typedef int64_t Longs __attribute__((vector_size(8 * HASHES)));
+typedef float Noises __attribute__((vector_size(4 * HASHES)));
+typedef int32_t Whole __attribute__((vector_size(4 * HASHES)));
 
 enum Mark : uint8_t { UNDEFINED = 1, UNSURE = 2 };
 
@@ -40,19 +44,24 @@ inline To bits(From from) {
     return to;
 }
 
-inline Floats load(const float* from) {
-    Floats x;
+template <class Vector = Floats>
+inline Vector load(const float* from) {
+    Vector x;
     std::memcpy(&x, from, sizeof x);
     return x;
 }
 
-inline Floats larger(Floats a, Floats b) { return a > b ? a : b; }
+template <class Vector>
+inline Vector larger(Vector a, Vector b) {
+    return a > b ? a : b;
+}
 inline Floats smaller(Floats a, Floats b) { return a > b ? b : a; }
 inline Floats all(float x) { return Floats{} + x; }
 
-inline float largest(Floats x) {
+template <class Vector>
+inline float largest(Vector x) {
     float most = x[0];
-    for (int i = 1; i < LANES; i++) most = std::max(most, x[i]);
+    for (size_t i = 1; i < sizeof x / sizeof most; i++) most = std::max(most, x[i]);
     return most;
 }
 
@@ -277,10 +286,10 @@ public:
 
     void enter(const float* x, int padded, int64_t from) {
         alignas(64) float bound[CHUNK];
-        Floats most = all(NONE);
+        Noises most = Noises{} + NONE;
         const float inverse = float(1 / temperature);
-        for (int i = 0; i < padded; i += LANES) {
-            const Floats logit = load(x + i), b = logit * inverse + noise_at_most(uint64_t(from + i));
+        for (int i = 0; i < padded; i += HASHES) {
+            const Noises logit = load<Noises>(x + i), b = logit * inverse + noise_at_most(uint64_t(from + i));
             undefined |= logit != logit;
             most = larger(most, b);
             std::memcpy(bound + i, &b, sizeof b);
@@ -294,7 +303,7 @@ public:
     }
 
     bool sure() const {
-        for (int i = 0; i < LANES; i++)
+        for (int i = 0; i < HASHES; i++)
             if (undefined[i]) return false;
         return std::isfinite(best) && best - second > CLOSE * (1 + std::fabs(best));
     }
@@ -302,12 +311,11 @@ public:
     int64_t winner = 0;
 
 private:
-    Floats noise_at_most(uint64_t first) const {
-        Hashes h = Hashes{} + (hash + first);
-        for (int i = 0; i < LANES; i++) h[i] += uint64_t(i);
-        const Longs rest = (int64_t(1) << 53) - bits<Longs>(scrambled(h) >> 11);  // q times 2^53
-        const Ints q = bits<Ints>(__builtin_convertvector(rest, Floats));
-        return 0.69314718f * 180 - __builtin_convertvector(q, Floats) * (0.69314718f / (1 << 23));
+    Noises noise_at_most(uint64_t first) const {
+        const Hashes lane{0, 1, 2, 3, 4, 5, 6, 7};
+        const Longs u = bits<Longs>(scrambled(lane + (hash + first)) >> 11);  // u and q are times 2^53
+        const Whole q = bits<Whole>(__builtin_convertvector((int64_t(1) << 53) - u, Noises));
+        return 0.69314718f * 180 - __builtin_convertvector(q, Noises) * (0.69314718f / (1 << 23));
     }
 
     void run(float logit, int64_t token) {
@@ -328,7 +336,7 @@ private:
     const double temperature;
     double best = NONE, second = NONE;
     float bar = NONE;  // the least bound that may still win
-    Ints undefined = {};
+    Whole undefined = {};
 };
 
 // Rows in as many parts as there are threads, if there is enough to do.
@@ -348,12 +356,15 @@ void in_parts(const Logits& x, int64_t threads, const Work& work) {
     for (std::thread& other : others) other.join();
 }
 
+int any(const uint8_t* marks, int64_t rows) { return std::any_of(marks, marks + rows, [](uint8_t m) { return m; }); }
+
 }  // namespace
 
 extern "C" {
 
-// Outputs have an element a row. `uniform` may be null; else `drawn_token` is written.
-void decoders_rows(
+// Outputs have an element a row. `uniform` may be null; else `drawn_token` is written. What is returned is whether any
+// row is marked.
+int decoders_rows(
     const void* data, int64_t brain, int64_t rows, int64_t columns, int64_t stride, const int64_t* banned,
     int64_t banned_count, int64_t threads, const double* uniform, double temperature, int64_t* token, int64_t* drawn_token,
     float* top, float* log_whole, float* entropy, float* margin, uint8_t* marks
@@ -378,9 +389,10 @@ void decoders_rows(
             if (drawn_token[i] < 0) marks[i] = UNSURE;
         }
     });
+    return any(marks, rows);
 }
 
-void decoders_race(
+int decoders_race(
     const void* data, int64_t brain, int64_t rows, int64_t columns, int64_t stride, const int64_t* banned,
     int64_t banned_count, int64_t threads, const int64_t* hashes, double temperature, int64_t* token, uint8_t* marks
 ) {
@@ -398,6 +410,7 @@ void decoders_race(
             marks[i] = race.sure() ? 0 : UNSURE;
         }
     });
+    return any(marks, rows);
 }
 
 }
