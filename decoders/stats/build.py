@@ -34,6 +34,8 @@ class CannotBuildError(Exception):
 
 def library() -> ctypes.CDLL:
     """The kernel, compiled now if it is not in the cache. Raises `CannotBuildError`."""
+    if os.name != "posix":
+        raise CannotBuildError("it is built on POSIX systems only")
     try:
         command = compiler()
         path = cache() / f"rows-{fingerprint(command)}.so"

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,9 +43,9 @@ def problem() -> str:
 def declared(made: ctypes.CDLL) -> ctypes.CDLL:
     """With the types of what the functions take: addresses, numbers, and a temperature."""
     address, count = ctypes.c_void_p, ctypes.c_int64
-    rows = [address, count, count, count, count, address, count, count, address, ctypes.c_double]
-    made.decoders_rows.argtypes = [*rows, *[address] * 7]
-    made.decoders_race.argtypes = [*rows, *[address] * 2]
+    rows: tuple[Any, ...] = (address, count, count, count, count, address, count, count, address, ctypes.c_double)
+    made.decoders_rows.argtypes = [*rows, *(address for _ in range(7))]
+    made.decoders_race.argtypes = [*rows, address, address]
     return made
 
 

@@ -75,6 +75,7 @@ def test_the_wheel_owns_two_top_level_names_and_ships_the_model(wheel):
     assert {n.split("/")[0] for n in names if ".dist-info" not in n} == {"decoders", "decoders_bench"}
     assert {
         "decoders/py.typed",
+        "decoders/stats/rows.cpp",
         "decoders/models/nano/model.safetensors",
         "decoders/models/nano/tokenizer.json",
     } <= set(names)
