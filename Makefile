@@ -74,6 +74,7 @@ results: $(VENV)/installed
 		-d ancestral:temperature=0.0 -d dawn -d s2d2 -d factor:f=1.0 -t chain -t answer_first -t extract -t sudoku \
 		-t list -t shuffle -t ledger/easy -o bench/results/nano-spread.json
 	$(BIN)/decoders bench step-time --clock cpu -o bench/results/step-time.json
+	$(BIN)/decoders bench row-time --clock cpu -o bench/results/row-time.json
 	$(BIN)/decoders bench caches --clock cpu -o bench/results/caches.json
 	$(BIN)/decoders bench calibrate-entropycache -o bench/results/caches-calibration.json
 	$(BIN)/decoders bench cache-time --clock cpu -o bench/results/cache-time.json

@@ -24,6 +24,7 @@ PLACES = {
     "quality": ("quality.cli:quality", "Accuracy against forwards, for a grid of decoders, caches and tasks."),
     "quantised": ("quantised.cli:quantised", "What int8 and int4 weights save, and what they cost."),
     "report": ("report.cli:report", "What runs of quality and duel show, as one page."),
+    "row-time": ("step_time.rows_cli:row_time", "The time of each statistic of logits on a CPU."),
     "step-time": ("step_time.cli:step_time", "The time of a step without the model's forward."),
     "tasks": ("accuracy.cli:tasks", "Accuracy of decoders on the generated tasks."),
     "throughput": ("throughput.cli:throughput", "Tokens a second of many prompts: the engine beside fixed batches."),

@@ -36,6 +36,7 @@ from decoders_bench.quality.summary import curves, points
 from decoders_bench.quality.tables import curve_table, place_table, point_table, verdict_text
 from decoders_bench.quality.verdicts import against
 from decoders_bench.quantised.tables import load_quantised, quantised_table
+from decoders_bench.step_time.rows import load_rows, rows_table
 from decoders_bench.step_time.tables import load_timings, timing_table
 from decoders_bench.versus import tables as twins
 from decoders_bench.vllm.tables import load_throughput, throughput_table
@@ -195,6 +196,10 @@ def spread_section() -> str:
 
 def timing_section() -> str:
     return recorded("step-time.json", load_timings, timing_table, nano=False)
+
+
+def row_section() -> str:
+    return recorded("row-time.json", load_rows, rows_table, nano=False)
 
 
 def caches_section() -> str:
