@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PAGES := @docs/pages.txt # the pages with generated parts
 
-.PHONY: demo test slow lint docs clean results smoke full gpu vllm plugins transformers real
+.PHONY: demo test slow lint docs site clean results smoke full gpu vllm plugins transformers real
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -28,6 +28,11 @@ lint: $(VENV)/installed
 
 docs: $(VENV)/installed
 	$(BIN)/python -m cogapp -r $(PAGES)
+
+# The docs as pages for any static host, in build/site; a broken link fails.
+site: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m mkdocs build --quiet --strict
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

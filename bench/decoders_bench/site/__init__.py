@@ -1,0 +1,1 @@
+"""The site: what MkDocs is given beside the pages under docs/."""

@@ -1,0 +1,106 @@
+"""A page for each built-in strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+from decoders import UsageError, load
+from decoders.core import ATTESTED
+from decoders.models.loaded import Loaded
+from decoders.registry import Entry, entries, spelled
+from decoders.tree import DISTRIBUTION
+from decoders_bench.common.results import markdown, measured_with
+from decoders_bench.docs import RESULTS
+from decoders_bench.quality.rows import load as load_rows
+from decoders_bench.quality.summary import Point, points
+from decoders_bench.site.chart import chart, marks
+from decoders_bench.site.replay import picture, replay
+
+RULES = Path(__file__).parents[3] / "docs" / "rules"
+"""The rule of a strategy in at most five lines, by hand: `NAME.txt`."""
+BASELINE = "threshold"
+MODELS = ("nano", "nano:attention=block")
+"""Strategies of latents have no replay: nothing stands on their canvas before the last forward."""
+PROMPT, LENGTH = "Sudoku: 3 _ 2 _ 2 _ _ _ 4 _ 1 2 1 _ 4 _", 18
+
+
+def built_in() -> list[Entry]:
+    return [e for e in entries("strategies") if e.distribution == DISTRIBUTION and not e.problem]
+
+
+class Site:
+    """What the pages are made from, each read once."""
+
+    @cached_property
+    def models(self) -> dict[str, Loaded]:
+        return {name: load(name) for name in MODELS}
+
+    @cached_property
+    def measured(self) -> dict[str, list[Point]]:
+        """The points of the kept runs, by the line that says on what they were measured."""
+        runs = [load_rows(RESULTS / name) for name in ("quality", "shelf")]
+        return {f"{measured_with(run.info['environment'])}": points(run.rows) for run in runs}
+
+    def replayed(self, name: str) -> tuple[str, str] | None:
+        """The model that a strategy ran on, and the picture of that; none where no embedded model can."""
+        for spec, loaded in self.models.items():
+            try:
+                made = replay(loaded, name, PROMPT, LENGTH)
+            except UsageError:
+                continue
+            return spec, picture(made)
+        return None
+
+    def curve(self, name: str) -> tuple[str, str] | None:
+        """The line that says on what a strategy was measured, and its chart; none where it was not."""
+        for head, own in self.measured.items():
+            mine, base = marks(own, name), marks(own, BASELINE)
+            if name != BASELINE and mine and base:
+                return head, chart(mine, base, name)
+        return None
+
+    def page(self, entry: Entry) -> Iterator[tuple[str, str]]:
+        """The files of a strategy's page, names under `strategies/` and contents."""
+        name = entry.name
+        parts = [f"# {name}", entry.summary, *rule(name), about(entry), "## Options", options_of(entry)]
+        if made := self.replayed(name):
+            yield f"{name}-replay.svg", made[1]
+            parts += ["## On the embedded model", REPLAYED.format(name=name, model=made[0])]
+        if curve := self.curve(name):
+            yield f"{name}-curve.svg", curve[1]
+            parts += [f"## Beside `{BASELINE}`", CURVE.format(name=name, head=curve[0])]
+        yield f"{name}.md", "\n\n".join(parts) + "\n"
+
+
+REPLAYED = (
+    "One prompt under this decoder at its defaults on `{model}`. A row is the canvas after a forward. Blue cells were "
+    "committed in that forward, orange cells were taken back, grey cells are open, and a square ends the text.\n\n"
+    "![The canvas after each forward]({name}-replay.svg)"
+)
+CURVE = (
+    "The share of right answers against the forwards of an answer, one mark for each setting that was measured "
+    "({head}). Marks that are further left need fewer forwards. How it is computed: "
+    "[Measure fairly](../benchmarking.md).\n\n![Right answers against forwards]({name}-curve.svg)"
+)
+
+
+def rule(name: str) -> list[str]:
+    """The rule in pseudocode, where somebody has written it."""
+    file = RULES / f"{name}.txt"
+    return ["## The rule", f"```text\n{file.read_text().rstrip()}\n```"] if file.exists() else []
+
+
+def about(entry: Entry) -> str:
+    """Where a strategy is from, how that was checked, and what it asks of a model."""
+    asks = ", ".join(f"`{c}`" for c in entry.capabilities) or "nothing but logits"
+    attested = ATTESTED[entry.attested] if entry.attested else "not said"
+    rows = [["Source", entry.source or "this library"], ["Checked", attested], ["Asks of a model", asks],
+            ["Run it", f"`decoders generate -d {entry.name} \"Sort: k c x a t\"`"]]  # fmt: skip
+    return markdown(["", ""], rows)
+
+
+def options_of(entry: Entry) -> str:
+    rows = [[f"`{o.name}`", f"`{spelled(o.default)}`", o.help.replace("|", "\\|")] for o in entry.options]
+    return markdown(["option", "default", "meaning"], rows) if rows else "It has no options."
