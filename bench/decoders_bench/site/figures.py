@@ -42,7 +42,7 @@ def step() -> str:
     """What one step changes."""
     before, after = ["old", "old", "open", "old", "open"], ["old", "old", "new", "old", "open"]
     parts = [words(0, 20 + 18, "before"), *cells(20, before, ["40", "+", "", "=", ""], 64)]
-    parts += [words(64 + 2 * CELL + 2, 64, "step: commit what the model is sure of")]
+    parts += [words(64 + 2 * CELL + 2, 64, "commit what is sure")]
     parts += [words(0, 74 + 18, "after"), *cells(74, after, ["40", "+", "2", "=", ""], 64)]
     return image(64 + 5 * CELL + 40, 108, "A step: the decoder commits an open position", parts)
 
