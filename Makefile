@@ -28,8 +28,9 @@ lint: $(VENV)/installed
 
 docs: $(VENV)/installed
 	$(BIN)/python -m cogapp -r $(PAGES)
+	$(BIN)/python -m decoders_bench.site.replay > docs/canvas.svg
 
-# The docs as pages for any static host, in build/site; a broken link fails.
+# The docs as pages for any static host, in build/site; a broken link fails. `make docs` draws the picture of the README.
 site: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	$(BIN)/python -m mkdocs build --quiet --strict

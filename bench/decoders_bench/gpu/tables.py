@@ -1,4 +1,4 @@
-"""What docs/gpu.md and the README show of the results of GPUs; where there are none, they say so."""
+"""What docs/gpu.md shows of the results of GPUs; where there are none, it says so."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHOWN = (
     ("threshold:tau=0.9", "dual", True),
     ("autoregression, captured", "", False),
 )
-"""What the README shows: who, with which cache, and whether as graphs."""
+"""What docs/gpu.md shows first: who, with which cache, and whether as graphs."""
 
 
 def cards(folder: Path) -> list[dict[str, Any]]:
