@@ -14,35 +14,22 @@ import torch
 from decoders import stats
 from decoders.stats import build, compiled, reference
 from decoders.stats.compiled import Compiled
+from support.logits import KINDS, rows_of
 
-INF = float("inf")
 DTYPES = [torch.float32, torch.bfloat16]
 SIZES = [1, 2, 63, 64, 65, 756, 1024, 1025, 5003, 32_000]
-KINDS = ["random", "peaked", "flat", "ties", "adversarial"]
 
 needs_a_compiler = pytest.mark.skipif(bool(compiled.problem()), reason=f"no kernel: {compiled.problem()}")
 
 
-def rows(kind: str, V: int, dtype: torch.dtype, R: int = 8) -> torch.Tensor:
+def rows(kind: str, V: int, dtype: torch.dtype, R: int = 9) -> torch.Tensor:
     """(R, V) logits."""
-    g = torch.Generator().manual_seed(V)
-    x = 3 * torch.randn(R, V, generator=g)
-    if kind == "peaked":
-        x[torch.arange(R), torch.randint(V, (R,), generator=g)] = 40.0
-    elif kind == "flat":
-        x = x * 1e-3
-    elif kind == "ties":
-        x = x.round().clamp(max=4)
-    elif kind == "adversarial":
-        x[0] = -INF
-        x[1] = 0.5
-        x[2, : V - 1] = -INF  # a single possible token, the last one
-        x[3] = torch.arange(V).flip(0) * (30000 / V)  # falling, and beyond what exp can hold
-        x[4] = torch.arange(V) * (300 / V)  # the largest is always yet to come
-        x[5] = torch.finfo(dtype).min
-        x[6, V // 2] = float("nan")
-        x[7, V // 3] = INF
-    return x.to(dtype)
+    x = rows_of(kind, V, dtype, R)
+    if kind == "adversarial":
+        x[6] = torch.arange(V) * (300 / V)  # the largest is always yet to come
+        x[7, V // 2] = torch.nan
+        x[8, V // 3] = torch.inf
+    return x
 
 
 def numbers(R: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -160,13 +147,13 @@ def test_one_pass_brings_all_that_is_asked_after_a_draw(monkeypatch):
     monkeypatch.setattr(Compiled, "passed", lambda self, *a: passes.append(1) or plain(self, *a))
     s = Compiled(rows("random", 100, torch.float32), (3,))
     assert s.defined is None
-    s.sample(numbers(8)[0], 0.9), s.best(), s.entropy(), s.margin(), s.prob(torch.arange(8))
+    s.sample(numbers(9)[0], 0.9), s.best(), s.entropy(), s.margin(), s.prob(torch.arange(9))
     assert len(passes) == 1
 
 
 @needs_a_compiler
 def test_a_step_that_is_compiled_has_the_same_bits():
-    x, (u, h) = rows("random", 756, torch.float32), numbers(8)
+    x, (u, h) = rows("random", 756, torch.float32), numbers(9)
 
     def step(x):
         s = stats.of(x, (1, 2))

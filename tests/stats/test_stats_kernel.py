@@ -17,6 +17,7 @@ import torch
 from decoders import stats
 from decoders.core import Pred, UsageError
 from decoders.stats import reference
+from support.logits import KINDS, rows_of
 from support.marks import slow
 
 if importlib.util.find_spec("triton") is None:
@@ -38,25 +39,7 @@ SIZES = [64, 1000, *([5003, 32_000, 126_464, 151_936, 262_144] if CUDA else slow
 
 def rows(kind: str, V: int, dtype: torch.dtype, R: int = 6) -> torch.Tensor:
     """(R, V) logits."""
-    g = torch.Generator().manual_seed(V)
-    x = 3 * torch.randn(R, V, generator=g)
-    if kind == "peaked":
-        x[torch.arange(R), torch.randint(V, (R,), generator=g)] = 40.0
-    elif kind == "flat":
-        x = x * 1e-3
-    elif kind == "ties":
-        x = x.round().clamp(max=4)
-    elif kind == "adversarial":
-        x[0] = -INF
-        x[1] = 0.5
-        x[2, : V - 1] = -INF  # a single possible token, the last one
-        x[3] = torch.arange(V).flip(0) * (30000 / V)  # falling, and beyond what exp can hold
-        x[4, V // 2 :] = -INF
-        x[5] = torch.finfo(dtype).min
-    return x.to(dtype).to(DEVICE)
-
-
-KINDS = ["random", "peaked", "flat", "ties", "adversarial"]
+    return rows_of(kind, V, dtype, R).to(DEVICE)
 
 
 def exact(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -269,7 +252,7 @@ def test_who_answers() -> None:
         assert stats.fused(x)
         assert not stats.fused(x.double())  # the kernels accumulate in float32
     assert stats.fused(x.to("meta")) is False
-    with pytest.raises(UsageError, match="DECODERS_STATS must be one of auto, torch, triton, not 'cuda'"):
+    with pytest.raises(UsageError, match="DECODERS_STATS must be one of auto, torch, triton, compiled, not 'cuda'"):
         stats.checked("cuda")
     if CUDA:
         assert stats.fused(x.cuda())

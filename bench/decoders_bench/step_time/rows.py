@@ -76,8 +76,8 @@ def time_rows(
     ]
     read = CLOCKS[clock]
     spent = [[milliseconds(partial(way, turn), read) for way in ways] for turn in range(repeats + 1)][1:]
-    medians = [statistics.median(column) for column in zip(*spent, strict=True)]
-    return RowTime(asked, str(dtype).removeprefix("torch."), batch, vocab, *medians, clock=clock)
+    bare, written, plain, fast = (statistics.median(column) for column in zip(*spent, strict=True))
+    return RowTime(asked, str(dtype).removeprefix("torch."), batch, vocab, bare, written, plain, fast, clock)
 
 
 def load_rows(path: Path) -> list[RowTime]:
