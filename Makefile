@@ -33,7 +33,7 @@ docs: $(VENV)/installed
 # The docs as pages for any static host, in build/site; a broken link fails. `make docs` draws the picture of the README.
 site: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
-	$(BIN)/python -m mkdocs build --quiet --strict
+	OMP_NUM_THREADS=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -11,9 +12,10 @@ from decoders import load
 from decoders.registry import entries
 from decoders_bench.site.chart import Mark, chart
 from decoders_bench.site.figures import FIGURES
-from decoders_bench.site.replay import TOLD, Replay, kind, picture, replay
+from decoders_bench.site.replay import TOLD, Replay, kind, picture, replay, settling
 from decoders_bench.site.strategies import RULES, Site, built_in
 
+ROOT = Path(__file__).parents[2]
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -38,6 +40,10 @@ def test_a_replay_has_a_row_of_cells_for_every_forward():
     assert [r.get("class") for r in root.iter(f"{SVG}rect")] == [
         "new", "open", "open", "old", "new", "open", "old", "old", "new"
     ]  # fmt: skip
+
+
+def test_the_picture_of_the_readme_is_what_nano_does():
+    assert (ROOT / "docs" / "canvas.svg").read_text() == settling(), "make docs draws it again"
 
 
 def test_a_long_replay_says_how_much_is_not_shown():
