@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -49,5 +50,8 @@ def test_the_examples_in_the_docs_are_those_that_are_tested():
             assert f"```python\n{each.strip()}\n```" in (ROOT / page).read_text()
 
 
-def test_the_readme_is_short():
-    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+def test_the_readme_is_short_and_its_links_lead_somewhere():
+    readme = (ROOT / "README.md").read_text()
+    assert len(readme.splitlines()) <= 150
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)", readme):
+        assert (ROOT / link).is_file(), link
