@@ -30,8 +30,9 @@ lint: $(VENV)/installed
 docs: $(VENV)/installed
 	$(BIN)/python -m cogapp -r $(PAGES)
 	$(BIN)/python -m decoders_bench.site.replay > docs/canvas.svg
+	$(BIN)/python -m decoders_bench.site.figures docs/figures
 
-# The docs as pages for any static host, in build/site; a broken link fails. `make docs` draws the picture of the README.
+# The docs as pages for any static host, in build/site; a broken link fails. `make docs` draws the figures that are kept in docs/.
 site: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m mkdocs build --quiet --strict

@@ -11,7 +11,7 @@ import pytest
 from decoders import load
 from decoders.registry import entries
 from decoders_bench.site.chart import Mark, chart
-from decoders_bench.site.figures import FIGURES
+from decoders_bench.site.figures import FIGURES, draw
 from decoders_bench.site.replay import TOLD, Replay, kind, picture, replay, settling
 from decoders_bench.site.strategies import RULES, Site, built_in
 
@@ -44,6 +44,16 @@ def test_a_replay_has_a_row_of_cells_for_every_forward():
 
 def test_the_picture_of_the_readme_is_what_nano_does():
     assert (ROOT / "docs" / "canvas.svg").read_text() == settling(), "make docs draws it again"
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_of_the_concepts_is_kept_as_it_is_drawn(name):
+    assert (ROOT / "docs" / "figures" / f"{name}.svg").read_text() == FIGURES[name](), "make docs draws it again"
+
+
+def test_every_kept_figure_is_drawn(tmp_path):
+    draw(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {p.name for p in (ROOT / "docs" / "figures").iterdir()}
 
 
 def test_a_long_replay_says_how_much_is_not_shown():

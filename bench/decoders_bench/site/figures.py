@@ -1,8 +1,10 @@
-"""The figures of the page of concepts."""
+"""The figures of the page of concepts: `python -m decoders_bench.site.figures DIRECTORY` draws them."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from decoders_bench.site.drawing import box, image, words
 
@@ -68,3 +70,14 @@ def stale() -> str:
 
 
 FIGURES = {f.__name__: f for f in (canvas, window, step, forward, stale)}
+
+
+def draw(directory: Path) -> None:
+    """Every figure, as a file of its own."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, figure in FIGURES.items():
+        (directory / f"{name}.svg").write_text(figure(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    draw(Path(sys.argv[1]))

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from mkdocs.structure.files import File
 
-from decoders_bench.site.figures import FIGURES
 from decoders_bench.site.strategies import Site, built_in
 
 ROOT = Path(__file__).parents[3]
@@ -53,8 +52,6 @@ def made() -> Iterator[tuple[str, str]]:
     for source, where in OUTSIDE.items():
         if source.endswith(".md"):
             yield where, (ROOT / source).read_text()
-    for name, figure in FIGURES.items():
-        yield f"figures/{name}.svg", figure()
     site = Site()
     for entry in built_in():
         for name, content in site.page(entry):
