@@ -186,6 +186,24 @@ def help_of(*command: str) -> str:
     return f"```text\n{done.stdout.rstrip()}\n```"
 
 
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+
+
+def example(path: str) -> str:
+    """A file of docs/examples, in a fence that says what it is called."""
+    file = EXAMPLES / path
+    return f'```python title="{file.name}"\n{file.read_text()}```'
+
+
+def checked(path: str, spec: str) -> str:
+    """What `decoders check --fast` says of what a file of docs/examples defines, in a fence."""
+    done = subprocess.run(
+        [sys.executable, "-m", "decoders.cli", "check", "--fast", spec], capture_output=True, text=True,
+        cwd=(EXAMPLES / path).parent, env={"OMP_NUM_THREADS": "1"},
+    )
+    return f"```text\n{done.stdout.rstrip()}\n```"
+
+
 def tasks_section() -> str:
     return "\n\n".join(recorded(name, load_cells, task_table) for name in ("nano-tasks.json", "nano-ledger.json"))
 
