@@ -20,7 +20,7 @@ UNTITLED = {"write-a-decoder.md": "zigzag.py", "write-a-cache.md": "beat.py"}
 
 def write_files(page: str, text: str, where: Path) -> None:
     """The Python blocks of a page: those with a title under it, and the others, one behind the other, in one file."""
-    blocks = re.findall(r'```python(?: title="(.+)")?\n(.*?)```', text, re.S)
+    blocks = re.findall(r'```python(?: title="([^"]+)")?\n(.*?)```', text, re.S)
     (where / UNTITLED[page]).write_text("\n\n".join(code for title, code in blocks if not title))
     for title, code in blocks:
         if title:
@@ -52,7 +52,8 @@ def test_the_page_can_be_followed_literally(page, tmp_path):
         assert {"check zigzag:ZigZag", "new strategy", "bench duel", "bench report"} <= set(done)
         made = {"trace.jsonl", "my_rule", "run", "report.html"}
         assert made <= {p.name for p in tmp_path.iterdir()}
-        wrapped = shell("generate", "-d", "at_most:AtMost:base=(threshold:tau=0.5),most=2", "Sort: d b a c", cwd=tmp_path)
+        [wrapper] = re.findall(r"`(at_most:AtMost:\S+)`", text)
+        wrapped = shell("generate", "-d", wrapper, "Sort: d b a c", cwd=tmp_path)
         assert wrapped.returncode == 0, wrapped.stderr
 
 
@@ -70,7 +71,7 @@ def test_the_failure_that_the_page_shows_is_that_of_its_file(tmp_path):
 @pytest.mark.parametrize("page", UNTITLED)
 def test_what_stands_on_a_page_can_be_imported(page, tmp_path):
     write_files(page, (DOCS / page).read_text(), tmp_path)
-    exec(compile((tmp_path / UNTITLED[page]).read_text(), UNTITLED[page], "exec"), {"__name__": "pasted"})
+    exec(compile((tmp_path / UNTITLED[page]).read_text(), UNTITLED[page], "exec"), {"__name__": "__main__"})
 
 
 def test_every_example_stands_on_a_page_as_it_is():
