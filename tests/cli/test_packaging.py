@@ -33,7 +33,7 @@ def test_importing_the_package_imports_nothing_heavy_but_torch():
 OPTIONAL = {
     "httpx2": "remote", "anyio": "remote", "matplotlib": "plots", "ray": "ray", "triton": "dev", "jsonschema": "dev",
     "pytest": "dev", "starlette": "serve", "uvicorn": "serve", "prometheus_client": "serve",
-    "torchao": "quantize",
+    "torchao": "quantize", "mkdocs": "docs",
 }
 """What is imported where it is needed and told to be missing elsewhere, and the extra that brings it."""
 ELSEWHERE = {"vllm", "decoders_vllm", "diffusers", "dllm_reason", "dlmserve", "networks", "serving", "_typeshed"}

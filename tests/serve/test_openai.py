@@ -75,7 +75,8 @@ def test_log_probabilities_are_those_at_commitment(server, alone):
     said = made.choices[0].logprobs
     assert said.token_logprobs == pytest.approx(own.logprobs)
     assert "".join(said.tokens) == own.text
-    assert [own.text[i:].startswith(t) for i, t in zip(said.text_offset, said.tokens, strict=True)] == [True] * 5
+    assert len(said.tokens) == len(own.tokens) >= 5
+    assert all(own.text[i:].startswith(t) for i, t in zip(said.text_offset, said.tokens, strict=True))
 
 
 def test_the_likeliest_tokens_are_those_at_commitment(server, alone):

@@ -59,9 +59,9 @@ def canvases(driver):
 @pytest.mark.parametrize("width", [1280, 390])
 def test_two_canvases_settle_and_can_be_gone_back_in(driver, server, alone, width):
     opened(driver, server, width)
-    value(driver, "prompt", "Sort: k c x a t\n"), value(driver, "length", "12")
+    value(driver, "prompt", "Sort: k c x a t"), value(driver, "length", "12")
     run(driver)
-    own = alone("Sort: k c x a t\n", length=12)[0]
+    own = alone("Sort: k c x a t", length=12)[0]
     assert canvases(driver) == [own.text] * 2
     assert driver.execute_script("return lanes[0].end.forwards") == own.nfe
     driver.execute_script("$('step').value = 1; $('step').dispatchEvent(new Event('input'))")
