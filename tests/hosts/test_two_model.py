@@ -528,7 +528,7 @@ def test_a_file_goes_on_when_the_server_is_back(tmp_path):
 def test_ctrl_c_leaves_at_once_and_in_one_line(tmp_path, to_file):
     source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     source.write_text('{"prompt": "a"}\n{"prompt": "fault=slow"}\n')
-    where = ["--input", str(source), "--output", str(target)] if to_file else ["a", "fault=slow"]
+    where = ["--input", str(source), "--output", str(target)] if to_file else ["--json", "a", "fault=slow"]
     with serving() as slow:
         command = [DECODERS, "generate", "-d", spec(f"{slow.url}#tiny"), "-n", "4", "--batch", "1", *where]
         run = subprocess.Popen(

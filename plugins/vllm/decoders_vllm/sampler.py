@@ -27,9 +27,10 @@ from vllm.v1.worker.gpu.model_states.interface import ModelState
 from vllm.v1.worker.gpu.sample.output import SamplerOutput
 
 from decoders.core import mapped
+from decoders_vllm.pages import wiped
 from decoders_vllm.pieces import Pieces, decoding, outer, whole
 from decoders_vllm.requests import STOPS, Request, of_sample, request_of
-from decoders_vllm.rows import COMMIT, FREE, IDLE, NUMBERS, EngineSpec, RowPlan, Rows, advance, settle, show
+from decoders_vllm.rows import COMMIT, FREE, IDLE, NUMBERS, UNDEFINED, EngineSpec, RowPlan, Rows, advance, settle, show
 from decoders_vllm.served import Served
 
 KEPT = 64
@@ -108,6 +109,8 @@ class Host(ModelState):
         self.saved: OrderedDict[str, Saved] = OrderedDict()
         self.back: dict[int, Saved] = {}
         self.pages: tuple[int, ...] = ()
+        self.broken = torch.zeros(n, dtype=torch.bool, device=device)  # the model has said nothing of it
+        self.layers = vllm_config.compilation_config.static_forward_context
 
     # --- requests
 
@@ -119,6 +122,7 @@ class Host(ModelState):
 
     def initialize_kv_cache(self, kv_cache_config: Any, block_tables: Any) -> None:
         self.pages = tuple(int(x) for x in block_tables.block_sizes)
+        self.stored, self.tables = kv_cache_config, block_tables
 
     def add_request(self, slot: int, new: Any) -> None:
         p = new.sampling_params
@@ -136,6 +140,7 @@ class Host(ModelState):
         stops = torch.tensor([*ends, *[-1] * STOPS][:STOPS])
         self.slots.rows.stops[slot] = stops.to(self.device, non_blocking=True)
         self.slots.rows.phase[slot] = IDLE
+        self.broken[slot] = False
         if new.req_id in self.saved:
             self.back[slot] = self.saved.pop(new.req_id)
         if asked.pins and self.pins is None:
@@ -150,6 +155,8 @@ class Host(ModelState):
         if slot is None:
             return
         plan = self.plan[slot]
+        if self.joined[slot] and self.broken[slot]:  # read on the host, once a request
+            self.wipe(slot)
         if slot in self.back:
             self.saved[req_id] = self.back.pop(slot)
         elif self.joined[slot] and plan is not None:
@@ -159,6 +166,13 @@ class Host(ModelState):
         self.number[slot], self.plan[slot], self.asked[slot], self.joined[slot] = -1, None, None, False
         if plan is not None and plan not in self.plan:
             self.slots.forget(plan)
+
+    def wipe(self, slot: int) -> None:
+        """Leave nothing in the pages of a slot that would harm who gets them next."""
+        groups = zip(self.stored.kv_cache_groups, self.tables.block_tables, self.tables.num_blocks.np, strict=True)
+        for group, table, filled in groups:
+            caches = [self.layers[name].kv_cache for name in group.layer_names]
+            wiped(caches, table.gpu[slot, : int(filled[slot])], self.stored.num_blocks)
 
     def save(self, here: Tensor, plan: RowPlan) -> Saved:
         shown = self.sampler.drafts[here]
@@ -316,6 +330,7 @@ class StrategySampler:
         out.index_copy_(0, which_, made.out.int())
         count.index_copy_(0, which_, made.count.int())
         failed.index_copy_(0, which_, made.failed.int())
+        host.broken.index_copy_(0, index, made.failed == UNDEFINED)
         self.settle(index, plan, made.rows, seen)
 
     def given(self, index: Tensor, base: Tensor, width: int) -> Tensor:

@@ -10,7 +10,8 @@ the commit of a block makes sure of; but a row that reasons in windows of one po
 ones, by design. So the pages that such a request fills after its prompt are under names of its own.
 
 A row that cannot go on, because the model says nothing of it or its decoder commits nothing, ends with an error: why
-stands where vLLM's samplers count NaNs, which is the one number that a sampler can say of a request.
+stands where vLLM's samplers count NaNs, which is the one number that a sampler can say of a request. What it leaves in
+pages is found by nobody again.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from vllm.v1.core.sched.diffusion_scheduler import DiffusionAsyncScheduler, Diff
 from vllm.v1.core.sched.scheduler import Scheduler
 
 from decoders_vllm.requests import request_of
-from decoders_vllm.rows import FAILURES
+from decoders_vllm.rows import FAILURES, UNDEFINED
 from decoders_vllm.served import Served
 
 logger = init_logger("vllm.decoders")
@@ -52,6 +53,9 @@ class WholeBlocks(Scheduler):
             if why:
                 logger.error("request %s ends with an error: %s", request_id, FAILURES[why])
                 self.grammar_compile_error_reqs.add(request_id)  # those that are ended with an error in this step
+            if why == UNDEFINED:
+                held = self.kv_cache_manager.get_block_ids(request_id)
+                self.kv_cache_manager.evict_blocks({page for group in held for page in group})
         return super().update_from_output(scheduled, output)
 
     def _mamba_block_aligned_split(self, request: Any, num_new_tokens: int, local: int = 0, external: int = 0) -> int:
