@@ -55,7 +55,7 @@ def test_a_threshold_in_disguise_is_not_distinguishable_from_a_threshold(tmp_pat
 @pytest.mark.slow
 def test_the_run_that_misled_decides_nothing_until_the_grid_is_refined(tmp_path):
     """30 items a rung and wording."""
-    found = fought(tmp_path / "duel", 30)
+    found = fought(tmp_path / "duel", 30, "--rounds", 8)
     assert {x["verdict"] for v in found["verdicts"] if v["axis"] == "forwards" for x in v["lines"]} == {
         "not distinguishable"
     }
