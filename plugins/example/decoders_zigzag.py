@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
-from decoders import Around, Cache, Decoder, Pred, State, get, only, option, refresh, share, top
+from decoders import Around, Cache, Decoder, Pred, State, get, just_decided, only, option, refresh, share, top
 from decoders.core import Canvas
 
 
@@ -34,10 +35,10 @@ class LeftHalf(Around):
 
 @dataclass(frozen=True)
 class Beat(Cache):
-    """Recompute everything in every `every`-th forward of a row, and between only what is open."""
+    """Recompute everything in every `every`-th forward of a row, and between what is open and what was just decided."""
 
     every: int = option(4, "forwards from one refresh to the next", min=1)
 
     def stale(self, after: Canvas, before: State, p: Pred) -> Tensor:
         due = after.clock % self.every == 0
-        return (due[:, None] & refresh(after)) | after.open
+        return torch.where(due[:, None], refresh(after), after.open | just_decided(after, before))
