@@ -3,7 +3,6 @@ fits a phone."""
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections import Counter
 
@@ -12,13 +11,11 @@ import pytest
 from decoders_bench.report.document import document
 from decoders_bench.report.gather import gather
 from decoders_bench.report.page import page
+from support.browser import browser, needs_browser
 from support.quality_runs import NASTY, rows, write_run
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver: apt-get install chromium chromium-driver"
-    ),
+    needs_browser,
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # selenium's sockets
 ]
 
@@ -26,7 +23,6 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory):
     """A driver, the document, and the address of its page."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium, of the dev extra")
     where = tmp_path_factory.mktemp("page")
     own = rows(items=12, seeds=2)
     parts = [[r for r in own if (r.decoder == "left_to_right") == alone] for alone in (False, True)]
@@ -36,18 +32,7 @@ def shown(tmp_path_factory):
     ]
     made = document(gather(runs))
     (where / "report.html").write_text(page(made, "a run"), encoding="utf-8")
-    options = webdriver.ChromeOptions()
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--force-prefers-reduced-motion",
-    ):
-        options.add_argument(argument)
-    options.binary_location = CHROMIUM
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    driver = browser("--force-prefers-reduced-motion")
     yield driver, made, (where / "report.html").as_uri()
     driver.quit()
 

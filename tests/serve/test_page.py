@@ -3,13 +3,10 @@ phone."""
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 
+from support.browser import browser
 from support.serving import until
-
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
 
 def test_the_page_is_self_contained(server):
@@ -22,15 +19,7 @@ def test_the_page_is_self_contained(server):
 
 @pytest.fixture(scope="module")
 def driver():
-    if not (CHROMIUM and DRIVER):
-        pytest.skip("needs chromium and chromedriver: apt-get install chromium chromium-driver")
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium, of the dev extra")
-    options = webdriver.ChromeOptions()
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.binary_location = CHROMIUM
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    found = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    found = browser()
     yield found
     found.quit()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from dataclasses import replace
 
@@ -10,12 +9,10 @@ import pytest
 
 from decoders import Generator
 from decoders.text.trace import Trace
+from support.browser import browser, needs_browser
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver: apt-get install chromium chromium-driver"
-    ),
+    needs_browser,
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # selenium's sockets
 ]
 NASTY = "</script><script>document.title='boom'</script><img src=x onerror=\"document.title='boom'\">"
@@ -23,19 +20,13 @@ NASTY = "</script><script>document.title='boom'</script><img src=x onerror=\"doc
 
 @pytest.fixture
 def shown(tmp_path):
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium, of the dev extra")
     nothing = {"committed": [], "edited": [], "reopened": []}
     one, two = ({"position": p, "token": t, "confidence": 0.5} for p, t in ((3, 1), (4, 2)))
     steps = nothing | {"committed": [one, two]}, nothing | {"reopened": [two]}, nothing | {"committed": [two]}
     (g,) = Generator("nano")("Sort: b a", length=8)
     g = replace(g, commit_steps=(0, 2), nfe=3, finish_reason="length", trace=Trace((3, 4), steps, {1: " a", 2: NASTY}))
     (tmp_path / "x.html").write_text(f"<title>fine</title>{g._repr_html_()}{g._repr_html_()}", encoding="utf-8")
-    options = webdriver.ChromeOptions()
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.binary_location = CHROMIUM
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    driver = browser()
     driver.get((tmp_path / "x.html").as_uri())
     yield driver
     driver.quit()
