@@ -55,3 +55,10 @@ def test_the_readme_is_short_and_its_links_lead_somewhere():
     assert len(readme.splitlines()) <= 150
     for link in re.findall(r"\]\((?!https?:)([^)#]+)", readme):
         assert (ROOT / link).is_file(), link
+
+
+def test_the_comparison_counts_what_is_built_in():
+    readme = (ROOT / "README.md").read_text()
+    for kind, title in (("strategies", "decoding strategies"), ("caches", "caches")):
+        own = [e for e in entries(kind) if e.distribution == DISTRIBUTION and not e.problem]
+        assert f"| {title} | {len(own)} |" in readme
