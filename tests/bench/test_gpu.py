@@ -22,6 +22,7 @@ from decoders_bench.common.shapes import build, scaled
 from decoders_bench.common.stopwatch import Stopwatch
 from decoders_bench.gpu import checks, cli, record, steps, tables, work
 from decoders_bench.gpu.ledger import LOST, Ledger, file_of
+from decoders_bench.gpu.nano import planned
 from decoders_bench.gpu.parts import Clock, DeviceLostError, Part, Task, attempt, go
 from decoders_bench.gpu.scale import FULL, TINY
 from decoders_bench.latency.network import heard, replayed
@@ -30,6 +31,7 @@ from decoders_bench.latency.recordings import Recordings, Wanted
 from decoders_bench.latency.roofline import Ceilings
 from decoders_bench.latency.rows import Case, Latency
 from decoders_bench.latency.split import FORWARD
+from decoders_bench.tasks import LONG, TASKS
 
 ROOT = Path(__file__).parents[2]
 
@@ -308,3 +310,16 @@ def test_the_tables_say_the_card_and_what_was_found(ledger):
     )
     assert "- `one/b`: it is too large" in page
     assert "| `threshold:tau=0.9`, `none`, graph | 14.00 | 5.0 | 677 |" in tables.summary(ledger.path.parent)
+
+
+# training on a card
+
+
+def test_the_embedded_model_goes_on_with_every_task_and_mostly_with_what_it_does_not_know(tmp_path):
+    (begin, mix), = planned(tmp_path, rehearse=False).stages
+    rungs = {f"{task}/{rung}" for task, kind in {**TASKS, **LONG}.items() for rung in kind.rungs}
+    unknown = {task: weight for task, weight in mix.items() if task.startswith(("edit", "program"))}
+    assert begin == 0
+    assert set(mix) == rungs
+    assert min(mix.values()) > 0
+    assert sum(unknown.values()) > sum(mix.values()) / 3
