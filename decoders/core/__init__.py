@@ -57,7 +57,7 @@ from decoders.core.select import (
     within_bound,
 )
 from decoders.core.state import State, choose, nbytes
-from decoders.core.step import apply, kept, next_start, prepare, ruled, session_spec, stopped
+from decoders.core.step import apply, forgets, kept, next_start, prepare, ruled, session_spec, stopped
 from decoders.core.store import APPROXIMATE, NOTHING, Store
 from decoders.core.trace import Trace, replay
 from decoders.core.tree import mapped
@@ -138,6 +138,7 @@ __all__ = [
     "enter",
     "entered",
     "first_run",
+    "forgets",
     "generated",
     "inherit",
     "inner_decoders",

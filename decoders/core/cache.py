@@ -65,7 +65,7 @@ class Cache:
 @dataclass(frozen=True)
 class Exact(Cache):
     """No approximation. Block-causal models reuse every earlier block, autoregression reuses the whole prefix, and a
-    bidirectional canvas is recomputed whenever a token on it changes. The rule is `must_recompute`."""
+    bidirectional canvas is recomputed in every forward, so nothing of it is stored. The rule is `must_recompute`."""
 
     attested: ClassVar[Attested] = "ours"
     exact: ClassVar[bool] = True

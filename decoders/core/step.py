@@ -30,10 +30,23 @@ def session_spec(plan: Plan, c: Canvas) -> SessionSpec:
     (rows, columns), width = c.tokens.shape, c.width
     asked, sizes = asks(plan.decoder, c.block_causal), plan.cache.sizes(columns - 1, width)  # less the bin
     return SessionSpec(
-        rows, columns, width, sizes=sizes, whole=plan.cache.whole, causal="causal" in asked, sight="sight" in asked,
-        leave_one_out="leave_one_out" in asked, attention="attention" in asked or plan.cache.needs_attention,
-        attention_from=plan.decoder.attention_from, candidates=c.candidates,
+        rows, columns, width, sizes=sizes, whole=forgets(plan, c.block_causal), causal="causal" in asked,
+        sight="sight" in asked, leave_one_out="leave_one_out" in asked,
+        attention="attention" in asked or plan.cache.needs_attention, attention_from=plan.decoder.attention_from,
+        candidates=c.candidates,
     )
+
+
+REUSED = frozenset({"causal", "sight", "resizes", "latents"})
+"""What a decoder asks by which some columns do not see all others, so that a change may leave these as they are."""
+
+
+def forgets(plan: Plan, block_causal: bool) -> bool:
+    """Whether keys and values that were stored would never be read: the cache policy recomputes everything, or it is
+    the exact one where everything sees everything, and so whatever changes."""
+    if plan.cache.whole or not plan.cache.exact:
+        return plan.cache.whole
+    return not (block_causal or asks(plan.decoder) & REUSED)
 
 
 def prepare(plan: Plan, c: Canvas) -> Forward:
@@ -88,7 +101,7 @@ def run(
 ) -> tuple[Tensor, Tensor]:
     """(B, L) bool and (B, L) bool: the columns to run, and those that are left as they are though they see a change."""
     within = (c.column < reach[:, None]) & c.live[:, None]
-    if plan.cache.whole:
+    if forgets(plan, c.block_causal):
         return within, everywhere(False, within)
     if shown is c.tokens and until is c.until and unseen is None and reach is c.reach:
         stale = refresh(c)
@@ -226,7 +239,7 @@ def stored(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
         c.store, computed=c.store.computed.addcmul(positions, live), flops=c.store.flops.addcmul(flops, live),
         kinds=kinds + kind,
     )
-    return c.changed(store=store if plan.cache.whole else held(plan, c, store, f))
+    return c.changed(store=store if forgets(plan, c.block_causal) else held(plan, c, store, f))
 
 
 def held(plan: Plan, c: Canvas, s: Store, f: Forward) -> Store:

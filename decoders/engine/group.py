@@ -22,6 +22,7 @@ from decoders.core import (
     Shape,
     apply,
     commit_steps,
+    forgets,
     generated,
     layout,
     mapped,
@@ -199,9 +200,7 @@ def width(model: Model, plan: Plan, columns: int) -> int:
 
 def ran(model: Model, plan: Plan, columns: int) -> int:
     """How many of its columns a row runs in most of its forwards."""
-    cache = plan.cache
-    everything = cache.whole or (cache.exact and not model.block_causal)
-    return columns if everything else width(model, plan, columns)
+    return columns if forgets(plan, model.block_causal) else width(model, plan, columns)
 
 
 def placed(tree: T, at: Tensor, rows: T) -> T:

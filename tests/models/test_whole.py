@@ -63,6 +63,25 @@ def test_only_plans_that_recompute_everything_keep_nothing(net):
         assert isinstance(model.session(other), TransformersSession)
 
 
+@pytest.mark.parametrize(
+    ("spec", "setting", "kept"),
+    [("llada", "bidirectional", False), ("threshold", "shifted", False), ("remdm", "bidirectional", False),
+     ("left_to_right", "bidirectional", True), ("s2d2", "bidirectional", True), ("llada", "blocks", True)],
+)
+def test_the_exact_rule_keeps_what_a_change_leaves_as_it_is_and_nothing_else(net, spec, setting, kept):
+    model = TransformersModel(net, mask_id=MASK, **SETTINGS[setting])
+    session = model.session(session_spec(Plan(get(spec), Blocks(4), get_cache("exact")), laid(model)))
+    assert isinstance(session, TransformersSession if kept else WholeSession)
+
+
+@pytest.mark.parametrize("spec", ["threshold:tau=0.2", "ancestral:steps=32", "wino", "remdm"])
+def test_what_keeps_nothing_has_the_tokens_of_what_keeps_all(net, spec):
+    model = TransformersModel(net, mask_id=MASK)
+    exact, none = (decode(model, spec, PROMPTS, length=8, cache=x, seed=5) for x in ("exact", "none"))
+    assert [r.tokens for r in exact] == [r.tokens for r in none]
+    assert [(r.positions_computed, r.positions_reused) for r in exact] == [(r.positions_computed, 0) for r in none]
+
+
 def laid(model):
     return layout(Shape.of(model), get("llada"), PROMPTS, length=8, keys=[0, 1, 2], windows=Blocks(4))
 
