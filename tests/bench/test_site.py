@@ -9,7 +9,6 @@ from xml.etree import ElementTree
 import pytest
 
 from decoders import load
-from decoders.registry import entries
 from decoders_bench.site.chart import Mark, chart
 from decoders_bench.site.figures import FIGURES, draw
 from decoders_bench.site.replay import TOLD, Replay, kind, picture, replay, settling
@@ -66,11 +65,29 @@ def test_a_chart_has_a_mark_for_every_setting():
     assert [c.get("class") for c in root.iter(f"{SVG}circle")] == ["basedot", "basedot", "dot"]
 
 
-def test_every_rule_is_short_and_of_a_built_in_strategy():
-    names = {e.name for e in entries("strategies")}
-    for file in RULES.glob("*.txt"):
-        assert file.stem in names
-        assert len(file.read_text().splitlines()) <= 5
+def test_every_built_in_strategy_has_a_rule_and_no_other():
+    assert {file.stem for file in RULES.glob("*.txt")} == {e.name for e in built_in()}
+
+
+@pytest.mark.parametrize("file", sorted(RULES.glob("*.txt")), ids=lambda file: file.stem)
+def test_a_rule_is_short(file):
+    lines = file.read_text().splitlines()
+    assert 0 < len(lines) <= 7
+    assert max(map(len, lines)) <= 100
+
+
+DRAWING = {"temperature", "top_k", "top_p"}
+"""Options of many strategies that say how a token is drawn, and not which positions are committed: a rule may leave
+them to the table of options."""
+WITHOUT_EFFECT = {("bridge", "clamp")}
+"""Inherited options that the strategy does not read."""
+
+
+@pytest.mark.parametrize("entry", built_in(), ids=lambda entry: entry.name)
+def test_a_rule_names_every_option_that_changes_it(entry):
+    text = (RULES / f"{entry.name}.txt").read_text()
+    asked = {o.name for o in entry.options} - DRAWING - {o for name, o in WITHOUT_EFFECT if name == entry.name}
+    assert not {name for name in asked if not re.search(rf"\b{name}\b", text)}
 
 
 def test_a_page_has_rule_source_options_replay_and_curve():

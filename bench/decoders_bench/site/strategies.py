@@ -19,7 +19,7 @@ from decoders_bench.site.chart import chart, marks
 from decoders_bench.site.replay import picture, replay
 
 RULES = Path(__file__).parents[3] / "docs" / "rules"
-"""The rule of a strategy in at most five lines, by hand: `NAME.txt`."""
+"""The rule of a strategy in at most seven lines, by hand: `NAME.txt`."""
 BASELINE = "threshold"
 MODELS = ("nano", "nano:attention=block")
 """Strategies of latents have no replay: nothing stands on their canvas before the last forward."""
@@ -64,7 +64,7 @@ class Site:
     def page(self, entry: Entry) -> Iterator[tuple[str, str]]:
         """The files of a strategy's page, names under `strategies/` and contents."""
         name = entry.name
-        parts = [f"# {name}", entry.summary, *rule(name), about(entry), "## Options", options_of(entry)]
+        parts = [f"# {name}", entry.summary, "## The rule", rule(name), about(entry), "## Options", options_of(entry)]
         if made := self.replayed(name):
             yield f"{name}-replay.svg", made[1]
             parts += ["## On the embedded model", REPLAYED.format(name=name, model=made[0])]
@@ -86,10 +86,9 @@ CURVE = (
 )
 
 
-def rule(name: str) -> list[str]:
-    """The rule in pseudocode, where somebody has written it."""
-    file = RULES / f"{name}.txt"
-    return ["## The rule", f"```text\n{file.read_text().rstrip()}\n```"] if file.exists() else []
+def rule(name: str) -> str:
+    """The rule in pseudocode."""
+    return f"```text\n{(RULES / f'{name}.txt').read_text().rstrip()}\n```"
 
 
 def about(entry: Entry) -> str:
