@@ -26,13 +26,8 @@ def against(own: Sequence[Point], baseline: str = BASELINE) -> list[tuple[Point,
 def verdict(p: Point, base: Point, c: Comparison, p_value: float) -> str:
     """In words: right answers first, beyond chance at 5 %, then forwards, where they differ by more than a
     twentieth."""
-    right = (
-        "as right as far as can be told"
-        if p_value >= 0.05
-        else "more often right"
-        if c.difference > 0
-        else "less often right"
-    )
+    shown = "more accurate" if c.difference > 0 else "less accurate"
+    right = "no difference in accuracy shown" if p_value >= 0.05 else shown
     ratio = p.summary.nfe / base.summary.nfe
     forwards = "fewer forwards" if ratio < 0.95 else "more forwards" if ratio > 1.05 else "about as many forwards"
     return f"{right}, {forwards}"
@@ -57,9 +52,9 @@ def shelf_against(own: Sequence[Point], baseline: str = BASELINE) -> str:
         "right, %",
         f"against `{baseline}`, points",
         "forwards",
-        "times its forwards",
+        "forwards, relative to it",
         "positions",
-        "so",
+        "verdict",
     ]
     return f"{head}\n\n{markdown(header, body)}"
 
