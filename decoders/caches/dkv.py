@@ -13,8 +13,8 @@ from decoders.core import Attested, Cache, Canvas, Pred, State, just_decided, op
 
 @dataclass(frozen=True)
 class DKV(Cache):
-    """Keep what was decided, one step late; recompute what is open, anywhere on the row. Ma et al. 2025, dKV-Cache,
-    2505.15781, section 3.2 (dKV-Cache-Decode).
+    """Reuse decided positions, from one step after their commitment on; recompute open positions, anywhere on the row.
+    Ma et al. 2025, dKV-Cache, 2505.15781, section 3.2 (dKV-Cache-Decode).
 
     A token's keys and values change most in the step that decides it, so the ones that are kept are those of the
     forward after that, which is the first to show it. So it is with the prompt, and in every window: everything is

@@ -13,8 +13,8 @@ from decoders.core import Attested, Cache, Canvas, Pred, State, refresh
 
 @dataclass(frozen=True)
 class Prefix(Cache):
-    """Keep what is left of the window, recompute the window and all to its right. Wu et al. 2025, Fast-dLLM,
-    2505.22618, section 3.2 (`generate_with_prefix_cache`).
+    """Reuse the positions to the left of the window; recompute the window and everything to its right. Wu et al. 2025,
+    Fast-dLLM, 2505.22618, section 3.2 (`generate_with_prefix_cache`).
 
     The first forward in a window refreshes everything, and its predictions count like any other's.
     """
@@ -28,8 +28,8 @@ class Prefix(Cache):
 
 @dataclass(frozen=True)
 class Dual(Cache):
-    """Keep what is left and what is right of the window, masks included; recompute the window. Wu et al. 2025,
-    Fast-dLLM, 2505.22618, section 3.2 (`generate_with_dual_cache`).
+    """Reuse the positions to the left and to the right of the window, mask tokens included; recompute the window. Wu et
+    al. 2025, Fast-dLLM, 2505.22618, section 3.2 (`generate_with_dual_cache`).
 
     The first forward in a window refreshes everything, and its predictions count like any other's. The June 2025 code
     always runs one more forward after that, also where nothing is left to decide; this does not. On a model with blocks

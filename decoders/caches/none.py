@@ -10,7 +10,7 @@ from decoders.core import Attested, Cache
 
 @dataclass(frozen=True)
 class NoCache(Cache):
-    """Recompute everything, always; what the other policies are held against."""
+    """Recompute everything in every forward; the reference for the other policies."""
 
     attested: ClassVar[Attested] = "ours"
     whole: ClassVar[bool] = True

@@ -39,9 +39,9 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True)
 class AdaBlock(Around):
-    """Any rule, in blocks that end after a delimiter: the first forward of a block looks at the next `look` positions,
-    and if the most confident delimiter predicted there is at or above `tau`, the block ends after it; else it is
-    `block` long. AdaBlock-dLLM, 2509.26432.
+    """Any rule, in blocks of adaptive size: the first forward of a block looks at the next `look` positions; if the
+    most confident delimiter predicted there is at or above `tau`, the block ends after it, otherwise it has `block`
+    positions. AdaBlock-dLLM, 2509.26432.
 
     That forward also commits, by `base`, in the block that it found. The paper looks over a quarter of the answer,
     which is 64 of its 256 positions; its `tau` is 0.3 for LLaDA and 0.5 for Dream. The default delimiter is the line

@@ -13,7 +13,8 @@ from decoders.strategies.fast_dllm import Threshold
 
 @dataclass(frozen=True)
 class AfterReasoning(Around):
-    """Any decoder, behind what another model has written: the plan conditioning of St Sauver 2026, 2603.13243.
+    """Decode the answer with any decoder after another model has written the reasoning: the plan conditioning of St
+    Sauver 2026, 2603.13243.
 
     Nothing of that happens while decoding. Whoever has texts (`Generator`, `decoders generate`) asks the `reasoner`
     first, and puts what it wrote and the `boundary` between the prompt and the answer; whoever has token ids alone

@@ -17,8 +17,8 @@ UNIT = 1 << 20  # weights are whole numbers, so that their sum is the same in an
 
 @dataclass(frozen=True)
 class CertaintyPrior(Decoder):
-    """Commit an even share a step by confidence times the density of known tokens, each of them counting exp(-d^2 / (2
-    `sigma`^2)) at distance d. d2Cache, 2509.23094.
+    """Commit an even share a step, by confidence times the density of known tokens nearby, where a token at distance d
+    counts exp(-d^2 / (2 `sigma`^2)). d2Cache, 2509.23094.
 
     Text grows from what is known, mostly from the prompt to the right, without being held to that order. Given and
     decided positions are known, and so is all that is left of the window, without end: where the prompt is shorter than

@@ -22,8 +22,8 @@ class Coupling(NamedTuple):
 
 @dataclass(frozen=True)
 class Coupled(Decoder):
-    """Self-speculation whose tokens are those of autoregression, one by one: `left_to_right` with the same
-    `temperature` (by the race, where it is not 0), `top_p` and `top_k`. Ours; after Han et al. 2026, 2603.25702.
+    """Self-speculation that produces exactly the tokens of `left_to_right` with the same `temperature` (and
+    `race=true`, if that is not 0), `top_p` and `top_k`. Ours; after Han et al. 2026, 2603.25702.
 
     Drafter and verifier race with the same timeless Gumbel noise. A draft stands while both sides agree, and where they
     first do not, the verifier's own sample is taken, so that every token is the one that autoregression would have

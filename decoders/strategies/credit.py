@@ -25,8 +25,9 @@ class Credits(NamedTuple):
 
 @dataclass(frozen=True)
 class Credit(Decoder):
-    """Fast-dLLM's threshold on logits that are raised by `alpha` log(1 + C) for every token with a credit C.
-    CreditDecoding, 2510.06133; `CreditThresholdParallelDecoder` of dInfer, 2510.08666.
+    """Fast-dLLM's threshold, on logits that are raised by `alpha` log(1 + C) for each token with a credit C; a token
+    gains credit in every forward in which it is the likeliest. CreditDecoding, 2510.06133;
+    `CreditThresholdParallelDecoder` of dInfer, 2510.08666.
 
     In every forward all credits fade to a share `decay`, and at each open position the likeliest token gains its
     probability to the power `gamma`. Committed is what is at or above `tau` after that, or else the best, and what ties
@@ -43,7 +44,7 @@ class Credit(Decoder):
     attested: ClassVar[Attested] = "replayed"
     tau: float = option(0.9, "confidence from which a token is committed", min=0, max=1)
     alpha: float = option(0.7, "weight of the credits", min=0)
-    decay: float = option(0.8, "what is left of a credit from one forward to the next", min=0, max=1)
+    decay: float = option(0.8, "share of a credit that remains from one forward to the next", min=0, max=1)
     gamma: float = option(0.2, "power of the probability that a token gains", min=0)
 
     def begin(self, s: State) -> State:

@@ -13,8 +13,8 @@ from decoders.core import Attested, Decoder, Pred, Query, State, Whole, Windows,
 
 @dataclass(frozen=True)
 class Daedal(Decoder):
-    """Begin short, and grow until the model expects its end within the text; then insert masks where it is most unsure.
-    Li et al. 2025, 2508.00819 (DAEDAL); `LLaDA_DAEDAL.generate`.
+    """Begin with a short canvas, lengthen it until the model predicts that the text ends within it, then insert mask
+    tokens where the model is least confident. Li et al. 2025, 2508.00819 (DAEDAL); `LLaDA_DAEDAL.generate`.
 
     First the row has `initial` positions, all masked, and `grow` more after every forward, until the end is expected
     with at least `tau_eos` or the row has its full `length`. How much the end is expected is summed from the right over

@@ -16,8 +16,8 @@ ORDER = 0x21  # salt
 
 @dataclass(frozen=True)
 class Dream(Decoder):
-    """Commit by Dream's schedule and one of its scores. Ye et al. 2025, 2508.15487; `diffusion_generate`, parameter
-    `alg`.
+    """Dream's noise schedule says how many positions a step commits, and one of its scores says which. Ye et al. 2025,
+    2508.15487; `diffusion_generate`, parameter `alg`.
 
     Time runs from 1 to `eps` in equal steps; from t to s a share 1 - s/t of what is open is committed, rounded down, so
     that a step may commit nothing, and the last step commits all. `by=origin` unmasks each position by chance instead.

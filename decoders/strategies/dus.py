@@ -15,8 +15,8 @@ LEVELS = 64
 
 @dataclass(frozen=True)
 class DUS(Decoder):
-    """In step t of a block of B positions commit those on the stride of floor(B / `base`^t), at least 1, counted from
-    the left end of the block; all is decided after at most ceil(log B) steps to that base. Dilated Unmasking Scheduler,
+    """In step t of a block of B positions, commit every position whose place in the block is a multiple of floor(B /
+    `base`^t), at least 1; the block is full after at most ceil(log B) steps to that base. Dilated Unmasking Scheduler,
     2506.19037, equations 8 and 9.
 
     The set depends on nothing that the model says, so the number of forwards is known beforehand. Given positions are
@@ -28,7 +28,7 @@ class DUS(Decoder):
 
     source: ClassVar[str] = "DUS, 2025, arXiv 2506.19037"
     attested: ClassVar[Attested] = "replayed"
-    base: int = option(2, "by what the stride is divided from one step to the next", min=2)
+    base: int = option(2, "divisor of the stride from one step to the next", min=2)
     merge: bool = option(False, "a last step smaller than the one before joins it, as in the official code")
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)
 

@@ -20,8 +20,8 @@ def end_token(s: State) -> int:
 
 @dataclass(frozen=True)
 class EOSStop(Around):
-    """Any rule; once a stop token is committed, everything right of the first one in the window is the end token at
-    once, what was decided there too. dInfer, Ma et al. 2025, 2510.08666 (early termination);
+    """Any rule; once a stop token is committed, every position of the window to the right of the first one becomes the
+    end token at once, decided positions included. dInfer, Ma et al. 2025, 2510.08666 (early termination);
     `generate_fastdllm.generate` with `early_stop`.
 
     What stood behind the end is no part of the text, but the model sees it as long as anything is open before the end:
@@ -37,7 +37,7 @@ class EOSStop(Around):
     attested: ClassVar[Attested] = "code"
     revises: ClassVar[bool] = True
     base: Decoder = option(Threshold(), "the rule that commits")
-    trust: float = option(0.0, "confidence of a stop token from which on it is believed", min=0, max=1)
+    trust: float = option(0.0, "confidence from which a stop token ends the text", min=0, max=1)
 
     def outer(self, s: State, t: State) -> State:
         if not t.stop_ids:
@@ -50,10 +50,10 @@ class EOSStop(Around):
 
 @dataclass(frozen=True)
 class LengthPenalty(Around):
-    """Any rule on predictions in which an end is the likelier the longer the text: `weight` nats are added to the
+    """Any rule, on predictions in which the end becomes likelier as the text grows: `weight` nats are added to the
     logits of stop tokens for each position from `start` on. The additive form of the soft length penalties of
     autoregressive decoding (transformers' `ExponentialDecayLengthPenalty`); no paper defines one for diffusion, where
-    the place and not the step says how long the text is.
+    the position, not the step, says how long the text is.
 
     Without stop tokens in the model, or with `weight=0`, it is `base`. Infilled rows count from their first hole.
     """
@@ -85,8 +85,8 @@ def raised(p: Pred, tokens: tuple[int, ...], by: Tensor) -> Pred:
 
 @dataclass(frozen=True)
 class EOSPadding(Around):
-    """Any rule, on a row that is followed by `pad` end tokens from the start: room to think in. Breckner and Schuster
-    2026, 2603.05197 (EoS-by-EoS).
+    """Any rule, on a row that is followed by `pad` end tokens from the start, in which the model can compute. Breckner
+    and Schuster 2026, 2603.05197 (EoS-by-EoS).
 
     The paper finds that masked diffusion models compute in the end tokens behind a short answer, and answer better with
     more of them. It is an analysis, and nothing is carried over but tokens; as a decoder this is our reading: the end

@@ -12,8 +12,8 @@ from decoders.core import Attested, Decoder, Pred, State, option, within_bound
 
 @dataclass(frozen=True)
 class EntropyBound(Decoder):
-    """In the order of an error proxy, commit the longest prefix whose entropies add up to at most `bound` besides the
-    largest of them, and so always the first. Ben-Hamu et al. 2025, 2505.24857 (EB-Sampler).
+    """Sort the positions by an error proxy, and commit the longest prefix whose entropies, without the largest of them,
+    add up to at most `bound`; so the first is always committed. Ben-Hamu et al. 2025, 2505.24857 (EB-Sampler).
 
     The sum of the entropies less the largest bounds the mutual information of the tokens, which is the error that
     sampling them independently makes (`within_bound`). The proxies are the paper's: entropy, confidence, and margin.

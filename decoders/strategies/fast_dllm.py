@@ -26,9 +26,9 @@ class Threshold(Decoder):
 
 @dataclass(frozen=True)
 class Factor(Decoder):
-    """Commit the n most confident predictions for the largest n whose n-th confidence c allows it: c >= 1 - f / (n +
-    1), and so do all before it; always the best one. Wu et al. 2025, 2505.22618, section 3.3 (Theorem 1: greedy
-    parallel decoding is right while (n + 1)(1 - c) < f).
+    """Commit the n most confident predictions, for the largest n such that the i-th confidence is at least 1 - f / (i +
+    1) for every i up to n; always at least one. Wu et al. 2025, 2505.22618, section 3.3 (Theorem 1: greedy parallel
+    decoding is right while (n + 1)(1 - c) < f, where c is the n-th confidence).
 
     The code in circulation commits every candidate when only the last one fails its bound; this one does not.
     """

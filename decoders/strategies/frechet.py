@@ -12,8 +12,8 @@ from decoders.core import Attested, Decoder, Pred, State, only, option, top
 
 @dataclass(frozen=True)
 class Frechet(Decoder):
-    """Commit the n most confident predictions for the largest n with L > U + `delta`; always the best one. Fast-dLLM++,
-    2606.02955.
+    """Commit the n most confident predictions for the largest n with L > U + `delta`, always at least one; L is a lower
+    bound on their joint probability, U an upper bound on that of any other choice. Fast-dLLM++, 2606.02955.
 
     For confidences c_1 >= c_2 >= ... any joint distribution with these marginals gives the n predictions together at
     least L = max(0, c_1 + ... + c_n - (n - 1)), Fréchet's lower bound, and whatever differs from them somewhere at most

@@ -37,15 +37,15 @@ class Run(NamedTuple):
 
 @dataclass(frozen=True)
 class FreeDave(Around):
-    """Guess the next states of `base` from one prediction, and check the guesses together. Wu and Zhang 2025,
-    2510.00294.
+    """Predict the next states of `base` from one prediction, and verify them together in one forward; the tokens are
+    those of `base`. Wu and Zhang 2025, 2510.00294.
 
-    From one prediction the base strategy's next `ahead` states follow without the model, as though the prediction did
-    not change. The next forward shows the model the first of them, which is certain, and the others beside it
-    (`Query.beside`). Its predictions are then taken one after the other: as long as the base strategy, stepped with the
-    last one, would next ask exactly what has been asked, the next prediction is the one that it would have got. So
-    tokens are those of the base strategy, bit by bit where the model's arithmetic does not depend on the batch, in as
-    many forwards or fewer, each of the price of up to 1 + `ahead`.
+    The base strategy's step with a prediction gives its next state, which is certain; stepping it further with the same
+    prediction, as though that did not change, gives `ahead` guesses of the states after that. The next forward shows
+    the model the certain state and the guesses beside it (`Query.beside`). Its predictions are then taken one after the
+    other: as long as the base strategy, stepped with the last one, would next ask exactly what has been asked, the next
+    prediction is the one that it would have got. So tokens are those of the base strategy, bit by bit where the model's
+    arithmetic does not depend on the batch, in as many forwards or fewer, each of the price of up to 1 + `ahead`.
 
     It holds for every base strategy that asks plain questions: greedy or sampling (its random numbers are hashes of its
     own clock, which goes on here as it would alone), revising or not, and the paper's own, which commits a fixed number
@@ -56,7 +56,7 @@ class FreeDave(Around):
     attested: ClassVar[Attested] = "code"
     keeps_law: ClassVar[bool] = True
     base: Decoder = option(LLaDA(), "the strategy whose tokens these are")
-    ahead: int = option(3, "states guessed at a time", min=1)
+    ahead: int = option(3, "states that are guessed at a time", min=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -24,8 +24,9 @@ class History(NamedTuple):
 
 @dataclass(frozen=True)
 class KLASS(Decoder):
-    """Commit every prediction with a confidence above `tau` that moved by less than `eps` in each of the last `history`
-    forwards, KL(now || before); if there is none, an even share of the window by confidence. KLASS, 2511.05664.
+    """Commit every prediction with a confidence above `tau` whose distribution changed by less than `eps`, KL(now ||
+    before), in each of the last `history` forwards; if there is none, commit an even share of the window by confidence.
+    KLASS, 2511.05664.
 
     `unmask=max_conf` commits only the surest of those, and `min_kl` the one that moved least in this forward. Both
     comparisons are strict, and the share is LLaDA's for this step, at least one. The reference takes that share also

@@ -19,8 +19,9 @@ def drawn_in_a_race(s: State, p: Pred, temperature: float) -> Tensor:
 
 @dataclass(frozen=True)
 class LeftToRight(Decoder):
-    """The first open position from what stands left of it, one a forward: block diffusion with blocks of one (Arriola
-    et al. 2025, 2503.09573, section 3.1). The model sees no later column, so its keys and values are reused exactly."""
+    """Autoregression: predict the leftmost open position from the positions to its left, one a forward. It is block
+    diffusion with blocks of one position (Arriola et al. 2025, 2503.09573, section 3.1). The model sees no later
+    column, so its keys and values are reused exactly."""
 
     source: ClassVar[str] = "Arriola et al. 2025, arXiv 2503.09573"
     attested: ClassVar[Attested] = "paper"

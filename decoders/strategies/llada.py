@@ -28,7 +28,7 @@ class LLaDA(Decoder):
     steps: int | None = option(None, "forwards for the whole row; none: one per position", min=1)
     remasking: Literal["low_confidence", "random"] = option("low_confidence", "which predictions stay masked")
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)
-    eos: Literal["keep", "suppress", "last"] = option("keep", "what to do about stop tokens")
+    eos: Literal["keep", "suppress", "last"] = option("keep", "how stop tokens are treated")
 
     def step(self, s: State, p: Pred) -> State:
         tokens, confidence = (p.without(s.stop_ids) if self.eos == "suppress" else p).draw(s, self.temperature)

@@ -76,8 +76,8 @@ class FillAndRevise(Decoder):
 
 @dataclass(frozen=True)
 class LLaDA2(FillAndRevise):
-    """Fill masks above `tau_mask`, change decided tokens where another one is above `tau_edit`. Bie et al. 2026,
-    LLaDA2.1, 2602.08676 (joint threshold decoding). Both comparisons are strict."""
+    """Commit at masks above `tau_mask`, and replace a decided token where another one is above `tau_edit`. Bie et al.
+    2026, LLaDA2.1, 2602.08676 (joint threshold decoding). Both comparisons are strict."""
 
     source: ClassVar[str] = "Bie et al. 2026, arXiv 2602.08676"
     attested: ClassVar[Attested] = "replayed"

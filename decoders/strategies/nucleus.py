@@ -14,9 +14,9 @@ from decoders.strategies.fast_dllm import Threshold
 
 @dataclass(frozen=True)
 class Nucleus(Around):
-    """Any rule on predictions in which nothing is possible but the `top_k` likeliest tokens, of those the fewest whose
-    probabilities reach `top_p`, and of those what is at least `min_p` times as likely as the likeliest. Fan et al.
-    2018, 1805.04833; Holtzman et al. 2020, 1904.09751; Nguyen et al. 2024, 2407.01082.
+    """Any rule, on truncated predictions: only the `top_k` likeliest tokens remain, of those the fewest whose
+    probabilities reach `top_p`, and of those the tokens that are at least `min_p` times as likely as the likeliest. Fan
+    et al. 2018, 1805.04833; Holtzman et al. 2020, 1904.09751; Nguyen et al. 2024, 2407.01082.
 
     For rules that have no such options; what is left is likelier then, to the rule too. Probabilities are those at the
     temperature of `base`. Without options it is `base`.
@@ -26,8 +26,8 @@ class Nucleus(Around):
     attested: ClassVar[Attested] = "paper"
     everything: ClassVar[bool] = True
     base: Decoder = option(Threshold(), "the rule that commits")
-    top_k: int | None = option(None, "how many tokens are left", min=1)
-    top_p: float | None = option(None, "the probability that is left; the token that crosses it stays", min=0, max=1)
+    top_k: int | None = option(None, "number of tokens that remain", min=1)
+    top_p: float | None = option(None, "the probability that remains; the token that crosses it is kept", min=0, max=1)
     min_p: float | None = option(None, "the least probability, as a share of the largest", min=0, max=1)
 
     def step(self, s: State, p: Pred) -> State:

@@ -22,8 +22,8 @@ class Draft(NamedTuple):
 
 @dataclass(frozen=True)
 class P2(Decoder):
-    """Keep the best-scored share kappa of the window, whether drawn just now or decided long ago, and mask the rest.
-    Peng et al. 2025, 2502.03540, Algorithm 1; kappa at step i of T is i / T.
+    """Keep the best-scored share kappa of the window, whether its tokens were drawn just now or decided earlier, and
+    mask the rest. Peng et al. 2025, 2502.03540, Algorithm 1; kappa at step i of T is i / T.
 
     Open positions are scored by the log-probability of the token that is drawn for them, decided ones by that of the
     token that stands there, times `eta`: 0 never takes a token back (LLaDA's schedule), 1 is the paper's self-planning,

@@ -72,7 +72,7 @@ class PCSampler(Decoder):
     """What `corpus` holds."""
     steps: int | None = option(None, "forwards for the whole row; none: one per position", min=1)
     decay: float = option(0.25, "how much the order is from left to right; 0: not at all", min=0)
-    cap: float = option(10.0, "the most that confidence and rarity together may count", min=1e-6)
+    cap: float = option(10.0, "the largest value of confidence times rarity", min=1e-6)
     corpus: str | None = option(None, "safetensors file with a tensor `frequency`, a number for every token")
     absent: float | None = option(None, "frequency of what it lacks; none: the smallest in it", min=1e-30, max=1)
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)

@@ -35,11 +35,11 @@ class Drafts(NamedTuple):
 
 @dataclass(frozen=True)
 class PersistentDrafts(Decoder):
-    """Commit by Fréchet's bound (`frechet`), and then up to `ahead` tokens more of those it left open: beside the
-    canvas the next forward shows the model the surest of them, the two surest, and so on (`Query.beside`). The first is
-    decided if the model, seeing what was committed meanwhile, still takes it for the likeliest with at least `keep`;
-    the second if, seeing the first, it still does; and so on. What is predicted beside the last one that stands is what
-    Fréchet's bound then decides from. Ours.
+    """Commit by Fréchet's bound (`frechet`), and then up to `ahead` drafts, which are the most confident predictions
+    that it left open: beside the canvas, the next forward shows the model the first draft, the first two, and so on
+    (`Query.beside`). The first draft is committed if the model, seeing the tokens that were committed since, still
+    finds it the likeliest, with a probability of at least `keep`; the second one if, seeing the first, it still does;
+    and so on. Fréchet's bound is then applied to the prediction beside the last committed draft. Ours.
 
     Made of Fast-dLLM++'s bound (2606.02955), FreeDave's several canvases in a forward (2510.00294) and CreditDecoding's
     observation that a token that stays the likeliest may be believed sooner (2510.06133). It is not lossless as

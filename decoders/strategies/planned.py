@@ -69,8 +69,8 @@ class Memo:
 
 @dataclass(frozen=True)
 class Planned(Decoder):
-    """Write a plan from left to right, then the spans that it promises in parallel, each blind to the others, and go on
-    from left to right until a stop token. Israel et al. 2025, Planned Diffusion, 2510.18087.
+    """Write a plan from left to right, then decode the spans that it announces in parallel, without attention between
+    them, and continue from left to right until a stop token. Israel et al. 2025, Planned Diffusion, 2510.18087.
 
     A promise is what stands between the two tokens of `promise`. The first digit in it, with the one after it if there
     is one, is its number; one without a number is no promise. A span of number times `scale` positions stands between

@@ -25,9 +25,9 @@ class Clock(NamedTuple):
 
 @dataclass(frozen=True)
 class PredictorCorrector(Decoder):
-    """Undo the noise of one step of time, then some times undo as much and add it again. Campbell et al. 2022,
-    2205.14987, section 4.4, for uniform noise (D3PM, Austin et al. 2021, 2107.03006, equation 3 and its uniform
-    transitions).
+    """A predictor step removes the noise of one step of time; each corrector step after it removes noise and adds as
+    much again. Campbell et al. 2022, 2205.14987, section 4.4, for uniform noise (D3PM, Austin et al. 2021, 2107.03006,
+    equation 3 and its uniform transitions).
 
     With alpha = 1 - t and one x_0 drawn from the model, q(x_s | x_t, x_0) is a mixture, from which each position draws:
     it keeps what it has, takes x_0, or is noise again. The predictor goes from t to s so. The corrector's rate in the

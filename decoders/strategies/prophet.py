@@ -22,7 +22,7 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True)
 class Prophet(Around):
-    """Any rule, until the model is sure of the answer; then all that is open takes the likeliest tokens of that
+    """Any rule, until the model is sure of the answer; then every open position takes its likeliest token of that
     forward. Li et al. 2025, 2508.19982 (early commit decoding).
 
     Sure: the gap between the logits of the two likeliest tokens, in the mean over the answer's positions, decided ones

@@ -24,19 +24,20 @@ class Rates(NamedTuple):
 
 @dataclass(frozen=True)
 class ReMDM(Decoder):
-    """Unmask at random as MDLM does, and mask decided tokens again with a chance sigma that leaves the distribution at
-    every time as it is. Wang et al. 2025, 2503.00307, equation 6 (the step) and section 4 (the schedules of sigma).
+    """Unmask at random as MDLM does, and mask decided tokens again with a probability sigma that leaves the
+    distribution at every time unchanged. Wang et al. 2025, 2503.00307, equation 6 (the step) and section 4 (the
+    schedules of sigma).
 
     When time goes from t to s, alpha being 1 - t, an open position takes a token with probability (alpha_s - (1 -
     sigma) alpha_t) / (1 - alpha_t), and a decided one is masked again with sigma, at most sigma_max = min(1, (1 -
     alpha_s) / alpha_t):
 
     - `cap`: eta, or sigma_max where that is less. `rescale`: eta sigma_max.
-    - `conf`: sigma_max, shared among the decided positions by a softmax over how improbable each token was when it was
-      decided.
+    - `conf`: eta sigma_max, shared among the decided positions by a softmax over how improbable each token was when it
+      was decided.
     - `loop`: no remasking until alpha has come to `alpha_on`, at the time `t_on`; there it stays until the time
       `t_off`, while each token is masked again with probability eta; then it goes on to 1.
-    - `forward_backward`: (alpha_s - alpha_t) / alpha_t, the forward-backward corrector (Campbell et al. 2022,
+    - `forward_backward`: eta (alpha_s - alpha_t) / alpha_t, the forward-backward corrector (Campbell et al. 2022,
       2205.14987) in this form.
 
     It spends all its steps, also where nothing is open meanwhile; more of them give better texts. The reference ends at

@@ -56,9 +56,9 @@ def read_head(path: str) -> RoleHead:
 
 @dataclass(frozen=True)
 class RoleOrder(Decoder):
-    """Commit in the order of the roles that open positions are likely to play: premises, connectives, what is derived,
-    conclusions, and filler last. With a `head` it is LogicDiff, Aman 2026, 2603.26771; the heuristic that tells the
-    roles without one is ours.
+    """Commit in the order of the roles that open positions are likely to have: premises, connectives, derived
+    statements, conclusions, and filler last. With a `head` it is LogicDiff, Aman 2026, 2603.26771; the heuristic that
+    finds the roles without one is ours.
 
     The priority, lowest first, is 0.7 role / 4 + 0.3 (1 - confidence); a fixed number of positions is committed a
     forward, as in LLaDA. The paper trains a two-layer head on hidden states, with a layer norm before it (`head`: a
@@ -72,12 +72,12 @@ class RoleOrder(Decoder):
     source: ClassVar[str] = "after Aman 2026, arXiv 2603.26771"
     attested: ClassVar[Attested] = "ours"
     steps: int | None = option(None, "forwards for the whole row; none: one per position", min=1)
-    head: str = option(HEURISTIC, "who tells the roles: heuristic, nano, or a file of safetensors")
+    head: str = option(HEURISTIC, "what finds the roles: heuristic, nano, or a file of safetensors")
     connectives: str | tuple[int, ...] = option((), "heuristic: tokens that connect; a text is every token of it")
     conclusions: str | tuple[int, ...] = option((), "heuristic: tokens that conclude; a text is every token of it")
     classify: ClassVar[RoleHead | None] = None
     """The head, read when the strategy is made."""
-    weight: float = option(0.7, "share of the role in the priority; the rest is doubt", min=0, max=1)
+    weight: float = option(0.7, "weight of the role in the priority; the rest is 1 - confidence", min=0, max=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -174,8 +174,8 @@ class S2D2(Decoder):
 
 @dataclass(frozen=True)
 class EditingS2D2(S2D2):
-    """`s2d2` for LLaDA2.1, whose base rule, the joint threshold of `llada2`, also overwrites what is decided where
-    another token has more than `tau_edit`. Han et al. 2026, 2603.25702, with Bie et al. 2026, 2602.08676."""
+    """`s2d2` for LLaDA2.1: its base rule, the joint threshold of `llada2`, also replaces a decided token where another
+    one has a probability above `tau_edit`. Han et al. 2026, 2603.25702, with Bie et al. 2026, 2602.08676."""
 
     source: ClassVar[str] = "Han et al. 2026, arXiv 2603.25702; Bie et al. 2026, arXiv 2602.08676"
     attested: ClassVar[Attested] = "replayed"

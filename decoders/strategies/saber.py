@@ -31,9 +31,9 @@ class Running(NamedTuple):
 
 @dataclass(frozen=True)
 class Saber(Decoder):
-    """Commit every prediction above the mean confidence of what is decided, at least `at_least` of them; then open
-    those decided positions again whose confidence fell most, or rose least, since the forward before: half of
-    `at_least`, or a `share` of what was just committed, whichever is more. Dong et al. 2025, 2510.18165 (Saber);
+    """Commit every prediction above the mean confidence of the decided tokens, at least `at_least` of them; then reopen
+    the decided positions whose confidence fell most, or rose least, since the forward before: half of `at_least`, or a
+    `share` of the positions just committed, whichever is more. Dong et al. 2025, 2510.18165 (Saber);
     `generate_with_saber`.
 
     Decided tokens count in the mean with the confidence that they were committed with, and a position's confidence in a
@@ -50,7 +50,7 @@ class Saber(Decoder):
     attested: ClassVar[Attested] = "replayed"
     revises: ClassVar[bool] = True
     at_least: int = option(2, "commit this many a forward in any case", min=1)
-    share: float = option(0.125, "how many are taken back, of what was just committed", min=0, max=1)
+    share: float = option(0.125, "reopened positions, as a share of those just committed", min=0, max=1)
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)
 
     def init(self, s: State) -> State:

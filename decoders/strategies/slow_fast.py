@@ -24,11 +24,11 @@ class Cycle(NamedTuple):
 
 @dataclass(frozen=True)
 class SlowFast(Decoder):
-    """Two phases in turns. Exploring commits the best prediction a forward and notes the last position whose confidence
-    is above `low`. When that has settled, with a standard deviation below `spread` over `history` forwards, all up to
-    it is the span (equation 8); after `explore` forwards without, all up to its mean over the last `history` of them
-    (equation 9). Filling commits every prediction in the span above `tau`, or else its best one, until the span is
-    full. Wei et al. 2025, 2506.10848 (Slow-Fast Sampling).
+    """Two phases in turns. In the exploring phase, each forward commits the most confident prediction and records the
+    last position whose confidence is above `low`. Once this end has a standard deviation below `spread` over `history`
+    forwards, the span reaches up to it (equation 8); after `explore` forwards without that, the span reaches up to its
+    mean over the last `history` of them (equation 9). The filling phase commits every prediction in the span above
+    `tau`, or else the most confident one, until the span is full. Wei et al. 2025, 2506.10848 (Slow-Fast Sampling).
 
     The defaults are the paper's (section 4); the official code has `tau=0.9,low=0.3,explore=6`. That code does other
     things than the paper says, which are not done here: it always explores six forwards, settled or not and with

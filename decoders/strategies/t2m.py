@@ -24,8 +24,10 @@ class Suspicion(NamedTuple):
 
 @dataclass(frozen=True)
 class T2M(FillAndRevise):
-    """Fill as `llada2` does, and mask suspect tokens again, so that the next forward predicts them without themselves
-    in sight. Yao 2026, 2604.18738, Algorithm 1, with its three triggers:
+    """Fill as `llada2` does, and mask suspect tokens again, so that the next forward predicts them without seeing them.
+    Yao 2026, 2604.18738, Algorithm 1.
+
+    Its three triggers say which tokens are suspect:
 
     - `low_prob` (equation 3): the model gives the token that stands there less than `tau`. The paper's best, at most
       forwards.

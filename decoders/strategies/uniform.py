@@ -25,8 +25,8 @@ class Draft(NamedTuple):
 
 @dataclass(frozen=True)
 class Gemma(Decoder):
-    """DiffusionGemma's sampler: accept the positions of least entropy as far as they are nearly independent, and draw
-    new noise in the others. transformers' `EntropyBoundSampler` with `StableAndConfidentStoppingCriteria` (5.23); the
+    """DiffusionGemma's sampler: accept the positions of lowest entropy as long as they are nearly independent, and draw
+    new noise at the others. transformers' `EntropyBoundSampler` with `StableAndConfidentStoppingCriteria` (5.23); the
     bound is that of the EB-Sampler, Ben-Hamu et al. 2025, 2505.24857, Equation 7.
 
     At every step each position is sampled at a temperature that falls in a straight line from `t_max` to `t_min`. Of
@@ -90,9 +90,9 @@ class Gemma(Decoder):
 
 @dataclass(frozen=True)
 class BlockRefinement(Decoder):
-    """Commit what is above `tau`, or as many as an even pace asks for; the others are noise again. diffusers'
-    `BlockRefinementScheduler` (0.42) without a mask token; with one its pace is that of `sdar`, and its editing is that
-    of `llada2`.
+    """Commit every prediction above `tau`, or as many as an even pace requires; the other positions become noise again.
+    diffusers' `BlockRefinementScheduler` (0.42) without a mask token; with one its pace is that of `sdar`, and its
+    editing is that of `llada2`.
 
     After step i of n, at least ceil((i + 1) L / n) of the L positions that were open are committed, for good.
     """
@@ -131,7 +131,7 @@ class UniformDDIM(Decoder):
     revises: ClassVar[bool] = True
     steps: int | None = option(None, "forwards for the whole row; none: one per position", min=1)
     temperature: float = option(1.0, "0 takes the likeliest token", min=0)
-    eta: float = option(0.0, "0: nothing turns to noise again; 1: as much as can", min=0, max=1)
+    eta: float = option(0.0, "0: nothing becomes noise again; 1: as much as possible does", min=0, max=1)
 
     def query(self, s: State) -> Query:
         return Query(s.tokens, s.editable)

@@ -16,8 +16,9 @@ FIRST = 30
 
 @dataclass(frozen=True)
 class WINO(Decoder):
-    """Wide in, narrow out: decide what is above a low `tau`, and take back what the others no longer support. Hong et
-    al. 2025, 2507.18578 (ICLR 2026); read from its official code, as the paper's text was not at hand.
+    """Wide in, narrow out: commit every prediction above a low `tau`, and reopen decided tokens that the other
+    positions no longer support. Hong et al. 2025, 2507.18578 (ICLR 2026); read from its official code, as the paper's
+    text was not at hand.
 
     Each forward decides the open positions with a confidence above `tau` (strict), at most `share` of what is open but
     no fewer than `fewest` and no more than `most`, and always the best one. In the same forward every decided position
@@ -38,8 +39,8 @@ class WINO(Decoder):
     tau: float = option(0.6, "confidence above which a token is decided", min=0, max=1)
     tau_back: float = option(0.9, "confidence below which a decided token is taken back", min=0, max=1)
     share: float = option(0.7, "share of the open positions that one forward may decide", min=0, max=1)
-    fewest: int = option(5, "what one forward may decide however few are open", min=1)
-    most: int = option(20, "what one forward may decide however many are open", min=1)
+    fewest: int = option(5, "positions that one forward may decide, however few are open", min=1)
+    most: int = option(20, "most positions that one forward may decide, however many are open", min=1)
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)
 
     def begin(self, s: State) -> State:

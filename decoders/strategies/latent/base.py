@@ -34,14 +34,14 @@ class Latent(Decoder):
     revises: ClassVar[bool] = True
     steps: int = option(32, "forwards, each at a noise level of its own", min=2)
     schedule: Schedule = option(Learned(), "the noise levels")
-    self_conditioning: bool = option(True, "the model is told what it said last, if it was trained to be")
+    self_conditioning: bool = option(True, "give the model its last prediction, if it was trained with that")
     temperature: float = option(1.0, "of the score; below 1 sharper (Plaid takes 0.9)", min=0.01)
     clamp: float = option(
         0.0, "the share of the forwards, the last ones, that round x to the nearest token (Diffusion-LM: 1)", min=0,
         max=1,
     )
     last: Literal["forward", "table"] = option(
-        "forward", "the text: what the last forward says, or how its latents read (Diffusion-LM)"
+        "forward", "the text: tokens of the last forward, or those nearest to its latents (Diffusion-LM)"
     )
 
     def windows(self, asked: Windows, block_causal: bool) -> Windows:

@@ -24,8 +24,8 @@ class Memo(NamedTuple):
 
 @dataclass(frozen=True)
 class Codar(Decoder):
-    """Denoise, then round: the model's rounder, an autoregressive decoder that sees the clean latents, says the tokens
-    from left to right. For models of latents that can be asked causally.
+    """Denoise the latents, then round them to tokens: the model's rounder, an autoregressive decoder that attends to
+    the clean latents, writes the tokens from left to right. For models of latents that accept causal queries.
 
     With `verify` the tokens that the latents read as are a draft: one causal forward says what the rounder makes of
     each position behind the draft's own beginning, what agrees stands up to the first that does not, and that one is

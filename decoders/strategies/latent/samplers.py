@@ -17,12 +17,12 @@ from decoders.strategies.latent.base import AGAIN, Latent, scales
 
 @dataclass(frozen=True)
 class DDIM(Latent):
-    """z keeps the noise that it has: deterministic at `eta` 0, and with the variance of `ddpm` at 1. Euler's method on
-    the flow in z / alpha is the same, and so is LangFlow's sampler (2604.11748)."""
+    """The next latent keeps the noise of the present one: deterministic at `eta` 0, with the variance of `ddpm` at
+    `eta` 1. Euler's method on the flow of z / alpha is the same sampler, and so is LangFlow's (2604.11748)."""
 
     source: ClassVar[str] = "Song et al. 2021, 2010.02502, equation 12"
     attested: ClassVar[Attested] = "replayed"
-    eta: float = option(0.0, "fresh noise: none, to that of ancestral sampling", min=0, max=1)
+    eta: float = option(0.0, "new noise: 0 none, 1 that of ancestral sampling", min=0, max=1)
 
     def move(self, s: State, x: Tensor, here: Tensor, ahead: Tensor) -> Tensor:
         (a, b), (a_next, b_next) = scales(here, x), scales(ahead, x)
@@ -34,8 +34,8 @@ class DDIM(Latent):
 
 @dataclass(frozen=True)
 class DDPM(Latent):
-    """Ancestral sampling: a draw from the distribution of z at the next level, given z here and x. Plaid's and
-    Diffusion-LM's sampler."""
+    """Ancestral sampling: the next latent is drawn from its distribution given the present latent z and the predicted
+    clean latent x. The sampler of Plaid and Diffusion-LM."""
 
     source: ClassVar[str] = "Ho et al. 2020, 2006.11239, equation 7"
     attested: ClassVar[Attested] = "replayed"
@@ -51,13 +51,14 @@ class DDPM(Latent):
 
 @dataclass(frozen=True)
 class DPMpp2M(Latent):
-    """DPM-Solver++(2M): x is led on by how it changed since the last forward, which is of second order at one forward a
-    step. With `eta` above 0 noise is added anew, as its stochastic form does."""
+    """DPM-Solver++(2M): the predicted clean latent x is extrapolated from its change since the last forward, which
+    makes a method of second order at one forward a step. With `eta` above 0 new noise is added, as in its stochastic
+    form."""
 
     source: ClassVar[str] = "Lu et al. 2022, 2211.01095, algorithm 2 and section 5"
     attested: ClassVar[Attested] = "replayed"
-    eta: float = option(0.0, "fresh noise: none, to that of the reverse SDE", min=0, max=1)
-    solver: Literal["midpoint", "heun"] = option("midpoint", "how far x is led on")
+    eta: float = option(0.0, "new noise: 0 none, 1 that of the reverse SDE", min=0, max=1)
+    solver: Literal["midpoint", "heun"] = option("midpoint", "how x is extrapolated")
 
     def move(self, s: State, x: Tensor, here: Tensor, ahead: Tensor) -> Tensor:
         (a, _), (a_next, b_next) = scales(here, x), scales(ahead, x)
@@ -99,13 +100,14 @@ class Three(NamedTuple):
 
 @dataclass(frozen=True)
 class DPMpp3M(DPMpp2M):
-    """DPM-Solver++(3M), stochastic unless `eta` is 0: x is led on by how it changed in the last two steps. A step is of
-    third order and the first one of first, which bounds a run: with twice the steps its error falls to a quarter."""
+    """DPM-Solver++(3M), stochastic unless `eta` is 0: the predicted clean latent x is extrapolated from its changes in
+    the last two steps. A step is of third order, but the first one is of first order, which limits a run: with twice
+    the steps its error falls to a quarter."""
 
     source: ClassVar[str] = "Lu et al. 2022, 2211.01095; its form of third order is k-diffusion's"
     attested: ClassVar[Attested] = "replayed"
-    eta: float = option(1.0, "fresh noise: none, to that of the reverse SDE", min=0, max=1)
-    solver: Literal["midpoint", "heun"] = option("heun", "how far x is led on in the second forward")
+    eta: float = option(1.0, "new noise: 0 none, 1 that of the reverse SDE", min=0, max=1)
+    solver: Literal["midpoint", "heun"] = option("heun", "how x is extrapolated in the second forward")
 
     def begin(self, s: State) -> State:
         began = super().begin(s)
@@ -126,8 +128,8 @@ class DPMpp3M(DPMpp2M):
 
 @dataclass(frozen=True)
 class Heun(Latent):
-    """Heun's method on the flow in z / alpha: a step of Euler's, and the mean of the slopes at both of its ends. Two
-    forwards a step, and one at the end; of an even number of `steps` one is not made."""
+    """Heun's method on the flow of z / alpha: an Euler step, then a correction by the mean of the slopes at both of its
+    ends. Two forwards a step, and one at the end; if `steps` is even, one of them is not made."""
 
     source: ClassVar[str] = "Karras et al. 2022, 2206.00364, algorithm 1"
     attested: ClassVar[Attested] = "replayed"
@@ -155,7 +157,7 @@ class Heun(Latent):
 
 @dataclass(frozen=True)
 class Renoise(Latent):
-    """The clean latent with fresh noise at the next level: z is forgotten."""
+    """The predicted clean latent with new noise at the next level; the present latent z is discarded."""
 
     source: ClassVar[str] = "Han et al. 2023 (SSD-LM), 2210.17432, algorithm 2"
     attested: ClassVar[Attested] = "code"
@@ -167,8 +169,8 @@ class Renoise(Latent):
 
 @dataclass(frozen=True)
 class Bridge(DDPM):
-    """Ancestral sampling towards a token that is drawn at each position from what the model says of it, in place of
-    their mean."""
+    """Ancestral sampling in which the clean latent of a position is the embedding of a token that is sampled from the
+    prediction, instead of the mean embedding."""
 
     source: ClassVar[str] = "marginal-conditioned bridges, 2605.13681"
     attested: ClassVar[Attested] = "abstract"

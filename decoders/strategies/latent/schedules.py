@@ -37,8 +37,8 @@ def ends(space: Space, like: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Learned(Schedule):
-    """At equal steps of what the model learns: at its own levels where it has as many, and else between two of them; a
-    model that learnt none between is asked at some of its own, as evenly as whole numbers are."""
+    """At equal steps among the levels that the model learnt, interpolated between two of them; a model of discrete
+    levels is evaluated at some of its own, spaced as evenly as whole numbers allow."""
 
     name: ClassVar[str] = "learned"
 
@@ -125,7 +125,7 @@ def respaced(schedule: Discrete, count: int) -> tuple[float, ...]:
 
 @dataclass(frozen=True)
 class Sqrt(Discrete):
-    """Noise soon, and little of it left late. Li et al. 2022 (Diffusion-LM), 2205.14217, appendix A."""
+    """Much noise early, and little of it left late. Li et al. 2022 (Diffusion-LM), 2205.14217, appendix A."""
 
     name: ClassVar[str] = "sqrt"
 
@@ -139,27 +139,27 @@ class Cosine(Discrete):
 
 @dataclass(frozen=True)
 class Linear(Discrete):
-    """Betas on a line. Ho et al. 2020, 2006.11239, section 4."""
+    """Betas that grow linearly. Ho et al. 2020, 2006.11239, section 4."""
 
     name: ClassVar[str] = "linear"
 
 
 @dataclass(frozen=True)
 class TruncatedCosine(Discrete):
-    """Cosine, begun later. The code of Diffusion-LM."""
+    """The cosine schedule, starting later. The code of Diffusion-LM."""
 
     name: ClassVar[str] = "trunc_cos"
 
 
 @dataclass(frozen=True)
 class TruncatedLinear(Discrete):
-    """Linear, each beta larger by 0.01. The code of Diffusion-LM."""
+    """The linear schedule, with each beta larger by 0.01. The code of Diffusion-LM."""
 
     name: ClassVar[str] = "trunc_lin"
 
 
 @dataclass(frozen=True)
 class PiecewiseLinear(Discrete):
-    """Linear, with a head of ten larger betas. The code of Diffusion-LM."""
+    """The linear schedule, beginning with ten larger betas. The code of Diffusion-LM."""
 
     name: ClassVar[str] = "pw_lin"

@@ -57,7 +57,7 @@ class Speculative(Acceptance):
 
 @dataclass(frozen=True)
 class Lenient(Acceptance):
-    """The reference's other ways, each of which commits more than the rule of `speculative` does."""
+    """The other acceptance rules of the reference, each of which commits more than `speculative` does."""
 
     name: ClassVar[str] = "lenient"
     temper: float = option(1.0, "exponent of the ratio; below 1 accepts more", min=0)

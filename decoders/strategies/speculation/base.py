@@ -53,14 +53,15 @@ class Base(Part):
 
 @dataclass(frozen=True)
 class Dynamic(Base):
-    """All drafts above `tau`, strictly, or as many as the quota (SDAR, 2510.06303)."""
+    """All drafts above `tau`, strictly; if those are fewer than the quota, the most confident drafts (SDAR,
+    2510.06303)."""
 
     name: ClassVar[str] = "dynamic"
 
 
 @dataclass(frozen=True)
 class Static(Base):
-    """As many as the quota."""
+    """The most confident drafts, as many as the quota."""
 
     name: ClassVar[str] = "static"
 

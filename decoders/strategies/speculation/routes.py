@@ -60,7 +60,7 @@ class Never(Route):
 
 @dataclass(frozen=True)
 class MinSpan(Route):
-    """Drafts whose leftmost open run is long enough."""
+    """Drafts whose leftmost open run has at least `span` positions."""
 
     name: ClassVar[str] = "min_span"
     span: int = option(1, "length of the run from which it is verified", min=0)
@@ -71,13 +71,13 @@ class MinSpan(Route):
 
 @dataclass(frozen=True)
 class Score(Route):
-    """Drafts of which enough are likely to be accepted, less what it costs to ask."""
+    """Drafts whose expected number of accepted tokens, less the `cost` of a verification, is at least `on`."""
 
     name: ClassVar[str] = "score"
-    on: float = option(0.0, "the score from which")
-    cost: float = option(1.0, "what a verification has to save", min=0)
+    on: float = option(0.0, "score from which a draft is verified")
+    cost: float = option(1.0, "subtracted from the expected number of accepted tokens", min=0)
     dynamic: bool = option(False, "the cost is per draft above tau")
-    estimator: Estimator = option("soft_entropy", "how acceptance is foretold")
+    estimator: Estimator = option("soft_entropy", "how acceptance is estimated")
     parameter: float | None = option(None, "of the estimator; none: the reference's", min=0)
 
     def score(self, s: State, p: Pred, draft: Draft) -> Tensor:
@@ -161,7 +161,7 @@ class UCB(Route):
     """A bandit learns in which contexts verifying pays; its reward is tokens per forward."""
 
     name: ClassVar[str] = "ucb"
-    beta: float = option(1.0, "weight of what is unknown", min=0)
+    beta: float = option(1.0, "weight of the exploration bonus", min=0)
 
     def init(self, s: State) -> Bandit:
         return Bandit.new(len(s.key), s.key.device)
