@@ -146,15 +146,15 @@ def broken(name: str, problem: str) -> click.Command:
 
 
 OWN = {
-    "check": ("check:check", "Hold a strategy, or a cache policy, against every law that it has to keep."),
-    "compare": ("compare:compare", "Decode one prompt with several decoders, side by side."),
+    "check": ("check:check", "Test a strategy, or a cache policy, against every law that it has to keep."),
+    "compare": ("compare:compare", "Decode one prompt with several decoders and compare them."),
     "decide": ("decide:decide", "Answer questions about a text with probabilities."),
     "generate": ("generate:generate", "Decode prompts, from the command line or from a file."),
-    "info": ("info:info", "What a checkpoint is, and whether it fits on this machine."),
+    "info": ("info:info", "Describe a checkpoint, and say whether it fits on this machine."),
     "list": ("listing:list_", "List strategies, caches, presets and models."),
-    "models": ("models:models", "Families of checkpoints: an example, memory, defaults."),
-    "new": ("new:new", "Write a strategy or a cache policy to begin with."),
-    "serve": ("serve:serve", "Serve a model over HTTP as OpenAI does, with any decoder per request."),
+    "models": ("models:models", "List families of checkpoints: an example, memory, defaults."),
+    "new": ("new:new", "Write a new strategy or cache policy to start from."),
+    "serve": ("serve:serve", "Serve a model over HTTP with OpenAI's interface and any decoder per request."),
 }
 OURS = {"bench": "Measure decoders: accuracy, forwards, time; replay recorded runs; train the embedded model."}
 """Lines of commands that are entry points, and come with this package."""
@@ -165,7 +165,7 @@ OURS = {"bench": "Measure decoders: accuracy, forwards, time; replay recorded ru
     places={name: (f"decoders.cli.{place}", about) for name, (place, about) in OWN.items()},
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog=(
-        "Exit codes: 0 all is well; 1 some rows failed, or a check did; 2 bad usage, told in one line on stderr; 130 "
+        "Exit codes: 0 success; 1 some rows or a check failed; 2 bad usage, with one line on stderr; 130 "
         "interrupted."
     ),
 )

@@ -41,16 +41,16 @@ class Case:
 @click.command()
 @click.argument("specs", metavar="[SPEC]...", nargs=-1)
 @click.option("-c", "--cache", "caches", multiple=True, metavar="SPEC", help="A cache policy; may be repeated.")
-@click.option("--fast", is_flag=True, help="Only the cheapest laws.")
-@click.option("--json", "as_json", is_flag=True, help="An object for each SPEC, one a line.")
+@click.option("--fast", is_flag=True, help="Test only the quickest laws.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each SPEC, one a line.")
 def check(specs: tuple[str, ...], caches: tuple[str, ...], fast: bool, as_json: bool) -> None:
-    """Hold a strategy, or a cache policy, against every law that it has to keep.
+    """Test a strategy, or a cache policy, against every law that it has to keep.
 
-    SPEC is a name, or my_file:MyClass, with nothing installed. Every law is one line, passed or broken.
-    What broke is told once, with the line of your code; a law that may be broken because of another names it. The exit
-    code is 1 if a law is broken.
+    SPEC is a name, or my_file:MyClass, with nothing installed. Every law is one line, passed or broken. A broken law is
+    explained once, with the line of your code; if another law may be its cause, the line names that one. The exit code
+    is 1 if a law is broken.
 
-    Of a cache policy it is also measured how far it is from no cache: an approximation may differ.
+    For a cache policy, the difference from decoding without a cache is also measured: an approximation may differ.
     """
     if not specs and not caches:
         raise click.UsageError("nothing to check: give the SPEC of a strategy, or --cache SPEC")

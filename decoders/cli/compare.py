@@ -17,15 +17,15 @@ from decoders.errors import UsageError
 @click.argument("prompt")
 @click.option(
     "-d", "--decoder", "specs", multiple=True, metavar="SPEC",
-    help="A decoder; repeat for each that is to be compared.",
+    help="A decoder to compare; give the option once for each.",
 )
 @shared
 def compare(
     prompt: str, specs: tuple[str, ...], model: str, cache: str, guidance: float, chat: bool | None,
     constraint: str | None, **how: Any
 ) -> None:
-    """Decode PROMPT with several decoders: text, forward passes (NFE), tokens per forward, seconds, and agreement with
-    the first, which is the share of equal generated tokens, place by place."""
+    """Decode PROMPT with several decoders, and show text, forward passes (NFE), tokens per forward, seconds, and
+    agreement with the first, which is the share of positions with the same generated token."""
     if not specs:
         raise UsageError("name the decoders to compare: -d threshold -d left_to_right")
     for spec in specs:

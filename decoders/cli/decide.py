@@ -16,9 +16,9 @@ from decoders.errors import UsageError
 @model_options
 @click.argument("request", type=click.File("rb"), metavar="FILE")
 def decide(model: str, request: BinaryIO, **how: Any) -> None:
-    """Answer questions about a text with probabilities, in one forward of each question.
+    """Answer questions about a text with probabilities, in one forward for each question.
 
-    FILE (- is stdin) is a request in the form of OpenAI's Decisions API, and so is what is printed: {"input": TEXT,
+    FILE (- is stdin) is a request in the form of OpenAI's Decisions API, and so is the answer: {"input": TEXT,
     "questions": [{"type": "predicate", "instructions": TEXT}, {"type": "choice", "instructions": TEXT, "choices":
     [{"value": TEXT}, ...]}, {"type": "score", "instructions": TEXT, "levels": [{"label": TEXT}, ...]}]}.
     """

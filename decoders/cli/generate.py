@@ -26,33 +26,33 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.argument("prompts", metavar="[PROMPT]...", nargs=-1)
 @click.option(
     "-d", "--decoder", "spec", default="threshold", show_default=True, metavar="SPEC",
-    help="How to decode; see `decoders list`.",
+    help="The decoding strategy; see `decoders list`.",
 )
 @click.option("--temperature", type=float, metavar="T", help="The decoder's option of that name.")
 @click.option(
-    "--top-p", type=float, metavar="P", help="The decoder's option of that name, or that of a nucleus around it."
+    "--top-p", type=float, metavar="P", help="The decoder's option of that name, else that of `nucleus` around it."
 )
 @click.option(
-    "--top-k", type=int, metavar="K", help="The decoder's option of that name, or that of a nucleus around it."
+    "--top-k", type=int, metavar="K", help="The decoder's option of that name, else that of `nucleus` around it."
 )
 @shared
 @click.option(
     "--batch", type=click.IntRange(min=1), default=8, show_default=True, metavar="N",
-    help="Prompts that are decoded at a time.",
+    help="Number of prompts that are decoded at a time.",
 )
-@click.option("--stream", is_flag=True, help="Print the text as it settles.")
-@click.option("--watch", "watching", is_flag=True, help="Show the canvas as it denoises, slowed down on a terminal.")
+@click.option("--stream", is_flag=True, help="Print text as soon as it is final.")
+@click.option("--watch", "watching", is_flag=True, help="Show the canvas after each forward, slowly on a terminal.")
 @click.option("--graph", is_flag=True, help="Run steps as captured CUDA graphs.")
 @click.option(
     "--poll", type=click.IntRange(1, 256), default=1, show_default=True, metavar="N",
-    help="Look at the host every N forwards.",
+    help="Check for finished rows and stop strings every N forwards.",
 )
 @click.option("--compile", "compiled", is_flag=True, help="Compile the model with torch.compile.")
-@click.option("--json", "as_json", is_flag=True, help="One line of JSON per prompt.")
-@click.option("--logprobs", is_flag=True, help="With --json or --output: what each token's commitment was worth.")
-@click.option("--trace", type=FILE, metavar="FILE", help="Write what every forward changed, as JSON lines.")
-@click.option("--input", "source", type=FILE, metavar="FILE.jsonl", help="Take prompts from here; see below.")
-@click.option("--output", "target", type=FILE, metavar="FILE.jsonl", help="Append results here.")
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON per prompt.")
+@click.option("--logprobs", is_flag=True, help="With --json or --output: add the log probability of each token.")
+@click.option("--trace", type=FILE, metavar="FILE", help="Record the changes of every forward, as JSON lines.")
+@click.option("--input", "source", type=FILE, metavar="FILE.jsonl", help="Read prompts from this file; see above.")
+@click.option("--output", "target", type=FILE, metavar="FILE.jsonl", help="Append results to this file.")
 def generate(
     prompts: tuple[str, ...], spec: str, temperature: float | None, top_p: float | None, top_k: int | None, model: str,
     cache: str | None, guidance: float, chat: bool | None, constraint: str | None, batch: int, stream: bool,
@@ -60,26 +60,26 @@ def generate(
 ) -> None:
     """Decode each PROMPT.
 
-    The text goes to stdout, what it took to stderr. The mask token and the unknown token are never generated.
+    The text goes to stdout, and its cost to stderr. The mask token and the unknown token are never generated.
 
     --json prints text, tokens (ids), nfe (forward passes), generated_tokens, tokens_per_forward, seconds (wall time
     from the prompt's first forward to its last), finish_reason (stop, length or max_steps), decoder, cache, seed,
-    positions_computed (what the model ran, in all forwards), cache_hit_rate (the share of positions whose stored keys
-    and values were read instead), flops, kv_bytes (the size of this row's store of keys and values). With --logprobs
-    also, for each generated token, logprobs (at temperature 1, when it was committed; null where that forward did not
-    predict it) and commit_steps (the forward that committed it, from 0 on), and revisions (decided positions that were
-    changed or taken back). Of a decoder with several kinds of forwards also forwards: how many there were of each.
+    positions_computed (positions that the model computed, in all forwards), cache_hit_rate (the share of positions
+    whose stored keys and values were read instead), flops, kv_bytes (the size of this row's KV cache). With --logprobs
+    it adds, for each generated token, logprobs (at temperature 1, in the forward that committed it; null if that
+    forward did not predict it) and commit_steps (the forward that committed it, counted from 0), and revisions (the
+    number of decided positions that were changed or reopened). A decoder with several kinds of forwards adds forwards,
+    the number of each kind.
 
-    Where the decoder asks for a reasoner, what that wrote goes to stderr, and --json has more keys: reasoning (its
-    text), reasoning_tokens and reasoning_seconds (its own, counted nowhere else), reasoning_finish_reason and reasoner.
-    Prompts that it failed are told at the end, and so are those of which the model says nothing because its logits are
-    not finite, and those whose decoder makes no progress; the exit code is then 1.
+    If the decoder asks for a reasoner, the reasoner's text goes to stderr, and --json has more keys: reasoning (the
+    text), reasoning_tokens and reasoning_seconds (which are not counted elsewhere), reasoning_finish_reason and
+    reasoner. Prompts for which the reasoner failed are reported at the end, and so are prompts for which the model's
+    logits are not finite or the decoder makes no progress; the exit code is then 1.
 
     --input: every line is an object {"prompt": ...} or {"messages": [{"role": ..., "content": ...}, ...]}, and may have
-    an "id", which is handed on, and a "seed". Each result is appended to --output at once, with its "index" in the
-    input, counted from 0; at the end they are put into its order. The same command again goes on where the last one
-    stopped. Lines that cannot be decoded are
-    reported and left out, and the exit code is then 1.
+    an "id", which is copied to the result, and a "seed". Each result is appended to --output at once, with its "index"
+    in the input, counted from 0; at the end the results are sorted by index. The same command continues where an
+    interrupted one stopped. Lines that cannot be decoded are reported and left out, and the exit code is then 1.
     """
     check_flags(prompts, stream, watching, as_json, trace, source, target, how["infill"], how["logprobs"])
     catalogue.check("strategies", spec)

@@ -22,9 +22,9 @@ TAKES = {"float32": 4, "bfloat16": 2}
     "-m", "--model", required=True, metavar="PATH",
     help="The directory of a checkpoint, nano, or ORG/NAME[@REVISION] on the hub, of which no weights are fetched.",
 )
-@click.option("--json", "as_json", is_flag=True, help="An object.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def info(model: str, as_json: bool) -> None:
-    """What a checkpoint is, and whether it fits on this machine."""
+    """Describe a checkpoint, and say whether it fits on this machine."""
     from decoders.models.glance import glance
 
     found, free = glance(model), memory()

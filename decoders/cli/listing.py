@@ -24,9 +24,9 @@ TOLD_OF_OPTIONS = ("name", "type", "default", "min", "max")
 @click.command("list")
 @click.argument("kind", type=click.Choice(KINDS), required=False)
 @click.option(
-    "-m", "--model", metavar="SPEC", help="Say how many bytes a position's keys and values take in this model."
+    "-m", "--model", metavar="SPEC", help="Show how many bytes the keys and values of a position take in this model."
 )
-@click.option("--json", "as_json", is_flag=True, help="A list of objects for one kind, an object of all lists without.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: a list for one kind, or an object of all lists.")
 def list_(kind: str | None, model: str | None, as_json: bool) -> None:
     """List strategies, caches, presets and models."""
     other = specs.other_owner()

@@ -18,9 +18,9 @@ NOTES = (
 
 
 @click.command("models")
-@click.option("--json", "as_json", is_flag=True, help="A list of objects.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
 def models(as_json: bool) -> None:
-    """Families of checkpoints: an example, memory, defaults."""
+    """List families of checkpoints: an example, memory, defaults."""
     found = catalogue.written_down()["families"]
     click.echo(json.dumps(found) if as_json else "\n".join(table(found)))
 

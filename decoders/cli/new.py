@@ -40,10 +40,10 @@ SORTS = {
 @click.argument("kind", type=click.Choice(list(SORTS)))
 @click.argument("name")
 def new(kind: str, name: str) -> None:
-    """Write a strategy or a cache policy to begin with.
+    """Write a new strategy or cache policy to start from.
 
-    ./NAME becomes a whole distribution: the rule, its entry point, tests that hold it to every law, and a README. It
-    passes `decoders check` as it is; then make the rule yours.
+    ./NAME becomes a whole distribution: the rule, its entry point, tests of every law, and a README. It passes
+    `decoders check` as it is; then replace the rule by your own.
     """
     sort = SORTS[kind]
     check_name(sort, kind, name)

@@ -20,18 +20,18 @@ _LOADING = (
     ),
     click.option("--device", metavar="DEVICE", help="Where the model runs: cpu, cuda, cuda:1.  [default: the model's]"),
     click.option(
-        "--dtype", metavar="TYPE", help="What it computes in: float32, bfloat16, float16, auto.  [default: the model's]"
+        "--dtype", metavar="TYPE", help="Precision: float32, bfloat16, float16, auto.  [default: the model's]"
     ),
     click.option(
         "--device-map",
         metavar="MAP",
-        help="Spread it over several devices: auto, balanced, sequential (needs accelerate).",
+        help="Spread the model over several devices: auto, balanced, sequential (needs accelerate).",
     ),
     click.option(
-        "--trust-remote-code", is_flag=True, default=None, help="Run the code that a checkpoint brings along."
+        "--trust-remote-code", is_flag=True, default=None, help="Allow code from the checkpoint to run."
     ),
     click.option(
-        "--quantize", type=click.Choice(["int8", "int4"]), help="Its linear layers in 8 or 4 bits, once they are read."
+        "--quantize", type=click.Choice(["int8", "int4"]), help="Convert linear layers to 8 or 4 bits after loading."
     ),
 )
 
@@ -40,33 +40,39 @@ _SHARED = (
     click.option(
         "--chat/--raw",
         default=None,
-        help="Put a prompt into the model's chat template, or do not.  [default: if it has one]",
+        help="Apply the model's chat template to prompts, or do not.  [default: apply it if there is one]",
     ),
     click.option(
-        "-c", "--cache", metavar="SPEC", help="Which keys and values are reused.  [default: exact, or the preset's]"
+        "-c", "--cache", metavar="SPEC", help="Cache policy; see `decoders list`.  [default: exact, or the preset's]"
     ),
     click.option(
         "-n",
         "--length",
         type=int,
         metavar="N",
-        help="Positions after the prompt.  [default: the model's; with --infill 0]",
+        help="Positions to decode after the prompt.  [default: the model's; with --infill 0]",
     ),
     click.option(
         "--block", type=int, metavar="N", help="Decode in blocks of this many positions.  [default: the model's]"
     ),
-    click.option("--guidance", type=float, default=0.0, metavar="SCALE", help="Classifier-free guidance; 0 is none."),
+    click.option(
+        "--guidance",
+        type=float,
+        default=0.0,
+        metavar="SCALE",
+        help="Scale of classifier-free guidance; 0 turns it off.",
+    ),
     click.option(
         "--constraint",
         metavar="KIND:TEXT",
-        help="What the text has to be: json:SCHEMA.json, regex:PATTERN, template:FILE.",
+        help="Constrain the text: json:SCHEMA.json, regex:PATTERN, template:FILE.",
     ),
-    click.option("--stop", multiple=True, metavar="TEXT", help="End a text before this; may be repeated."),
-    click.option("--infill", is_flag=True, help="Mask tokens written in a prompt are holes to fill (nano: <|mask|>)."),
+    click.option("--stop", multiple=True, metavar="TEXT", help="End a text before this string; may be repeated."),
+    click.option("--infill", is_flag=True, help="Fill the mask tokens that a prompt contains (nano: <|mask|>)."),
     click.option(
         "--ignore-eos",
         is_flag=True,
-        help="Decode all positions even after a stop token; the text still ends before it.",
+        help="Decode all positions even after a stop token; the printed text still ends before it.",
     ),
     click.option("--max-steps", type=int, metavar="N", help="End a text after this many forwards."),
     click.option(
@@ -75,7 +81,7 @@ _SHARED = (
         default=0,
         show_default=True,
         metavar="S",
-        help="The seed of every prompt, wherever it stands.",
+        help="Random seed, the same for every prompt.",
     ),
 )
 

@@ -80,65 +80,68 @@ def vllm() -> click.Command:
 @model_options
 @click.option(
     "-d", "--decoder", "spec", default="threshold", show_default=True, metavar="SPEC",
-    help="For requests that name none.",
+    help="The decoder of requests that name none.",
 )
-@click.option("-c", "--cache", metavar="SPEC", help="For requests that name none.  [default: exact, or the preset's]")
-@click.option("--guidance", type=float, default=0.0, metavar="SCALE", help="Classifier-free guidance; 0 is none.")
-@click.option("--name", metavar="NAME", help="What clients call the model.  [default: its own name]")
-@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where to listen.")
+@click.option("-c", "--cache", metavar="SPEC", help="Their cache policy.  [default: exact, or the preset's]")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, metavar="N", help="0 takes any."
+    "--guidance", type=float, default=0.0, metavar="SCALE", help="Scale of classifier-free guidance; 0 turns it off."
+)
+@click.option("--name", metavar="NAME", help="The model's name for clients.  [default: its own name]")
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, metavar="N",
+    help="Port to listen on; 0 takes any free one.",
 )
 @click.option(
-    "--api-key", metavar="KEY", envvar="DECODERS_API_KEY", help="What clients have to send.  [env: DECODERS_API_KEY]"
+    "--api-key", metavar="KEY", envvar="DECODERS_API_KEY", help="Key that clients must send.  [env: DECODERS_API_KEY]"
 )
 @click.option(
     "--slots", type=click.IntRange(min=1), default=32, show_default=True, metavar="N",
-    help="Texts that are decoded at a time.",
+    help="Number of texts that are decoded at a time.",
 )
 @click.option(
     "--queue", type=click.IntRange(min=0), default=256, show_default=True, metavar="N",
-    help="Texts that may wait; further ones are refused with 429.",
+    help="Number of texts that may wait; further ones are refused with 429.",
 )
 @click.option(
     "--memory", callback=size, metavar="SIZE",
-    help="What canvases, keys and values and logits may take: bytes, or 500MB, 4GiB.  [default: half of what is free]",
+    help="Memory for canvases, keys and values, and logits: bytes, or 500MB, 4GiB.  [default: half of what is free]",
 )
 @click.option(
     "--deadline", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
-    help="The longest that an answer may take; a request may ask for less (timeout).  [default: any time]",
+    help="Time limit of an answer; a request may ask for less (timeout).  [default: none]",
 )
 @click.option(
     "--max-body", type=click.IntRange(min=1), default=4 << 20, show_default=True, metavar="BYTES",
-    help="The largest body of a request.",
+    help="Size limit of a request's body.",
 )
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True,
-    help="Of the log on stderr, a JSON object a line.",
+    help="Level of the log on stderr, which has one JSON object a line.",
 )
 @click.option(
     "--backend", type=click.Choice(BACKENDS), default="engine", show_default=True,
-    help="vllm: the plugin's server, whose options follow.",
+    help="With vllm, the plugin's server runs instead, with its own options.",
 )
 @click.option(
     "--ray", is_flag=False, flag_value="local", metavar="[ADDRESS]",
-    help="Several replicas, on the Ray cluster at this address, or on one started here.",
+    help="Run several replicas on the Ray cluster at this address, or on a cluster started here.",
 )
 @click.option(
     "--replicas", type=click.IntRange(min=1), metavar="N",
-    help="With --ray: how many.  [default: one a GPU; without GPUs one a machine]",
+    help="With --ray: the number of replicas.  [default: one per GPU; without GPUs one per machine]",
 )
 def serve(
     spec: str, model: str, cache: str | None, guidance: float, name: str | None, host: str, port: int,
     api_key: str | None, slots: int, queue: int, memory: int | None, deadline: float | None, max_body: int,
     log_level: str, backend: str, ray: str | None, replicas: int | None, **how: Any,
 ) -> None:
-    """Serve a model over HTTP as OpenAI does, with any decoder per request; the page at / shows two of them side by
-    side.
+    """Serve a model over HTTP with OpenAI's interface and any decoder per request; the page at / shows two decoders
+    side by side.
 
-    A request chooses by {"decoder": "threshold:tau=0.9", "cache": "dual"}, or by the name of the model:
-    nano@threshold:tau=0.9. What a request may not: name a class by its module, or a file. SIGTERM and Ctrl-C let those
-    requests end that have begun; a second one does not. See docs/serve.md.
+    A request chooses its decoder by {"decoder": "threshold:tau=0.9", "cache": "dual"}, or by the name of the model:
+    nano@threshold:tau=0.9. It cannot name a class by its module, or a file. On SIGTERM or Ctrl-C the server finishes
+    the requests that have begun; a second signal ends it at once. See docs/serve.md.
     """
     check(NEEDS, "decoders serve", "serve")
     if ray is None and replicas is not None:
