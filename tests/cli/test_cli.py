@@ -519,7 +519,8 @@ def test_list_for_people_says_what_an_option_can_choose_and_with_which_options()
     at = next(i for i, line in enumerate(lines) if line.strip().startswith("s2d2  "))
     route = next(i for i in range(at, len(lines)) if lines[i].strip().startswith("route="))
     assert "always|never|min_span|score|hysteresis|ucb" in lines[route]
-    assert lines[route + 3].split() == ["min_span:span=1", *"Drafts whose leftmost open run has at least `span` positions.".split()]
+    about = "Drafts whose leftmost open run has at least `span` positions."
+    assert lines[route + 3].split() == ["min_span:span=1", *about.split()]
 
 
 def test_list_states_the_size_of_the_store():

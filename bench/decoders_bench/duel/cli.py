@@ -24,30 +24,31 @@ ROUNDS = 4
 @click.argument("mine", metavar="MINE")
 @click.argument("baseline", metavar="BASELINE")
 @click.option("-m", "--model", default="nano", show_default=True, metavar="SPEC", help="model to decode with")
-@click.option("-c", "--cache", "caches", multiple=True, metavar="SPEC", help="[default: exact, or the preset's]")
+@click.option("-c", "--cache", "caches", multiple=True, metavar="SPEC",
+              help="cache policy  [default: exact, or the preset's]")
 @click.option("-t", "--tasks", multiple=True, metavar="TASKS",
-              help="as of `bench quality`; with commas, or repeat  [default: nano's]")
+              help="as for `bench quality`; separate several by commas  [default: nano's]")
 @click.option("--sweep", "sweeps", multiple=True, callback=sweep, metavar="OPTION=X,X",
-              help="of the two, those that have that option; repeat for more  "
+              help="values of an option, for each of the two that has it; may be repeated  "
               f"[default: steps={STEPS}, tau={THRESHOLDS}, f={FACTORS}]")
 @click.option("--block", "blocks", multiple=True, callback=sizes, metavar="N",
-              help="decode in blocks of so many positions  [default: the model's, or full]")
+              help="block size in positions  [default: the model's, or full]")
 @click.option("--templates", default="all", show_default=True, callback=wordings, metavar="all|N,N",
               help="wordings of the prompts")
 @click.option("--seeds", default=1, show_default=True, type=click.IntRange(1), metavar="N",
-              help="each with items of its own, and its own sampling")
+              help="number of seeds; each has its own items and sampling")
 @click.option("-n", "--items", default=ITEMS, show_default=True, type=click.IntRange(1),
-              help="per rung, wording and seed")
+              help="items per rung, wording and seed")
 @click.option("--split", default="test", show_default=True, type=click.Choice(["train", "validation", "test"]))
 @click.option("--rounds", default=ROUNDS, show_default=True, type=click.IntRange(0),
-              help="how often the baseline's sweep is refined where its bracket is wider than the difference")
+              help="how often the baseline's sweep may be refined, if its bracket is wider than the difference")
 @click.option("--batch", default=25, show_default=True, type=click.IntRange(1), help="items decoded together")
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1),
-              help="processes of one thread; 1: this one")
+              help="processes of one thread; 1: only this one")
 @click.option("--in", "runs", multiple=True, type=click.Path(path_type=Path), metavar="RUN",
-              help="compare what these runs hold, and measure nothing; repeat for more")
+              help="compare the results of these runs and measure nothing; may be repeated")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR",
-              help="directory of the runs, one a round  [default: duel-...]")
+              help="directory for the runs, one per round  [default: duel-...]")
 @json_option
 def duel(
     mine: str, baseline: str, model: str, caches: tuple[str, ...], tasks: tuple[str, ...],
@@ -55,11 +56,11 @@ def duel(
     items: int, split: Any, rounds: int, batch: int, workers: int, runs: tuple[Path, ...], output: Path | None,
     as_json: bool,
 ) -> None:
-    """Is MINE better than BASELINE? Both are swept over their knobs, on the same items, and the accuracy that they
-    reach at equal forwards, positions, seconds and FLOPs is compared along the whole curve, with intervals over
-    problems that hold all at once. Where two settings of the baseline are too far apart to tell, its sweep is refined.
-    docs/benchmarking.md says how it is computed; `decoders bench report DIR` makes a page of it, and the same command
-    goes on where an interrupted one stopped."""
+    """Is MINE better than BASELINE? Both decode the same items with several values of their options. Their accuracy at
+    equal forwards, positions, seconds and FLOPs is compared along the whole curve, with simultaneous intervals over
+    problems. If two settings of the baseline are too far apart to tell, the sweep is refined between them.
+    docs/benchmarking.md says how it is computed, `decoders bench report DIR` makes a page of it, and the same command
+    continues an interrupted run."""
     import torch
 
     from decoders_bench.duel.outcome import check, outcome, text

@@ -40,64 +40,64 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic from click 
 
 
 @click.command("latency")
-@click.option("-m", "--model", metavar="SPEC", help="a model, or the directory of a checkpoint; its own answers decide")
+@click.option("-m", "--model", metavar="SPEC", help="a model or checkpoint, with its own predictions")
 @click.option(
     "--shape",
     metavar="NAME",
     help="random weights: llada-8b, dream-7b, sdar-8b, nano, or one of the first three with -tiny  [default: nano]",
 )
-@click.option("--layers", type=click.IntRange(1), metavar="N", help="only so many layers of the shape")
+@click.option("--layers", type=click.IntRange(1), metavar="N", help="use only this many layers of the shape")
 @click.option(
     "-d", "--decoder", "decoders", multiple=True, default=DECODERS, show_default=True,
-    help="decoder spec; repeat for more",
+    help="a decoder; may be repeated",
 )
-@click.option("--all", "every", is_flag=True, help="every strategy that is installed")
+@click.option("--all", "every", is_flag=True, help="measure every installed strategy")
 @click.option(
-    "-c", "--cache", "caches", multiple=True, default=CACHES, show_default=True, help="cache spec; repeat for more"
+    "-c", "--cache", "caches", multiple=True, default=CACHES, show_default=True, help="a cache policy; may be repeated"
 )
 @click.option(
     "--peers/--no-peers",
     default=True,
     show_default=True,
     help=(
-        "also a plain loop over the whole canvas, diffusers' schedulers if installed, and autoregression with a "
+        "and a plain loop over the whole canvas, diffusers' schedulers if installed, and autoregression with a "
         "static cache"
     ),
 )
-@click.option("--batch", "batches", type=Numbers(), default="1", show_default=True, help="rows")
+@click.option("--batch", "batches", type=Numbers(), default="1", show_default=True, help="numbers of rows")
 @click.option(
-    "--prompt", default=64, show_default=True, type=click.IntRange(1), help="positions of the prompt, of a shape"
+    "--prompt", default=64, show_default=True, type=click.IntRange(1), help="with --shape: positions of the prompt"
 )
 @length_option(64)
 @click.option("--block", type=click.IntRange(1),
               help="positions of a window  [default: that of the model, or of a block-causal shape; else 32]")
 @device_option
 @click.option("--dtype", type=click.Choice(("float32", "bfloat16", "float16")),
-              help="[default: bfloat16; of a model, what it is loaded as]")
+              help="precision  [default: bfloat16; for a model, as it is loaded]")
 @click.option("--steps", default=16, show_default=True, type=click.IntRange(1),
-              help="forwards measured of a shape: as many whole windows as these hold, or one")
+              help="with --shape: forwards to measure, rounded down to whole windows, at least one")
 @repeats_option(3)
 @click.option("--compile", "compiled", is_flag=True, help="torch.compile the model's layers")
 @click.option(
-    "--graph", is_flag=True, help="capture steps as CUDA graphs; on a CPU, what stands in for them, and no time"
+    "--graph", is_flag=True, help="capture steps as CUDA graphs; on a CPU a stand-in runs and no time is measured"
 )
 @click.option(
     "--poll", default=1, show_default=True, type=click.IntRange(1),
-    help="look whether rows are done every so many steps",
+    help="check for finished rows every this many steps",
 )
 @click.option(
     "--roofline/--no-roofline", default=True, show_default=True,
-    help="measure what the device can do, and hold steps against it",
+    help="measure what the device can do, and compare steps with it",
 )
 @threads_option
 @clock_option
 @click.option("--recordings", type=click.Path(dir_okay=False, path_type=Path),
-              help="take from this JSON file what nano committed in which forward, and add what it lacks")
+              help="JSON file of how many tokens nano committed in each forward; what is missing is added")
 @click.option(
     "-o",
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="write the results here as JSON, one after the other; what stands there already is not measured again",
+    help="append the results to this JSON file; what it holds already is not measured again",
 )
 @json_option
 def latency(
@@ -106,13 +106,14 @@ def latency(
     device: str, dtype: str | None, steps: int, repeats: int, compiled: bool, graph: bool, poll: int, roofline: bool,
     threads: int, clock: Any, recordings: Path | None, output: Path | None, as_json: bool,
 ) -> None:
-    """Milliseconds a step, and where they go: the model's forward, cache traffic, assembling the forward, statistics of
-    the logits, the decision, and the host; p50 and p95, tokens a second, and peak memory. Of a shape the weights are
-    random; how many tokens which forward commits is what the same decoder and cache did on nano. On a CUDA device times
-    are those of events in its stream.
+    """Measure the milliseconds of a step and of its parts: the model's forward, cache traffic, assembling the forward,
+    statistics of the logits, the decision, and the host; with p50 and p95, tokens a second, and peak memory. With
+    --shape the weights are random, and each forward commits as many tokens as the same decoder and cache committed on
+    nano. On a CUDA device, times are taken from events in its stream.
 
-    The roof is the time that a step cannot take less than, by the bytes that it moves and the operations that it does,
-    and the bandwidth and arithmetic that are measured on the device first; achieved is its share of the step."""
+    The roof is a lower bound on the time of a step. It is computed from the bytes that the step moves and the
+    operations that it does, and from the bandwidth and arithmetic rate of the device, which are measured first;
+    "achieved" is the roof's share of the measured time."""
     import torch
 
     from decoders import UsageError

@@ -74,10 +74,11 @@ def sizes(context: click.Context, parameter: click.Parameter, given: tuple[str, 
 @click.option("-m", "--model", default="nano", show_default=True, metavar="SPEC", help="model to decode with")
 @click.option(
     "-d", "--decoder", "decoders", multiple=True, metavar="SPEC",
-    help=f"repeat for more  [default: {', '.join(EIGHT)}]",
+    help=f"a decoder; may be repeated  [default: {', '.join(EIGHT)}]",
 )
 @click.option(
-    "-c", "--cache", "caches", multiple=True, metavar="SPEC", help="repeat for more  [default: exact, or the preset's]"
+    "-c", "--cache", "caches", multiple=True, metavar="SPEC",
+    help="a cache policy; may be repeated  [default: exact, or the preset's]",
 )
 @click.option(
     "-t",
@@ -85,47 +86,47 @@ def sizes(context: click.Context, parameter: click.Parameter, given: tuple[str, 
     multiple=True,
     metavar="TASKS",
     help=(
-        "tasks, task/rung, or FORMAT:FILE.jsonl with gsm8k, math500, humaneval, mbpp; with commas, or repeat  "
+        "tasks, task/rung, or FORMAT:FILE.jsonl with gsm8k, math500, humaneval, mbpp; separate several by commas  "
         "[default: nano's]"
     ),
 )
-@click.option("--steps", metavar="N,N", help=f"of decoders with the option steps or block_steps  [default: {STEPS}]")
-@click.option("--thresholds", metavar="X,X", help=f"of decoders with the option tau  [default: {THRESHOLDS}]")
+@click.option("--steps", metavar="N,N", help=f"values of the options steps and block_steps  [default: {STEPS}]")
+@click.option("--thresholds", metavar="X,X", help=f"values of the option tau  [default: {THRESHOLDS}]")
 @click.option("--sweep", "sweeps", multiple=True, callback=sweep, metavar="OPTION=X,X",
-              help=f"of decoders with that option; goes before the two above  [default: f={FACTORS}]")
+              help=f"values of any other option; takes precedence over the two above  [default: f={FACTORS}]")
 @click.option("--block", "blocks", multiple=True, callback=sizes, metavar="N,N",
-              help="decode in blocks of so many positions; full: one window  [default: the model's, or full]")
+              help="block size in positions; full: one window  [default: the model's, or full]")
 @click.option(
     "--templates", default="all", show_default=True, callback=wordings, metavar="all|N,N",
     help="wordings of the prompts",
 )
 @click.option(
     "--seeds", type=click.IntRange(1), metavar="N",
-    help="each with items of its own, and its own sampling  [default: 1]",
+    help="number of seeds; each has its own items and sampling  [default: 1]",
 )
-@click.option("-n", "--items", type=click.IntRange(1), help=f"per rung, wording and seed  [default: {ITEMS}]")
+@click.option("-n", "--items", type=click.IntRange(1), help=f"items per rung, wording and seed  [default: {ITEMS}]")
 @click.option("--split", default="test", show_default=True, type=click.Choice(["train", "validation", "test"]))
 @click.option("--length", type=click.IntRange(1), metavar="N", help="positions of the canvas  [default: the task's]")
 @click.option("--full", is_flag=True,
-              help="every registered decoder that the model can do with, all tasks that need no file, longer sweeps, "
-              f"{FULL_SEEDS} seeds, {FULL_ITEMS} items: hours")
+              help="every registered decoder that the model can run, all tasks that need no file, longer sweeps, "
+              f"{FULL_SEEDS} seeds, {FULL_ITEMS} items; takes hours")
 @click.option(
     "--batch", default=25, show_default=True, type=click.IntRange(1),
-    help="items decoded together; changes seconds, not tokens",
+    help="items decoded together; affects seconds, not tokens",
 )
 @click.option(
-    "--workers", default=2, show_default=True, type=click.IntRange(1), help="processes of one thread; 1: this one"
+    "--workers", default=2, show_default=True, type=click.IntRange(1), help="processes of one thread; 1: only this one"
 )
 @click.option("--ray", is_flag=False, flag_value="local", metavar="[ADDRESS]",
-              help="spread over the Ray cluster at this address, or one started here")
+              help="distribute over the Ray cluster at this address, or over one started here")
 @click.option("--traces", default=1, show_default=True, type=click.IntRange(0), metavar="K",
-              help="items of every cell that can be replayed")
+              help="items of every cell whose decoding is recorded for replay")
 @click.option(
     "--baseline", metavar="SPEC",
-    help="what the others are held against, one of the decoders  [default: threshold if it is there, else the first]",
+    help="decoder that the others are compared with  [default: threshold if it is included, else the first]",
 )
-@click.option("--execute-code", is_flag=True, help="let humaneval and mbpp run what the model writes, in a sandbox")
-@click.option("--unsafe", is_flag=True, help="run that code even where no sandbox can hold it, with limits alone")
+@click.option("--execute-code", is_flag=True, help="for humaneval and mbpp: run the generated code, in a sandbox")
+@click.option("--unsafe", is_flag=True, help="run generated code even without a sandbox, with resource limits only")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="RUN",
     help="directory of the run  [default: quality-...]",
@@ -138,13 +139,13 @@ def quality(
     batch: int, workers: int, ray: str | None, traces: int, baseline: str | None, execute_code: bool, unsafe: bool,
     output: Path | None, as_json: bool,
 ) -> None:
-    """Accuracy against forwards: a grid of decoders along a sweep, caches, tasks, wordings and seeds, every item on its
-    own line of RUN/rows.jsonl as it finishes. The same command goes on where an interrupted one stopped. Then tables:
-    accuracy with its 95 % interval, forwards, tokens per forward, seconds, positions, the spread over wordings, the
-    area under each decoder's curve (AUP), and each decoder against the baseline at equal forwards, positions and
-    seconds. `decoders bench duel` holds one decoder against another and refines the grid where that is needed;
-    `decoders bench report RUN` makes a page; what samples are worth on text whose distribution is known is `decoders
-    bench exactness`; docs/benchmarking.md defines it all."""
+    """Measure accuracy against forwards on a grid of decoders (each with a sweep of one option), caches, tasks,
+    wordings and seeds. Every finished item is a line of RUN/rows.jsonl, and the same command continues an interrupted
+    run. At the end it prints tables: accuracy with its 95 % interval, forwards, tokens per forward, seconds, positions,
+    the spread over wordings, the area under each decoder's curve (AUP), and each decoder against the baseline at equal
+    forwards, positions and seconds. `decoders bench duel` compares two decoders and refines the sweep as needed,
+    `decoders bench report RUN` makes a page, and `decoders bench exactness` tests samples against a known distribution;
+    docs/benchmarking.md defines every number."""
     import torch
 
     from decoders_bench.quality.grid import Grid

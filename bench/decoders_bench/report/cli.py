@@ -14,23 +14,23 @@ DIRECTORY = click.Path(file_okay=False, path_type=Path)
 
 @click.command("report")
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-o", "--output", metavar="FILE", type=FILE, help="the page: one HTML file that needs no network")
-@click.option("--markdown", metavar="FILE", type=FILE, help="the findings and tables as Markdown")
-@click.option("--png", metavar="DIR", type=DIRECTORY, help="the charts as PNG files in here")
-@click.option("--svg", metavar="DIR", type=DIRECTORY, help="the charts as SVG files in here")
+@click.option("-o", "--output", metavar="FILE", type=FILE, help="write the page, one HTML file that needs no network")
+@click.option("--markdown", metavar="FILE", type=FILE, help="write the findings and tables as Markdown")
+@click.option("--png", metavar="DIR", type=DIRECTORY, help="write the charts as PNG files to this directory")
+@click.option("--svg", metavar="DIR", type=DIRECTORY, help="write the charts as SVG files to this directory")
 @click.option("--baseline", metavar="SPEC",
-              help="what the others are held against at equal cost  [default: that of the first run, or threshold]")
+              help="decoder that the others are compared with  [default: that of the first run, or threshold]")
 @json_option
 def report(
     runs: tuple[Path, ...], output: Path | None, markdown: Path | None, png: Path | None, svg: Path | None,
     baseline: str | None, as_json: bool,
 ) -> None:
-    """What runs of `bench quality` and `bench duel` show, as one page: accuracy against forward passes, seconds and
+    """Make one page of the runs of `bench quality` and `bench duel`: accuracy against forward passes, seconds and
     parallelism with intervals, every decoder against the baseline at equal cost, every setting, the spread over
     wordings, and every item with a replay of how it was decoded.
 
-    Several runs are merged, each item once, and equal settings are one however they are written; where their
-    environments differ, the report says so. An unfinished run shows what it has.
+    Several runs are merged. Each item counts once, and equal settings are treated as one, even if they are written
+    differently; the report says if the environments of the runs differ. An unfinished run is shown as far as it went.
     """
     from decoders import UsageError
     from decoders_bench.report.document import brief, document
