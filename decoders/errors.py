@@ -8,8 +8,8 @@ from typing import ClassVar, Self
 
 
 class UsageError(ValueError):
-    """A mistake of the caller's: an unknown name, a value out of range, an impossible combination. The command line
-    prints the message as it is and exits with `exit_code`."""
+    """A mistake of the caller, such as an unknown name, a value out of range, or an impossible combination. The command
+    line prints the message as it is and exits with `exit_code`."""
 
     exit_code: ClassVar[int] = 2
 

@@ -42,25 +42,25 @@ def unconstrained(watch: Watch) -> Watch:
 
 
 class Generator:
-    """A model with a way of decoding it: `Generator("nano", "threshold:tau=0.9")(["Reverse: a b c"])`.
+    """A model and a way to decode with it: `Generator("nano", "threshold:tau=0.9")(["Reverse: a b c"])`.
 
-    `model`, `decoder` and `cache` are spec strings or objects; without a `cache` it is the decoder preset's, or
+    `model`, `decoder` and `cache` are spec strings or objects; the default cache is that of the decoder preset, or
     `exact`. `guidance` above 0 is the scale of classifier-free guidance. The mask token and the unknown token are never
-    generated, whatever the decoder (`Suppress`).
+    generated, with any decoder (`Suppress`).
 
-    `constraint`: what every text has to be, `json:SCHEMA.json`, `regex:PATTERN` or `template:FILE`, or an object;
-    whatever the decoder, a text that is not cut short by `max_steps` is valid, and what cannot fit into the canvas is
-    refused before the first forward.
+    `constraint` restricts every text: `json:SCHEMA.json`, `regex:PATTERN` or `template:FILE`, or an object. With any
+    decoder, a text that is not cut short by `max_steps` is valid, and a constraint that no text of the canvas's length
+    can satisfy is refused before the first forward.
 
-    `chat`: whether a text is put to the model as a user's message, in the checkpoint's chat template. None: where it
-    has one and nothing is to be filled in; True: always; False: never. `options` (`device`, `dtype`, ...) are those of
-    `load_model`. Raises `UsageError`.
+    `chat`: whether a text becomes a user's message in the checkpoint's chat template. None: if there is a template and
+    no hole is to be filled; True: always; False: never. `options` (`device`, `dtype`, ...) are those of `load_model`.
+    Raises `UsageError`.
 
-    `graph`: run steps as captured CUDA graphs (`decoders.engine.Graph`, of which one may be given); where that cannot
-    be, a warning says why. A run with a `watch` is run eagerly, as somebody hears of every forward. `poll` is that of
-    `decode`: what the host hears, events and stop strings included, it hears every so many forwards. `compile`:
-    `torch.compile` the model. `slots`: how many prompts are decoded at a time of those that are submitted. `memory`:
-    bytes that canvases, keys and values and logits may take; by default half of what is free.
+    `graph`: run steps as captured CUDA graphs (`True`, or a `decoders.engine.Graph`); if that is impossible, a warning
+    says why. A run with a `watch` is not captured. `poll`, as in `decode`: the host looks for finished rows, events and
+    stop strings every `poll` forwards. `compile`: `torch.compile` the model. `slots`: how many of the submitted prompts
+    are decoded at a time. `memory`: bytes that canvases, keys and values, and logits may take; by default half of the
+    free memory.
     """
 
     def __init__(
@@ -124,8 +124,8 @@ class Generator:
     def __call__(
         self, prompts: Prompt | Sequence[Prompt], *, progress: bool = False, **how: Any
     ) -> list[Generation]:
-        """What becomes of any number of prompts, in their order: `run` with its first error raised. `progress`: show a
-        bar on stderr. Raises `UsageError`."""
+        """The results of any number of prompts, in their order: `run`, but the first error is raised. `progress`: show
+        a bar on stderr. Raises `UsageError`."""
         results = self.run(prompts, **how)
         if progress:
             results = followed(results, len(listed(prompts)) * (how.get("num_return_sequences") or how.get("n") or 1))
@@ -138,30 +138,31 @@ class Generator:
         on_batch: Callable[[Batch], None] | None = None, on_event: Listener | None = None, watch: Watch | None = None,
         trace: bool = False, num_return_sequences: int | None = None, **how: Any,
     ) -> Iterator[Result]:
-        """Decode prompts, and hand out the index of each with what became of it as soon as that is known. A text
-        depends on its own prompt and seed alone. A prompt is a text, or a conversation: messages with a `role` and a
-        `content`, oldest first.
+        """Decode prompts, and yield the index of each with its result as soon as that is finished. A text depends only
+        on its own prompt and seed. A prompt is a text, or a conversation: messages with a `role` and a `content`,
+        oldest first.
 
-        A prompt that cannot be decoded is handed out with the error that says why, and the others are decoded without
-        it. If its reasoner says that other prompts would fare the same, those behind its batch are left out.
+        For a prompt that cannot be decoded, the error is yielded in place of a result, and the others are decoded
+        without it. If its reasoner reports that other prompts would fail in the same way, the prompts after its batch
+        are left out.
 
         `n` samples of each prompt follow one another, with the seeds after the prompt's; an index counts samples.
-        `num_return_sequences` is another name for it, as `max_new_tokens` is for `length`. `trace`: results say how
-        their texts came to be (`Generation.trace`), for which a batch stays together.
-        `decoder`, `cache`, `constraint` and options of the decoder (`temperature`, `top_p`, `top_k`, ...) are used in
-        place of the generator's own. `logprobs`: results have them (`Generation.logprobs`),
-        and `top_logprobs` those of so many of the likeliest tokens.
+        `num_return_sequences` is another name for it, as `max_new_tokens` is for `length`. `trace`: results record how
+        their texts were decoded (`Generation.trace`); a batch is then decoded together to its end.
+        `decoder`, `cache`, `constraint` and options of the decoder (`temperature`, `top_p`, `top_k`, ...) replace the
+        generator's own. `logprobs`: results have log probabilities (`Generation.logprobs`), and with `top_logprobs`
+        also those of that many of the likeliest tokens.
 
         `length`: positions after each prompt; by default the model's, with `infill` none. `block`: size of the windows;
         by default the model's, which may be one window over the whole row. `stop`: strings that end a text; it is cut
         before the first. `ignore_eos`: decode all positions even after a stop token; the text still ends before it.
-        `infill`: mask tokens in a prompt are holes to fill; otherwise they are data. `seed` is every prompt's unless
-        `seeds` gives each its own. `max_steps`: as of `decode`. `reasonings`: what `reason` gave for these prompts;
-        without them it is asked here.
+        `infill`: mask tokens in a prompt are holes to fill; otherwise they are data. `seed` applies to every prompt
+        unless `seeds` gives each its own. `max_steps`: as in `decode`. `reasonings`: the results of `reason` for these
+        prompts; by default the reasoner is asked here.
 
-        `batch`: how many prompts are decoded at a time; by default 32. `on_batch` hears of those that start together,
-        before their first forward. `on_event` hears of news as in `decode`, a row being the index of its prompt, and
-        `watch` of every forward of a batch.
+        `batch`: how many prompts are decoded at a time; by default 32. `on_batch` is called with the prompts that start
+        together, before their first forward. `on_event` is called as in `decode`, with the index of the prompt as the
+        row, and `watch` is called after every forward of a batch.
 
         Raises `UsageError` at once for what concerns all prompts.
         """

@@ -153,8 +153,8 @@ def unfolded(spec: str) -> tuple[str, str | None]:
 
 
 def spec_of(plug: Any, kind: str | None = None) -> str:
-    """The spec string that makes an equal plug: its name and the options that differ from their defaults. `kind`: none
-    is that of a cache for caches and that of a strategy for anything else."""
+    """The spec string that makes an equal object: its name, and the options that differ from their defaults. `kind`:
+    without it, caches are looked up among caches, and everything else among strategies."""
     kind = kind or ("caches" if isinstance(plug, Cache) else "strategies")
     path = f"{type(plug).__module__}:{type(plug).__qualname__}"
     if isinstance(plug, Part):

@@ -19,8 +19,9 @@ from decoders.errors import UsageError
 
 
 def inherit(d: Decoder, parts: Sequence[Decoder], everything: bool = False) -> None:
-    """Declare for `d`, which is made of other decoders, what holds for one of them. Raises `UsageError` for a part
-    whose forwards show more than the window, unless `d` hands on `everything`."""
+    """Set the class attributes of `d`, which contains other decoders, from those of the parts: what one of them needs,
+    `d` needs. Raises `UsageError` for a part whose forwards show the model more than the window, unless `d` passes on
+    `everything`."""
     for part in parts:
         if not everything and {"leave_one_out", "candidates"} & asks(part):
             own, other = type(d).__name__, type(part).__name__
@@ -38,17 +39,17 @@ class Kept(NamedTuple):
 
 
 class Around(Decoder):
-    """A decoder around another one, `base`: it is that in everything but in what it says otherwise. Subclass it as a
-    frozen dataclass with an option `base`, and write one of
+    """A decoder that wraps another one, `base`, and behaves as it does except in the methods that it overrides.
+    Subclass it as a frozen dataclass with an option `base`, and write one of
 
-    - `inner`: what the base sees, where that is not the state as it is,
-    - `outer`: what becomes of what the base did, where that does not just stand,
+    - `inner`: the state that the base sees, if it is not the present one,
+    - `outer`: the state after the base's step, if it is not the one that the base returned,
 
-    or any method of `Decoder` around `super()`'s. A wrapper that keeps something from forward to forward says in `own`
-    what that is at first, finds it under `s.memo.own`, and changes it with `keeping`.
+    or any method of `Decoder`, calling that of `super()`. A wrapper that remembers something from forward to forward
+    returns its first value from `own`, finds it under `s.memo.own`, and changes it with `keeping`.
 
-    It is no dataclass itself, so that each wrapper says where among its options `base` stands. Raises `UsageError` for
-    a base whose forwards show more than the window, unless `everything` is set.
+    This class is not a dataclass, so that each wrapper can place `base` among its own options. Raises `UsageError` for
+    a base whose forwards show the model more than the window, unless `everything` is set.
     """
 
     base: Decoder

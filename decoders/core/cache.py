@@ -18,8 +18,8 @@ from decoders.stats.constants import counting, number
 
 @dataclass(frozen=True)
 class Cache:
-    """Which columns the next forward recomputes besides those whose prediction is wanted. Subclass it as a frozen
-    dataclass and write `stale`.
+    """A cache policy: it decides which columns the next forward recomputes, besides those whose prediction is wanted.
+    Subclass it as a frozen dataclass and write `stale`.
 
     Keys and values of all columns are always stored; a policy only says when to trust them. A column for which nothing
     is stored yet is computed whatever the policy says, and in causal rows the exact rule holds.
@@ -77,7 +77,7 @@ REFRESHED = "refreshed"
 
 
 def sees_any(columns: Tensor, until: Tensor, unseen: Tensor | None = None) -> Tensor:
-    """(B, L) bool: what sees one of `columns (B, L)`, by the rule of attention; without `unseen`, nothing is."""
+    """(B, L) bool: the columns that attend to one of `columns (B, L)`; without `unseen`, there is no unseen stretch."""
     if unseen is None:
         L = columns.shape[1]
         place = counting(L, columns.device)
@@ -89,8 +89,9 @@ def sees_any(columns: Tensor, until: Tensor, unseen: Tensor | None = None) -> Te
 
 
 def must_recompute(c: Canvas, shown: Tensor, until: Tensor, reach: Tensor, unseen: Tensor | None = None) -> Tensor:
-    """(B, L) bool, the exact rule: whatever sees a column that changed. Block caches, prefix caches and autoregressive
-    caches are this one rule, and a finished block rides in the next block's first forward."""
+    """(B, L) bool, the exact rule: every column that attends to a changed column. Block caches, prefix caches and
+    autoregressive caches are special cases of it, and a finished block is stored by the first forward of the next
+    block."""
     within = c.column < reach[:, None]
     changed = (c.store.tokens != shown) | (c.store.until != until)
     if unseen is not None:
@@ -109,5 +110,5 @@ def refresh(c: Canvas) -> Tensor:
 
 
 def just_decided(after: Canvas, before: State) -> Tensor:
-    """(B, L) bool: what the last step committed or edited."""
+    """(B, L) bool: the columns that the last step committed or edited."""
     return after.committed_at == before.clock[:, None]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Space:
-    """Where a model of latents denoises."""
+    """The space of latents in which a model denoises."""
 
     width: int
     """D: numbers a position has."""
@@ -25,17 +25,17 @@ class Space:
 
 @dataclass(frozen=True)
 class Latents:
-    """What stands at the editable positions of a window, in place of their tokens."""
+    """The latents that are shown at the editable positions of a window, in place of their tokens."""
 
     z: Tensor  # (B, W, D) float
     said: Tensor  # (B, W, D) float  what the last forward made of it, for self-conditioning; 0 before the first one
 
 
 def alpha(level: Tensor) -> Tensor:
-    """(B,) -> (B, 1, 1): how much of the clean latent there is at a level."""
+    """(B,) -> (B, 1, 1): the scale of the clean latent at a noise level."""
     return (-level).sigmoid().sqrt()[:, None, None]
 
 
 def sigma(level: Tensor) -> Tensor:
-    """(B,) -> (B, 1, 1): how much noise there is at a level."""
+    """(B,) -> (B, 1, 1): the scale of the noise at a noise level."""
     return level.sigmoid().sqrt()[:, None, None]

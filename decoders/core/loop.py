@@ -26,7 +26,7 @@ from decoders.errors import NonFiniteError, RowError, StalledError, UsageError
 
 @dataclass(frozen=True)
 class Row:
-    """What one prompt became. Rows are equal if the same became of them, whatever was spent on it."""
+    """The result of decoding one prompt. Rows are equal if their results are, whatever these cost."""
 
     tokens: tuple[int, ...]
     """Generated token ids, up to and without the first stop id; with `infill`, those that fill holes come first."""

@@ -44,7 +44,7 @@ MODEL = frozenset({"causal", "sight", "leave_one_out", "candidates", "attention"
 
 
 def asks(decoder: Decoder, block_causal: bool = False) -> frozenset[str]:
-    """Which of `SENTENCES` hold of a decoder on such a model. Raises what the decoder's own methods raise."""
+    """The needs (keys of `SENTENCES`) of a decoder on such a model. Raises what the decoder's own methods raise."""
     return probed(decoder, block_causal).asked
 
 

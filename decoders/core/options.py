@@ -18,8 +18,8 @@ def option(default: Any, help: str = "", *, min: float | None = None, max: float
 
 
 class Part:
-    """A small frozen dataclass that an option of a plug chooses by name, with options of its own: `route=ucb`, or
-    `route=(min_span:span=3)`.
+    """A small frozen dataclass with options of its own that an option of a strategy or cache chooses by name:
+    `route=ucb`, or `route=(min_span:span=3)`.
 
     The type of the option is a subclass, such as `Route`, and what can be chosen are the subclasses of that which have
     a `name`. A class of somebody else's is chosen by `module:Class`."""
@@ -141,7 +141,7 @@ def said(value: Any) -> str:
 
 
 def check_ids(owner: str, name: str, value: Any) -> None:
-    """Raises `UsageError` for token ids that are none; a text in their place is read later."""
+    """Raises `UsageError` for invalid token ids. A text is accepted in their place; it is encoded later."""
     if isinstance(value, tuple) and not (value and all(isinstance(t, int) and t >= 0 for t in value)):
         raise UsageError(f"{owner}: {name} must be a text or token ids, not {said(value)}")
 

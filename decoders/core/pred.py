@@ -21,7 +21,7 @@ SAMPLE, RACE = 0x51, 0x52  # salts
 
 @dataclass(frozen=True)
 class Attention:
-    """What the computed columns attended to, averaged over heads and over the layers that were asked for."""
+    """The attention maps of the computed columns, averaged over heads and over the layers that were asked for."""
 
     weights: Tensor  # (B, M, L) float
     index: Tensor  # (B, M) long  the computed columns; the canvas's last one, the bin, where it is padding

@@ -13,8 +13,8 @@ from decoders.core.state import choose
 
 @dataclass(frozen=True)
 class Sight:
-    """What the positions of a window see, where a decoder says so itself: the columns left of `until`, less an unseen
-    stretch.
+    """The attention mask of a window, for decoders that set it themselves: each position sees the columns left of
+    `until`, except for an unseen stretch.
 
     It has to be transitive: what a position sees sees nothing that the position does not. Stored keys and values are
     trusted on that ground.
@@ -26,8 +26,7 @@ class Sight:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Other contents of a window that the same forward is asked about, each as though it stood there in place of what
-    stands there."""
+    """Alternative contents of a window that the same forward evaluates, each in place of the window's own tokens."""
 
     tokens: Tensor  # (B, A, W) long
     want: Tensor  # (B, A, W) bool  a candidate that wants nothing costs nothing
@@ -35,8 +34,8 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Query:
-    """What to show the model and what to ask of it. Which of the optional fields a decoder says never changes: what it
-    needs of a model is read off its first query (`decoders.core.needs`)."""
+    """What to show the model, and which predictions to ask for. A decoder must set the same optional fields in every
+    query, because its needs are read off its first query (`decoders.core.needs`)."""
 
     tokens: Tensor  # (B, W) long
     want: Tensor  # (B, W) bool  positions whose prediction will be read; the others get no logits
@@ -64,9 +63,9 @@ class Query:
 
 
 def either(rows: Tensor, a: Query, b: Query) -> Query:
-    """Row by row: `a` where `rows (B,)`, else `b`. Where only one of them says what is causal, what is left out or
-    which level, the other means none, none, and 1. Raises `ValueError` if only one says what positions see, or shows
-    candidates or latents."""
+    """Choose between two queries row by row: `a` where `rows (B,)`, else `b`. If only one of them sets the fields for
+    causal rows, left-out positions or the level, the other one has none, none, and 1. Raises `ValueError` if only one
+    sets a sight, or shows candidates or latents."""
     if any((getattr(a, x) is None) != (getattr(b, x) is None) for x in ("sight", "beside", "latents")):
         raise ValueError(
             "a query that says what positions see, or shows candidates or latents, cannot stand beside one that does "

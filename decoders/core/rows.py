@@ -38,8 +38,8 @@ R = TypeVar("R", bound="Rows")
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """B rows, each with L columns of its text, as tensors; never changed in place. Rows are independent; each has a
-    window of its own and leaves it alone."""
+    """B rows of L columns of text each, as tensors; never changed in place. Rows are independent: each enters and
+    leaves windows of its own."""
 
     tokens: Tensor  # (B, L) long
     open: Tensor  # (B, L) bool

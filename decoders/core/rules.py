@@ -10,7 +10,7 @@ from decoders.core.state import State
 
 @dataclass(frozen=True)
 class Suppress:
-    """Make some tokens impossible, for every strategy. LLaDA calls this `logits_eos_inf` for the end token."""
+    """Make some tokens impossible for every strategy. LLaDA calls this `logits_eos_inf` for the end token."""
 
     tokens: tuple[int, ...]
 

@@ -11,7 +11,7 @@ INF = float("inf")
 
 
 def only(where: Tensor, score: Tensor) -> Tensor:
-    """(B, W) the scores where `where`, elsewhere -inf, which no selection ever takes."""
+    """(B, W): the score where `where`, and -inf elsewhere, which no selection ever takes."""
     return torch.where(where, score, number(-INF, score))
 
 
@@ -31,7 +31,8 @@ def top(score: Tensor, k: Tensor | int) -> Tensor:
 
 
 def above(score: Tensor, sure: Tensor, at_least: Tensor | int = 1) -> Tensor:
-    """(B, W) bool: what is `sure (B, W)`; in rows where that is fewer than `at_least (B,)`, the best ones instead."""
+    """(B, W) bool: the positions that are `sure (B, W)`; in rows where they are fewer than `at_least (B,)`, the
+    `at_least` best ones instead."""
     sure = sure & (score > -INF)
     single = isinstance(at_least, int) and at_least == 1
     enough = sure.any(-1) if single else sure.sum(-1) >= at_least
@@ -65,7 +66,7 @@ def best_of_runs(where: Tensor, score: Tensor) -> Tensor:
 
 
 def near(where: Tensor, radius: int) -> Tensor:
-    """(B, W) bool: what is at most `radius` positions from a true position, true ones included."""
+    """(B, W) bool: the positions that are at most `radius` positions from a true position, true ones included."""
     total = torch.nn.functional.pad(where.cumsum(-1), (1, 0))  # how many are left of each
     i = torch.arange(where.shape[-1], device=where.device)
     to, since = (i + radius + 1).clamp(max=where.shape[-1]), (i - radius).clamp(min=0)
@@ -73,10 +74,10 @@ def near(where: Tensor, radius: int) -> Tensor:
 
 
 def within_bound(open: Tensor, entropy: Tensor, bound: float, order: Tensor | None = None) -> Tensor:
-    """(B, W) bool: from the lowest `order (B, W)` up, the longest prefix of what is `open` whose entropies add up to at
-    most `bound` besides the largest of them; so always the first. Without `order`, in order of entropy. Ben-Hamu et al.
-    2025, 2505.24857 (EB-Sampler): that sum bounds the mutual information of the tokens, which is what taking them
-    together ignores.
+    """(B, W) bool: of the `open` positions, in ascending `order (B, W)`, the longest prefix whose entropies, without
+    the largest of them, add up to at most `bound`; so the first is always taken. Without `order`, in order of entropy.
+    Ben-Hamu et al. 2025, 2505.24857 (EB-Sampler): that sum bounds the mutual information of the tokens, which is lost
+    when they are committed together.
 
     A position adds to the sum the smaller of its own entropy and the largest before it: where entropies ascend, what is
     before it."""
@@ -88,5 +89,5 @@ def within_bound(open: Tensor, entropy: Tensor, bound: float, order: Tensor | No
 
 
 def share(total: Tensor, steps: Tensor | int, i: Tensor) -> Tensor:
-    """(B,) long: how many of `total (B,)` fall to step `i (B,)` of `steps`; the remainder goes to the first steps."""
+    """(B,) long: how many of `total (B,)` belong to step `i (B,)` of `steps`; the remainder goes to the first steps."""
     return total // steps + (i < total % steps).long()

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class State:
-    """What stands on the window now. Tensors only, never changed in place.
+    """The present content of a row's window. Tensors only, never changed in place.
 
     `open` is a mask of its own, never `tokens == mask_id`: prompts may hold the mask token, models of uniform noise
     have none, and revision reopens what was decided. W is only a shape; a row's own window is its first `size`
@@ -154,8 +154,8 @@ _BLANK = 0x0B
 
 
 def choose(rows: Tensor, a: T, b: T) -> T:
-    """Row by row: `a` where `rows (B,)`, else `b`. For tensors with leading dimension B, and for anything made of them:
-    states, queries, memos, canvases. What is not a tensor is taken from `a`."""
+    """Choose row by row: `a` where `rows (B,)`, else `b`. For tensors with leading dimension B, and for structures made
+    of them: states, queries, memos, canvases. Everything that is not a tensor is taken from `a`."""
 
     def pick(x: Tensor, y: Tensor) -> Tensor:
         return x if x is y and x.shape[0] == rows.shape[0] else torch.where(rows.view(-1, *[1] * (x.dim() - 1)), x, y)

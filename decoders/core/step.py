@@ -50,7 +50,7 @@ def forgets(plan: Plan, block_causal: bool) -> bool:
 
 
 def prepare(plan: Plan, c: Canvas) -> Forward:
-    """The next forward of all rows; rows that have ended ask for nothing."""
+    """The next forward of all rows; rows that have ended want nothing."""
     s, live = view(c), c.live[:, None]
     q, asked = plan.decoder.query(s), asks(plan.decoder, c.block_causal)
     hold_to(plan.decoder, q, asked)
@@ -145,9 +145,8 @@ def looked(c: Canvas, sight: Sight) -> tuple[Tensor, Tensor]:
 
 
 def apply(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
-    """The canvas after one step: commitments, finished windows, ended rows, and what is stale. A row of which the model
-    says nothing, because its logits are not finite, ends as it stood; so does one whose decoder commits nothing any
-    more."""
+    """The canvas after one step: with commitments, finished windows, ended rows, and stale columns. A row ends as it is
+    if the model's logits for it are not finite, or if its decoder commits nothing any more."""
     p = ruled(plan, view(c), f, p)
     after = plan.decoder.step(view(c), p)
     undefined = p.undefined()  # after the step, whose statistics tell without another pass over the logits

@@ -13,9 +13,9 @@ T = TypeVar("T")
 
 
 def mapped(f: Callable[..., Tensor], tree: T, *others: T) -> T:
-    """The tree with `f` of the tensors that stand in the same place of it and of others of the same structure, in place
-    of its own. What is no tensor is that of the first. Trees are dataclasses, tuples, lists and dictionaries, in one
-    another as they may be."""
+    """The tree in which `f`, applied to the tensors at the same place of this tree and of others with the same
+    structure, replaces this tree's own tensor. Everything that is not a tensor is taken from the first. Trees are
+    dataclasses, tuples, lists and dictionaries, nested in any way."""
     if isinstance(tree, Tensor):
         return cast(T, f(tree, *others))
     if tree is None or isinstance(tree, int | float | str):  # a walk through a tree takes longer than all of this

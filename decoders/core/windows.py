@@ -14,7 +14,8 @@ from decoders.stats.constants import everywhere
 
 
 class Windows(Protocol):
-    """Where rows begin, how large the next window is, and how many there will be."""
+    """The sequence of windows of each row: where the first one starts, how large the next one is, and how many there
+    are."""
 
     @property
     def size(self) -> int:

@@ -22,7 +22,7 @@ KEYS = (
 
 @dataclass(frozen=True)
 class Generation:
-    """What became of one prompt. Two are equal if the same became of theirs, whatever time it took."""
+    """The result of decoding one prompt. Two are equal if their results are, whatever time these took."""
 
     text: str
     """The generated text; with `infill` the whole prompt with its holes filled, and what follows it."""
