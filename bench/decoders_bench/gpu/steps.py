@@ -146,7 +146,7 @@ class Models:
 def brief(row: dict[str, Any]) -> str:
     """What the log says of a cell."""
     r = latency_of(row)
-    said = {"network": r.network, "not the network": r.beside, "idle": r.idle, "tokens/s": r.tokens_per_second}
+    said = {"network": r.network, "outside the network": r.beside, "idle": r.idle, "tokens/s": r.tokens_per_second}
     return f"p50 {r.p50:.3g} ms" + "".join(f", {name} {x:.3g}" for name, x in said.items() if x is not None)
 
 

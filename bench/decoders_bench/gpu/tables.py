@@ -49,7 +49,7 @@ def summary(folder: Path) -> str:
             if (name(r), r.case.cache, r.case.graph, r.case.fused) == (who, cache, graph, False)
         ]
         body = [[who(r), f"{r.p50:.2f}", share(r.beside), f"{r.tokens_per_second:.0f}"] for r in chosen]
-        header = ["LLaDA-8B's shape, batch 1", "ms a step", "of it not the network, %", "tokens/s at nano's commits"]
+        header = ["LLaDA-8B's shape, batch 1", "ms a step", "outside the network, %", "tokens/s at nano's commits"]
         parts.append(f"{found['card']}: tests on it: {tests(found['rows'])}.\n\n{markdown(header, body)}")
     return "\n\n".join(parts) or NOTHING
 
@@ -113,7 +113,7 @@ HEADER = (
     "full",
     "cached",
     "network",
-    "not it, %",
+    "outside, %",
     "full",
     "cached",
     "idle, %",
