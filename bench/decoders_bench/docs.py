@@ -45,9 +45,9 @@ Rows = TypeVar("Rows")
 BASELINE = "threshold"
 RESULTS = Path(__file__).parents[1] / "results"
 VERDICT = (
-    "Each against the most right threshold that takes no more forwards, on the same items, by McNemar's test at 5 %; "
-    "the threshold for one half of the items is chosen on the other, so that no result has a say in what it is held "
-    "against:"
+    "Each decoder is compared with the most accurate threshold that takes no more forwards, on the same items, by "
+    "McNemar's test at 5 %. The threshold for one half of the items is chosen on the other half, so that no result "
+    "influences its own baseline:"
 )
 
 

@@ -203,8 +203,8 @@ def test_a_table_says_what_it_shows():
     assert "| `dual` | 0.100 | 0.50 | 0.050 | 1.00 | 2.00 | 200 | 25 | 4.0 | **10** (2-40) | 99.9 | alone |" in text
     assert "One by one, time is saved by `dual`; not by `exact`." in text
     assert "In batches, time is saved by no cache." in text
-    assert "2.0 times what was asked for is run under `dual`" in text
-    assert "lost beyond chance (McNemar, p < 0.05) by `dual`" in text
+    assert "the model computes 2.0 times the needed positions under `dual`" in text
+    assert "Accuracy falls by more than chance explains (McNemar, p < 0.05) under `dual`." in text
     assert "Rows of about 64 positions" in text
     assert len(cache_table([measured(), dual]).splitlines()) == 4
 

@@ -117,7 +117,7 @@ def test_the_table_goes_by_forwards_and_names_the_exact_and_the_skipped():
     assert text.index("`a` | 2.00 | 0.500 | +45.0 | no |") < text.index(
         "`b` | 4.00 | 0.050 | +0.0 | **yes** | in the limit"
     )
-    assert "2000 samples; as many perfect ones are 0.050 ± 0.010 off" in text
+    assert "2000 samples; the error of as many perfect samples is 0.050 ± 0.010" in text
     assert "on each: `b` (4.00)." in text
     assert "`c`: it has no reason" in text
 

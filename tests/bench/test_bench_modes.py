@@ -134,15 +134,20 @@ def test_the_tables_say_whether_the_aims_are_reached():
         tried("hybrid:mode=frontier,w=4", [True] * n, 12),
     ]
     text = mode_reading(rows)
-    assert "`s2d2` takes 6.0, 0.75x as many, and is 100 % right to its 100 %: the aim of 1.3x fewer is reached" in text
     assert (
-        "3.33x fewer forwards than autoregression, and its accuracy is shown to be within 1 point: the aim is reached"
-        in text
-    )
+        "`s2d2` takes the fewest, 6.0, which is 0.75 times as many, and is right on 100 % where the threshold is right "
+        "on 100 %. The aim, 1.3 times fewer forwards, is reached."
+    ) in text
+    assert (
+        "3.33 times fewer forwards than autoregression, and its accuracy is shown to be within 1 point. The aim, twice "
+        "as few forwards at that accuracy, is reached."
+    ) in text
     slip = [False, False] + [True] * (n - 2)
     text = mode_reading([*base, tried("s2d2", slip, 2, verified=1), tried("hybrid:mode=frontier,w=4", slip, 12)])
-    assert "no self-speculation is as right as it: the aim of 1.3x fewer is not reached" in text
-    assert "not shown to be within 1 point: the aim is not reached" in text
+    assert "no self-speculation is as accurate. The aim, 1.3 times fewer forwards, is not reached" in text
+    assert (
+        "not shown to be within 1 point. The aim, twice as few forwards at that accuracy, is not reached." in text
+    )
     assert "| 5.0 |" in mode_pairs(rows)
     assert "**100** (99-100)<br>6.0 / 3.3" in mode_tables(rows)
 

@@ -26,8 +26,8 @@ def section(path: Path, tested: bool = True) -> str:
     chosen = "for each half of the problems by the other half" if halves else "by its own result, which favours it"
     for name, part in grouped(compared if tested else [], lambda x: x.rungs).items():
         parts.append(
-            f"Every point of the others against the most accurate one of `{ours}` that takes no more forwards, chosen "
-            f"{chosen}; {name} rungs:"
+            f"Every point of another decoder is compared with the most accurate point of `{ours}` that takes no more "
+            f"forwards, which is chosen {chosen}; {name} rungs:"
         )
         parts.append(pair_table(part))
     return "\n\n".join(parts)

@@ -122,23 +122,22 @@ def reading(rows: Sequence[Measured]) -> list[str]:
     widest = max(others, key=lambda m: m.padded, default=none)
     if widest.padded > 1 + MARGIN:
         out.append(
-            "Rows of a batch that have ended or ask for fewer positions than the fullest are padded: "
-            f"{widest.padded:.1f} times what was "
-            f"asked for is run under `{widest.cache}`, {none.padded:.1f} times under `none`."
+            "Rows of a batch that have ended, or need fewer positions than the largest row, are padded: the model "
+            f"computes {widest.padded:.1f} times the needed positions under `{widest.cache}`, {none.padded:.1f} times "
+            "under `none`."
         )
     if not any(m.right for m in rows):
         out.append(
-            "No answer is right under any cache, `none` included, so accuracy says nothing here; agreement is what "
-            "can be read."
+            "No answer is right under any cache, not even under `none`, so accuracy says nothing here; only agreement "
+            "can be compared."
         )
         if none.tokens == 0:
             out.append(
-                "Every text is empty, since the model predicts the end token everywhere at once: to agree on that is "
-                "easy."
+                "Every text is empty, since the model predicts the end token everywhere at once, so agreement is easy."
             )
     else:
         worse = names(m for m in others if m.lost > m.won and mcnemar(m.lost, m.won) < 0.05)
-        out.append(f"Right answers are lost beyond chance (McNemar, p < 0.05) by {worse or 'no cache'}.")
+        out.append(f"Accuracy falls by more than chance explains (McNemar, p < 0.05) under {worse or 'no cache'}.")
     return out
 
 

@@ -37,10 +37,9 @@ def exactness_table(rows: Sequence[Found], skipped: Sequence[Skipped] = ()) -> s
 
 def caption(r: Found) -> str:
     return (
-        f"**{r.trial.truth}**: {r.trial.samples} samples; as many perfect ones are {r.floor:.3f} ± {r.deviation:.3f} "
-        "off. Exact is what is "
-        f"less than {DEVIATIONS:g} deviations above that; an error much below {DEVIATIONS * r.deviation:.3f} is not "
-        "seen."
+        f"**{r.trial.truth}**: {r.trial.samples} samples; the error of as many perfect samples is {r.floor:.3f} ± "
+        f"{r.deviation:.3f}. A decoder counts as exact if its error is less than {DEVIATIONS:g} standard deviations "
+        f"above that; a bias much below {DEVIATIONS * r.deviation:.3f} cannot be detected."
     )
 
 

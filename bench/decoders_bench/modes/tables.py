@@ -190,14 +190,14 @@ def mode_reading(rows: Sequence[Decoded]) -> str:
             continue
         fewest = crossed(here, as_right)
         reached = fewest is not None and mean(best.nfe) / mean(fewest.nfe) >= 1.3
-        said = "no self-speculation is as right as it" if fewest is None else (
-            f"of the self-speculations that are as right, `{fewest.trial.decoder}` takes {mean(fewest.nfe):.1f}, "
-            f"{mean(fewest.nfe) / mean(best.nfe):.2f}x as many, and is {percent(mean(fewest.right))} % right to its "
-            f"{percent(mean(best.right))} %"
+        said = "no self-speculation is as accurate" if fewest is None else (
+            f"of the self-speculations with the same accuracy, `{fewest.trial.decoder}` takes the fewest, "
+            f"{mean(fewest.nfe):.1f}, which is {mean(fewest.nfe) / mean(best.nfe):.2f} times as many, and is right on "
+            f"{percent(mean(fewest.right))} % where the threshold is right on {percent(mean(best.right))} %"
         )
         lines.append(
             f"- Block {size(block)}: the best threshold is `{best.trial.decoder}` with {mean(best.nfe):.1f} forwards; "
-            f"{said}: the aim of 1.3x fewer is {'reached' if reached else 'not reached'}."
+            f"{said}. The aim, 1.3 times fewer forwards, is {'reached' if reached else 'not reached'}."
         )
         for r in (r for r in here if r.trial.decoder.startswith(("hybrid", "after_reasoning"))):
             lost, won = disagreements(alone.right, r.right)
@@ -205,9 +205,8 @@ def mode_reading(rows: Sequence[Decoded]) -> str:
             twice = mean(alone.nfe) / mean(r.nfe)
             sure = low >= -0.01
             lines.append(
-                f"- Block {size(block)}, `{r.trial.decoder}`: {twice:.2f}x fewer forwards than autoregression, and "
-                "its accuracy is "
-                f"{'' if sure else 'not '}shown to be within 1 point: the aim is "
-                f"{'reached' if sure and twice >= 2 else 'not reached'}."
+                f"- Block {size(block)}, `{r.trial.decoder}`: {twice:.2f} times fewer forwards than autoregression, "
+                f"and its accuracy is {'' if sure else 'not '}shown to be within 1 point. The aim, twice as few "
+                f"forwards at that accuracy, is {'reached' if sure and twice >= 2 else 'not reached'}."
             )
     return "\n".join(lines)
