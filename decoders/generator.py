@@ -185,9 +185,9 @@ class Generator:
         return tracing.traced(results, with_trace) if tracing else results
 
     def submit(self, prompt: Prompt, *, seed: int = 0, deadline: float | None = None, **how: Any) -> Stream:
-        """Begin to decode one prompt, beside all others that were submitted, and return at once. What is returned has
-        the `result`, can be iterated over for its drafts, with `for` or `async for`, awaited, and cancelled. At its
-        `deadline`, a `time.monotonic`, it ends with `DeadlineError`. `how` as of `run`. Raises `UsageError` at once if
+        """Start to decode one prompt, together with all others that were submitted, and return at once. The returned
+        stream has the `result`, yields drafts with `for` or `async for`, and can be awaited and cancelled. At its
+        `deadline`, a `time.monotonic`, it ends with `DeadlineError`. `how` as in `run`. Raises `UsageError` at once if
         the prompt cannot be decoded."""
         (text,), (key,) = samples([prompt], seed, None, 1)
         job = self.job(**how)
@@ -199,16 +199,16 @@ class Generator:
         return Stream(self.service, job, made, deadline)
 
     def stream(self, prompt: Prompt, **how: Any) -> Stream:
-        """The drafts of a text as they come: `for draft in generator.stream("Sort: b a"): print(draft.text)`. The same
-        as `submit`."""
+        """The drafts of a text while it is decoded: `for draft in generator.stream("Sort: b a"): print(draft.text)`. It
+        is another name for `submit`."""
         return self.submit(prompt, **how)
 
     def decide(self, state: Any, questions: Mapping[str, Question] | Sequence[Question]) -> Decisions:
-        """What the model makes of questions about `state`, a text or JSON: a probability for each possible answer.
+        """Answer questions about `state`, a text or JSON, by a probability for each possible answer.
 
-        Nothing is generated: every question is a row of its own, the text, the question and a hole for a label, and
-        rows of like lengths are read in one forward, as far as there are slots for them. So an answer does not depend
-        on what else is asked. `decoders.decide` has the questions: `Predicate`, `Choice` and `Score`. Raises
+        Nothing is generated: every question is a separate row of the text, the question and a hole for a label, and
+        rows of similar lengths share a forward, as far as there are slots. So an answer does not depend on the other
+        questions. `decoders.decide` has the types of questions: `Predicate`, `Choice` and `Score`. Raises
         `UsageError`."""
         return Decider(self).submit(state, questions).result()
 

@@ -1,4 +1,4 @@
-"""How well a plug is attested: what stands behind the claim that it does what its name says."""
+"""How well a strategy or cache is attested: how its implementation was checked against its source."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Literal
 
 Attested = Literal["replayed", "code", "paper", "abstract", "ours"]
 ATTESTED: dict[Attested, str] = {
-    "replayed": "replayed against recorded runs of an official code",
-    "code": "read in an official code",
-    "paper": "read in its paper",
-    "abstract": "known from an abstract, a figure or notes alone",
-    "ours": "ours, whatever it takes from others",
+    "replayed": "replayed against recorded runs of official code",
+    "code": "implemented from official code",
+    "paper": "implemented from the paper",
+    "abstract": "implemented from an abstract, a figure or notes only",
+    "ours": "designed for this library",
 }
-"""From the best to the least, and what each says."""
+"""The words, from the best attested to the least, and what each means."""

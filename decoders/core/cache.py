@@ -26,38 +26,39 @@ class Cache:
     """
 
     exact: ClassVar[bool] = False
-    """Recompute whatever sees a column that changed, and nothing else; `stale` is then not asked."""
+    """Recompute every column that attends to a changed column, and no other; `stale` is then not called."""
     whole: ClassVar[bool] = False
-    """Recompute everything in every forward, in causal rows too; `stale` is then not asked."""
+    """Recompute everything in every forward, in causal rows too; `stale` is then not called."""
     needs_store: ClassVar[bool] = True
-    """Makes no sense where the model keeps no keys and values."""
+    """The model must store keys and values."""
     needs_blocks: ClassVar[bool] = False
     """The model must be block-causal."""
     needs_attention: ClassVar[bool] = False
-    """Reads `Pred.attention`."""
+    """It reads `Pred.attention`."""
     source: ClassVar[str] = ""
     """The paper: authors, year, arXiv number."""
     attested: ClassVar[Attested] = "ours"
-    """What stands behind the claim that it does what its source says."""
+    """How the implementation was checked against its source; a key of `ATTESTED`."""
 
     def __post_init__(self) -> None:
         validate(self)
 
     def stale(self, after: Canvas, before: State, p: Pred) -> Tensor:
-        """(B, L) bool, from the canvas after a step, the window before it, and what was predicted."""
+        """(B, L) bool: the columns to recompute, from the canvas after a step, the window before it, and the
+        prediction."""
         raise NotImplementedError
 
     def init(self, c: Canvas) -> Any:
-        """The policy's own tensors at the start, leading dimension B; they are `Store.memory`."""
+        """The policy's own tensors at the start, with leading dimension B; they are kept in `Store.memory`."""
         return None
 
     def remember(self, after: Canvas, before: State, p: Pred) -> Any:
-        """Those tensors after a step, from what `stale` gets; their structure never changes."""
+        """Those tensors after a step, from the same arguments as `stale`; their structure never changes."""
         return after.store.memory
 
     def sizes(self, columns: int, width: int) -> tuple[int, ...]:
-        """Ascending numbers of positions, the last one `columns`, that of the longest row: every forward is padded to
-        one of them. By default powers of two up to the window, then multiples of it."""
+        """Ascending numbers of positions, to one of which every forward is padded; the last is `columns`, the length of
+        the longest row. By default powers of two up to the window, then multiples of it."""
         small = [2**i for i in range((width - 1).bit_length())]
         return (*small, *range(width, columns, width), columns)
 

@@ -26,31 +26,30 @@ class Decoder:
     batched tensor functions: no `.item()`, no data-dependent shapes, no Python loop over rows or positions. One step is
     one forward; an algorithm with two kinds of forwards keeps its phase per row in `memo`.
 
-    What it asks of a model, such as causal rows or attention maps, nobody declares: it is read off its `query` and its
-    `step` before the first forward (`decoders.core.needs`). Class attributes say what cannot be read off.
+    What it needs of a model, such as causal rows or attention maps, is not declared: it is found from its `query` and
+    its `step` before the first forward (`decoders.core.needs`). Class attributes declare what cannot be found so.
     """
 
     needs_mask: ClassVar[bool] = False
-    """The model must have a mask token: it means something to the algorithm that nothing else can stand for."""
+    """The model must have a mask token, which the algorithm cannot replace by noise."""
     needs_blocks: ClassVar[bool] = False
-    """Does what its name says on block-causal models only."""
+    """It works on block-causal models only."""
     leftward: ClassVar[bool] = False
     """On a causal model all its queries are causal, and it needs no mask token there, so that its windows may have more
     than one position."""
     revises: ClassVar[bool] = False
-    """May change or take back what it has committed."""
+    """It may change or reopen tokens that it has committed."""
     unbiased: ClassVar[bool] = False
     """With its sampling at temperature 1, samples come from the model's own distribution in the limit of one token a
     step."""
     phases: ClassVar[tuple[str, ...]] = ()
-    """Names of the kinds of forwards, where there is more than one; `phase` says which one comes next. For those who
-    watch."""
+    """Names of the kinds of forwards, if there is more than one; `phase` says which is next. Traces show them."""
     outcomes: ClassVar[tuple[str, ...]] = ()
-    """Names of the ways in which a position comes to be committed, where there is more than one; see `outcome`."""
+    """Names of the ways in which a position is committed, if there is more than one; see `outcome`."""
     source: ClassVar[str] = ""
     """The paper: authors, year, arXiv number."""
     attested: ClassVar[Attested] = "ours"
-    """What stands behind the claim that it does what its source says."""
+    """How the implementation was checked against its source; a key of `ATTESTED`."""
 
     def __post_init__(self) -> None:
         validate(self)
@@ -63,7 +62,7 @@ class Decoder:
 
     @property
     def padding(self) -> int:
-        """How many end tokens are given behind each row, besides its length; none where the model has no end token."""
+        """How many end tokens follow each row, in addition to its length; none if the model has no end token."""
         return 0
 
     @property
@@ -73,29 +72,29 @@ class Decoder:
         return 0.0
 
     def tokenized(self, encode: Callable[[str], list[int]]) -> Self:
-        """The same with token ids in place of texts among its options; whoever has a tokenizer calls it before
-        decoding."""
+        """This decoder with token ids in place of texts among its options; it is called before decoding by hosts that
+        have a tokenizer."""
         inner = {name: d.tokenized(encode) for name, d in inner_decoders(self).items()}
         return replace(self, **inner) if inner else self
 
     def windows(self, asked: Windows, block_causal: bool) -> Windows:
-        """The windows that it works in on such a model, where others were asked for. They may read `Canvas.memo`, which
-        is None before the first window. Larger ones need as much room in an engine whose canvases have a fixed
-        width."""
+        """The windows in which it works on such a model; by default those that were asked for. They may read
+        `Canvas.memo`, which is None before the first window. Larger windows need larger canvases in an engine whose
+        canvases have a fixed width."""
         return asked
 
     def init(self, s: State) -> State:
-        """Once, when a row joins: set the memo that lives as long as the row."""
+        """Called once, when a row joins: set the memo that lasts as long as the row."""
         return s
 
     def begin(self, s: State) -> State:
-        """At every new window; the memo of the window before is still there. Only the memo and the size that are
-        returned count."""
+        """Called when a row enters a window; the memo of the window before is still in `s`. Only the memo and the size
+        of the returned state are used."""
         return s
 
     def query(self, s: State) -> Query:
-        """What the next forward shows and asks. By default: the tokens as they stand, every open position, both
-        directions."""
+        """The input of the next forward. By default it shows the present tokens and wants every open position, with
+        attention in both directions."""
         return Query(s.tokens, s.open)
 
     @abstractmethod
@@ -108,8 +107,8 @@ class Decoder:
         return torch.zeros_like(s.key)
 
     def outcome(self, s: State) -> Tensor:
-        """(B, W) long: which of `outcomes` the last step's commitments were, from its memo, which `begin` leaves as it
-        is in this."""
+        """(B, W) long: the indices in `outcomes` of the last step's commitments. They are read from the memo, where
+        `begin` must leave them."""
         return torch.zeros_like(s.tokens)
 
     def done(self, s: State) -> Tensor:

@@ -33,25 +33,25 @@ class Row:
     nfe: int
     """Forward passes that this row took part in. A doubled batch (guidance) counts once."""
     finish_reason: str
-    """`stop`, `length`, `max_steps`, or `non_finite`: the model's logits were not finite, and the row stands as it
-    stood before, or `no_progress`: the decoder commits nothing any more. In the last three cases undecided positions
-    are left out of `tokens`."""
+    """`stop`, `length`, `max_steps`, `non_finite` (the model's logits were not finite, and the row is as it was before)
+    or `no_progress` (the decoder commits nothing any more). In the last three cases open positions are left out of
+    `tokens`."""
     canvas: tuple[int, ...]
-    """The whole row as it stands, prompt included."""
+    """All tokens of the row, prompt included."""
     positions_computed: int = field(default=0, compare=False)
-    """Positions that the model ran for this row, in all forwards; padding beside longer rows is not counted."""
+    """Positions that the model computed for this row, in all forwards, without padding to longer rows."""
     positions_reused: int = field(default=0, compare=False)
     """Positions whose stored keys and values were read instead."""
     flops: float = field(default=0.0, compare=False)
-    """Floating point operations for `positions_computed`, a multiplication and an addition being two; 0 if the model
-    does not tell."""
+    """Floating point operations for `positions_computed`; a multiplication and an addition are two. 0 if the model does
+    not report them."""
     memo_bytes: int = field(default=0, compare=False)
-    """What the decoder's own tensors take for this row."""
+    """Bytes of the decoder's own tensors for this row."""
     forwards: tuple[int, ...] = field(default=(), compare=False)
-    """Of the forward passes, how many were of each of the decoder's `phases`; empty where it has none."""
+    """The number of forward passes of each of the decoder's `phases`; empty if it has none."""
 
     decoder: str = field(default="", compare=False)
-    """Which decoder it was, as a message names it."""
+    """The name of the decoder, for messages."""
 
     def error(self, where: str = "") -> RowError | None:
         """Why the row could not be decoded to its end, if it could not; `where` stands before it."""
@@ -167,12 +167,12 @@ def decode(
     """Decode prompts (token ids) with one strategy; rows are independent.
 
     `length` positions follow each prompt. `windows` default to one over the whole row, `cache` to the exact rule.
-    `stop`: end a row at its first stop token, as soon as nothing left of that is open. `seed` is every row's seed
-    unless `seeds` gives each its own; the same seed gives the same tokens in any batch. `max_steps` forwards end a row.
-    `poll`: look at the host every so many forwards; rows that are done rest meanwhile. `halt(row, tokens)` is asked at
-    a poll about the settled tokens of a live row and may end it. `on_event` hears of news at a poll, `watch` of every
-    forward, `final` of the canvas at the end. `runner`: who runs the steps, unless a `watch` is to hear of each; where
-    it cannot, and by default, they are launched one operation at a time.
+    `stop`: end a row at its first stop token, as soon as nothing to the left of that is open. `seed` is every row's
+    seed unless `seeds` gives each its own; the same seed gives the same tokens in any batch. `max_steps` forwards end a
+    row. `poll`: the host looks at the rows every `poll` forwards; finished rows are idle in between. At a poll,
+    `halt(row, tokens)` is called with the final tokens of a live row and may end it, and `on_event` is called with
+    news. `watch` is called after every forward, and `final` with the canvas at the end. `runner` runs the steps, unless
+    there is a `watch`; by default, and if the runner cannot, they are launched one operation at a time.
 
     Raises `UsageError` for what cannot be decoded.
     """

@@ -46,38 +46,36 @@ class Attention:
 
 @dataclass(frozen=True)
 class Pred:
-    """Logits of the wanted positions, position i predicting position i, whatever shift the checkpoint has.
+    """The logits of the wanted positions; row i predicts position i, also for checkpoints with shifted outputs.
 
-    `logits` are the model's; what a strategy chooses from are `rows`, in which the tokens `banned` are impossible. The
-    methods answer (B, W), or (B, W, ...); where a position was not wanted they answer 0. Probabilities are of the raw
-    distribution unless an argument says otherwise, float32 (float64 for float64 logits). Ties go to the left.
+    `logits` are the model's; strategies read `rows`, in which the tokens `banned` are impossible. The methods return
+    tensors (B, W), or (B, W, ...), which are 0 at positions that were not wanted. Probabilities are those of the raw
+    distribution unless an argument says otherwise, in float32 (float64 for float64 logits). Ties go to the left.
     """
 
     logits: Tensor  # (B, N, V)    N is at most `width`
     at: Tensor  # (B, N) long  the window position of each logit row; W where the row is padding
     width: int  # W
     cost: tuple[Tensor, Tensor] | None = None
-    """(B,) long positions that the model ran for each row, and (B,) double floating point operations; none: it does not
-    tell."""
+    """(B,) long positions that the model computed for each row, and (B,) double floating point operations; None if the
+    model does not report them."""
     attention: Attention | None = None
-    """There where a strategy or a cache policy needs it (`SessionSpec.attention`)."""
+    """Attention maps, if a strategy or a cache policy needs them (`SessionSpec.attention`)."""
     hidden_states: Tensor | None = None
-    """(B, N, D) the last hidden states, from which the logits were made; none: it has not the capability."""
+    """(B, N, D) the last hidden states, from which the logits were computed; None without that capability."""
     table: Tensor | None = None
-    """(V, D) what each token is as a latent; of a model of latents. None where those are as wide as the vocabulary."""
+    """(V, D) the latent of each token, for a model of latents. None if latents are as wide as the vocabulary."""
     point: Tensor | None = None
-    """(B, N, D) the clean latent, where such a model predicts one and reads logits off it; none: it is the mean of the
-    `table`."""
+    """(B, N, D) the clean latent, if such a model predicts it directly; None: it is the mean over the `table`."""
     offset: Tensor | None = None
-    """(V,) what is added where a latent is read as a token, by its product with the `table`; none: nothing."""
+    """(V,) added to the product of a latent with the `table` when it is read as a token; None: nothing is added."""
     banned: tuple[int, ...] = ()
     """Tokens that are impossible, whatever `logits` say."""
     beside: tuple[Pred, ...] = ()
-    """What the same forward predicts of each of the other contents of the window that it was asked about
-    (`Query.beside`)."""
+    """The predictions of the same forward for each candidate content of the window (`Query.beside`)."""
     _once: dict[str, stats.Statistics] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """What was computed once of these logits. `dataclasses.replace` starts it anew, so it never outlives the logits it
-    came from."""
+    """Statistics that were computed from these logits. `dataclasses.replace` empties it, so it never belongs to other
+    logits."""
 
     def spread(self, x: Tensor) -> Tensor:
         """(B * N, ...) -> (B, W, ...): one answer per logit row, at its window position."""
@@ -91,7 +89,7 @@ class Pred:
 
     @property
     def statistics(self) -> stats.Statistics:
-        """Of the (B * N, V) rows; what it finds, it finds once."""
+        """The statistics of the (B * N, V) rows; each is computed once."""
         if "statistics" not in self._once:
             self._once["statistics"] = stats.of(self.logits.flatten(0, 1), self.banned)
         return self._once["statistics"]
@@ -102,9 +100,9 @@ class Pred:
         return self.statistics.allowed
 
     def undefined(self) -> Tensor:
-        """(B,) bool: rows of which the model says nothing: of a wanted position, here or in what stands beside, the
-        largest logit is no finite number. NaN is the largest of all. It costs a pass over the logits, unless a
-        statistic that tells has been asked for before."""
+        """(B,) bool: rows without a usable prediction: at a wanted position, here or in a candidate, the largest logit
+        is not finite. NaN counts as the largest. It costs a pass over the logits, unless a statistic that shows it has
+        been computed before."""
         known = self._once["statistics"].defined if "statistics" in self._once else None
         finite = self.logits.amax(-1).isfinite() if known is None else known.view_as(self.at)
         own = but(self.at < self.width, finite).any(-1)
@@ -148,8 +146,7 @@ class Pred:
         return self.spread(self.statistics.race(self.gather(s.hash(salt, timeless=True)), temperature))
 
     def denoised(self) -> Tensor:
-        """(B, W, D): the clean latent that is expected, by what rules have left of the prediction. Raises `UsageError`
-        for a model that has no latents."""
+        """(B, W, D): the expected clean latent, after all rules. Raises `UsageError` for a model without latents."""
         if self.point is not None:
             return self.spread(self.point.flatten(0, 1))
         if self.table is None:

@@ -40,26 +40,26 @@ class Query:
     tokens: Tensor  # (B, W) long
     want: Tensor  # (B, W) bool  positions whose prediction will be read; the others get no logits
     causal: Tensor | None = None
-    """(B,) bool: in such rows position i is predicted from the shown tokens left of it, and from nothing else. None: in
-    no row."""
+    """(B,) bool: in these rows position i is predicted only from the shown tokens to its left. None: in no row."""
     sight: Sight | None = None
-    """None: positions see what the model has them see. Otherwise they see this, in causal rows too, and what is outside
-    of the window sees itself and what is left of it."""
+    """The attention mask of the window, in causal rows too; positions outside the window then attend to themselves and
+    to their left. None: the model's own mask."""
     left_out: Tensor | None = None
-    """(B, W) bool: wanted positions that are predicted without their own token in sight: from a shadow of the wanted
-    positions, mask tokens in their places that see what the positions see but the own token, and each other, and that
-    nobody else sees. In causal rows it means nothing. It does not go with `sight`."""
+    """(B, W) bool: wanted positions that are predicted without seeing their own token. For this, the model is shown a
+    second copy of the wanted positions, made of mask tokens. They attend to the same positions as the originals except
+    for the own token, and to each other, and no other position attends to them. It has no effect in causal rows, and
+    cannot be combined with `sight`."""
     beside: Candidates | None = None
-    """What else to show the model in the same forward."""
+    """Candidates to evaluate in the same forward."""
     level: Tensor | None = None
-    """(B,) float: what a model is conditioned on besides tokens: a noise level, or the temperature at which a model
-    that conditions on its own last prediction of the window sees that. None: 1."""
+    """(B,) float: a further input of some models: a noise level, or the temperature of the model's last prediction of
+    the window, if that is an input. None: 1."""
     latents: Latents | None = None
-    """For a model of latents (`Model.space`): what stands at the editable positions; `level` is then its noise
+    """For a model of latents (`Model.space`): the latents at the editable positions; `level` is then their noise
     level."""
     ahead: bool = False
-    """Some causal row wants more than its leftmost open position, so that what is shown left of a wanted one is not
-    settled."""
+    """Some causal row wants more than its leftmost open position, so that tokens to the left of a wanted position may
+    not be final."""
 
 
 def either(rows: Tensor, a: Query, b: Query) -> Query:

@@ -55,7 +55,7 @@ class State:
 
     @property
     def decided(self) -> Tensor:
-        """(B, W) bool: what the decoder has decided; what is given is not."""
+        """(B, W) bool: the positions that the decoder has decided; given ones are not among them."""
         return but(self.editable, self.open)
 
     @property
@@ -69,7 +69,7 @@ class State:
         return self.place < self.size[:, None]
 
     def window_steps(self, steps: int | None) -> Tensor:
-        """(B,) long: how many of a budget of `steps` for the whole row fall to this window; None is one for each open
+        """(B,) long: this window's share of a budget of `steps` for the whole row; None is one step for each open
         position."""
         return self.opened.clamp(min=1) if steps is None else steps // self.windows.clamp(min=1)
 
@@ -99,21 +99,21 @@ class State:
         return normal(self.hash(salt, timeless), width)
 
     def blank(self) -> Tensor:
-        """(B, W) what stands where nothing is decided: the mask token, or uniform noise for models without one."""
+        """(B, W) the tokens shown at open positions: the mask token, or uniform noise for models without one."""
         if self.mask_id is not None:
             return everywhere(self.mask_id, self.tokens)
         return (self.uniform(_BLANK) * self.vocab).long()
 
     def commit(self, where: Tensor, tokens: Tensor, confidence: Tensor) -> State:
-        """Decide open positions; `where` elsewhere is ignored."""
+        """Put tokens at open positions, which become decided; other positions in `where` are ignored."""
         return self._put(where & self.open, tokens, confidence)
 
     def edit(self, where: Tensor, tokens: Tensor, confidence: Tensor) -> State:
-        """Change decided, editable positions; `where` elsewhere is ignored."""
+        """Change the tokens of decided positions; other positions in `where` are ignored."""
         return self._put(where & self.decided, tokens, confidence)
 
     def reopen(self, where: Tensor) -> State:
-        """Take back decided, editable positions: masked again, or noise again where there is no mask token."""
+        """Make decided positions open again, with the mask token, or with noise for models without one."""
         where = where & self.decided
         return replace(
             self,
@@ -123,14 +123,14 @@ class State:
         )
 
     def within(self, where: Tensor, opened: Tensor, memo: Any, since: Tensor | int = 0) -> State:
-        """This window as a decoder sees it that works in a part of it only: outside of `where (B, W)` nothing is open
-        or editable, `opened (B,)` positions were open when it came to that part, `since (B,)` forwards after the window
-        was entered, and `memo` is its own. `taking` is the way back."""
+        """This window for a decoder that works in a part of it only: outside of `where (B, W)` nothing is open or
+        editable, `opened (B,)` positions were open when the decoder entered that part, `since (B,)` forwards after the
+        window was entered, and `memo` is its own. `taking` is the inverse."""
         where_open, where_editable = self.open & where, self.editable & where
         return replace(self, open=where_open, editable=where_editable, opened=opened, step=self.step - since, memo=memo)
 
     def taking(self, where: Tensor, other: State, memo: Any) -> State:
-        """This state with what stands in `where (B, W)` as it is in `other`, and with this `memo`."""
+        """This state with the positions `where (B, W)` taken from `other`, and with this `memo`."""
         return replace(
             self,
             tokens=torch.where(where, other.tokens, self.tokens),

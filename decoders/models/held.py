@@ -32,10 +32,10 @@ def wrap(
 ) -> Loaded:
     """A model that is already loaded, and its tokenizer, for `Generator`, `decode` and the benches.
 
-    `mask_id`: None takes what the config, the family or the tokenizer says. `shifted`: its output i predicts position
-    i + 1. `attention`: what it was trained for, `causal` for an autoregressive one. `block`: size of the windows.
-    `length`: positions after a prompt where nobody says otherwise. Raises `UsageError` for a tokenizer that is not a
-    fast one of transformers, a model whose mask token nobody says, and one whose plain forward is causal."""
+    `mask_id`: by default that of the config, the family or the tokenizer. `shifted`: the output i predicts position
+    i + 1. `attention`: the mask that the model was trained with, `causal` for an autoregressive one. `block`: size of
+    the windows. `length`: the default number of positions after a prompt. Raises `UsageError` for a tokenizer that is
+    not a fast one of transformers, a model with an unknown mask token, and one whose plain forward is causal."""
     if not hasattr(tokenizer, "backend_tokenizer"):
         raise UsageError(f"{type(tokenizer).__name__} is no fast tokenizer of transformers, which wrap needs")
     model = adapted_network(model)

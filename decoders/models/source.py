@@ -118,6 +118,6 @@ def refuse_twice(spec: str, written: Collection[str], options: Collection[str]) 
 
 
 def load_model(spec: str, **options: Any) -> Loaded:
-    """The model that `-m SPEC` names, `decoders.load` for those who import the package: `load("path/to/checkpoint",
-    device="cuda")`. `options` are more of its options, as Python values. Raises `UsageError`."""
+    """The model that `-m SPEC` names; in Python it is `decoders.load`: `load("path/to/checkpoint", device="cuda")`.
+    `options` are further options of the spec, as Python values. Raises `UsageError`."""
     return source_of(spec, **options).load()

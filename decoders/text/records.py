@@ -27,13 +27,13 @@ class Generation:
     text: str
     """The generated text; with `infill` the whole prompt with its holes filled, and what follows it."""
     tokens: tuple[int, ...]
-    """Its token ids. Neither a stop token nor what follows one is among them."""
+    """Its token ids, without the stop token and everything after it."""
     nfe: int
     """Forward passes that this prompt took part in."""
     generated_tokens: int
     """How many of `tokens` were generated: filled holes count, the prompt and the first stop token do not."""
     seconds: float = field(compare=False)
-    """Wall time from its first forward to its last, other prompts' share of them included."""
+    """Wall time from its first forward to its last, including the time of other prompts in the same forwards."""
     finish_reason: str
     """`stop` (a stop token, or a stop string), `length` or `max_steps`. With `ignore_eos` a text that ends before its
     length because of a stop token still says `length`, since all its positions were decoded."""
@@ -41,32 +41,32 @@ class Generation:
     cache: str
     seed: int
     positions_computed: int
-    """Positions that the model ran for this prompt, in all forwards."""
+    """Positions that the model computed for this prompt, in all forwards."""
     cache_hit_rate: float
     """The share of positions whose stored keys and values were read instead."""
     flops: float
-    """Floating point operations spent on this prompt, from the shapes of the model; 0 if it does not tell."""
+    """Floating point operations for this prompt, from the shapes of the model; 0 if it does not report them."""
     kv_bytes: int
-    """What the keys and values of this prompt's row take in the store, which is the same under every cache policy."""
+    """Bytes of the keys and values of this prompt's row, the same with every cache policy."""
     waiting_seconds: float = field(default=0.0, compare=False)
     """Wall time before its first forward, while other prompts were decoded."""
     commit_steps: tuple[int, ...] = ()
     """For each generated token, left to right, the forward in which it was committed, counted from 0."""
     logprobs: tuple[float | None, ...] | None = None
-    """For each generated token its log probability at temperature 1 in the forward that committed it; none for one that
-    forward did not predict. Only where it was asked for."""
+    """For each generated token its log probability at temperature 1 in the forward that committed it; None for a token
+    that this forward did not predict. Only if asked for."""
     top_logprobs: tuple[tuple[tuple[int, float], ...], ...] | None = None
     """For each generated token the likeliest tokens of that forward, likeliest first, with their log probabilities; the
-    token itself is one of them only if it was that likely. Only where they were asked for."""
+    token itself is among them only if it was that likely. Only if asked for."""
     revisions: int = 0
-    """How often a decided position was changed or taken back; counted where `logprobs` were asked for."""
+    """How often a decided position was changed or reopened; counted if `logprobs` were asked for."""
     forwards: Mapping[str, int] = field(default_factory=dict)
-    """How many of the forward passes were of each kind, for a decoder with several (`Decoder.phases`)."""
+    """The number of forward passes of each kind, for a decoder with several (`Decoder.phases`)."""
     reasoning: Reasoning | None = None
-    """What another model wrote between the prompt and the text, where the decoder asks for that. Nothing above counts
-    any of it."""
+    """The reasoning that another model wrote between the prompt and the text, if the decoder asks for one. It is not
+    counted in the fields above."""
     trace: Trace | None = field(default=None, repr=False, compare=False)
-    """How the text came to be, forward by forward. Only where it was asked for (`trace=True`)."""
+    """How the text was decoded, forward by forward. Only if asked for (`trace=True`)."""
 
     @property
     def tokens_per_forward(self) -> float:
