@@ -172,8 +172,8 @@ def shelf_line() -> str:
     """How many strategies there are, and how many recorded cases of official implementations the replay counts on."""
     own = [e for e in entries("strategies") if e.distribution == DISTRIBUTION and not e.problem]
     return (
-        f"{len(own)} strategies, every one held to the same laws and, where recorded runs of an official "
-        "implementation exist, to those."
+        f"There are {len(own)} strategies. All are tested against the same laws, and those with recorded runs of an "
+        "official implementation are replayed against these."
     )
 
 

@@ -202,8 +202,9 @@ def crossing_lines(found: Results, plan: Plan) -> list[str]:
             )]  # fmt: skip
             at = crossing(found, plan, regime, kind)
             if at is None:
-                where = "is ahead of it at every look" if min(gaps) > 0 else "does not overtake it for good"
-                out.append(f"{TITLES[kind].capitalize()} {where} ({regime}).")
+                where = "is ahead of" if min(gaps) > 0 else "does not permanently overtake"
+                when = " at every measurement" if min(gaps) > 0 else ""
+                out.append(f"{TITLES[kind].capitalize()} {where} autoregression{when} ({regime}).")
             else:
                 point, low, high = (f"{100 * x:.0f}" for x in at)
                 interval = f" [{low}, {high}]" if plan.seeds > 1 else ""
@@ -222,7 +223,7 @@ def late_line(found: Results, plan: Plan) -> str:
         marks = ones("".join(own))
         told.append(f"{TITLES[kind]} {100 * fmean(marks):.0f} %" if marks else f"{TITLES[kind]} none")
     return (
-        "Where the answer stands before its steps, it was decided after the last of them in this share of the answers: "
+        "If the answer is placed before its steps, it was decided after the last step in this share of the answers: "
         + ", ".join(told) + "."
     )
 
@@ -259,7 +260,7 @@ def same_line(own: Sequence[Claim]) -> str:
     )
     return (
         f"Autoregression against itself, from other initial weights: {verdict} ({raw} before the correction). A test "
-        f"that counts items as independent (McNemar's) would have found {items} of {len(counted)}, before a correction."
+        f"that treats items as independent (McNemar's) would have found {items} of {len(counted)}, before a correction."
     )
 
 
