@@ -46,11 +46,11 @@ class DAWN(Decoder):
     source: ClassVar[str] = "Luo et al. 2026, arXiv 2602.06953"
     attested: ClassVar[Attested] = "replayed"
     tau: float = option(0.9, "confidence from which a token is committed whatever it depends on", min=0, max=1)
-    tau_induce: float = option(0.7, "confidence from which it is, if it depends on an anchor", min=0, max=1)
-    tau_low: float = option(0.7, "confidence from which it is, if it depends on nothing else that is committed", min=0, max=1)
+    tau_induce: float = option(0.7, "threshold for a position that depends on an anchor", min=0, max=1)
+    tau_low: float = option(0.7, "threshold for a position that depends on nothing else committed", min=0, max=1)
     tau_edge: float = option(0.07, "attention from which a position depends on another", min=0, max=1)
     tau_sink: float = option(0.01, "mean attention above which a position is a sink", min=0, max=1)
-    sink_times: float = option(4.0, "a sink also draws more than this many times an even share of the attention", min=0)
+    sink_times: float = option(4.0, "even shares of the attention that a sink must also exceed", min=0)
     depth: float = option(0.875, "share of the layers whose attention is left out, from the first on", min=0, max=0.999)
 
     @property
