@@ -50,7 +50,7 @@ class Always(Route):
 
 @dataclass(frozen=True)
 class Never(Route):
-    """No draft: what is left is the base rule."""
+    """No draft; only the base rule commits."""
 
     name: ClassVar[str] = "never"
 
