@@ -43,7 +43,7 @@ NEAR = 1e-4
 
 
 def known(tiny: Tiny) -> None:
-    """Its name is its own, and a config of its type and architecture is of this family and of no other."""
+    """Its name is its own, and a config of its type and architecture is of no other family."""
     f, others = tiny.family, FAMILIES | installed()[0]
     twin = others.get(f.name)
     expect(twin is None or twin is f, f"there is another family {f.name!r}: choose another name")
@@ -56,7 +56,7 @@ def known(tiny: Tiny) -> None:
 
 
 def configured(tiny: Tiny) -> None:
-    """`settings` makes of its config.json a config that the class of transformers takes."""
+    """`settings` makes of its config.json what the class of transformers takes."""
     cls, config = tiny.native
     vocab = int(config.get_text_config().vocab_size)
     least = max(value for key, value in tiny.config.items() if key.endswith("_token_id") and isinstance(value, int)) + 1
@@ -64,7 +64,7 @@ def configured(tiny: Tiny) -> None:
 
 
 def round_trip(tiny: Tiny) -> None:
-    """Weights in safetensors, by the names that stand in its files, come back as they were."""
+    """Weights in safetensors, by the names in its files, come back as they were."""
     clash = len(tiny.weights) - len(tiny.stored)
     expect(clash == 0, f"{clash} weights have the name of another one in the files")
     for attention in tiny.family.attentions:
@@ -129,8 +129,7 @@ def near(a: Tensor, b: Tensor) -> bool:
 
 
 def plain(tiny: Tiny) -> None:
-    """What a session predicts is what a plain forward of the whole row gives, by the code of its makers where that is
-    given."""
+    """A session predicts what a plain forward does, or its makers' code where it is given."""
     for attention in tiny.family.attentions:
         loaded, rows = tiny.load(attention), dict[tuple[int, int, int], Tensor]()
         for n, t in enumerate(told_in(tiny, attention, "none")):
@@ -173,7 +172,10 @@ def whole_row(tiny: Tiny, loaded: Loaded, t: Told) -> Tensor:
 
 
 def sees(tiny: Tiny) -> None:
-    """A position sees what is declared: all of the row, or its own block and what is left of it, and nothing else."""
+    """A position sees what is declared, and nothing else.
+
+    All of the row, or its own block and what is left of it.
+    """
     for attention in tiny.family.attentions:
         check_sight(tiny, attention)
 
@@ -219,7 +221,7 @@ def end_of_sight(loaded: Loaded, f: Forward) -> int:
 
 
 def padding(tiny: Tiny) -> None:
-    """A row is predicted beside a longer one as it is alone: padding is not seen and moves no position."""
+    """A row is predicted beside a longer one as it is alone: no padding is seen."""
     for attention in tiny.family.attentions:
         together = told_in(tiny, attention, "exact")
         for b, prompt in enumerate(PROMPTS):
@@ -229,7 +231,7 @@ def padding(tiny: Tiny) -> None:
 
 
 def stores(tiny: Tiny) -> None:
-    """Stored keys and values change nothing: the exact cache gives the predictions that no cache gives."""
+    """Stored keys and values change nothing: the exact cache gives what no cache gives."""
     for attention in tiny.family.attentions:
         if "store" in tiny.load(attention).model.capabilities:
             exact, none = (told_in(tiny, attention, cache) for cache in ("exact", "none"))

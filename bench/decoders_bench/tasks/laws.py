@@ -64,7 +64,7 @@ def taken(task: Gradable, rung: str, split: Split, n: int, seed: int, template: 
 
 
 def well_formed(task: Gradable) -> None:
-    """Every item says whose it is, holds a prompt and another text as its answer, and its problem is plain JSON."""
+    """Every item holds a prompt and another text as its answer; its problem is plain JSON."""
     for rung, template, found in some(task):
         for item in found:
             where = f"{rung}, wording {template}"
@@ -100,7 +100,7 @@ def right_is_right(task: Gradable) -> None:
 
 
 def wrong_is_wrong(task: Gradable) -> None:
-    """An answer with every letter and digit changed is graded wrong, and so is that to another problem."""
+    """A changed answer is graded wrong, and so is that to another problem."""
     for rung, template, found in some(task):
         mistaken, tried = list[str](), 0
         for item in found:
@@ -139,8 +139,7 @@ def grades_anything(task: Gradable) -> None:
 
 
 def repeats(task: Gradable) -> None:
-    """The same seed gives the same items whatever torch's, Python's or anybody's random state is; another seed gives
-    others."""
+    """The same seed gives the same items whatever random state there is; another, others."""
     before = random.getstate()
     try:
         runs = []
@@ -187,7 +186,7 @@ def drawn(task: Task, rung: str, n: int) -> Iterator[Item]:
 
 
 def splits(task: Gradable) -> None:
-    """No prompt is in two splits: problems in the same words are asked the same, and have the same answer."""
+    """No prompt is in two splits, and the same words have the same answer."""
     if not isinstance(task, Task):
         return
     for rung in task.rungs:
@@ -214,7 +213,7 @@ def differing(task: Task, first: Item, second: Item) -> str:
 
 
 def fits(task: Gradable) -> None:
-    """Every answer and a stop token fit into `length`, counted in tokens of the embedded model."""
+    """Every answer and a stop token fit into `length`, in tokens of the embedded model."""
     from decoders import load
 
     if not isinstance(task, Task):
