@@ -22,6 +22,7 @@ from decoders.testing.telling import Place, is_library
 
 IDS = {"mask_token_id": MASK, "eos_token_id": EOS, "bos_token_id": EXTRA, "pad_token_id": EXTRA}
 """What config.json says of tokens, where the sample does not."""
+Back = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]
 SPREAD = 0.2
 """Standard deviation of the weights, far more than at the start of a training, so that predictions differ."""
 
@@ -70,10 +71,14 @@ class Tiny:
             return saved_weights(cls(config).eval(), Path(scratch))
 
     @cached_property
+    def back(self) -> list[Back]:
+        """The renames of the family, turned round."""
+        return [backwards(old, new) for old, new in self.family.renames.items()]
+
+    @cached_property
     def stored(self) -> dict[str, Tensor]:
         """The same by the names that stand in the files of the family."""
-        back = [backwards(old, new) for old, new in self.family.renames.items()]
-        return {renamed(name, back): w for name, w in self.weights.items()}
+        return {renamed(name, self.back): w for name, w in self.weights.items()}
 
     def load(self, attention: str) -> Loaded:
         """The checkpoint as it is read."""
@@ -125,7 +130,7 @@ _GROUP = re.compile(r"\((?!\?)[^()]*\)")
 _SPECIAL = re.compile(r"[.^$*+?{}\[\]|()\\]")
 
 
-def backwards(pattern: str, replacement: str) -> tuple[re.Pattern[str], Callable[[re.Match[str]], str]]:
+def backwards(pattern: str, replacement: str) -> Back:
     """The way back of a rename: what it makes, and from that what it was made of. Raises `UsageError` for a pattern
     whose matches are not told by its replacement."""
     start, end = ("^" if pattern.startswith("^") else ""), ("$" if pattern.endswith("$") else "")
@@ -143,7 +148,7 @@ def backwards(pattern: str, replacement: str) -> tuple[re.Pattern[str], Callable
     return back, lambda m: m[1].join(literal) if groups else literal[0]
 
 
-def renamed(name: str, back: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]]) -> str:
+def renamed(name: str, back: list[Back]) -> str:
     """A name of transformers' as the files have it."""
     for pattern, made_of in back:
         new, found = pattern.subn(made_of, name, count=1)

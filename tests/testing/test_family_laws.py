@@ -137,6 +137,7 @@ CONTROLS = {
     "its class is none": (replace(MINE, native="LlamaForEverything"), "configured"),
     "its vocabulary is too small": (replace(MINE, sample=LLAMA | {"vocab_size": 50}), "configured"),
     "two weights get one name": (replace(MINE, renames=SWAPPED), "round_trip"),
+    "a rename makes no name": (replace(MINE, renames={r"^head\.": "lmhead."}), "round_trip"),
     "its settings forget a number": (
         replace(MINE, settings=forgetful, sample=LLAMA | {"rope_theta": 500.0}, reference=of_llama()), "plain"
     ),
@@ -144,6 +145,7 @@ CONTROLS = {
     "it sees padding": (spoilt(sees_padding), "padding"),
     "it does not see a token": (spoilt(sees_too_little), "sees"),
     "it forgets what it stored": (spoilt(stores_too_little, block_causal=True), "stores"),
+    "it forgets what it stores anew": (spoilt(stores_too_little), "stores"),
 }
 
 
