@@ -77,9 +77,10 @@ def chosen(specs: Sequence[str], told: Sequence[tuple[str, Sequence[str]]], fast
 def kind_of(spec: str) -> str:
     """What a spec is of, that does not say so: of the first kind that has its name, or of that of its class. Nobody's
     is taken for a strategy."""
-    name = named(spec.partition("/")[0], ())
+    known = {name: kind for kind in reversed(MAKERS) for name in names(kind)}
+    name = named(spec.partition("/")[0], known)
     if ":" not in name:
-        return next((kind for kind in MAKERS if name in names(kind)), "strategies")
+        return known.get(name, "strategies")
     from decoders.core import Cache
     from decoders.models.families import Family
     from decoders_bench.tasks.base import Gradable

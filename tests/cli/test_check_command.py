@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from decoders.cli.cases import kind_of
 from support.commands import call
 
 BAD = "decoders.testing.bad"
@@ -82,6 +83,18 @@ def test_a_task_is_checked_too(how: tuple[str, ...]) -> None:
     done = call("check", "--fast", "sudoku")
     assert done.exit_code == 0
     assert done.output.splitlines()[-1].startswith("sudoku keeps the 8 quickest of 10 laws (")
+
+
+@pytest.mark.parametrize(
+    ("spec", "kind"),
+    [
+        ("threshold:tau=0.5", "strategies"), ("dual", "caches"), ("sudoku/easy", "tasks"), ("gsm8k:test", "tasks"),
+        ("gsm8k:some/where.jsonl", "tasks"), ("support.bad_tasks:Fair/hard", "tasks"), ("treshold", "strategies"),
+        (f"{BAD}:Fair", "strategies"), (f"{BAD_CACHES}:FairCache", "caches"), ("fast-dllm", "strategies"),
+    ],
+)
+def test_a_spec_tells_its_kind(spec: str, kind: str) -> None:
+    assert kind_of(spec) == kind
 
 
 FAMILY = "testing.test_family_laws"
