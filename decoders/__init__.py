@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from decoders.constraints.base import Constraint
     from decoders.core import (
         Around,
         Attention,
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     from decoders.decoding import decode
     from decoders.generator import Generator
     from decoders.hf import generate
+    from decoders.models.families import Family
     from decoders.models.held import wrap
     from decoders.models.source import load_model as load
     from decoders.registry import get, get_cache, spec_of
@@ -85,8 +87,10 @@ __all__ = [
     "Cache",
     "Candidates",
     "Canvas",
+    "Constraint",
     "Decoder",
     "Exact",
+    "Family",
     "Forward",
     "Generation",
     "Generator",
@@ -143,6 +147,7 @@ __all__ = [
 ]
 
 PLACES = {
+    "Constraint": "decoders.constraints.base", "Family": "decoders.models.families",
     "Generation": "decoders.text.records", "Generator": "decoders.generator", "decode": "decoders.decoding",
     "generate": "decoders.hf", "get": "decoders.registry", "get_cache": "decoders.registry",
     "load": "decoders.models.source", "spec_of": "decoders.registry", "wrap": "decoders.models.held",

@@ -93,11 +93,20 @@ def option(o: Any) -> Plug:
 
 
 def families() -> list[dict[str, Any]]:
-    """Every family of the table, with the defaults for it. Nothing is the default for a model without a mask token,
-    which takes a decoder that works on noise: that of its makers stands there."""
+    """Every family of the table, with the defaults for it."""
     from decoders.models.families import FAMILIES
 
     return [family(f) for f in FAMILIES.values()]
+
+
+def known_families() -> tuple[list[dict[str, Any]], list[str]]:
+    """Those that are written down and those of other distributions, and why others of theirs are left out."""
+    if not specs.table("families"):
+        return written_down()["families"], []
+    from decoders.models.families import installed
+
+    added, problems = installed()
+    return [*written_down()["families"], *map(family, added.values())], problems
 
 
 def family(f: Family) -> dict[str, Any]:
@@ -107,7 +116,7 @@ def family(f: Family) -> dict[str, Any]:
         "example": f.example or f.name,
         "known_by": [*f.types, *f.architectures] if f.architectures else [f"diffusion_family: {f.name}"],
         "gigabytes": {name: f.billions * size for name, size in PRECISIONS.items()} if f.billions else None,
-        "decoder": "left_to_right" if f.attentions == ("causal",) else "gemma" if f.mask == "none" else "threshold",
+        "decoder": f.decoder,
         "cache": "exact",
         "block": (f.window or f.block) if blocks else None,
         "trust_remote_code": f.remote,

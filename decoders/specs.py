@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points, packages_distributions
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 KINDS = {
     "strategies": "strategy", "caches": "cache", "presets": "preset", "models": "model",
-    "constraints": "constraint", "tasks": "task", "commands": "command",
+    "constraints": "constraint", "tasks": "task", "families": "family", "commands": "command",
 }
 
 Kind: TypeAlias = "str | type[Part]"
@@ -104,11 +104,17 @@ def load_path(word: str, path: str) -> Any:
 _PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(?=:|$)")
 
 
+def named(spec: str, known: Collection[str]) -> str:
+    """The name that a spec begins with: one of those that are known, or `module:Class`, or what stands before its first
+    colon."""
+    head = spec.partition(":")[0]
+    path = None if head in known else _PATH.match(spec)
+    return path[0] if path else head
+
+
 def split(kind: Kind, spec: str) -> tuple[str, dict[str, str]]:
     """`name` and the written options of a spec string. Raises `UsageError` if it is malformed."""
-    head = spec.partition(":")[0]
-    path = None if head in (table(kind) if isinstance(kind, str) else kind.known()) else _PATH.match(spec)
-    name = path[0] if path else head
+    name = named(spec, table(kind) if isinstance(kind, str) else kind.known())
     rest = spec[len(name) :]
     given: dict[str, str] = {}
     for part in pieces(rest[1:]) if rest else ():

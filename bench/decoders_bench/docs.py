@@ -195,6 +195,11 @@ def example(path: str) -> str:
     return f'```python title="{file.name}"\n{file.read_text()}```'
 
 
+def listing(path: str) -> str:
+    """A file of docs/examples that is no code."""
+    return example(path).replace("```python ", "```json ", 1)
+
+
 def checked(path: str, spec: str) -> str:
     """What `decoders check --fast` says of what a file of docs/examples defines, in a fence."""
     done = subprocess.run(

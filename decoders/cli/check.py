@@ -1,17 +1,17 @@
-"""`decoders check`: a strategy or a cache policy of one's own against every law that it has to keep."""
+"""`decoders check`: a strategy, a cache policy, a task or a family of one's own against every law that it has to
+keep."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from decoders.specs import load, names, split
+from decoders.cli.cases import Case, chosen
 
 if TYPE_CHECKING:
     from decoders.testing.measured import Measured
@@ -22,69 +22,32 @@ WIDTH = 84
 COLOURS = {"passed": "green", "broken": "red"}
 
 
-@dataclass(frozen=True)
-class Case:
-    """What is to be checked, and against what."""
-
-    kind: str
-    spec: str
-    plug: Any
-    laws: Sequence[Callable[[Any], None]]
-    known: int
-    """How many laws there are for its kind."""
-    method: str
-    """The method that such a plug is written for."""
-    measure: Callable[[Any], Measured] | None = None
-    """What is measured of it, where nothing is demanded."""
-
-
 @click.command()
 @click.argument("specs", metavar="[SPEC]...", nargs=-1)
 @click.option("-c", "--cache", "caches", multiple=True, metavar="SPEC", help="A cache policy; may be repeated.")
+@click.option("-t", "--task", "tasks", multiple=True, metavar="SPEC", help="A task; may be repeated.")
+@click.option("--family", "families", multiple=True, metavar="SPEC", help="A family of checkpoints; may be repeated.")
 @click.option("--fast", is_flag=True, help="Test only the quickest laws.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each SPEC, one a line.")
-def check(specs: tuple[str, ...], caches: tuple[str, ...], fast: bool, as_json: bool) -> None:
-    """Test a strategy, or a cache policy, against every law that it has to keep.
+def check(
+    specs: tuple[str, ...], caches: tuple[str, ...], tasks: tuple[str, ...], families: tuple[str, ...], fast: bool,
+    as_json: bool,
+) -> None:
+    """Test a strategy, a cache policy, a task or a family against every law that it has to keep.
 
     SPEC is a name, or my_file:MyClass, with nothing installed. Every law is one line, passed or broken. A broken law is
     explained once, with the line of your code; if another law may be its cause, the line names that one. The exit code
     is 1 if a law is broken.
 
-    For a cache policy, the difference from decoding without a cache is also measured: an approximation may differ.
+    For a cache policy, the difference from decoding without a cache is also measured: an approximation may differ. A
+    family of checkpoints is tested on a tiny random checkpoint, made from its `sample`.
     """
-    if not specs and not caches:
+    told = [("caches", caches), ("tasks", tasks), ("families", families)]
+    if not specs and not any(given for _, given in told):
         raise click.UsageError("nothing to check: give the SPEC of a strategy, or --cache SPEC")
-    cases = list(chosen(specs, caches, fast))
+    cases = list(chosen(specs, told, fast))
     broken = [not passed(case, as_json) for case in cases]
     raise SystemExit(int(any(broken)))
-
-
-def chosen(specs: Sequence[str], caches: Sequence[str], fast: bool) -> Iterator[Case]:
-    """What was asked for. Raises `UsageError` for a spec that makes nothing."""
-    from decoders.registry import get, get_cache
-    from decoders.testing.cache_laws import CACHE_FAST, CACHE_LAWS
-    from decoders.testing.laws import FAST, LAWS
-    from decoders.testing.measured import measured
-
-    for spec in specs:
-        if is_cache(spec):
-            caches = (*caches, spec)
-        else:
-            yield Case("strategy", spec, get(spec), FAST if fast else LAWS, len(LAWS), "step")
-    for spec in caches:
-        laws = CACHE_FAST if fast else CACHE_LAWS
-        yield Case("cache", spec, get_cache(spec), laws, len(CACHE_LAWS), "stale", None if fast else measured)
-
-
-def is_cache(spec: str) -> bool:
-    """Whether a spec that does not say so is that of a cache policy."""
-    from decoders.core import Cache
-
-    name = split("strategies", spec)[0]
-    if ":" not in name:
-        return name in names("caches") - names("strategies")
-    cls = load("strategies", name)
-    return isinstance(cls, type) and issubclass(cls, Cache)
 
 
 def passed(case: Case, as_json: bool) -> bool:

@@ -21,13 +21,21 @@ NOTES = (
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
 def models(as_json: bool) -> None:
     """List families of checkpoints: an example, memory, defaults."""
-    found = catalogue.written_down()["families"]
+    found = all_families()
     click.echo(json.dumps(found) if as_json else "\n".join(table(found)))
+
+
+def all_families() -> list[dict[str, Any]]:
+    """Every family; of those that are left out it is said why."""
+    found, problems = catalogue.known_families()
+    for problem in problems:
+        click.echo(f"Warning: left out: {problem}", err=True)
+    return found
 
 
 def family_lines() -> list[str]:
     """The table of all families, indented, under a heading."""
-    return ["families of checkpoints:", *(f"  {line}" for line in table(catalogue.written_down()["families"]))]
+    return ["families of checkpoints:", *(f"  {line}" for line in table(all_families()))]
 
 
 def table(found: list[dict[str, Any]]) -> list[str]:
@@ -39,7 +47,7 @@ def table(found: list[dict[str, Any]]) -> list[str]:
 
 def row(f: dict[str, Any]) -> tuple[str, ...]:
     size = f["gigabytes"]
-    unknown = "built in" if f["family"] == "nano" else "made here"
+    unknown = {"nano": "built in", "causal": "made here"}.get(f["family"], "")
     memory = " / ".join(f"{size[p]:.3g}" for p in size) + " GB" if size else unknown
     block = "whole row" if f["block"] is None else str(f["block"])
     return f["family"], f["example"], memory, f["decoder"], f["cache"], block

@@ -10,6 +10,7 @@ from string import Template
 
 import click
 
+from decoders.catalogue import written_down
 from decoders.errors import UsageError
 from decoders.files import why
 from decoders.specs import names
@@ -27,12 +28,20 @@ class Sort:
     flag: str
     """What stands before its name in a command."""
     example: str
-    """A command that uses one, after `decoders generate`."""
+    """A command that uses one."""
 
 
 SORTS = {
-    "strategy": Sort("strategies", "A decoding strategy for decoders", "", '-d {name}:tau=0.8 "Sort: d b a c"'),
-    "cache": Sort("caches", "A cache policy for decoders", "--cache ", '--cache {name}:every=2 "Sort: d b a c"'),
+    "strategy": Sort(
+        "strategies", "A decoding strategy for decoders", "", 'decoders generate -d {name}:tau=0.8 "Sort: d b a c"'
+    ),
+    "cache": Sort(
+        "caches", "A cache policy for decoders", "--cache ", 'decoders generate --cache {name}:every=2 "Sort: d b a c"'
+    ),
+    "task": Sort(
+        "tasks", "A task for decoders", "--task ", "decoders bench quality -t {name} -d threshold -n 10 -o run"
+    ),
+    "family": Sort("families", "A family of checkpoints for decoders", "--family ", "decoders models"),
 }
 
 
@@ -40,10 +49,10 @@ SORTS = {
 @click.argument("kind", type=click.Choice(list(SORTS)))
 @click.argument("name")
 def new(kind: str, name: str) -> None:
-    """Write a new strategy or cache policy to start from.
+    """Write a new strategy, cache policy, task or family to start from.
 
-    ./NAME becomes a whole distribution: the rule, its entry point, tests of every law, and a README. It passes
-    `decoders check` as it is; then replace the rule by your own.
+    ./NAME becomes a whole distribution: the code, its entry point, tests of every law, and a README. It passes
+    `decoders check` as it is; then replace the code by your own.
     """
     sort = SORTS[kind]
     check_name(sort, kind, name)
@@ -72,15 +81,16 @@ def check_name(sort: Sort, kind: str, name: str) -> None:
     if not NAME.fullmatch(name) or keyword.iskeyword(name):
         allowed = "lower-case letters, digits and single _ between them, from a letter on"
         raise UsageError(f"a name is {allowed}, not {name!r}")
-    if name in names(sort.group):
+    built_in = {f["family"] for f in written_down()["families"]} if kind == "family" else set()
+    if name in names(sort.group) | built_in:
         raise UsageError(f"there is a {kind} {name!r} already; choose another name")
 
 
 def words_of(sort: Sort, kind: str, name: str) -> dict[str, str]:
-    """What stands in the templates."""
+    """What stands in the templates. A family is a value, so that its name is one of a constant."""
+    title = "".join(part.capitalize() for part in name.split("_"))
     return {
         "name": name, "kind": kind, "group": sort.group, "summary": sort.summary, "flag": sort.flag,
         "distribution": f"decoders-{name.replace('_', '-')}", "module": f"decoders_{name}",
-        "cls": "".join(part.capitalize() for part in name.split("_")),
-        "example": f"decoders generate {sort.example.format(name=name)}",
+        "cls": name.upper() if kind == "family" else title, "title": title, "example": sort.example.format(name=name),
     }

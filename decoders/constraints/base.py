@@ -31,9 +31,13 @@ class Constraint:
 
 
 def constraint_of(spec: str) -> Constraint:
-    """The constraint that `KIND:TEXT` describes. Raises `UsageError`."""
-    kind, colon, text = spec.partition(":")
-    if not colon or not text:
+    """The constraint that `KIND:TEXT` describes, or `module:Class:TEXT` with nothing installed. Raises
+    `UsageError`."""
+    kind, _, text = spec.partition(":")
+    path = specs.named(spec, specs.table("constraints"))
+    if ":" in path and len(path) < len(spec):
+        kind, text = path, spec[len(path) + 1 :]
+    if not text:
         raise UsageError(
             f"cannot read the constraint {spec!r}; write {', '.join(f'{k}:...' for k in specs.table('constraints'))}"
         )

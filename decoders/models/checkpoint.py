@@ -44,13 +44,15 @@ SHARD = re.compile(r"-\d+-of-\d+\.safetensors$")
 def load_checkpoint(
     directory: Path, name: str, attention: str = "auto", device: str = "cpu", dtype: str = "auto",
     device_map: str | None = None, tp: bool = False, trust_remote_code: bool = False, quantize: str | None = None,
+    family: Family | None = None,
 ) -> Loaded:
     """Read a checkpoint.
 
     `dtype`: auto is as stored, but on a CPU float32, unless `precision.in_bfloat16`. `device_map`: how accelerate
     spreads the layers over devices. `tp`: one process per device, each with its part of every layer, by transformers'
     own plan. `trust_remote_code`: run the code of the checkpoint, for a family that has no other. `quantize`: to how
-    many bits its linear layers are brought once they are read (`quantised`).
+    many bits its linear layers are brought once they are read (`quantised`). `family`: none is the one that its config
+    names.
 
     Raises `UsageError` if files are missing or damaged, the family is unknown or was not trained for this `attention`,
     the tokenizer lacks the mask token, or the devices asked for are not there."""
@@ -64,7 +66,7 @@ def load_checkpoint(
         return load(directory, name, {"device": checked_device(device), "dtype": getattr(torch, dtype, None)})
     config = read_json(directory / "config.json")
     refuse_quantised(config, name)
-    family = family_of(config, name)
+    family = family or family_of(config, name)
     if attention != "auto" and attention not in family.attentions:
         raise UsageError(
             f"the family {family.name} knows the attention {' or '.join(family.attentions)}, not {attention!r}"

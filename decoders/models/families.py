@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from decoders import specs
 from decoders.core import UsageError, suggest
 from decoders.models.configs import (
     LLADA_RENAMES,
@@ -29,6 +30,7 @@ from decoders.models.configs import (
 )
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedModel
 
     from decoders.core import Model
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 Attention = Literal["bidirectional", "block", "causal"]
 Adapt = Callable[["PreTrainedModel", "int | None", tuple[int, ...]], "Model"]
 Settings = Callable[[Mapping[str, Any], Any], dict[str, Any]]
+Reference = Callable[[Mapping[str, Any], Mapping[str, "Tensor"], "Tensor"], "Tensor"]
 
 
 def diffusion_gemma(model: PreTrainedModel, mask_id: int | None, stop_ids: tuple[int, ...]) -> Model:
@@ -103,6 +106,18 @@ class Family:
     """A checkpoint of it on the hub; of `causal`, as a command here writes one."""
     billions: float = 0.0
     """Parameters of that one, as its makers count them."""
+    sample: Mapping[str, Any] = field(default_factory=dict)
+    """What config.json says in a tiny checkpoint of it, under the keys of real ones: `decoders check` makes one. Type,
+    architecture and the ids of tokens need not be named."""
+    reference: Reference | None = None
+    """For `decoders check`: the makers' own forward, from config.json, the weights by the names in the files, and
+    `tokens (L,)` long to (L, V) logits, as it gives them. None: the class of transformers, with a mask of attention as
+    it is declared here."""
+
+    @property
+    def decoder(self) -> str:
+        """The strategy to begin with. A model without a mask token takes one that works on noise."""
+        return "left_to_right" if self.attentions == ("causal",) else "gemma" if self.mask == "none" else "threshold"
 
     def attention(self, name: str) -> Attention:
         """What a checkpoint was trained for, as far as its name tells."""
@@ -261,31 +276,82 @@ ABSENT = {
 
 def family_of(config: Mapping[str, Any], where: str) -> Family:
     """The family that a config names: by `diffusion_family`, or by `model_type` and `architectures`. Raises
-    `UsageError` if it names none or one that is not in the table."""
+    `UsageError` if it names none or one that is not known."""
     name = config.get("diffusion_family")
+    if isinstance(name, str) and name in FAMILIES:
+        return FAMILIES[name]  # and nobody's package is imported
+    added, problems = installed()
+    every = FAMILIES | added
+    left_out = "".join(f"; left out: {problem}" for problem in problems)
     if isinstance(name, str):
-        if name not in FAMILIES:
-            raise UsageError(f"{where} is of the unknown family {name!r}{suggest(name, FAMILIES)}")
-        return FAMILIES[name]
-    kind, made = config.get("model_type"), config.get("architectures")
-    made = [a for a in made if isinstance(a, str)] if isinstance(made, list) else []
-    for f in FAMILIES.values():
-        typed = kind in f.types if f.types else bool(made)
-        named = f.architectures and typed and all(any(fits(a, known) for known in f.architectures) for a in made)
-        if named and (not f.settled or is_settled(config, made)):
+        if name not in every:
+            raise UsageError(f"{where} is of the unknown family {name!r}{suggest(name, every)}{left_out}")
+        return every[name]
+    wide = {f.name for f in FAMILIES.values() if any(a.startswith("*") for a in f.architectures)}
+    for f in sorted(every.values(), key=lambda f: (f.name in wide, f.name in added)):
+        if claims(f, config):
             return f
+    kind, made = named(config)
     names = [re.sub(r"[^a-z0-9]", "", x.lower()) for x in (kind, *made) if isinstance(x, str)]
     if known := next((title for part, title in ABSENT.items() if any(x.startswith(part) for x in names)), None):
         raise UsageError(f"{where} is {known}, which is not among the families that are run here (decoders models)")
     said = f"model_type {kind!r} with {', '.join(made) or 'no architecture'}"
     known = ", ".join(
         f"{' or '.join(f.types) or 'any'} with {' or '.join(f.architectures)}"
-        for f in FAMILIES.values()
-        if f.architectures
+        for f in every.values() if f.architectures
     )
     raise UsageError(
-        f"the config.json of {where} names no diffusion_family, and {said} is none that is known; known is {known}"
+        f"the config.json of {where} names no diffusion_family, and {said} is none that is known; known is "
+        f"{known}{left_out}"
     )
+
+
+def named(config: Mapping[str, Any]) -> tuple[Any, list[str]]:
+    """The type and the architectures of a config."""
+    made = config.get("architectures")
+    return config.get("model_type"), [a for a in made if isinstance(a, str)] if isinstance(made, list) else []
+
+
+def claims(family: Family, config: Mapping[str, Any]) -> bool:
+    """Whether the type and the architectures of a config are those of a family."""
+    kind, made = named(config)
+    typed = kind in family.types if family.types else bool(made)
+    known = family.architectures
+    fitting = bool(known) and typed and all(any(fits(a, one) for one in known) for a in made)
+    return fitting and (not family.settled or is_settled(config, made))
+
+
+def installed() -> tuple[dict[str, Family], list[str]]:
+    """The families of other distributions (entry points `decoders.families`) by their names, and why others of theirs
+    are left out. They go behind those of the table that name their architectures, and before those that take any."""
+    found, problems = dict[str, Family](), list[str]()
+    for name in specs.table("families"):
+        try:
+            found[name] = plugged(name)
+        except UsageError as e:
+            problems.append(str(e))
+    return found, problems
+
+
+def plugged(name: str) -> Family:
+    """A family of an entry point, or of `module:NAME` with nothing installed. Raises `UsageError`."""
+    found = specs.load("families", name)
+    if not isinstance(found, Family):
+        raise UsageError(f"family {name!r} is not a Family")
+    if ":" not in name and name in FAMILIES:
+        raise UsageError(f"there is a built-in family {name!r}, which another distribution cannot have")
+    if ":" not in name and name != found.name:
+        raise UsageError(f"family {name!r} calls itself {found.name!r}; its entry point has to have its name")
+    return found
+
+
+def get_family(spec: str) -> Family:
+    """A family by its name, or by `module:NAME` with nothing installed. Raises `UsageError`."""
+    if spec in FAMILIES:
+        return FAMILIES[spec]
+    if ":" not in spec and spec not in specs.table("families"):
+        raise UsageError(f"unknown family {spec!r}{suggest(spec, {*FAMILIES, *specs.table('families')})}")
+    return plugged(spec)
 
 
 def is_settled(config: Mapping[str, Any], made: list[str]) -> bool:

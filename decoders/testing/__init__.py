@@ -1,8 +1,10 @@
-"""Conformance: the laws that strategies and cache policies have to keep, for their authors.
+"""Conformance: the laws that strategies, cache policies and families of checkpoints have to keep, for their authors.
+Those of tasks are in `decoders_bench.tasks.laws`.
 
-    from decoders.testing import check, check_cache
+    from decoders.testing import check, check_cache, check_family
     check("my_package.mine:Mine:tau=0.5")
     check_cache("my_package.mine:MyCache")
+    check_family("my_package.mine:MY_FAMILY")
 
 runs every law and needs no test framework; `decoders check` does it from a command line. With pytest,
 `@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)` and `law(decoder)` make each a test of its own.
@@ -11,12 +13,17 @@ runs every law and needs no test framework; `decoders check` does it from a comm
 from __future__ import annotations
 
 from decoders.core import Cache, Decoder
+from decoders.models.families import Family, get_family
 from decoders.registry import get, get_cache
 from decoders.testing.cache_laws import CACHE_LAWS, CacheLaw
+from decoders.testing.family_laws import FAMILY_LAWS, FamilyLaw
 from decoders.testing.laws import LAWS, Law
+from decoders.testing.tiny import Tiny
 from decoders.testing.trial import insist
 
-__all__ = ["CACHE_LAWS", "LAWS", "CacheLaw", "Law", "check", "check_cache"]
+__all__ = [
+    "CACHE_LAWS", "FAMILY_LAWS", "LAWS", "CacheLaw", "FamilyLaw", "Law", "Tiny", "check", "check_cache", "check_family",
+]
 
 
 def check(decoder: Decoder | str) -> None:
@@ -30,3 +37,9 @@ def check(decoder: Decoder | str) -> None:
 def check_cache(cache: Cache | str) -> None:
     """Hold a cache policy, or the one that a spec string makes, against every law of such. Raises as `check` does."""
     insist(CACHE_LAWS, get_cache(cache) if isinstance(cache, str) else cache, "stale")
+
+
+def check_family(family: Family | str) -> None:
+    """Hold a family of checkpoints, or the one of a name or of `module:NAME`, against every law of such. Raises as
+    `check` does, and `UsageError` for one without a sample."""
+    insist(FAMILY_LAWS, Tiny(get_family(family) if isinstance(family, str) else family), "")

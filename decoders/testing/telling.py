@@ -9,6 +9,7 @@ import sysconfig
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,15 @@ from decoders.core import Row
 
 HERE = Path(__file__).parents[1]
 """This package."""
+OURS = tuple(Path(s.origin).parent for s in map(find_spec, ("decoders", "decoders_bench")) if s and s.origin)
+"""The two that this distribution installs."""
+BASES = (HERE / "core", *(path / "tasks" / "base.py" for path in OURS))
+"""What authors write subclasses of."""
 LIBRARIES = tuple(Path(sysconfig.get_path(x)) for x in ("stdlib", "platstdlib"))
-THEIRS = {"torch", "click", "_pytest", "pytest", "pluggy", "hypothesis", "numpy", "sympy"}
+THEIRS = {
+    "torch", "transformers", "safetensors", "tokenizers", "click", "_pytest", "pytest", "pluggy", "hypothesis", "numpy",
+    "sympy",
+}
 """Packages that are not an author's, wherever they are installed."""
 
 LISTED = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
@@ -47,10 +55,15 @@ class Place:
 def place_of(error: BaseException, plug: Any) -> Place | None:
     """The deepest line of the author's own code that an error came through; none if it came through none. Whatever
     defines `plug` is its author's, wherever it lies."""
-    files = {file for c in type(plug).__mro__ if (file := file_of(c))}
-    own = {file for file in files if not Path(file).is_relative_to(HERE / "core")}
+    own = plug.own() if hasattr(plug, "own") else files_of(type(plug))
     found = [x for x in came_through(error) if x.file in own or not is_library(x.file)]
     return found[-1] if found else None
+
+
+def files_of(cls: type) -> set[str]:
+    """Where a class and those that it inherits from are written, but for what authors write subclasses of."""
+    files = {file for c in cls.__mro__ if (file := file_of(c))}
+    return {file for file in files if not any(Path(file).is_relative_to(base) for base in BASES)}
 
 
 def file_of(cls: type) -> str | None:
@@ -71,17 +84,24 @@ def came_through(error: BaseException) -> Iterator[Place]:
 
 
 def is_library(file: str) -> bool:
-    """Whether a file belongs to this package, to Python, or to one of the packages that both stand on."""
+    """Whether a file belongs to this distribution, to Python, or to one of the packages that both stand on."""
     path = Path(file)
     packages = {path.parts[i + 1] for i, part in enumerate(path.parts[:-1]) if part == "site-packages"}
     if packages:
-        return bool(packages & THEIRS) or path.is_relative_to(HERE)
-    return path.is_relative_to(HERE) or any(path.is_relative_to(x) for x in LIBRARIES) or not path.is_absolute()
+        return bool(packages & THEIRS) or ours(path)
+    return ours(path) or any(path.is_relative_to(x) for x in LIBRARIES) or not path.is_absolute()
+
+
+def ours(path: Path) -> bool:
+    return any(path.is_relative_to(package) for package in OURS)
 
 
 def definition(plug: Any, method: str) -> Place | None:
     """Where a method of a plug is written, or the class itself if it inherits the method from this package; none if the
     source cannot be read."""
+    if hasattr(plug, "located"):
+        found: Place | None = plug.located(method)
+        return found
     cls = type(plug)
     owner = next((c for c in cls.__mro__ if method in vars(c)), cls)
     try:

@@ -12,15 +12,21 @@ from decoders.testing.telling import Place, definition, place_of
 P = TypeVar("P")
 
 EXPLAINS: dict[str, frozenset[str] | None] = {
-    "written": None, "meta_safe": None, "pure": None, "gives_columns": None,
+    "written": None, "meta_safe": None, "pure": None, "gives_columns": None, "known": None, "configured": None,
+    "round_trip": None, "well_formed": None, "repeats": frozenset({"worded", "same_elsewhere"}),
     "terminates": frozenset({"engine_agrees", "rests", "replays", "wraps"}),
     "batch_invariant": frozenset({"engine_agrees", "wraps"}),
 }
 """Laws whose breach may be why others are broken, the deepest first; None: any other that decodes."""
 FORM = frozenset({"spec_round_trip", "sizes"})
 """Laws that decode nothing."""
-METHODS = {"asks_what_it_may": "query", "sizes": "sizes", "written": ""}
-"""The method that a law is about, where that is not the one that a plug is written for; none: the class."""
+METHODS = {
+    "asks_what_it_may": "query", "sizes": "sizes", "written": "", "configured": "settings", "round_trip": "renames",
+    "sees": "attentions", "well_formed": "items", "worded": "prompt", "repeats": "problem", "right_is_right": "answer",
+    "splits": "asked", "fits": "length", "same_elsewhere": "problem",
+}
+"""The method that a law is about, where that is not the one that a plug is written for, or the argument that a family
+is made with; none: the class, or the whole call."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from decoders.cli.cases import kind_of
 from support.commands import call
 
 BAD = "decoders.testing.bad"
@@ -70,3 +71,47 @@ def test_json_is_an_object_a_line() -> None:
 def test_what_cannot_be_checked_is_one_line(args: tuple[str, ...], told: str) -> None:
     done = call("check", *args)
     assert (done.exit_code, done.output) == (2, f"Error: {told}\n")
+
+
+@pytest.mark.parametrize("how", [("-t", "support.bad_tasks:Untrimmed"), ("support.bad_tasks:Untrimmed",)])
+def test_a_task_is_checked_too(how: tuple[str, ...]) -> None:
+    done = call("check", "--fast", *how)
+    assert done.exit_code == 1
+    assert "\nbroken  right_is_right " in done.output
+    assert "bad_tasks.py:" in done.output
+    assert done.output.endswith(":Untrimmed breaks 1 of 8 laws.\n")
+    done = call("check", "--fast", "sudoku")
+    assert done.exit_code == 0
+    assert done.output.splitlines()[-1].startswith("sudoku keeps the 8 quickest of 10 laws (")
+
+
+@pytest.mark.parametrize(
+    ("spec", "kind"),
+    [
+        ("threshold:tau=0.5", "strategies"), ("dual", "caches"), ("sudoku/easy", "tasks"), ("gsm8k:test", "tasks"),
+        ("gsm8k:some/where.jsonl", "tasks"), ("support.bad_tasks:Fair/hard", "tasks"), ("treshold", "strategies"),
+        (f"{BAD}:Fair", "strategies"), (f"{BAD_CACHES}:FairCache", "caches"), ("fast-dllm", "strategies"),
+    ],
+)
+def test_a_spec_tells_its_kind(spec: str, kind: str) -> None:
+    assert kind_of(spec) == kind
+
+
+FAMILY = "testing.test_family_laws"
+
+
+@pytest.mark.parametrize("how", [("--family", f"{FAMILY}:TWICE"), (f"{FAMILY}:TWICE",)])
+def test_a_family_is_checked_too(how: tuple[str, ...]) -> None:
+    done = call("check", "--fast", *how)
+    assert done.exit_code == 1
+    assert "\nbroken  round_trip " in done.output
+    assert "in TWICE: renames=SWAPPED" in done.output
+    assert done.output.endswith(":TWICE breaks 1 of 3 laws.\n")
+    done = call("check", "--fast", f"{FAMILY}:MINE")
+    assert done.exit_code == 0
+
+
+def test_a_family_without_a_sample_is_one_line() -> None:
+    done = call("check", "--family", "llada")
+    told = "give it sample={...}, what config.json says in a tiny checkpoint of it\n"
+    assert (done.exit_code, done.output) == (2, f"Error: the family llada has no sample: {told}")

@@ -25,7 +25,11 @@ def run(*command: str, cwd: Path, path: str = "") -> subprocess.CompletedProcess
     return subprocess.run(command, capture_output=True, text=True, timeout=300, env=env, cwd=cwd)
 
 
-@pytest.mark.parametrize("kind", ["strategy", "cache"])
+KINDS = ("strategy", "cache", "task", "family")
+OBJECT = dict.fromkeys(KINDS, "SureFirst") | {"family": "SURE_FIRST"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_four_files_are_written_and_what_comes_next_is_said(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -35,26 +39,29 @@ def test_four_files_are_written_and_what_comes_next_is_said(
     assert sorted(p.name for p in (tmp_path / "sure_first").iterdir()) == files
     written, following = done.output.split("\n\n")
     assert sorted(written.splitlines()) == [f"sure_first/{file}" for file in files]
-    assert following == "cd sure_first\ndecoders check decoders_sure_first:SureFirst\npytest\n"
+    assert following == f"cd sure_first\ndecoders check decoders_sure_first:{OBJECT[kind]}\npytest\n"
     assert not any("$" in p.read_text() for p in (tmp_path / "sure_first").iterdir())
 
 
-@pytest.mark.parametrize("kind", ["strategy", "cache"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_its_source_is_clean(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = made(kind, tmp_path, monkeypatch)
     for file in directory.glob("*.py"):
         compile(file.read_text(), str(file), "exec")
         assert all(len(line) <= 120 for line in file.read_text().splitlines())
-    rule = re.split(r"\n\n\n", (directory / "decoders_sure_first.py").read_text())[1]
-    assert len(rule.splitlines()) <= 15
+    most = {"task": 22, "family": 18}.get(kind, 15)
+    for part in re.split(r"\n\n\n", (directory / "decoders_sure_first.py").read_text())[1:]:
+        assert len(part.splitlines()) <= most
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "flag"), [("strategy", ""), ("cache", "--cache")])
+@pytest.mark.parametrize(
+    ("kind", "flag"), [("strategy", ""), ("cache", "--cache"), ("task", "--task"), ("family", "--family")]
+)
 def test_it_is_whole(kind: str, flag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What its README says: checked with nothing installed, tested, installed, found by its name and checked again."""
     directory = made(kind, tmp_path, monkeypatch)
-    done = run(DECODERS, "check", "decoders_sure_first:SureFirst", cwd=directory)
+    done = run(DECODERS, "check", f"decoders_sure_first:{OBJECT[kind]}", cwd=directory)
     assert (done.returncode, "keeps all" in done.stdout) == (0, True), done.stdout + done.stderr
     tests = run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=directory)
     assert tests.returncode == 0, tests.stdout
@@ -64,8 +71,16 @@ def test_it_is_whole(kind: str, flag: str, tmp_path: Path, monkeypatch: pytest.M
     assert done.returncode == 0, done.stderr
     done = run(DECODERS, "check", "--fast", *filter(None, [flag, "sure_first"]), cwd=tmp_path, path=site)
     assert (done.returncode, "sure_first keeps the" in done.stdout) == (0, True), done.stdout + done.stderr
-    listed = run(DECODERS, "list", {"strategy": "strategies", "cache": "caches"}[kind], cwd=tmp_path, path=site)
-    assert "from decoders-sure-first" in listed.stdout
+    told = run(DECODERS, *USED[kind], cwd=tmp_path, path=site)
+    assert (told.returncode, TOLD[kind] in told.stdout) == (0, True), told.stdout + told.stderr
+
+
+USED = {
+    "strategy": ("list", "strategies"), "cache": ("list", "caches"), "family": ("models",),
+    "task": ("bench", "quality", "-t", "sure_first", "-d", "threshold", "-n", "2", "-o", "run", "--workers", "1"),
+}
+"""How it is seen that it is known by its name."""
+TOLD = dict.fromkeys(KINDS, "sure_first") | dict.fromkeys(("strategy", "cache"), "from decoders-sure-first")
 
 
 BAD_NAME = "Error: a name is lower-case letters, digits and single _ between them, from a letter on, not "
@@ -82,6 +97,8 @@ BAD_NAME = "Error: a name is lower-case letters, digits and single _ between the
         (("strategy", ""), f"{BAD_NAME}''"),
         (("strategy", "threshold"), "Error: there is a strategy 'threshold' already; choose another name"),
         (("cache", "dual"), "Error: there is a cache 'dual' already; choose another name"),
+        (("task", "sudoku"), "Error: there is a task 'sudoku' already; choose another name"),
+        (("family", "llada"), "Error: there is a family 'llada' already; choose another name"),
     ],
 )
 def test_a_bad_name_is_refused_in_a_line(

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from decoders import Cache, Decoder, Generator, UsageError
-from decoders.testing import CACHE_LAWS, LAWS
+from decoders.models.families import get_family
+from decoders.testing import CACHE_LAWS, LAWS, check_family
 from decoders.testing.laws import FAST, spec_round_trip, written
 from decoders.testing.trial import insist, tried
+from decoders_bench.tasks.laws import check_task
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 STRATEGIES = sorted(p.stem for p in (EXAMPLES / "strategies").glob("*.py"))
@@ -66,6 +69,56 @@ def test_a_cache_policy_decodes_with_nano_and_reads_what_is_stored():
 @pytest.mark.parametrize("name", CACHES)
 def test_a_cache_policy_keeps_every_law(name):
     insist(CACHE_LAWS, example("caches", name), "stale")
+
+
+TASKS = ("change:Change", "capitals:Capitals:capitals.jsonl")
+
+
+@pytest.mark.parametrize("spec", TASKS)
+def test_a_task_keeps_its_laws(spec, monkeypatch):
+    monkeypatch.chdir(EXAMPLES / "tasks")
+    check_task(spec)
+
+
+@pytest.mark.parametrize("spec", ["tide:TIDE", "comet:COMET"])
+def test_a_family_keeps_its_laws(spec, monkeypatch):
+    monkeypatch.chdir(EXAMPLES / "families")
+    check_family(spec)
+
+
+NOT_THEIRS = r"bidirectional: prediction \d+, of position \d+ in row 1, is not that of the reference"
+
+
+def test_the_makers_code_finds_a_forgotten_constant(monkeypatch):
+    """And a swapped pair of weights, as the page says."""
+    monkeypatch.chdir(EXAMPLES / "families")
+    comet = get_family("comet:COMET")
+    forgetful = lambda config, known: {**comet.settings(config, known), "rope_parameters": None}
+    with pytest.raises(AssertionError, match=rf"plain: {NOT_THEIRS}"):
+        check_family(replace(comet, settings=forgetful))
+    pair = {rf"^blocks\.(\d+)\.{x}\.": rf"model.layers.\1.self_attn.{y}_proj." for x, y in ("qk", "kq")}
+    with pytest.raises(AssertionError, match=rf"plain: {NOT_THEIRS}"):
+        check_family(replace(comet, renames=comet.renames | pair))
+
+
+@pytest.mark.parametrize(
+    ("spec", "pattern"),
+    [
+        ("rising:Rising:abcdefghij", r"( a)?( b)?( c)?( d)?( e)?( f)?( g)?( h)?( i)?( j)?"),
+        ("fields:Fields:name,age", " name = .+ ; age = .+"),
+    ],
+)
+def test_a_constraint_holds_with_several_decoders(spec, pattern, monkeypatch):
+    monkeypatch.chdir(EXAMPLES / "constraints")
+    for decoder in ("threshold:tau=0.5", "llada:steps=4"):
+        [row] = Generator("nano", decoder, constraint=spec)(["Sort: d b a c"], length=16)
+        assert re.fullmatch(pattern, row.text, re.S), row.text
+
+
+def test_a_constraint_that_the_vocabulary_cannot_write_is_refused(monkeypatch):
+    monkeypatch.chdir(EXAMPLES / "constraints")
+    with pytest.raises(UsageError, match="the constraint rising:aé needs a token that writes ' é'"):
+        Generator("nano", "threshold", constraint="rising:Rising:aé")(["Sort: d b a c"])
 
 
 def test_options_are_checked_one_by_one_and_together():

@@ -14,15 +14,19 @@ from support.commands import DECODERS, shell
 DOCS = Path(__file__).parents[2] / "docs"
 FEWER = {" -n 30 ": " -n 2 "}
 """What is changed: there are two problems, so that it ends soon."""
-UNTITLED = {"write-a-decoder.md": "zigzag.py", "write-a-cache.md": "beat.py"}
+UNTITLED = {
+    "write-a-decoder.md": "zigzag.py", "write-a-cache.md": "beat.py", "write-a-task.md": "backwards.py",
+    "write-a-family.md": "moon.py", "write-a-constraint.md": "letters.py",
+}
 """The file into which a page has its untitled blocks written."""
 
 
 def write_files(page: str, text: str, where: Path) -> None:
-    """The Python blocks of a page: those with a title under it, and the others, one behind the other, in one file."""
-    blocks = re.findall(r'```python(?: title="([^"]+)")?\n(.*?)```', text, re.S)
-    (where / UNTITLED[page]).write_text("\n\n".join(code for title, code in blocks if not title))
-    for title, code in blocks:
+    """The blocks of a page that have a title, each under it, and its other Python blocks, one behind the other, in one
+    file."""
+    blocks = re.findall(r'```(python|json)(?: title="([^"]+)")?\n(.*?)```', text, re.S)
+    (where / UNTITLED[page]).write_text("\n\n".join(code for _, title, code in blocks if not title))
+    for _, title, code in blocks:
         if title:
             (where / title).write_text(code)
 
@@ -76,5 +80,6 @@ def test_what_stands_on_a_page_can_be_imported(page, tmp_path):
 
 def test_every_example_stands_on_a_page_as_it_is():
     pages = "".join((DOCS / name).read_text() for name in UNTITLED)
-    for file in (DOCS / "examples").rglob("*.py"):
-        assert f'```python title="{file.name}"\n{file.read_text()}```' in pages, file
+    for file in (p for p in (DOCS / "examples").rglob("*.*") if p.suffix in (".py", ".jsonl")):
+        language = "python" if file.suffix == ".py" else "json"
+        assert f'```{language} title="{file.name}"\n{file.read_text()}```' in pages, file

@@ -31,8 +31,9 @@ from decoders.reasoning.endpoint import Endpoint
 from decoders.reasoning.local import Local
 from decoders.reasoning.patience import retry_after
 from decoders.reasoning.reasoner import reasoner_of
+from decoders.testing.checkpoints import write_json, write_tokenizer
 from decoders.text.records import KEYS
-from support.checkpoints import EOS, EXTRA, MASK, VOCAB, Recipe, write_json, write_tokenizer
+from support.checkpoints import EOS, EXTRA, MASK, VOCAB
 from support.commands import call
 
 SERVER = Path(__file__).parents[1] / "support" / "openai_server.py"
@@ -118,7 +119,7 @@ def tiny(directory: Path, chat: str | None = None, **changes) -> Path:
     logging.disable_progress_bar()
     model.save_pretrained(directory)
     logging.enable_progress_bar()
-    write_tokenizer(directory, Recipe("", {}, {}, ("<|mask|>", "<|end|>", "<|extra|>")), "json", chat)
+    write_tokenizer(directory, ("<|mask|>", "<|end|>", "<|extra|>"), "Qwen2Tokenizer", chat)
     return directory
 
 

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.metadata import EntryPoint
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,15 @@ import torch
 from click.testing import CliRunner
 from torch import Tensor, nn
 
-from decoders import Generator, UsageError, get
+from decoders import Generator, UsageError, get, specs
 from decoders.cli import main
 from decoders.core import Blocks, decode
 from decoders.models import families
 from decoders.models.loaded import Loaded
 from decoders.models.source import Checkpoint, load_model, source_of
+from decoders.testing.checkpoints import TEXT
 from decoders_bench.golden.models import purify
-from support.checkpoints import EOS, EXTRA, MASK, RECIPES, TEXT, VOCAB, llada2_weights, write
+from support.checkpoints import EOS, EXTRA, MASK, RECIPES, VOCAB, llada2_weights, write
 from support.commands import call
 
 SHIFTED = ("dream", "fast_dllm_v2", "causal")
@@ -861,3 +863,57 @@ def test_weights_that_were_quantised_are_refused(tmp_path, config, method):
     path.write_text(json.dumps(json.loads(path.read_text()) | config))
     with pytest.raises(UsageError, match=rf"are quantised \({method}\), and such checkpoints are not read here"):
         load_model(str(tmp_path / "c"))
+
+
+# families of others
+
+
+def plugged(monkeypatch, **families_by_name):
+    """As if distributions had these entry points."""
+    table = specs.table("families")
+    found = {name: (EntryPoint(name, value, "decoders.families"),) for name, value in families_by_name.items()}
+    monkeypatch.setattr(specs, "table", lambda kind, old=specs.table: found if kind == "families" else old(kind))
+    assert table == {}
+
+
+MOON = families.Family(
+    "moon", ("qwen2",), ("MoonForCausalLM",), "Qwen2ForCausalLM", mask=MASK, shifted=True, settings=families.dream
+)
+
+
+def test_a_family_of_another_distribution_is_found_by_its_entry_point(tmp_path, monkeypatch):
+    """Behind the rows of the table that name their architectures, and before those that take any."""
+    write(tmp_path / "c", "qwen2", architectures=["MoonForCausalLM"])
+    with pytest.raises(UsageError, match="MoonForCausalLM"):
+        load_model(str(tmp_path / "c"))
+    plugged(monkeypatch, moon=f"{__name__}:MOON")
+    loaded = load_model(str(tmp_path / "c"))
+    assert (loaded.model.shifted, loaded.model.mask_id, loaded.model.block_causal) == (True, MASK, False)
+    assert families.get_family("moon") is MOON
+    assert [f["family"] for f in json.loads(call("models", "--json").stdout)][-1] == "moon"
+    write(tmp_path / "d", "dream")
+    assert families.family_of(json.loads((tmp_path / "d" / "config.json").read_text()), "d").name == "dream"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("moon", "nowhere_at_all:MOON", r"family 'moon' of dllm-decoders cannot be loaded: ModuleNotFoundError"),
+        ("sun", f"{__name__}:MOON", "family 'sun' calls itself 'moon'; its entry point has to have its name"),
+        ("llada", f"{__name__}:MOON", "there is a built-in family 'llada', which another distribution cannot have"),
+        ("moon", f"{__name__}:MASK", "family 'moon' is not a Family"),
+    ],
+)
+def test_a_broken_family_is_left_out_and_told_where_none_fits(tmp_path, monkeypatch, name, value, told):
+    plugged(monkeypatch, **{name: value})
+    write(tmp_path / "c", "qwen2", architectures=["MoonForCausalLM"])
+    with pytest.raises(UsageError, match=f"is none that is known.*; left out: {told}"):
+        load_model(str(tmp_path / "c"))
+    write(tmp_path / "d", "dream")
+    assert load_model(str(tmp_path / "d")).model.shifted
+    assert f"Warning: left out: {told}".split("'", 1)[0] in call("models").stderr
+
+
+def test_a_family_that_there_is_not_is_named():
+    with pytest.raises(UsageError, match="unknown family 'lada'; did you mean 'llada'"):
+        families.get_family("lada")

@@ -9,21 +9,19 @@ say where the mask is (real ones of some families leave that to the table).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from decoders.testing.checkpoints import EOS, EXTRA, MASK, saved_weights, write_json, write_tokenizer
+
 VOCAB = 112
-TEXT = [chr(c) for c in range(33, 127)] + ["Ġ", "Ċ"]  # the byte alphabet of GPT-2, as far as it is English text
-MASK, EOS, EXTRA = len(TEXT), len(TEXT) + 1, len(TEXT) + 2
 SIZES = {
     "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
     "num_key_value_heads": 2,
@@ -594,7 +592,7 @@ def write(
     write_json(directory / "config.json", {key: value for key, value in config.items() if key not in removed})
     for file, text in (recipe.code or {}).items():
         (directory / file).write_text(text)
-    write_tokenizer(directory, recipe, files, chat)
+    write_tokenizer(directory, recipe.special, recipe.kind, chat, files)
     if model is not None and dtype != torch.float32:
         model = model.to(dtype).float()
     return model
@@ -610,19 +608,7 @@ def random_model(recipe: Recipe, directory: Path) -> tuple[PreTrainedModel, dict
         dict(recipe.settings) if "text_config" in recipe.settings else {"vocab_size": VOCAB, **NOISE, **recipe.settings}
     )
     model = cls(cls.config_class(**settings)).eval()
-    with torch.no_grad():
-        for p in model.parameters():
-            if p.dim() == 1:
-                p.add_(torch.randn_like(p) * 0.1)
-    bar = transformers.utils.logging.is_progress_bar_enabled()
-    transformers.utils.logging.disable_progress_bar()
-    model.save_pretrained(directory)
-    if bar:
-        transformers.utils.logging.enable_progress_bar()
-    weights = load_file(directory / "model.safetensors")
-    for file in directory.iterdir():
-        file.unlink()
-    return model, weights
+    return model, saved_weights(model, directory)
 
 
 def save(directory: Path, weights: Mapping[str, Tensor], shards: int) -> None:
@@ -637,33 +623,3 @@ def save(directory: Path, weights: Mapping[str, Tensor], shards: int) -> None:
         )
     size = sum(w.numel() * w.element_size() for w in weights.values())
     write_json(directory / "model.safetensors.index.json", {"metadata": {"total_size": size}, "weight_map": where})
-
-
-def write_tokenizer(directory: Path, recipe: Recipe, files: str, chat: str | None) -> None:
-    added = {len(TEXT) + i: text for i, text in enumerate(recipe.special)}
-    roles = dict(zip(("mask_token", "eos_token", "pad_token"), recipe.special, strict=True))
-    described: dict[str, Any] = {"tokenizer_class": recipe.kind, "clean_up_tokenization_spaces": False, **roles}
-    described["added_tokens_decoder"] = {
-        str(i): {
-            "content": text, "lstrip": False, "normalized": False, "rstrip": False, "single_word": False,
-            "special": True,
-        }
-        for i, text in added.items()
-    }
-    if chat is not None:
-        described["chat_template"] = chat
-    write_json(directory / "tokenizer_config.json", described)
-    vocab = {text: i for i, text in enumerate(TEXT)}
-    if files == "vocab":
-        write_json(directory / "vocab.json", vocab)
-        (directory / "merges.txt").write_text("#version: 0.2\n")
-        return
-    core = Tokenizer(models.BPE(vocab, []))
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    core.decoder = decoders.ByteLevel()
-    core.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in added.values()])
-    core.save(str(directory / "tokenizer.json"))
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2, default=str), "utf-8")

@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from support.checkpoints import RECIPES, VOCAB, write, write_tokenizer
+from decoders.testing.checkpoints import write_tokenizer
+from support.checkpoints import RECIPES, VOCAB, write
 
 WIDTH, LATENT, HEADS, BLOCKS, CONDITION = 64, 8, 2, 2, 12
 WORDS = ["START", "END", "UNK", "PAD", *"the pub is near a river and it serves fast food".split()]
@@ -131,7 +132,7 @@ def write_latents(directory: Path, family: str, seed: int = 0, **changes: Any) -
         own: Any = {"langflow": langflow, "plaid": plaid}.get(family, lambda: bert(len(WORDS)))
         weights = own()
     if family in ("langflow", "plaid"):
-        write_tokenizer(directory, RECIPES["llada"], "json", None)
+        write_tokenizer(directory, RECIPES["llada"].special)
     if family == "langflow":
         save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
         (directory / "config.json").write_text(json.dumps(LANGFLOW | changes))

@@ -18,6 +18,7 @@ from decoders_bench.tasks.brackets import Nest
 from decoders_bench.tasks.cycles import Cycle
 from decoders_bench.tasks.edits import Edit
 from decoders_bench.tasks.extraction import Extract
+from decoders_bench.tasks.files import FileTask
 from decoders_bench.tasks.grids import Table
 from decoders_bench.tasks.lists import Lists, Shuffle
 from decoders_bench.tasks.programs import Program
@@ -35,16 +36,19 @@ GENERATED = TASKS | LONG
 
 
 def task_of(spec: str) -> tuple[Gradable, tuple[str, ...]]:
-    """A task and its rungs, from `name`, `name/rung`, `name:FILE` for those that read one, or `module:Class` with
-    nothing installed. Raises `UsageError`."""
-    head, _, path = spec.partition(":")
-    if head in specs.table("tasks"):
-        name, rung = head, ""
-    else:
-        (name, _, rung), path = spec.partition("/"), ""
+    """A task and its rungs, from `name`, `name/rung`, or `name:FILE` for those that read one, where a name may also be
+    `module:Class`, with nothing installed. Raises `UsageError`."""
+    known, rung, bare = specs.table("tasks"), "", spec
+    name = specs.named(spec, known)
+    if name not in known and ":" not in name:
+        bare, _, rung = spec.partition("/")
+        name = specs.named(bare, known)
+    path = bare[len(name) + 1 :]
     cls = specs.load("tasks", name)
     if not (isinstance(cls, type) and issubclass(cls, Gradable)):
         raise UsageError(f"task {name!r} is not a Gradable")
+    if lacks := sorted(getattr(cls, "__abstractmethods__", ())):
+        raise UsageError(f"task {name!r} has no {' and no '.join(lacks)}")
     if cls.reads_file and not path:
         raise UsageError(f"task {name} reads a file; write {name}:FILE.jsonl")
     if path and not cls.reads_file:
@@ -71,6 +75,6 @@ def chosen(names: Sequence[str]) -> list[tuple[str, str]]:
 
 
 __all__ = [
-    "GENERATED", "LONG", "TASKS", "Gradable", "Grade", "Item", "Problem", "Split", "Task", "chosen", "items",
-    "split_of", "stream", "task_of",
+    "GENERATED", "LONG", "TASKS", "FileTask", "Gradable", "Grade", "Item", "Problem", "Split", "Task", "chosen",
+    "items", "split_of", "stream", "task_of",
 ]
