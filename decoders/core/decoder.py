@@ -46,7 +46,8 @@ class Decoder:
     """Names of the kinds of forwards, where there is more than one; `phase` says which one comes next. For those who
     watch."""
     outcomes: ClassVar[tuple[str, ...]] = ()
-    """Names of the ways in which a position comes to be committed, where there is more than one; see `outcome`."""
+    """Names of the ways in which a position comes to be committed, such as `threshold passed` and `forced minimum`; see
+    `outcome`. None: it says nothing of that."""
     source: ClassVar[str] = ""
     """The paper: authors, year, arXiv number."""
     attested: ClassVar[Attested] = "ours"
@@ -108,8 +109,8 @@ class Decoder:
         return torch.zeros_like(s.key)
 
     def outcome(self, s: State) -> Tensor:
-        """(B, W) long: which of `outcomes` the last step's commitments were, from its memo, which `begin` leaves as it
-        is in this."""
+        """(B, W) long: which of `outcomes` the last step's commitments were. `s` is the window as that step left it,
+        with the memo of now, which `begin` leaves as it is in this."""
         return torch.zeros_like(s.tokens)
 
     def done(self, s: State) -> Tensor:
