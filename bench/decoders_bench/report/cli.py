@@ -20,14 +20,19 @@ DIRECTORY = click.Path(file_okay=False, path_type=Path)
 @click.option("--svg", metavar="DIR", type=DIRECTORY, help="the charts as SVG files in here")
 @click.option("--baseline", metavar="SPEC",
               help="what the others are held against at equal cost  [default: that of the first run, or threshold]")
+@click.option("--mine", metavar="SPEC",
+              help="the decoder that the report begins with, against the baseline  [default: one of your own, or the "
+              "first]")
 @json_option
 def report(
     runs: tuple[Path, ...], output: Path | None, markdown: Path | None, png: Path | None, svg: Path | None,
-    baseline: str | None, as_json: bool,
+    baseline: str | None, mine: str | None, as_json: bool,
 ) -> None:
-    """What runs of `bench quality` and `bench duel` show, as one page: accuracy against forward passes, seconds and
-    parallelism with intervals, every decoder against the baseline at equal cost, every setting, the spread over
-    wordings, and every item with a replay of how it was decoded.
+    """What runs of `bench quality` and `bench duel` show, as one page. It begins with one decoder against another: both
+    curves, the difference along the cost, the verdict in one sentence, the items that decide it, and such an item under
+    both, side by side, with what the model predicted at every token. Then accuracy against forward passes, seconds and
+    parallelism, every decoder against the baseline at equal cost, every setting, the spread over wordings, and every
+    item with its replay.
 
     Several runs are merged, each item once, and equal settings are one however they are written; where their
     environments differ, the report says so. An unfinished run shows what it has.
@@ -44,17 +49,19 @@ def report(
             "there is nothing to write: give -o report.html, --markdown FILE, --png DIR, --svg DIR or --json"
         )
     found = gather(runs)
-    whole = document(found, baseline)
+    whole = document(found, baseline, mine)
     written = []
     try:
         if output:
             written.append(write(output, page(whole, f"{', '.join(p.name for p in runs)}: steps against quality")))
         if markdown:
-            written.append(write(markdown, text(found, baseline)))
+            written.append(write(markdown, text(found, baseline, mine)))
         for where, kind in ((png, "png"), (svg, "svg")):
             written += plots(whole, where, kind) if where else []
     except OSError as e:
         raise UsageError(f"{e.filename or 'the report'} cannot be written: {e.strerror}") from None
+    if whole["pair"]:
+        click.echo(f"{whole['pair']['sentence']}\n{whole['pair']['decision']}")
     for path in written:
         click.echo(f"wrote {path}")
     for line in found.clashes:
