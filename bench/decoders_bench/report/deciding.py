@@ -100,12 +100,17 @@ def pair(
     return mine, base
 
 
-def said(found: Decision, mine: str, baseline: str) -> str:
-    """The items in one sentence; specs stand between backticks."""
+def counted(found: Decision, mine: str, baseline: str) -> str:
+    """How many items speak for each; specs stand between backticks."""
     if not found.items:
         return f"No item tells `{mine}` from `{baseline}` at equal cost."
+    return f"Items that speak for `{mine}`: {found.won}; for `{baseline}`: {found.lost}."
+
+
+def said(found: Decision, mine: str, baseline: str) -> str:
+    """The items in words."""
     named = "; ".join(f"{place(d.question)} for `{mine if d.gain > 0 else baseline}`" for d in found.items[:SAID])
-    return f"{found.won} items speak for `{mine}` and {found.lost} for `{baseline}`. The most telling: {named}."
+    return counted(found, mine, baseline) + (f" The most telling: {named}." if named else "")
 
 
 def place(q: Question) -> str:

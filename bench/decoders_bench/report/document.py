@@ -12,7 +12,7 @@ from decoders_bench.quality.settings import known
 from decoders_bench.quality.summary import Curve, Point, ranked
 from decoders_bench.quality.tables import verdict_records
 from decoders_bench.quality.verdicts import Against, cells, cost_of, sentence
-from decoders_bench.report.deciding import Question, Replayed, record, said
+from decoders_bench.report.deciding import Question, Replayed, counted, record, said
 from decoders_bench.report.findings import findings, headline
 from decoders_bench.report.gather import Gathered
 from decoders_bench.report.view import View, baseline_of, mine_of, views
@@ -141,7 +141,7 @@ class Shown:
         found, at = v.decided(a, replayed), self.at
         return {
             "series": self.on(a.curve), "base": self.on(a.baseline), "verdict": a.word,
-            "sentence": sentence([a], baseline), "decision": said(found, a.curve.curve, baseline),
+            "sentence": sentence([a], baseline), "counted": counted(found, a.curve.curve, baseline),
             "items": [
                 [self.questions[d.question], rounded(d.gain), at[identity(d.mine)], at[identity(d.base)]]
                 for d in found.items
