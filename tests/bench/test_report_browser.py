@@ -104,8 +104,8 @@ def test_it_loads_without_a_complaint_and_shows_what_the_document_says(shown):
     assert driver.execute_script("return performance.getEntriesByType('resource').map((e) => e.name)") == []
     assert driver.current_url == address
     view = made["views"][0]
-    assert texts(driver, "#headline") == [view["headline"].replace("`", "")]
-    assert texts(driver, "#findings li") == [text.replace("`", "") for text in view["findings"]]
+    assert texts(driver, "#headline") == [made["pair"]["sentence"].replace("`", "")]
+    assert texts(driver, "#findings li") == [text.replace("`", "") for text in [view["headline"], *view["findings"]]]
     for chart in ("nfe", "seconds", "tpf"):
         assert len(texts(driver, f"#chart-{chart} .mark")) == len(view["points"])
         assert len(texts(driver, f"#chart-{chart} .mark .interval")) == len(view["points"])
@@ -190,7 +190,9 @@ def test_a_task_alone_changes_everything(desk):
     driver, made = desk
     choose(driver, "#view", 2)
     view = made["views"][2]
-    assert texts(driver, "#headline") == [view["headline"].replace("`", "")]
+    first = next(c for c in view["against"][0]["axes"]["forwards"] if c["series"] == made["mine"])
+    assert texts(driver, "#headline") == [first["sentence"].replace("`", "")]
+    assert texts(driver, "#findings li") == [text.replace("`", "") for text in [view["headline"], *view["findings"]]]
     shares = {made["settings"][p["setting"]]["label"]: f"{100 * p['accuracy']:.1f}" for p in view["points"]}
     for name, share in zip(
         texts(driver, "#every tbody th"), texts(driver, "#every tbody td:nth-child(2) .main"), strict=True

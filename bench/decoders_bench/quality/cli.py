@@ -175,7 +175,7 @@ def quality(
     watched(grid, path, workers=workers, ray=ray, batch=batch, traced=traces, unsafe=unsafe, baseline=baseline)
     run, first = unified_run(load(path)), baseline or usual(grid.decoders)
     click.echo(summary_text(run, first))
-    click.echo(f"\n{path}: {len(run.rows)} items; decoders bench report {shlex.quote(str(path))} makes a page of it")
+    click.echo(f"\n{path}: {len(run.rows)} items; decoders bench report {shlex.quote(str(path))} -o report.html makes a page")
     if as_json:
         emit(document(run, first, len(run.rows) == len(grid.cells()) * grid.items))
 

@@ -23,10 +23,12 @@ DIRECTORY = click.Path(file_okay=False, path_type=Path)
 @click.option("--mine", metavar="SPEC",
               help="the decoder that the report begins with, against the baseline  [default: one of your own, or the "
               "first]")
+@click.option("--replays", default=0, show_default=True, type=click.IntRange(0), metavar="K",
+              help="decode the K items that tell most between the two once more, under both, for their replays")
 @json_option
 def report(
     runs: tuple[Path, ...], output: Path | None, markdown: Path | None, png: Path | None, svg: Path | None,
-    baseline: str | None, mine: str | None, as_json: bool,
+    baseline: str | None, mine: str | None, replays: int, as_json: bool,
 ) -> None:
     """What runs of `bench quality` and `bench duel` show, as one page. It begins with one decoder against another: both
     curves, the difference along the cost, the verdict in one sentence, the items that decide it, and such an item under
@@ -49,6 +51,10 @@ def report(
             "there is nothing to write: give -o report.html, --markdown FILE, --png DIR, --svg DIR or --json"
         )
     found = gather(runs)
+    if replays:
+        from decoders_bench.report.replays import with_replays  # and the model that it needs
+
+        found = with_replays(found, replays, baseline, mine)
     whole = document(found, baseline, mine)
     written = []
     try:

@@ -42,7 +42,7 @@ function scatter(host, options) {
 
 // The axes of a chart of points, and where things stand between them.
 function plane({ points: own, xLabel, log, signed = false, span = [], bands = [] }, width, height) {
-  const box = { left: signed ? 44 : 38, right: width - 12, top: 14, bottom: height - 44 };
+  const box = { left: span.length ? 44 : 38, right: width - 12, top: 14, bottom: height - 44 };
   const xs = [...own.map((p) => p.x), ...span];
   let [lo, hi] = [Math.min(...xs), Math.max(...xs)];
   const wide = log && hi / lo > 1.5;

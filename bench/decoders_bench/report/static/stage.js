@@ -83,7 +83,7 @@ function stage(trace, { label = "The canvas", differs = new Set() } = {}) {
     const phase = n && n <= frames.length ? frames[n - 1][3] : null;
     const title = n > frames.length ? `done after ${frames.length} ${frames.length === 1 ? "forward" : "forwards"}` : n ? `${own.length} ${own.length === 1 ? "place" : "places"} in forward ${n}${phase ? ` (${phase})` : ""}` : "nothing is decided yet";
     own.sort(([a, i], [b, j]) => differs.has(j) - differs.has(i) || (a.sure ?? -1) - (b.sure ?? -1) || i - j);
-    changes.replaceChildren(el("h4", {}, title), el("ol", {}, own.map(([p, i]) => el("li", { class: differs.has(i) ? "differs" : null }, el("span", { class: "at" }, String(i + 1)), told(p, pieces)))));
+    changes.replaceChildren(el("h4", {}, el("span", { class: "whose" }, `${label}: `), title), el("ol", {}, own.map(([p, i]) => el("li", { class: differs.has(i) ? "differs" : null }, el("span", { class: "at" }, String(i + 1)), told(p, pieces)))));
   }
 
   function point(i) {
