@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 
 import pytest
 
@@ -24,3 +25,58 @@ def browser(*more: str):
     options.binary_location = CHROMIUM
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     return webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+
+
+def opened(shown, width: int):
+    """The page of a report, in a window of that width: `shown` is a driver, the document, and the address."""
+    driver, made, address = shown
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    driver.get(address)
+    wait(
+        lambda: driver.execute_script(
+            "return document.documentElement.dataset.ready === 'true' && !!document.querySelector('.mark')"
+        )
+    )
+    return driver, made
+
+
+def wait(until, seconds: float = 5.0):
+    end = time.monotonic() + seconds
+    while not (found := until()):
+        assert time.monotonic() < end, "the page did not get there"
+        time.sleep(0.02)
+    return found
+
+
+def texts(driver, selector: str) -> list[str]:
+    return driver.execute_script(
+        "return [...document.querySelectorAll(arguments[0])].map((e) => e.textContent)", selector
+    )
+
+
+def find(driver, selector: str):
+    """The element, in the middle of the window and clear of the bar, once the scrolling is over."""
+    element = driver.find_element("css selector", selector)
+    driver.execute_async_script(
+        "arguments[0].scrollIntoView({block: 'center'}); requestAnimationFrame(() => "
+        "requestAnimationFrame(arguments[1]))",
+        element,
+    )
+    return element
+
+
+def click(driver, selector: str) -> None:
+    find(driver, selector).click()
+
+
+def press(driver, selector: str, key: str) -> None:
+    find(driver, selector).send_keys(key)
+
+
+def choose(driver, selector: str, value: object) -> None:
+    driver.execute_script(
+        "const e = document.querySelector(arguments[0]); e.value = arguments[1]; e.dispatchEvent(new "
+        "Event(arguments[2], {bubbles: true}))",
+        selector, str(value), "input" if "range" in selector or "find" in selector else "change",
+    )  # fmt: skip

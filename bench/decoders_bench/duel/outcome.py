@@ -50,7 +50,7 @@ class Outcome:
             "command": "duel", "mine": self.mine.curve, "baseline": self.baseline.curve, "items": self.items,
             "rounds": self.rounds, "verdict": {axis: a.word for axis, a in self.against.items()},
             "verdicts": verdict_records({axis: [a] for axis, a in self.against.items()}), "wanted": self.wanted,
-            "items": record(self.decision), "wordings": self.wordings, "clashes": list(self.clashes),
+            "deciding": record(self.decision), "wordings": self.wordings, "clashes": list(self.clashes),
         }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from decoders import Forward, Pred
@@ -109,8 +110,8 @@ class Seen:
         order = rank(only(where, each[0]))
         columns = zip(f.at[rows].tolist(), where.tolist(), strict=True)
         place = [{i: w for w, (i, here) in enumerate(zip(*x, strict=True)) if here} for x in columns]
-        probability = [[list(x) for x in zip(*row, strict=True)] for row in zip(*(e.tolist() for e in each), strict=True)]
-        return cls(place, own.entropy().tolist(), order.tolist(), tokens.tolist(), probability)
+        probability = torch.stack(each, -1)
+        return cls(place, own.entropy().tolist(), order.tolist(), tokens.tolist(), probability.tolist())
 
     def at(self, row: int, column: int, way: str | None) -> dict[str, Any] | None:
         """Nothing where the model was not asked."""

@@ -26,7 +26,7 @@ from decoders_bench.quality.matched import (
     sample,
     verdicts,
 )  # fmt: skip
-from decoders_bench.quality.rows import Row, grouped
+from decoders_bench.quality.rows import Row, Setting, grouped
 from decoders_bench.quality.settings import known, known_cache
 from decoders_bench.quality.summary import Curve, Point, comparable, curves, level, nested, points, worded
 
@@ -212,8 +212,8 @@ def reach(s: Standing) -> str:
     return f"up to {points_of(s.high)}" if s.high is not None else f"{points_of(s.low or 0.0)} or more"
 
 
-def knob(p: Point) -> str:
-    """A setting of the baseline, by its knob if it has one."""
+def knob(p: Setting) -> str:
+    """A setting of a curve, by its knob if it has one."""
     return f"`{p.decoder}`" if p.swept is None else f"`{p.swept}={p.value}`"
 
 

@@ -71,9 +71,13 @@ def decision(
     lines = [x for x in a.lines if id(x.standing) in kept]
     each = np.stack([gain(x, answers) for x in lines])  # (S, Q)
     mean = each.mean(0).round(9)
-    order = sorted(np.flatnonzero(mean), key=lambda i: -abs(mean[i]))[: 2 * LISTED]
+
+    def telling(i: int) -> tuple[float, bool]:
+        return -abs(float(mean[i])), not any(replayed(x.point, questions[i]) for x in lines)
+
+    order = sorted(map(int, np.flatnonzero(mean)), key=telling)[: 2 * LISTED]
     found = [
-        Deciding(questions[i], float(mean[i]), *pair(lines, each[:, i], questions[i], int(i), answers, replayed))
+        Deciding(questions[i], float(mean[i]), *pair(lines, each[:, i], questions[i], i, answers, replayed))
         for i in order
     ]
     shown = sorted(found, key=lambda d: (-abs(round(d.gain, 3)), -seen(d, replayed), d.question))

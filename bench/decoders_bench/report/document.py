@@ -11,7 +11,7 @@ from decoders_bench.quality.rows import Row, grouped
 from decoders_bench.quality.settings import known
 from decoders_bench.quality.summary import Curve, Point, ranked
 from decoders_bench.quality.tables import verdict_records
-from decoders_bench.quality.verdicts import Against, cells, cost_of, sentence
+from decoders_bench.quality.verdicts import Against, cells, cost_of, knob, sentence
 from decoders_bench.report.deciding import Question, Replayed, counted, record, said
 from decoders_bench.report.findings import findings, headline
 from decoders_bench.report.gather import Gathered
@@ -65,7 +65,7 @@ def document(g: Gathered, baseline: str | None = None, mine: str | None = None) 
         curve = (r.model, r.curve, r.cache, r.block, r.swept)
         settings.append({
             "label": names[k], "series": series.setdefault(curve, len(series)), "model": r.model, "decoder": r.decoder,
-            "swept": r.swept, "value": r.value, "cache": r.cache, "block": r.block,
+            "swept": r.swept, "value": r.value, "cache": r.cache, "block": r.block, "knob": knob(r).strip("`"),
         })
     curves = [label((c[0], c[1], c[2], c[3]), model, cache, block) for c in series]
     page = Shown(at, names, series, questions_of(g.rows), {(t["cell"], t["item"]) for t in g.traces})
@@ -166,7 +166,7 @@ def pair(v: View, a: Against, baseline: str) -> dict[str, Any]:
     words = {axis: x.word for axis, own in v.against(baseline).items() for x in own if x.curve is a.curve}
     return {
         "mine": a.curve.curve, "baseline": baseline, "sentence": sentence([a], baseline), "verdict": words,
-        "decision": said(found, a.curve.curve, baseline), "items": record(found),
+        "decision": said(found, a.curve.curve, baseline), "deciding": record(found),
     }  # fmt: skip
 
 
@@ -248,8 +248,9 @@ def trace(t: Mapping[str, Any], setting: int, question: int) -> dict[str, Any]:
         return pieces.setdefault(token, len(pieces))
 
     def detail(x: Mapping[str, Any] | None) -> list[Any] | None:
-        likeliest = [[piece(token), p] for token, p in x["likeliest"]] if x else []
-        return x and [x["way"], x["entropy"], x["rank"], x["asked"], likeliest]
+        if x is None:
+            return None
+        return [x["way"], x["entropy"], x["rank"], x["asked"], [[piece(token), p] for token, p in x["likeliest"]]]
 
     initial = [piece(token) for token in t["initial"]]
     frames = [

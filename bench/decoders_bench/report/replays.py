@@ -17,9 +17,9 @@ from decoders_bench.tasks import task_of
 
 
 def with_replays(g: Gathered, count: int, baseline: str | None, mine: str | None) -> Gathered:
-    """The runs with a replay of each of the `count` items that tell most between the decoder that the report begins with
-    and the baseline, under both. What an item is decoded to depends on its cell and its index alone, so a replay whose
-    output is not that of the run is left out, and one sentence among the clashes says so."""
+    """The runs with a replay of each of the `count` items that tell most between the decoder that the report begins
+    with and the baseline, under both. What an item is decoded to depends on its cell and its index alone, so a replay
+    whose output is not that of the run is left out, and one sentence among the clashes says so."""
     first = views(g.rows)[0]
     chosen = mine_of(first, baseline := baseline_of(first, baseline, g.baseline), mine)
     if chosen is None or not count:

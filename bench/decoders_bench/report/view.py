@@ -152,7 +152,7 @@ def mine_of(v: View, baseline: str, asked: str | None = None) -> Against | None:
         chosen = found_curve(v.curves, asked)
         if own := next((a for a in found if a.curve is chosen), None):
             return own
-        raise UsageError(f"{asked} is not held against {baseline}: it is that decoder, or has another model, cache or block")
+        raise UsageError(f"{asked} is not held against {baseline}: it is that, or has another model, cache or block")
     return next((a for a in found if not built_in(a.curve.curve)), found[0] if found else None)
 
 

@@ -21,7 +21,7 @@ const duel = {
     const span = [...mine.points, ...base.points].map(cost).filter((x) => x > 0);
     const order = (c) => c.points.map((s, i) => ({ setting: s, x: cost(s), low: c.band[i][0], high: c.band[i][1] })).sort((a, b) => a.x - b.x);
     const bands = [base, mine].map((c) => ({ series: c.series, points: order(c) }));
-    const tag = (s) => (settings[s].swept ? `${settings[s].swept}=${settings[s].value}` : settings[s].label);
+    const tag = (s) => settings[s].knob;
     const edge = new Map(bands.flatMap((b) => b.points.map((p) => [p.setting, p])));
     const xLabel = `${axis} an item →`;
     scatter($("chart-duel"), {
