@@ -164,7 +164,8 @@ def beyond(driver, selector: str, edge: int, without: str) -> list[str]:
     """What reaches over the right edge."""
     return driver.execute_script(
         "return [...document.querySelectorAll(arguments[0])].filter((e) => "
-        "e.getBoundingClientRect().right > arguments[1] && !e.closest(arguments[2])).map((e) => e.outerHTML.slice(0, 80))",
+        "e.getBoundingClientRect().right > arguments[1] && !e.closest(arguments[2]))"
+        ".map((e) => e.outerHTML.slice(0, 80))",
         selector, edge + 1, without,
     )  # fmt: skip
 
