@@ -7,10 +7,7 @@ from collections import Counter
 
 import pytest
 
-from decoders_bench.report.document import document
-from decoders_bench.report.gather import gather
-from decoders_bench.report.page import page
-from support.browser import browser, choose, click, find, needs_browser, opened, press, texts, wait
+from support.browser import choose, click, find, needs_browser, opened, press, report_of, texts, wait
 from support.quality_runs import NASTY, rows, write_run
 
 pytestmark = [
@@ -29,11 +26,7 @@ def shown(tmp_path_factory):
         write_run(where / name, part, traces=2, hardware=name)
         for name, part in zip(("first", "second"), parts, strict=True)
     ]
-    made = document(gather(runs))
-    (where / "report.html").write_text(page(made, "a run"), encoding="utf-8")
-    driver = browser("--force-prefers-reduced-motion")
-    yield driver, made, (where / "report.html").as_uri()
-    driver.quit()
+    yield from report_of(runs, where / "report.html")
 
 
 @pytest.fixture

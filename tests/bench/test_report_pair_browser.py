@@ -7,10 +7,7 @@ import base64
 
 import pytest
 
-from decoders_bench.report.document import document
-from decoders_bench.report.gather import gather
-from decoders_bench.report.page import page
-from support.browser import browser, choose, click, find, needs_browser, opened, press, texts, wait
+from support.browser import choose, click, find, needs_browser, opened, press, report_of, texts, wait
 from support.quality_runs import detailed, rows, write_run
 
 pytestmark = [
@@ -29,11 +26,7 @@ def shown(tmp_path_factory):
         write_run(where / "new", [r for r in own if r.template == 0], traces=4, traced=detailed),
         write_run(where / "old", [r for r in own if r.template == 1]),
     ]
-    made = document(gather(runs))
-    (where / "report.html").write_text(page(made, "a run"), encoding="utf-8")
-    driver = browser("--force-prefers-reduced-motion")
-    yield driver, made, (where / "report.html").as_uri()
-    driver.quit()
+    yield from report_of(runs, where / "report.html")
 
 
 @pytest.fixture

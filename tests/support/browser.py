@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+
+from decoders_bench.report.document import document
+from decoders_bench.report.gather import gather
+from decoders_bench.report.page import page
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 ARGUMENTS = "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"
@@ -25,6 +32,15 @@ def browser(*more: str):
     options.binary_location = CHROMIUM
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     return webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+
+
+def report_of(runs, path: Path) -> Iterator[tuple[Any, dict[str, Any], str]]:
+    """A driver, the document of a report of the runs, and the address of its page, which is written to `path`."""
+    made = document(gather(runs))
+    path.write_text(page(made, "a run"), encoding="utf-8")
+    driver = browser("--force-prefers-reduced-motion")
+    yield driver, made, path.as_uri()
+    driver.quit()
 
 
 def opened(shown, width: int):
