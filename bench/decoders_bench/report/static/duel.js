@@ -1,4 +1,4 @@
-// One decoder against another, in one view: both curves, the difference along the cost, the items that decide, and one of them under both.
+// One decoder against another at the top of the page: both curves, the difference along the cost, the items that decide, and one of them under both.
 
 const COSTS = { forwards: (p) => p.nfe, positions: (p) => p.positions, seconds: (p) => p.seconds, FLOPs: (p) => p.flops };
 
@@ -15,11 +15,11 @@ const duel = {
     const { settings, series } = this.data;
     const at = new Map(view.points.map((p) => [p.setting, p]));
     const [mine, base] = [found.series, found.base].map((s) => ({ series: s, ...view.curves.find((c) => c.series === s) }));
-    Object.assign(this, { view, found, mine, base, at });
+    Object.assign(this, { found, mine, base });
     $("duel-title").replaceChildren(spec(series[mine.series]), " against ", spec(series[base.series]));
     const cost = (s) => COSTS[axis](at.get(s));
     const span = [...mine.points, ...base.points].map(cost).filter((x) => x > 0);
-    const order = (c) => c.points.map((s, i) => ({ setting: s, x: cost(s), low: c.band[i][0], high: c.band[i][1] })).sort((a, b) => a.x - b.x);
+    const order = (c) => c.points.map((s, i) => ({ setting: s, x: cost(s), low: c.band[i][0], high: c.band[i][1] })).filter((p) => p.x > 0).sort((a, b) => a.x - b.x);
     const bands = [base, mine].map((c) => ({ series: c.series, points: order(c) }));
     const tag = (s) => settings[s].knob;
     const edge = new Map(bands.flatMap((b) => b.points.map((p) => [p.setting, p])));
@@ -33,7 +33,7 @@ const duel = {
     });
     scatter($("chart-gap"), {
       pick, xLabel, log: true, span, signed: true, curves: [found.lines.map((x) => x.setting)], named: found.lines.map((x) => x.setting),
-      bands: [{ series: mine.series, points: found.lines.map((x) => ({ x: x.cost, low: x.low, high: x.high })) }], height: (w) => Math.round(Math.min(280, Math.max(220, w * 0.36))),
+      bands: [{ series: mine.series, points: found.lines.map((x) => ({ x: x.cost, low: x.low, high: x.high })).filter((p) => p.x > 0) }], height: (w) => Math.round(Math.min(280, Math.max(220, w * 0.36))),
       points: found.lines.map((x) => ({
         setting: x.setting, series: mine.series, x: x.cost, y: x.difference, low: x.low, high: x.high, label: settings[x.setting].label, tag: tag(x.setting),
         lines: [`${x.cells[3]} points, ${x.cells[4]}`, `at ${x.cells[1]} ${axis}, held against ${x.cells[5].replaceAll("`", "")}`, x.cells[6]],
@@ -45,15 +45,15 @@ const duel = {
   },
 
   list() {
-    const { questions, settings } = this.data;
+    const { questions, series } = this.data;
     const { items: own } = this.found;
     const both = ([q, , a, b]) => this.traces.has(`${a}/${q}`) && this.traces.has(`${b}/${q}`);
     this.buttons = own.map((item, i) => {
       const [q, gain] = item, { task, item: n, template, seed } = questions[q];
       const winner = gain > 0 ? this.mine.series : this.base.series;
-      return el("button", { type: "button", class: both(item) ? "replayed" : null, onclick: () => this.choose(i), title: `Speaks for ${this.data.series[winner]}: ${points(gain)} points${both(item) ? "; with a replay of both" : ""}` },
+      return el("button", { type: "button", class: both(item) ? "replayed" : null, onclick: () => this.choose(i), title: `Speaks for ${series[winner]}: ${points(gain)} points${both(item) ? "; with a replay of both" : ""}` },
         key(winner), el("span", {}, `${task} · item ${n}`, el("span", { class: "range" }, ` · wording ${template}${seed ? ` · seed ${seed}` : ""}`)),
-        el("span", { class: "gain" }, points(gain)));
+        el("span", { class: "gain" }, `${gain > 0 ? "+" : ""}${number(100 * gain, 0)}`));
     });
     $("deciding").replaceChildren(...this.buttons.map((b) => el("li", {}, b)));
     $("deciding").hidden = !own.length;

@@ -19,7 +19,11 @@ function ticksOf(lo, hi, log, room, apart = 52) {
   return xs;
 }
 
-const short = (x) => (x >= 1000 ? number(x, 0) : String(Number(x.toPrecision(3))));
+const LARGE = [[1e12, "T"], [1e9, "G"], [1e6, "M"]];
+function short(x) {
+  const unit = LARGE.find(([size]) => x >= size);
+  return unit ? `${Number((x / unit[0]).toPrecision(3))} ${unit[1]}` : x >= 1000 ? number(x, 0) : String(Number(x.toPrecision(3)));
+}
 
 /* options: points [{setting, series, x, y, low, high, label, tag, faded, hollow, lines: [text]}], where an end of the interval that is null is
    open; xLabel, log, span: what x reaches to besides the points; front: [setting], curves: [[setting]], bands: [{series, points}], named: [setting],

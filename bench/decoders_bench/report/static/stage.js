@@ -31,7 +31,7 @@ const nth = (n) => `${n}${n % 100 > 10 && n % 100 < 14 ? "th" : ["th", "st", "nd
 function why({ kind, detail }) {
   if (!detail) return kind === "reopen" ? "taken back" : "what the model said here was not recorded";
   const [way, , rank, asked] = detail;
-  const order = asked === 1 ? "the only open one" : `${rank === 1 ? "surest" : `${nth(rank)} surest`} of ${asked}`;
+  const order = asked === 1 ? "the only place asked about" : `${rank === 1 ? "surest" : `${nth(rank)} surest`} of ${asked}`;
   return `${way || (kind === "edit" ? "edited" : kind === "reopen" ? "taken back" : "chosen by its rule")}; ${order}`;
 }
 
