@@ -4,6 +4,7 @@ the items that decide, and one of them under both, on a desk, on a phone and on 
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 
 import pytest
 
@@ -161,6 +162,17 @@ def beyond(driver, selector: str, edge: int, without: str) -> list[str]:
         ".map((e) => e.outerHTML.slice(0, 80))",
         selector, edge + 1, without,
     )  # fmt: skip
+
+
+def test_an_item_that_both_can_replay_is_shown_where_none_of_those_that_decide_can_be(tmp_path):
+    own = [r for r in rows(items=12, templates=1) if r.curve in ("threshold", "llada")]
+    alike = [replace(r, right=True) if r.item == 0 else r for r in own]  # the one that has a trace decides nothing
+    for driver, made, address in report_of([write_run(tmp_path / "run", alike)], tmp_path / "r.html"):
+        opened((driver, made, address), 1280)
+        assert pair_of(made)["items"]
+        assert not texts(driver, "#deciding .replayed, #deciding [aria-pressed='true']")
+        assert len(texts(driver, "#sides .canvas")) == 2
+        assert " · item 0 · " in texts(driver, "#sides .byline")[0]
 
 
 def test_nothing_runs_off_the_page_on_a_phone(shown):

@@ -15,7 +15,7 @@ const duel = {
     const { settings, series } = this.data;
     const at = new Map(view.points.map((p) => [p.setting, p]));
     const [mine, base] = [found.series, found.base].map((s) => ({ series: s, ...view.curves.find((c) => c.series === s) }));
-    Object.assign(this, { found, mine, base });
+    Object.assign(this, { view, found, mine, base });
     $("duel-title").replaceChildren(spec(series[mine.series]), " against ", spec(series[base.series]));
     const cost = (s) => COSTS[axis](at.get(s));
     const span = [...mine.points, ...base.points].map(cost).filter((x) => x > 0);
@@ -57,12 +57,20 @@ const duel = {
     });
     $("deciding").replaceChildren(...this.buttons.map((b) => el("li", {}, b)));
     $("deciding").hidden = !own.length;
-    const first = Math.max(own.findIndex(both), 0);
-    if (own.length) return this.choose(first);
-    const [a, b] = [this.mine.points, this.base.points];
-    const shared = this.data.traces.find((t) => a.includes(t.setting) && b.some((s) => this.traces.has(`${s}/${t.question}`)));
-    const question = shared ? shared.question : this.data.outcomes[a[0]].findIndex(Boolean);
-    this.sides(question, shared ? shared.setting : a[0], b.find((s) => shared && this.traces.has(`${s}/${question}`)) ?? b[0]);
+    const first = own.findIndex(both), shared = this.shared();
+    if (first >= 0 || (own.length && !shared)) return this.choose(Math.max(first, 0));
+    if (shared) return this.sides(...shared);
+    const [a] = this.mine.points, [b] = this.base.points;
+    this.sides(this.data.outcomes[a].findIndex(Boolean), a, b);
+  },
+
+  // An item of this view that can be replayed under a setting of each, of those that end differently if there are any.
+  shared() {
+    const tasks = new Set(this.data.questions.map((q) => q.task)), { name } = this.view;
+    const own = this.data.traces.filter((t) => this.mine.points.includes(t.setting) && (!tasks.has(name) || this.data.questions[t.question].task === name));
+    const pairs = own.flatMap((t) => this.base.points.filter((s) => this.traces.has(`${s}/${t.question}`)).map((s) => [t.question, t.setting, s]));
+    const output = (s, q) => this.data.outcomes[s][q][1];
+    return pairs.find(([q, a, b]) => output(a, q) !== output(b, q)) || pairs[0];
   },
 
   choose(i) {
