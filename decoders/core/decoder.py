@@ -45,7 +45,8 @@ class Decoder:
     phases: ClassVar[tuple[str, ...]] = ()
     """Names of the kinds of forwards, if there is more than one; `phase` says which is next. Traces show them."""
     outcomes: ClassVar[tuple[str, ...]] = ()
-    """Names of the ways in which a position is committed, if there is more than one; see `outcome`."""
+    """Names of the ways in which a position is committed, such as `threshold passed` and `forced minimum`; see
+    `outcome`. Empty if the decoder does not tell."""
     source: ClassVar[str] = ""
     """The paper: authors, year, arXiv number."""
     attested: ClassVar[Attested] = "ours"
@@ -107,8 +108,8 @@ class Decoder:
         return torch.zeros_like(s.key)
 
     def outcome(self, s: State) -> Tensor:
-        """(B, W) long: the indices in `outcomes` of the last step's commitments. They are read from the memo, where
-        `begin` must leave them."""
+        """(B, W) long: the indices in `outcomes` of the last step's commitments. `s` is the window as that step left
+        it, with the present memo, in which `begin` must leave them."""
         return torch.zeros_like(s.tokens)
 
     def done(self, s: State) -> Tensor:

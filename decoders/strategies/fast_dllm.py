@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from decoders.core import Attested, Decoder, Pred, State, above, only, option, top
 
@@ -16,12 +17,16 @@ class Threshold(Decoder):
 
     source: ClassVar[str] = "Wu et al. 2025, arXiv 2505.22618"
     attested: ClassVar[Attested] = "replayed"
+    outcomes: ClassVar[tuple[str, ...]] = ("threshold passed", "forced minimum")
     tau: float = option(0.9, "confidence from which a token is committed", min=0, max=1)
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)
 
     def step(self, s: State, p: Pred) -> State:
         tokens, confidence = p.draw(s, self.temperature)
         return s.commit(above(only(s.open, confidence), confidence >= self.tau), tokens, confidence)
+
+    def outcome(self, s: State) -> Tensor:
+        return (s.confidence < self.tau).long()
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class Factor(Decoder):
 
     source: ClassVar[str] = "Wu et al. 2025, arXiv 2505.22618"
     attested: ClassVar[Attested] = "replayed"
+    outcomes: ClassVar[tuple[str, ...]] = ("bound passed", "forced minimum")
     f: float = option(1.0, "larger commits more", min=0)
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)
 
@@ -46,3 +52,6 @@ class Factor(Decoder):
         passes = (ordered >= 1 - self.f / (n + 1)) & (ordered > -torch.inf)
         count = passes.long().cumprod(-1).sum(-1).clamp(min=1)
         return s.commit(top(score, count), tokens, confidence)
+
+    def outcome(self, s: State) -> Tensor:
+        return (s.confidence < 1 - self.f / 2).long()  # the bound for more than one is higher

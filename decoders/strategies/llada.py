@@ -25,6 +25,7 @@ class LLaDA(Decoder):
 
     source: ClassVar[str] = "Nie et al. 2025, arXiv 2502.09992"
     attested: ClassVar[Attested] = "replayed"
+    outcomes: ClassVar[tuple[str, ...]] = ("even share",)
     steps: int | None = option(None, "forwards for the whole row; none: one per position", min=1)
     remasking: Literal["low_confidence", "random"] = option("low_confidence", "which predictions stay masked")
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)

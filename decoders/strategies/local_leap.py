@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
+from torch import Tensor
+
 from decoders.core import Attested, Decoder, Pred, State, above, near, only, option
 
 
@@ -19,6 +22,7 @@ class LocalLeap(Decoder):
 
     source: ClassVar[str] = "LocalLeap, 2025, arXiv 2510.07081"
     attested: ClassVar[Attested] = "replayed"
+    outcomes: ClassVar[tuple[str, ...]] = ("threshold passed", "near an anchor", "forced minimum")
     tau: float = option(0.9, "confidence from which a token is committed, and an anchor", min=0, max=1)
     relaxed: float = option(0.75, "confidence from which a token near an anchor is committed", min=0, max=1)
     radius: int = option(4, "how far an anchor reaches, in positions", min=0)
@@ -29,3 +33,8 @@ class LocalLeap(Decoder):
         anchor = s.open & (confidence >= self.tau)
         sure = anchor | (near(anchor, self.radius) & (confidence >= self.relaxed))
         return s.commit(above(only(s.open, confidence), sure), tokens, confidence)
+
+    def outcome(self, s: State) -> Tensor:
+        sure = s.confidence >= self.tau
+        anchored = (sure & (s.committed_at == s.clock[:, None] - 1)).any(-1, keepdim=True)
+        return torch.where(sure, 0, 2 - anchored.long())

@@ -36,6 +36,7 @@ class WINO(Decoder):
     attested: ClassVar[Attested] = "replayed"
     needs_mask: ClassVar[bool] = True
     revises: ClassVar[bool] = True
+    outcomes: ClassVar[tuple[str, ...]] = ("threshold passed", "forced minimum")
     tau: float = option(0.6, "confidence above which a token is decided", min=0, max=1)
     tau_back: float = option(0.9, "confidence below which a decided token is taken back", min=0, max=1)
     share: float = option(0.7, "share of the open positions that one forward may decide", min=0, max=1)
@@ -61,3 +62,6 @@ class WINO(Decoder):
         doubtful = s.decided & (support < self.tau_back) & (count > 1)[:, None]
         after = s.commit(fill, tokens, confidence).reopen(top(only(doubtful, -support), before - 1))
         return replace(after, memo=count)
+
+    def outcome(self, s: State) -> Tensor:
+        return (s.confidence <= self.tau).long()

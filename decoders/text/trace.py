@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
-from decoders.core import Canvas, Decoder, Forward, Pred, view
+from decoders.core import Canvas, Decoder, Forward, Pred, State, view
 
 T = TypeVar("T")
 Watch = Callable[[Forward, Pred, Canvas], None]
@@ -35,7 +35,7 @@ class Changes:
             "reopened": (reopened, c if old is None else old),
         }
         took_part = c.clock > (0 if old is None else old.clock)
-        phases, outcomes, how = self.decoder.phases, self.decoder.outcomes, self.how(f, c)
+        phases, outcomes, how = self.decoder.phases, self.decoder.outcomes, ways(self.decoder, f, c)
         self.before = c
         for b in took_part.nonzero().flatten().tolist():
             row: dict[str, Any] = {"phase": phases[int(f.phase[b])]} if phases else {}
@@ -44,11 +44,18 @@ class Changes:
                 change["outcome"] = outcomes[how[b][change["position"]]]
             yield b, row
 
-    def how(self, f: Forward, c: Canvas) -> list[list[int]]:
-        """For every column, which outcome the last step's commitments were; the window that they were in may have been
-        left."""
-        outcome: list[list[int]] = torch.zeros_like(c.tokens).scatter(1, f.at, self.decoder.outcome(view(c))).tolist()
-        return outcome
+
+def ways(decoder: Decoder, f: Forward, c: Canvas) -> list[list[int]]:
+    """For every column, which of the decoder's outcomes the last step's commitments were."""
+    outcome: list[list[int]] = torch.zeros_like(c.tokens).scatter(1, f.at, decoder.outcome(behind(f, c))).tolist()
+    return outcome
+
+
+def behind(f: Forward, c: Canvas) -> State:
+    """What stands on the windows of a forward after it, on the canvas `c`, which may have left them; with the memo of
+    now."""
+    shown = {name: getattr(c, name).gather(1, f.at) for name in ("tokens", "open", "confidence", "committed_at")}
+    return replace(view(c), **shown, editable=c.editable.gather(1, f.at), position=f.at)
 
 
 def moved(old: Canvas | None, c: Canvas) -> tuple[Tensor, Tensor, Tensor]:

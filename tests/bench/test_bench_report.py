@@ -66,6 +66,18 @@ def test_the_same_run_gives_the_same_files(run, tmp_path):
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
 
 
+def test_the_charts_of_forwards_and_of_parallelism_join_the_settings_of_a_decoder(run, tmp_path):
+    assert invoke(run, "--svg", tmp_path).exit_code == 0
+    several = sum(len(points) > 1 for _, points in SWEEPS.values())
+    for name, joined in (("nfe", several), ("tokens-per-forward", several), ("seconds", 0)):
+        drawn = (tmp_path / f"accuracy-{name}.svg").read_text()
+        lines = re.findall(r'<g id="curve-\d+">\s*<path d="([^"]*)"', drawn)
+        assert sum("L" in d for d in lines) == joined
+        for d in lines:
+            xs = [float(x) for x in re.findall(r"[ML] ([\d.]+)", d)]
+            assert xs == sorted(xs)
+
+
 def test_the_page_asks_for_nothing_and_no_text_ends_its_data(run):
     text = page(document(gather([run])), NASTY)
     assert not re.search(

@@ -3,15 +3,11 @@ fits a phone."""
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 
 import pytest
 
-from decoders_bench.report.document import document
-from decoders_bench.report.gather import gather
-from decoders_bench.report.page import page
-from support.browser import browser, needs_browser
+from support.browser import choose, click, find, needs_browser, opened, press, report_of, texts, wait
 from support.quality_runs import NASTY, rows, write_run
 
 pytestmark = [
@@ -30,70 +26,12 @@ def shown(tmp_path_factory):
         write_run(where / name, part, traces=2, hardware=name)
         for name, part in zip(("first", "second"), parts, strict=True)
     ]
-    made = document(gather(runs))
-    (where / "report.html").write_text(page(made, "a run"), encoding="utf-8")
-    driver = browser("--force-prefers-reduced-motion")
-    yield driver, made, (where / "report.html").as_uri()
-    driver.quit()
+    yield from report_of(runs, where / "report.html")
 
 
 @pytest.fixture
 def desk(shown):
     return opened(shown, 1280)
-
-
-def opened(shown, width: int):
-    driver, made, address = shown
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    driver.get(address)
-    wait(
-        lambda: driver.execute_script(
-            "return document.documentElement.dataset.ready === 'true' && !!document.querySelector('.mark')"
-        )
-    )
-    return driver, made
-
-
-def wait(until, seconds: float = 5.0):
-    end = time.monotonic() + seconds
-    while not (found := until()):
-        assert time.monotonic() < end, "the page did not get there"
-        time.sleep(0.02)
-    return found
-
-
-def texts(driver, selector: str) -> list[str]:
-    return driver.execute_script(
-        "return [...document.querySelectorAll(arguments[0])].map((e) => e.textContent)", selector
-    )
-
-
-def find(driver, selector: str):
-    """The element, in the middle of the window and clear of the bar, once the scrolling is over."""
-    element = driver.find_element("css selector", selector)
-    driver.execute_async_script(
-        "arguments[0].scrollIntoView({block: 'center'}); requestAnimationFrame(() => "
-        "requestAnimationFrame(arguments[1]))",
-        element,
-    )
-    return element
-
-
-def click(driver, selector: str) -> None:
-    find(driver, selector).click()
-
-
-def press(driver, selector: str, key: str) -> None:
-    find(driver, selector).send_keys(key)
-
-
-def choose(driver, selector: str, value: object) -> None:
-    driver.execute_script(
-        "const e = document.querySelector(arguments[0]); e.value = arguments[1]; e.dispatchEvent(new "
-        "Event(arguments[2], {bubbles: true}))",
-        selector, str(value), "input" if "range" in selector or "find" in selector else "change",
-    )  # fmt: skip
 
 
 def test_it_loads_without_a_complaint_and_shows_what_the_document_says(shown):
@@ -104,8 +42,8 @@ def test_it_loads_without_a_complaint_and_shows_what_the_document_says(shown):
     assert driver.execute_script("return performance.getEntriesByType('resource').map((e) => e.name)") == []
     assert driver.current_url == address
     view = made["views"][0]
-    assert texts(driver, "#headline") == [view["headline"].replace("`", "")]
-    assert texts(driver, "#findings li") == [text.replace("`", "") for text in view["findings"]]
+    assert texts(driver, "#headline") == [made["pair"]["sentence"].replace("`", "")]
+    assert texts(driver, "#findings li") == [text.replace("`", "") for text in [view["headline"], *view["findings"]]]
     for chart in ("nfe", "seconds", "tpf"):
         assert len(texts(driver, f"#chart-{chart} .mark")) == len(view["points"])
         assert len(texts(driver, f"#chart-{chart} .mark .interval")) == len(view["points"])
@@ -190,7 +128,9 @@ def test_a_task_alone_changes_everything(desk):
     driver, made = desk
     choose(driver, "#view", 2)
     view = made["views"][2]
-    assert texts(driver, "#headline") == [view["headline"].replace("`", "")]
+    first = next(c for c in view["against"][0]["axes"]["forwards"] if c["series"] == made["mine"])
+    assert texts(driver, "#headline") == [first["sentence"].replace("`", "")]
+    assert texts(driver, "#findings li") == [text.replace("`", "") for text in [view["headline"], *view["findings"]]]
     shares = {made["settings"][p["setting"]]["label"]: f"{100 * p['accuracy']:.1f}" for p in view["points"]}
     for name, share in zip(
         texts(driver, "#every tbody th"), texts(driver, "#every tbody td:nth-child(2) .main"), strict=True
@@ -226,9 +166,9 @@ def test_the_replay_scrubs_steps_and_plays(desk):
 
     def state() -> tuple[str, Counter[str]]:
         classes = driver.execute_script(
-            "return [...document.querySelectorAll('.canvas .piece')].flatMap((e) => [...e.classList])"
+            "return [...document.querySelectorAll('.replay .canvas .piece')].flatMap((e) => [...e.classList])"
         )
-        return texts(driver, ".count")[0], Counter(classes)
+        return texts(driver, ".replay .count")[0], Counter(classes)
 
     slider = ".replay input[type=range]"
     choose(driver, slider, 0)
@@ -245,8 +185,8 @@ def test_the_replay_scrubs_steps_and_plays(desk):
         "return document.querySelector('.replay button[aria-label=\"One forward on\"]').disabled"
     )
     press(driver, slider, " ")  # play, from the beginning
-    assert texts(driver, ".count") == ["forward 0 of 5"]
-    wait(lambda: texts(driver, ".count") == ["forward 1 of 5"])
+    assert texts(driver, ".replay .count") == ["forward 0 of 5"]
+    wait(lambda: texts(driver, ".replay .count") == ["forward 1 of 5"])
     press(driver, slider, " ")
     assert driver.execute_script("return document.querySelector('.replay .play').ariaLabel") == "Play"
 
@@ -256,13 +196,13 @@ def test_confidence_shows_on_hover_and_by_keyboard(desk):
     from selenium.webdriver import ActionChains
 
     choose(driver, ".replay input[type=range]", 1)
-    ActionChains(driver).move_to_element(find(driver, ".canvas [data-place='3']")).perform()
+    ActionChains(driver).move_to_element(find(driver, ".replay .canvas [data-place='3']")).perform()
     tip = wait(lambda: texts(driver, "#tip:not([hidden])"))[0]
     assert "committed at forward 1" in tip
     assert "confidence 0.912" in tip
-    press(driver, ".canvas", "\ue014")
+    press(driver, ".replay .canvas", "\ue014")
     assert "place 2" in texts(driver, "#tip")[0]
-    press(driver, ".canvas", "\ue00c")  # escape
+    press(driver, ".replay .canvas", "\ue00c")  # escape
     assert not texts(driver, "#tip:not([hidden])")
 
 

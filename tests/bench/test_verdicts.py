@@ -73,6 +73,51 @@ def test_terminal_page_markdown_and_json_agree_on_every_row(run, tmp_path):
     assert {without_marks(name): word for name, *_, word in terminal[0]} == {k: x for k, x in verdicts.items() if x}
 
 
+def test_terminal_page_markdown_and_json_give_one_sentence_on_a_pair_and_name_the_same_items(tmp_path):
+    """Of a duel: what it prints, and what the report of its run prints, writes and shows."""
+    run = write_run(tmp_path / "run", [r for r in rows(items=30) if r.curve in ("threshold", "factor")])
+    duel = CliRunner().invoke(main, ["bench", "duel", "factor", "threshold", "--in", str(run), "--json"])
+    files = ["-o", str(tmp_path / "r.html"), "--markdown", str(tmp_path / "r.md"), "--json"]
+    report = CliRunner().invoke(main, ["bench", "report", str(run), "--mine", "factor", *files])
+    told = [json.loads(x.stdout.splitlines()[-1]) for x in (duel, report)]
+    said, items = [x for x in duel.stdout.split("\n\n") if x.strip()][:2]
+    assert told[0]["verdict"]["forwards"] in said
+    assert items.startswith("Items that speak for `factor`: ")
+    assert report.stdout.splitlines()[:2] == [said, items]
+    assert (tmp_path / "r.md").read_text().split("\n\n")[:2] == [said, items]
+    assert (told[1]["pair"]["sentence"], told[1]["pair"]["decision"]) == (said, items)
+    assert told[1]["pair"]["verdict"] == told[0]["verdict"]
+    assert told[1]["pair"]["deciding"] == told[0]["deciding"]
+    page = json.loads((tmp_path / "r.html").read_text().split('id="data">')[1].split("</script>")[0])
+    (shown,) = page["views"][0]["against"][0]["axes"]["forwards"]
+    assert (shown["sentence"], shown["verdict"]) == (said, told[0]["verdict"]["forwards"])
+    assert items.startswith(shown["counted"])
+    asked = [page["questions"][q] for q, *_ in shown["items"]]
+    assert [(f"{x['task']}/{x['rung']}", x["item"], x["template"]) for x in told[0]["deciding"]["items"]] == [
+        (q["task"], q["item"], q["template"]) for q in asked
+    ]
+
+
+def test_who_begins_the_report_can_be_asked_for_and_is_ones_own_decoder_otherwise(run, tmp_path):
+    def pair(*args):
+        done = CliRunner().invoke(main, ["bench", "report", *map(str, args), "--json"])
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout.splitlines()[-1])["pair"]
+
+    assert (pair(run)["mine"], pair(run)["baseline"]) == ("factor", "threshold")
+    assert pair(run, "--mine", "llada:steps=8")["mine"] == "llada"
+    other = pair(run, "--baseline", "llada")
+    assert (other["mine"], other["baseline"]) == ("threshold", "llada")
+    own = [r for r in rows(items=5) if r.curve != "ancestral:temperature=0.0"]
+    mine = "support.disguised:SureDecay"
+    renamed = [replace(r, decoder=mine, curve=mine) if r.curve == "left_to_right" else r for r in own]
+    assert pair(write_run(tmp_path / "own", renamed))["mine"] == mine
+    for asked, said in (("threshold", "is not held against threshold"), ("pard", "is not among the decoders")):
+        done = CliRunner().invoke(main, ["bench", "report", str(run), "--json", "--mine", asked])
+        assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
+        assert said in done.stderr
+
+
 def test_a_difference_is_that_of_the_accuracies_that_are_shown(run):
     shown = {p.decoder: p.summary.accuracy for p in points(load(run).rows)}
     assert any(p.summary.accuracy != pytest.approx(p.summary.right / p.summary.n) for p in points(load(run).rows))

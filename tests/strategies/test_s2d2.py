@@ -212,7 +212,7 @@ def test_a_trace_tells_drafts_from_verifications_and_how_each_token_came(tmp_pat
         else:
             assert how <= {"base"}
     assert sum(len(row["committed"]) for row in rows) == 16
-    CliRunner().invoke(main, ["generate", "-d", "threshold", "-n", "4", "--trace", str(file), "a"])
+    CliRunner().invoke(main, ["generate", "-d", "left_to_right", "-n", "4", "--trace", str(file), "a"])
     row = json.loads(file.read_text().splitlines()[0])["rows"][0]
     assert "phase" not in row
     assert "outcome" not in row["committed"][0]

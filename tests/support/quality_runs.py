@@ -81,7 +81,27 @@ def trace(r: Row) -> dict:
     }
 
 
-def write_run(path: Path, own: list[Row], traces: int = 1, **environment) -> Path:
+def detailed(r: Row) -> dict:
+    """The same trace with what the model predicted: of a commit or an edit the token that came to stand and two others,
+    and of what is wrong in the end a wrong token in the last forward."""
+    made = trace(r)
+    if not r.right:
+        made["frames"][4]["changes"][0][1] = 9
+    ways = {"commit": "threshold passed" if r.curve == "threshold" else None}
+    for frame in made["frames"]:
+        frame["phase"] = "draft" if r.curve == "factor" else None
+        frame["details"] = [
+            None if sure is None else
+            {
+                "way": ways.get(kind), "entropy": 0.25, "rank": 2, "asked": 5,
+                "likeliest": [[token, sure], [8, 0.004], [1, 0.001]],
+            }
+            for _, token, kind, sure in frame["changes"]
+        ]
+    return made
+
+
+def write_run(path: Path, own: list[Row], traces: int = 1, traced=trace, **environment) -> Path:
     path.mkdir(parents=True)
     grid = {
         "model": "nano", "decoders": list(dict.fromkeys(r.curve for r in own)),
@@ -94,5 +114,5 @@ def write_run(path: Path, own: list[Row], traces: int = 1, **environment) -> Pat
     info = {"format": 1, "command": command, "environment": ENVIRONMENT | environment, "grid": grid}
     (path / "run.json").write_text(json.dumps(info))
     (path / "rows.jsonl").write_text("".join(json.dumps(asdict(r)) + "\n" for r in own))
-    (path / "traces.jsonl").write_text("".join(json.dumps(trace(r)) + "\n" for r in own if r.item < traces))
+    (path / "traces.jsonl").write_text("".join(json.dumps(traced(r)) + "\n" for r in own if r.item < traces))
     return path

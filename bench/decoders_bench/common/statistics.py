@@ -24,7 +24,8 @@ def wilson(right: float, n: float, z: float = Z) -> tuple[float, float]:
 
 
 def clustered(
-    outcomes: Iterable[tuple[Hashable, bool]], stratum: Callable[[Hashable], Hashable] = lambda cluster: None
+    outcomes: Iterable[tuple[Hashable, bool]], stratum: Callable[[Hashable], Hashable] = lambda cluster: None,
+    z: float = Z,
 ) -> tuple[float, float]:
     """The Wilson interval of a share of right outcomes, where clusters weigh equally within a stratum and strata
     equally, and those of one cluster are not independent: over the effective number of outcomes (Kish 1965, Survey
@@ -42,7 +43,7 @@ def clustered(
     if any(m > 1 for _, m in sums.values()) and len(sums) > 1 and 0 < p < 1:
         scatter = sum((w * (y - p)) ** 2 for w, y in zip(weights, own_shares, strict=True)) * C / (C - 1)
         size = min(most, p * (1 - p) / scatter) if scatter else most
-    return wilson(p * size, size)
+    return wilson(p * size, size, z)
 
 
 def balanced(strata: Sequence[Hashable]) -> list[float]:

@@ -81,7 +81,8 @@ def duel(
         path = output or Path(f"duel-{mark(grid)}")
         found = fought(grid, path, rounds, workers=workers, batch=batch)
         click.echo(text(found))
-        click.echo(f"\n{path}: {found.rounds} runs; decoders bench report {shlex.quote(str(path))} makes a page of it")
+        page = f"decoders bench report {shlex.quote(str(path))} --replays 4 -o report.html"
+        click.echo(f"\n{path}: {found.rounds} runs; {page} makes a page of it")
     if as_json:
         emit(found.document())
 

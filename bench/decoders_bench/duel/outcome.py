@@ -14,6 +14,7 @@ from decoders_bench.quality.settings import known
 from decoders_bench.quality.summary import Curve, comparable, curves
 from decoders_bench.quality.tables import line_table, verdict_records, verdict_table, wording_text
 from decoders_bench.quality.verdicts import Against, Field, axes, found_curve, held, sentence
+from decoders_bench.report.deciding import Decision, decision, record, right, said
 from decoders_bench.report.gather import gather
 
 
@@ -34,6 +35,11 @@ class Outcome:
         """Settings of the baseline that would decide what is open."""
         return wanted(self.against["forwards"])
 
+    @cached_property
+    def decision(self) -> Decision:
+        """The items that decide it, at equal forwards."""
+        return decision(self.against["forwards"], *right([*self.mine.points, *self.baseline.points]))
+
     @property
     def wordings(self) -> list[str]:
         own = [self.mine, self.baseline]
@@ -44,7 +50,7 @@ class Outcome:
             "command": "duel", "mine": self.mine.curve, "baseline": self.baseline.curve, "items": self.items,
             "rounds": self.rounds, "verdict": {axis: a.word for axis, a in self.against.items()},
             "verdicts": verdict_records({axis: [a] for axis, a in self.against.items()}), "wanted": self.wanted,
-            "wordings": self.wordings, "clashes": list(self.clashes),
+            "deciding": record(self.decision), "wordings": self.wordings, "clashes": list(self.clashes),
         }  # fmt: skip
 
 
@@ -80,6 +86,7 @@ def text(found: Outcome) -> str:
     own = [*found.mine.points, *found.baseline.points]
     parts = [
         sentence([found.against["forwards"]], found.baseline.curve),
+        said(found.decision, found.mine.curve, found.baseline.curve),
         verdict_table({axis: [a] for axis, a in found.against.items()}, own),
         f"Its settings against `{found.baseline.curve}` at as many forwards, {found.items} items each (the intervals "
         "hold all at once):",

@@ -176,7 +176,8 @@ def quality(
     watched(grid, path, workers=workers, ray=ray, batch=batch, traced=traces, unsafe=unsafe, baseline=baseline)
     run, first = unified_run(load(path)), baseline or usual(grid.decoders)
     click.echo(summary_text(run, first))
-    click.echo(f"\n{path}: {len(run.rows)} items; decoders bench report {shlex.quote(str(path))} makes a page of it")
+    page = f"decoders bench report {shlex.quote(str(path))} -o report.html"
+    click.echo(f"\n{path}: {len(run.rows)} items; {page} makes a page of it")
     if as_json:
         emit(document(run, first, len(run.rows) == len(grid.cells()) * grid.items))
 

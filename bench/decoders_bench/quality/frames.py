@@ -2,47 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from decoders import Forward, Pred
-from decoders.core import Canvas
+from decoders.core import Canvas, Decoder, only, rank
 from decoders.models.loaded import Tokenizer
-from decoders.text.trace import moved
+from decoders.text.trace import moved, ways
+
+LIKELIEST = 4
+"""How many tokens are kept of every prediction that was decided by."""
+LEAST = 5e-4
+"""The probability that one of them must have."""
 
 
 class Frames:
-    """A `watch` that keeps what every forward changed in some rows of a batch; `traces` are the lines of traces.jsonl
-    (`decoders_bench.quality.summary.Run`)."""
+    """A `watch` that keeps what every forward changed in some rows of a batch, and what the model predicted where it
+    did; `traces` are the lines of traces.jsonl (`decoders_bench.quality.rows.Run`)."""
 
-    def __init__(self, keys: Mapping[int, Mapping[str, Any]], mask_id: int | None, tokenizer: Tokenizer) -> None:
+    def __init__(
+        self, keys: Mapping[int, Mapping[str, Any]], mask_id: int | None, tokenizer: Tokenizer, decoder: Decoder
+    ) -> None:
         """`keys`: of every row that is watched, what its trace begins with."""
-        self.keys, self.mask_id, self.tokenizer = keys, mask_id, tokenizer
+        self.keys, self.mask_id, self.tokenizer, self.decoder = keys, mask_id, tokenizer, decoder
         self.before: Canvas | None = None
         self.shown: dict[int, list[int]] = {}
         self.kept: dict[int, dict[str, Any]] = {}
+        self.seconds = 0.0
+        """What the watching took."""
 
     def __call__(self, f: Forward, p: Pred, c: Canvas) -> None:
-        old = self.before
+        began = time.perf_counter()
+        old, rows = self.before, list(self.keys)
         committed, edited, reopened = (x.tolist() for x in moved(old, c))
         open_, tokens, sure = c.open.tolist(), c.tokens.tolist(), c.confidence.tolist()
-        for b in self.keys:
+        seen, how = Seen.of(p, f, rows), ways(self.decoder, f, c) if self.decoder.outcomes else None
+        for number, b in enumerate(rows):
             if old is None:
                 self.begin(b, f, c)
             elif int(c.clock[b]) == int(old.clock[b]):
                 continue
-            found, shown, trace = [], self.shown[b], self.kept[b]
+            found, details, shown, trace = [], [], self.shown[b], self.kept[b]
             for i in range(trace["start"], trace["start"] + len(trace["initial"])):
                 token, confidence = tokens[b][i], round(sure[b][i], 3)
                 if committed[b][i] or edited[b][i]:
                     found.append([i, token, "commit" if committed[b][i] else "edit", confidence])
-                elif reopened[b][i]:
-                    found.append([i, token, "reopen", None])
-                elif open_[b][i] and token != shown[i]:
-                    found.append([i, token, "provisional", None])
-            trace["frames"].append({"step": int(c.clock[b]), "changes": found})
+                    way = self.decoder.outcomes[how[b][i]] if how and committed[b][i] else None
+                    details.append(seen.at(number, i, way))
+                elif reopened[b][i] or (open_[b][i] and token != shown[i]):
+                    found.append([i, token, "reopen" if reopened[b][i] else "provisional", None])
+                    details.append(seen.at(number, i, None) if reopened[b][i] else None)
+            phase = self.decoder.phases[int(f.phase[b])] if self.decoder.phases else None
+            trace["frames"].append({"step": int(c.clock[b]), "phase": phase, "changes": found, "details": details})
             self.shown[b] = tokens[b]
         self.before = c
+        self.seconds += time.perf_counter() - began
 
     def begin(self, b: int, f: Forward, c: Canvas) -> None:
         editable, end = c.editable[b].tolist(), int(c.limit[b])
@@ -63,6 +82,49 @@ class Frames:
         """With the text of every token id in them."""
         out = []
         for trace in self.kept.values():
-            ids = {*trace["initial"], *(change[1] for frame in trace["frames"] for change in frame["changes"])}
+            changes = [change[1] for frame in trace["frames"] for change in frame["changes"]]
+            details = [x for frame in trace["frames"] for x in frame["details"] if x]
+            ids = {*trace["initial"], *changes, *(token for x in details for token, _ in x["likeliest"])}
             out.append({**trace, "vocab": {str(t): self.tokenizer.decode([t]) for t in sorted(ids)}})
         return out
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one forward predicted of some rows, at the columns that it was asked about."""
+
+    place: list[dict[int, int]]
+    """Of every row, a column's place in the window."""
+    entropy: list[list[float]]
+    order: list[list[int]]
+    """The place among all that were asked about, by the probability of the likeliest token, from 0."""
+    tokens: list[list[list[int]]]
+    probability: list[list[list[float]]]
+
+    @classmethod
+    def of(cls, p: Pred, f: Forward, rows: Sequence[int]) -> Seen:
+        own = Pred(p.logits[rows], p.at[rows], p.width, banned=p.banned)
+        tokens, _ = own.top(LIKELIEST)
+        each = [own.prob(tokens[..., k]) for k in range(tokens.shape[-1])]
+        where = asked(own)
+        order = rank(only(where, each[0]))
+        columns = zip(f.at[rows].tolist(), where.tolist(), strict=True)
+        place = [{i: w for w, (i, here) in enumerate(zip(*x, strict=True)) if here} for x in columns]
+        probability = torch.stack(each, -1)
+        return cls(place, own.entropy().tolist(), order.tolist(), tokens.tolist(), probability.tolist())
+
+    def at(self, row: int, column: int, way: str | None) -> dict[str, Any] | None:
+        """Nothing where the model was not asked."""
+        w = self.place[row].get(column)
+        if w is None:
+            return None
+        likeliest = zip(self.tokens[row][w], self.probability[row][w], strict=True)
+        return {
+            "way": way, "entropy": round(self.entropy[row][w], 3), "rank": self.order[row][w] + 1,
+            "asked": len(self.place[row]), "likeliest": [[token, round(x, 3)] for token, x in likeliest if x >= LEAST],
+        }  # fmt: skip
+
+
+def asked(p: Pred) -> Tensor:
+    """(B, W) bool: what the prediction is about."""
+    return p.spread(p.logits.new_ones(p.at.numel()).bool())

@@ -173,14 +173,31 @@ class Table:
         mine, base = draws @ self.mine.right.T - a, draws @ self.base.right.T - b
         pairs = [(j, k) for j in range(len(a)) for k in self.bracket(j)]
         off = np.stack([mine[:, j] - base[:, k] for j, k in pairs], 1) if pairs else np.empty((len(draws), 0))
-        scale = off.std(0)
-        return np.asarray(off[:, scale > 1e-12] / scale[scale > 1e-12])
+        return scaled(off)
+
+
+def scaled(off: Array) -> Array:
+    """(R, C) deviations by their standard deviations, without those that never differ."""
+    scale = off.std(0)
+    return np.asarray(off[:, scale > 1e-12] / scale[scale > 1e-12])
+
+
+def along(own: Sweep, over: Sample, level: float = LEVEL) -> float:
+    """The number of standard errors within which the accuracies of all settings of a decoder are at once."""
+    off = scaled(over.draws @ own.right.T - own.right @ over.weight)
+    return student(within([off], level), over.freedom)
 
 
 def critical(tables: Sequence[Table], level: float = LEVEL) -> float:
-    """The number of standard errors within which all differences of all tables are at once, in all but `level` of the
-    draws. Differences that always are the same count once."""
-    largest = [np.abs(x).max(1) for x in (t.deviations() for t in tables) if x.shape[1]]
+    """The number of standard errors within which all differences of all tables are at once. Differences that always are
+    the same count once."""
+    return within([t.deviations() for t in tables], level)
+
+
+def within(deviations: Sequence[Array], level: float) -> float:
+    """The number of standard deviations within which all of the `deviations`, (R, C) each, are at once, in all but
+    `level` of the draws; no fewer than of one alone."""
+    largest = [np.abs(x).max(1) for x in deviations if x.shape[1]]
     if not largest:
         return Z
     return max(float(np.quantile(np.max(largest, 0), 1 - level, method="higher")), Z)
@@ -211,6 +228,8 @@ class Standing:
     """Where the bracket is too wide: how far between its ends, in cost, a setting of the baseline would decide."""
     ends: tuple[int, int] | None = None
     """Those ends."""
+    share: float = 0.0
+    """Of the dearer one in the mixture that costs as much; 0 where there is one end alone."""
 
 
 def standing(t: Table, j: int, c: float) -> Standing:
@@ -239,7 +258,8 @@ def standing(t: Table, j: int, c: float) -> Standing:
         wide = abs(float(b[above] - b[below])) > FINE * c * float(error[j, above])
         verdict, ends = (WIDE, (below, above)) if wide else (EVEN, None)
         aim = aimed(t, j, below, above, ahead) if wide else None
-    return Standing(j, float(a[j]), float(cost[j]), cheap, dear, base, difference, low, high, verdict, aim, ends)
+    share = 0.0 if cheap is None or dear is None else mixed(costs, cheap, dear, float(cost[j]))
+    return Standing(j, float(a[j]), float(cost[j]), cheap, dear, base, difference, low, high, verdict, aim, ends, share)
 
 
 def aimed(t: Table, j: int, below: int, above: int, ahead: bool) -> float:
@@ -261,8 +281,14 @@ def between(costs: Array, accuracy: Array, cost: float) -> tuple[float, int | No
         end = cheap if cheap is not None else dear
         assert end is not None  # a baseline has a setting
         return float(accuracy[end]), cheap, dear
-    share = float((cost - costs[cheap]) / (costs[dear] - costs[cheap]))
+    share = mixed(costs, cheap, dear, cost)
     return float((1 - share) * accuracy[cheap] + share * accuracy[dear]), cheap, dear
+
+
+def mixed(costs: Array, cheap: int, dear: int, cost: float) -> float:
+    """The share of the dearer of two settings in a mixture of them that costs so much."""
+    width = float(costs[dear] - costs[cheap])
+    return (cost - float(costs[cheap])) / width if width > 0 else 0.0
 
 
 @dataclass(frozen=True)

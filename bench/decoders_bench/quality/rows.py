@@ -105,6 +105,8 @@ TRACE = {
     "cell": str, "item": int, "start": int, "mask": int | None, "vocab": {str: str}, "initial": [int],
     "frames": [{"step": int, "changes": [(int, int, str, float | None)]}],
 }
+FRAME = {"phase": str | None, "details": list}
+DETAIL = {"way": str | None, "entropy": float, "rank": int, "asked": int, "likeliest": [(int, float)]}
 
 
 @dataclass(frozen=True)
@@ -116,10 +118,13 @@ class Run:
     """run.json: `format`, `command`, `environment`, `grid`."""
     rows: list[Row]
     traces: list[dict[str, Any]]
-    """`{"cell", "item", "start", "mask", "vocab": {id: text}, "initial": [ids], "frames": [{"step", "changes":
-    [[position, id, kind, confidence]]}]}`. A position counts from the start of the row, prompt included, so it shows
-    `initial[position - start]`. The id of a reopened position is what stands there afterwards (the mask, where there is
-    one)."""
+    """`{"cell", "item", "start", "mask", "vocab": {id: text}, "initial": [ids], "frames": [{"step", "phase", "changes":
+    [[position, id, kind, confidence]], "details"}]}`. A position counts from the start of the row, prompt included, so
+    it shows `initial[position - start]`. The id of a reopened position is what stands there afterwards (the mask, where
+    there is one). `details` has for every change `{"way", "entropy", "rank", "asked", "likeliest": [[id,
+    probability]]}`, or nothing where the model was not asked: in which way the decoder came to commit it, if it tells;
+    the entropy of the prediction in nats; the place of its best token's probability among all that were asked about;
+    and the tokens that it took for likeliest. Older runs have neither that nor the phase."""
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -172,9 +177,22 @@ def load(path: str | Path) -> Run:
             )
     traces: dict[tuple[str, int], dict[str, Any]] = {}
     for number, line in enumerate(lines(path / "traces.jsonl"), 1):
-        fitted(line, TRACE, f"{path / 'traces.jsonl'}, line {number},")
-        traces.setdefault((line["cell"], line["item"]), line)
+        traces.setdefault((line["cell"], line["item"]), traced(line, f"{path / 'traces.jsonl'}, line {number},"))
     return Run(path, info, ordered(rows.values(), info["grid"]), list(traces.values()))
+
+
+def traced(line: dict[str, Any], what: str) -> dict[str, Any]:
+    """A line of traces.jsonl, with what older runs did not record as nothing. Raises `UsageError` if it is none."""
+    fitted(line, TRACE, what)
+    for frame in line["frames"]:
+        frame |= {"phase": None, "details": [None] * len(frame["changes"])} | frame
+        fitted(frame, FRAME, what)
+        for detail in frame["details"]:
+            if detail is not None:
+                fitted(detail, DETAIL, what)
+        if len(frame["details"]) != len(frame["changes"]):
+            raise UsageError(f"{what} has {len(frame['details'])} details of {len(frame['changes'])} changes")
+    return line
 
 
 def ordered(rows: Iterable[Row], grid: dict[str, Any]) -> list[Row]:

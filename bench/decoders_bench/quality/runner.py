@@ -85,13 +85,14 @@ def decode(job: Job) -> Done:
     all_items = drawn(job.task, cell.rung, job.split, job.n, cell.seed, cell.template)
     chosen = [all_items[i] for i in job.items]
     keys = {row: {"cell": cell.id, "item": i} for row, i in enumerate(job.items) if i < job.traced}
-    frames = Frames(keys, run.model.mask_id, run.loaded.tokenizer) if keys else None
+    frames = Frames(keys, run.model.mask_id, run.loaded.tokenizer, run.decoder) if keys else None
     began = time.perf_counter()
     made = run(
         [x.prompt for x in chosen], length=job.length, block=cell.block, seeds=[key(cell.seed, i) for i in job.items],
         watch=frames
     )
-    seconds = (time.perf_counter() - began) / len(chosen)
+    watched = frames.seconds if frames else 0.0
+    seconds = (time.perf_counter() - began - watched) / len(chosen)
     rows = []
     for i, item, g in zip(job.items, chosen, made, strict=True):
         text = (g.reasoning.text + run.boundary if g.reasoning else "") + g.text

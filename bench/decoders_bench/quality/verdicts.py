@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from decoders import UsageError
+from decoders_bench.common.statistics import clustered
 from decoders_bench.quality.matched import (
     BETTER,
     BOTH,
@@ -21,12 +22,13 @@ from decoders_bench.quality.matched import (
     Standing,
     Sweep,
     Word,
+    along,
     sample,
     verdicts,
 )  # fmt: skip
-from decoders_bench.quality.rows import Row, grouped
+from decoders_bench.quality.rows import Row, Setting, grouped
 from decoders_bench.quality.settings import known, known_cache
-from decoders_bench.quality.summary import Curve, Point, comparable, curves, points, worded
+from decoders_bench.quality.summary import Curve, Point, comparable, curves, level, nested, points, worded
 
 Cost = Callable[[Row], float]
 AXES: dict[str, Cost] = {
@@ -113,6 +115,11 @@ def sweep(c: Curve, problems: dict[Any, int], axis: str) -> Sweep:
     return Sweep(right, spent, drift(c) if axis == "seconds" else 0.0)
 
 
+def cost_of(p: Point, axis: str) -> float:
+    """What a setting costs an item, in the mean."""
+    return level(nested(p.rows), AXES[axis])
+
+
 def drift(c: Curve) -> float:
     """By how much the seconds of a forward differ between the settings of a curve, which have the same work to do in
     it: what the machine did besides shows there."""
@@ -150,6 +157,13 @@ def held(pairs: Sequence[tuple[Curve, Curve]], axis: str, field: Field) -> list[
         Against(axis, mine, base, v.word, tuple(line(s, mine, base) for s in v.standings))
         for (mine, base), v in zip(pairs, found, strict=True)
     ]
+
+
+def band(c: Curve, field: Field) -> list[tuple[float, float]]:
+    """Of every setting of a curve the interval of its accuracy, all of which hold at once: that of a `Summary`, out to
+    the largest deviation among the settings in 95 % of the draws instead of what holds for one alone."""
+    z = along(sweep(c, field.problems, "forwards"), field.drawn)
+    return [clustered(((r.problem, r.right) for r in p.rows), lambda problem: problem[:2], z) for p in c.points]  # type: ignore[index]
 
 
 def against(own: Sequence[Curve], baseline: str) -> dict[str, list[Against]]:
@@ -198,8 +212,8 @@ def reach(s: Standing) -> str:
     return f"up to {points_of(s.high)}" if s.high is not None else f"{points_of(s.low or 0.0)} or more"
 
 
-def knob(p: Point) -> str:
-    """A setting of the baseline, by its knob if it has one."""
+def knob(p: Setting) -> str:
+    """A setting of a curve, by its knob if it has one."""
     return f"`{p.decoder}`" if p.swept is None else f"`{p.swept}={p.value}`"
 
 

@@ -20,14 +20,21 @@ DIRECTORY = click.Path(file_okay=False, path_type=Path)
 @click.option("--svg", metavar="DIR", type=DIRECTORY, help="write the charts as SVG files to this directory")
 @click.option("--baseline", metavar="SPEC",
               help="decoder that the others are compared with  [default: that of the first run, or threshold]")
+@click.option("--mine", metavar="SPEC",
+              help="the decoder that the report begins with, against the baseline  [default: one of your own, or the "
+              "first]")
+@click.option("--replays", default=0, show_default=True, type=click.IntRange(0), metavar="K",
+              help="decode the K items that tell most between the two again, under both, to record their replays")
 @json_option
 def report(
     runs: tuple[Path, ...], output: Path | None, markdown: Path | None, png: Path | None, svg: Path | None,
-    baseline: str | None, as_json: bool,
+    baseline: str | None, mine: str | None, replays: int, as_json: bool,
 ) -> None:
-    """Make one page of the runs of `bench quality` and `bench duel`: accuracy against forward passes, seconds and
-    parallelism with intervals, every decoder against the baseline at equal cost, every setting, the spread over
-    wordings, and every item with a replay of how it was decoded.
+    """Make one page of the runs of `bench quality` and `bench duel`. It begins with one decoder against another: both
+    curves, the difference along the cost, the verdict in one sentence, the items that decide it, and one such item
+    under both, side by side, with what the model predicted at every token. Then follow accuracy against forward passes,
+    seconds and parallelism, every decoder against the baseline at equal cost, every setting, the spread over wordings,
+    and every item with its replay.
 
     Several runs are merged. Each item counts once, and equal settings are treated as one, even if they are written
     differently; the report says if the environments of the runs differ. An unfinished run is shown as far as it went.
@@ -44,17 +51,23 @@ def report(
             "there is nothing to write: give -o report.html, --markdown FILE, --png DIR, --svg DIR or --json"
         )
     found = gather(runs)
-    whole = document(found, baseline)
+    if replays:
+        from decoders_bench.report.replays import with_replays  # and the model that it needs
+
+        found = with_replays(found, replays, baseline, mine)
+    whole = document(found, baseline, mine)
     written = []
     try:
         if output:
             written.append(write(output, page(whole, f"{', '.join(p.name for p in runs)}: steps against quality")))
         if markdown:
-            written.append(write(markdown, text(found, baseline)))
+            written.append(write(markdown, text(found, baseline, mine)))
         for where, kind in ((png, "png"), (svg, "svg")):
             written += plots(whole, where, kind) if where else []
     except OSError as e:
         raise UsageError(f"{e.filename or 'the report'} cannot be written: {e.strerror}") from None
+    if whole["pair"]:
+        click.echo(f"{whole['pair']['sentence']}\n{whole['pair']['decision']}")
     for path in written:
         click.echo(f"wrote {path}")
     for line in found.clashes:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-SCRIPTS = ("dom", "scatter", "table", "pairs", "templates", "replay", "items", "main")
+SCRIPTS = ("dom", "scatter", "table", "pairs", "templates", "stage", "replay", "duel", "items", "main")
 UNSAFE = re.compile("[<>&\u2028\u2029\ud800-\udfff]")  # and half a surrogate pair, which no file can hold
 STATIC = files(__package__) / "static"
 

@@ -43,11 +43,12 @@ def draw(axes: Axes, document: Mapping[str, Any], view: Mapping[str, Any], field
 
     settings = document["settings"]
     points = {p["setting"]: p for p in view["points"]}
-    for c in view["curves"] if joined == "curves" else []:
-        own = [points[s] for s in c["points"]]
+    for c in view["curves"] if joined != "none" else []:
+        own = sorted((points[s] for s in c["points"]), key=lambda p: p[field])
         axes.plot(
-            [p[field] for p in own], [100 * p["accuracy"] for p in own], color=colour(c["series"]), lw=1.2, alpha=0.7
-        )
+            [p[field] for p in own], [100 * p["accuracy"] for p in own], color=colour(c["series"]), lw=1.2, alpha=0.7,
+            gid=f"curve-{c['series']}",
+        )  # fmt: skip
     if joined == "front":
         step(axes, [points[s] for s in view["front"]], max(p[field] for p in points.values()))
     seen = set()
@@ -59,7 +60,7 @@ def draw(axes: Axes, document: Mapping[str, Any], view: Mapping[str, Any], field
         seen.add(series)
         axes.errorbar(
             p[field], y, yerr=[[max(y - low, 0)], [max(high - y, 0)]], fmt=marker(series), color=colour(series),
-            alpha=faint, ms=5.5, mec="white", mew=0.6, elinewidth=0.9,
+            alpha=faint, ms=5.5, mec="white", mew=0.6, elinewidth=0.9, capsize=2,
             mfc="white" if p["status"] == "other items" else None, zorder=3,
         )  # fmt: skip
         if label:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from decoders import UsageError
+from decoders import UsageError, get
 from decoders_bench.quality.matched import Word
 from decoders_bench.quality.rows import Row
 from decoders_bench.quality.summary import (
@@ -24,7 +24,8 @@ from decoders_bench.quality.summary import (
     curves,
     pareto,
 )  # fmt: skip
-from decoders_bench.quality.verdicts import Against, against, found_curve
+from decoders_bench.quality.verdicts import Against, Field, against, band, found_curve
+from decoders_bench.report.deciding import Decision, Question, Replayed, Right, decision, right
 
 MARGIN = TOLERATED / 100
 """A loss of accuracy that a saving is worth: what the area under a curve tolerates too."""
@@ -73,6 +74,21 @@ class View:
             except UsageError:
                 self.held[baseline] = {}
         return self.held[baseline]
+
+    @cached_property
+    def answers(self) -> tuple[list[Question], dict[int, Right]]:
+        """Of all that are compared (`deciding.right`)."""
+        return right(self.compared)
+
+    def decided(self, a: Against, replayed: Replayed = lambda p, q: False) -> Decision:
+        """The items that decide between two curves."""
+        return decision(a, *self.answers, replayed)
+
+    @cached_property
+    def bands(self) -> list[list[tuple[float, float]]]:
+        """Of every curve, at each of its points (`verdicts.band`)."""
+        field = Field.of(self.curves)
+        return [band(c, field) for c in self.curves]
 
     @cached_property
     def held(self) -> dict[str, dict[str, list[Against]]]:
@@ -125,6 +141,27 @@ def baseline_of(v: View, asked: str | None, usual: str) -> str:
     except UsageError:
         return v.curves[0].curve
     return usual
+
+
+def mine_of(v: View, baseline: str, asked: str | None = None) -> Against | None:
+    """The decoder that the page begins with, at equal forwards: the one that was asked for, else the first that is not
+    built in, else the first; None where nothing is held against the baseline. Raises `UsageError` if the one that was
+    asked for is not."""
+    found = v.against(baseline).get("forwards", [])
+    if asked:
+        chosen = found_curve(v.curves, asked)
+        if own := next((a for a in found if a.curve is chosen), None):
+            return own
+        raise UsageError(f"{asked} is not held against {baseline}: it is that, or has another model, cache or block")
+    return next((a for a in found if not built_in(a.curve.curve)), found[0] if found else None)
+
+
+def built_in(spec: str) -> bool:
+    """Whether a decoder is of this library; one that cannot be made here is not."""
+    try:
+        return type(get(spec)).__module__.startswith("decoders.")
+    except UsageError:
+        return False
 
 
 def saved(p: Point, other: Point) -> float:

@@ -3,7 +3,7 @@
 
 const data = JSON.parse($("data").textContent);
 const { settings, series, views } = data;
-const state = { view: views[0], dim: null, chosen: 0, axis: "forwards", every: { column: 1, down: true }, against: { column: 0, down: false } };
+const state = { view: views[0], dim: null, chosen: 0, axis: "forwards", mine: data.mine, every: { column: 1, down: true }, against: { column: 0, down: false } };
 
 const pick = (setting) => items.pick(setting);
 
@@ -89,13 +89,26 @@ function every() {
   });
 }
 
-function against() {
+// Who is held against whom, and at which cost: what was chosen where the view has that, else the first that it has.
+function chosen() {
   const { view } = state;
   if (!view.against[state.chosen]) state.chosen = 0;
   const { baseline, axes } = view.against[state.chosen];
   if (!axes[state.axis]) state.axis = "forwards";
+  const own = axes[state.axis] || [];
+  const found = own.find((c) => c.series === state.mine) || own[0];
+  $("mine").replaceChildren(...own.map((c) => el("option", { value: c.series, selected: c === found }, series[c.series])));
   $("baseline").replaceChildren(...view.against.map((x, i) => el("option", { value: i, selected: i === state.chosen }, x.baseline)));
   $("axis").replaceChildren(...Object.keys(axes).map((x) => el("option", { value: x, selected: x === state.axis }, x)));
+  return { baseline, found };
+}
+
+function against() {
+  const { view } = state, { baseline, found } = chosen();
+  $("headline").replaceChildren(...said(found ? found.sentence : view.headline));
+  const more = found && found.sentence !== view.headline ? [view.headline] : [];
+  $("findings").replaceChildren(...[...more, ...view.findings].map((text) => el("li", {}, said(text))));
+  duel.show(view, found, state.axis, pick);
   $("against-title").replaceChildren(...said(`Against \`${baseline}\` at equal cost`));
   pairs($("against"), { view, settings, series, chosen: state.chosen, axis: state.axis, sort: state.against, pick });
 }
@@ -115,8 +128,6 @@ function apart() {
 
 function show() {
   const { view } = state;
-  $("headline").replaceChildren(...said(view.headline));
-  $("findings").replaceChildren(...view.findings.map((text) => el("li", {}, said(text))));
   const unique = (values) => [...new Set(values)];
   const days = unique(data.runs.map((r) => (r.environment.started || "").slice(0, 10))).filter(Boolean);
   $("byline").textContent = [
@@ -162,6 +173,7 @@ $("view").addEventListener("change", () => {
 });
 $("find").addEventListener("input", every);
 $("baseline").addEventListener("change", () => { state.chosen = Number($("baseline").value); against(); });
+$("mine").addEventListener("change", () => { state.mine = Number($("mine").value); against(); });
 $("axis").addEventListener("change", () => { state.axis = $("axis").value; against(); });
 document.addEventListener("scroll", () => tip.hide(), { passive: true });
 if (data.clashes.length) {
@@ -169,6 +181,7 @@ if (data.clashes.length) {
   $("clashes").replaceChildren(...data.clashes.map((text) => el("li", {}, text)));
 }
 items.init(data);
+duel.init(data);
 show();
 environment();
 items.open([state.view.front.at(-2), state.view.best].filter((s) => s !== undefined));

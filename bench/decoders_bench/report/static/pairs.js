@@ -28,7 +28,7 @@ function pairs(host, { view, settings, series, chosen, axis, sort, pick }) {
       { name: "Verdict", text: true, value: (r) => r.cells[6], show: (r) => verdictOf(r.cells[6]) },
       { name: "Points", title: "difference in accuracy with its interval; all intervals of the table hold at once with 95 %", value: (r) => r.difference, show: (r) => [
         el("span", { class: "main" }, r.cells[3]), " ", el("span", { class: "range" }, r.cells[4])] },
-      { name: "", show: (r) => interval({ at: r.difference, low: r.low ?? -reach, high: r.high ?? reach, from: -reach, to: reach, zero: 0, width: 150, series: r.series, open: [r.low === null, r.high === null] }) },
+      { name: "", show: (r) => interval({ at: r.difference, low: r.low ?? -reach, high: r.high ?? reach, from: -reach, to: reach, zero: 0, width: 190, series: r.series, open: [r.low === null, r.high === null] }) },
       { name: "% right", value: (r) => r.accuracy, show: (r) => el("span", { class: "main" }, r.cells[0]) },
       { name: capital(axis), title: `${axis} an item`, value: (r) => r.cost, show: (r) => r.cells[1] },
       { name: "Baseline there", title: "what the baseline reaches at that cost, in percent", value: (r) => r.base, show: (r) => r.cells[2] },

@@ -19,10 +19,15 @@ function ticksOf(lo, hi, log, room, apart = 52) {
   return xs;
 }
 
-const short = (x) => (x >= 1000 ? number(x, 0) : String(Number(x.toPrecision(3))));
+const LARGE = [[1e12, "T"], [1e9, "G"], [1e6, "M"]];
+function short(x) {
+  const unit = LARGE.find(([size]) => x >= size);
+  return unit ? `${Number((x / unit[0]).toPrecision(3))} ${unit[1]}` : x >= 1000 ? number(x, 0) : String(Number(x.toPrecision(3)));
+}
 
-/* options: points [{setting, series, x, y, low, high, label, faded, hollow, lines: [text]}], xLabel, log, front: [setting], curves: [[setting]],
-   dim: series or null, pick(setting) */
+/* options: points [{setting, series, x, y, low, high, label, tag, faded, hollow, lines: [text]}], where an end of the interval that is null is
+   open; xLabel, log, span: what x reaches to besides the points; front: [setting], curves: [[setting]], bands: [{series, points}], named: [setting],
+   signed: y is a difference; dim: series or null; pick(setting) */
 function scatter(host, options) {
   host.onPick = options.pick;
   host.options = options;
@@ -39,33 +44,26 @@ function scatter(host, options) {
   draw(host);
 }
 
-function draw(host) {
-  const { points: own, xLabel, log, front = [], curves = [], dim = null, pick, height: tall } = host.options;
-  const width = host.clientWidth;
-  if (!width) return;
-  if (!own.length) {
-    host.replaceChildren(el("p", { class: "note" }, "Nothing to draw."));
-    return;
-  }
-  const height = tall(width);
-  const box = { left: 38, right: width - 12, top: 14, bottom: height - 44 };
-  const xs = own.map((p) => p.x);
+// The axes of a chart of points, and where things stand between them.
+function plane({ points: own, xLabel, log, signed = false, span = [], bands = [] }, width, height) {
+  const box = { left: span.length ? 44 : 38, right: width - 12, top: 14, bottom: height - 44 };
+  const xs = [...own.map((p) => p.x), ...span];
   let [lo, hi] = [Math.min(...xs), Math.max(...xs)];
   const wide = log && hi / lo > 1.5;
   if (wide) [lo, hi] = [lo / (hi / lo) ** 0.07, hi * (hi / lo) ** 0.07];
   else [lo, hi] = [Math.max(0, lo - ((hi - lo) * 0.08 || lo * 0.2)), hi + ((hi - lo) * 0.08 || hi * 0.2)];
-  const bottom = Math.max(0, Math.floor(Math.min(...own.map((p) => p.low)) * 20 - 0.2) / 20);
-  const top = Math.min(1, Math.ceil(Math.max(...own.map((p) => p.high)) * 20 + 0.2) / 20);
+  const ends = [...own, ...bands.flatMap((b) => b.points)].flatMap((p) => [p.low, p.high, p.y]).filter((y) => y !== null && y !== undefined);
+  if (signed) ends.push(-0.02, 0.02);
+  const bottom = Math.max(signed ? -1 : 0, Math.floor(Math.min(...ends) * 20 - 0.2) / 20);
+  const top = Math.min(1, Math.ceil(Math.max(...ends) * 20 + 0.2) / 20);
   const along = wide ? (x) => Math.log(x / lo) / Math.log(hi / lo) : (x) => (x - lo) / (hi - lo);
   const X = (x) => box.left + along(x) * (box.right - box.left);
   const Y = (y) => box.bottom - ((y - bottom) / (top - bottom)) * (box.bottom - box.top);
-  const at = new Map(own.map((p) => [p.setting, p]));
-
   const picture = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
   const axes = svg("g", { class: "axes" });
   for (const y of ticksOf(100 * bottom, 100 * top, false, box.bottom - box.top, 36)) {
-    axes.append(svg("line", { x1: box.left, x2: box.right, y1: Y(y / 100), y2: Y(y / 100) }));
-    axes.append(svg("text", { x: box.left - 8, y: Y(y / 100) + 4, "text-anchor": "end" }, short(y)));
+    axes.append(svg("line", { class: signed && !y ? "zero" : null, x1: box.left, x2: box.right, y1: Y(y / 100), y2: Y(y / 100) }));
+    axes.append(svg("text", { x: box.left - 8, y: Y(y / 100) + 4, "text-anchor": "end" }, signed ? `${y > 0 ? "+" : ""}${short(y)}`.replace("-", MINUS) : short(y)));
   }
   for (const x of ticksOf(lo, hi, wide, box.right - box.left)) {
     axes.append(svg("line", { class: "tick", x1: X(x), x2: X(x), y1: box.bottom, y2: box.bottom + 5 }));
@@ -73,8 +71,37 @@ function draw(host) {
   }
   axes.append(svg("line", { class: "base", x1: box.left, x2: box.right, y1: box.bottom, y2: box.bottom }));
   axes.append(svg("text", { class: "name", x: box.right, y: height - 5, "text-anchor": "end" }, xLabel));
-  axes.append(svg("text", { class: "name", x: box.left - 30, y: height - 5 }, "↑ % right"));
+  axes.append(svg("text", { class: "name", x: 8, y: height - 5 }, signed ? "↑ points" : "↑ % right"));
   picture.append(axes);
+  return { picture, box, X, Y };
+}
+
+// An interval with caps at its ends; an end that is open goes to the edge of the chart, dashed.
+function whisker(p, X, Y, box) {
+  const x = X(p.x), open = [];
+  const end = (y, edge) => {
+    if (y !== null) return { to: Y(y), cap: `M${x - 3.5},${Y(y)}h7` };
+    open.push(svg("line", { class: "open-end", x1: x, x2: x, y1: Y(p.y), y2: edge }));
+    return { to: Y(p.y), cap: "" };
+  };
+  const [low, high] = [end(p.low, box.bottom), end(p.high, box.top)];
+  return [svg("path", { class: "interval", d: `M${x},${low.to}V${high.to}${low.cap}${high.cap}` }), ...open];
+}
+
+function draw(host) {
+  const { points: own, xLabel, front = [], curves = [], bands = [], named = front, dim = null, pick, height: tall } = host.options;
+  const width = host.clientWidth;
+  if (!width) return;
+  if (!own.length) {
+    host.replaceChildren(el("p", { class: "note" }, "Nothing to draw."));
+    return;
+  }
+  const { picture, box, X, Y } = plane(host.options, width, tall(width));
+  const at = new Map(own.map((p) => [p.setting, p]));
+  for (const { series, points: edge } of bands) {
+    const around = [...edge].sort((a, b) => a.x - b.x), corner = (end) => (p) => `${X(p.x)},${p[end] === null ? (end === "low" ? box.bottom : box.top) : Y(p[end])}`;
+    picture.append(svg("polygon", { class: "band", fill: colour(series), points: [...around.map(corner("high")), ...around.reverse().map(corner("low"))].join(" ") }));
+  }
 
   if (front.length) {
     const [first, ...rest] = front.map((s) => at.get(s));
@@ -82,7 +109,7 @@ function draw(host) {
     picture.append(svg("path", { class: "front", d: path.join("") }));
   }
   for (const c of curves) {
-    const line = c.map((s) => at.get(s)).filter(Boolean);
+    const line = c.map((s) => at.get(s)).filter(Boolean).sort((a, b) => a.x - b.x);
     if (line.length < 2) continue;
     const off = dim !== null && line[0].series !== dim;
     picture.append(svg("polyline", { class: "curve", points: line.map((p) => `${X(p.x)},${Y(p.y)}`).join(" "), stroke: colour(line[0].series), opacity: off ? 0.12 : 0.75 }));
@@ -93,12 +120,12 @@ function draw(host) {
   for (const p of order) {
     const off = dim !== null && p.series !== dim;
     const g = svg("g", { class: front.includes(p.setting) ? "mark leading" : "mark", opacity: off ? 0.12 : p.faded && dim === null ? 0.42 : 1, color: colour(p.series) },
-      svg("line", { class: "interval", x1: X(p.x), x2: X(p.x), y1: Y(p.low), y2: Y(p.high) }),
+      whisker(p, X, Y, box),
       svg("path", { class: p.hollow ? "hollow" : "solid", d: shape(p.series, width < 500 ? 5 : 5.6), transform: `translate(${X(p.x)},${Y(p.y)})` }));
     marks.set(p.setting, g);
     picture.append(g);
   }
-  names(picture, box, own, front, X, Y, dim);
+  names(picture, box, own, front, named, X, Y, dim);
 
   const id = host.id;
   const reading = [...own].sort((a, b) => a.x - b.x || b.y - a.y);
@@ -156,11 +183,11 @@ function draw(host) {
   host.replaceChildren(list);
 }
 
-// Names beside the marks of the front, from the most accurate on, where they meet no mark, line or other name; if that is nowhere, across an
+// Names beside the marks that have one, from the most accurate on, where they meet no mark, line or other name; if that is nowhere, across an
 // interval, and if that is nowhere either, the mark says its name on hover, as the others do.
-function names(picture, box, own, front, X, Y, dim) {
+function names(picture, box, own, front, named, X, Y, dim) {
   const taken = own.map((p) => ({ x0: X(p.x) - 7, x1: X(p.x) + 7, y0: Y(p.y) - 7, y1: Y(p.y) + 7 }));
-  const thin = own.map((p) => ({ x0: X(p.x) - 1, x1: X(p.x) + 1, y0: Y(p.high), y1: Y(p.low) }));
+  const thin = own.map((p) => ({ x0: X(p.x) - 1, x1: X(p.x) + 1, y0: p.high === null ? box.top : Y(p.high), y1: p.low === null ? box.bottom : Y(p.low) }));
   const steps = front.map((s) => own.find((p) => p.setting === s));
   for (const [i, p] of steps.entries()) { // the line of the front is no place for a name
     const next = steps[i + 1];
@@ -168,9 +195,10 @@ function names(picture, box, own, front, X, Y, dim) {
     if (next) taken.push({ x0: X(next.x) - 1, x1: X(next.x) + 1, y0: Y(next.y), y1: Y(p.y) });
   }
   const meets = (a) => (b) => a.x1 >= b.x0 && a.x0 <= b.x1 && a.y1 >= b.y0 && a.y0 <= b.y1;
-  for (const p of [...steps].reverse()) {
+  const wanted = named.map((s) => own.find((p) => p.setting === s)).filter(Boolean).sort((a, b) => b.y - a.y);
+  for (const p of wanted) {
     if (dim !== null && p.series !== dim) continue;
-    const w = p.label.length * 6.7;
+    const text = p.tag || p.label, w = text.length * 6.7;
     const spots = [[-10, -11, "end"], [10, 17, "start"], [-10, 17, "end"], [10, -11, "start"], [0, -16, "middle"], [0, 25, "middle"], [10, 31, "start"], [-10, -25, "end"]];
     const free = spots.map(([dx, dy, anchor]) => {
       const x = X(p.x) + dx, y = Y(p.y) + dy;
@@ -179,7 +207,7 @@ function names(picture, box, own, front, X, Y, dim) {
     }).filter((s) => s.x0 > box.left && s.x1 < box.right + 8 && s.y0 > 0 && s.y1 < box.bottom && !taken.some(meets(s)));
     const spot = free.find((s) => !thin.some(meets(s))) || free[0];
     if (!spot) continue;
-    picture.append(svg("text", { class: "label", x: spot.x, y: spot.y, "text-anchor": spot.anchor }, p.label));
+    picture.append(svg("text", { class: "label", x: spot.x, y: spot.y, "text-anchor": spot.anchor }, text));
     taken.push(spot);
   }
 }

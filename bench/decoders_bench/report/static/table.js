@@ -34,12 +34,15 @@ table.of = ({ columns, rows, sort, caption, rowClass = null }) => {
   return el("table", {}, el("caption", { class: "spoken" }, caption), el("thead", {}, el("tr", {}, heads)), body);
 };
 
-// An interval as a small drawing beside its numbers: `at`, `low` and `high` on a scale from `from` to `to`; an end that is open is dashed.
-function interval({ at, low, high, from, to, series = null, zero = null, width = 92, open = [false, false] }) {
-  const X = (x) => 4 + ((x - from) / (to - from)) * (width - 8);
-  return svg("svg", { class: "bar-interval", width, height: 14, "aria-hidden": "true", color: series === null ? "currentColor" : colour(series) },
-    zero === null ? null : svg("line", { class: "zero", x1: X(zero), x2: X(zero), y1: 0, y2: 14 }),
-    svg("line", { class: open[0] ? "interval open-end" : "interval", x1: X(low), x2: X(Math.max(at, low)), y1: 7, y2: 7 }),
-    svg("line", { class: open[1] ? "interval open-end" : "interval", x1: X(Math.min(at, high)), x2: X(high), y1: 7, y2: 7 }),
-    svg("circle", { cx: X(at), cy: 7, r: 3.2, fill: "currentColor" }));
+// An interval as a drawing beside its numbers: `at`, `low` and `high` on a scale from `from` to `to`, whose length is drawn behind it; an end
+// that is open is dashed, the others have caps.
+function interval({ at, low, high, from, to, series = null, zero = null, width = 150, open = [false, false] }) {
+  const X = (x) => 4 + ((x - from) / (to - from || 1)) * (width - 8);
+  const cap = (x, hidden) => (hidden ? null : svg("line", { class: "interval", x1: X(x), x2: X(x), y1: 4, y2: 14 }));
+  return svg("svg", { class: "bar-interval", width, height: 18, "aria-hidden": "true", color: series === null ? "currentColor" : colour(series) },
+    svg("line", { class: "track", x1: 4, x2: width - 4, y1: 9, y2: 9 }),
+    zero === null ? null : svg("line", { class: "zero", x1: X(zero), x2: X(zero), y1: 0, y2: 18 }),
+    svg("line", { class: open[0] ? "open-end" : "interval", x1: X(low), x2: X(Math.max(at, low)), y1: 9, y2: 9 }), cap(low, open[0]),
+    svg("line", { class: open[1] ? "open-end" : "interval", x1: X(Math.min(at, high)), x2: X(high), y1: 9, y2: 9 }), cap(high, open[1]),
+    svg("circle", { cx: X(at), cy: 9, r: 3.8, fill: "currentColor" }));
 }
