@@ -28,7 +28,7 @@ from decoders.models.loaded import Loaded
 from decoders.models.precision import in_bfloat16
 from decoders.models.quantised import quantise
 from decoders.models.reading import blamed, line, quiet, read_json, refuse_mark, refuse_pointer
-from decoders.models.tokenizer import JsonTokenizer, load_tokenizer, tokenizer_in
+from decoders.models.tokenizer import JsonTokenizer, home_of_tokenizer, load_tokenizer, tokenizer_in
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -79,7 +79,8 @@ def load_checkpoint(
         print(f"{name} computes in bfloat16, which this CPU multiplies fast: dtype float32 is the exact way",
               file=sys.stderr, flush=True)
     mask = mask_of(directory, config, family)
-    tokenizer, never = load_tokenizer(directory, mask)
+    words = home_of_tokenizer(directory, family.tokenizer)
+    tokenizer, never = load_tokenizer(words, mask, beyond=family.mask == "last")
     window, fixed = family.blocks(config, chosen)
     model = load_weights(directory, config, family, place, trust_remote_code)
     vocab = int(model.config.get_text_config().vocab_size)
@@ -188,6 +189,9 @@ def mask_of(directory: Path, config: dict[str, Any], family: Family) -> int | No
         found = tokenizer_in(directory).named("mask_token")
         if found is None:
             raise UsageError(f"the tokenizer of {directory} has no mask token, and config.json gives no mask_token_id")
+    if found is None and family.mask == "last":
+        rows = config.get("vocab_size")
+        found = rows - 1 if isinstance(rows, int) else config.get("tokens")
     if found is None and isinstance(family.mask, int):
         found = family.mask
     if found is None:
@@ -305,9 +309,11 @@ def load_weights(
 
 
 def native_class(config: dict[str, Any], family: Family) -> Any:
-    """The class of transformers that runs a checkpoint. Raises `UsageError` if there is none."""
+    """The class of transformers that runs a checkpoint, or ours. Raises `UsageError` if there is none."""
     import transformers
 
+    if family.network:
+        return family.network()
     named = config["architectures"][0] if config.get("architectures") else ""
     name = family.native or family.classes.get(named, named)
     cls = getattr(transformers, name, None)

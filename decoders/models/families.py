@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from decoders.core import UsageError, suggest
 from decoders.models.configs import (
@@ -21,9 +21,11 @@ from decoders.models.configs import (
     illada,
     llada,
     llada_moe,
+    mdlm,
     nemotron,
     plain,
     sdar,
+    sedd,
     wedlm,
     whole,
 )
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from decoders.core import Model
+    from decoders.models.dit.network import Dit
 
 Attention = Literal["bidirectional", "block", "causal"]
 Adapt = Callable[["PreTrainedModel", "int | None", tuple[int, ...]], "Model"]
@@ -51,6 +54,19 @@ def encoder(model: PreTrainedModel, mask_id: int | None, stop_ids: tuple[int, ..
     return EncoderModel(model, mask_id=mask_id, stop_ids=stop_ids)
 
 
+def scores(model: PreTrainedModel, mask_id: int | None, stop_ids: tuple[int, ...]) -> Model:
+    from decoders.models.dit.sedd import SeddModel
+
+    assert mask_id is not None
+    return SeddModel(cast("Dit", model), mask_id=mask_id, stop_ids=stop_ids)
+
+
+def dit() -> type[PreTrainedModel]:
+    from decoders.models.dit.network import Dit
+
+    return Dit
+
+
 @dataclass(frozen=True)
 class Family:
     """How checkpoints of one family are run."""
@@ -66,6 +82,10 @@ class Family:
     of its own."""
     classes: Mapping[str, str] = field(default_factory=dict)
     """Where there are several, those of transformers by the architectures that the config names."""
+    network: Callable[[], type[PreTrainedModel]] | None = None
+    """A class of ours that runs it, where transformers has none."""
+    keys: tuple[str, ...] = ()
+    """Keys of the config that tell it, where that has neither type nor architecture."""
     remote: bool = False
     """Only the checkpoint's own code runs it."""
     settings: Settings = plain
@@ -80,8 +100,11 @@ class Family:
     """In blocks, what is left of the window is seen causally, and windows are counted from the end of the prompt."""
     attentions: tuple[Attention, ...] = ("bidirectional",)
     """What it was trained for, the default first."""
-    mask: int | Literal["config", "tokenizer", "none"] = "config"
-    """The mask token is `mask_token_id` of the config, else this one, else what the tokenizer calls its mask."""
+    mask: int | Literal["config", "tokenizer", "last", "none"] = "config"
+    """The mask token is `mask_token_id` of the config, else this one, else what the tokenizer calls its mask; `last`:
+    the last row of the embedding, one more than the tokenizer has tokens."""
+    tokenizer: str = ""
+    """The repository on the hub whose tokenizer it was trained with, for checkpoints that bring none."""
     ends: tuple[int, ...] = ()
     """Stop tokens besides `eos_token_id`, for checkpoints whose end token is among them or who name none."""
     length: int = 128
@@ -120,6 +143,8 @@ class Family:
             raise UsageError(f"{self.block_key} in its config.json must be the size of a block, not {str(block)[:50]}")
         return self.window or block, block if self.window else None
 
+
+GPT2 = "openai-community/gpt2"
 
 FAMILIES = {
     f.name: f
@@ -233,6 +258,26 @@ FAMILIES = {
             block=256, block_key="canvas_length", adapter=diffusion_gemma,
             example="google/diffusiongemma-26B-A4B-it", billions=26,
         ),
+        # MDLM and BD3-LM (OpenWebText, 0.17B): models/dit.py and diffusion.py of kuleshov-group/mdlm c112c52,
+        # models/hf/modeling_bd3lm.py and configuration_bd3lm.py of kuleshov-group/bd3lms 1c3e8f4; names and keys of
+        # MDLM's config are those of its checkpoint's own code as copied in public. The mask is one more token than
+        # GPT-2's tokenizer has, 50257, and 50256 stands between texts; neither checkpoint brings a tokenizer. Blocks
+        # are counted from the start of the row and see each other, as in its forward with `sample_mode`.
+        Family(
+            "mdlm", ("mdlm",), ("MDLM",), "", network=dit, settings=mdlm, mask="last", tokenizer=GPT2, ends=(50256,),
+            example="kuleshov-group/mdlm-owt", billions=0.17,
+        ),
+        Family(
+            "bd3lm", ("bd3lm",), ("BD3LM",), "", network=dit, settings=mdlm, mask="last", tokenizer=GPT2,
+            ends=(50256,), attentions=("block",), block=4, spare=r"inv_freq$|^sampling_eps_m(in|ax)$",
+            example="kuleshov-group/bd3lm-owt-block_size4", billions=0.17,
+        ),
+        # SEDD small and medium: model/transformer.py, graph_lib.py and noise_lib.py of
+        # louaaron/Score-Entropy-Discrete-Diffusion 0605786. Its config is that of its training (configs/config.yaml).
+        Family(
+            "sedd", (), (), "", network=dit, keys=("graph", "noise", "model", "tokens"), settings=sedd, mask="last",
+            tokenizer=GPT2, ends=(50256,), adapter=scores, example="louaaron/sedd-small", billions=0.17,
+        ),
         # Masked language models of transformers (BERT, ModernBERT, RoBERTa, DistilBERT ...). Poolers and next-sentence
         # heads lie in many of their files and take no part in it.
         Family(
@@ -251,9 +296,6 @@ FAMILIES = {
 
 
 ABSENT = {
-    "bd3lm": "BD3-LM, a diffusion transformer of its own",
-    "mdlm": "MDLM, a diffusion transformer of its own",
-    "sedd": "SEDD, a diffusion transformer of its own with scores for a head",
     "sumi": "Sumi, whose attention has a softmax with one more term",
 }
 """How the type or the architecture of a family begins that is known of and not run, in small letters and digits."""
@@ -269,6 +311,8 @@ def family_of(config: Mapping[str, Any], where: str) -> Family:
         return FAMILIES[name]
     kind, made = config.get("model_type"), config.get("architectures")
     made = [a for a in made if isinstance(a, str)] if isinstance(made, list) else []
+    if kind is None and not made and (told := [f for f in FAMILIES.values() if f.keys and {*f.keys} <= {*config}]):
+        return told[0]
     for f in FAMILIES.values():
         typed = kind in f.types if f.types else bool(made)
         named = f.architectures and typed and all(any(fits(a, known) for known in f.architectures) for a in made)

@@ -30,9 +30,10 @@ from support.commands import call
 
 SHIFTED = ("dream", "fast_dllm_v2", "causal")
 BLOCKS = {"causal": 1, "sdar": 4, "sdar_moe": 4, "stable_diffcoder": 4, "fast_dllm_v2": 32, "llada2": 32}
-AFTER_THE_PROMPT = {"nemotron_labs_diffusion": 8}
+OTHER_BLOCKS = {"nemotron_labs_diffusion": 8, "bd3lm": 4}
 DECODERS = ("llada", "llada_moe", "illada", "dream", "a2d_qwen3", "a2d_qwen2", "a2d_llama", *BLOCKS)
 ENCODERS = ("bert", "roberta", "distilbert", "modernbert")
+KEEP_NOTHING = (*ENCODERS, "sedd")
 CAUSAL = ("llama", "qwen2", "qwen3", "wedlm")
 PROMPTS = [[3, 7, 30, 41, 5], [60, 61, 62, 2, 11, 12, 13, 9, 8, 1, 0]]
 
@@ -315,6 +316,9 @@ def test_the_real_ids(tmp_path):
     assert known["dream"] == (151666, (151643, 151645), 32, None, True, "bidirectional")
     assert known["sdar"] == known["sdar_moe"] == (151669, (), 4, None, False, "block")
     assert known["fast_dllm_v2"] == (151665, (151645,), 32, 8, True, "block")
+    assert known["mdlm"] == ("last", (50256,), 32, None, False, "bidirectional")
+    assert known["bd3lm"] == ("last", (50256,), 4, None, False, "block")
+    assert known["sedd"] == ("last", (50256,), 32, None, False, "bidirectional")
     assert known["llada2"] == (156895, (156892,), 32, None, False, "block")
 
 
@@ -537,7 +541,7 @@ def test_a_config_behind_a_byte_order_mark_is_read(tmp_path):
         ("llada", {"model_type": "lladda"}, "model_type 'lladda' with LLaDAModelLM is none that is known"),
         ("llada", {"architectures": ["LLaDAMoEModel"]}, "LLaDAMoEModel is none that is known"),
         ("dream", {"architectures": ["DreamForCausalLM"]}, "DreamForCausalLM is none that is known"),
-        ("sdar", {"model_type": "mdlm", "architectures": ["MDLM"]}, "is MDLM, a diffusion transformer of its own"),
+        ("sdar", {"model_type": "mdlm", "architectures": ["MDLMX"]}, "model_type 'mdlm' with MDLMX is none that is"),
         ("sdar", {"model_type": "sumi", "architectures": ["SumiX"]}, "is Sumi, whose attention has a softmax"),
         ("sdar", {"block_size": 1}, "block_size=1, as those of I-DLM do"),
         ("sdar", {"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]}, "names no diffusion_family"),
@@ -798,14 +802,14 @@ def test_a_model_without_a_mask_token_has_no_holes_to_fill(tmp_path, args):
 
 def settings_of(name: str) -> list[tuple[str, str]]:
     """Decoders and caches for a family: three decoders and every cache that its model can have, each at least once."""
-    encoder, gemma, causal = name in ENCODERS, name == "diffusion_gemma", name in CAUSAL
+    encoder, gemma, causal = name in KEEP_NOTHING, name == "diffusion_gemma", name in CAUSAL
     specs = ["threshold:tau=0.5", "llada", "factor:f=1.0", *([] if gemma or causal else ["ancestral", "first_hitting"])]
     specs += [] if encoder or gemma else ["left_to_right"]
     specs += ["coupled"] if causal else []
     caches = ["exact", "none"]
     if not encoder:
         caches += ["prefix", "dual", "entropycache", "dkv", "interval"]
-        caches += ["block"] if name in (*BLOCKS, *AFTER_THE_PROMPT) or gemma or causal else []
+        caches += ["block"] if name in (*BLOCKS, *OTHER_BLOCKS) or gemma or causal else []
         caches += ["drift"] if name not in ("llada2", "diffusion_gemma") else []
     return (
         list(zip(cycle(specs), caches, strict=False))
@@ -832,7 +836,7 @@ def test_every_family_decodes_from_the_command_line(tmp_path, name):
         assert row["finish_reason"] == "length"
         assert row["positions_computed"] > 0
         assert row["flops"] > 0
-        assert (row["kv_bytes"] > 0) == (name not in ENCODERS)
+        assert (row["kv_bytes"] > 0) == (name not in KEEP_NOTHING)
         if cache == "none":
             assert row["cache_hit_rate"] == 0
 

@@ -21,6 +21,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from support.dit import recipes
+
 VOCAB = 112
 TEXT = [chr(c) for c in range(33, 127)] + ["Ġ", "Ċ"]  # the byte alphabet of GPT-2, as far as it is English text
 MASK, EOS, EXTRA = len(TEXT), len(TEXT) + 1, len(TEXT) + 2
@@ -36,7 +38,7 @@ class Recipe:
     """How a family's checkpoint is made."""
 
     native: str
-    """The class of transformers whose random weights are written; empty: the code in the checkpoint."""
+    """The class of transformers whose random weights are written; empty: there is none."""
     settings: Mapping[str, Any]
     """Its config."""
     config: Mapping[str, Any]
@@ -50,6 +52,8 @@ class Recipe:
     """Python files of the checkpoint."""
     kind: str = "Qwen2Tokenizer"
     """`tokenizer_class`."""
+    weights: Callable[[], dict[str, Tensor]] | None = None
+    """Random weights under the names in the files, where no class of transformers has them."""
 
 
 def auto_map(config: str, model: str) -> dict[str, Any]:
@@ -527,7 +531,9 @@ LLADA2 = {
 RECIPES["llada2"] = Recipe(
     "", {}, LLADA2, ("<|mask|>", "<|endoftext|>", "<|role_end|>"), own=True, kind="PreTrainedTokenizerFast",
     code={"configuration_llada2_moe.py": LLADA2_CONFIG, "modeling_llada2_moe.py": LLADA2_MODEL},
+    weights=lambda: llada2_weights(),
 )
+RECIPES |= recipes(Recipe)
 
 
 def llada2_weights() -> dict[str, Tensor]:
@@ -574,13 +580,13 @@ def write(
 
     `shards`: files of weights. `files` of the tokenizer: `json` is tokenizer.json, `vocab` is vocab.json and
     merges.txt. `chat`: the chat template. `changes` are made to config.json; those that are None are taken out of it.
-    Returns the model of transformers with these weights under its own names, in float32; none where only the code in
-    the checkpoint runs it."""
+    Returns the model of transformers with these weights under its own names, in float32; none where it has no class for
+    it."""
     recipe = RECIPES[name]
     directory.mkdir(parents=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model, weights = random_model(recipe, directory) if recipe.native else (None, llada2_weights())
+        model, weights = (None, recipe.weights()) if recipe.weights else random_model(recipe, directory)
     if dtype != torch.float32:
         weights = {key: w.to(dtype) for key, w in weights.items()}
     save(directory, {recipe.rename(key): w for key, w in weights.items()}, shards)
@@ -641,7 +647,8 @@ def save(directory: Path, weights: Mapping[str, Tensor], shards: int) -> None:
 
 def write_tokenizer(directory: Path, recipe: Recipe, files: str, chat: str | None) -> None:
     added = {len(TEXT) + i: text for i, text in enumerate(recipe.special)}
-    roles = dict(zip(("mask_token", "eos_token", "pad_token"), recipe.special, strict=True))
+    named = zip(("mask_token", "eos_token", "pad_token"), recipe.special, strict=True)
+    roles = {role: text for role, text in named if text != "<|unused|>"}
     described: dict[str, Any] = {"tokenizer_class": recipe.kind, "clean_up_tokenization_spaces": False, **roles}
     described["added_tokens_decoder"] = {
         str(i): {
