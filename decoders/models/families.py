@@ -98,6 +98,8 @@ class Family:
     """Its output i predicts position i + 1; so it is of every model that is run causally."""
     causal_context: bool = False
     """In blocks, what is left of the window is seen causally, and windows are counted from the end of the prompt."""
+    causal_shift: bool = False
+    """Where it is asked causally, its output i predicts position i + 1, though elsewhere it predicts i."""
     attentions: tuple[Attention, ...] = ("bidirectional",)
     """What it was trained for, the default first."""
     mask: int | Literal["config", "tokenizer", "last", "none"] = "config"
@@ -210,13 +212,13 @@ FAMILIES = {
         # Nemotron-Labs-Diffusion-3B, 8B and 14B: mlx_vlm/models/nemotron_labs_diffusion of Blaizzy/mlx-vlm 02c8784 (its
         # language.py and config.py), which follows the checkpoints' own code: Ministral 3 behind the names `encoder`
         # and `diffusion_head`, mask 100, EOS 11. Blocks are counted from the end of the prompt, see each other, and see
-        # what is left of them as it was computed causally; there output i predicts position i, and the one that is
-        # run causally (`attention=causal`) predicts position i + 1. Theirs takes a block's first token from the causal
-        # forward, ours as the others of the block; their speculation within a block is not here.
+        # what is left of them as it was computed causally; there output i predicts position i. Where it is asked
+        # causally (`left_to_right`, `nemotron_linear`, all of `attention=causal`), output i predicts position i + 1.
+        # Theirs takes a block's first token from the causal forward, ours as the others of the block.
         Family(
             "nemotron", ("nemotron_labs_diffusion",), ("NemotronLabsDiffusionModel",),
             "Ministral3ForCausalLM", settings=nemotron, renames=NEMOTRON_RENAMES, mask=100,
-            attentions=("block", "causal"), causal_context=True, block=32, ends=(11,),
+            attentions=("block", "causal"), causal_context=True, causal_shift=True, block=32, ends=(11,),
             example="nvidia/Nemotron-Labs-Diffusion-3B", billions=3,
         ),
         # SDAR-1.7B to 8B: modeling_sdar.py and generate.py of JetAstra/SDAR; Qwen3's layers and names. Block and mask:
