@@ -23,12 +23,13 @@ import torch
 from decoders.core import UsageError
 from decoders.models.families import Attention, Family, family_of
 from decoders.models.headers import numbers_in
+from decoders.models.ids import edits_of, forbidden, mask_of, stops_of
 from decoders.models.latent.families import latent_family
 from decoders.models.loaded import Loaded
 from decoders.models.precision import in_bfloat16
 from decoders.models.quantised import quantise
 from decoders.models.reading import blamed, line, quiet, read_json, refuse_mark, refuse_pointer
-from decoders.models.tokenizer import JsonTokenizer, home_of_tokenizer, load_tokenizer, tokenizer_in
+from decoders.models.tokenizer import home_of_tokenizer, load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -85,7 +86,7 @@ def load_checkpoint(
     model = load_weights(directory, config, family, place, trust_remote_code)
     vocab = int(model.config.get_text_config().vocab_size)
     stop_ids = stops_of(directory, config, family, vocab, tokenizer)
-    never = forbidden(tokenizer, never, stop_ids, vocab)
+    never = forbidden(tokenizer, (*never, *edits_of(directory, config, tokenizer)), stop_ids, vocab)
     adapted: Model
     with blamed(directory / "config.json"):
         if family.adapter:
@@ -178,63 +179,6 @@ def check_file(path: Path) -> None:
     size = path.stat().st_size
     if size < 8 + header:
         raise UsageError(f"{path} cannot be read: it is no file of safetensors, or not a whole one ({size} bytes)")
-
-
-def mask_of(directory: Path, config: dict[str, Any], family: Family) -> int | None:
-    """The id of the mask token; none if the family has no such token. Raises `UsageError` if nothing gives it."""
-    if family.mask == "none":
-        return None
-    found = config.get("mask_token_id")
-    if found is None and family.mask == "tokenizer":
-        found = tokenizer_in(directory).named("mask_token")
-        if found is None:
-            raise UsageError(f"the tokenizer of {directory} has no mask token, and config.json gives no mask_token_id")
-    if found is None and family.mask == "last":
-        rows = config.get("vocab_size")
-        found = rows - 1 if isinstance(rows, int) else config.get("tokens")
-    if found is None and isinstance(family.mask, int):
-        found = family.mask
-    if found is None:
-        raise UsageError(f"{directory / 'config.json'} has no mask_token_id")
-    return checked_id(found, f"mask_token_id in {directory / 'config.json'}")
-
-
-def checked_id(found: Any, what: str) -> int:
-    """A token id. Raises `UsageError` for what cannot be one."""
-    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < 1 << 31:
-        raise UsageError(f"{what} must be a token id, not {str(found)[:50]}")
-    return found
-
-
-def stops_of(
-    directory: Path, config: dict[str, Any], family: Family, vocab: int, tokenizer: JsonTokenizer
-) -> tuple[int, ...]:
-    """The ids of the tokens that end a text: those of config.json and generation_config.json, the family's own if the
-    checkpoint has its tokenizer, which its end token tells, and those that the tokenizer names: its end token and the
-    end of a turn. Raises `UsageError` for what is no token id, or the mask token."""
-    generation = directory / "generation_config.json"
-    text = config.get("text_config")
-    said = [config, text if isinstance(text, dict) else {}, read_json(generation) if generation.is_file() else {}]
-    written = [x.get("eos_token_id") for x in said]
-    ids = [
-        checked_id(i, f"eos_token_id of {directory}")
-        for found in written for i in (found if isinstance(found, list) else [found]) if i is not None
-    ]
-    if not ids or set(ids) & set(family.ends):
-        ids += family.ends
-    ends = tuple(dict.fromkeys(i for i in (*ids, *tokenizer.ends) if i < vocab))
-    mask = mask_of(directory, config, family)
-    if mask in ends:
-        raise UsageError(f"{directory} gives the id {mask} to its mask token and to a token that ends a text")
-    return ends
-
-
-def forbidden(
-    tokenizer: JsonTokenizer, never: tuple[int, ...], stop_ids: tuple[int, ...], vocab: int
-) -> tuple[int, ...]:
-    """The ids that are no text and are never generated: `never`, and what the head of a model has beyond its
-    vocabulary."""
-    return tuple(t for t in (*never, *tokenizer.absent(vocab)) if t not in stop_ids)
 
 
 def placed(device: str, dtype: str, device_map: str | None, tp: bool) -> dict[str, Any]:

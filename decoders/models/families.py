@@ -187,6 +187,9 @@ FAMILIES = {
         # Dream-7B and DiffuCoder-7B: modeling_dream.py in NVlabs/Fast-dLLM, which is Qwen2 with full attention and the
         # shift of its sampler. 151643 and 151645 are the end tokens of Qwen2.5's tokenizer; that DiffuCoder keeps them
         # is not confirmed. DreamForCausalLM of the same type (Dream reasoners: blocks, no shift) is another model.
+        # DreamOn-7B is Dream with tokens that ask for more positions (<|expand|>, 151667) or fewer: eval/evaluate.py
+        # and generator.py of DreamLM/DreamOn 8a0a549. It keeps the length that it is given here, and the first is never
+        # generated, as theirs forbids it where no position is left. That its config is Dream's was not seen.
         Family(
             "dream", ("Dream",), ("DreamModel",), "Qwen2ForCausalLM", settings=dream, mask=151666, shifted=True,
             ends=(151643, 151645), example="Dream-org/Dream-v0-Instruct-7B", billions=7,
@@ -249,7 +252,9 @@ FAMILIES = {
             example="Efficient-Large-Model/Fast_dLLM_v2_7B", billions=7,
         ),
         # LLaDA2.0-mini and 2.1-mini: modeling_llada2_moe.py as copied in public; block and mask: sglang's DLLM_PARAMS;
-        # end token: pad and EOS 156892 in the same copies.
+        # end token: pad and EOS 156892 in the same copies. LLaDA2.2 also deletes and inserts (`delete_token_id` and
+        # `split_token_id` of its config, JointThresholdInDel in sgl-project/sglang 0fbe7e4); no decoder here does what
+        # these tokens ask, so that they are never generated.
         Family(
             "llada2", ("llada2_moe",), ("LLaDA2MoeModelLM",), "", remote=True, mask=156895, attentions=("block",),
             ends=(156892,), length=256, example="inclusionAI/LLaDA2.0-mini", billions=16,

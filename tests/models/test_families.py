@@ -207,6 +207,29 @@ def test_ids_that_the_tokenizer_lacks_are_never_generated(tmp_path, name):
     assert {t for g in free for t in g.tokens} & set(loaded.never)
 
 
+def test_tokens_that_ask_for_another_length_are_never_generated(tmp_path):
+    """DreamOn's by its name, LLaDA2.2's by its config, and one that the generation settings name."""
+    write(tmp_path / "on", "dream")
+    path = tmp_path / "on" / "tokenizer.json"
+    path.write_text(path.read_text().replace("<|im_end|>", "<|expand|>"))
+    for file in ("tokenizer_config.json", "special_tokens_map.json"):
+        if (tmp_path / "on" / file).exists():
+            file = tmp_path / "on" / file
+            file.write_text(file.read_text().replace("<|im_end|>", "<|expand|>"))
+    assert EXTRA in load_model(str(tmp_path / "on")).never
+    write(tmp_path / "two", "llada2", delete_token_id=EXTRA, split_token_id=7)
+    (tmp_path / "two" / "generation_config.json").write_text(json.dumps({"expand_token_id": 8}))
+    loaded = load(tmp_path / "two", "llada2")
+    assert {EXTRA, 7, 8} <= {*loaded.never}
+    made = Generator(loaded, "threshold:temperature=5.0")(["ab", "x"], length=32, ignore_eos=True, seeds=[1, 2])
+    assert not {t for g in made for t in g.tokens} & {EXTRA, 7, 8}
+    write(tmp_path / "ends", "dream", delete_token_id=EOS)
+    assert EOS not in load_model(str(tmp_path / "ends")).never  # it ends a text, and may delete too
+    write(tmp_path / "bad", "dream", split_token_id="x")
+    with pytest.raises(UsageError, match=r"split_token_id of .* must be a token id, not x"):
+        load_model(str(tmp_path / "bad"))
+
+
 TURNS = (
     "{% for m in messages %}{{ m.role }} {{ m.content }} <|im_end|>\n{% endfor %}{% if add_generation_prompt %}bot{% "
     "endif %}"
