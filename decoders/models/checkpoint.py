@@ -203,11 +203,13 @@ def load_weights(
 ) -> PreTrainedModel:
     """Raises `UsageError` if the weights cannot be read, are not those of the family, or need code that is not
     trusted."""
-    if family.remote and not trust_remote_code:
-        raise UsageError(
-            f"{directory} is a checkpoint of the family {family.name}, which only its own code can run; "
-            "to run that code say trust_remote_code=true"
-        )
+    if family.remote:
+        settings_of(directory, config, family)
+        if not trust_remote_code:
+            raise UsageError(
+                f"{directory} is a checkpoint of the family {family.name}, which only its own code can run; "
+                "to run that code say trust_remote_code=true"
+            )
     from transformers import GenerationConfig, GenerationMixin
 
     place = dict(place)
@@ -215,10 +217,10 @@ def load_weights(
     with quiet(), as_in_transformers_4() if family.remote else nullcontext():
         cls = remote_class(directory, config) if family.remote else native_class(config, family)
         try:
-            settings = config if family.remote else family.settings(config, cls.config_class)
+            settings = settings_of(directory, config, family)
             native = cls.config_class.from_dict(settings) if family.remote else cls.config_class(**settings)
-        except UsageError as e:
-            raise UsageError(f"{directory}: {e}") from None
+        except UsageError:
+            raise
         except Exception as e:  # transformers checks configs with exceptions of several kinds
             cause = str(e).strip().splitlines()[-1].strip()
             raise UsageError(
@@ -250,6 +252,15 @@ def load_weights(
         )
     loaded: PreTrainedModel = model if device is None else model.to(device)
     return loaded
+
+
+def settings_of(directory: Path, config: dict[str, Any], family: Family) -> dict[str, Any]:
+    """The settings of the class that runs a checkpoint. Raises `UsageError` for a config that it cannot have."""
+    known = None if family.remote else native_class(config, family).config_class
+    try:
+        return family.settings(config, known)
+    except UsageError as e:
+        raise UsageError(f"{directory}: {e}") from None
 
 
 def native_class(config: dict[str, Any], family: Family) -> Any:

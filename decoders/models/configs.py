@@ -217,6 +217,17 @@ def sedd(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
     return sizes(model, {**own, **DIT_SIZES}) | levels | {"vocab_size": rows}
 
 
+def llada2(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
+    """A config for the code of the checkpoint, as it is. With `expert_capacity` (LLaDA2.2) that code chooses experts
+    for `block_size` tokens together, as they stand in the forward, and forwards here do not hold whole blocks."""
+    if config.get("expert_capacity"):
+        raise UsageError(
+            f"its config.json sets expert_capacity={config['expert_capacity']!r}, as those of LLaDA2.2 do, whose "
+            "experts are chosen for whole blocks: that is not known here"
+        )
+    return dict(config)
+
+
 def whole(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
     """A config of transformers' own, as it is."""
     return {

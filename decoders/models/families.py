@@ -20,6 +20,7 @@ from decoders.models.configs import (
     dream,
     illada,
     llada,
+    llada2,
     llada_moe,
     mdlm,
     nemotron,
@@ -252,12 +253,12 @@ FAMILIES = {
             example="Efficient-Large-Model/Fast_dLLM_v2_7B", billions=7,
         ),
         # LLaDA2.0-mini and 2.1-mini: modeling_llada2_moe.py as copied in public; block and mask: sglang's DLLM_PARAMS;
-        # end token: pad and EOS 156892 in the same copies. LLaDA2.2 also deletes and inserts (`delete_token_id` and
-        # `split_token_id` of its config, JointThresholdInDel in sgl-project/sglang 0fbe7e4); no decoder here does what
-        # these tokens ask, so that they are never generated.
+        # end token: pad and EOS 156892 in the same copies. LLaDA2.2, which also deletes and inserts (delete_token_id
+        # 156930, split_token_id 156931; joint_threshold_indel.py in sgl-project/sglang 0fbe7e4), is refused: its
+        # experts are chosen for whole blocks (expert_capacity).
         Family(
-            "llada2", ("llada2_moe",), ("LLaDA2MoeModelLM",), "", remote=True, mask=156895, attentions=("block",),
-            ends=(156892,), length=256, example="inclusionAI/LLaDA2.0-mini", billions=16,
+            "llada2", ("llada2_moe",), ("LLaDA2MoeModelLM",), "", settings=llada2, remote=True, mask=156895,
+            attentions=("block",), ends=(156892,), length=256, example="inclusionAI/LLaDA2.0-mini", billions=16,
         ),
         Family(
             "diffusion_gemma", ("diffusion_gemma",), ("DiffusionGemmaForBlockDiffusion",),

@@ -22,6 +22,7 @@ from decoders import Generator, UsageError, get
 from decoders.cli import main
 from decoders.core import Blocks, decode
 from decoders.models import families
+from decoders.models.glance import glance
 from decoders.models.loaded import Loaded
 from decoders.models.source import Checkpoint, load_model, source_of
 from decoders_bench.golden.models import purify
@@ -207,8 +208,16 @@ def test_ids_that_the_tokenizer_lacks_are_never_generated(tmp_path, name):
     assert {t for g in free for t in g.tokens} & set(loaded.never)
 
 
+def test_experts_that_are_chosen_for_whole_blocks_are_refused(tmp_path):
+    """LLaDA2.2; before it asks whether its code may run."""
+    write(tmp_path / "c", "llada2", expert_capacity=48)
+    for ask in (lambda: load_model(str(tmp_path / "c")), lambda: glance(str(tmp_path / "c"))):
+        with pytest.raises(UsageError, match=r"expert_capacity=48, as those of LLaDA2\.2 do, whose experts are"):
+            ask()
+
+
 def test_tokens_that_ask_for_another_length_are_never_generated(tmp_path):
-    """DreamOn's by its name, LLaDA2.2's by its config, and one that the generation settings name."""
+    """DreamOn's by its name, others by the config and by the generation settings."""
     write(tmp_path / "on", "dream")
     path = tmp_path / "on" / "tokenizer.json"
     path.write_text(path.read_text().replace("<|im_end|>", "<|expand|>"))
