@@ -157,17 +157,17 @@ def nemotron(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
 NEMOTRON_RENAMES = {r"^encoder\.": "model.", r"^diffusion_head\.": "lm_head."}
 
 
+def idlm(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
+    """Qwen3's own names. With blocks of one everything is causal, as `use_regular_causal` says of the prompt."""
+    return plain({key: value for key, value in config.items() if key != "use_regular_causal"}, known)
+
+
 def sdar(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
     """Qwen3's own names. Checkpoints trained to see their prompt causally say `use_regular_causal`."""
     if config.get("use_regular_causal"):
         raise UsageError(
             "its config.json sets use_regular_causal: it was trained to see its prompt causally, which is not known "
             "here"
-        )
-    if config.get("block_size") == 1:  # training/model of thuEcstasy/I-DLM 3342a17 has such configs
-        raise UsageError(
-            "its config.json sets block_size=1, as those of I-DLM do, whose outputs predict the next position: that is "
-            "not known here"
         )
     return plain(config, known)
 

@@ -18,6 +18,7 @@ from decoders.models.configs import (
     LLADA_RENAMES,
     NEMOTRON_RENAMES,
     dream,
+    idlm,
     illada,
     llada,
     llada2,
@@ -87,6 +88,8 @@ class Family:
     """A class of ours that runs it, where transformers has none."""
     keys: tuple[str, ...] = ()
     """Keys of the config that tell it, where that has neither type nor architecture."""
+    only: Mapping[str, Any] = field(default_factory=dict)
+    """What its config says besides, where type and architecture are another family's too."""
     remote: bool = False
     """Only the checkpoint's own code runs it."""
     settings: Settings = plain
@@ -225,6 +228,14 @@ FAMILIES = {
             attentions=("block", "causal"), causal_context=True, causal_shift=True, block=32, ends=(11,),
             example="nvidia/Nemotron-Labs-Diffusion-3B", billions=3,
         ),
+        # I-DLM-8B: SDAR's config with blocks of one; training/model/Qwen3-8B-b1-allmasked in thuEcstasy/I-DLM 3342a17,
+        # whose targets are those of the next position, and inference/.../idlm_blockN.py, whose tokens have the
+        # distribution of that causal prediction. It is run as an autoregressive model; its own decoding, which verifies
+        # and drafts in one forward, is not here. That its released config is that of the training was not seen.
+        Family(
+            "idlm", ("sdar",), ("SDARForCausalLM",), "Qwen3ForCausalLM", only={"block_size": 1}, settings=idlm,
+            mask=151669, shifted=True, attentions=("causal",), block=1, example="yifanyu/I-DLM-8B", billions=8,
+        ),
         # SDAR-1.7B to 8B: modeling_sdar.py and generate.py of JetAstra/SDAR; Qwen3's layers and names. Block and mask:
         # sglang's DLLM_PARAMS. The SDAR-30B-A3B code was read only in descriptions: Qwen3-MoE's layers and names, not
         # confirmed.
@@ -324,6 +335,7 @@ def family_of(config: Mapping[str, Any], where: str) -> Family:
     for f in FAMILIES.values():
         typed = kind in f.types if f.types else bool(made)
         named = f.architectures and typed and all(any(fits(a, known) for known in f.architectures) for a in made)
+        named = named and all(config.get(key) == value for key, value in f.only.items())
         if named and (not f.settled or is_settled(config, made)):
             return f
     names = [re.sub(r"[^a-z0-9]", "", x.lower()) for x in (kind, *made) if isinstance(x, str)]

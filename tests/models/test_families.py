@@ -35,7 +35,7 @@ OTHER_BLOCKS = {"nemotron_labs_diffusion": 8, "bd3lm": 4}
 DECODERS = ("llada", "llada_moe", "illada", "dream", "a2d_qwen3", "a2d_qwen2", "a2d_llama", *BLOCKS)
 ENCODERS = ("bert", "roberta", "distilbert", "modernbert")
 KEEP_NOTHING = (*ENCODERS, "sedd")
-CAUSAL = ("llama", "qwen2", "qwen3", "wedlm")
+CAUSAL = ("llama", "qwen2", "qwen3", "wedlm", "idlm")
 PROMPTS = [[3, 7, 30, 41, 5], [60, 61, 62, 2, 11, 12, 13, 9, 8, 1, 0]]
 
 
@@ -293,6 +293,14 @@ def test_every_family_has_a_checkpoint_here():
     assert made == set(families.FAMILIES) - {"nano"}
 
 
+def test_blocks_of_one_tell_idlm_from_sdar(tmp_path):
+    """Whose outputs predict the next position, so that it is run as an autoregressive model."""
+    write(tmp_path / "c", "idlm", use_regular_causal=True)
+    model = load_model(str(tmp_path / "c")).model
+    assert (model.shifted, model.attention_block, model.mask_id) == (True, 1, MASK)
+    assert families.family_of({"model_type": "sdar", "architectures": ["SDARForCausalLM"]}, "x").name == "sdar"
+
+
 def test_blocks_are_those_of_the_config(tmp_path):
     write(tmp_path / "sdar", "sdar", block_size=8)
     assert load_model(str(tmp_path / "sdar")).block == 8
@@ -344,6 +352,7 @@ def test_the_real_ids(tmp_path):
     assert known["nemotron"] == (100, (11,), 32, None, False, "block")
     assert known["stable_diffcoder"] == (5, (2,), 4, None, False, "block")
     assert known["wedlm"] == ("none", (), 1, None, True, "causal")
+    assert known["idlm"] == (151669, (), 1, None, True, "causal")
     assert known["illada"] == (5, (), 32, None, False, "bidirectional")
     assert known["dream"] == (151666, (151643, 151645), 32, None, True, "bidirectional")
     assert known["sdar"] == known["sdar_moe"] == (151669, (), 4, None, False, "block")
@@ -575,7 +584,6 @@ def test_a_config_behind_a_byte_order_mark_is_read(tmp_path):
         ("dream", {"architectures": ["DreamForCausalLM"]}, "DreamForCausalLM is none that is known"),
         ("sdar", {"model_type": "mdlm", "architectures": ["MDLMX"]}, "model_type 'mdlm' with MDLMX is none that is"),
         ("sdar", {"model_type": "sumi", "architectures": ["SumiX"]}, "is Sumi, whose attention has a softmax"),
-        ("sdar", {"block_size": 1}, "block_size=1, as those of I-DLM do"),
         ("sdar", {"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]}, "names no diffusion_family"),
         ("bert", {"architectures": ["GalaxyForMaskedLM"]}, "GalaxyForMaskedLM is not one of transformers"),
         ("llada", {"mask_token_id": 5}, "no mask token with the id 5"),

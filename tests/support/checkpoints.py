@@ -210,6 +210,15 @@ RECIPES = {
         },
         ("<|MASK|>", "<|endoftext|>", "<|im_end|>"),
     ),
+    "idlm": Recipe(
+        "Qwen3ForCausalLM", {**SIZES, **QWEN, **ROPE, "head_dim": 16},
+        {
+            "model_type": "sdar", "architectures": ["SDARForCausalLM"], **QWEN_ON_DISK, "attention_bias": False,
+            **auto_map("configuration_sdar.SDARConfig", "modeling_sdar.SDARForCausalLM"), "fuse_cross_entropy": True,
+            "mask_token_id": MASK, "block_size": 1, "attn_implementation": "flex_attention",
+        },
+        ("<|MASK|>", "<|endoftext|>", "<|im_end|>"),
+    ),
     "causal": Recipe(
         "Qwen3ForCausalLM", {**SIZES, **QWEN, **ROPE, "head_dim": 16},
         {
