@@ -199,11 +199,8 @@ def sedd(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
     """The settings of SEDD's training, of which the network's are a part. Noise levels are those of its schedules: the
     log-linear one masks a share of (1 - eps) t with eps 1e-3, and is trained from t = 1e-3 on."""
     model, graph, noise = (x if isinstance(x := config.get(key), dict) else {} for key in ("model", "graph", "noise"))
-    if graph.get("type") != "absorb":
-        raise UsageError(
-            f"its config.json has the graph {graph.get('type')!r}, and only 'absorb' is known: on the uniform one the "
-            "network is told how much of the text is noise, which no decoder says"
-        )
+    if graph.get("type") not in ("absorb", "uniform"):
+        raise UsageError(f"its config.json has the graph {graph.get('type')!r}; known is absorb, uniform")
     if model.get("type") != "ddit":
         raise UsageError(f"its config.json has a model of the type {model.get('type')!r}, and only 'ddit' is known")
     if noise.get("type") == "geometric":
@@ -213,7 +210,7 @@ def sedd(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
     else:
         raise UsageError(f"its config.json has the noise {noise.get('type')!r}; known is loglinear, geometric")
     own = {"hidden_size": "hidden_size", "length": "max_position_embeddings"}
-    rows = sizes(config, {"tokens": "vocab_size"})["vocab_size"] + 1
+    rows = sizes(config, {"tokens": "vocab_size"})["vocab_size"] + (graph["type"] == "absorb")
     return sizes(model, {**own, **DIT_SIZES}) | levels | {"vocab_size": rows}
 
 

@@ -59,7 +59,6 @@ def encoder(model: PreTrainedModel, mask_id: int | None, stop_ids: tuple[int, ..
 def scores(model: PreTrainedModel, mask_id: int | None, stop_ids: tuple[int, ...]) -> Model:
     from decoders.models.dit.sedd import SeddModel
 
-    assert mask_id is not None
     return SeddModel(cast("Dit", model), mask_id=mask_id, stop_ids=stop_ids)
 
 
@@ -292,7 +291,8 @@ FAMILIES = {
             example="kuleshov-group/bd3lm-owt-block_size4", billions=0.17,
         ),
         # SEDD small and medium: model/transformer.py, graph_lib.py and noise_lib.py of
-        # louaaron/Score-Entropy-Discrete-Diffusion 0605786. Its config is that of its training (configs/config.yaml).
+        # louaaron/Score-Entropy-Discrete-Diffusion 0605786. Its config is that of its training (configs/config.yaml);
+        # those on the hub have masks, and one that was trained on the uniform graph has no mask token.
         Family(
             "sedd", (), (), "", network=dit, keys=("graph", "noise", "model", "tokens"), settings=sedd, mask="last",
             tokenizer=GPT2, ends=(50256,), adapter=scores, example="louaaron/sedd-small", billions=0.17,

@@ -16,7 +16,8 @@ EDITS = "expand_token_id", "delete_token_id", "split_token_id"
 
 def mask_of(directory: Path, config: dict[str, Any], family: Family) -> int | None:
     """The id of the mask token; none if the family has no such token. Raises `UsageError` if nothing gives it."""
-    if family.mask == "none":
+    graph = config.get("graph") if family.mask == "last" else None
+    if family.mask == "none" or (isinstance(graph, dict) and graph.get("type") == "uniform"):  # SEDD's uniform noise
         return None
     found = config.get("mask_token_id")
     if found is None and family.mask == "tokenizer":

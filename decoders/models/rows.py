@@ -72,10 +72,18 @@ class RowModel(ABC):
     def forward(self, f: Forward) -> Pred:
         W = f.want.shape[1]
         end = f.until.amax(-1)  # the row's end, here for every position
-        hidden = self.states(f.tokens[:, :-1], end)  # no row reaches the bin, and there may be no position for it
+        hidden = self.shown(f, end)
         at = compact(f.want, W, widths(W))
         column = f.at.gather(1, at.clamp(max=W - 1)).clamp(max=hidden.shape[1] - 1)
         wanted = f.want.sum(-1)
         columns = torch.where(wanted > 0, end, 0)  # rows that have ended are not theirs to pay for
-        logits = self.head(hidden.gather(1, column[..., None].expand(-1, -1, hidden.shape[-1])))
+        logits = self.said(f, hidden.gather(1, column[..., None].expand(-1, -1, hidden.shape[-1])), column)
         return Pred(logits, at, W, (columns, torch.where(wanted > 0, self.work(columns, wanted), 0.0)))
+
+    def shown(self, f: Forward, end: Tensor) -> Tensor:
+        """(B, M, D) the last hidden states of what a forward shows, where each row ends at `end (B,)`."""
+        return self.states(f.tokens[:, :-1], end)  # no row reaches the bin, and there may be no position for it
+
+    def said(self, f: Forward, hidden: Tensor, column: Tensor) -> Tensor:
+        """(B, N, V) logits of the hidden states (B, N, D) that stand at `column (B, N)`."""
+        return self.head(hidden)

@@ -15,6 +15,7 @@ from decoders import Generator, UsageError, get
 from decoders.caches.fast_dllm import Dual
 from decoders.core import Blocks, decode
 from decoders.models import families, hub
+from decoders.models.dit.sedd import denoised
 from decoders.models.glance import glance
 from decoders.models.quantised import Int4Linear
 from decoders.models.source import load_model
@@ -87,21 +88,64 @@ def test_the_scores_of_sedd_are_read_as_probabilities(tmp_path):
     assert MASK in loaded.never
 
 
+@pytest.mark.parametrize("noise", [0.02, 0.4, 0.999])
+def test_scores_of_uniform_noise_are_read_as_the_official_denoiser_does(noise):
+    """Its `staggered_score` times its `transp_transition`, written out; and a model that knows the text exactly gives
+    back what it knows."""
+    torch.manual_seed(0)
+    V, sigma = 7, -math.log1p(-noise)
+    text, seen = torch.rand(2, 3, V).double().softmax(-1), torch.tensor([[0, 3, 6], [2, 2, 5]])
+    a, u = 1 - noise, noise / V
+    # from the text's token to the one that is seen
+    moved = torch.full((V, V), u, dtype=torch.double) + a * torch.eye(V, dtype=torch.double)
+    noised = text @ moved
+    ratio = noised / noised.gather(-1, seen[..., None])
+    own = 0.3 * torch.nn.functional.one_hot(seen, V)  # what the network says of the token that stands there
+    got = denoised(ratio.log() + own, seen, torch.tensor([sigma] * 2, dtype=torch.double))
+    want = text * moved[:, seen].permute(1, 2, 0)
+    assert (got.softmax(-1) - want / want.sum(-1, keepdim=True)).abs().max() < 1e-9
+    staggered = (math.exp(-sigma) - 1) / (V * math.exp(-sigma)) * ratio.sum(-1, keepdim=True) + ratio * math.exp(sigma)
+    official = staggered * moved[seen]
+    assert (got.softmax(-1) - official / official.sum(-1, keepdim=True)).abs().max() < 1e-9
+
+
+@pytest.mark.parametrize("spec", ["uniform_ddim:steps=6", "block_refinement:tau=0.999", "gemma:block_steps=5"])
+def test_decoders_of_noise_tell_the_network_how_much_is_left(tmp_path, spec):
+    """Every forward of a run: the level is that of what is open, and the logits those of the mathematics."""
+    loaded, w = written(tmp_path / "c", "sedd_uniform")
+    assert (loaded.model.mask_id, loaded.model.vocab, loaded.never) == (None, TOKENS, ())
+    errors, shares = [], []
+
+    def watch(f, p, c):
+        for b, prompt in enumerate(PROMPTS):
+            n = len(prompt) + 12
+            row, share = f.tokens[b, :n], f.open[b, :n].double().mean().item()
+            if not f.want[b].any():
+                continue
+            shares.append(share)
+            level = torch.tensor(min(max(-math.log1p(-share), 0.0001), 20.0), dtype=torch.double)
+            want = denoised(dit.forward(w, row, level.item())[None], row[None], level[None])[0].softmax(-1)
+            errors.extend(
+                (p.logits[b, k].softmax(-1) - want[f.at[b, i]]).abs().max().item()
+                for k, i in enumerate(p.at[b].tolist()) if i < p.width
+            )
+
+    decode(loaded.model, get(spec), PROMPTS, length=12, stop=False, watch=watch, seed=3)
+    assert len(errors) >= 24
+    assert max(errors) < 1e-9
+    assert len({*shares}) > 2
+
+
 @pytest.mark.parametrize(
     ("noise", "least", "most"),
     [("loglinear", 0.9995e-3, math.log(1000)), ("geometric", 0.0001, 20.0)],
 )
 def test_the_noise_level_is_read_off_the_row(tmp_path, noise, least, most):
-    model = load_sedd(tmp_path, noise)
-    rows = torch.tensor([[MASK] * 4, [1, 2, MASK, MASK], [1, 2, 3, MASK], [1, 2, 3, 4]])
-    inside = torch.tensor([[True] * 4, [True] * 4, [True] * 3 + [False], [True] * 4])
-    got = model.level(rows, inside)
-    assert got.tolist() == pytest.approx([most, math.log(2), least, least], rel=1e-3)
-
-
-def load_sedd(tmp_path, noise):
     write(tmp_path / "c", "sedd", noise={**dit.SEDD["noise"], "type": noise})
-    return load_model(str(tmp_path / "c")).model
+    model = load_model(str(tmp_path / "c")).model
+    rows = torch.tensor([[MASK] * 4, [1, 2, MASK, MASK], [1, 2, 3, MASK], [1, 2, 3, 4]])
+    got = model.level(model.masked(rows), torch.tensor([4, 4, 3, 4]))
+    assert got.tolist() == pytest.approx([most, math.log(2), least, least], rel=1e-3)
 
 
 def test_what_its_columns_cost(tmp_path):
@@ -135,7 +179,8 @@ def test_the_cache_changes_what_is_computed(tmp_path):
         ("mdlm", {"n_heads": None}, "its config.json has no n_heads"),
         ("mdlm", {"n_blocks": 3}, "do not fit Dit: 10 are wrong"),
         ("mdlm", {"hidden_dim": 64}, r"adaLN_modulation.bias, \(192,\) where \(384,\) is needed"),
-        ("sedd", {"graph": {"type": "uniform"}}, "the graph 'uniform', and only 'absorb' is known"),
+        ("sedd", {"graph": {"type": "cyclic"}}, "the graph 'cyclic'; known is absorb, uniform"),
+        ("sedd", {"graph": {"type": "uniform"}}, "do not fit Dit: 3 are wrong"),
         ("sedd", {"noise": {"type": "cosine"}}, "the noise 'cosine'; known is loglinear, geometric"),
         ("sedd", {"model": {**dit.SEDD["model"], "type": "mamba"}}, "a model of the type 'mamba'"),
         ("sedd", {"model": {"type": "ddit"}}, "its config.json has no hidden_size"),

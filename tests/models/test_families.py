@@ -34,7 +34,8 @@ BLOCKS = {"causal": 1, "sdar": 4, "sdar_moe": 4, "stable_diffcoder": 4, "fast_dl
 OTHER_BLOCKS = {"nemotron_labs_diffusion": 8, "bd3lm": 4}
 DECODERS = ("llada", "llada_moe", "illada", "dream", "a2d_qwen3", "a2d_qwen2", "a2d_llama", *BLOCKS)
 ENCODERS = ("bert", "roberta", "distilbert", "modernbert")
-KEEP_NOTHING = (*ENCODERS, "sedd")
+KEEP_NOTHING = (*ENCODERS, "sedd", "sedd_uniform")
+NOISE = ("diffusion_gemma", "sedd_uniform")
 CAUSAL = ("llama", "qwen2", "qwen3", "wedlm", "idlm")
 PROMPTS = [[3, 7, 30, 41, 5], [60, 61, 62, 2, 11, 12, 13, 9, 8, 1, 0]]
 
@@ -842,7 +843,7 @@ def test_a_model_without_a_mask_token_has_no_holes_to_fill(tmp_path, args):
 
 def settings_of(name: str) -> list[tuple[str, str]]:
     """Decoders and caches for a family: three decoders and every cache that its model can have, each at least once."""
-    encoder, gemma, causal = name in KEEP_NOTHING, name == "diffusion_gemma", name in CAUSAL
+    encoder, gemma, causal = name in KEEP_NOTHING, name in NOISE, name in CAUSAL
     specs = ["threshold:tau=0.5", "llada", "factor:f=1.0", *([] if gemma or causal else ["ancestral", "first_hitting"])]
     specs += [] if encoder or gemma else ["left_to_right"]
     specs += ["coupled"] if causal else []

@@ -40,9 +40,15 @@ SEDD = {
 }
 
 
-def weights(prefix: str = "", **more: Tensor) -> dict[str, Tensor]:
+UNIFORM = {
+    **SEDD, "graph": {"type": "uniform", "file": "data", "report_all": False},
+    "noise": {"type": "geometric", "sigma_min": 0.0001, "sigma_max": 20},
+    "model": {**SEDD["model"], "scale_by_sigma": False},
+}
+
+
+def weights(prefix: str = "", rows: int = TOKENS + 1, **more: Tensor) -> dict[str, Tensor]:
     """Random ones under the names of the checkpoints; those that start as zeros or ones are random too."""
-    rows = TOKENS + 1
     shapes: dict[str, tuple[int, ...]] = {
         "vocab_embed.embedding": (rows, SIZE), "sigma_map.mlp.0.weight": (COND, 256), "sigma_map.mlp.0.bias": (COND,),
         "sigma_map.mlp.2.weight": (COND, COND), "sigma_map.mlp.2.bias": (COND,),
@@ -118,7 +124,7 @@ def recipes(recipe: Any) -> dict[str, Any]:
     bounds = {"sampling_eps_min": torch.tensor(0.001), "sampling_eps_max": torch.tensor(0.999)}
     made = {
         "mdlm": (MDLM, lambda: weights("backbone.")), "bd3lm": (BD3LM, lambda: weights("backbone.", **bounds)),
-        "sedd": (SEDD, weights),
+        "sedd": (SEDD, weights), "sedd_uniform": (UNIFORM, lambda: weights(rows=TOKENS)),
     }
     return {
         name: recipe("", {}, config, special, own=True, kind=kind, weights=of) for name, (config, of) in made.items()
