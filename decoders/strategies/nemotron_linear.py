@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from decoders.core import Attested, Decoder, Pred, Query, State, leftmost, option, until_first
-
-
-class Round(NamedTuple):
-    """Between a draft and its verification, or before the next draft."""
-
-    drafts: Tensor  # (B, W) long  the mask token where nothing was sure enough
-    verify: Tensor  # (B,) bool  the next forward verifies them
-    how: Tensor  # (B, W) long
+from decoders.core import Attested, Pred, State, leftmost, option, until_first
+from decoders.strategies.speculation.turns import InTurns, Turn
 
 
 @dataclass(frozen=True)
-class NemotronLinear(Decoder):
+class NemotronLinear(InTurns):
     """Draft the next block in one forward, verify it in a second one that is causal, and take what the two agree on and
     one token more. Fu et al. 2026, 2607.05722; `linear_spec_generate` in the checkpoints' own code.
 
@@ -39,34 +32,18 @@ class NemotronLinear(Decoder):
     attested: ClassVar[Attested] = "code"
     needs_mask: ClassVar[bool] = True
     unbiased: ClassVar[bool] = True
-    phases: ClassVar[tuple[str, ...]] = ("draft", "verify")
-    outcomes: ClassVar[tuple[str, ...]] = ("accepted", "resampled")
     threshold: float = option(0.0, "confidence above which a draft is shown to the verifier", min=0, max=1)
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)
     top_p: float | None = option(None, "keep the smallest set of tokens with this probability", min=0, max=1)
     top_k: int | None = option(None, "keep this many tokens", min=1)
 
-    def init(self, s: State) -> State:
-        zero = torch.zeros_like(s.tokens)
-        return replace(s, memo=Round(zero, torch.zeros_like(s.key, dtype=torch.bool), zero))
-
-    def phase(self, s: State) -> Tensor:
-        return s.memo.verify.long()  # type: ignore[no-any-return]
-
-    def outcome(self, s: State) -> Tensor:
-        return s.memo.how  # type: ignore[no-any-return]
-
-    def query(self, s: State) -> Query:
-        m: Round = s.memo
-        return Query(torch.where(s.open & m.verify[:, None], m.drafts, s.tokens), s.open, m.verify, ahead=True)
-
     def step(self, s: State, p: Pred) -> State:
-        m: Round = s.memo
+        m: Turn = s.memo
         _, tokens, confidence = p.sample(s, self.temperature, self.top_k, self.top_p)
         failed = s.open & (tokens != m.drafts)
         taken = s.open & (until_first(failed) | leftmost(failed)) & m.verify[:, None]
         drafts = torch.where(confidence > self.threshold, tokens, s.blank())
-        return replace(s.commit(taken, tokens, confidence), memo=Round(drafts, ~m.verify, failed.long()))
+        return replace(s.commit(taken, tokens, confidence), memo=Turn(drafts, ~m.verify, failed.long()))
 
     def done(self, s: State) -> Tensor:
         return ~s.memo.verify  # type: ignore[no-any-return]
