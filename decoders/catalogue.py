@@ -111,10 +111,11 @@ def known_families() -> tuple[list[dict[str, Any]], list[str]]:
 
 def family(f: Family) -> dict[str, Any]:
     blocks = f.attention(f.example) != "bidirectional"
+    told = f"config.json with {', '.join(f.keys)}" if f.keys else f"diffusion_family: {f.name}"
     return {
         "family": f.name,
         "example": f.example or f.name,
-        "known_by": [*f.types, *f.architectures] if f.architectures else [f"diffusion_family: {f.name}"],
+        "known_by": [*f.types, *f.architectures] if f.architectures else [told],
         "gigabytes": {name: f.billions * size for name, size in PRECISIONS.items()} if f.billions else None,
         "decoder": f.decoder,
         "cache": "exact",

@@ -261,15 +261,16 @@ def family_table() -> str:
     """Every family of checkpoints: how it is known, what runs it, and how it is run."""
 
     def row(f: Family) -> list[str]:
-        known = [f"`{x}`" for x in (f.types if f.architectures else ["diffusion_family"])] or [
-            f"`{a}`" for a in f.architectures
-        ]
+        named = f.types if f.architectures else f.keys or ["diffusion_family"]
+        known = [f"`{x}`" for x in named] or [f"`{a}`" for a in f.architectures]
         classes = ", ".join(f"`{c}`" for c in (f.native, *f.classes.values()) if c)
-        runs = "its own code" if f.remote else classes or "the class that it names"
+        ours = f"`{f.network().__name__}`, here" if f.network else ""
+        runs = "its own code" if f.remote else ours or classes or "the class that it names"
         seen = {"bidirectional": "bidirectional", "block": f"blocks of {f.block}", "causal": "causal"}
         sees = " or ".join(seen[a] for a in f.attentions)
         blank = "none" if f.attentions == ("causal",) else "none: uniform noise"
-        mask = {"config": "config", "tokenizer": "tokenizer", "none": blank}.get(str(f.mask), str(f.mask))
+        blanks = {"config": "config", "tokenizer": "tokenizer", "last": "the last id", "none": blank}
+        mask = blanks.get(str(f.mask), str(f.mask))
         return [f"`{f.name}`", ", ".join(known), runs, sees, "shifted by one" if f.shifted else "aligned", mask]
 
     header = ["family", "known by", "run by", "attention", "logits", "mask token"]

@@ -41,6 +41,8 @@ class Forward:
     candidate_want: Tensor  # (B, A, W) bool
     level: Tensor | None = None  # (B,) float  see `Query.level`; none: 1
     latents: Latents | None = None  # what stands at the window's editable positions, for a model of latents
+    # (B, L) bool  columns that nothing is decided of: masked, or noise in a model without a mask token; none: not said
+    open: Tensor | None = None
 
     @property
     def place(self) -> Tensor:

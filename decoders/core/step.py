@@ -67,7 +67,7 @@ def prepare(plan: Plan, c: Canvas) -> Forward:
     phase = plan.decoder.phase(s) if plan.decoder.phases else everywhere(0, c.key)
     return Forward(
         shown, until, compute, outdated, c.given, c.at, want, causal, c.step == 0, phase, unseen, left_out,
-        *candidates(c, s, q), heat, q.latents,
+        *candidates(c, s, q), heat, q.latents, c.open,
     )
 
 

@@ -4,9 +4,10 @@ values.
 Columns of the attention are those of the canvas and, for sessions that may be asked causally, one probe per window
 position. A probe is a mask token at position i that sees the columns left of i and itself, and is seen by nobody: the
 prediction of i from what is left of it, for models whose output i predicts position i. Models whose output i predicts
-position i + 1 (`shifted`) need none. Predictions that leave out a position's own token (`Forward.left_out`) take probes
-in both kinds of models, one for every wanted position of the row: they see what the column sees whose output they stand
-for, but not the position, and each other.
+position i + 1 (`shifted`) need none, nor do those whose output does so where it was computed causally
+(`causal_shift`). Predictions that leave out a position's own token (`Forward.left_out`) take probes in both kinds of
+models, one for every wanted position of the row: they see what the column sees whose output they stand for, but not the
+position, and each other.
 
 The columns to run are gathered to the left, row by row, and padded to the nearest of a few sizes that the cache policy
 declares (`SessionSpec.sizes`): shapes repeat, which is what a captured graph needs. Rows decide for themselves when to
@@ -43,16 +44,18 @@ class TransformersModel:
     `mask_id`: None if the checkpoint has no mask token. `shifted`: its output i predicts position i + 1.
     `block_causal`: blocks see no later block; otherwise everything on a row sees everything. `attention_block`: the
     size of those blocks, where it does not follow the windows; 1: autoregression. `causal_context`: see
-    `Model.causal_context`. `native`: the code is transformers' own, so that attention maps can be asked for and any
-    mask is obeyed.
+    `Model.causal_context`. `causal_shift`: in causal rows output i predicts position i + 1, though elsewhere it
+    predicts i: a model that was trained for both. `native`: the code is transformers' own, so that attention maps can
+    be asked for and any mask is obeyed.
     """
 
     def __init__(
         self, model: PreTrainedModel, *, mask_id: int | None, stop_ids: tuple[int, ...] = (), shifted: bool = False,
         block_causal: bool = False, attention_block: int | None = None, native: bool = True,
-        causal_context: bool = False,
+        causal_context: bool = False, causal_shift: bool = False,
     ) -> None:
         self.model = model.eval()
+        self.causal_shift = causal_shift
         self.mask_id, self.stop_ids, self.shifted, self.block_causal = mask_id, stop_ids, shifted, block_causal
         self.attention_block, self.causal_context = attention_block, causal_context
         self.vocab = int(self.network.config.vocab_size)
@@ -154,7 +157,10 @@ class TransformersSession:
 
     def __init__(self, owner: TransformersModel, spec: SessionSpec) -> None:
         self.owner, self.spec = owner, spec
-        self.probes = spec.width if spec.leave_one_out or (spec.causal and not owner.shifted) else 0
+        self.turning = spec.causal and owner.causal_shift and not owner.shifted
+        """Whether rows that are causal are shifted, and others are not."""
+        probed = spec.causal and not (owner.shifted or owner.causal_shift)
+        self.probes = spec.width if spec.leave_one_out or probed else 0
         self.sizes = (*spec.sizes, spec.sizes[-1] + self.probes) if spec.sizes else ()
         self.plain = not (self.probes or owner.block_causal or spec.causal or spec.sight)
         """Whether everything sees everything."""
@@ -214,10 +220,11 @@ class TransformersSession:
         """The forward over the K columns of the attention, the canvas's and the probes: tokens, positions and `until`,
         (B, K) long; (B, K) bool, what to run; (B, W) long, the column whose output is a window position's prediction;
         and what masks are needed."""
-        (B, L), W, shift = f.tokens.shape, f.want.shape[1], int(self.owner.shifted)
+        (B, L), W, shift = f.tokens.shape, f.want.shape[1], self.owner.shifted or self.turning
         bin_ = L - 1
         column = counting(L, f.tokens.device)
-        source = (f.at - shift).clamp(min=0) if shift else f.at  # the column whose output is the prediction
+        back = f.causal[:, None].long() if self.turning else 1
+        source = (f.at - back).clamp(min=0) if shift else f.at  # the column whose output is the prediction
         tokens, until, compute, position = f.tokens, f.until, f.compute, column.expand(B, L)
         unseen = f.unseen if self.spec.sight or self.spec.leave_one_out else None
         beside, alone = None, f.left_out if self.spec.leave_one_out else everywhere(False, f.want)

@@ -23,12 +23,13 @@ import torch
 from decoders.core import UsageError
 from decoders.models.families import Attention, Family, family_of
 from decoders.models.headers import numbers_in
+from decoders.models.ids import edits_of, forbidden, mask_of, stops_of
 from decoders.models.latent.families import latent_family
 from decoders.models.loaded import Loaded
 from decoders.models.precision import in_bfloat16
 from decoders.models.quantised import quantise
 from decoders.models.reading import blamed, line, quiet, read_json, refuse_mark, refuse_pointer
-from decoders.models.tokenizer import JsonTokenizer, load_tokenizer, tokenizer_in
+from decoders.models.tokenizer import home_of_tokenizer, load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -81,12 +82,13 @@ def load_checkpoint(
         print(f"{name} computes in bfloat16, which this CPU multiplies fast: dtype float32 is the exact way",
               file=sys.stderr, flush=True)
     mask = mask_of(directory, config, family)
-    tokenizer, never = load_tokenizer(directory, mask)
+    words = home_of_tokenizer(directory, family.tokenizer)
+    tokenizer, never = load_tokenizer(words, mask, beyond=family.mask == "last")
     window, fixed = family.blocks(config, chosen)
     model = load_weights(directory, config, family, place, trust_remote_code)
     vocab = int(model.config.get_text_config().vocab_size)
     stop_ids = stops_of(directory, config, family, vocab, tokenizer)
-    never = forbidden(tokenizer, never, stop_ids, vocab)
+    never = forbidden(tokenizer, (*never, *edits_of(directory, config, tokenizer)), stop_ids, vocab)
     adapted: Model
     with blamed(directory / "config.json"):
         if family.adapter:
@@ -113,7 +115,7 @@ def with_masks(
     adapted = TransformersModel(
         model, mask_id=mask, stop_ids=stop_ids, shifted=family.shifted or attention == "causal",
         block_causal=attention != "bidirectional", native=not family.remote, attention_block=block,
-        causal_context=family.causal_context and attention == "block",
+        causal_context=family.causal_context and attention == "block", causal_shift=family.causal_shift,
     )
     if attention == "causal":
         check_causal(adapted)
@@ -181,60 +183,6 @@ def check_file(path: Path) -> None:
         raise UsageError(f"{path} cannot be read: it is no file of safetensors, or not a whole one ({size} bytes)")
 
 
-def mask_of(directory: Path, config: dict[str, Any], family: Family) -> int | None:
-    """The id of the mask token; none if the family has no such token. Raises `UsageError` if nothing gives it."""
-    if family.mask == "none":
-        return None
-    found = config.get("mask_token_id")
-    if found is None and family.mask == "tokenizer":
-        found = tokenizer_in(directory).named("mask_token")
-        if found is None:
-            raise UsageError(f"the tokenizer of {directory} has no mask token, and config.json gives no mask_token_id")
-    if found is None and isinstance(family.mask, int):
-        found = family.mask
-    if found is None:
-        raise UsageError(f"{directory / 'config.json'} has no mask_token_id")
-    return checked_id(found, f"mask_token_id in {directory / 'config.json'}")
-
-
-def checked_id(found: Any, what: str) -> int:
-    """A token id. Raises `UsageError` for what cannot be one."""
-    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < 1 << 31:
-        raise UsageError(f"{what} must be a token id, not {str(found)[:50]}")
-    return found
-
-
-def stops_of(
-    directory: Path, config: dict[str, Any], family: Family, vocab: int, tokenizer: JsonTokenizer
-) -> tuple[int, ...]:
-    """The ids of the tokens that end a text: those of config.json and generation_config.json, the family's own if the
-    checkpoint has its tokenizer, which its end token tells, and those that the tokenizer names: its end token and the
-    end of a turn. Raises `UsageError` for what is no token id, or the mask token."""
-    generation = directory / "generation_config.json"
-    text = config.get("text_config")
-    said = [config, text if isinstance(text, dict) else {}, read_json(generation) if generation.is_file() else {}]
-    written = [x.get("eos_token_id") for x in said]
-    ids = [
-        checked_id(i, f"eos_token_id of {directory}")
-        for found in written for i in (found if isinstance(found, list) else [found]) if i is not None
-    ]
-    if not ids or set(ids) & set(family.ends):
-        ids += family.ends
-    ends = tuple(dict.fromkeys(i for i in (*ids, *tokenizer.ends) if i < vocab))
-    mask = mask_of(directory, config, family)
-    if mask in ends:
-        raise UsageError(f"{directory} gives the id {mask} to its mask token and to a token that ends a text")
-    return ends
-
-
-def forbidden(
-    tokenizer: JsonTokenizer, never: tuple[int, ...], stop_ids: tuple[int, ...], vocab: int
-) -> tuple[int, ...]:
-    """The ids that are no text and are never generated: `never`, and what the head of a model has beyond its
-    vocabulary."""
-    return tuple(t for t in (*never, *tokenizer.absent(vocab)) if t not in stop_ids)
-
-
 def placed(device: str, dtype: str, device_map: str | None, tp: bool) -> dict[str, Any]:
     """What `from_pretrained` is told about devices and precision. Raises `UsageError` for what cannot be done here."""
     if tp and device_map:
@@ -257,11 +205,13 @@ def load_weights(
 ) -> PreTrainedModel:
     """Raises `UsageError` if the weights cannot be read, are not those of the family, or need code that is not
     trusted."""
-    if family.remote and not trust_remote_code:
-        raise UsageError(
-            f"{directory} is a checkpoint of the family {family.name}, which only its own code can run; "
-            "to run that code say trust_remote_code=true"
-        )
+    if family.remote:
+        settings_of(directory, config, family)
+        if not trust_remote_code:
+            raise UsageError(
+                f"{directory} is a checkpoint of the family {family.name}, which only its own code can run; "
+                "to run that code say trust_remote_code=true"
+            )
     from transformers import GenerationConfig, GenerationMixin
 
     place = dict(place)
@@ -269,10 +219,10 @@ def load_weights(
     with quiet(), as_in_transformers_4() if family.remote else nullcontext():
         cls = remote_class(directory, config) if family.remote else native_class(config, family)
         try:
-            settings = config if family.remote else family.settings(config, cls.config_class)
+            settings = settings_of(directory, config, family)
             native = cls.config_class.from_dict(settings) if family.remote else cls.config_class(**settings)
-        except UsageError as e:
-            raise UsageError(f"{directory}: {e}") from None
+        except UsageError:
+            raise
         except Exception as e:  # transformers checks configs with exceptions of several kinds
             cause = str(e).strip().splitlines()[-1].strip()
             raise UsageError(
@@ -306,10 +256,21 @@ def load_weights(
     return loaded
 
 
+def settings_of(directory: Path, config: dict[str, Any], family: Family) -> dict[str, Any]:
+    """The settings of the class that runs a checkpoint. Raises `UsageError` for a config that it cannot have."""
+    known = None if family.remote else native_class(config, family).config_class
+    try:
+        return family.settings(config, known)
+    except UsageError as e:
+        raise UsageError(f"{directory}: {e}") from None
+
+
 def native_class(config: dict[str, Any], family: Family) -> Any:
-    """The class of transformers that runs a checkpoint. Raises `UsageError` if there is none."""
+    """The class of transformers that runs a checkpoint, or ours. Raises `UsageError` if there is none."""
     import transformers
 
+    if family.network:
+        return family.network()
     named = config["architectures"][0] if config.get("architectures") else ""
     name = family.native or family.classes.get(named, named)
     cls = getattr(transformers, name, None)

@@ -4,6 +4,7 @@ is refused, and never passed over, if its name speaks of the mathematics."""
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -156,6 +157,11 @@ def nemotron(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
 NEMOTRON_RENAMES = {r"^encoder\.": "model.", r"^diffusion_head\.": "lm_head."}
 
 
+def idlm(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
+    """Qwen3's own names. With blocks of one everything is causal, as `use_regular_causal` says of the prompt."""
+    return plain({key: value for key, value in config.items() if key != "use_regular_causal"}, known)
+
+
 def sdar(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
     """Qwen3's own names. Checkpoints trained to see their prompt causally say `use_regular_causal`."""
     if config.get("use_regular_causal"):
@@ -163,12 +169,60 @@ def sdar(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
             "its config.json sets use_regular_causal: it was trained to see its prompt causally, which is not known "
             "here"
         )
-    if config.get("block_size") == 1:  # training/model of thuEcstasy/I-DLM 3342a17 has such configs
-        raise UsageError(
-            "its config.json sets block_size=1, as those of I-DLM do, whose outputs predict the next position: that is "
-            "not known here"
-        )
     return plain(config, known)
+
+
+def sizes(config: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """The sizes of a network under the names that `names` gives them. Raises `UsageError` for one that is missing."""
+    for key in names:
+        if not isinstance(config.get(key), int) or isinstance(config[key], bool):
+            raise UsageError(f"its config.json has no {key}")
+    return {ours: config[key] for key, ours in names.items()}
+
+
+DIT_SIZES = {"cond_dim": "cond_dim", "n_blocks": "num_hidden_layers", "n_heads": "num_attention_heads"}
+
+
+def mdlm(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
+    """MDLM's names and those of BD3-LM. Without `time_conditioning` their networks are told the noise level 0, always;
+    dropout is for training, and so is what `var_min` brings."""
+    needed = {"time_conditioning": (False, False), "cross_attn": (True, True), "adaln": (True, True)}
+    for key, (default, value) in needed.items():
+        if config.get(key, default) is not value:
+            raise UsageError(f"its config.json has {key}={config[key]!r}, and only {value!r} is known")
+    refuse_unread(config, needed)
+    own = {"hidden_dim": "hidden_size", "vocab_size": "vocab_size", "model_length": "max_position_embeddings"}
+    return sizes(config, {**own, **DIT_SIZES})
+
+
+def sedd(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
+    """The settings of SEDD's training, of which the network's are a part. Noise levels are those of its schedules: the
+    log-linear one masks a share of (1 - eps) t with eps 1e-3, and is trained from t = 1e-3 on."""
+    model, graph, noise = (x if isinstance(x := config.get(key), dict) else {} for key in ("model", "graph", "noise"))
+    if graph.get("type") not in ("absorb", "uniform"):
+        raise UsageError(f"its config.json has the graph {graph.get('type')!r}; known is absorb, uniform")
+    if model.get("type") != "ddit":
+        raise UsageError(f"its config.json has a model of the type {model.get('type')!r}, and only 'ddit' is known")
+    if noise.get("type") == "geometric":
+        levels = {"least": float(noise["sigma_min"]), "most": float(noise["sigma_max"])}
+    elif noise.get("type") == "loglinear":
+        levels = {"least": -math.log1p(-0.999e-3), "most": -math.log(1e-3)}
+    else:
+        raise UsageError(f"its config.json has the noise {noise.get('type')!r}; known is loglinear, geometric")
+    own = {"hidden_size": "hidden_size", "length": "max_position_embeddings"}
+    rows = sizes(config, {"tokens": "vocab_size"})["vocab_size"] + (graph["type"] == "absorb")
+    return sizes(model, {**own, **DIT_SIZES}) | levels | {"vocab_size": rows}
+
+
+def llada2(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
+    """A config for the code of the checkpoint, as it is. With `expert_capacity` (LLaDA2.2) that code chooses experts
+    for `block_size` tokens together, as they stand in the forward, and forwards here do not hold whole blocks."""
+    if config.get("expert_capacity"):
+        raise UsageError(
+            f"its config.json sets expert_capacity={config['expert_capacity']!r}, as those of LLaDA2.2 do, whose "
+            "experts are chosen for whole blocks: that is not known here"
+        )
+    return dict(config)
 
 
 def whole(config: Mapping[str, Any], known: Any) -> dict[str, Any]:

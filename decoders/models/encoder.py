@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -23,9 +22,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
-from decoders.core import Forward, Pred, Session, SessionSpec, UsageError
-from decoders.models.columns import compact, widths
-from decoders.models.spread import Spread
+from decoders.core import UsageError
+from decoders.models.rows import RowModel, RowWork
 
 
 class Given(nn.Module):
@@ -50,52 +48,22 @@ def without_base(model: PreTrainedModel) -> PreTrainedModel:
     return twin
 
 
-@dataclass(frozen=True)
-class EncoderWork:
-    """Floating point operations of a row; a multiplication and an addition are two. Layers that share their weights
-    (ALBERT) are counted once."""
-
-    column: float
-    """The linear layers of the base model, for one position."""
-    pair: float
-    """One layer's attention, for one position and one column that it sees."""
-    halves: tuple[int | None, ...]
-    """For each layer, how many columns to either side a position sees; none: all."""
-    row: float
-    """The head, for one row of logits."""
-
-    @classmethod
-    def of(cls, model: PreTrainedModel) -> EncoderWork:
-        config: Any = model.config
-        base = set(model.base_model.modules())
-        linear = [(m in base, m.weight.numel()) for m in model.modules() if isinstance(m, nn.Linear)]
-        kinds = getattr(config, "layer_types", None) or ["full_attention"] * config.num_hidden_layers
-        halves = tuple(config.sliding_window if kind == "sliding_attention" else None for kind in kinds)
-        inner, head = (2.0 * sum(n for within, n in linear if within is where) for where in (True, False))
-        return cls(inner, 4.0 * config.hidden_size, halves, head)
-
-    def __call__(self, columns: Tensor, wanted: Tensor) -> Tensor:
-        """(B,) double, of rows with `columns (B,)` of which `wanted (B,)` reach the head."""
-        n = columns.double()
-        pairs = torch.zeros_like(n)
-        for half in self.halves:
-            h = n - 1 if half is None else (n - 1).clamp(max=half)
-            pairs = pairs + n * (2 * h + 1) - h * (h + 1)  # the two ends of the row see less on one side
-        return self.column * n + self.pair * pairs + self.row * wanted.double()
+def work_of(model: PreTrainedModel) -> RowWork:
+    """Layers that share their weights (ALBERT) are counted once."""
+    config: Any = model.config
+    base = set(model.base_model.modules())
+    linear = [(m in base, m.weight.numel()) for m in model.modules() if isinstance(m, nn.Linear)]
+    kinds = getattr(config, "layer_types", None) or ["full_attention"] * config.num_hidden_layers
+    halves = tuple(config.sliding_window if kind == "sliding_attention" else None for kind in kinds)
+    inner, head = (2.0 * sum(n for within, n in linear if within is where) for where in (True, False))
+    return RowWork(inner, 4.0 * config.hidden_size, halves, head)
 
 
-class EncoderModel:
+class EncoderModel(RowModel):
     """A `*ForMaskedLM` class of transformers: bidirectional, aligned, without a store of keys and values.
 
     Raises `UsageError` for a model that is no encoder with a head that maps each position by itself.
     """
-
-    block_causal = False
-    causal_context = False
-    attention_block: int | None = None
-    capabilities: frozenset[str] = frozenset({"candidates", "movable"})
-    """Nothing else: attention is bidirectional in the models' own code, and a row is run as a whole."""
-    column_bytes = 0
 
     def __init__(self, model: PreTrainedModel, *, mask_id: int, stop_ids: tuple[int, ...] = ()) -> None:
         self.model = model.eval()
@@ -104,12 +72,8 @@ class EncoderModel:
         self.vocab = int(model.config.vocab_size)
         self.takes_positions = "position_ids" in inspect.signature(model.base_model.forward).parameters
         self.twin = without_base(model)
-        self.work = EncoderWork.of(model)
+        self.work = work_of(model)
         self.check()
-
-    @property
-    def device(self) -> torch.device:
-        return torch.device(self.model.device)
 
     @property
     def first_position(self) -> int:
@@ -125,23 +89,7 @@ class EncoderModel:
         most = getattr(self.model.config, "max_position_embeddings", None)
         return None if most is None else int(most) - self.first_position
 
-    def session(self, spec: SessionSpec) -> Session:
-        return Spread(self, spec) if spec.candidates else self.forward
-
-    @torch.inference_mode()
-    def forward(self, f: Forward) -> Pred:
-        W = f.want.shape[1]
-        end = f.until.amax(-1)  # the row's end, here for every position
-        hidden = self.states(f.tokens[:, :-1], end)  # no row reaches the bin, and there may be no position for it
-        at = compact(f.want, W, widths(W))
-        column = f.at.gather(1, at.clamp(max=W - 1)).clamp(max=hidden.shape[1] - 1)
-        wanted = f.want.sum(-1)
-        columns = torch.where(wanted > 0, end, 0)  # rows that have ended are not theirs to pay for
-        logits = self.head(hidden.gather(1, column[..., None].expand(-1, -1, hidden.shape[-1])))
-        return Pred(logits, at, W, (columns, torch.where(wanted > 0, self.work(columns, wanted), 0.0)))
-
     def states(self, tokens: Tensor, end: Tensor) -> Tensor:
-        """(B, M, D) the last hidden states of `tokens (B, M)`, where each row ends at `end (B,)`."""
         return cast(Tensor, self.model.base_model(input_ids=tokens, **self.inputs(tokens, end))[0])
 
     def inputs(self, tokens: Tensor, end: Tensor) -> dict[str, Tensor]:
@@ -152,7 +100,6 @@ class EncoderModel:
         return {"attention_mask": inside, **position}
 
     def head(self, hidden: Tensor) -> Tensor:
-        """(B, N, V) logits of hidden states (B, N, D)."""
         # the class's forward: what accelerate puts in its place on an instance would run the whole model
         return cast(Tensor, type(self.model).forward(self.twin, inputs_embeds=hidden).logits)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from decoders import specs
 from decoders.core import UsageError, suggest
@@ -19,12 +19,16 @@ from decoders.models.configs import (
     LLADA_RENAMES,
     NEMOTRON_RENAMES,
     dream,
+    idlm,
     illada,
     llada,
+    llada2,
     llada_moe,
+    mdlm,
     nemotron,
     plain,
     sdar,
+    sedd,
     wedlm,
     whole,
 )
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from decoders.core import Model
+    from decoders.models.dit.network import Dit
 
 Attention = Literal["bidirectional", "block", "causal"]
 Adapt = Callable[["PreTrainedModel", "int | None", tuple[int, ...]], "Model"]
@@ -54,6 +59,18 @@ def encoder(model: PreTrainedModel, mask_id: int | None, stop_ids: tuple[int, ..
     return EncoderModel(model, mask_id=mask_id, stop_ids=stop_ids)
 
 
+def scores(model: PreTrainedModel, mask_id: int | None, stop_ids: tuple[int, ...]) -> Model:
+    from decoders.models.dit.sedd import SeddModel
+
+    return SeddModel(cast("Dit", model), mask_id=mask_id, stop_ids=stop_ids)
+
+
+def dit() -> type[PreTrainedModel]:
+    from decoders.models.dit.network import Dit
+
+    return Dit
+
+
 @dataclass(frozen=True)
 class Family:
     """How checkpoints of one family are run."""
@@ -69,6 +86,12 @@ class Family:
     of its own."""
     classes: Mapping[str, str] = field(default_factory=dict)
     """Where there are several, those of transformers by the architectures that the config names."""
+    network: Callable[[], type[PreTrainedModel]] | None = None
+    """A class of ours that runs it, where transformers has none."""
+    keys: tuple[str, ...] = ()
+    """Keys of the config that tell it, where that has neither type nor architecture."""
+    only: Mapping[str, Any] = field(default_factory=dict)
+    """What its config says besides, where type and architecture are another family's too."""
     remote: bool = False
     """Only the checkpoint's own code runs it."""
     settings: Settings = plain
@@ -81,10 +104,15 @@ class Family:
     """Its output i predicts position i + 1; so it is of every model that is run causally."""
     causal_context: bool = False
     """In blocks, what is left of the window is seen causally, and windows are counted from the end of the prompt."""
+    causal_shift: bool = False
+    """Where it is asked causally, its output i predicts position i + 1, though elsewhere it predicts i."""
     attentions: tuple[Attention, ...] = ("bidirectional",)
     """What it was trained for, the default first."""
-    mask: int | Literal["config", "tokenizer", "none"] = "config"
-    """The mask token is `mask_token_id` of the config, else this one, else what the tokenizer calls its mask."""
+    mask: int | Literal["config", "tokenizer", "last", "none"] = "config"
+    """The mask token is `mask_token_id` of the config, else this one, else what the tokenizer calls its mask; `last`:
+    the last row of the embedding, one more than the tokenizer has tokens."""
+    tokenizer: str = ""
+    """The repository on the hub whose tokenizer it was trained with, for checkpoints that bring none."""
     ends: tuple[int, ...] = ()
     """Stop tokens besides `eos_token_id`, for checkpoints whose end token is among them or who name none."""
     length: int = 128
@@ -136,6 +164,8 @@ class Family:
         return self.window or block, block if self.window else None
 
 
+GPT2 = "openai-community/gpt2"
+
 FAMILIES = {
     f.name: f
     for f in (
@@ -175,6 +205,9 @@ FAMILIES = {
         # Dream-7B and DiffuCoder-7B: modeling_dream.py in NVlabs/Fast-dLLM, which is Qwen2 with full attention and the
         # shift of its sampler. 151643 and 151645 are the end tokens of Qwen2.5's tokenizer; that DiffuCoder keeps them
         # is not confirmed. DreamForCausalLM of the same type (Dream reasoners: blocks, no shift) is another model.
+        # DreamOn-7B is Dream with tokens that ask for more positions (<|expand|>, 151667) or fewer: eval/evaluate.py
+        # and generator.py of DreamLM/DreamOn 8a0a549. It keeps the length that it is given here, and the first is never
+        # generated, as theirs forbids it where no position is left. That its config is Dream's was not seen.
         Family(
             "dream", ("Dream",), ("DreamModel",), "Qwen2ForCausalLM", settings=dream, mask=151666, shifted=True,
             ends=(151643, 151645), example="Dream-org/Dream-v0-Instruct-7B", billions=7,
@@ -200,14 +233,22 @@ FAMILIES = {
         # Nemotron-Labs-Diffusion-3B, 8B and 14B: mlx_vlm/models/nemotron_labs_diffusion of Blaizzy/mlx-vlm 02c8784 (its
         # language.py and config.py), which follows the checkpoints' own code: Ministral 3 behind the names `encoder`
         # and `diffusion_head`, mask 100, EOS 11. Blocks are counted from the end of the prompt, see each other, and see
-        # what is left of them as it was computed causally; there output i predicts position i, and the one that is
-        # run causally (`attention=causal`) predicts position i + 1. Theirs takes a block's first token from the causal
-        # forward, ours as the others of the block; their speculation within a block is not here.
+        # what is left of them as it was computed causally; there output i predicts position i. Where it is asked
+        # causally (`left_to_right`, `nemotron_linear`, all of `attention=causal`), output i predicts position i + 1.
+        # Theirs takes a block's first token from the causal forward, ours as the others of the block.
         Family(
             "nemotron", ("nemotron_labs_diffusion",), ("NemotronLabsDiffusionModel",),
             "Ministral3ForCausalLM", settings=nemotron, renames=NEMOTRON_RENAMES, mask=100,
-            attentions=("block", "causal"), causal_context=True, block=32, ends=(11,),
+            attentions=("block", "causal"), causal_context=True, causal_shift=True, block=32, ends=(11,),
             example="nvidia/Nemotron-Labs-Diffusion-3B", billions=3,
+        ),
+        # I-DLM-8B: SDAR's config with blocks of one; training/model/Qwen3-8B-b1-allmasked in thuEcstasy/I-DLM 3342a17,
+        # whose targets are those of the next position, and inference/.../idlm_blockN.py, whose tokens have the
+        # distribution of that causal prediction. It is run as an autoregressive model; its own decoding, which verifies
+        # and drafts in one forward, is not here. That its released config is that of the training was not seen.
+        Family(
+            "idlm", ("sdar",), ("SDARForCausalLM",), "Qwen3ForCausalLM", only={"block_size": 1}, settings=idlm,
+            mask=151669, shifted=True, attentions=("causal",), block=1, example="yifanyu/I-DLM-8B", billions=8,
         ),
         # SDAR-1.7B to 8B: modeling_sdar.py and generate.py of JetAstra/SDAR; Qwen3's layers and names. Block and mask:
         # sglang's DLLM_PARAMS. The SDAR-30B-A3B code was read only in descriptions: Qwen3-MoE's layers and names, not
@@ -237,16 +278,39 @@ FAMILIES = {
             example="Efficient-Large-Model/Fast_dLLM_v2_7B", billions=7,
         ),
         # LLaDA2.0-mini and 2.1-mini: modeling_llada2_moe.py as copied in public; block and mask: sglang's DLLM_PARAMS;
-        # end token: pad and EOS 156892 in the same copies.
+        # end token: pad and EOS 156892 in the same copies. LLaDA2.2, which also deletes and inserts (delete_token_id
+        # 156930, split_token_id 156931; joint_threshold_indel.py in sgl-project/sglang 0fbe7e4), is refused: its
+        # experts are chosen for whole blocks (expert_capacity).
         Family(
-            "llada2", ("llada2_moe",), ("LLaDA2MoeModelLM",), "", remote=True, mask=156895, attentions=("block",),
-            ends=(156892,), length=256, example="inclusionAI/LLaDA2.0-mini", billions=16,
+            "llada2", ("llada2_moe",), ("LLaDA2MoeModelLM",), "", settings=llada2, remote=True, mask=156895,
+            attentions=("block",), ends=(156892,), length=256, example="inclusionAI/LLaDA2.0-mini", billions=16,
         ),
         Family(
             "diffusion_gemma", ("diffusion_gemma",), ("DiffusionGemmaForBlockDiffusion",),
             "DiffusionGemmaForBlockDiffusion", settings=whole, mask="none", attentions=("block",), length=256,
             block=256, block_key="canvas_length", adapter=diffusion_gemma,
             example="google/diffusiongemma-26B-A4B-it", billions=26,
+        ),
+        # MDLM and BD3-LM (OpenWebText, 0.17B): models/dit.py and diffusion.py of kuleshov-group/mdlm c112c52,
+        # models/hf/modeling_bd3lm.py and configuration_bd3lm.py of kuleshov-group/bd3lms 1c3e8f4; names and keys of
+        # MDLM's config are those of its checkpoint's own code as copied in public. The mask is one more token than
+        # GPT-2's tokenizer has, 50257, and 50256 stands between texts; neither checkpoint brings a tokenizer. Blocks
+        # are counted from the start of the row and see each other, as in its forward with `sample_mode`.
+        Family(
+            "mdlm", ("mdlm",), ("MDLM",), "", network=dit, settings=mdlm, mask="last", tokenizer=GPT2, ends=(50256,),
+            example="kuleshov-group/mdlm-owt", billions=0.17,
+        ),
+        Family(
+            "bd3lm", ("bd3lm",), ("BD3LM",), "", network=dit, settings=mdlm, mask="last", tokenizer=GPT2,
+            ends=(50256,), attentions=("block",), block=4, spare=r"inv_freq$|^sampling_eps_m(in|ax)$",
+            example="kuleshov-group/bd3lm-owt-block_size4", billions=0.17,
+        ),
+        # SEDD small and medium: model/transformer.py, graph_lib.py and noise_lib.py of
+        # louaaron/Score-Entropy-Discrete-Diffusion 0605786. Its config is that of its training (configs/config.yaml);
+        # those on the hub have masks, and one that was trained on the uniform graph has no mask token.
+        Family(
+            "sedd", (), (), "", network=dit, keys=("graph", "noise", "model", "tokens"), settings=sedd, mask="last",
+            tokenizer=GPT2, ends=(50256,), adapter=scores, example="louaaron/sedd-small", billions=0.17,
         ),
         # Masked language models of transformers (BERT, ModernBERT, RoBERTa, DistilBERT ...). Poolers and next-sentence
         # heads lie in many of their files and take no part in it.
@@ -266,9 +330,6 @@ FAMILIES = {
 
 
 ABSENT = {
-    "bd3lm": "BD3-LM, a diffusion transformer of its own",
-    "mdlm": "MDLM, a diffusion transformer of its own",
-    "sedd": "SEDD, a diffusion transformer of its own with scores for a head",
     "sumi": "Sumi, whose attention has a softmax with one more term",
 }
 """How the type or the architecture of a family begins that is known of and not run, in small letters and digits."""
@@ -287,6 +348,8 @@ def family_of(config: Mapping[str, Any], where: str) -> Family:
         if name not in every:
             raise UsageError(f"{where} is of the unknown family {name!r}{suggest(name, every)}{left_out}")
         return every[name]
+    if told := next((f for f in every.values() if recognised(f, config)), None):
+        return told
     wide = {f.name for f in FAMILIES.values() if any(a.startswith("*") for a in f.architectures)}
     for f in sorted(every.values(), key=lambda f: (f.name in wide, f.name in added)):
         if claims(f, config):
@@ -312,12 +375,19 @@ def named(config: Mapping[str, Any]) -> tuple[Any, list[str]]:
     return config.get("model_type"), [a for a in made if isinstance(a, str)] if isinstance(made, list) else []
 
 
+def recognised(family: Family, config: Mapping[str, Any]) -> bool:
+    """Whether a config that has neither type nor architectures has the keys of a family."""
+    kind, made = named(config)
+    return kind is None and not made and bool(family.keys) and {*family.keys} <= {*config}
+
+
 def claims(family: Family, config: Mapping[str, Any]) -> bool:
     """Whether the type and the architectures of a config are those of a family."""
     kind, made = named(config)
     typed = kind in family.types if family.types else bool(made)
     known = family.architectures
     fitting = bool(known) and typed and all(any(fits(a, one) for one in known) for a in made)
+    fitting = fitting and all(config.get(key) == value for key, value in family.only.items())
     return fitting and (not family.settled or is_settled(config, made))
 
 

@@ -44,8 +44,9 @@ class Glance:
 def glance(path: str) -> Glance:
     """At the directory of a checkpoint, at `nano`, or at a repository on the hub, of which no weights are fetched.
     Raises `UsageError` for what is none, or of no known family."""
-    from decoders.models.checkpoint import mask_of
+    from decoders.models.checkpoint import native_class, settings_of
     from decoders.models.families import family_of
+    from decoders.models.ids import mask_of
 
     directory, weights = Path(nano.__file__).parent if path == "nano" else expanded(path), None
     repository = None if is_directory(directory) else Repository.named(path)
@@ -58,7 +59,8 @@ def glance(path: str) -> Glance:
     family = family_of(config, where)
     attention = family.attention(where)
     stored = stored_in(directory, config, weights)
-    native = None if family.remote else settings_of(directory, config, family)
+    settings = settings_of(directory, config, family)
+    native = None if family.remote else native_class(config, family).config_class(**settings)
     text = native.get_text_config() if native else SimpleNamespace(**config)
     return Glance(
         where=where, family=family.name, attention=attention, block=family.blocks(config, attention)[0],
@@ -67,17 +69,6 @@ def glance(path: str) -> Glance:
         bytes=sum(n * SIZES[kind] for kind, n in stored.items()),
         column=column_of(native) if native and not family.adapter else None, remote=family.remote,
     )
-
-
-def settings_of(directory: Path, config: dict[str, Any], family: Any) -> Any:
-    """The config as the class of transformers has it that runs the checkpoint. Raises `UsageError`."""
-    from decoders.models.checkpoint import native_class
-
-    known = native_class(config, family).config_class
-    try:
-        return known(**family.settings(config, known))
-    except UsageError as e:
-        raise UsageError(f"{directory}: {e}") from None
 
 
 def column_of(native: Any) -> int:

@@ -32,6 +32,7 @@ SETTINGS = (
     "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja",
     "chat_template.json", "additional_chat_templates/*.jinja",
 )
+TOKENIZER = tuple(name for name in SETTINGS if "token" in name)
 WHOLE = "model.safetensors"
 SHARDS = "model.safetensors.index.json", "model-*-of-*.safetensors"
 
@@ -72,6 +73,13 @@ def fetched(repository: Repository, code: bool = False) -> Path:
             return cached(repository, settings, e.why)
         bars = None if check(repository, plan) else silent()
         return Path(repository.snapshot(wanted, tqdm_class=bars))
+
+
+def tokenizer_at(repository: Repository) -> Path:
+    """The directory in the hub's cache that has the tokenizer of a repository, fetched if it is missing. Raises
+    `UsageError`."""
+    with told(repository):
+        return Path(repository.snapshot(TOKENIZER, tqdm_class=silent()))
 
 
 class UnreachableError(Exception):

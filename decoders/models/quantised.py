@@ -58,8 +58,10 @@ def quantise(model: PreTrainedModel, bits: str) -> None:
     cannot be: torchao is not installed, the device or the precision has no such kernel, or most weights lie in no
     linear layers of a fitting size."""
     base, device = model.base_model, torch.device(model.device).type
-    layers = {name: m for name, m in base.named_modules() if isinstance(m, nn.Linear) and fits(m, bits)}
-    tables = {id(m.weight) for m in (model.get_input_embeddings(), model.get_output_embeddings()) if m is not None}
+    ends = [m for m in (model.get_input_embeddings(), model.get_output_embeddings()) if m is not None]
+    inner = ((name, m) for name, m in base.named_modules() if m not in ends)
+    layers = {name: m for name, m in inner if isinstance(m, nn.Linear) and fits(m, bits)}
+    tables = {id(m.weight) for m in ends}
     every = sum(p.numel() for p in base.parameters() if p.dim() > 1 and id(p) not in tables)
     share = sum(m.weight.numel() for m in layers.values()) / max(every, 1)
     if share < LEAST:

@@ -136,14 +136,35 @@ ANSWER = "0 1 2 3"
 """An answer that no template changes."""
 
 
-def load_tokenizer(directory: Path, mask_id: int | None) -> tuple[JsonTokenizer, tuple[int, ...]]:
+HOLE = "<|mask|>"
+"""How a mask token is written that is beyond a tokenizer."""
+
+
+def home_of_tokenizer(directory: Path, name: str) -> Path:
+    """The directory of a checkpoint's tokenizer: its own, or, if it brings none, that of the repository `name` on the
+    hub, if there is such a one, fetched into the cache. Raises `UsageError` if that cannot be had."""
+    from decoders.models.hub import Repository, tokenizer_at
+
+    if not name or any((directory / file).is_file() for file in ("tokenizer.json", "vocab.json")):
+        return directory
+    try:
+        return tokenizer_at(Repository(name, "main"))
+    except UsageError as e:
+        raise UsageError(f"{directory} brings no tokenizer.json, and was trained with that of {name}: {e}") from e
+
+
+def load_tokenizer(
+    directory: Path, mask_id: int | None, beyond: bool = False
+) -> tuple[JsonTokenizer, tuple[int, ...]]:
     """The tokenizer, and the ids that are no text: the mask token, if the model has one, and the unknown token, if
-    there is one.
+    there is one. `beyond`: that mask token may be the one after the tokenizer's last, and is then written `HOLE`.
 
     Reads tokenizer.json, else vocab.json and merges.txt; tokenizer_config.json and added_tokens.json add tokens to
     either. Raises `UsageError` if files are missing or damaged, if `mask_id` is not the id of an added token, or if it
     is not the one that the tokenizer itself names as its mask."""
     tokenizer = tokenizer_in(directory)
+    if beyond and mask_id == tokenizer.core.get_vocab_size(with_added_tokens=True):
+        tokenizer.core.add_special_tokens([HOLE])
     return tokenizer, no_text(tokenizer, directory, mask_id)
 
 

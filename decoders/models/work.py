@@ -31,8 +31,9 @@ class Work:
         experts = getattr(config, "num_local_experts", None) or getattr(config, "num_experts", None)
         share = config.num_experts_per_tok / experts if experts else 1.0
         head = model.get_output_embeddings().weight
-        tables = {id(head), id(model.get_input_embeddings().weight)}
-        weights = ((name, p) for name, p in model.named_parameters() if p.dim() > 1 and id(p) not in tables)
+        once: Any = getattr(model, "once", list)()  # what a diffusion transformer makes of the noise level
+        apart = {id(head), id(model.get_input_embeddings().weight), *map(id, once)}
+        weights = ((name, p) for name, p in model.named_parameters() if p.dim() > 1 and id(p) not in apart)
         linear = sum(p.numel() * (share if ".experts." in name else 1.0) for name, p in weights)
         width = heads(model)[0] * heads(model)[2]
         return cls(2 * linear, 4 * config.num_hidden_layers * width, 2 * head.numel())

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
-from torch import Tensor
 
-from decoders.core import Attested, Blocks, Decoder, Pred, Query, State, Windows, leftmost, option, until_first
+from decoders.core import Attested, Blocks, Pred, State, Windows, leftmost, option, until_first
 from decoders.strategies.left_to_right import drawn_in_a_race
-
-
-class Coupling(NamedTuple):
-    """What the two sides of `Coupled` share."""
-
-    drafts: Tensor  # (B, W) long
-    verify: Tensor  # (B,) bool  the next forward verifies
-    how: Tensor  # (B, W) long
+from decoders.strategies.speculation.turns import InTurns, Turn
 
 
 @dataclass(frozen=True)
-class Coupled(Decoder):
+class Coupled(InTurns):
     """Self-speculation that produces exactly the tokens of `left_to_right` with the same `temperature` (and
     `race=true`, if that is not 0), `top_p` and `top_k`. Ours; after Han et al. 2026, 2603.25702.
 
@@ -44,8 +36,6 @@ class Coupled(Decoder):
     needs_mask: ClassVar[bool] = True
     leftward: ClassVar[bool] = True
     unbiased: ClassVar[bool] = True
-    phases: ClassVar[tuple[str, ...]] = ("draft", "verify")
-    outcomes: ClassVar[tuple[str, ...]] = ("accepted", "resampled")
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)
     top_p: float | None = option(None, "keep the smallest set of tokens with this probability", min=0, max=1)
     top_k: int | None = option(None, "keep this many tokens", min=1)
@@ -56,29 +46,15 @@ class Coupled(Decoder):
         alone = block_causal and asked.block == asked.size == 1
         return Blocks(self.ahead, within=1) if alone else asked
 
-    def init(self, s: State) -> State:
-        zero = torch.zeros_like(s.tokens)
-        return replace(s, memo=Coupling(zero, torch.zeros_like(s.key, dtype=torch.bool), zero))
-
     def begin(self, s: State) -> State:
         return replace(s, memo=s.memo._replace(verify=torch.full_like(s.memo.verify, s.causal)))
 
-    def phase(self, s: State) -> Tensor:
-        return s.memo.verify.long()  # type: ignore[no-any-return]
-
-    def outcome(self, s: State) -> Tensor:
-        return s.memo.how  # type: ignore[no-any-return]
-
-    def query(self, s: State) -> Query:
-        m: Coupling = s.memo
-        return Query(torch.where(s.open & m.verify[:, None], m.drafts, s.tokens), s.open, m.verify, ahead=True)
-
     def step(self, s: State, p: Pred) -> State:
-        m: Coupling = s.memo
+        m: Turn = s.memo
         p = p.filtered(self.temperature, self.top_k, self.top_p)
         own = drawn_in_a_race(s, p, self.temperature)
         failed = s.open & (own != m.drafts)
         taken = s.open & (until_first(failed) | leftmost(failed)) & m.verify[:, None]
         again = m.verify & (taken.sum(-1) < self.redraft)
         verify = ~m.verify | again | s.causal
-        return replace(s.commit(taken, own, p.prob(own)), memo=Coupling(own, verify, failed.long()))
+        return replace(s.commit(taken, own, p.prob(own)), memo=Turn(own, verify, failed.long()))

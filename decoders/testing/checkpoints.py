@@ -18,6 +18,7 @@ TEXT = [chr(c) for c in range(33, 127)] + ["Ġ", "Ċ"]  # the byte alphabet of G
 MASK, EOS, EXTRA = len(TEXT), len(TEXT) + 1, len(TEXT) + 2
 """The ids of the special tokens: the mask, the end, and one more."""
 SPECIAL = ("<|mask|>", "<|endoftext|>", "<|extra|>")
+UNUSED = "<|unused|>"
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -28,11 +29,12 @@ def write_tokenizer(
     directory: Path, special: tuple[str, str, str] = SPECIAL, kind: str = "PreTrainedTokenizerFast",
     chat: str | None = None, files: str = "json",
 ) -> None:
-    """A tokenizer whose tokens are characters and, behind them, the three that are special: mask, end and another.
-    `kind`: its class by the name in the files. `chat`: its template. `files`: `json` is tokenizer.json, `vocab` is
-    vocab.json and merges.txt."""
+    """A tokenizer whose tokens are characters and, behind them, the three that are special: mask, end and another; one
+    that is `UNUSED` has no role. `kind`: its class by the name in the files. `chat`: its template. `files`: `json` is
+    tokenizer.json, `vocab` is vocab.json and merges.txt."""
     added = {len(TEXT) + i: text for i, text in enumerate(special)}
-    roles = dict(zip(("mask_token", "eos_token", "pad_token"), special, strict=True))
+    named = zip(("mask_token", "eos_token", "pad_token"), special, strict=True)
+    roles = {role: text for role, text in named if text != UNUSED}
     described: dict[str, Any] = {"tokenizer_class": kind, "clean_up_tokenization_spaces": False, **roles}
     described["added_tokens_decoder"] = {
         str(i): {

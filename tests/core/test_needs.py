@@ -21,7 +21,7 @@ ASKED = {
     "klass": {"vocabulary"}, "role_order:head=nano": {"hidden_states"}, "daedal": {"mask", "resizes"},
     "eos_padding": {"padding"}, "hybrid:mode=block,ar=wide": {"causal", "blocks"},
     **{name: {"latents"} for name in ("ddim", "ddpm", "dpmpp_2m", "dpmpp_3m", "heun", "renoise", "bridge")},
-    "codar": {"latents", "causal", "ahead"},
+    "codar": {"latents", "causal", "ahead"}, "nemotron_linear": {"mask", "causal", "ahead"},
 }
 
 

@@ -17,7 +17,7 @@ from decoders.models.source import load_model
 from support.checkpoints import EOS, EXTRA, SIZES, VOCAB, write
 from support.commands import call
 
-NAMES = ("llama", "qwen2", "qwen3", "causal")
+NAMES = ("llama", "qwen2", "qwen3", "causal", "idlm")
 PROMPTS = [[3, 7, 30, 41, 5], [60, 61, 62, 2, 11, 12, 13, 9, 8, 1, 0], [4]]
 LENGTH = 24
 

@@ -23,6 +23,7 @@ from decoders import Generator, UsageError, get, specs
 from decoders.cli import main
 from decoders.core import Blocks, decode
 from decoders.models import families
+from decoders.models.glance import glance
 from decoders.models.loaded import Loaded
 from decoders.models.source import Checkpoint, load_model, source_of
 from decoders.testing.checkpoints import TEXT
@@ -32,10 +33,12 @@ from support.commands import call
 
 SHIFTED = ("dream", "fast_dllm_v2", "causal")
 BLOCKS = {"causal": 1, "sdar": 4, "sdar_moe": 4, "stable_diffcoder": 4, "fast_dllm_v2": 32, "llada2": 32}
-AFTER_THE_PROMPT = {"nemotron_labs_diffusion": 8}
+OTHER_BLOCKS = {"nemotron_labs_diffusion": 8, "bd3lm": 4}
 DECODERS = ("llada", "llada_moe", "illada", "dream", "a2d_qwen3", "a2d_qwen2", "a2d_llama", *BLOCKS)
 ENCODERS = ("bert", "roberta", "distilbert", "modernbert")
-CAUSAL = ("llama", "qwen2", "qwen3", "wedlm")
+KEEP_NOTHING = (*ENCODERS, "sedd", "sedd_uniform")
+NOISE = ("diffusion_gemma", "sedd_uniform")
+CAUSAL = ("llama", "qwen2", "qwen3", "wedlm", "idlm")
 PROMPTS = [[3, 7, 30, 41, 5], [60, 61, 62, 2, 11, 12, 13, 9, 8, 1, 0]]
 
 
@@ -208,6 +211,37 @@ def test_ids_that_the_tokenizer_lacks_are_never_generated(tmp_path, name):
     assert {t for g in free for t in g.tokens} & set(loaded.never)
 
 
+def test_experts_that_are_chosen_for_whole_blocks_are_refused(tmp_path):
+    """LLaDA2.2; before it asks whether its code may run."""
+    write(tmp_path / "c", "llada2", expert_capacity=48)
+    for ask in (lambda: load_model(str(tmp_path / "c")), lambda: glance(str(tmp_path / "c"))):
+        with pytest.raises(UsageError, match=r"expert_capacity=48, as those of LLaDA2\.2 do, whose experts are"):
+            ask()
+
+
+def test_tokens_that_ask_for_another_length_are_never_generated(tmp_path):
+    """DreamOn's by its name, others by the config and by the generation settings."""
+    write(tmp_path / "on", "dream")
+    path = tmp_path / "on" / "tokenizer.json"
+    path.write_text(path.read_text().replace("<|im_end|>", "<|expand|>"))
+    for file in ("tokenizer_config.json", "special_tokens_map.json"):
+        if (tmp_path / "on" / file).exists():
+            file = tmp_path / "on" / file
+            file.write_text(file.read_text().replace("<|im_end|>", "<|expand|>"))
+    assert EXTRA in load_model(str(tmp_path / "on")).never
+    write(tmp_path / "two", "llada2", delete_token_id=EXTRA, split_token_id=7)
+    (tmp_path / "two" / "generation_config.json").write_text(json.dumps({"expand_token_id": 8}))
+    loaded = load(tmp_path / "two", "llada2")
+    assert {EXTRA, 7, 8} <= {*loaded.never}
+    made = Generator(loaded, "threshold:temperature=5.0")(["ab", "x"], length=32, ignore_eos=True, seeds=[1, 2])
+    assert not {t for g in made for t in g.tokens} & {EXTRA, 7, 8}
+    write(tmp_path / "ends", "dream", delete_token_id=EOS)
+    assert EOS not in load_model(str(tmp_path / "ends")).never  # it ends a text, and may delete too
+    write(tmp_path / "bad", "dream", split_token_id="x")
+    with pytest.raises(UsageError, match=r"split_token_id of .* must be a token id, not x"):
+        load_model(str(tmp_path / "bad"))
+
+
 TURNS = (
     "{% for m in messages %}{{ m.role }} {{ m.content }} <|im_end|>\n{% endfor %}{% if add_generation_prompt %}bot{% "
     "endif %}"
@@ -262,6 +296,14 @@ def test_every_family_has_a_checkpoint_here():
     assert made == set(families.FAMILIES) - {"nano"}
 
 
+def test_blocks_of_one_tell_idlm_from_sdar(tmp_path):
+    """Whose outputs predict the next position, so that it is run as an autoregressive model."""
+    write(tmp_path / "c", "idlm", use_regular_causal=True)
+    model = load_model(str(tmp_path / "c")).model
+    assert (model.shifted, model.attention_block, model.mask_id) == (True, 1, MASK)
+    assert families.family_of({"model_type": "sdar", "architectures": ["SDARForCausalLM"]}, "x").name == "sdar"
+
+
 def test_blocks_are_those_of_the_config(tmp_path):
     write(tmp_path / "sdar", "sdar", block_size=8)
     assert load_model(str(tmp_path / "sdar")).block == 8
@@ -313,10 +355,14 @@ def test_the_real_ids(tmp_path):
     assert known["nemotron"] == (100, (11,), 32, None, False, "block")
     assert known["stable_diffcoder"] == (5, (2,), 4, None, False, "block")
     assert known["wedlm"] == ("none", (), 1, None, True, "causal")
+    assert known["idlm"] == (151669, (), 1, None, True, "causal")
     assert known["illada"] == (5, (), 32, None, False, "bidirectional")
     assert known["dream"] == (151666, (151643, 151645), 32, None, True, "bidirectional")
     assert known["sdar"] == known["sdar_moe"] == (151669, (), 4, None, False, "block")
     assert known["fast_dllm_v2"] == (151665, (151645,), 32, 8, True, "block")
+    assert known["mdlm"] == ("last", (50256,), 32, None, False, "bidirectional")
+    assert known["bd3lm"] == ("last", (50256,), 4, None, False, "block")
+    assert known["sedd"] == ("last", (50256,), 32, None, False, "bidirectional")
     assert known["llada2"] == (156895, (156892,), 32, None, False, "block")
 
 
@@ -539,9 +585,8 @@ def test_a_config_behind_a_byte_order_mark_is_read(tmp_path):
         ("llada", {"model_type": "lladda"}, "model_type 'lladda' with LLaDAModelLM is none that is known"),
         ("llada", {"architectures": ["LLaDAMoEModel"]}, "LLaDAMoEModel is none that is known"),
         ("dream", {"architectures": ["DreamForCausalLM"]}, "DreamForCausalLM is none that is known"),
-        ("sdar", {"model_type": "mdlm", "architectures": ["MDLM"]}, "is MDLM, a diffusion transformer of its own"),
+        ("sdar", {"model_type": "mdlm", "architectures": ["MDLMX"]}, "model_type 'mdlm' with MDLMX is none that is"),
         ("sdar", {"model_type": "sumi", "architectures": ["SumiX"]}, "is Sumi, whose attention has a softmax"),
-        ("sdar", {"block_size": 1}, "block_size=1, as those of I-DLM do"),
         ("sdar", {"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]}, "names no diffusion_family"),
         ("bert", {"architectures": ["GalaxyForMaskedLM"]}, "GalaxyForMaskedLM is not one of transformers"),
         ("llada", {"mask_token_id": 5}, "no mask token with the id 5"),
@@ -800,14 +845,14 @@ def test_a_model_without_a_mask_token_has_no_holes_to_fill(tmp_path, args):
 
 def settings_of(name: str) -> list[tuple[str, str]]:
     """Decoders and caches for a family: three decoders and every cache that its model can have, each at least once."""
-    encoder, gemma, causal = name in ENCODERS, name == "diffusion_gemma", name in CAUSAL
+    encoder, gemma, causal = name in KEEP_NOTHING, name in NOISE, name in CAUSAL
     specs = ["threshold:tau=0.5", "llada", "factor:f=1.0", *([] if gemma or causal else ["ancestral", "first_hitting"])]
     specs += [] if encoder or gemma else ["left_to_right"]
     specs += ["coupled"] if causal else []
     caches = ["exact", "none"]
     if not encoder:
         caches += ["prefix", "dual", "entropycache", "dkv", "interval"]
-        caches += ["block"] if name in (*BLOCKS, *AFTER_THE_PROMPT) or gemma or causal else []
+        caches += ["block"] if name in (*BLOCKS, *OTHER_BLOCKS) or gemma or causal else []
         caches += ["drift"] if name not in ("llada2", "diffusion_gemma") else []
     return (
         list(zip(cycle(specs), caches, strict=False))
@@ -834,7 +879,7 @@ def test_every_family_decodes_from_the_command_line(tmp_path, name):
         assert row["finish_reason"] == "length"
         assert row["positions_computed"] > 0
         assert row["flops"] > 0
-        assert (row["kv_bytes"] > 0) == (name not in ENCODERS)
+        assert (row["kv_bytes"] > 0) == (name not in KEEP_NOTHING)
         if cache == "none":
             assert row["cache_hit_rate"] == 0
 

@@ -43,12 +43,17 @@ def checkpoints(tmp_path_factory):
     for name, content in (("README.md", "x"), ("pytorch_model.bin", "x" * 5000), ("modeling_llada.py", "pass")):
         (root / "one" / name).write_text(content)
     write(root / "sharded", "sdar", shards=2)
+    write(root / "untold", "mdlm")
+    (root / "gpt2").mkdir()
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.move(root / "untold" / name, root / "gpt2")
+    (root / "gpt2" / "model.safetensors").write_text("of no interest")
     (root / "bare").mkdir()
     (root / "bare" / "README.md").write_text("nothing")
     (root / "pickled").mkdir()
     shutil.copy(root / "one" / "config.json", root / "pickled")
     (root / "pickled" / "pytorch_model.bin").write_text("x")
-    return {f"org/{p.name}": p for p in root.iterdir()}
+    return {"openai-community/gpt2" if p.name == "gpt2" else f"org/{p.name}": p for p in root.iterdir()}
 
 
 @pytest.fixture
@@ -106,6 +111,21 @@ def test_shards_code_and_revisions(hub, fetch):
     assert offline == shards
     (coded,), _ = fetch("org/one", code=True)
     assert "modeling_llada.py" in os.listdir(coded)
+
+
+def test_the_tokenizer_of_a_family_whose_checkpoints_bring_none(hub, environment, tmp_path):
+    command = [sys.executable, "-m", "decoders", "generate", "-m", "org/untold", "-n", "8", "ab"]
+    how = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 240}
+    done = subprocess.run(command, env=environment(), **how)
+    assert done.returncode == 0, done.stderr
+    assert sorted(hub.sent()) == ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
+    assert not [path for _, path, _ in hub.asked if "gpt2" in path and path.endswith("model.safetensors")]
+    offline = subprocess.run(command, env=environment(HF_HUB_OFFLINE="1"), **how)
+    assert (offline.returncode, offline.stdout) == (0, done.stdout)
+    shutil.rmtree(next((tmp_path / "home").rglob("models--openai-community--gpt2")))
+    without = subprocess.run(command, env=environment(HF_HUB_OFFLINE="1"), **how)
+    assert (without.returncode, without.stderr.count("\n")) == (2, 1)
+    assert "brings no tokenizer.json, and was trained with that of openai-community/gpt2: " in without.stderr
 
 
 def test_what_cannot_be_had_is_one_line(hub, fetch):

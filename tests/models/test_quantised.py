@@ -55,7 +55,7 @@ def test_nano_keeps_its_answers(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("name", ["llada", "sdar", "wedlm", "bert"])
+@pytest.mark.parametrize("name", ["llada", "sdar", "wedlm", "bert", "mdlm", "sedd"])
 def test_families_on_load(tmp_path, name, method):
     write(tmp_path / "c", name)
     done = call("generate", "-m", tmp_path / "c", "--quantize", method, "-n", "8", "--ignore-eos", "--json", "ab")

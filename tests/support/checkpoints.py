@@ -20,6 +20,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from decoders.testing.checkpoints import EOS, EXTRA, MASK, saved_weights, write_json, write_tokenizer
+from support.dit import recipes
 
 VOCAB = 112
 SIZES = {
@@ -34,7 +35,7 @@ class Recipe:
     """How a family's checkpoint is made."""
 
     native: str
-    """The class of transformers whose random weights are written; empty: the code in the checkpoint."""
+    """The class of transformers whose random weights are written; empty: there is none."""
     settings: Mapping[str, Any]
     """Its config."""
     config: Mapping[str, Any]
@@ -48,6 +49,8 @@ class Recipe:
     """Python files of the checkpoint."""
     kind: str = "Qwen2Tokenizer"
     """`tokenizer_class`."""
+    weights: Callable[[], dict[str, Tensor]] | None = None
+    """Random weights under the names in the files, where no class of transformers has them."""
 
 
 def auto_map(config: str, model: str) -> dict[str, Any]:
@@ -201,6 +204,15 @@ RECIPES = {
             "model_type": "sdar", "architectures": ["SDARForCausalLM"],
             **auto_map("configuration_sdar.SDARConfig", "modeling_sdar.SDARForCausalLM"),
             **QWEN_ON_DISK, "attention_bias": False, "fuse_cross_entropy": True, "mask_token_id": MASK, "block_size": 4,
+        },
+        ("<|MASK|>", "<|endoftext|>", "<|im_end|>"),
+    ),
+    "idlm": Recipe(
+        "Qwen3ForCausalLM", {**SIZES, **QWEN, **ROPE, "head_dim": 16},
+        {
+            "model_type": "sdar", "architectures": ["SDARForCausalLM"], **QWEN_ON_DISK, "attention_bias": False,
+            **auto_map("configuration_sdar.SDARConfig", "modeling_sdar.SDARForCausalLM"), "fuse_cross_entropy": True,
+            "mask_token_id": MASK, "block_size": 1, "attn_implementation": "flex_attention",
         },
         ("<|MASK|>", "<|endoftext|>", "<|im_end|>"),
     ),
@@ -525,7 +537,9 @@ LLADA2 = {
 RECIPES["llada2"] = Recipe(
     "", {}, LLADA2, ("<|mask|>", "<|endoftext|>", "<|role_end|>"), own=True, kind="PreTrainedTokenizerFast",
     code={"configuration_llada2_moe.py": LLADA2_CONFIG, "modeling_llada2_moe.py": LLADA2_MODEL},
+    weights=lambda: llada2_weights(),
 )
+RECIPES |= recipes(Recipe)
 
 
 def llada2_weights() -> dict[str, Tensor]:
@@ -572,13 +586,13 @@ def write(
 
     `shards`: files of weights. `files` of the tokenizer: `json` is tokenizer.json, `vocab` is vocab.json and
     merges.txt. `chat`: the chat template. `changes` are made to config.json; those that are None are taken out of it.
-    Returns the model of transformers with these weights under its own names, in float32; none where only the code in
-    the checkpoint runs it."""
+    Returns the model of transformers with these weights under its own names, in float32; none where it has no class for
+    it."""
     recipe = RECIPES[name]
     directory.mkdir(parents=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model, weights = random_model(recipe, directory) if recipe.native else (None, llada2_weights())
+        model, weights = (None, recipe.weights()) if recipe.weights else random_model(recipe, directory)
     if dtype != torch.float32:
         weights = {key: w.to(dtype) for key, w in weights.items()}
     save(directory, {recipe.rename(key): w for key, w in weights.items()}, shards)

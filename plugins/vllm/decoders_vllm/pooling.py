@@ -20,9 +20,10 @@ from torch import Tensor
 
 from decoders.core import Canvas, Forward, Plan, Pred, SessionSpec, UsageError, option
 from decoders.files import expanded
-from decoders.models.checkpoint import check_weights, forbidden, mask_of, native_class, stops_of
+from decoders.models.checkpoint import check_weights, native_class
 from decoders.models.columns import compact
 from decoders.models.families import Family, family_of
+from decoders.models.ids import edits_of, forbidden, mask_of, stops_of
 from decoders.models.loaded import Loaded
 from decoders.models.reading import read_json
 from decoders.models.source import Source
@@ -89,7 +90,7 @@ class Pooled(Source):
         vocab = int(native.vocab_size)
         stops = stops_of(directory, config, family, vocab, tokenizer)
         model = PooledModel(llm, mask_id=mask, stop_ids=stops, vocab=vocab, shifted=family.shifted)
-        never = forbidden(tokenizer, never, stops, vocab)
+        never = forbidden(tokenizer, (*never, *edits_of(directory, config, tokenizer)), stops, vocab)
         return Loaded(model, tokenizer, f"vllm:{directory.resolve()}", family.length, None, most, never, tokenizer.chat)
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from decoders.core import Blocks, UsageError
-from decoders.models.checkpoint import forbidden, mask_of, stops_of
 from decoders.models.families import Family, family_of
+from decoders.models.ids import edits_of, forbidden, mask_of, stops_of
 from decoders.models.reading import read_json
 from decoders.models.tokenizer import JsonTokenizer, load_tokenizer
 from decoders_vllm.rows import Canvases
@@ -67,7 +67,7 @@ class Served:
         mask = mask_of(directory, config, family)
         tokenizer, never = load_tokenizer(directory, mask)
         stop_ids = stops_of(directory, config, family, vocab, tokenizer)
-        never = forbidden(tokenizer, never, stop_ids, vocab)
+        never = forbidden(tokenizer, (*never, *edits_of(directory, config, tokenizer)), stop_ids, vocab)
         return cls(
             str(directory), family.name, canvas, window if fixed else canvas, mask, vocab, stop_ids, never,
             family.shifted, decoder,

@@ -1,0 +1,82 @@
+"""The ids of a checkpoint's special tokens: its mask, those that end a text, those that are no text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from decoders.core import UsageError
+from decoders.models.families import Family
+from decoders.models.reading import read_json
+from decoders.models.tokenizer import JsonTokenizer, tokenizer_in
+
+EDITS = "expand_token_id", "delete_token_id", "split_token_id"
+"""What configs call the tokens by which a model asks for more or fewer positions (DreamOn, LLaDA2.2)."""
+
+
+def mask_of(directory: Path, config: dict[str, Any], family: Family) -> int | None:
+    """The id of the mask token; none if the family has no such token. Raises `UsageError` if nothing gives it."""
+    graph = config.get("graph") if family.mask == "last" else None
+    if family.mask == "none" or (isinstance(graph, dict) and graph.get("type") == "uniform"):  # SEDD's uniform noise
+        return None
+    found = config.get("mask_token_id")
+    if found is None and family.mask == "tokenizer":
+        found = tokenizer_in(directory).named("mask_token")
+        if found is None:
+            raise UsageError(f"the tokenizer of {directory} has no mask token, and config.json gives no mask_token_id")
+    if found is None and family.mask == "last":
+        rows = config.get("vocab_size")
+        found = rows - 1 if isinstance(rows, int) else config.get("tokens")
+    if found is None and isinstance(family.mask, int):
+        found = family.mask
+    if found is None:
+        raise UsageError(f"{directory / 'config.json'} has no mask_token_id")
+    return checked_id(found, f"mask_token_id in {directory / 'config.json'}")
+
+
+def checked_id(found: Any, what: str) -> int:
+    """A token id. Raises `UsageError` for what cannot be one."""
+    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < 1 << 31:
+        raise UsageError(f"{what} must be a token id, not {str(found)[:50]}")
+    return found
+
+
+def stops_of(
+    directory: Path, config: dict[str, Any], family: Family, vocab: int, tokenizer: JsonTokenizer
+) -> tuple[int, ...]:
+    """The ids of the tokens that end a text: those of config.json and generation_config.json, the family's own if the
+    checkpoint has its tokenizer, which its end token tells, and those that the tokenizer names: its end token and the
+    end of a turn. Raises `UsageError` for what is no token id, or the mask token."""
+    generation = directory / "generation_config.json"
+    text = config.get("text_config")
+    said = [config, text if isinstance(text, dict) else {}, read_json(generation) if generation.is_file() else {}]
+    written = [x.get("eos_token_id") for x in said]
+    ids = [
+        checked_id(i, f"eos_token_id of {directory}")
+        for found in written for i in (found if isinstance(found, list) else [found]) if i is not None
+    ]
+    if not ids or set(ids) & set(family.ends):
+        ids += family.ends
+    ends = tuple(dict.fromkeys(i for i in (*ids, *tokenizer.ends) if i < vocab))
+    mask = mask_of(directory, config, family)
+    if mask in ends:
+        raise UsageError(f"{directory} gives the id {mask} to its mask token and to a token that ends a text")
+    return ends
+
+
+def edits_of(directory: Path, config: dict[str, Any], tokenizer: JsonTokenizer) -> list[int]:
+    """The ids of the tokens that ask for another length, by config.json, generation_config.json or the name that
+    DreamOn's expand token has. Raises `UsageError` for what is no token id."""
+    generation = directory / "generation_config.json"
+    said = [config, read_json(generation) if generation.is_file() else {}]
+    named = tokenizer.core.token_to_id("<|expand|>")
+    ids = [checked_id(x[key], f"{key} of {directory}") for x in said for key in EDITS if x.get(key) is not None]
+    return ids if named is None else [*ids, named]
+
+
+def forbidden(
+    tokenizer: JsonTokenizer, never: tuple[int, ...], stop_ids: tuple[int, ...], vocab: int
+) -> tuple[int, ...]:
+    """The ids that are no text and are never generated: `never`, and what the head of a model has beyond its
+    vocabulary."""
+    return tuple(t for t in (*never, *tokenizer.absent(vocab)) if t not in stop_ids)
