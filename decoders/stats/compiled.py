@@ -12,7 +12,6 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +21,7 @@ from decoders.stats import reference
 from decoders.stats.build import CannotBuildError, library
 from decoders.stats.constants import among, constant
 
-UNDEFINED = 1  # the kernel's mark of a row that is no distribution; any mark means that it did not draw
+MISSING = -1  # the kernel's token where the reference is asked: the row is no distribution, or rounding could decide
 
 _LIBRARY: ctypes.CDLL | None = None
 _WHY = ""
@@ -34,19 +33,21 @@ def problem() -> str:
     global _LIBRARY, _WHY
     if _LIBRARY is None and not _WHY:
         try:
-            _LIBRARY = declared(library())
+            _LIBRARY = library()
         except CannotBuildError as e:
             _WHY = str(e)
     return _WHY
 
 
-def declared(made: ctypes.CDLL) -> ctypes.CDLL:
-    """With the types of what the functions take: addresses, numbers, and a temperature."""
-    address, count = ctypes.c_void_p, ctypes.c_int64
-    rows: tuple[Any, ...] = (address, count, count, count, count, address, count, count, address, ctypes.c_double)
-    made.decoders_rows.argtypes = [*rows, *(address for _ in range(7))]
-    made.decoders_race.argtypes = [*rows, address, address]
-    return made
+class Job(ctypes.Structure):
+    """What is asked, and where the answers go, as `rows.cpp` has it."""
+
+    _fields_ = [
+        ("data", ctypes.c_void_p), ("brain", ctypes.c_int64), ("rows", ctypes.c_int64), ("columns", ctypes.c_int64),
+        ("stride", ctypes.c_int64), ("banned", ctypes.c_void_p), ("banned_count", ctypes.c_int64),
+        ("threads", ctypes.c_int64), ("temperature", ctypes.c_double), ("uniform", ctypes.c_void_p),
+        ("hashes", ctypes.c_void_p), ("tokens", ctypes.c_void_p), ("numbers", ctypes.c_void_p),
+    ]  # fmt: skip
 
 
 def kernel() -> ctypes.CDLL:
@@ -57,38 +58,65 @@ def kernel() -> ctypes.CDLL:
     return _LIBRARY
 
 
-Rows = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
-"""Of R rows: the likeliest token (long), its logit, the logarithm of the sum of exponentials, entropy, margin, and the
-sampled token (long), which means nothing where none was asked for."""
+Rows = tuple[Tensor, Tensor]
+"""Of R rows: (2, R) long, the likeliest token and the sample, which means nothing where none was asked for; (5, R)
+float32, the logarithms of the sum of exponentials and of the probabilities of those two tokens, the entropy, and the
+margin."""
+LOG_WHOLE, LOG_BEST, LOG_SAMPLE, ENTROPY, MARGIN = range(5)
 
 
 def rows(logits: Tensor, banned: Sequence[int], uniform: Tensor | None, temperature: float) -> Rows:
-    laid, R = Laid(logits, banned), len(logits)
-    token, drawn = torch.empty(2, R, dtype=torch.long).unbind()
-    top, log_z, entropy, margin = torch.empty(4, R).unbind()
-    marks = torch.empty(R, dtype=torch.uint8)
+    logits, R = laid(logits), len(logits)
     u = None if uniform is None else uniform.contiguous()
-    out = token, drawn, top, log_z, entropy, margin, marks
+    tokens, numbers = torch.empty(2, R, dtype=torch.long), torch.empty(5, R)
     given = None if u is None else u.data_ptr()
-    if kernel().decoders_rows(*laid.arguments(), given, temperature, *(x.data_ptr() for x in out)):
-        at = (marks & UNDEFINED).nonzero()[:, 0]
-        x = laid.plain(at)
-        token[at], best, log_z[at] = reference.best(x)
-        top[at], entropy[at], margin[at] = best.float(), reference.entropy(x), reference.margin(x)
-        if u is not None:
-            at = marks.nonzero()[:, 0]
-            drawn[at] = reference.sample(laid.plain(at), u[at], temperature)
-    return token, top, log_z, entropy, margin, drawn
+    job = Job(*read(logits, banned), temperature, given, None, tokens.data_ptr(), numbers.data_ptr())
+    if kernel().decoders_rows(ctypes.byref(job)):
+        completed(logits, banned, u, temperature, tokens, numbers)
+    return tokens, numbers
+
+
+def completed(
+    logits: Tensor, banned: Sequence[int], u: Tensor | None, temperature: float, tokens: Tensor, numbers: Tensor
+) -> None:
+    """Has the reference find what is `MISSING`."""
+    at = (tokens[0] == MISSING).nonzero()[:, 0]
+    x = plain(logits, banned, at)
+    tokens[0, at], top, log_z = reference.best(x)
+    numbers[LOG_WHOLE, at], numbers[LOG_BEST, at] = log_z, log_probability(top, log_z)
+    numbers[ENTROPY, at], numbers[MARGIN, at] = reference.entropy(x), reference.margin(x)
+    if u is not None:
+        at = (tokens[1] == MISSING).nonzero()[:, 0]
+        x = plain(logits, banned, at)
+        tokens[1, at] = drawn = reference.sample(x, u[at], temperature)
+        numbers[LOG_SAMPLE, at] = log_probability(x.gather(1, drawn[:, None])[:, 0], numbers[LOG_WHOLE, at])
+
+
+def log_probability(logit: Tensor, log_z: Tensor) -> Tensor:
+    """The logarithm of `reference.probability`."""
+    found = logit.float() - log_z
+    return found.masked_fill(found.isnan(), -torch.inf)
 
 
 def race(logits: Tensor, banned: Sequence[int], h: Tensor, temperature: float) -> Tensor:
-    laid, h = Laid(logits, banned), h.contiguous()
-    token, marks = torch.empty(len(logits), dtype=torch.long), torch.empty(len(logits), dtype=torch.uint8)
-    out = h.data_ptr(), temperature, token.data_ptr(), marks.data_ptr()
-    if kernel().decoders_race(*laid.arguments(), *out):
-        at = marks.nonzero()[:, 0]
-        token[at] = reference.race(laid.plain(at), h[at], temperature)
+    logits, h, token = laid(logits), h.contiguous(), torch.empty(len(logits), dtype=torch.long)
+    job = Job(*read(logits, banned), temperature, None, h.data_ptr(), token.data_ptr(), None)
+    if kernel().decoders_race(ctypes.byref(job)):
+        at = (token == MISSING).nonzero()[:, 0]
+        token[at] = reference.race(plain(logits, banned, at), h[at], temperature)
     return token
+
+
+def laid(logits: Tensor) -> Tensor:
+    """Rows as the kernel reads them, with columns that are neighbours."""
+    return logits if logits.stride(1) == 1 else logits.contiguous()
+
+
+def read(x: Tensor, banned: Sequence[int]) -> tuple[object, ...]:
+    """What a `Job` says of what is read."""
+    (R, V), (stride, _) = x.shape, x.stride()
+    ban = ctypes.addressof(ascending(tuple(banned))) if banned else None
+    return x.data_ptr(), x.dtype == torch.bfloat16, R, V, stride, ban, len(banned), torch.get_num_threads()
 
 
 @cache
@@ -96,28 +124,14 @@ def ascending(banned: tuple[int, ...]) -> ctypes.Array[ctypes.c_int64]:
     return (ctypes.c_int64 * len(banned))(*sorted(banned))
 
 
-class Laid:
-    """Rows as the kernel reads them, with columns that are neighbours."""
-
-    def __init__(self, logits: Tensor, banned: Sequence[int]) -> None:
-        self.logits = logits if logits.stride(1) == 1 else logits.contiguous()
-        self.banned = tuple(banned)
-
-    def arguments(self) -> tuple[object, ...]:
-        (R, V), x = self.logits.shape, self.logits
-        brain = x.dtype == torch.bfloat16
-        return x.data_ptr(), brain, R, V, x.stride(0), ascending(self.banned), len(self.banned), torch.get_num_threads()
-
-    def plain(self, at: Tensor) -> Tensor:
-        """Some of the rows, -inf at banned tokens."""
-        return self.logits[at].index_fill(-1, constant(self.banned, at.device), -torch.inf)
+def plain(logits: Tensor, banned: Sequence[int], at: Tensor) -> Tensor:
+    """Some of the rows, -inf at banned tokens."""
+    return logits[at].index_fill(-1, constant(tuple(banned), at.device), -torch.inf)
 
 
 def rows_like(logits: Tensor, banned: Sequence[int], uniform: Tensor | None, temperature: float) -> Rows:
     R = len(logits)
-    a, b = (logits.new_empty(R, dtype=torch.long) for _ in range(2))
-    c, d, e, f = (logits.new_empty(R, dtype=torch.float32) for _ in range(4))
-    return a, c, d, e, f, b
+    return logits.new_empty(2, R, dtype=torch.long), logits.new_empty(5, R, dtype=torch.float32)
 
 
 def race_like(logits: Tensor, banned: Sequence[int], h: Tensor, temperature: float) -> Tensor:
@@ -125,8 +139,7 @@ def race_like(logits: Tensor, banned: Sequence[int], h: Tensor, temperature: flo
 
 
 OPERATIONS = torch.library.Library("decoders", "DEF")
-_SIX = ", ".join(["Tensor"] * 6)
-OPERATIONS.define(f"rows(Tensor logits, int[] banned, Tensor? uniform, float temperature) -> ({_SIX})")
+OPERATIONS.define("rows(Tensor logits, int[] banned, Tensor? uniform, float temperature) -> (Tensor, Tensor)")
 OPERATIONS.define("race(Tensor logits, int[] banned, Tensor h, float temperature) -> Tensor")
 for _name, _run, _like in (("rows", rows, rows_like), ("race", race, race_like)):
     OPERATIONS.impl(_name, _run, "CPU")
@@ -158,25 +171,26 @@ class Compiled:
 
     @property
     def defined(self) -> Tensor | None:
-        return None if self.found is None else self.found[2].isfinite()
+        return None if self.found is None else self.found[1][LOG_WHOLE].isfinite()
 
     def best(self) -> tuple[Tensor, Tensor]:
-        token, logit, log_z = self.once()[:3]
-        return token, reference.probability(logit, log_z)
+        tokens, numbers = self.once()
+        return tokens[0], numbers[LOG_BEST].exp()
 
     def prob(self, tokens: Tensor) -> Tensor:
-        p = reference.probability(self.logits.gather(1, tokens[:, None])[:, 0], self.once()[2])
+        log_z = self.once()[1][LOG_WHOLE]
+        p = reference.probability(self.logits.gather(1, tokens[:, None])[:, 0], log_z)
         return p.masked_fill(among(tokens, self.banned), 0.0) if self.banned else p
 
     def entropy(self) -> Tensor:
-        return self.once()[3]
+        return self.once()[1][ENTROPY]
 
     def margin(self) -> Tensor:
-        return self.once()[4]
+        return self.once()[1][MARGIN]
 
     def sample(self, u: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-        token = self.passed(u, temperature)[5]
-        return token, self.prob(token)
+        tokens, numbers = self.passed(u, temperature)
+        return tokens[1], numbers[LOG_SAMPLE].exp()
 
     def race(self, h: Tensor, temperature: float) -> Tensor:
         found: Tensor = torch.ops.decoders.race.default(self.logits, self.banned, h, temperature)

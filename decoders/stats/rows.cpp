@@ -34,8 +34,6 @@ typedef int64_t Longs __attribute__((vector_size(8 * HASHES)));
 typedef float Noises __attribute__((vector_size(4 * HASHES)));
 typedef int32_t Whole __attribute__((vector_size(4 * HASHES)));
 
-enum Mark : uint8_t { UNDEFINED = 1, UNSURE = 2 };
-
 template <class To, class From>
 inline To bits(From from) {
     static_assert(sizeof(To) == sizeof(From), "the same bits");
@@ -86,18 +84,29 @@ inline Floats exponential(Floats x) {
     return bits<Floats>(bits<Ints>(p) + (bits<Ints>(shifted) << 23));
 }
 
-struct Logits {
+// What is asked, and where the answers go.
+struct Job {
     const void* data;
-    int64_t brain;  // whether they are bfloat16, and not float32
+    int64_t brain;  // whether logits are bfloat16, and not float32
     int64_t rows, columns, stride;
     const int64_t* banned;  // ascending
-    int64_t banned_count;
+    int64_t banned_count, threads;
+    double temperature;
+    const double* uniform;  // (rows); null: no sample
+    const int64_t* hashes;  // (rows), of a race
+    int64_t* tokens;        // (2, rows): the likeliest and the sample, or (rows): who wins the race; MISSING where unsure
+    float* numbers;         // (5, rows), see `Numbers`
 };
+
+constexpr int64_t MISSING = -1;  // the reference is asked
+
+// Logarithms of the sum of exponentials, and of the probabilities of the likeliest token and of the sample.
+enum Numbers { LOG_WHOLE, LOG_BEST, LOG_SAMPLE, ENTROPY, MARGIN };
 
 // Chunks of a row as float32, -inf where a token is banned and behind the end.
 class Row {
 public:
-    Row(const Logits& x, int64_t row) : x(x), begin(row * x.stride) {}
+    Row(const Job& x, int64_t row) : x(x), begin(row * x.stride) {}
 
     int64_t chunks() const { return (x.columns + CHUNK - 1) / CHUNK; }
     int width(int64_t chunk) const { return int(std::min<int64_t>(CHUNK, x.columns - chunk * CHUNK)); }
@@ -120,12 +129,19 @@ public:
         return copy;
     }
 
-private:
-    void widen(const uint16_t* from, int count) {
-        for (int i = 0; i < count; i++) copy[i] = bits<float>(uint32_t(from[i]) << 16);
+    float logit(int64_t column) const {
+        return x.brain ? wide(static_cast<const uint16_t*>(x.data)[begin + column])
+                       : static_cast<const float*>(x.data)[begin + column];
     }
 
-    const Logits& x;
+private:
+    static float wide(uint16_t x) { return bits<float>(uint32_t(x) << 16); }
+
+    void widen(const uint16_t* from, int count) {
+        for (int i = 0; i < count; i++) copy[i] = wide(from[i]);
+    }
+
+    const Job& x;
     const int64_t begin;
     alignas(64) float copy[CHUNK];
 };
@@ -245,7 +261,7 @@ Found scanned(Row& row, std::vector<Mass>* masses, float temperature) {
     return found;
 }
 
-// The token in whose share `uniform` falls; -1 where that is too near to a border.
+// The token in whose share `uniform` falls; MISSING where that is too near to a border.
 int64_t drawn(Row& row, std::vector<Mass>& masses, float top, double uniform, float temperature) {
     double whole = 0, before = 0;
     for (Mass& m : masses) {
@@ -255,7 +271,7 @@ int64_t drawn(Row& row, std::vector<Mass>& masses, float top, double uniform, fl
     const double goal = uniform * whole, apart = BORDER * whole;
     size_t chunk = 0;
     for (; chunk < masses.size() && before + masses[chunk].weight <= goal; chunk++) before += masses[chunk].weight;
-    if (chunk == masses.size()) return -1;
+    if (chunk == masses.size()) return MISSING;
     int padded;
     const float* x = row.read(chunk, padded);
     alignas(64) float weights[CHUNK];
@@ -265,10 +281,10 @@ int64_t drawn(Row& row, std::vector<Mass>& masses, float top, double uniform, fl
     }
     for (int i = 0; i < row.width(chunk); i++) {
         const double after = before + weights[i];
-        if (after > goal) return goal - before > apart && after - goal > apart ? int64_t(chunk) * CHUNK + i : -1;
+        if (after > goal) return goal - before > apart && after - goal > apart ? int64_t(chunk) * CHUNK + i : MISSING;
         before = after;
     }
-    return -1;
+    return MISSING;
 }
 
 template <class Integers>
@@ -341,8 +357,8 @@ private:
 
 // Rows in as many parts as there are threads, if there is enough to do.
 template <class Work>
-void in_parts(const Logits& x, int64_t threads, const Work& work) {
-    const int64_t parts = std::max<int64_t>(1, std::min({threads, x.rows, x.rows * x.columns >> 17}));
+void in_parts(const Job& x, const Work& work) {
+    const int64_t parts = std::max<int64_t>(1, std::min({x.threads, x.rows, x.rows * x.columns >> 17}));
     std::vector<std::thread> others;
     const auto part = [&](int64_t i) { work(x.rows * i / parts, x.rows * (i + 1) / parts); };
     for (int64_t i = 1; i < parts; i++) {
@@ -356,61 +372,59 @@ void in_parts(const Logits& x, int64_t threads, const Work& work) {
     for (std::thread& other : others) other.join();
 }
 
-int any(const uint8_t* marks, int64_t rows) { return std::any_of(marks, marks + rows, [](uint8_t m) { return m; }); }
+void find(const Job& x, int64_t i, std::vector<Mass>& masses) {
+    Row row(x, i);
+    masses.clear();
+    const Found found = scanned(row, x.uniform ? &masses : nullptr, float(x.temperature));
+    int64_t &token = x.tokens[i], &sample = x.tokens[x.rows + i];
+    const auto number = [&](Numbers which) -> float& { return x.numbers[which * x.rows + i]; };
+    token = sample = MISSING;
+    if (!found.defined()) return;
+    const double whole = found.whole, log = std::log(whole);
+    const float log_whole = found.top + float(log);
+    token = found.token;
+    number(LOG_WHOLE) = log_whole;
+    number(LOG_BEST) = found.top - log_whole;
+    number(ENTROPY) = float(std::max(0.0, log - found.fall / whole));
+    number(MARGIN) = float(1 / whole) - float(std::exp(double(found.second) - found.top) / whole);
+    if (!x.uniform) return;
+    sample = drawn(row, masses, found.top, x.uniform[i], float(x.temperature));
+    if (sample != MISSING) number(LOG_SAMPLE) = row.logit(sample) - log_whole;
+}
+
+bool missing(const int64_t* tokens, int64_t rows) {
+    return std::any_of(tokens, tokens + rows, [](int64_t token) { return token == MISSING; });
+}
 
 }  // namespace
 
 extern "C" {
 
-// Outputs have an element a row. `uniform` may be null; else `drawn_token` is written. What is returned is whether any
-// row is marked.
-int decoders_rows(
-    const void* data, int64_t brain, int64_t rows, int64_t columns, int64_t stride, const int64_t* banned,
-    int64_t banned_count, int64_t threads, const double* uniform, double temperature, int64_t* token, int64_t* drawn_token,
-    float* top, float* log_whole, float* entropy, float* margin, uint8_t* marks
-) {
-    const Logits x{data, brain, rows, columns, stride, banned, banned_count};
-    in_parts(x, threads, [&](int64_t from, int64_t to) {
+// What is returned is whether the reference has to be asked about any row.
+int decoders_rows(const Job* job) {
+    const Job& x = *job;
+    in_parts(x, [&](int64_t from, int64_t to) {
         std::vector<Mass> masses;
-        for (int64_t i = from; i < to; i++) {
-            Row row(x, i);
-            masses.clear();
-            const Found found = scanned(row, uniform ? &masses : nullptr, float(temperature));
-            marks[i] = found.defined() ? 0 : UNDEFINED | UNSURE;
-            if (marks[i]) continue;
-            const double whole = found.whole, log = std::log(whole);
-            token[i] = found.token;
-            top[i] = found.top;
-            log_whole[i] = found.top + float(log);
-            entropy[i] = float(std::max(0.0, log - found.fall / whole));
-            margin[i] = float(1 / whole) - float(std::exp(double(found.second) - found.top) / whole);
-            if (!uniform) continue;
-            drawn_token[i] = drawn(row, masses, found.top, uniform[i], float(temperature));
-            if (drawn_token[i] < 0) marks[i] = UNSURE;
-        }
+        for (int64_t i = from; i < to; i++) find(x, i, masses);
     });
-    return any(marks, rows);
+    return missing(x.tokens, x.rows) || (x.uniform && missing(x.tokens + x.rows, x.rows));
 }
 
-int decoders_race(
-    const void* data, int64_t brain, int64_t rows, int64_t columns, int64_t stride, const int64_t* banned,
-    int64_t banned_count, int64_t threads, const int64_t* hashes, double temperature, int64_t* token, uint8_t* marks
-) {
-    const Logits x{data, brain, rows, columns, stride, banned, banned_count};
-    in_parts(x, threads, [&](int64_t from, int64_t to) {
+int decoders_race(const Job* job) {
+    const Job& x = *job;
+    in_parts(x, [&](int64_t from, int64_t to) {
         for (int64_t i = from; i < to; i++) {
             Row row(x, i);
-            Race race{uint64_t(hashes[i]), temperature};
+            Race race{uint64_t(x.hashes[i]), x.temperature};
             for (int64_t chunk = 0; chunk < row.chunks(); chunk++) {
                 int padded;
                 const float* logits = row.read(chunk, padded);
                 race.enter(logits, padded, chunk * CHUNK);
             }
-            token[i] = race.winner;
-            marks[i] = race.sure() ? 0 : UNSURE;
+            x.tokens[i] = race.sure() ? race.winner : MISSING;
         }
     });
-    return any(marks, rows);
+    return missing(x.tokens, x.rows);
 }
 
 }
