@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from decoders.cli.memory import keep_freed
 from decoders.cli.progress import Progress
 from decoders.errors import UsageError
 from decoders.files import json_lines, parsed, why
@@ -57,6 +58,7 @@ def run(
     reported.
 
     Raises `UsageError` for files that cannot be used, and leaves with 130 on Ctrl-C."""
+    keep_freed()
     try:
         items, malformed = read(source, how["seed"])
         generator = make()
