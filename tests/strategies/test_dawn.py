@@ -151,11 +151,11 @@ def test_a_session_gives_the_maps_that_the_decoder_asks_for(net):
     model, shares = TransformersModel(net, mask_id=23), []
     plain = model.states
 
-    def states(*given, maps=None):
+    def states(tokens, position, sees, cache=None, maps=None):
         shares.append(maps)
-        return plain(*given, maps=maps)
+        return plain(tokens, position, sees, cache, maps)
 
-    model.states = lambda *given: states(*given[:4], maps=given[4])
+    model.states = states
     for spec in ("dawn:depth=0.5", "prophet:base=(dawn:depth=0.5)", "dawn", "threshold"):
         decode(model, get(spec), [[1, 2, 3]], length=4)
         assert set(shares) == {{"dawn": 0.875, "threshold": None}.get(spec, 0.5)}
