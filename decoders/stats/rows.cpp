@@ -5,7 +5,7 @@
 // and in double across chunks. Vectors have a width of their own, whatever the processor's is, and nothing depends on
 // where a row lies, so that a row has the same bits in any batch, in any view and at any number of threads.
 //
-// What is not sure to be what the reference finds is not decided here but marked, and the reference is asked.
+// What is not sure to be what the reference finds is not decided here but left `MISSING`, and the reference is asked.
 
 #include <algorithm>
 #include <cmath>
@@ -94,7 +94,7 @@ struct Job {
     double temperature;
     const double* uniform;  // (rows); null: no sample
     const int64_t* hashes;  // (rows), of a race
-    int64_t* tokens;        // (2, rows): the likeliest and the sample, or (rows): who wins the race; MISSING where unsure
+    int64_t* tokens;        // (2, rows): the likeliest and the sample, or (rows): who wins a race; MISSING if unsure
     float* numbers;         // (5, rows), see `Numbers`
 };
 
