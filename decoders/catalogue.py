@@ -103,7 +103,7 @@ def known_families() -> tuple[list[dict[str, Any]], list[str]]:
     """Those that are written down and those of other distributions, and why others of theirs are left out."""
     if not specs.table("families"):
         return written_down()["families"], []
-    from decoders.models.families import installed
+    from decoders.models.recognition import installed
 
     added, problems = installed()
     return [*written_down()["families"], *map(family, added.values())], problems

@@ -54,7 +54,7 @@ def of_task(spec: str, fast: bool) -> Case:
 
 
 def of_family(spec: str, fast: bool) -> Case:
-    from decoders.models.families import get_family
+    from decoders.models.recognition import get_family
     from decoders.testing.family_laws import FAMILY_FAST, FAMILY_LAWS
     from decoders.testing.tiny import Tiny
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from decoders.core import UsageError
-from decoders.models.families import Attention, Family, family_of
+from decoders.models.families import Attention, Family
 from decoders.models.headers import numbers_in
 from decoders.models.ids import edits_of, forbidden, mask_of, stops_of
 from decoders.models.latent.families import latent_family
@@ -29,6 +29,7 @@ from decoders.models.loaded import Loaded
 from decoders.models.precision import in_bfloat16
 from decoders.models.quantised import quantise
 from decoders.models.reading import blamed, line, quiet, read_json, refuse_mark, refuse_pointer
+from decoders.models.recognition import family_of
 from decoders.models.tokenizer import home_of_tokenizer, load_tokenizer
 
 if TYPE_CHECKING:

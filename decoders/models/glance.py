@@ -45,8 +45,8 @@ def glance(path: str) -> Glance:
     """At the directory of a checkpoint, at `nano`, or at a repository on the hub, of which no weights are fetched.
     Raises `UsageError` for what is none, or of no known family."""
     from decoders.models.checkpoint import native_class, settings_of
-    from decoders.models.families import family_of
     from decoders.models.ids import mask_of
+    from decoders.models.recognition import family_of
 
     directory, weights = Path(nano.__file__).parent if path == "nano" else expanded(path), None
     repository = None if is_directory(directory) else Repository.named(path)

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from decoders.core import Forward, Model, Pred, Session, SessionSpec, UsageError
 from decoders.models.columns import compact, widths
-from decoders.models.families import Attention, Family, family_of
+from decoders.models.families import Attention, Family
 from decoders.models.loaded import Loaded
 from decoders.models.native import adapt, is_native
 from decoders.models.reading import line
+from decoders.models.recognition import family_of
 from decoders.models.spread import Spread
 from decoders.models.tokenizer import JsonTokenizer
 

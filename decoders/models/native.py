@@ -9,7 +9,8 @@ from transformers import PreTrainedModel
 from decoders.core import Model, UsageError
 from decoders.models.adapter import TransformersModel
 from decoders.models.causal import check_attention, check_causal
-from decoders.models.families import FAMILIES, Attention, Family, family_of
+from decoders.models.families import FAMILIES, Attention, Family
+from decoders.models.recognition import family_of
 
 
 def adapt(

@@ -13,7 +13,8 @@ runs every law and needs no test framework; `decoders check` does it from a comm
 from __future__ import annotations
 
 from decoders.core import Cache, Decoder
-from decoders.models.families import Family, get_family
+from decoders.models.families import Family
+from decoders.models.recognition import get_family
 from decoders.registry import get, get_cache
 from decoders.testing.cache_laws import CACHE_LAWS, CacheLaw
 from decoders.testing.family_laws import FAMILY_LAWS, FamilyLaw

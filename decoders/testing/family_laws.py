@@ -33,8 +33,9 @@ from decoders.core import (
     prepare,
     session_spec,
 )
-from decoders.models.families import FAMILIES, claims, installed
+from decoders.models.families import FAMILIES
 from decoders.models.loaded import Loaded
+from decoders.models.recognition import claims, installed
 from decoders.registry import get
 from decoders.testing.cache_runs import Cautious
 from decoders.testing.rooms import expect

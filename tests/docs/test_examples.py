@@ -14,7 +14,7 @@ from types import ModuleType
 import pytest
 
 from decoders import Cache, Decoder, Generator, UsageError
-from decoders.models.families import get_family
+from decoders.models.recognition import get_family
 from decoders.testing import CACHE_LAWS, LAWS, check_family
 from decoders.testing.laws import FAST, spec_round_trip, written
 from decoders.testing.trial import insist, tried

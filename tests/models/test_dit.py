@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from decoders import Generator, UsageError, get
 from decoders.caches.fast_dllm import Dual
 from decoders.core import Blocks, decode
-from decoders.models import families, hub
+from decoders.models import hub, recognition
 from decoders.models.dit.sedd import denoised
 from decoders.models.glance import glance
 from decoders.models.quantised import Int4Linear
@@ -242,11 +242,11 @@ def test_a_glance(tmp_path):
 
 
 def test_the_keys_of_a_config_tell_a_family_that_names_itself_in_no_other_way():
-    assert families.family_of(dit.SEDD, "x").name == "sedd"
+    assert recognition.family_of(dit.SEDD, "x").name == "sedd"
     with pytest.raises(UsageError, match="names no diffusion_family"):
-        families.family_of({k: v for k, v in dit.SEDD.items() if k != "graph"}, "x")
+        recognition.family_of({k: v for k, v in dit.SEDD.items() if k != "graph"}, "x")
     with pytest.raises(UsageError, match="names no diffusion_family"):
-        families.family_of({**dit.SEDD, "model_type": "other"}, json.dumps("x"))
+        recognition.family_of({**dit.SEDD, "model_type": "other"}, json.dumps("x"))
 
 
 def test_its_head_keeps_its_precision(tmp_path):

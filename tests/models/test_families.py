@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from decoders import Generator, UsageError, get, specs
 from decoders.cli import main
 from decoders.core import Blocks, decode
-from decoders.models import families
+from decoders.models import families, recognition
 from decoders.models.glance import glance
 from decoders.models.loaded import Loaded
 from decoders.models.source import Checkpoint, load_model, source_of
@@ -292,7 +292,7 @@ def test_what_a_family_brings(tmp_path, name, length, block, positions, mask, st
 
 
 def test_every_family_has_a_checkpoint_here():
-    made = {families.family_of(dict(r.config), name).name for name, r in RECIPES.items()}
+    made = {recognition.family_of(dict(r.config), name).name for name, r in RECIPES.items()}
     assert made == set(families.FAMILIES) - {"nano"}
 
 
@@ -301,7 +301,7 @@ def test_blocks_of_one_tell_idlm_from_sdar(tmp_path):
     write(tmp_path / "c", "idlm", use_regular_causal=True)
     model = load_model(str(tmp_path / "c")).model
     assert (model.shifted, model.attention_block, model.mask_id) == (True, 1, MASK)
-    assert families.family_of({"model_type": "sdar", "architectures": ["SDARForCausalLM"]}, "x").name == "sdar"
+    assert recognition.family_of({"model_type": "sdar", "architectures": ["SDARForCausalLM"]}, "x").name == "sdar"
 
 
 def test_blocks_are_those_of_the_config(tmp_path):
@@ -934,10 +934,10 @@ def test_a_family_of_another_distribution_is_found_by_its_entry_point(tmp_path, 
     plugged(monkeypatch, moon=f"{__name__}:MOON")
     loaded = load_model(str(tmp_path / "c"))
     assert (loaded.model.shifted, loaded.model.mask_id, loaded.model.block_causal) == (True, MASK, False)
-    assert families.get_family("moon") is MOON
+    assert recognition.get_family("moon") is MOON
     assert [f["family"] for f in json.loads(call("models", "--json").stdout)][-1] == "moon"
     write(tmp_path / "d", "dream")
-    assert families.family_of(json.loads((tmp_path / "d" / "config.json").read_text()), "d").name == "dream"
+    assert recognition.family_of(json.loads((tmp_path / "d" / "config.json").read_text()), "d").name == "dream"
 
 
 @pytest.mark.parametrize(
@@ -961,4 +961,4 @@ def test_a_broken_family_is_left_out_and_told_where_none_fits(tmp_path, monkeypa
 
 def test_a_family_that_there_is_not_is_named():
     with pytest.raises(UsageError, match="unknown family 'lada'; did you mean 'llada'"):
-        families.get_family("lada")
+        recognition.get_family("lada")

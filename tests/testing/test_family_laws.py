@@ -14,7 +14,8 @@ from torch import Tensor
 from decoders import Family, UsageError
 from decoders.core import Forward, Session, SessionSpec
 from decoders.models.adapter import TransformersModel
-from decoders.models.families import FAMILIES, family_of
+from decoders.models.families import FAMILIES
+from decoders.models.recognition import family_of
 from decoders.testing import FAMILY_LAWS, Tiny, check_family
 from decoders.testing.family_laws import FAMILY_FAST
 from decoders.testing.tiny import backwards, renamed

@@ -16,7 +16,7 @@ from torch.nn.functional import layer_norm, scaled_dot_product_attention, silu
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput, CausalLMOutput
 
-from decoders.models.nano.network import rotated
+from decoders.models.nano.network import rotated, turns
 from decoders.models.store import Store
 
 FREQUENCIES, PERIOD, THETA, WIDENING = 256, 10000.0, 10000.0, 4
@@ -160,21 +160,13 @@ class Backbone(PreTrainedModel):
         told = self.sigma_map(torch.zeros_like(input_ids[:1, 0]) if level is None else level)
         if position_ids is None:
             position_ids = torch.arange(input_ids.shape[1], device=x.device)[None]
-        turn = self.turns(position_ids, x.dtype)
+        turn = turns(position_ids, self.config.hidden_size // self.config.num_attention_heads, THETA, x.dtype)
         maps: list[Tensor] | None = [] if output_attentions else None
         store = past_key_values if use_cache else None
         for i, block in enumerate(self.blocks):
             x = block(x, told, turn, attention_mask, store, i, maps)
         attentions: Any = None if maps is None else tuple(maps)
         return BaseModelOutput(last_hidden_state=self.output_layer(x, told), attentions=attentions)
-
-    def turns(self, position: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """(B, 1, M, D) cosines and sines of a head's rotation at `position (B, M)`."""
-        size = self.config.hidden_size // self.config.num_attention_heads
-        slow = 1.0 / THETA ** (torch.arange(0, size, 2, device=position.device).float() / size)
-        wide = torch.promote_types(dtype, torch.float32)
-        angle = (position[..., None].to(wide) * slow.to(wide)).repeat(1, 1, 2)[:, None]
-        return angle.cos().to(dtype), angle.sin().to(dtype)
 
 
 class Dit(PreTrainedModel):

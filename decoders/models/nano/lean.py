@@ -20,11 +20,12 @@ from torch import Tensor
 from decoders.core import SessionSpec, UsageError
 from decoders.models.adapter import TransformersModel
 from decoders.models.checkpoint import WEIGHTS, check_weights, load_weights, placed
-from decoders.models.families import Attention, family_of
+from decoders.models.families import Attention
 from decoders.models.ids import forbidden, mask_of, stops_of
 from decoders.models.loaded import Loaded
 from decoders.models.nano.network import Network
 from decoders.models.reading import blamed, line, read_json
+from decoders.models.recognition import family_of
 from decoders.models.store import Store
 from decoders.models.tokenizer import JsonTokenizer, descriptions, no_text, read_tokenizer, roles_in
 

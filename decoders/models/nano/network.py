@@ -138,17 +138,19 @@ class Network(nn.Module):
         """(B, M, D) the last hidden states of `tokens (B, M)` at `position (B, M)`; attention adds `bias (B, 1, M, K)`
         to its scores, or what broadcasts to that; K columns are stored, or without a store M."""
         x = embedding(tokens, self.model.embed_tokens.weight)
-        cos, sin = self.turns(position, x.dtype)
+        cos, sin = turns(position, self.config.head_dim, self.config.rope_parameters["rope_theta"], x.dtype)
         for i, layer in enumerate(self.model.layers):
             x = layer(x, cos, sin, bias, store, i)
         return self.model.norm(x)  # type: ignore[no-any-return]
 
-    def turns(self, position: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """(B, 1, M, D) cosines and sines of a head's rotation at `position (B, M)`."""
-        size, theta = self.config.head_dim, self.config.rope_parameters["rope_theta"]
-        slow = 1.0 / theta ** (torch.arange(0, size, 2, dtype=torch.float, device=position.device) / size)
-        angle = (position[..., None].float() * slow).repeat(1, 1, 2)[:, None]
-        return angle.cos().to(dtype), angle.sin().to(dtype)
+
+def turns(position: Tensor, size: int, theta: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """(B, 1, M, D) cosines and sines of the rotation of heads of `size` D at `position (B, M)`, to the base `theta`.
+    They are computed in float32 where `dtype` is no wider."""
+    wide = torch.promote_types(dtype, torch.float)
+    slow = 1.0 / theta ** (torch.arange(0, size, 2, dtype=torch.float, device=position.device) / size)
+    angle = (position[..., None].to(wide) * slow.to(wide)).repeat(1, 1, 2)[:, None]
+    return angle.cos().to(dtype), angle.sin().to(dtype)
 
 
 def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

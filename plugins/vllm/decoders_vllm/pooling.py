@@ -22,10 +22,11 @@ from decoders.core import Canvas, Forward, Plan, Pred, SessionSpec, UsageError, 
 from decoders.files import expanded
 from decoders.models.checkpoint import check_weights, native_class
 from decoders.models.columns import compact
-from decoders.models.families import Family, family_of
+from decoders.models.families import Family
 from decoders.models.ids import edits_of, forbidden, mask_of, stops_of
 from decoders.models.loaded import Loaded
 from decoders.models.reading import read_json
+from decoders.models.recognition import family_of
 from decoders.models.source import Source
 from decoders.models.tokenizer import load_tokenizer
 from decoders_vllm.compact import Compact, Ledger, Question, foreseen

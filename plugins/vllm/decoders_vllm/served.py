@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from decoders.core import Blocks, UsageError
-from decoders.models.families import Family, family_of
+from decoders.models.families import Family
 from decoders.models.ids import edits_of, forbidden, mask_of, stops_of
 from decoders.models.reading import read_json
+from decoders.models.recognition import family_of
 from decoders.models.tokenizer import JsonTokenizer, load_tokenizer
 from decoders_vllm.rows import Canvases
 
