@@ -24,9 +24,11 @@ def test_the_wrapper_keeps_to_the_left() -> None:
 
 
 def test_the_cache_saves_positions_and_at_every_forward_none() -> None:
-    def positions(every: int) -> int:
-        return sum(row.positions_computed for row in decode(ToyModel(), ZigZag(), PROMPTS, length=8, cache=Beat(every)))
+    toy = ToyModel(seed=1)  # it predicts no mask token here, which would leave the text, and so the cache, as it is
 
-    whole = decode(ToyModel(), ZigZag(), PROMPTS, length=8)
-    assert decode(ToyModel(), ZigZag(), PROMPTS, length=8, cache=Beat(1)) == whole
+    def positions(every: int) -> int:
+        return sum(row.positions_computed for row in decode(toy, ZigZag(), PROMPTS, length=8, cache=Beat(every)))
+
+    whole = decode(toy, ZigZag(), PROMPTS, length=8)
+    assert decode(toy, ZigZag(), PROMPTS, length=8, cache=Beat(1)) == whole
     assert positions(4) < positions(2) < positions(1) == sum(row.positions_computed for row in whole)
