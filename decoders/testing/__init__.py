@@ -12,19 +12,35 @@ runs every law and needs no test framework; `decoders check` does it from a comm
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from decoders.core import Cache, Decoder
-from decoders.models.families import Family
-from decoders.models.recognition import get_family
 from decoders.registry import get, get_cache
 from decoders.testing.cache_laws import CACHE_LAWS, CacheLaw
-from decoders.testing.family_laws import FAMILY_LAWS, FamilyLaw
 from decoders.testing.laws import LAWS, Law
-from decoders.testing.tiny import Tiny
 from decoders.testing.trial import insist
+
+if TYPE_CHECKING:
+    from decoders.models.families import Family
+    from decoders.testing.family_laws import FAMILY_LAWS, FamilyLaw
+    from decoders.testing.tiny import Tiny
 
 __all__ = [
     "CACHE_LAWS", "FAMILY_LAWS", "LAWS", "CacheLaw", "FamilyLaw", "Law", "Tiny", "check", "check_cache", "check_family",
 ]
+
+PLACES = {
+    "FAMILY_LAWS": "decoders.testing.family_laws", "FamilyLaw": "decoders.testing.family_laws",
+    "Tiny": "decoders.testing.tiny",
+}
+"""Where a name is from that is imported when it is first asked for, since it needs what only checkpoints need."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(PLACES[name]), name)
 
 
 def check(decoder: Decoder | str) -> None:
@@ -43,4 +59,8 @@ def check_cache(cache: Cache | str) -> None:
 def check_family(family: Family | str) -> None:
     """Hold a family of checkpoints, or the one of a name or of `module:NAME`, against every law of such. Raises as
     `check` does, and `UsageError` for one without a sample."""
+    from decoders.models.recognition import get_family
+    from decoders.testing.family_laws import FAMILY_LAWS
+    from decoders.testing.tiny import Tiny
+
     insist(FAMILY_LAWS, Tiny(get_family(family) if isinstance(family, str) else family), "")

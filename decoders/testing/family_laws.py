@@ -33,7 +33,7 @@ from decoders.core import (
     prepare,
     session_spec,
 )
-from decoders.models.families import FAMILIES
+from decoders.models.families import FAMILIES, Family
 from decoders.models.loaded import Loaded
 from decoders.models.recognition import claims, installed
 from decoders.registry import get
@@ -56,8 +56,15 @@ def known(tiny: Tiny) -> None:
     expect(by_name or claims(f, tiny.config), "its sample has another type or architecture than the family")
     wide = [other.name for other in others.values() if any(a.startswith("*") for a in other.architectures)]
     for other in others.values() if not by_name else ():
-        if other is not f and other.name not in wide:
+        if other is not f and other.name not in wide and not before(f, other):
             expect(not claims(other, tiny.config), f"a config of its type and architecture is of {other.name} too")
+
+
+def before(family: Family, other: Family) -> bool:
+    """Whether the table has a family before another one, of whose configs it takes those that say more (`only`)."""
+    order = list(FAMILIES)
+    there = bool(family.only) and {family.name, other.name} <= FAMILIES.keys()
+    return there and order.index(family.name) < order.index(other.name)
 
 
 def configured(tiny: Tiny) -> None:
