@@ -58,6 +58,12 @@ def test_a_trace_of_an_older_run_has_nothing_of_that_and_a_damaged_one_is_refuse
         (path / "traces.jsonl").write_text("\n".join([json.dumps(first), *lines_[1:]]) + "\n")
         with pytest.raises(UsageError, match=said):
             load(path)
+    for name in ("cell", "item"):
+        less = json.loads(lines_[0])
+        del less[name]
+        (path / "traces.jsonl").write_text("\n".join([json.dumps(less), *lines_[1:]]) + "\n")
+        with pytest.raises(UsageError, match=f"line 1, has no '{name}'"):
+            load(path)
 
 
 @pytest.fixture(scope="module")

@@ -177,7 +177,8 @@ def load(path: str | Path) -> Run:
             )
     traces: dict[tuple[str, int], dict[str, Any]] = {}
     for number, line in enumerate(lines(path / "traces.jsonl"), 1):
-        traces.setdefault((line["cell"], line["item"]), traced(line, f"{path / 'traces.jsonl'}, line {number},"))
+        line = traced(line, f"{path / 'traces.jsonl'}, line {number},")
+        traces.setdefault((line["cell"], line["item"]), line)
     return Run(path, info, ordered(rows.values(), info["grid"]), list(traces.values()))
 
 
