@@ -35,6 +35,7 @@ class Coupled(InTurns):
     attested: ClassVar[Attested] = "ours"
     needs_mask: ClassVar[bool] = True
     leftward: ClassVar[bool] = True
+    maskless: ClassVar[bool] = True
     unbiased: ClassVar[bool] = True
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)
     top_p: float | None = option(None, "keep the smallest set of tokens with this probability", min=0, max=1)
