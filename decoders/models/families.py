@@ -242,8 +242,8 @@ FAMILIES = {
         ),
         # I-DLM-8B: SDAR's config with blocks of one; training/model/Qwen3-8B-b1-allmasked in thuEcstasy/I-DLM 3342a17,
         # whose targets are those of the next position, and inference/.../idlm_blockN.py, whose tokens have the
-        # distribution of that causal prediction. It is run as an autoregressive model; its own decoding, which verifies
-        # and drafts in one forward, is not here. That its released config is that of the training was not seen.
+        # distribution of that causal prediction. It is run as an autoregressive model, in whose masks its own decoding,
+        # `introspective`, drafts. That its released config is that of the training was not seen.
         Family(
             "idlm", ("sdar",), ("SDARForCausalLM",), "Qwen3ForCausalLM", only={"block_size": 1}, settings=idlm,
             mask=151669, shifted=True, attentions=("causal",), block=1, example="yifanyu/I-DLM-8B", billions=8,

@@ -45,7 +45,7 @@ class Introspective(Decoder):
     """
 
     source: ClassVar[str] = "Yu et al. 2026, arXiv 2604.11035"
-    attested: ClassVar[Attested] = "replayed"
+    attested: ClassVar[Attested] = "code"
     needs_mask: ClassVar[bool] = True
     leftward: ClassVar[bool] = True
     unbiased: ClassVar[bool] = True
