@@ -118,3 +118,8 @@ class Sliding(Blocks):
     @staticmethod
     def cut(c: Rows) -> bool:
         return False
+
+
+def one_by_one(windows: Windows) -> bool:
+    """Whether they are those of a causal model where nobody says otherwise: blocks of one position, and windows too."""
+    return windows.block == windows.size == 1

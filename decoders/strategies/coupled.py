@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 
 from decoders.core import Attested, Blocks, Pred, State, Windows, leftmost, option, until_first
+from decoders.core.windows import one_by_one
 from decoders.strategies.left_to_right import drawn_in_a_race
 from decoders.strategies.speculation.turns import InTurns, Turn
 
@@ -44,8 +45,7 @@ class Coupled(InTurns):
     ahead: int = option(16, "on a causal model, positions in a window, where its windows have one", min=1)
 
     def windows(self, asked: Windows, block_causal: bool) -> Windows:
-        alone = block_causal and asked.block == asked.size == 1
-        return Blocks(self.ahead, within=1) if alone else asked
+        return Blocks(self.ahead, within=1) if block_causal and one_by_one(asked) else asked
 
     def begin(self, s: State) -> State:
         return replace(s, memo=s.memo._replace(verify=torch.full_like(s.memo.verify, s.causal)))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from decoders.core import Attested, Decoder, Pred, Query, State, Windows, leftmost, option, until_first
 from decoders.core.tree import mapped
-from decoders.core.windows import Sliding
+from decoders.core.windows import Sliding, one_by_one
 from decoders.stats import reference as stats
 from decoders.strategies.speculation.draft import Draft
 
@@ -58,8 +58,8 @@ class Introspective(Decoder):
     keep: int = option(64, "support of the draft distribution: its likeliest tokens", min=1)
 
     def windows(self, asked: Windows, block_causal: bool) -> Windows:
-        alone = block_causal and asked.block == asked.size == 1
-        return Sliding(2 * self.stride - 1, within=1) if alone else asked  # the drafts, the next token, new drafts
+        drafts = 2 * self.stride - 1  # those of the last forward, the next token, and new ones
+        return Sliding(drafts, within=1) if block_causal and one_by_one(asked) else asked
 
     def init(self, s: State) -> State:
         draft = Draft.none(s, min(self.keep, self.top_k or s.vocab, s.vocab))
