@@ -5,6 +5,7 @@ Recorded runs of the official code are replayed in tests/bench/test_golden.py.
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ from decoders.testing.toy import ToyModel
 from support.checkpoints import write
 from support.laws import BY_COST
 
-TINY = str(Path(__file__).parents[1] / "data/golden/models/wedlm-tiny")
+GOLDEN = Path(__file__).parents[1] / "data/golden"
+TINY = str(GOLDEN / "models/wedlm-tiny")
 PROMPTS = [[1, 2, 3], [4, 5, 6, 7, 8, 9, 10, 11, 12, 13], [14, 15, 16, 17, 18]]
 ORACLE = Oracle()
 SPEC = "wedlm:window=6,tau=1.6,penalty=0.05"
@@ -68,20 +70,22 @@ def plainly(net: Any, f: Forward, row: int, limit: int) -> dict[int, Tensor]:
 def test_a_mask_sees_all_that_is_known_and_predicts_its_own_position(tiny: Any, cache: str) -> None:
     """Every prediction of a run, with what is stored, is that of a plain causal forward in the other order."""
     errors, holes = [], 0
+    prompts = [json.loads(p.read_text())["prompt"][0] for p in sorted((GOLDEN / "cases/wedlm").glob("*.json"))]
 
     def watch(f: Forward, p: Pred, c: Canvas) -> None:
         nonlocal holes
-        for b in range(len(PROMPTS)):
+        for b, prompt in enumerate(prompts):
             if not f.want[b].any():
                 continue
-            want = plainly(tiny.model, f, b, len(PROMPTS[b]) + 21)
+            want = plainly(tiny.model, f, b, len(prompt) + 21)
             holes += any(int(w) + 1 not in want and int(w) + 1 < max(want) for w in want)
             errors.extend(
                 (p.logits[b, i] - want[w]).abs().max().item()
                 for i, w in enumerate(p.at[b].tolist()) if w < p.width
             )
 
-    decode(tiny, get(SPEC), PROMPTS, length=21, stop=False, watch=watch, cache=get_cache(cache))
+    spec = "wedlm:window=6,tau=0.4,penalty=0.0"
+    decode(tiny, get(spec), prompts, length=21, stop=False, watch=watch, cache=get_cache(cache))
     assert len(errors) > 100
     assert max(errors) < 1e-5
     assert holes > 0, "no mask had a known token to its right"
