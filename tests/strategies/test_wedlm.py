@@ -216,7 +216,7 @@ def test_other_models_are_refused_in_one_line(net: Any) -> None:
 
 
 def test_the_checkpoint_is_still_an_autoregressive_model(tmp_path: Path) -> None:
-    original = write(tmp_path / "c", "wedlm", mask_token_id=96)
+    original = write(tmp_path / "c", "wedlm")
     assert original is not None
     model = load_model(str(tmp_path / "c")).model
     assert (model.mask_id, "order" in model.capabilities) == (96, True)
