@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from decoders.core import Attention, Forward, Pred, Session, SessionSpec, is_causal
+from decoders.core import Attention, Forward, Pred, Session, SessionSpec, is_causal, mapped
 from decoders.models.columns import compact, gathered, parted, seen, size_of, widths
 from decoders.models.spread import Spread
 from decoders.models.store import Store
@@ -168,7 +168,7 @@ class Asked(NamedTuple):
 
     def of(self, rows: Tensor) -> Self:
         """That of some of the rows (R,)."""
-        return type(self)(*(x if x is None else x[rows] for x in self))
+        return mapped(lambda x: x[rows], self)
 
 
 class TransformersSession:
