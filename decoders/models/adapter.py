@@ -60,7 +60,7 @@ class TransformersModel:
         self.mask_id, self.stop_ids, self.shifted, self.block_causal = mask_id, stop_ids, shifted, block_causal
         self.attention_block, self.causal_context = attention_block, causal_context
         self.vocab = int(self.network.config.vocab_size)
-        own = ("order",) if native and reordered else ()
+        own = ("order",) if native and (reordered or not shifted) else ()
         both = () if is_causal(self) else ("candidates", "sight", "leave_one_out") if native else ("candidates",)
         shown = ("attention",) if native else ()
         self.capabilities = frozenset({"causal", "store", "hidden_states", "movable", *own, *both, *shown})
