@@ -28,6 +28,7 @@ SENTENCES = {
     "causal": ("asks what follows from the left alone", "cannot be asked so"),
     "ahead": ("verifies several positions in one causal forward", "cannot do that"),
     "sight": ("hides parts of the text from each other", "cannot be told which positions see which"),
+    "order": ("reads its window in an order of its own", "cannot be asked so"),
     "leave_one_out": ("predicts positions without their own token in sight", "cannot be asked so"),
     "candidates": ("asks about several canvases of a row in one forward", "cannot be asked so"),
     "latents": ("denoises latents", "has none"),
@@ -39,7 +40,7 @@ SENTENCES = {
 }
 """Everything that a decoder may ask: how it is said of one, and of a host that cannot do it."""
 
-MODEL = frozenset({"causal", "sight", "leave_one_out", "candidates", "attention", "hidden_states"})
+MODEL = frozenset({"causal", "sight", "order", "leave_one_out", "candidates", "attention", "hidden_states"})
 """Of these, what a model has to be capable of (`Model.capabilities`); the rest is between a decoder and its host."""
 
 
@@ -103,6 +104,7 @@ def said(q: Query) -> frozenset[str]:
     """What a query asks."""
     holds = {
         "causal": q.causal is not None, "ahead": q.ahead, "sight": q.sight is not None,
+        "order": q.order is not None,
         "leave_one_out": q.left_out is not None, "candidates": q.beside is not None and q.beside.tokens.shape[1] > 0,
         "latents": q.latents is not None,
     }
