@@ -196,6 +196,11 @@ class Entry:
         """It is for models of latents."""
         return "latents" in self.capabilities
 
+    @property
+    def plain(self) -> bool:
+        """It runs on any model of tokens that has a mask token and a store."""
+        return not {"latents", "expand"} & {*self.capabilities}
+
 
 SAID = ("needs_store", "needs_blocks", "needs_attention", "revises", "unbiased", "exact")
 """What plugs say of themselves."""
