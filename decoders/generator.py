@@ -283,7 +283,8 @@ class Generator:
                 logprobs=logprobs, top_logprobs=top_logprobs, watch=watch, asks=asks, tracing=tracing,
             )
         if logprobs and self.decoder.moves:
-            raise UsageError(f"logprobs are kept by position, and {type(self.decoder).__name__} moves text; leave them out")
+            name = type(self.decoder).__name__
+            raise UsageError(f"logprobs are kept by position, and {name} moves text; leave them out")
         ends = stop_strings(stop, infill)
         template = (self.constraint and self.constraint.canvas(infill)) or []
         size = len(template) or self.encoding.length(length, infill)
