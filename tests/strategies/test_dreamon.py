@@ -10,8 +10,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import PreTrainedTokenizerFast
 
-from decoders import Generator, Pred, UsageError, decode, get, get_cache
+from decoders import Generator, Pred, UsageError, decode, get, get_cache, wrap
 from decoders.cli import main
 from decoders.core import view
 from decoders.models.source import load_model
@@ -214,6 +215,18 @@ def test_a_trace_says_what_every_position_shows(dream):
         told = dict(zip(g.trace.positions, shown, strict=True))
         assert [told.get(start + i) or x for i, x in enumerate(text)] == text
         assert len(g.trace.steps) == g.nfe
+
+
+def test_a_model_object_says_them_by_its_tokenizer(dream):
+    words = PreTrainedTokenizerFast(
+        tokenizer_object=dream.tokenizer.core, mask_token="<|mask|>", eos_token="<|endoftext|>"
+    )
+    held = wrap(dream.model.model, words, attention="bidirectional", shifted=True)
+    assert (held.model.expand_id, held.model.stop_ids[0]) == (EXTRA, EOS)
+    assert EXTRA in held.never
+    how = {"length": 12, "infill": True, "seeds": [1, 2, 3, 4]}
+    a, b = (Generator(x, "dreamon:temperature=1.5")(PROMPTS, **how) for x in (held, dream))
+    assert [g.text for g in a] == [g.text for g in b]
 
 
 def test_other_strategies_never_say_the_token_for_more(dream):
