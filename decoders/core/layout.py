@@ -61,7 +61,7 @@ def layout(
         key=torch.tensor(list(keys), dtype=torch.long), reason=zero, store=empty(B, L, len(decoder.phases)),
         width=W, mask_id=shape.mask_id, vocab=shape.vocab, stop_ids=shape.stop_ids, block_causal=shape.block_causal,
         causal_context=shape.causal_context, causal=shape.block_causal and windows.block == 1, space=shape.space,
-        candidates=A,
+        candidates=A, expand_id=shape.expand_id,
     )
     c = replace(c, start=windows.first(c))
     c = replace(c, windows=windows.count(c))

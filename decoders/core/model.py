@@ -162,6 +162,7 @@ class ModelDefaults:
     block_causal: bool = False
     causal_context: bool = False
     attention_block: int | None = None
+    expand_id: int | None = None
     space: Space | None = None
     capabilities: frozenset[str] = frozenset({"causal", "store"})
     column_bytes: int = 0
@@ -176,12 +177,19 @@ class Shape:
     stop_ids: tuple[int, ...] = ()
     block_causal: bool = False
     causal_context: bool = False
+    expand_id: int | None = None
     space: Space | None = None
 
     @classmethod
     def of(cls, model: Model) -> Self:
-        own = {f.name: getattr(model, f.name) for f in fields(cls) if f.name != "space"}
-        return cls(**own, space=space_of(model))
+        own = {f.name: getattr(model, f.name) for f in fields(cls) if f.name not in ("space", "expand_id")}
+        return cls(**own, expand_id=expand_of(model), space=space_of(model))
+
+
+def expand_of(model: Model) -> int | None:
+    """The token by which a model asks for one more position (DreamOn); it asks for one less by its first end token.
+    None: it has no such tokens, as every model that does not say."""
+    return getattr(model, "expand_id", None)
 
 
 def space_of(model: Model) -> Space | None:

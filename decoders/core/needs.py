@@ -37,6 +37,10 @@ SENTENCES = {
     "resizes": ("changes the length of its window", "keeps windows as they are"),
     "vocabulary": ("keeps numbers for the whole vocabulary", "has no room for them"),
     "padding": ("gives end tokens behind the row", "shows nothing behind a row"),
+    "expand": (
+        "goes by tokens with which a model asks for more and fewer positions",
+        "has none; DreamOn has them, a checkpoint of the family dream",
+    ),
 }
 """Everything that a decoder may ask: how it is said of one, and of a host that cannot do it."""
 
@@ -95,6 +99,7 @@ def probe_with(decoder: Decoder, block_causal: bool, vocab: int, patient: bool =
     read, resized = stepped(decoder, s, count, patient)
     holds = {
         "mask": decoder.needs_mask, "blocks": decoder.needs_blocks, "resizes": resized, "padding": decoder.padding > 0,
+        "expand": decoder.needs_expand,
         "vocabulary": nbytes(entered(decoder, WIDTH, 2 * vocab, block_causal).memo, 0) > nbytes(s.memo, 0),
     }
     return Probe(said(q) | read | {name for name, is_so in holds.items() if is_so}, count)
@@ -138,7 +143,8 @@ def entered(decoder: Decoder, width: int, vocab: int, block_causal: bool) -> Sta
     s = State(
         tokens=zero, open=zero == 0, editable=zero == 0, confidence=zero.float(), committed_at=zero - 1,
         position=torch.arange(width)[None], size=size, room=size, opened=size, windows=one, step=one - 1, clock=one - 1,
-        key=one, mask_id=0, vocab=vocab, stop_ids=(1,), block_causal=block_causal, rest=one - 1,
+        key=one, mask_id=0, vocab=vocab, stop_ids=(1,), block_causal=block_causal, expand_id=2,
+        rest=one - 1,
         space=Space(2, (1.0, 0.0, -1.0)),
     )
     began = decoder.begin(decoder.init(s))

@@ -174,6 +174,8 @@ def kept(plan: Plan, c: Canvas, f: Forward, p: Pred, after: State, undefined: Te
     over = plan.decoder.done(after) & sound  # rows that leave their window
     size, memo = choose(sound, after.size, before.size), choose(sound, after.memo, before.memo)
     c = stored(plan, write(c, altered(after, size=size, memo=memo), sound), f, p)
+    if plan.decoder.moves:
+        c = rearranged(c, before)
     start = next_start(c)
     filled = over & (start >= c.limit)
     ended = stopped(c) if plan.stop and c.stop_ids else None
@@ -183,6 +185,16 @@ def kept(plan: Plan, c: Canvas, f: Forward, p: Pred, after: State, undefined: Te
     turned = but(over, filled if ended is None else filled | ended)
     c = moved_on(plan, c, turned, start).changed(reason=why)
     return c if plan.cache.exact or plan.cache.whole else trusted(plan, c, before, live, p)
+
+
+def rearranged(c: Canvas, before: State) -> Canvas:
+    """The canvas of a decoder that moves its text. What is given is elsewhere, and of columns whose token came from
+    elsewhere nothing is stored any more, whatever a cache policy would trust."""
+    s = view(c)
+    came = (s.tokens != before.tokens) & ~(before.open & (s.committed_at == before.clock[:, None]))
+    nothing = torch.where(put(c, everywhere(False, c.open), came), number(NOTHING, c.store.tokens), c.store.tokens)
+    given = but(c.column < c.limit[:, None], c.editable)
+    return c.changed(given=given, store=replace(c.store, tokens=nothing))
 
 
 def trusted(plan: Plan, c: Canvas, before: State, live: Tensor, p: Pred) -> Canvas:

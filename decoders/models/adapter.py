@@ -46,17 +46,18 @@ class TransformersModel:
     size of those blocks, where it does not follow the windows; 1: autoregression. `causal_context`: see
     `Model.causal_context`. `causal_shift`: in causal rows output i predicts position i + 1, though elsewhere it
     predicts i: a model that was trained for both. `reordered`: it was trained to read masks behind all that is known,
-    and the output at a mask predicts that position, though elsewhere outputs may be shifted (`Query.order`). `native`:
-    the code is transformers' own, so that attention maps can be asked for and any mask is obeyed.
+    and the output at a mask predicts that position, though elsewhere outputs may be shifted (`Query.order`).
+    `expand_id`: the token by which it asks for one more position. `native`: the code is transformers' own, so that
+    attention maps can be asked for and any mask is obeyed.
     """
 
     def __init__(
         self, model: PreTrainedModel, *, mask_id: int | None, stop_ids: tuple[int, ...] = (), shifted: bool = False,
         block_causal: bool = False, attention_block: int | None = None, native: bool = True,
-        causal_context: bool = False, causal_shift: bool = False, reordered: bool = False,
+        causal_context: bool = False, causal_shift: bool = False, reordered: bool = False, expand_id: int | None = None,
     ) -> None:
         self.model = model.eval()
-        self.causal_shift = causal_shift
+        self.causal_shift, self.expand_id = causal_shift, expand_id
         self.mask_id, self.stop_ids, self.shifted, self.block_causal = mask_id, stop_ids, shifted, block_causal
         self.attention_block, self.causal_context = attention_block, causal_context
         self.vocab = int(self.network.config.vocab_size)

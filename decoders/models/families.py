@@ -206,9 +206,10 @@ FAMILIES = {
         # Dream-7B and DiffuCoder-7B: modeling_dream.py in NVlabs/Fast-dLLM, which is Qwen2 with full attention and the
         # shift of its sampler. 151643 and 151645 are the end tokens of Qwen2.5's tokenizer; that DiffuCoder keeps them
         # is not confirmed. DreamForCausalLM of the same type (Dream reasoners: blocks, no shift) is another model.
-        # DreamOn-7B is Dream with tokens that ask for more positions (<|expand|>, 151667) or fewer: eval/evaluate.py
-        # and generator.py of DreamLM/DreamOn 8a0a549. It keeps the length that it is given here, and the first is never
-        # generated, as theirs forbids it where no position is left. That its config is Dream's was not seen.
+        # DreamOn-7B is Dream with a token that asks for one more position (<|expand|>, 151667), and its end token asks
+        # for one less: eval/evaluate.py and generator.py of DreamLM/DreamOn 8a0a549. The strategy `dreamon` goes by
+        # them; with any other the first is never generated, as theirs forbids it where no position is left. That its
+        # config is Dream's was not seen.
         Family(
             "dream", ("Dream",), ("DreamModel",), "Qwen2ForCausalLM", settings=dream, mask=151666, shifted=True,
             ends=(151643, 151645), example="Dream-org/Dream-v0-Instruct-7B", billions=7,
@@ -282,8 +283,10 @@ FAMILIES = {
         ),
         # LLaDA2.0-mini and 2.1-mini: modeling_llada2_moe.py as copied in public; block and mask: sglang's DLLM_PARAMS;
         # end token: pad and EOS 156892 in the same copies. LLaDA2.2, which also deletes and inserts (delete_token_id
-        # 156930, split_token_id 156931; joint_threshold_indel.py in sgl-project/sglang 0fbe7e4), is refused: its
-        # experts are chosen for whole blocks (expert_capacity).
+        # 156930, split_token_id 156931; joint_threshold_indel.py in sgl-project/sglang 0fbe7e4), is refused: every
+        # block of 32 tokens keeps 48 of its 256 experts, by their best score in the block, and each token takes 8 of
+        # these (pull request 31768 of sgl-project/sglang; README and src/diffuse-moe-graph.cpp of Akicou/diffuse-cpp
+        # b799157, which follow the checkpoint's code; that code itself was not seen).
         Family(
             "llada2", ("llada2_moe",), ("LLaDA2MoeModelLM",), "", settings=llada2, remote=True, mask=156895,
             attentions=("block",), ends=(156892,), length=256, example="inclusionAI/LLaDA2.0-mini", billions=16,

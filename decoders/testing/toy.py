@@ -36,6 +36,7 @@ class ToyModel(ModelDefaults):
     stop_ids: tuple[int, ...] = ()
     block_causal: bool = False
     causal_context: bool = False
+    expand_id: int | None = None
     sharp: float = 8.0
     seed: int = 0
     device: torch.device = CPU
