@@ -59,7 +59,7 @@ def prepare(plan: Plan, c: Canvas) -> Forward:
     if q.tokens is not s.tokens:
         shown = torch.where(c.window & live, torch.where(s.editable, q.tokens, s.tokens).gather(1, c.index), shown)
     causal, until, unseen, reach, want = ranges(c, q, want, "resizes" in asked)
-    rank = None
+    rank: Tensor | None = None
     if q.order is not None:
         rank, until, reach = ordered(c, q.order)
     compute, outdated = run(plan, c, q, shown, until, unseen if q.sight else None, rank, reach, want, causal)

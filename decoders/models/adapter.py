@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from decoders.core import Attention, Forward, Pred, Session, SessionSpec, is_causal
+from decoders.core import Attention, Forward, Pred, Session, SessionSpec, is_causal, mapped
 from decoders.models.columns import compact, gathered, parted, seen, size_of, widths
 from decoders.models.spread import Spread
 from decoders.models.store import Store
@@ -61,7 +61,7 @@ class TransformersModel:
         self.mask_id, self.stop_ids, self.shifted, self.block_causal = mask_id, stop_ids, shifted, block_causal
         self.attention_block, self.causal_context = attention_block, causal_context
         self.vocab = int(self.network.config.vocab_size)
-        own = ("order",) if native and reordered else ()
+        own = ("order",) if native and (reordered or not shifted) else ()
         both = () if is_causal(self) else ("candidates", "sight", "leave_one_out") if native else ("candidates",)
         shown = ("attention",) if native else ()
         self.capabilities = frozenset({"causal", "store", "hidden_states", "movable", *own, *both, *shown})
@@ -169,7 +169,7 @@ class Asked(NamedTuple):
 
     def of(self, rows: Tensor) -> Self:
         """That of some of the rows (R,)."""
-        return type(self)(*(x if x is None else x[rows] for x in self))
+        return mapped(lambda x: x[rows], self)
 
 
 class TransformersSession:

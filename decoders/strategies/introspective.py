@@ -88,7 +88,8 @@ class Introspective(Decoder):
 
     def wanted(self, s: State) -> Tensor:
         """(B, W) bool: the drafts, the next token, and `stride` - 1 masks behind it."""
-        return s.open & ((s.open & ~s.memo.drafted).cumsum(-1) <= self.stride)
+        m: Stride = s.memo
+        return s.open & ((s.open & ~m.drafted).cumsum(-1) <= self.stride)
 
     def query(self, s: State) -> Query:
         m: Stride = s.memo

@@ -331,7 +331,7 @@ def matrix() -> Iterator[Any]:
 
 @pytest.mark.parametrize(("spec", "cache", "setting"), list(matrix()))
 def test_the_matrix(plain_net: Qwen3ForCausalLM, setting: str, spec: str, cache: str) -> None:
-    model = TransformersModel(plain_net, mask_id=MASK, **SETTINGS[setting])
+    model = TransformersModel(plain_net, mask_id=MASK, reordered=True, **SETTINGS[setting])
     decoder, policy, windows = get(spec), get_cache(cache), Blocks(4, model.attention_block)
 
     def rows(prompts: list[list[int]], seeds: list[int]) -> list[Any]:
