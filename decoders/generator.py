@@ -282,7 +282,7 @@ class Generator:
                 length=length, block=block, stop=stop, ignore_eos=ignore_eos, infill=infill, max_steps=max_steps,
                 logprobs=logprobs, top_logprobs=top_logprobs, watch=watch, asks=asks, tracing=tracing,
             )
-        if logprobs and self.decoder.moves:
+        if logprobs and self.decoder.moves_text:
             name = type(self.decoder).__name__
             raise UsageError(f"logprobs are kept by position, and {name} moves text; leave them out")
         ends = stop_strings(stop, infill)

@@ -256,7 +256,7 @@ class Job:
         if not (self.holes and self.setup.model.stop_ids):
             return ()
         ends = self.setup.model.stop_ids
-        if self.setup.decoder.moves:  # no position is behind the prompt for good, and by the first one it asks for less
+        if self.setup.decoder.moves_text:  # no position is behind the prompt for good, and the first one removes one
             return (Suppress(ends[1:]),)
         return (NoStopInHoles(self.behind + self.setup.decoder.padding, ends),)
 
@@ -265,7 +265,7 @@ class Job:
         revises, tokenizer = self.setup.decoder.revises, self.encoding.loaded.tokenizer
         if not self.holes:
             return written(c, row, revises, halt)
-        prompt = last_given(c, row) if self.setup.decoder.moves else len(item.tokens) + len(self.template)
+        prompt = last_given(c, row) if self.setup.decoder.moves_text else len(item.tokens) + len(self.template)
         whole = filled(c, row, prompt, revises, tokenizer)
         return whole.behind(len(item.tokens), tokenizer) if self.template else whole
 

@@ -18,18 +18,18 @@ from decoders.core.windows import Windows
 from decoders.errors import UsageError
 
 
-def inherit(d: Decoder, parts: Sequence[Decoder], everything: bool = False, moves: bool = False) -> None:
+def inherit(d: Decoder, parts: Sequence[Decoder], everything: bool = False, moves_text: bool = False) -> None:
     """Set the class attributes of `d`, which contains other decoders, from those of the parts: what one of them needs,
     `d` needs. Raises `UsageError` for a part whose forwards show the model more than the window, unless `d` passes on
-    `everything`, and for one that moves text, unless `d` leaves all of its steps as they are (`moves`)."""
+    `everything`, and for one that moves text, unless `d` leaves all of its steps as they are (`moves_text`)."""
     for part in parts:
         if not everything and {"leave_one_out", "candidates"} & asks(part):
             own, other = type(d).__name__, type(part).__name__
             raise UsageError(f"{own} cannot hand steps on to {other}, whose forwards show more than the window")
-        if part.moves and not moves:
+        if part.moves_text and not moves_text:
             own, other = type(d).__name__, type(part).__name__
             raise UsageError(f"{own} goes by positions, and {other} moves what stands there; take {other} by itself")
-    for flag in ("needs_mask", "needs_blocks", "needs_expand", "revises", "moves"):
+    for flag in ("needs_mask", "needs_blocks", "needs_expand", "revises", "moves_text"):
         object.__setattr__(d, flag, getattr(type(d), flag) or any(getattr(part, flag) for part in parts))
     for flag in ("leftward", "maskless"):
         object.__setattr__(d, flag, all(getattr(part, flag) for part in parts))
@@ -121,7 +121,7 @@ class Around(Decoder):
         seen = self.beneath(s)
         t = self.base.step(seen, p)
         after = s.taking(~s.open | seen.open, t, s.memo._replace(base=t.memo))
-        if self.moves:
+        if self.moves_text:
             after = replace(after, editable=t.editable)
         return self.outer(s, replace(after, size=resized(s, seen, t)))
 

@@ -40,7 +40,7 @@ class Decoder:
     """On a causal model it shows no mask token, and so it needs none there."""
     revises: ClassVar[bool] = False
     """It may change or reopen tokens that it has committed."""
-    moves: ClassVar[bool] = False
+    moves_text: ClassVar[bool] = False
     """It may move what is given or decided to other positions of the window (`State.rearranged`), all of it in its
     order."""
     needs_expand: ClassVar[bool] = False

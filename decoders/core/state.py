@@ -127,7 +127,7 @@ class State:
 
     def rearranged(self, source: Tensor) -> State:
         """Every position with what stood at `source (B, W)`, a place in the window: text that moves, given tokens with
-        it. Only a decoder that `moves` may do so, and it leaves given and decided tokens in their order."""
+        it. Only a decoder that `moves_text` may do so, and it leaves given and decided tokens in their order."""
         names = ("tokens", "open", "editable", "confidence", "committed_at")
         return replace(self, **{name: getattr(self, name).gather(1, source) for name in names})
 

@@ -174,7 +174,7 @@ def kept(plan: Plan, c: Canvas, f: Forward, p: Pred, after: State, undefined: Te
     over = plan.decoder.done(after) & sound  # rows that leave their window
     size, memo = choose(sound, after.size, before.size), choose(sound, after.memo, before.memo)
     c = stored(plan, write(c, altered(after, size=size, memo=memo), sound), f, p)
-    if plan.decoder.moves:
+    if plan.decoder.moves_text:
         c = rearranged(c, before)
     start = next_start(c)
     filled = over & (start >= c.limit)

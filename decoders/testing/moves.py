@@ -14,12 +14,12 @@ from decoders.testing.telling import tokens
 
 
 def given_stays_given(decoder: Decoder) -> None:
-    """What the prompt gives is there at the end, unchanged, or in its order where the decoder `moves` text; a literal
-    mask token is data unless holes are asked for."""
+    """What the prompt gives is there at the end, unchanged, or in its order where the decoder moves it
+    (`moves_text`); a literal mask token is data unless holes are asked for."""
     for room in rooms(decoder):
         for prompt, row in zip(room.prompts, decoded(room, decoder, room.prompts), strict=True):
             holes = [room.infill and given == MASK for given in prompt]
-            if decoder.moves:
+            if decoder.moves_text:
                 kept = in_order([x for x, hole in zip(prompt, holes, strict=True) if not hole], row.canvas)
             else:
                 kept = all(h or x == now for x, h, now in zip(prompt, holes, row.canvas, strict=False))
@@ -105,7 +105,7 @@ def check_move(room: Room, decoder: Decoder, m: Moment) -> None:
         f"{room.name}: the memo changed its structure",
     )
     for name in ("editable", "position", "room", "opened", "windows", "key"):
-        if name == "editable" and decoder.moves:
+        if name == "editable" and decoder.moves_text:
             continue
         expect((getattr(s, name) == getattr(t, name))[m.live].all(), f"{room.name}: a step changed State.{name}")
     expect((t.size <= t.room)[m.live].all(), f"{room.name}: a step set State.size beyond State.room")
@@ -114,11 +114,11 @@ def check_move(room: Room, decoder: Decoder, m: Moment) -> None:
             (s.size == t.size)[m.live].all(), f"{room.name}: a step changed State.size, which the first one left alone"
         )
     changed = (s.tokens != t.tokens) | (s.open != t.open)
-    if decoder.moves:
+    if decoder.moves_text:
         check_order(room, m)
     else:
         expect(not (changed & ~s.editable & live).any(), f"{room.name}: a step changed a position that is not editable")
-    if not (decoder.revises or decoder.moves):
+    if not (decoder.revises or decoder.moves_text):
         expect(
             not (changed & ~s.open & live).any(), f"{room.name}: what was decided changed, but revises is not declared"
         )

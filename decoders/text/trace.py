@@ -61,7 +61,7 @@ def behind(f: Forward, c: Canvas) -> State:
 
 def moved(old: Canvas | None, f: Forward, c: Canvas) -> tuple[Tensor, Tensor, Tensor]:
     """(B, L) bool each: what the forward `f` committed, edited and reopened, from the canvas before it, none if it is
-    the first, and the one after it. Of a decoder that `moves` text these are the columns that show something else,
+    the first, and the one after it. Of a decoder that `moves_text` these are the columns that show something else,
     given ones too."""
     # the canvas of the first forward is what it is told of it; nothing is decided there that a query could hide
     was, tokens = (c.editable if f.open is None else f.open, f.tokens) if old is None else (old.open, old.tokens)
