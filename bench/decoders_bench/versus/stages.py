@@ -18,6 +18,8 @@ from decoders_bench.common.results import hardware
 from decoders_bench.common.workers import spread
 from decoders_bench.versus import measure
 from decoders_bench.versus.checkpoints import write
+from decoders_bench.versus.costs import costs, swept
+from decoders_bench.versus.measure import BATCH
 from decoders_bench.versus.packing import Batch
 from decoders_bench.versus.plan import Kind, Plan, Twin
 from decoders_bench.versus.train import TRAINED, Run, drawn, export, go, plain, weights_of
@@ -28,6 +30,7 @@ SAVE = 50
 CHOOSING = 2
 """Seeds whose validation items decoders are chosen on."""
 REPEATS = 3
+"""Turns of all settings whose time is measured."""
 Told = Callable[[str, int, int], object]
 """Hears of a stage, how much of it is done, and how much there is."""
 
@@ -165,10 +168,31 @@ def measure_all(plan: Plan, share: float, out: Path, workers: int, told: Told) -
         Job(t, name, out, plan, items_of(name, share), best[t.kind, t.regime] if name == "quality" else None)
         for t in plan.twins for name in names
     ])
-    file = out / MEASURED / "timing.json"
-    if not file.exists():
-        first = {t.kind: str(out / t.name) for t in plan.twins if (t.regime, t.seed) == (plan.regimes[0], 0)}
-        put(file, measure.timing({k: d for k, d in first.items() if k != "again"}, items_of("speed", share), REPEATS))
+
+
+def cost_file(out: Path, seed: int) -> Path:
+    return out / MEASURED / f"costs-{seed}.json"
+
+
+def measure_costs(plan: Plan, share: float, out: Path, told: Told) -> None:
+    """Of the twins of each seed in the first regime, in this process alone, as its time is what is measured."""
+    torch.set_num_threads(1)
+    regime, repeats = plan.regimes[0], max(round(REPEATS * share), 1)
+    runs = [{kind: str(out / Twin(kind, regime, seed).name) for kind in plan.kinds} for seed in range(plan.seeds)]
+    each = repeats * sum(len(swept(kind)) for kind in plan.kinds)
+    done = 0
+
+    def heard() -> None:
+        nonlocal done
+        done += 1
+        told("costs", done, each * plan.seeds)
+
+    for seed, own in enumerate(runs):
+        if cost_file(out, seed).exists():
+            done += each - 1
+            heard()
+        else:
+            put(cost_file(out, seed), costs(own, seed, BATCH, repeats, heard))
 
 
 def gathered(plan: Plan, out: Path) -> dict[str, Any]:
@@ -179,7 +203,7 @@ def gathered(plan: Plan, out: Path) -> dict[str, Any]:
         "plan": plain(plan), "trained_on": trained["hardware"], "seconds": trained["seconds"],
         "hardware": hardware(), "curve": trained["curve"],
         "chosen": [[kind, regime, *way] for (kind, regime), way in best.items()],
-        "timing": json.loads((out / MEASURED / "timing.json").read_text()),
+        "costs": [json.loads(cost_file(out, seed).read_text()) for seed in range(plan.seeds)],
         "measured": {
             t.name: {name: measured(out, t, name) for name in measure.DIMENSIONS if name != "validation"}
             for t in plan.twins
@@ -198,8 +222,7 @@ def run(plan: Plan, share: float, out: Path, device: str, workers: int, told: To
             train(plan, out, device, told)
         write(plan, weights_of(out), out)
         measure_all(plan, share, out, workers, told)
+        measure_costs(plan, share, out, told)
         found = gathered(plan, out)
         put(out / RESULTS, found)
         return found
-
-
