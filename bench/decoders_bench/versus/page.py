@@ -18,7 +18,11 @@ COLOURS = {"ar": 0, "mdm": 1, "block": 2}
 STYLE = """
 .plot > svg { width: 100%; height: auto; }
 .legend span { display: inline-flex; gap: 6px; align-items: center; }
-section h3 { font: 500 17px/1.3 var(--serif); margin: 26px 0 8px; }
+section h3 { font: 500 17px/1.3 var(--serif); margin: 34px 0 8px; }
+.scroll, .pair, .findings { margin-top: 22px; }
+.pair { row-gap: 36px; }
+td.text { white-space: normal; }
+td code { white-space: nowrap; }
 @media (max-width: 760px) { .pair { grid-template-columns: minmax(0, 1fr); } .page { padding: 0 16px 64px; } }
 """
 
@@ -122,9 +126,9 @@ def page(found: Results, plan: Plan) -> str:
     ) if drawn]  # fmt: skip
     parts += [
         section("On the way", f'<div class="pair">{"".join(charts)}</div>',
-                items(tables.crossing_lines(found, plan)), f'<p class="note">{inline(LOSSES)}</p>',
-                table(tables.loss_table(found, plan)),
-                table(tables.curve_table(found, plan))),
+                items(tables.crossing_lines(found, plan)), "<h3>Right validation answers, %</h3>",
+                table(tables.curve_table(found, plan)), "<h3>Validation loss</h3>",
+                f'<p class="note">{inline(LOSSES)}</p>', table(tables.loss_table(found, plan))),
         section("What an answer costs", f'<p class="note">{inline(COSTS)}</p>', costs(found, plan)),
         section("Canaries", f'<p class="note">{inline(CANARIES_TEXT)}</p>', table(tables.memory_table(found, plan))),
         section("Likelihood", f'<p class="note">{inline(LIKELIHOOD)}</p>', table(tables.likelihood_table(found, plan))),
@@ -155,7 +159,7 @@ CANARIES_TEXT = (
     "The share of letters that come back, and in brackets that of canaries that come back whole; columns say how often "
     "a canary was shown. A letter that was never shown comes back by chance in 1 of 26 cases."
 )
-LOSSES = "Validation losses: each is that of its own objective, so a column compares with itself alone."
+LOSSES = "Each loss is that of its own objective, so a column is compared with itself alone."
 LIKELIHOOD = (
     "Nats of a whole canvas of 8 to 24 positions, its stop tokens included. A number of autoregression is the "
     "likelihood itself; one with ≤ is a bound that lies above what the model would pay, so the two columns are not "

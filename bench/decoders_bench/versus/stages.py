@@ -15,14 +15,14 @@ import torch
 
 from decoders.core import UsageError
 from decoders_bench.common.results import hardware
-from decoders_bench.common.workers import spread
+from decoders_bench.common.workers import heard_from_others, spread
 from decoders_bench.versus import measure
 from decoders_bench.versus.checkpoints import write
 from decoders_bench.versus.costs import costs, swept
 from decoders_bench.versus.measure import BATCH
 from decoders_bench.versus.packing import Batch
 from decoders_bench.versus.plan import Kind, Plan, Twin
-from decoders_bench.versus.train import TRAINED, Run, drawn, export, go, plain, weights_of
+from decoders_bench.versus.train import TRAINED, Run, drawn, export, go, plain, state_file, weights_of
 
 PLAN, RESULTS, MEASURED = "plan.json", "results.json", "measured"
 SAVE = 50
@@ -75,19 +75,48 @@ def put(path: Path, found: Any) -> None:
     os.replace(new, path)
 
 
-def train(plan: Plan, out: Path, device: str, told: Told) -> None:
-    """In this process, and on a CPU in one thread: several wait for one another where matrices are this small."""
+@dataclass(frozen=True)
+class Part:
+    """The training of all twins, or of those of one stream."""
+
+    plan: Plan
+    out: Path
+    device: str
+    stream: int | None
+    heard: Callable[[int | None, int], object]
+    """Hears of the stream, and how many of its steps are done."""
+
+
+def train_part(part: Part) -> None:
+    """On a CPU in one thread: several wait for one another where matrices are this small."""
     torch.set_num_threads(1)
-    run = Run(plan, out, device)
+    run = Run(part.plan, part.out, part.device, part.stream)
+    part.heard(part.stream, run.step)
 
     def draw(step: int) -> Batch:
-        return drawn(plan, step)
+        return drawn(part.plan, step, run.streams)
 
-    def heard(run: Run) -> None:
-        told("training", run.step, plan.steps)
+    go(run, draw, lambda run: part.heard(part.stream, run.step), SAVE)
 
-    go(run, draw, heard, SAVE)
-    export(run, out, {"hardware": hardware(device)})
+
+def train(plan: Plan, out: Path, device: str, workers: int, told: Told) -> None:
+    """On an accelerator, all twins at once. On a CPU each stream by itself, which is as fast there, so that several
+    processes may take them, and the weights do not depend on how many do."""
+    whole = device != "cpu" or state_file(out, None).exists()
+    streams = [None] if whole else list(range(len(plan.streams)))
+    done = dict.fromkeys(streams, 0)
+
+    def heard(stream: int | None, step: int) -> None:
+        done[stream] = step
+        told("training", sum(done.values()), plan.steps * len(streams))
+
+    if workers > 1 and len(streams) > 1:
+        with heard_from_others(heard) as tell:
+            spread(train_part, [Part(plan, out, device, i, tell) for i in streams], workers, lambda _: None)
+    else:
+        for i in streams:
+            train_part(Part(plan, out, device, i, heard))
+    export([Run(plan, out, device, i) for i in streams], out, {"hardware": hardware(device)})
 
 
 @dataclass(frozen=True)
@@ -219,7 +248,7 @@ def run(plan: Plan, share: float, out: Path, device: str, workers: int, told: To
         except OSError:
             raise UsageError(f"another process is writing to {out}") from None
         if not (out / TRAINED).exists():
-            train(plan, out, device, told)
+            train(plan, out, device, workers, told)
         write(plan, weights_of(out), out)
         measure_all(plan, share, out, workers, told)
         measure_costs(plan, share, out, told)

@@ -260,7 +260,7 @@ def summary(found: Results, plan: Plan) -> str:
         f"({plan.steps * plan.examples / 1000:.0f} thousand), {len(plan.twins)} models of {plan.layers} layers of "
         f"{plan.hidden}; regimes "
         f"{', '.join(plan.regimes)}; blocks of {BLOCK}. Trained on {found['trained_on']} in {found['seconds']:.0f} s, "
-        f"all at once; measured on {found['hardware']}."
+        f"summed over processes; measured on {found['hardware']}."
     )
 
 
