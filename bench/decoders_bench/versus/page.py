@@ -21,8 +21,10 @@ STYLE = """
 section h3 { font: 500 17px/1.3 var(--serif); margin: 34px 0 8px; }
 .scroll, .pair, .findings { margin-top: 22px; }
 .pair { row-gap: 36px; }
+.findings li { padding: 8px 0; }
+.findings li:first-child { padding-top: 8px; }
 td.text { white-space: normal; }
-td code { white-space: nowrap; }
+td.text:last-child, td code { white-space: nowrap; }
 @media (max-width: 760px) { .pair { grid-template-columns: minmax(0, 1fr); } .page { padding: 0 16px 64px; } }
 """
 

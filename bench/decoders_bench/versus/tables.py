@@ -264,6 +264,17 @@ def summary(found: Results, plan: Plan) -> str:
     )
 
 
+def command(found: Results, plan: Plan) -> str:
+    """What was typed, as far as it matters."""
+    given: dict[str, Sequence[object]] = {
+        "seeds": [plan.seeds], "regime": plan.regimes, "kind": plan.kinds, "steps": [plan.steps]
+    }
+    usual = Plan()
+    own = {"seeds": [usual.seeds], "regime": usual.regimes, "kind": usual.kinds, "steps": [usual.steps]}
+    flags = [f" --{name} {x}" for name, xs in given.items() if xs != own[name] for x in xs]
+    return f"The run shown here is `decoders bench versus -o run{''.join(flags)}`."
+
+
 def same_line(own: Sequence[Claim]) -> str:
     """What the comparison of a twin with itself shows of the method."""
     if not own or own[0].adjusted is None:
@@ -286,7 +297,7 @@ def claim_text(found: Results, plan: Plan, kind: Kind) -> str:
     """How a kind differs from autoregression: a sentence a claim, and the table."""
     own = [c for c in claims(found, plan) if c.kind == kind]
     if not own:
-        return ""
+        return f"This run has no {TITLES[kind]} that is compared with autoregression."
     told = counted(own)
     return "\n\n".join(
         [f"{told[0].upper()}{told[1:]}.", "\n".join(f"- {sentence(c)}" for c in own), claim_table(own)]
@@ -304,7 +315,7 @@ def on_the_way(found: Results, plan: Plan) -> str:
 
 
 PARTS: dict[str, Callable[[Results, Plan], str]] = {
-    "summary": summary, "mdm": lambda found, plan: claim_text(found, plan, "mdm"),
+    "summary": summary, "command": command, "mdm": lambda found, plan: claim_text(found, plan, "mdm"),
     "block": lambda found, plan: claim_text(found, plan, "block"), "way": on_the_way, "loss": loss_table,
     "late": late_line, "likelihood": likelihood_table, "speed": speed_table, "memory": memory_table, "same": same_text,
 }
