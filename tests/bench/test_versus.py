@@ -25,8 +25,10 @@ from decoders_bench.nano.batches import Example
 from decoders_bench.nano.train import create
 from decoders_bench.tasks import GENERATED
 from decoders_bench.versus import asks, costs, stages
+from decoders_bench.versus.charts import ticks
 from decoders_bench.versus.checkpoints import write
 from decoders_bench.versus.claims import claims, crossed, crossing, judged_together, same
+from decoders_bench.versus.equal import AXES
 from decoders_bench.versus.examples import canaries, encoded, levels, of_step, segmenter
 from decoders_bench.versus.looks import decoded, items, losses, questions
 from decoders_bench.versus.moderated import Prior, fitted, interval, ratio, trigamma_inverse
@@ -34,7 +36,7 @@ from decoders_bench.versus.packing import batch, objective, of_stream, packed, s
 from decoders_bench.versus.page import page
 from decoders_bench.versus.plan import CANARIES, TASKS, Plan, Twin
 from decoders_bench.versus.stack import Stack
-from decoders_bench.versus.tables import PARTS, sentence
+from decoders_bench.versus.tables import PARTS, same_line, sentence
 from decoders_bench.versus.train import Run, drawn, export, go, initial, network_plan, weights_of
 
 TINY = Plan(
@@ -358,6 +360,35 @@ def test_the_masked_twins_are_ordinary_checkpoints(run, name):
     assert found.nats == pytest.approx(want, abs=1e-3)
 
 
+@pytest.mark.slow
+def test_costs_of_every_setting_of_the_twins(run, monkeypatch):
+    """Turns are all timed; Jacobi iteration makes the tokens of one by one; the caches compute fewer positions and the
+    same forwards."""
+    monkeypatch.setattr(costs, "ALONE", 1)
+    turns = []
+    twins = {"ar": "ar", "mdm": "mdm", "block": "block", "again": "ar"}
+    rows = costs.costs({kind: str(run / name) for kind, name in twins.items()}, 0, 2, 2, lambda: turns.append(1))
+    assert [(x["kind"], x["decoder"], x["cache"]) for x in rows] == [
+        (kind, x.decoder, x.cache) for kind in twins for x in costs.swept(kind)
+    ]
+    assert len(turns) == 2 * len(rows)
+    for x in rows:
+        assert len(x["right"]) == len(x["forwards"]) == 2 * len(TASKS)
+        assert len(x["alone"]) == len(x["together"]) == 2
+        assert min(x["alone"]) > 0
+        assert x["flops"] > 0
+    own = {(x["kind"], x["decoder"], x["cache"]): x for x in rows}
+    assert own["ar", "coupled", "exact"]["right"] == own["ar", "left_to_right", "exact"]["right"]
+    assert own["again", "left_to_right", "exact"]["forwards"] == own["ar", "left_to_right", "exact"]["forwards"]
+    plain, stored, blocks = (
+        own[kind, "llada", cache] for kind, cache in (("mdm", "exact"), ("mdm", "dual"), ("block", "block"))
+    )
+    assert plain["forwards"] == stored["forwards"]
+    assert plain["positions"] > stored["positions"] > blocks["positions"]
+    fixed = own["block", "sdar:by=low_confidence_static,block_steps=1", "block"]
+    assert max(fixed["forwards"]) < min(blocks["forwards"])
+
+
 def test_names_of_checkpoints():
     assert [t.name for t in (Twin("ar", "fresh", 0), Twin("mdm", "fresh", 2), Twin("ar", "repeat:2000", 1))] == [
         "ar", "mdm-2", "ar-repeat2000-1",
@@ -546,6 +577,31 @@ def test_costs_of_twins_that_are_next_to_never_right_are_not_compared():
     found = [c for c in (*claims(seldom, THREE), *same(seldom, THREE)) if c.dimension == "speed"]
     assert {c.word for c in found} == {"seldom right"}
     assert "seldom right, block diffusion is right in at most 0.0 %" in sentence(found[1])
+    assert "none of 16 differences is found" in same_line(same(seldom, THREE))
+
+
+def test_the_command_of_a_run_is_told():
+    found = results(THREE, half)
+    assert PARTS["command"](found, Plan()).endswith("`decoders bench versus -o run`.")
+    told = PARTS["command"](found, replace(Plan(), steps=850, kinds=("ar", "mdm")))
+    assert told.endswith("`decoders bench versus -o run --kind ar --kind mdm --steps 850`.")
+
+
+def test_a_page_has_every_twin_in_every_part():
+    """The costs of block diffusion stand in the table, and its curves in all four charts."""
+    found = results(THREE, half)
+    made = page(found, THREE)
+    assert made.count("> block diffusion</span>") == len(AXES)
+    assert "Block diffusion against autoregression" in made
+    assert "| block diffusion | `x` | `exact` |" in PARTS["speed"](found, THREE)
+    assert "block diffusion" in PARTS["block"](found, THREE)
+    without = replace(THREE, kinds=("ar", "mdm"))
+    assert PARTS["block"](results(without, half), without).startswith("This run has no block diffusion")
+
+
+def test_a_logarithmic_axis_has_ticks_where_its_range_is_narrow():
+    assert ticks(5.0, 13.0, True) == [6, 8, 12]
+    assert ticks(1.0, 64.0, True) == [1, 2, 4, 8, 16, 32, 64]
 
 
 def test_results_without_costs_say_so():
