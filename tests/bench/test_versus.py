@@ -616,6 +616,8 @@ def test_one_seed_tests_nothing():
     found = results(ALONE, half)
     assert {c.word for c in claims(found, ALONE)} == {"one seed"}
     assert "one seed" in sentence(claims(found, ALONE)[0])
+    (way,) = (c for c in claims(found, ALONE) if c.text.startswith("right validation") and c.kind == "mdm")
+    assert "[" not in sentence(way)  # neither seeds nor items say how sure it is
 
 
 def test_agreement_beyond_what_items_allow_is_no_evidence():

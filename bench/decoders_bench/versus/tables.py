@@ -38,15 +38,19 @@ def value(x: float, unit: str) -> str:
 
 
 def change(c: Claim) -> str:
-    """The difference and its interval; ratios as such; nothing where nothing is compared."""
+    """The difference and its interval, where something says how sure it is; ratios as such; nothing where nothing is
+    compared."""
     if c.why:
         return ""
-    if c.unit == "doublings":
-        return f"x {2**c.difference:.2f} [{2**c.low:.2f}, {2**c.high:.2f}]"
     low, high = (max(c.low, -1.0), min(c.high, 1.0)) if c.unit == "points" else (c.low, c.high)
-    if c.unit == "points":
-        return f"{100 * c.difference:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
-    return f"{c.difference:+.2f} [{low:+.2f}, {high:+.2f}]"
+
+    def told(x: float) -> str:
+        if c.unit == "doublings":
+            return f"{2**x:.2f}"
+        return f"{100 * x:+.1f}" if c.unit == "points" else f"{x:+.2f}"
+
+    interval = f" [{told(low)}, {told(high)}]" if c.noise or len(c.differences) > 1 else ""
+    return f"{'x ' if c.unit == 'doublings' else ''}{told(c.difference)}{interval}"
 
 
 def probability(p: float | None) -> str:
