@@ -23,6 +23,9 @@ ALONE = 3
 """Items of each task that are also decoded one at a time."""
 
 
+Row = dict[str, Any]
+
+
 @dataclass(frozen=True)
 class Setting:
     """Of the curve of a kind."""
@@ -63,19 +66,18 @@ def timed(g: Generator, chosen: Sequence[Ask], block: int | None, batch: int) ->
     return time.process_time() - began, found
 
 
-def costs(runs: dict[Kind, str], seed: int, n: int, repeats: int, told: Callable[[], object]) -> list[dict[str, Any]]:
+def costs(runs: dict[Kind, str], seed: int, n: int, repeats: int, told: Callable[[], object]) -> list[Row]:
     """A row a setting of the twins of a seed, which are in `runs`: which of n items of each task are right, the
     forwards of each item, and positions, FLOPs and seconds of an answer in the mean. Seconds are those of the
     processor, one prompt at a time and `BATCH`, once in each of the repeats, in which all settings take turns; `told`
     hears of every turn of a setting."""
     asked = list(asks.tasks("test", n, 100 + seed).values())
-    entries = [
+    entries: list[tuple[Generator, Setting, Row]] = [
         (Generator(loaded(where), x.decoder, cache=x.cache), x, {
             "kind": kind, "decoder": x.decoder, "cache": x.cache, "alone": [], "together": []
         })
         for kind, where in runs.items() for x in swept(kind)
     ]  # fmt: skip
-    rows: list[dict[str, Any]] = [row for *_, row in entries]
     for g, x, _ in entries:
         timed(g, asked[0][:1], x.block, 1)  # what is made on first use is not timed
     for turn in range(repeats):
@@ -87,7 +89,7 @@ def costs(runs: dict[Kind, str], seed: int, n: int, repeats: int, told: Callable
             if turn == 0:
                 row |= counted([a for own in asked for a in own], [y for _, own in together for y in own])
             told()
-    return rows
+    return [row for *_, row in entries]
 
 
 def counted(chosen: Sequence[Ask], found: Sequence[Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from decoders_bench.common.statistics import bonett_price
 from decoders_bench.quality.matched import Array, cost_at, sample
+from decoders_bench.versus.costs import Row
 from decoders_bench.versus.moderated import Prior, interval
 from decoders_bench.versus.plan import TASKS, Kind
 
@@ -29,7 +30,6 @@ ENOUGH = 0.1
 """Right answers of the weaker twin below which nothing is said of what they cost."""
 DRAWS = 200
 """Of the items, from which the error of a ratio is learnt."""
-Row = dict[str, Any]
 
 
 def cost_of(row: Row, axis: str) -> list[float]:

@@ -96,7 +96,10 @@ def train_part(part: Part) -> None:
     def draw(step: int) -> Batch:
         return drawn(part.plan, step, run.streams)
 
-    go(run, draw, lambda run: part.heard(part.stream, run.step), SAVE)
+    def notify(run: Run) -> None:
+        part.heard(part.stream, run.step)
+
+    go(run, draw, notify, SAVE)
 
 
 def train(plan: Plan, out: Path, device: str, workers: int, told: Told) -> None:
