@@ -282,6 +282,9 @@ class Generator:
                 length=length, block=block, stop=stop, ignore_eos=ignore_eos, infill=infill, max_steps=max_steps,
                 logprobs=logprobs, top_logprobs=top_logprobs, watch=watch, asks=asks, tracing=tracing,
             )
+        if logprobs and self.decoder.moves:
+            name = type(self.decoder).__name__
+            raise UsageError(f"logprobs are kept by position, and {name} moves text; leave them out")
         ends = stop_strings(stop, infill)
         template = (self.constraint and self.constraint.canvas(infill)) or []
         size = len(template) or self.encoding.length(length, infill)

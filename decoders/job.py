@@ -19,6 +19,7 @@ from decoders.core import (
     RowError,
     Rule,
     Runner,
+    Suppress,
     Teller,
     UsageError,
     commit_steps,
@@ -32,7 +33,7 @@ from decoders.text.encoding import Encoding, Prompt
 from decoders.text.reasons import Reasons
 from decoders.text.records import Generation
 from decoders.text.stopping import NoStopInHoles, StopStrings
-from decoders.text.written import Text, filled, written
+from decoders.text.written import Text, filled, last_given, written
 
 SLOTS = 32
 """Rows that are decoded at a time, where nobody says."""
@@ -254,14 +255,18 @@ class Job:
         """Those beyond the setup's."""
         if not (self.holes and self.setup.model.stop_ids):
             return ()
-        return (NoStopInHoles(self.behind + self.setup.decoder.padding, self.setup.model.stop_ids),)
+        ends = self.setup.model.stop_ids
+        if self.setup.decoder.moves:  # no position is behind the prompt for good, and by the first one it asks for less
+            return (Suppress(ends[1:]),)
+        return (NoStopInHoles(self.behind + self.setup.decoder.padding, ends),)
 
     def text(self, item: Item, c: Canvas, row: int, halt: StopStrings) -> Text:
         """The text of an item, whose row is `row` of the canvas."""
         revises, tokenizer = self.setup.decoder.revises, self.encoding.loaded.tokenizer
         if not self.holes:
             return written(c, row, revises, halt)
-        whole = filled(c, row, len(item.tokens) + len(self.template), revises, tokenizer)
+        prompt = last_given(c, row) if self.setup.decoder.moves else len(item.tokens) + len(self.template)
+        whole = filled(c, row, prompt, revises, tokenizer)
         return whole.behind(len(item.tokens), tokenizer) if self.template else whole
 
     def generation(

@@ -192,9 +192,10 @@ class Entry:
     """Why it cannot be used; empty if it can."""
 
     @property
-    def latent(self) -> bool:
-        """It is for models of latents."""
-        return "latents" in self.capabilities
+    def special(self) -> bool:
+        """It is for models of latents, or for those with tokens that ask for more and fewer positions; no other runs
+        it."""
+        return not {"latents", "expand"}.isdisjoint(self.capabilities)
 
 
 SAID = ("needs_store", "needs_blocks", "needs_attention", "revises", "unbiased", "exact")

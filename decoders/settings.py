@@ -22,6 +22,7 @@ from decoders.core import (
     decode,
     options,
 )
+from decoders.core.model import expand_of
 from decoders.models.guidance import Guided
 from decoders.registry import get, get_cache, spec_of, unfolded
 
@@ -43,6 +44,8 @@ class Settings:
         needs."""
         used: Model = Guided(model, self.guidance) if self.guidance else model
         check(used, self.decoder, self.cache)
+        asks = expand_of(used) if self.decoder.needs_expand else None  # a token that is predicted and never stays
+        never = tuple(t for t in never if t != asks)
         return Setup(**vars(self), model=used, rules=(Suppress(never),), windows=None).in_blocks(block)
 
 

@@ -9,10 +9,10 @@ from decoders.registry import entries
 from decoders_bench.step_time.measure import prepared
 
 BATCH, BLOCK, VOCAB = 4, 32, 8192
-MORE = {"candidates", "attention", "hidden_states", "latents"}
+MORE = {"candidates", "attention", "hidden_states", "latents", "expand"}
 ABLE = [e.name for e in entries("strategies") if not e.problem and not MORE & set(e.capabilities)]
-"""All but those that read more of a prediction than logits of one canvas, or latents: what is made up here has no
-more."""
+"""All but those that read more of a prediction than logits of one canvas, or latents, or are for models with tokens of
+their own: what is made up here has no more."""
 
 
 @pytest.mark.parametrize("spec", ABLE)

@@ -18,17 +18,21 @@ from decoders.core.windows import Windows
 from decoders.errors import UsageError
 
 
-def inherit(d: Decoder, parts: Sequence[Decoder], everything: bool = False) -> None:
+def inherit(d: Decoder, parts: Sequence[Decoder], everything: bool = False, moves: bool = False) -> None:
     """Set the class attributes of `d`, which contains other decoders, from those of the parts: what one of them needs,
     `d` needs. Raises `UsageError` for a part whose forwards show the model more than the window, unless `d` passes on
-    `everything`."""
+    `everything`, and for one that moves text, unless `d` leaves all of its steps as they are (`moves`)."""
     for part in parts:
         if not everything and {"leave_one_out", "candidates"} & asks(part):
             own, other = type(d).__name__, type(part).__name__
             raise UsageError(f"{own} cannot hand steps on to {other}, whose forwards show more than the window")
-    for flag in ("needs_mask", "needs_blocks", "revises"):
+        if part.moves and not moves:
+            own, other = type(d).__name__, type(part).__name__
+            raise UsageError(f"{own} goes by positions, and {other} moves what stands there; take {other} by itself")
+    for flag in ("needs_mask", "needs_blocks", "needs_expand", "revises", "moves"):
         object.__setattr__(d, flag, getattr(type(d), flag) or any(getattr(part, flag) for part in parts))
-    object.__setattr__(d, "leftward", all(part.leftward for part in parts))
+    for flag in ("leftward", "maskless"):
+        object.__setattr__(d, flag, all(getattr(part, flag) for part in parts))
 
 
 class Kept(NamedTuple):
@@ -36,6 +40,10 @@ class Kept(NamedTuple):
 
     own: Any  # what it keeps itself, `()` if that is nothing
     base: Any  # what its base keeps
+
+
+STEPS = ("inner", "outer", "begin", "query", "step", "done")
+"""What a wrapper leaves as it is whose base may move text."""
 
 
 class Around(Decoder):
@@ -60,7 +68,7 @@ class Around(Decoder):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        inherit(self, (self.base,), self.everything)
+        inherit(self, (self.base,), self.everything, all(getattr(type(self), x) is getattr(Around, x) for x in STEPS))
         object.__setattr__(self, "unbiased", self.keeps_law and self.base.unbiased)
         object.__setattr__(self, "phases", self.base.phases)
         object.__setattr__(self, "outcomes", self.base.outcomes)
@@ -113,6 +121,8 @@ class Around(Decoder):
         seen = self.beneath(s)
         t = self.base.step(seen, p)
         after = s.taking(~s.open | seen.open, t, s.memo._replace(base=t.memo))
+        if self.moves:
+            after = replace(after, editable=t.editable)
         return self.outer(s, replace(after, size=resized(s, seen, t)))
 
     def phase(self, s: State) -> Tensor:

@@ -35,10 +35,16 @@ class Decoder:
     needs_blocks: ClassVar[bool] = False
     """It works on block-causal models only."""
     leftward: ClassVar[bool] = False
-    """On a causal model all its queries are causal, and it needs no mask token there, so that its windows may have more
-    than one position."""
+    """On a causal model all its queries are causal, so that its windows may have more than one position."""
+    maskless: ClassVar[bool] = False
+    """On a causal model it shows no mask token, and so it needs none there."""
     revises: ClassVar[bool] = False
     """It may change or reopen tokens that it has committed."""
+    moves: ClassVar[bool] = False
+    """It may move what is given or decided to other positions of the window (`State.rearranged`), all of it in its
+    order."""
+    needs_expand: ClassVar[bool] = False
+    """The model must have tokens by which it asks for more and fewer positions (`State.expand_id`)."""
     unbiased: ClassVar[bool] = False
     """With its sampling at temperature 1, samples come from the model's own distribution in the limit of one token a
     step."""

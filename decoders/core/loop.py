@@ -13,7 +13,7 @@ from decoders.core.canvas import Canvas
 from decoders.core.decoder import Decoder, named
 from decoders.core.events import Event, Narrator, generated
 from decoders.core.layout import layout
-from decoders.core.model import Forward, Model, Shape, is_causal, space_of
+from decoders.core.model import Forward, Model, Shape, expand_of, is_causal, space_of
 from decoders.core.needs import MODEL, SENTENCES, asks, refuse
 from decoders.core.plan import Plan, Rule
 from decoders.core.pred import Pred
@@ -69,8 +69,9 @@ def check(model: Model, decoder: Decoder, cache: Cache) -> None:
     asked = asks(decoder, model.block_causal)
     able = {*model.capabilities, *(set(SENTENCES) - MODEL)}
     latent = space_of(model) is not None
-    leftward = is_causal(model) and decoder.leftward
-    there = {"mask": model.mask_id is not None or leftward, "blocks": model.block_causal, "latents": latent}
+    maskless = is_causal(model) and decoder.maskless
+    there = {"mask": model.mask_id is not None or maskless, "blocks": model.block_causal, "latents": latent}
+    there["expand"] = expand_of(model) is not None
     able -= {name for name, is_so in there.items() if not is_so}
     refuse(type(decoder).__name__, asked, able, "this model")
     if latent and "latents" not in asked:

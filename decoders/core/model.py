@@ -19,7 +19,8 @@ class Forward:
 
     Attention is one rule: column i sees the columns left of `until[i]`, less a stretch, those from `unseen[i, 0]` up to
     `unseen[i, 1]`; unless queries say what positions see (`SessionSpec.sight`) there is none, and all of it is 0. In
-    rows that are `causal`, a wanted position i is predicted from the columns left of i alone.
+    rows that are `causal`, a wanted position i is predicted from the columns left of i alone. If there is a `rank`,
+    "left of" goes by it: column i sees the columns whose rank is below `until[i]`.
     """
 
     tokens: Tensor  # (B, L) long
@@ -43,6 +44,8 @@ class Forward:
     latents: Latents | None = None  # what stands at the window's editable positions, for a model of latents
     # (B, L) bool  columns that nothing is decided of: masked, or noise in a model without a mask token; none: not said
     open: Tensor | None = None
+    # (B, L) long  the columns' places in the order in which they are read; none: that of the text
+    rank: Tensor | None = None
 
     @property
     def place(self) -> Tensor:
@@ -105,6 +108,8 @@ class SessionSpec:
     """Some columns may have an unseen stretch; otherwise `Forward.unseen` need not be looked at."""
     leave_one_out: bool = False
     """Some positions may be predicted without their own token; otherwise `Forward.left_out` need not be looked at."""
+    order: bool = False
+    """Forwards have a `rank`, and wanted positions are predicted at their own columns."""
     candidates: int = 0
     """A of `Forward.candidate_tokens`; predictions then have as many `Pred.beside` them."""
 
@@ -130,7 +135,8 @@ class Model(Protocol):
     @property
     def capabilities(self) -> frozenset[str]:
         """What it can do that not every model can: `causal` rows, a `store` of keys and values, `attention` maps,
-        `sight`: columns with an unseen stretch, `leave_one_out`: predictions without a position's own token,
+        `sight`: columns with an unseen stretch, `order`: columns that are read in another order than that of the text,
+        and masks that predict their own position there, `leave_one_out`: predictions without a position's own token,
         `candidates`: several canvases a row, `hidden_states` (`Pred.hidden_states`), `movable`: a session can go on
         with other rows, if it stores any (`Movable`)."""
     @property
@@ -156,6 +162,7 @@ class ModelDefaults:
     block_causal: bool = False
     causal_context: bool = False
     attention_block: int | None = None
+    expand_id: int | None = None
     space: Space | None = None
     capabilities: frozenset[str] = frozenset({"causal", "store"})
     column_bytes: int = 0
@@ -170,12 +177,19 @@ class Shape:
     stop_ids: tuple[int, ...] = ()
     block_causal: bool = False
     causal_context: bool = False
+    expand_id: int | None = None
     space: Space | None = None
 
     @classmethod
     def of(cls, model: Model) -> Self:
-        own = {f.name: getattr(model, f.name) for f in fields(cls) if f.name != "space"}
-        return cls(**own, space=space_of(model))
+        own = {f.name: getattr(model, f.name) for f in fields(cls) if f.name not in ("space", "expand_id")}
+        return cls(**own, expand_id=expand_of(model), space=space_of(model))
+
+
+def expand_of(model: Model) -> int | None:
+    """The token by which a model asks for one more position (DreamOn); it asks for one less by its first end token.
+    None: it has no such tokens, as every model that does not say."""
+    return getattr(model, "expand_id", None)
 
 
 def space_of(model: Model) -> Space | None:

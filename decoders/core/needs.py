@@ -28,6 +28,7 @@ SENTENCES = {
     "causal": ("asks what follows from the left alone", "cannot be asked so"),
     "ahead": ("verifies several positions in one causal forward", "cannot do that"),
     "sight": ("hides parts of the text from each other", "cannot be told which positions see which"),
+    "order": ("reads its window in an order of its own", "cannot be asked so"),
     "leave_one_out": ("predicts positions without their own token in sight", "cannot be asked so"),
     "candidates": ("asks about several canvases of a row in one forward", "cannot be asked so"),
     "latents": ("denoises latents", "has none"),
@@ -36,10 +37,14 @@ SENTENCES = {
     "resizes": ("changes the length of its window", "keeps windows as they are"),
     "vocabulary": ("keeps numbers for the whole vocabulary", "has no room for them"),
     "padding": ("gives end tokens behind the row", "shows nothing behind a row"),
+    "expand": (
+        "goes by tokens with which a model asks for more and fewer positions",
+        "has none; DreamOn has them, a checkpoint of the family dream",
+    ),
 }
 """Everything that a decoder may ask: how it is said of one, and of a host that cannot do it."""
 
-MODEL = frozenset({"causal", "sight", "leave_one_out", "candidates", "attention", "hidden_states"})
+MODEL = frozenset({"causal", "sight", "order", "leave_one_out", "candidates", "attention", "hidden_states"})
 """Of these, what a model has to be capable of (`Model.capabilities`); the rest is between a decoder and its host."""
 
 
@@ -94,6 +99,7 @@ def probe_with(decoder: Decoder, block_causal: bool, vocab: int, patient: bool =
     read, resized = stepped(decoder, s, count, patient)
     holds = {
         "mask": decoder.needs_mask, "blocks": decoder.needs_blocks, "resizes": resized, "padding": decoder.padding > 0,
+        "expand": decoder.needs_expand,
         "vocabulary": nbytes(entered(decoder, WIDTH, 2 * vocab, block_causal).memo, 0) > nbytes(s.memo, 0),
     }
     return Probe(said(q) | read | {name for name, is_so in holds.items() if is_so}, count)
@@ -103,6 +109,7 @@ def said(q: Query) -> frozenset[str]:
     """What a query asks."""
     holds = {
         "causal": q.causal is not None, "ahead": q.ahead, "sight": q.sight is not None,
+        "order": q.order is not None,
         "leave_one_out": q.left_out is not None, "candidates": q.beside is not None and q.beside.tokens.shape[1] > 0,
         "latents": q.latents is not None,
     }
@@ -136,7 +143,8 @@ def entered(decoder: Decoder, width: int, vocab: int, block_causal: bool) -> Sta
     s = State(
         tokens=zero, open=zero == 0, editable=zero == 0, confidence=zero.float(), committed_at=zero - 1,
         position=torch.arange(width)[None], size=size, room=size, opened=size, windows=one, step=one - 1, clock=one - 1,
-        key=one, mask_id=0, vocab=vocab, stop_ids=(1,), block_causal=block_causal, rest=one - 1,
+        key=one, mask_id=0, vocab=vocab, stop_ids=(1,), block_causal=block_causal, expand_id=2,
+        rest=one - 1,
         space=Space(2, (1.0, 0.0, -1.0)),
     )
     began = decoder.begin(decoder.init(s))

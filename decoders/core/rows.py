@@ -65,6 +65,7 @@ class Rows:
     block_causal: bool
     causal_context: bool
     causal: bool = False  # nothing on a row sees what is right of it
+    expand_id: int | None = None  # the token by which the model asks for one more position
     space: Space | None = None  # of a model of latents
     memo: Any = None
 
@@ -143,7 +144,8 @@ class Rows:
         return State(
             **cut, size=self.size, room=self.room, opened=self.opened, windows=self.windows, step=self.step,
             clock=self.clock, key=self.key, mask_id=self.mask_id, vocab=self.vocab, stop_ids=self.stop_ids,
-            block_causal=self.block_causal, causal=self.causal, space=self.space, memo=self.memo,
+            block_causal=self.block_causal, causal=self.causal, expand_id=self.expand_id, space=self.space,
+            memo=self.memo,
         )
 
 

@@ -48,6 +48,9 @@ class State:
     stop_ids: tuple[int, ...] = ()
     block_causal: bool = False  # the model's blocks see no later block
     causal: bool = False  # those blocks have one position: nothing sees what is right of it
+    # the token by which the model asks for one more position, and by its first end token for one less; none: it has no
+    # such tokens
+    expand_id: int | None = None
     # (B,)   long  positions of the row that are right of the window; none: an engine does not say
     rest: Tensor | None = None
     space: Space | None = None  # of a model of latents
@@ -121,6 +124,12 @@ class State:
             open=self.open | where,
             committed_at=torch.where(where, number(-1, self.committed_at), self.committed_at),
         )
+
+    def rearranged(self, source: Tensor) -> State:
+        """Every position with what stood at `source (B, W)`, a place in the window: text that moves, given tokens with
+        it. Only a decoder that `moves` may do so, and it leaves given and decided tokens in their order."""
+        names = ("tokens", "open", "editable", "confidence", "committed_at")
+        return replace(self, **{name: getattr(self, name).gather(1, source) for name in names})
 
     def within(self, where: Tensor, opened: Tensor, memo: Any, since: Tensor | int = 0) -> State:
         """This window for a decoder that works in a part of it only: outside of `where (B, W)` nothing is open or

@@ -31,13 +31,13 @@ def session_spec(plan: Plan, c: Canvas) -> SessionSpec:
     asked, sizes = asks(plan.decoder, c.block_causal), plan.cache.sizes(columns - 1, width)  # less the bin
     return SessionSpec(
         rows, columns, width, sizes=sizes, whole=forgets(plan, c.block_causal), causal="causal" in asked,
-        sight="sight" in asked, leave_one_out="leave_one_out" in asked,
+        sight="sight" in asked, order="order" in asked, leave_one_out="leave_one_out" in asked,
         attention="attention" in asked or plan.cache.needs_attention, attention_from=plan.decoder.attention_from,
         candidates=c.candidates,
     )
 
 
-REUSED = frozenset({"causal", "sight", "resizes", "latents"})
+REUSED = frozenset({"causal", "sight", "order", "resizes", "latents"})
 """What a decoder asks by which some columns do not see all others, so that a change may leave these as they are."""
 
 
@@ -59,7 +59,10 @@ def prepare(plan: Plan, c: Canvas) -> Forward:
     if q.tokens is not s.tokens:
         shown = torch.where(c.window & live, torch.where(s.editable, q.tokens, s.tokens).gather(1, c.index), shown)
     causal, until, unseen, reach, want = ranges(c, q, want, "resizes" in asked)
-    compute, outdated = run(plan, c, q, shown, until, unseen if q.sight else None, reach, want, causal)
+    rank = None
+    if q.order is not None:
+        rank, until, reach = ordered(c, q.order)
+    compute, outdated = run(plan, c, q, shown, until, unseen if q.sight else None, rank, reach, want, causal)
     left_out = everywhere(False, want)
     if q.left_out is not None:
         left_out = q.left_out & want if q.causal is None else but(q.left_out & want, causal[:, None])
@@ -67,7 +70,7 @@ def prepare(plan: Plan, c: Canvas) -> Forward:
     phase = plan.decoder.phase(s) if plan.decoder.phases else everywhere(0, c.key)
     return Forward(
         shown, until, compute, outdated, c.given, c.at, want, causal, c.step == 0, phase, unseen, left_out,
-        *candidates(c, s, q), heat, q.latents, c.open,
+        *candidates(c, s, q), heat, q.latents, c.open, rank,
     )
 
 
@@ -96,8 +99,8 @@ def ranges(c: Canvas, q: Query, want: Tensor, resizes: bool) -> tuple[Tensor, Te
 
 
 def run(
-    plan: Plan, c: Canvas, q: Query, shown: Tensor, until: Tensor, unseen: Tensor | None, reach: Tensor, want: Tensor,
-    causal: Tensor,
+    plan: Plan, c: Canvas, q: Query, shown: Tensor, until: Tensor, unseen: Tensor | None, rank: Tensor | None,
+    reach: Tensor, want: Tensor, causal: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """(B, L) bool and (B, L) bool: the columns to run, and those that are left as they are though they see a change."""
     within = (c.column < reach[:, None]) & c.live[:, None]
@@ -106,9 +109,9 @@ def run(
     if shown is c.tokens and until is c.until and unseen is None and reach is c.reach:
         stale = refresh(c)
     else:
-        stale = must_recompute(c, shown, until, reach, unseen)
+        stale = must_recompute(c, shown, until, reach, unseen, rank)
     chosen = stale
-    if not plan.cache.exact:
+    if not plan.cache.exact and rank is None:
         chosen = c.store.stale | c.store.nothing
         if q.causal is not None:
             chosen = torch.where(causal[:, None], stale, chosen)
@@ -144,6 +147,15 @@ def looked(c: Canvas, sight: Sight) -> tuple[Tensor, Tensor]:
     return until, torch.where(window, sight.unseen.gather(1, pair), number(0, until))
 
 
+def ordered(c: Canvas, order: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(B, L) and (B, L) long and (B,) long: `Forward.rank` of windows that are read in an `order (B, W)`, `until`, and
+    the columns from which on nothing plays a part. What is right of a window is read last, in the order of the text,
+    and so is what is left of it first, where blocks that are finished still see themselves."""
+    rank = put(c, c.column.expand_as(c.tokens), c.start[:, None] + order)
+    narrow = c.column >= c.block_start[:, None] if c.block_causal else everywhere(True, rank, torch.bool)
+    return rank, torch.where(narrow, rank + 1, c.until), torch.minimum(c.start + c.size, c.limit)
+
+
 def apply(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
     """The canvas after one step: with commitments, finished windows, ended rows, and stale columns. A row ends as it is
     if the model's logits for it are not finite, or if its decoder commits nothing any more."""
@@ -162,6 +174,8 @@ def kept(plan: Plan, c: Canvas, f: Forward, p: Pred, after: State, undefined: Te
     over = plan.decoder.done(after) & sound  # rows that leave their window
     size, memo = choose(sound, after.size, before.size), choose(sound, after.memo, before.memo)
     c = stored(plan, write(c, altered(after, size=size, memo=memo), sound), f, p)
+    if plan.decoder.moves:
+        c = rearranged(c, before)
     start = next_start(c)
     filled = over & (start >= c.limit)
     ended = stopped(c) if plan.stop and c.stop_ids else None
@@ -171,6 +185,16 @@ def kept(plan: Plan, c: Canvas, f: Forward, p: Pred, after: State, undefined: Te
     turned = but(over, filled if ended is None else filled | ended)
     c = moved_on(plan, c, turned, start).changed(reason=why)
     return c if plan.cache.exact or plan.cache.whole else trusted(plan, c, before, live, p)
+
+
+def rearranged(c: Canvas, before: State) -> Canvas:
+    """The canvas of a decoder that moves its text. What is given is elsewhere, and of columns whose token came from
+    elsewhere nothing is stored any more, whatever a cache policy would trust."""
+    s = view(c)
+    came = (s.tokens != before.tokens) & ~(before.open & (s.committed_at == before.clock[:, None]))
+    nothing = torch.where(put(c, everywhere(False, c.open), came), number(NOTHING, c.store.tokens), c.store.tokens)
+    given = but(c.column < c.limit[:, None], c.editable)
+    return c.changed(given=given, store=replace(c.store, tokens=nothing))
 
 
 def trusted(plan: Plan, c: Canvas, before: State, live: Tensor, p: Pred) -> Canvas:
@@ -248,6 +272,8 @@ def held(plan: Plan, c: Canvas, s: Store, f: Forward) -> Store:
     tokens = torch.where(f.compute, f.tokens, s.tokens)
     until = torch.where(f.compute, f.until, s.until)
     unseen = torch.where(f.compute[..., None], f.unseen, s.unseen) if "sight" in asked else s.unseen
+    # what was not computed saw the same columns in both orders
+    rank = s.rank if f.rank is None else torch.where(c.live[:, None], f.rank, s.rank)
     if not plan.cache.exact:
         misled = sees_any(f.outdated, until)  # nothing is stored where they see nothing
         if "sight" in asked:
@@ -257,7 +283,7 @@ def held(plan: Plan, c: Canvas, s: Store, f: Forward) -> Store:
     if "causal" in asked:
         bound = torch.maximum(bound, torch.where(f.want & f.causal[:, None], f.at, number(0, until)).amax(-1))
     read = but(but(c.column < bound[:, None], s.nothing), f.compute).sum(-1)
-    return replace(s, tokens=tokens, until=until, unseen=unseen, reused=s.reused.addcmul(read, c.live))
+    return replace(s, tokens=tokens, until=until, unseen=unseen, rank=rank, reused=s.reused.addcmul(read, c.live))
 
 
 def next_start(c: Canvas) -> Tensor:

@@ -22,6 +22,7 @@ class Store:
     until: Tensor  # (B, L) long  and what they saw: the columns left of it,
     # (B, L, 2) long  less those from the first of these up to the second; all 0 unless queries say what positions see
     unseen: Tensor
+    rank: Tensor  # (B, L) long  the order that "left of" goes by: that of the last forward (`Forward.rank`)
     stale: Tensor  # (B, L) bool  what a cache policy wants recomputed in the next forward
     computed: Tensor  # (B,)   long  positions that the model ran for this row
     reused: Tensor  # (B,)   long  positions whose keys and values it read from the store instead

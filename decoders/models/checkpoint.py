@@ -23,7 +23,7 @@ import torch
 from decoders.core import UsageError
 from decoders.models.families import Attention, Family
 from decoders.models.headers import numbers_in
-from decoders.models.ids import edits_of, forbidden, mask_of, stops_of
+from decoders.models.ids import edits_of, expand_in, forbidden, mask_of, stops_of
 from decoders.models.latent.families import latent_family
 from decoders.models.loaded import Loaded
 from decoders.models.precision import in_bfloat16
@@ -95,7 +95,8 @@ def load_checkpoint(
         if family.adapter:
             adapted = family.adapter(model, mask, stop_ids)
         else:
-            adapted = with_masks(model, family, chosen, fixed, mask, stop_ids)
+            expand = expand_in(directory, config, tokenizer) if chosen == "bidirectional" else None
+            adapted = with_masks(model, family, chosen, fixed, mask, stop_ids, expand)
     if quantize:
         quantise(model, quantize)
     positions = getattr(adapted, "positions", getattr(model.config.get_text_config(), "max_position_embeddings", None))
@@ -104,10 +105,11 @@ def load_checkpoint(
 
 def with_masks(
     model: PreTrainedModel, family: Family, attention: Attention, block: int | None, mask: int | None,
-    stop_ids: tuple[int, ...],
+    stop_ids: tuple[int, ...], expand: int | None = None,
 ) -> TransformersModel:
-    """A model that is told by masks what its positions see; `block`: that of its attention, where it is fixed. Raises
-    `UsageError` for an autoregressive one that cannot be."""
+    """A model that is told by masks what its positions see; `block`: that of its attention, where it is fixed;
+    `expand`: the token by which it asks for one more position. Raises `UsageError` for an autoregressive one that
+    cannot be."""
     from decoders.models.adapter import TransformersModel
     from decoders.models.causal import check_attention, check_causal
 
@@ -117,6 +119,7 @@ def with_masks(
         model, mask_id=mask, stop_ids=stop_ids, shifted=family.shifted or attention == "causal",
         block_causal=attention != "bidirectional", native=not family.remote, attention_block=block,
         causal_context=family.causal_context and attention == "block", causal_shift=family.causal_shift,
+        reordered=family.reordered, expand_id=expand,
     )
     if attention == "causal":
         check_causal(adapted)

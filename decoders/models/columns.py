@@ -39,12 +39,14 @@ def parted(counts: list[int], least: float = 0.25) -> int | None:
 
 
 def seen(
-    until: Tensor, index: Tensor, columns: int, unseen: Tensor | None = None, beside: Tensor | None = None
+    until: Tensor, index: Tensor, columns: int, unseen: Tensor | None = None, beside: Tensor | None = None,
+    rank: Tensor | None = None,
 ) -> Tensor:
-    """(B, M, K) bool, the rule of attention: the columns `index (B, M)` see those left of their `until (B, K)`, less
-    the stretch that is `unseen (B, K, 2)`, and themselves; those where `beside (B, K)` see each other too."""
+    """(B, M, K) bool, the rule of attention: the columns `index (B, M)` see those left of their `until (B, K)`, which
+    is by `rank (B, K)` where there is one, less the stretch that is `unseen (B, K, 2)`, and themselves; those where
+    `beside (B, K)` see each other too."""
     key = counting(columns, until.device)
-    left = key < until.gather(1, index)[..., None]
+    left = (key if rank is None else rank[:, None]) < until.gather(1, index)[..., None]
     if unseen is not None:
         since, to = unseen.gather(1, index[..., None].expand(-1, -1, 2))[..., None].unbind(2)
         left = left & ~((key >= since) & (key < to))

@@ -215,12 +215,14 @@ def sedd(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
 
 
 def llada2(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
-    """A config for the code of the checkpoint, as it is. With `expert_capacity` (LLaDA2.2) that code chooses experts
-    for `block_size` tokens together, as they stand in the forward, and forwards here do not hold whole blocks."""
+    """A config for the code of the checkpoint, as it is. With `expert_capacity` (LLaDA2.2) each block of `block_size`
+    tokens keeps the experts that score best in any of its tokens, and each token chooses among those: a position
+    depends on which others stand in the same forward, and forwards here hold those that are to be computed."""
     if config.get("expert_capacity"):
         raise UsageError(
             f"its config.json sets expert_capacity={config['expert_capacity']!r}, as those of LLaDA2.2 do, whose "
-            "experts are chosen for whole blocks: that is not known here"
+            "experts are chosen for whole blocks: each keeps so many, by their best score among its tokens, and a "
+            "forward here may hold a part of a block"
         )
     return dict(config)
 

@@ -104,6 +104,9 @@ class Family:
     """In blocks, what is left of the window is seen causally, and windows are counted from the end of the prompt."""
     causal_shift: bool = False
     """Where it is asked causally, its output i predicts position i + 1, though elsewhere it predicts i."""
+    reordered: bool = False
+    """Its masks were trained to be read behind all that is known, and predict their own position there
+    (`Query.order`)."""
     attentions: tuple[Attention, ...] = ("bidirectional",)
     """What it was trained for, the default first."""
     mask: int | Literal["config", "tokenizer", "last", "none"] = "config"
@@ -203,9 +206,10 @@ FAMILIES = {
         # Dream-7B and DiffuCoder-7B: modeling_dream.py in NVlabs/Fast-dLLM, which is Qwen2 with full attention and the
         # shift of its sampler. 151643 and 151645 are the end tokens of Qwen2.5's tokenizer; that DiffuCoder keeps them
         # is not confirmed. DreamForCausalLM of the same type (Dream reasoners: blocks, no shift) is another model.
-        # DreamOn-7B is Dream with tokens that ask for more positions (<|expand|>, 151667) or fewer: eval/evaluate.py
-        # and generator.py of DreamLM/DreamOn 8a0a549. It keeps the length that it is given here, and the first is never
-        # generated, as theirs forbids it where no position is left. That its config is Dream's was not seen.
+        # DreamOn-7B is Dream with a token that asks for one more position (<|expand|>, 151667), and its end token asks
+        # for one less: eval/evaluate.py and generator.py of DreamLM/DreamOn 8a0a549. The strategy `dreamon` goes by
+        # them; with any other the first is never generated, as theirs forbids it where no position is left. That its
+        # config is Dream's was not seen.
         Family(
             "dream", ("Dream",), ("DreamModel",), "Qwen2ForCausalLM", settings=dream, mask=151666, shifted=True,
             ends=(151643, 151645), example="Dream-org/Dream-v0-Instruct-7B", billions=7,
@@ -221,12 +225,13 @@ FAMILIES = {
             attentions=("bidirectional", "block"), told={"bd3lm": "block"},
             example="dllm-hub/Qwen3-0.6B-diffusion-bd3lm-v0.1", billions=0.6,
         ),
-        # WeDLM-8B: Qwen3's names and layers, causal, and trained for the next token beside its masks (compute_ar_loss
-        # in finetune/src/loss.py of Tencent/WeDLM c64417a). It is run as an autoregressive model; its own decoding,
-        # which moves decided tokens in front of masks, is not here.
+        # WeDLM-8B: Qwen3's names and layers, causal, and trained for the next token beside its masks, which predict
+        # their own positions and are read behind what is known (compute_ar_loss and compute_mlm_loss in
+        # finetune/src/loss.py of Tencent/WeDLM c64417a). It is run as an autoregressive model, and `wedlm` is its own
+        # decoding. Mask 151665, where the config gives none: wedlm/engine/model_runner.py there.
         Family(
-            "wedlm", ("wedlm",), ("WeDLMForCausalLM",), "Qwen3ForCausalLM", settings=wedlm, mask="none", shifted=True,
-            attentions=("causal",), block=1, example="tencent/WeDLM-8B-Instruct", billions=8,
+            "wedlm", ("wedlm",), ("WeDLMForCausalLM",), "Qwen3ForCausalLM", settings=wedlm, mask=151665, shifted=True,
+            reordered=True, attentions=("causal",), block=1, example="tencent/WeDLM-8B-Instruct", billions=8,
         ),
         # Nemotron-Labs-Diffusion-3B, 8B and 14B: mlx_vlm/models/nemotron_labs_diffusion of Blaizzy/mlx-vlm 02c8784 (its
         # language.py and config.py), which follows the checkpoints' own code: Ministral 3 behind the names `encoder`
@@ -242,8 +247,8 @@ FAMILIES = {
         ),
         # I-DLM-8B: SDAR's config with blocks of one; training/model/Qwen3-8B-b1-allmasked in thuEcstasy/I-DLM 3342a17,
         # whose targets are those of the next position, and inference/.../idlm_blockN.py, whose tokens have the
-        # distribution of that causal prediction. It is run as an autoregressive model; its own decoding, which verifies
-        # and drafts in one forward, is not here. That its released config is that of the training was not seen.
+        # distribution of that causal prediction. It is run as an autoregressive model, in whose masks its own decoding,
+        # `introspective`, drafts. That its released config is that of the training was not seen.
         Family(
             "idlm", ("sdar",), ("SDARForCausalLM",), "Qwen3ForCausalLM", only={"block_size": 1}, settings=idlm,
             mask=151669, shifted=True, attentions=("causal",), block=1, example="yifanyu/I-DLM-8B", billions=8,
@@ -277,8 +282,10 @@ FAMILIES = {
         ),
         # LLaDA2.0-mini and 2.1-mini: modeling_llada2_moe.py as copied in public; block and mask: sglang's DLLM_PARAMS;
         # end token: pad and EOS 156892 in the same copies. LLaDA2.2, which also deletes and inserts (delete_token_id
-        # 156930, split_token_id 156931; joint_threshold_indel.py in sgl-project/sglang 0fbe7e4), is refused: its
-        # experts are chosen for whole blocks (expert_capacity).
+        # 156930, split_token_id 156931; joint_threshold_indel.py in sgl-project/sglang 0fbe7e4), is refused: every
+        # block of 32 tokens keeps 48 of its 256 experts, by their best score in the block, and each token takes 8 of
+        # these (pull request 31768 of sgl-project/sglang; README and src/diffuse-moe-graph.cpp of Akicou/diffuse-cpp
+        # b799157, which follow the checkpoint's code; that code itself was not seen).
         Family(
             "llada2", ("llada2_moe",), ("LLaDA2MoeModelLM",), "", settings=llada2, remote=True, mask=156895,
             attentions=("block",), ends=(156892,), length=256, example="inclusionAI/LLaDA2.0-mini", billions=16,

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from decoders.core import Forward, Model, Pred, Session, SessionSpec, UsageError
+from decoders.core import Forward, Pred, Session, SessionSpec, UsageError
 from decoders.models.columns import compact, widths
 from decoders.models.families import Attention, Family
+from decoders.models.ids import EXPAND
 from decoders.models.loaded import Loaded
 from decoders.models.native import adapt, is_native
 from decoders.models.reading import line
@@ -25,6 +26,8 @@ from decoders.models.tokenizer import JsonTokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
+
+    from decoders.models.adapter import TransformersModel
 
 
 def wrap(
@@ -43,13 +46,15 @@ def wrap(
     text = JsonTokenizer(copy.deepcopy(tokenizer), tokenizer.special_tokens_map)
     if mask_id is None and attention != "causal":
         mask_id = text.named("mask_token")
-    adapted: Model
+    adapted: TransformersModel | PlainModel
     if is_native(model):
         adapted, block = adapt(model, mask_id, shifted, attention, block, text.ends)  # type: ignore[arg-type]
     else:
         adapted = plain(model, mask_id, shifted, attention, text.ends)
-    unknown = text.named("unk_token")
-    never = (adapted.mask_id, unknown, *text.absent(adapted.vocab))
+    unknown, expand = text.named("unk_token"), text.core.token_to_id(EXPAND)
+    if not adapted.block_causal:
+        adapted.expand_id = expand
+    never = (adapted.mask_id, unknown, expand, *text.absent(adapted.vocab))
     forbidden = tuple(dict.fromkeys(t for t in never if t is not None and t not in adapted.stop_ids))
     positions = getattr(getattr(model, "config", None), "max_position_embeddings", None)
     return Loaded(adapted, text, type(model).__name__, length, block, positions, forbidden, text.chat)
@@ -103,6 +108,7 @@ class PlainModel:
     block_causal = False
     causal_context = False
     attention_block: int | None = None
+    expand_id: int | None = None
     capabilities: frozenset[str] = frozenset({"candidates", "movable"})
     column_bytes = 0
 

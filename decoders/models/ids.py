@@ -12,6 +12,8 @@ from decoders.models.tokenizer import JsonTokenizer, tokenizer_in
 
 EDITS = "expand_token_id", "delete_token_id", "split_token_id"
 """What configs call the tokens by which a model asks for more or fewer positions (DreamOn, LLaDA2.2)."""
+EXPAND = "<|expand|>"
+"""DreamOn's token for one more position; by its end token it asks for one less."""
 
 
 def mask_of(directory: Path, config: dict[str, Any], family: Family) -> int | None:
@@ -66,12 +68,24 @@ def stops_of(
 
 def edits_of(directory: Path, config: dict[str, Any], tokenizer: JsonTokenizer) -> list[int]:
     """The ids of the tokens that ask for another length, by config.json, generation_config.json or the name that
-    DreamOn's expand token has. Raises `UsageError` for what is no token id."""
+    DreamOn's token for more of them has. Raises `UsageError` for what is no token id."""
+    named = tokenizer.core.token_to_id(EXPAND)
+    ids = [i for key in EDITS for i in written(directory, config, key)]
+    return ids if named is None else [*ids, named]
+
+
+def expand_in(directory: Path, config: dict[str, Any], tokenizer: JsonTokenizer) -> int | None:
+    """The id of the token by which the model asks for one more position; none if it has no such token. Raises
+    `UsageError` for what is no token id."""
+    named = tokenizer.core.token_to_id(EXPAND)
+    return next(iter(written(directory, config, EDITS[0])), named)
+
+
+def written(directory: Path, config: dict[str, Any], key: str) -> list[int]:
+    """The ids that config.json and generation_config.json give under a key. Raises `UsageError` for what is none."""
     generation = directory / "generation_config.json"
     said = [config, read_json(generation) if generation.is_file() else {}]
-    named = tokenizer.core.token_to_id("<|expand|>")
-    ids = [checked_id(x[key], f"{key} of {directory}") for x in said for key in EDITS if x.get(key) is not None]
-    return ids if named is None else [*ids, named]
+    return [checked_id(x[key], f"{key} of {directory}") for x in said if x.get(key) is not None]
 
 
 def forbidden(

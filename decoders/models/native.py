@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from decoders.core import Model, UsageError
+from decoders.core import UsageError
 from decoders.models.adapter import TransformersModel
 from decoders.models.causal import check_attention, check_causal
 from decoders.models.families import FAMILIES, Attention, Family
@@ -16,7 +16,7 @@ from decoders.models.recognition import family_of
 def adapt(
     model: PreTrainedModel, mask_id: int | None, shifted: bool | None, attention: Attention | None, block: int | None,
     stop_ids: tuple[int, ...],
-) -> tuple[Model, int | None]:
+) -> tuple[TransformersModel, int | None]:
     """The model as a `Model`, and the size of its windows; none: one over the whole row. Raises `UsageError` if it is
     not known what it was trained for, or if it cannot be run with a mask of attention for every pair of positions."""
     config: dict[str, Any] = model.config.to_dict()
@@ -62,6 +62,7 @@ def adapt(
         model, mask_id=mask_id, stop_ids=tuple(dict.fromkeys(stop_ids)), shifted=shifted,
         block_causal=chosen != "bidirectional", attention_block=fixed, native=native,
         causal_context=family is not None and family.causal_context and chosen == "block",
+        reordered=family is not None and family.reordered,
     )
     if chosen == "causal":
         check_causal(adapted)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from decoders.core import Model
+from decoders.core.model import expand_of
 
 
 class Wrapper:
@@ -23,6 +24,10 @@ class Wrapper:
     @property
     def stop_ids(self) -> tuple[int, ...]:
         return self.model.stop_ids
+
+    @property
+    def expand_id(self) -> int | None:
+        return expand_of(self.model)
 
     @property
     def block_causal(self) -> bool:

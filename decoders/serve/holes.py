@@ -78,6 +78,9 @@ def between(generator: Generator, ask: Ask, before: str, holes: int, after: str,
     mask, most, what = generator.mask, generator.loaded.positions, "messages" if ask.kind is Kind.EDIT else "suffix"
     if not mask:
         raise RefusedError(400, "the model has no mask token, so it cannot write between two texts", what)
+    if generator.decoder.moves:
+        name = type(generator.decoder).__name__
+        raise RefusedError(400, f"{name} moves text; send one prompt with {mask} where it writes, and infill", what)
     if mask in before or mask in after:
         raise RefusedError(400, f"neither text can hold {mask}, which stands for the answer", what)
     if most is not None and holes > most:

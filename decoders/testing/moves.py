@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 
 import torch
@@ -14,16 +14,24 @@ from decoders.testing.telling import tokens
 
 
 def given_stays_given(decoder: Decoder) -> None:
-    """What the prompt gives is there at the end, unchanged; a literal mask token is data unless holes are asked for."""
+    """What the prompt gives is there at the end, unchanged, or in its order where the decoder `moves` text; a literal
+    mask token is data unless holes are asked for."""
     for room in rooms(decoder):
         for prompt, row in zip(room.prompts, decoded(room, decoder, room.prompts), strict=True):
-            kept = [
-                (room.infill and given == MASK) or given == now for given, now in zip(prompt, row.canvas, strict=False)
-            ]
-            now = tokens(row.canvas[: len(prompt)])
-            expect(all(kept), f"{room.name}: the given tokens {tokens(prompt)} became {now}")
+            holes = [room.infill and given == MASK for given in prompt]
+            if decoder.moves:
+                kept = in_order([x for x, hole in zip(prompt, holes, strict=True) if not hole], row.canvas)
+            else:
+                kept = all(h or x == now for x, h, now in zip(prompt, holes, row.canvas, strict=False))
+            expect(kept, f"{room.name}: the given tokens {tokens(prompt)} became {tokens(row.canvas[: len(prompt)])}")
             behind = decoder.padding if room.model.stop_ids else 0
             expect(len(row.canvas) == len(prompt) + room.length + behind, f"{room.name}: the row changed its length")
+
+
+def in_order(some: Iterable[object], every: Iterable[object]) -> bool:
+    """Whether these stand among the others in the same order."""
+    rest = iter(every)
+    return all(x in rest for x in some)
 
 
 def terminates(decoder: Decoder) -> None:
@@ -59,6 +67,12 @@ def asks_what_it_may(decoder: Decoder) -> None:
                     q.ahead or not ahead.any(),
                     f"{room.name}: a causal row wants more than its leftmost position; say `ahead`",
                 )
+            if q.order is not None:
+                each = torch.arange(W).expand(B, W)
+                expect(
+                    torch.equal(q.order.sort(-1).values, each),
+                    f"{room.name}: Query.order is not (B, W) long with every number from 0 to W - 1 once in a row",
+                )
 
 
 def unrefused(room: Room, decoder: Decoder) -> Iterator[Moment]:
@@ -91,6 +105,8 @@ def check_move(room: Room, decoder: Decoder, m: Moment) -> None:
         f"{room.name}: the memo changed its structure",
     )
     for name in ("editable", "position", "room", "opened", "windows", "key"):
+        if name == "editable" and decoder.moves:
+            continue
         expect((getattr(s, name) == getattr(t, name))[m.live].all(), f"{room.name}: a step changed State.{name}")
     expect((t.size <= t.room)[m.live].all(), f"{room.name}: a step set State.size beyond State.room")
     if "resizes" not in asks(decoder, room.model.block_causal):
@@ -98,8 +114,11 @@ def check_move(room: Room, decoder: Decoder, m: Moment) -> None:
             (s.size == t.size)[m.live].all(), f"{room.name}: a step changed State.size, which the first one left alone"
         )
     changed = (s.tokens != t.tokens) | (s.open != t.open)
-    expect(not (changed & ~s.editable & live).any(), f"{room.name}: a step changed a position that is not editable")
-    if not decoder.revises:
+    if decoder.moves:
+        check_order(room, m)
+    else:
+        expect(not (changed & ~s.editable & live).any(), f"{room.name}: a step changed a position that is not editable")
+    if not (decoder.revises or decoder.moves):
         expect(
             not (changed & ~s.open & live).any(), f"{room.name}: what was decided changed, but revises is not declared"
         )
@@ -112,6 +131,23 @@ def check_move(room: Room, decoder: Decoder, m: Moment) -> None:
         )
     fits = (t.tokens >= 0) & (t.tokens < s.vocab)
     expect((fits | ~s.editable | ~live).all(), f"{room.name}: a token outside the vocabulary")
+
+
+def check_order(room: Room, m: Moment) -> None:
+    """Text that moved is all there, in its order: what was given and decided is still so."""
+    s = view(m.before)
+    inside = s.place < s.room[:, None]
+    for b in m.live.nonzero().flatten().tolist():
+        old, new = (
+            [(token, edit) for token, edit, open in zip(
+                x.tokens[b, inside[b]].tolist(), x.editable[b, inside[b]].tolist(), x.open[b, inside[b]].tolist(),
+                strict=True,
+            ) if not open]
+            for x in (s, m.state)
+        )
+        expect(in_order(old, new), f"{room.name}: a step moved {old} and left {new}, where some are missing")
+        given = [[x for x in xs if not x[1]] for xs in (old, new)]
+        expect(given[0] == given[1], f"{room.name}: a step that moves text changed what is given")
 
 
 def rests(decoder: Decoder) -> None:

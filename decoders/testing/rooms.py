@@ -36,6 +36,7 @@ from decoders.core import (
     session_spec,
     view,
 )
+from decoders.core.model import expand_of
 from decoders.testing.latent import ToyLatent
 from decoders.testing.toy import ToyModel
 
@@ -108,8 +109,14 @@ NO_MASK = Room("no mask token", ToyModel(mask_id=None, stop_ids=(9,)), ((1, 2, 3
 SMALL = (
     Room("a small window", ToyModel(mask_id=MASK, stop_ids=(9,)), ((1, 2), (3,)), 6),
     Room("small blocks", ToyModel(mask_id=MASK, stop_ids=(9,), block_causal=True), ((1, 2), (3,)), 6, 2),
+    Room("a small window of text that moves", ToyModel(mask_id=MASK, stop_ids=(9,), expand_id=8), ((1, 2), (3,)), 6),
 )
 """For what is tried with many decoders."""
+EXPANDING = Room(
+    "text that moves", ToyModel(mask_id=MASK, stop_ids=(9,), expand_id=8, seed=2),
+    ((1, MASK, 2, MASK, 3), (MASK, 5), (4, 4, MASK, MASK, 6, 7), (1, 2)), 7, infill=True,
+)
+"""For decoders that go by tokens with which a model asks for more and fewer positions."""
 
 
 LATENT = Room("latents", ToyLatent(stop_ids=(7,)), ((1, 2, 3), (), (4, 8, 5, 6, 7, 0)), 9)
@@ -117,11 +124,13 @@ LATENT = Room("latents", ToyLatent(stop_ids=(7,)), ((1, 2, 3), (), (4, 8, 5, 6, 
 
 
 @lru_cache(maxsize=4)
-def rooms(decoder: Decoder, among: tuple[Room, ...] = (*ROOMS, NO_MASK, LATENT)) -> tuple[Room, ...]:
+def rooms(decoder: Decoder, among: tuple[Room, ...] = (*ROOMS, NO_MASK, EXPANDING, LATENT)) -> tuple[Room, ...]:
     """The rooms that suit the decoder."""
     found = []
     for room in among:
         if ("latents" in asks(decoder)) != (room.model.space is not None):
+            continue
+        if decoder.needs_expand != (expand_of(room.model) is not None):
             continue
         if decoder.needs_mask and room.model.mask_id is None:
             continue
@@ -130,7 +139,7 @@ def rooms(decoder: Decoder, among: tuple[Room, ...] = (*ROOMS, NO_MASK, LATENT))
         try:
             room.layout(decoder)
         except UsageError:
-            if room in (ROOMS[0], LATENT):
+            if room in (ROOMS[0], EXPANDING, LATENT):
                 raise
             continue
         found.append(room)
@@ -139,7 +148,7 @@ def rooms(decoder: Decoder, among: tuple[Room, ...] = (*ROOMS, NO_MASK, LATENT))
 
 def home(decoder: Decoder) -> Room:
     """The room that a decoder is tried in where one is enough."""
-    return LATENT if "latents" in asks(decoder) else ROOMS[0]
+    return LATENT if "latents" in asks(decoder) else EXPANDING if decoder.needs_expand else ROOMS[0]
 
 
 def seeds(prompts: tuple[tuple[int, ...], ...]) -> list[int]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from decoders.core import Canvas, Decoder, Forward, Pred, State, view
 
 T = TypeVar("T")
+KINDS = "committed", "edited", "reopened"
 Watch = Callable[[Forward, Pred, Canvas], None]
 
 
@@ -28,7 +29,7 @@ class Changes:
         confidence are those it had. Also the "phase" where the decoder has several kinds of forwards, and the "outcome"
         of what is committed where it knows several ways to that."""
         old = self.before
-        committed, edited, reopened = moved(old, c)
+        committed, edited, reopened = moved(old, f, c)
         changed = {
             "committed": (committed, c),
             "edited": (edited, c),
@@ -58,12 +59,13 @@ def behind(f: Forward, c: Canvas) -> State:
     return replace(view(c), **shown, editable=c.editable.gather(1, f.at), position=f.at)
 
 
-def moved(old: Canvas | None, c: Canvas) -> tuple[Tensor, Tensor, Tensor]:
-    """(B, L) bool each: what one forward committed, edited and reopened, from the canvas before it, none if it is the
-    first, and the one after it."""
-    was = c.editable if old is None else old.open  # at the start all that is editable is open
-    edited = ~was & ~c.open & c.editable & (c.tokens != (c if old is None else old).tokens)
-    return was & ~c.open, edited, ~was & c.open & c.editable
+def moved(old: Canvas | None, f: Forward, c: Canvas) -> tuple[Tensor, Tensor, Tensor]:
+    """(B, L) bool each: what the forward `f` committed, edited and reopened, from the canvas before it, none if it is
+    the first, and the one after it. Of a decoder that `moves` text these are the columns that show something else,
+    given ones too."""
+    # the canvas of the first forward is what it is told of it; nothing is decided there that a query could hide
+    was, tokens = (c.editable if f.open is None else f.open, f.tokens) if old is None else (old.open, old.tokens)
+    return was & ~c.open, ~was & ~c.open & (c.tokens != tokens), ~was & c.open
 
 
 def changes(where: Tensor, source: Canvas, row: int) -> list[dict[str, Any]]:
@@ -140,8 +142,9 @@ class Tracing:
         if c is None:  # not one forward
             return Trace((), (), {})
         here = c.editable[row] & (c.column < c.limit[row])
-        tokens = {x["token"] for step in steps for kind in ("committed", "edited", "reopened") for x in step[kind]}
-        positions = tuple(here.nonzero().flatten().tolist())
+        tokens = {x["token"] for step in steps for kind in KINDS for x in step[kind]}
+        changed = {x["position"] for step in steps for kind in KINDS for x in step[kind]}
+        positions = tuple(sorted(changed.union(here.nonzero().flatten().tolist())))  # a hole may have been elsewhere
         return Trace(positions, tuple(steps), {t: self.decode([t]) for t in sorted(tokens)})
 
 

@@ -38,8 +38,13 @@ def written(c: Canvas, row: int, revises: bool, halt: StopStrings) -> Text:
 
 def filled(c: Canvas, row: int, prompt: int, revises: bool, tokenizer: Tokenizer) -> Text:
     """The prompt, of so many tokens, with its holes filled and what follows it; an undecided hole is still a mask
-    token."""
+    token. Behind a prompt whose text has moved, `last_given` stands for its length."""
     tokens, _ = generated(c, row, revises)
     holes = int(c.editable[row, :prompt].sum())
     whole = (*c.tokens[row, :prompt].tolist(), *(t for t in tokens[holes:] if t is not None))
     return Text(whole, tokenizer.decode(whole), sum(t is not None for t in tokens))
+
+
+def last_given(c: Canvas, row: int) -> int:
+    """The columns of a row up to the last one that is given."""
+    return int((c.given[row] * (c.column + 1)).amax())

@@ -84,7 +84,7 @@ def test_every_strategy_that_is_installed_is_measured_or_says_why_not():
     able, unable = hosted(found)
     names = [spec.partition(":")[0] for spec in (*able, *(s.decoder for s in (*unable, *broken)))]
     assert sorted(names) == sorted(e.name for e in entries("strategies"))
-    assert {spec.partition(":")[0] for spec in able} == {e.name for e in entries("strategies") if not e.latent}
+    assert {spec.partition(":")[0] for spec in able} == {e.name for e in entries("strategies") if not e.special}
     assert next(s.reason for s in unable if s.decoder == "ddim").startswith("DDIM denoises latents")
 
 

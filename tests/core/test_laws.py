@@ -18,7 +18,7 @@ from decoders.testing.engine import Engine, Request
 from decoders.testing.rooms import leaves, rooms
 from decoders.testing.toy import ToyModel
 from support.laws import DEAR
-from support.strategies import BRIEF, BRIEFER, EACH, LATENT, STRATEGIES
+from support.strategies import BRIEF, BRIEFER, EACH, SPECIAL, STRATEGIES
 
 OPTIONS = [
     "llada:steps=12,remasking=random,temperature=1.0,eos=last",
@@ -49,7 +49,7 @@ too."""
 
 
 def lawsuits():
-    for spec in (*BRIEF, *BRIEFER, *LATENT, *OPTIONS):
+    for spec in (*BRIEF, *BRIEFER, *SPECIAL, *OPTIONS):
         for law in LAWS:
             compiles = law.__name__ == "compiles" and spec not in QUICK
             dear = spec in BRIEFER or compiles or (law.__name__ == "wraps" and spec in WRAPPERS)

@@ -19,9 +19,11 @@ ASKED = {
     "s2d2_editing": {"mask", "causal", "ahead"}, "planned": {"causal", "sight"}, "wino": {"mask", "leave_one_out"},
     "freedave": {"candidates"}, "persistent_drafts": {"mask", "candidates"}, "dawn": {"attention"},
     "klass": {"vocabulary"}, "role_order:head=nano": {"hidden_states"}, "daedal": {"mask", "resizes"},
+    "dreamon": {"mask", "resizes", "expand"},
     "eos_padding": {"padding"}, "hybrid:mode=block,ar=wide": {"causal", "blocks"},
     **{name: {"latents"} for name in ("ddim", "ddpm", "dpmpp_2m", "dpmpp_3m", "heun", "renoise", "bridge")},
     "codar": {"latents", "causal", "ahead"}, "nemotron_linear": {"mask", "causal", "ahead"},
+    "introspective": {"mask", "causal", "ahead"}, "wedlm": {"mask", "order"},
 }
 
 

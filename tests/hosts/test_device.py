@@ -22,7 +22,7 @@ from support.networks import network
 
 MASK = 23
 PROMPTS = [[1, 2, 3], [4], [5, 6, 7, 8, 9], [10, 11], [12]]
-STRATEGIES = [e.name for e in entries("strategies") if not e.latent]
+STRATEGIES = [e.name for e in entries("strategies") if not e.special]
 FEW = ["threshold:tau=0.4,temperature=1.0", "llada", "left_to_right", "s2d2", "wino"]
 needs_cuda = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 devices = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_cuda)])

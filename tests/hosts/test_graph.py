@@ -28,7 +28,7 @@ from support.marks import slow
 PROMPTS = [[1, 2, 3], [4], [5, 6, 7, 8, 9]]
 MASK = 23
 SETTINGS: dict[str, dict[str, Any]] = {"aligned": {}, "shifted": {"shifted": True}, "blocks": {"block_causal": True}}
-STRATEGIES = [e.name for e in entries("strategies") if not e.latent]
+STRATEGIES = [e.name for e in entries("strategies") if not e.special]
 FEW = ["threshold", "first_hitting", "llada2", "s2d2", "freedave"]
 CACHES = [e.name for e in entries("caches") if e.name != "block"]
 gpu = pytest.mark.gpu

@@ -354,7 +354,7 @@ def test_the_real_ids(tmp_path):
     assert known["a2d"] == ("tokenizer", (), 32, None, False, "bidirectional")
     assert known["nemotron"] == (100, (11,), 32, None, False, "block")
     assert known["stable_diffcoder"] == (5, (2,), 4, None, False, "block")
-    assert known["wedlm"] == ("none", (), 1, None, True, "causal")
+    assert known["wedlm"] == (151665, (), 1, None, True, "causal")
     assert known["idlm"] == (151669, (), 1, None, True, "causal")
     assert known["illada"] == (5, (), 32, None, False, "bidirectional")
     assert known["dream"] == (151666, (151643, 151645), 32, None, True, "bidirectional")
@@ -899,6 +899,7 @@ def test_a_cache_that_a_family_cannot_have_is_one_line(tmp_path, name, cache):
     [
         ({"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}}, "fp8"),
         ({"quantization_config": {"quant_method": "compressed-tensors"}}, "compressed-tensors"),
+        ({"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}, "bitsandbytes"),
         ({"compression_config": {"format": "pack-quantized"}}, "by an unnamed method"),
     ],
 )

@@ -26,7 +26,7 @@ def told(spec: str, blocks: int | None):
         old = changes.before
         for b, row in changes.rows(f, c):
             own = row["committed"]
-            assert len(own) == int(moved(old, c)[0][b].sum())
+            assert len(own) == int(moved(old, f, c)[0][b].sum())
             out.extend((x["outcome"], x["confidence"], len(own)) for x in own)
 
     decode(TOY, decoder, ROWS, length=12, windows=blocks and Blocks(blocks), watch=watch)

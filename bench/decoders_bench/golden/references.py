@@ -23,10 +23,11 @@ from decoders_bench.golden.latent import LATENT
 from decoders_bench.golden.models import Models
 from decoders_bench.golden.revision import p2, remdm, wino
 from decoders_bench.golden.selectors import diffusers, dinfer, klass
-from decoders_bench.golden.shelf import adablock, daedal, dus, local_leap, pc_sampler, saber
+from decoders_bench.golden.shelf import adablock, daedal, dreamon, dus, local_leap, pc_sampler, saber
 from decoders_bench.golden.slow_fast import slow_fast
 from decoders_bench.golden.speculation import llada2_s2d2, s2d2
 from decoders_bench.golden.steps import posterior, quotas, selection
+from decoders_bench.golden.streaming import wedlm
 from decoders_bench.golden.trajectory import Job, Setup, free, trajectory
 
 
@@ -164,6 +165,7 @@ REFERENCES: dict[str, Callable[[Case, Models], str]] = {
     "diffusers": diffusers,
     "dinfer": dinfer,
     "dream": dream,
+    "dreamon": dreamon,
     "dus": dus,
     "fast_dllm": fast_dllm,
     "klass": klass,
@@ -183,5 +185,6 @@ REFERENCES: dict[str, Callable[[Case, Models], str]] = {
     "sdar": sdar,
     "slow_fast": slow_fast,
     "transformers": acceptance,
+    "wedlm": wedlm,
     "wino": wino,
 }

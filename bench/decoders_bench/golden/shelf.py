@@ -1,5 +1,5 @@
 """Replay of whole runs of published decoders by their authors' code: AdaBlock, LocalLeap, DUS, PC-Sampler, Saber,
-DAEDAL.
+DAEDAL, DreamOn.
 
 Each adapter names the options of ours that stand for the reference's constants; where those differ from our defaults,
 ours follow the paper, and the strategy says so.
@@ -135,5 +135,32 @@ def daedal(case: Case, models: Models) -> str:
             raise MismatchError(f"{tokens} instead of {canvas}", k)
     nfe = case.need("expected", "nfe") + 1 + len(theirs) - len(recorded)
     if len(trace.canvases) != nfe:
+        raise MismatchError(f"{len(trace.canvases)} forwards instead of {nfe}", len(theirs))
+    return ""
+
+
+def dreamon(case: Case, models: Models) -> str:
+    """Every canvas is as long as ours is then. The tokens that play those for more and fewer positions are named by the
+    case; the second is the model's only stop token. What ours never grew to is end tokens, and the reference has
+    nothing there. Raises `MismatchError`."""
+    q, (prompt,) = case.params, rows(case.need("prompt"))
+    end = q["eos_id"]
+    decoder = get(
+        "dreamon", by=q["alg"], top_p=q.get("top_p"), rest=q["pad_eos_to_right"], expansions=q["max_gen_len"]
+    )
+    plain, trace = models.get(case.need("model"), case.mask_id), Trace()
+    model = TransformersModel(
+        plain.model, mask_id=case.mask_id, stop_ids=(end,), shifted=plain.shifted, expand_id=q["expand_id"]
+    )
+    decode(
+        model, decoder, [prompt], length=q["max_gen_len"] - q["min_gen_len"], infill=True, stop=False, watch=trace
+    )
+    theirs = case.need("expected", "canvases")
+    for k, (ours, canvas) in enumerate(zip(trace.canvases, theirs, strict=False)):
+        n, tokens = len(canvas), ours.tokens[0, : int(ours.limit[0])].tolist()
+        over = k == len(theirs) - 1
+        if tokens[:n] != canvas or (set(tokens[n:]) > {end} if over else int(ours.start[0] + ours.size[0]) != n):
+            raise MismatchError(f"{tokens} instead of {canvas}", k)
+    if len(trace.canvases) != (nfe := case.need("expected", "nfe")):
         raise MismatchError(f"{len(trace.canvases)} forwards instead of {nfe}", len(theirs))
     return ""

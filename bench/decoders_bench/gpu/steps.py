@@ -73,7 +73,7 @@ def many(batches: Sequence[int]) -> list[Cell]:
 def others() -> list[Cell]:
     """Every other strategy that is installed, once: as graphs where that can be (`Models.row`)."""
     named = {"threshold", "llada", "s2d2"}
-    names = [e.name for e in entries("strategies") if not (e.problem or e.latent)]
+    names = [e.name for e in entries("strategies") if not (e.problem or e.special)]
     return [Cell(LLADA, name, "dual", True) for name in names if name not in named]
 
 

@@ -30,7 +30,7 @@ def cases(
 ) -> list[Asked]:
     """For every batch, the peers, then every decoder with every cache. Raises `UsageError` for a spec that makes
     none."""
-    specs = [e.name for e in entries("strategies") if not (e.problem or e.latent)] if every else list(decoders)
+    specs = [e.name for e in entries("strategies") if not (e.problem or e.special)] if every else list(decoders)
     for spec in specs:
         get(spec)
     for spec in caches:

@@ -39,7 +39,7 @@ class Frames:
     def __call__(self, f: Forward, p: Pred, c: Canvas) -> None:
         began = time.perf_counter()
         old, rows = self.before, list(self.keys)
-        committed, edited, reopened = (x.tolist() for x in moved(old, c))
+        committed, edited, reopened = (x.tolist() for x in moved(old, f, c))
         open_, tokens, sure = c.open.tolist(), c.tokens.tolist(), c.confidence.tolist()
         seen, how = Seen.of(p, f, rows), ways(self.decoder, f, c) if self.decoder.outcomes else None
         for number, b in enumerate(rows):
