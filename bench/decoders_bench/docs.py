@@ -163,9 +163,9 @@ def gpu_summary() -> str:
     return gpu.summary(RESULTS / "gpu")
 
 
-def versus_part(name: str, run: str = "short") -> str:
-    """A part of what a kept run of `bench versus` shows."""
-    return twins.PARTS[name](*twins.load(RESULTS / "versus" / f"{run}.json"))
+def versus_part(name: str) -> str:
+    """A part of what the kept run of `bench versus` shows."""
+    return twins.PARTS[name](*twins.load(RESULTS / "versus" / "run.json"))
 
 
 def shelf_line() -> str:

@@ -6,9 +6,10 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import active_children, get_context, parent_process
 from threading import Thread
 from typing import Any, TypeVar
@@ -62,6 +63,35 @@ def attempt(
                 process.terminate()
             pool.shutdown(cancel_futures=True)
             raise
+
+
+class Teller:
+    """What a job may carry to tell its parent something on the way: call it."""
+
+    def __init__(self, queue: Any) -> None:
+        self.queue = queue
+
+    def __call__(self, *told: object) -> None:
+        self.queue.put(told)
+
+
+@contextmanager
+def heard_from_others(heard: Callable[..., object]) -> Iterator[Teller]:
+    """While this lasts, `heard` is called here, in a thread, with all that is told in other processes."""
+    with get_context("spawn").Manager() as manager:
+        queue = manager.Queue()
+
+        def follow_all() -> None:
+            while (told := queue.get()) is not None:
+                heard(*told)
+
+        thread = Thread(target=follow_all, daemon=True)
+        thread.start()
+        try:
+            yield Teller(queue)
+        finally:
+            queue.put(None)
+            thread.join()
 
 
 def begin() -> None:
