@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from decoders.registry import Entry
 
 FILE = Path(__file__).with_suffix(".json")
-KINDS = ("strategies", "caches", "presets", "models")
+KINDS = ("strategies", "caches", "presets", "models", "tasks")
 
 PRECISIONS = {"bf16": 2.0, "int8": 1.0, "int4": 0.5}
 """Bytes of a weight."""
@@ -72,6 +72,7 @@ def told(e: Entry) -> Plug:
         "attested": e.attested,
         "attested_by": ATTESTED[e.attested] if e.attested else "",
         "capabilities": list(e.capabilities),
+        "rungs": list(e.rungs),
         "distribution": e.distribution,
         "older": e.older,
         "problem": e.problem,

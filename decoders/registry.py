@@ -185,7 +185,9 @@ class Entry:
     capabilities: tuple[str, ...]
     distribution: str
     attested: Attested | None = None
-    """None where there is nothing to attest: presets and models."""
+    """None where there is nothing to attest: presets, models and tasks."""
+    rungs: tuple[str, ...] = ()
+    """The levels of difficulty of a task."""
     older: bool = False
     """Specs of it may be written in an older way, with other options."""
     problem: str = ""
@@ -197,7 +199,9 @@ class Entry:
         return "latents" in self.capabilities
 
 
-SAID = ("needs_store", "needs_blocks", "needs_attention", "revises", "unbiased", "exact")
+SAID = (
+    "needs_store", "needs_blocks", "needs_attention", "revises", "unbiased", "exact", "reads_file", "runs_code"
+)
 """What plugs say of themselves."""
 
 
@@ -221,7 +225,7 @@ def entry(kind: str, name: str) -> Entry:
     owners = " and ".join(owner(e) for e in specs.table(kind)[name])
     try:
         cls = load(kind, name)
-        known = () if kind == "presets" else tuple(options(cls).values())
+        known = () if kind in ("presets", "tasks") else tuple(options(cls).values())
     except Exception as e:
         problem = str(e) if isinstance(e, UsageError) else f"{type(e).__name__}: {e}"
         return Entry(name, (), "", "", (), owners, problem=problem)
@@ -229,7 +233,7 @@ def entry(kind: str, name: str) -> Entry:
     older = any("respelled" in vars(c) for c in getattr(cls, "__mro__", ()) if c is not Decoder)
     return Entry(
         name, known, preset or summary_of(cls), getattr(cls, "source", ""), capabilities(kind, cls), owners,
-        getattr(cls, "attested", None), older,
+        getattr(cls, "attested", None), tuple(getattr(cls, "rungs", ())), older,
     )
 
 

@@ -151,7 +151,7 @@ OWN = {
     "decide": ("decide:decide", "Answer questions about a text with probabilities."),
     "generate": ("generate:generate", "Decode prompts, from the command line or from a file."),
     "info": ("info:info", "Describe a checkpoint, and say whether it fits on this machine."),
-    "list": ("listing:list_", "List strategies, caches, presets and models."),
+    "list": ("listing:list_", "List strategies, caches, presets, models, families and tasks."),
     "models": ("models:models", "List families of checkpoints: an example, memory, defaults."),
     "new": ("new:new", "Write a new strategy or cache policy to start from."),
     "serve": ("serve:serve", "Serve a model over HTTP with OpenAI's interface and any decoder per request."),

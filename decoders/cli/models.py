@@ -33,11 +33,6 @@ def all_families() -> list[dict[str, Any]]:
     return found
 
 
-def family_lines() -> list[str]:
-    """The table of all families, indented, under a heading."""
-    return ["families of checkpoints:", *(f"  {line}" for line in table(all_families()))]
-
-
 def table(found: list[dict[str, Any]]) -> list[str]:
     """Lines for a terminal."""
     lines = aligned([HEAD, *map(row, found)])
