@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 WIDTH = 84
 """Of what a law says."""
-COLOURS = {"passed": "green", "broken": "red"}
+COLOURS = {"passed": "green", "broken": "red", "not asked": "yellow"}
 
 
 @click.command()
@@ -35,9 +35,9 @@ def check(
 ) -> None:
     """Test a strategy, a cache policy, a task or a family against every law that it has to keep.
 
-    SPEC is a name, or my_file:MyClass, with nothing installed. Every law is one line, passed or broken. A broken law is
-    explained once, with the line of your code; if another law may be its cause, the line names that one. The exit code
-    is 1 if a law is broken.
+    SPEC is a name, or my_file:MyClass, with nothing installed. Every law is one line: passed, broken, or not asked with
+    the reason. A broken law is explained once, with the line of your code; if another law may be its cause, the line
+    names that one. The exit code is 1 if a law is broken.
 
     For a cache policy, the difference from decoding without a cache is also measured: an approximation may differ. A
     family of checkpoints is tested on a tiny random checkpoint, made from its `sample`.
@@ -70,9 +70,12 @@ def passed(case: Case, as_json: bool) -> bool:
 
 def say(v: Verdict) -> None:
     """A law in a line."""
-    word = "passed" if v.passed else "broken"
-    why = v.about if v.because is None else f"{'the same as' if v.same else 'perhaps because of'} {v.because}"
-    click.echo(f"{click.style(word, fg=COLOURS[word])}  {v.law:<18}{shorten(why, WIDTH, placeholder=' ...')}")
+    word = "passed" if v.passed else "broken" if v.broken else "not asked"
+    why = v.unasked or v.about
+    if v.because:
+        why = f"{'the same as' if v.same else 'perhaps because of'} {v.because}"
+    law = v.law.ljust(24 - len(word))
+    click.echo(f"{click.style(word, fg=COLOURS[word])}  {law}{shorten(why, WIDTH, placeholder=' ...')}")
 
 
 def conclude(case: Case, trial: Trial, numbers: Measured | None) -> None:
@@ -84,16 +87,23 @@ def conclude(case: Case, trial: Trial, numbers: Measured | None) -> None:
         return
     if numbers:
         click.echo(str(numbers))
-    tried = len(trial.verdicts)
-    laws = f"all {tried}" if tried == case.known else f"the {tried} quickest of {case.known}"
-    click.echo(f"{case.spec} keeps {laws} laws ({trial.seconds:.1f} s).")
+    click.echo(f"{case.spec} keeps {kept(case, trial)} ({trial.seconds:.1f} s).")
+
+
+def kept(case: Case, trial: Trial) -> str:
+    """Which laws a plug keeps that breaks none."""
+    tried, unasked = len(trial.verdicts), sum(bool(v.unasked) for v in trial.verdicts)
+    if unasked:
+        return f"{tried - unasked} of {tried} laws, and {unasked} asked nothing of it"
+    return f"all {tried} laws" if tried == case.known else f"the {tried} quickest of {case.known} laws"
 
 
 def described(case: Case, trial: Trial, numbers: Measured | None) -> dict[str, Any]:
     """What JSON says of it."""
     laws = [
         {
-            "law": v.law, "passed": v.passed, "about": v.about, "message": v.message, "because": v.because,
+            "law": v.law, "passed": None if v.unasked else v.passed, "about": v.about, "message": v.message,
+            "unasked": v.unasked, "because": v.because,
             "file": v.place and v.place.file, "line": v.place and v.place.line,
             "function": v.place and v.place.function,
         }

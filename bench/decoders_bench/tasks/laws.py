@@ -1,4 +1,5 @@
-"""The laws that every task keeps. Each is a function of a task that raises `AssertionError`, with what went wrong.
+"""The laws that every task keeps. Each is a function of a task that raises `AssertionError`, with what went wrong,
+or `NotAsked` if it asks nothing of this task.
 
     from decoders_bench.tasks.laws import check_task
     check_task("my_file:MyTask")
@@ -20,7 +21,7 @@ from random import Random
 
 from decoders import UsageError
 from decoders.testing.rooms import expect
-from decoders.testing.trial import insist
+from decoders.testing.trial import NotAsked, insist
 from decoders_bench.tasks import task_of
 from decoders_bench.tasks.base import Gradable, Grade, Item, Split, Task, items, split_of
 
@@ -82,6 +83,8 @@ def well_formed(task: Gradable) -> None:
 
 def worded(task: Gradable) -> None:
     """All wordings ask the same problems, each in other words."""
+    if task.templates == 1:
+        raise NotAsked("the task has one wording")
     for rung in task.rungs:
         first, *others = [taken(task, rung, "test", FEW, 0, template) for template in range(task.templates)]
         for template, found in enumerate(others, 1):
@@ -101,11 +104,13 @@ def right_is_right(task: Gradable) -> None:
 
 def wrong_is_wrong(task: Gradable) -> None:
     """A changed answer is graded wrong, and so is that to another problem."""
+    graded = 0
     for rung, template, found in some(task):
         mistaken, tried = list[str](), 0
         for item in found:
             text = "".join(OTHER.get(c, "8" if c.isdigit() else "p" if c.isalpha() else c) for c in item.answer)
             if text != item.answer:
+                graded += 1
                 grade = task.grade(item.problem, text)
                 wrong = not (grade.exact and grade.work is not False)
                 expect(wrong, f"{rung}, wording {template}: to {item.prompt!r} the answer {text!r} is {grade}")
@@ -115,9 +120,12 @@ def wrong_is_wrong(task: Gradable) -> None:
                     if task.grade(item.problem, other.answer).exact:
                         mistaken.append(f"to {item.prompt!r} the answer {other.answer!r}")
         # some problems have several right answers, which others may share
+        graded += tried
         few = 2 * len(mistaken) <= tried
         expect(few, f"{rung}, wording {template}: {len(mistaken)} of {tried} answers to other problems are right, "
                     f"such as {mistaken[0] if mistaken else ''}")
+    if not graded:
+        raise NotAsked("no answer has a letter or digit to change, and all problems have the same one")
 
 
 def asked(task: Gradable, item: Item) -> object:
@@ -165,8 +173,10 @@ def digest(task: Gradable) -> str:
 def same_elsewhere(task: Gradable) -> None:
     """Another process, in which sets have another order, gives the same items."""
     cls = type(task)
-    if cls.__module__ == "__main__" or not isinstance(task, Task):
-        return  # what was typed into a session is in no other; and a file has its order
+    if not isinstance(task, Task):
+        raise NotAsked("the order of the problems is that of the file")
+    if cls.__module__ == "__main__":
+        raise NotAsked("the task was written in this session, so another process does not have it")
     code = (
         f"from decoders.specs import load_path; from {__name__} import digest; "
         f"print(digest(load_path('task', {cls.__module__ + ':' + cls.__qualname__!r})()))"
@@ -188,7 +198,7 @@ def drawn(task: Task, rung: str, n: int) -> Iterator[Item]:
 def splits(task: Gradable) -> None:
     """No prompt is in two splits, and the same words have the same answer."""
     if not isinstance(task, Task):
-        return
+        raise NotAsked("a file is not divided into splits")
     for rung in task.rungs:
         seen = dict[str, Item]()
         for item in drawn(task, rung, MANY):
@@ -217,7 +227,7 @@ def fits(task: Gradable) -> None:
     from decoders import load
 
     if not isinstance(task, Task):
-        return  # its lengths are for models that follow instructions
+        raise NotAsked("the lengths are meant for other models than the embedded one")
     encode = load("nano").tokenizer.encode
     for rung in task.rungs:
         for item in islice(drawn(task, rung, 10 * FEW), 10 * FEW):

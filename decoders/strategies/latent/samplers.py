@@ -174,6 +174,7 @@ class Bridge(DDPM):
 
     source: ClassVar[str] = "marginal-conditioned bridges, 2605.13681"
     attested: ClassVar[Attested] = "abstract"
+    clamp: ClassVar[float] = 0.0  # type: ignore[misc]  # not an option here: every forward rounds x, to the drawn token
     token_temperature: float = option(1.0, "of the draw; 0 takes the likeliest token", min=0)
 
     def rounded(self, s: State, p: Pred, x: Tensor) -> Tensor:
