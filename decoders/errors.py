@@ -63,3 +63,8 @@ def no_option(owner: str, name: str, known: Iterable[str]) -> UsageError:
     """What is raised for an option that a plug has not."""
     known = list(known)
     return UsageError(f"{owner} has no option {name!r}{suggest(name, known) if known else '; it has none'}")
+
+
+def several(n: int, thing: str) -> str:
+    """`1 row`, `2 rows`: a number with the plural that it takes."""
+    return f"{n} {thing}{'' if n == 1 else 's'}"

@@ -23,7 +23,7 @@ import click
 
 from decoders.cli.memory import keep_freed
 from decoders.cli.progress import Progress
-from decoders.errors import UsageError
+from decoders.errors import UsageError, several
 from decoders.files import json_lines, parsed, why
 
 if TYPE_CHECKING:
@@ -84,14 +84,15 @@ def run(
             ordered(file, target)
             if left:
                 click.echo(
-                    f"Error: {left} more lines were not tried; when that is mended, the same command goes on", err=True
+                    f"Error: {left} more lines were not tried; fix the cause and run the same command again to continue", err=True
                 )
                 failed += left
     except KeyboardInterrupt:
-        click.echo(f"Interrupted; what is finished is in {target}: run the same command again to go on", err=True)
+        click.echo(f"Interrupted; finished rows are in {target}: run the same command again to continue", err=True)
         raise click.exceptions.Exit(130) from None
-    left_out = f"; {failed} lines could not be decoded" if failed else ""
-    click.echo(f"{len(items) + len(malformed) - failed} rows are in {target}{left_out}", err=True)
+    left_out = f"; {several(failed, 'line')} could not be decoded" if failed else ""
+    rows = len(items) + len(malformed) - failed
+    click.echo(f"{several(rows, 'row')} {'is' if rows == 1 else 'are'} in {target}{left_out}", err=True)
     return failed
 
 

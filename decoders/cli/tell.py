@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from decoders.errors import several
 from decoders.reasoning.base import Reasoning
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def tell(made: Generation, as_json: bool, shown: bool, printed: bool) -> None:
         click.echo(f"[reasoning by {r.reasoner}: {count}{r.seconds:.2f} s, {r.finish_reason}]", err=True)
     kinds = f" ({', '.join(f'{n} {kind}' for kind, n in made.forwards.items())})" if made.forwards else ""
     click.echo(
-        f"[{made.decoder}: {made.nfe} forwards{kinds}, {made.generated_tokens} tokens, "
+        f"[{made.decoder}: {several(made.nfe, 'forward')}{kinds}, {several(made.generated_tokens, 'token')}, "
         f"{made.tokens_per_forward:.2f} tokens per forward, {made.seconds:.2f} s, {made.positions_computed} positions "
         f"computed, {made.cache_hit_rate:.0%} from the cache {made.cache}, {made.finish_reason}]",
         err=True,

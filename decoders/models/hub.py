@@ -172,13 +172,13 @@ def told(repository: Repository) -> Iterator[None]:
         raise
     except errors.GatedRepoError as e:
         raise UsageError(
-            f"{repository} is gated: accept its terms at {hub}/{repository.name}, and say who asks with HF_TOKEN or "
+            f"{repository} is gated: accept its terms at {hub}/{repository.name}, and log in with HF_TOKEN or "
             "`hf auth login`"
         ) from e
     except errors.RepositoryNotFoundError as e:
         raise UsageError(
-            f"there is no model {repository.name} at {hub}, nor a directory of that name here; if it is private, say "
-            "who asks with HF_TOKEN or `hf auth login`"
+            f"there is no model {repository.name} at {hub}, nor a directory of that name here; if it is private, log "
+            "in with HF_TOKEN or `hf auth login`"
         ) from e
     except errors.RevisionNotFoundError as e:
         raise UsageError(f"{repository.name} has no revision {repository.revision!r} at {hub}") from e
@@ -186,21 +186,21 @@ def told(repository: Repository) -> Iterator[None]:
         raise UsageError(f"{repository} cannot be the name of a model on the hub: {line(e)}") from e
     except errors.OfflineModeIsEnabled as e:
         raise UsageError(
-            f"{repository} is not whole in {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE keeps it from being fetched"
+            f"{repository} is not complete in {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE forbids a download"
         ) from e
     except errors.HfHubHTTPError as e:
         raise UsageError(f"{hub} does not hand out {repository}: it answers {e.response.status_code}") from e
     except OSError as e:
         if e.errno == errno.ENOSPC:
             raise UsageError(
-                f"the disk of {constants.HF_HUB_CACHE} is full; make room and run this again: files that are whole are "
-                "kept"
+                f"the disk of {constants.HF_HUB_CACHE} is full; make room and run the command again; complete files "
+                "are kept"
             ) from e
         raise UsageError(f"{repository} cannot be fetched from {hub}: {line(e)}") from e
     except errors.HTTPError as e:  # type: ignore[attr-defined]  # of httpx or httpx2, as the hub's package has it
         raise UsageError(
-            f"{repository} is not whole in {constants.HF_HUB_CACHE}, and {hub} cannot be reached ({line(e)}); run this "
-            "again when it can: files that are whole are kept"
+            f"{repository} is not complete in {constants.HF_HUB_CACHE}, and {hub} cannot be reached ({line(e)}); run the "
+            "command again when it can be reached; complete files are kept"
         ) from e
 
 

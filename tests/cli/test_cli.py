@@ -416,7 +416,7 @@ def test_a_run_survives_ctrl_c_and_a_kill_without_a_missing_or_a_double_row(tmp_
     _, told = run.communicate()
     assert (run.returncode, told) == (
         130,
-        f"Interrupted; what is finished is in {target}: run the same command again to go on\n",
+        f"Interrupted; finished rows are in {target}: run the same command again to continue\n",
     )
     after_interrupt = target.read_bytes()
     assert after_interrupt.endswith(b"\n")

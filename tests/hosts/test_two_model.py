@@ -500,7 +500,7 @@ def test_a_file_goes_on_when_the_server_is_back(tmp_path):
 
     done = run()  # nobody is there
     assert (done.exit_code, target.read_text(), done.stderr.count("cannot be reached")) == (1, "", 2)
-    assert "Error: 4 more lines were not tried; when that is mended, the same command goes on\n" in done.stderr
+    assert "Error: 4 more lines were not tried; fix the cause and run the same command again to continue\n" in done.stderr
     assert done.stderr.endswith(f"0 rows are in {target}; 6 lines could not be decoded\n")
 
     with serving(port, lives=3):
