@@ -84,7 +84,8 @@ def run(
             ordered(file, target)
             if left:
                 click.echo(
-                    f"Error: {left} more lines were not tried; fix the cause and run the same command again to continue", err=True
+                    f"Error: {left} more lines were not tried; fix the cause and run the command again to continue",
+                    err=True,
                 )
                 failed += left
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Selections on (B, W) scores: the words that strategies are written in."""
+"""Selections on (B, W) scores: the operations that strategies are written with."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def until_first(bad: Tensor) -> Tensor:
 
 def best_of_runs(where: Tensor, score: Tensor) -> Tensor:
     """(B, W) bool: the position of the highest score in each contiguous run of true positions; ties go to the left."""
-    # the number of the run that a true position is in
+    # the number of the run that contains each true position
     run = (where & ~torch.nn.functional.pad(where, (1, -1))).cumsum(-1)
     order = rank(only(where, score))
     last = torch.full_like(torch.nn.functional.pad(order, (0, 1)), where.shape[-1])
@@ -67,7 +67,7 @@ def best_of_runs(where: Tensor, score: Tensor) -> Tensor:
 
 def near(where: Tensor, radius: int) -> Tensor:
     """(B, W) bool: the positions that are at most `radius` positions from a true position, true ones included."""
-    total = torch.nn.functional.pad(where.cumsum(-1), (1, 0))  # how many are left of each
+    total = torch.nn.functional.pad(where.cumsum(-1), (1, 0))  # how many are to the left of each
     i = torch.arange(where.shape[-1], device=where.device)
     to, since = (i + radius + 1).clamp(max=where.shape[-1]), (i - radius).clamp(min=0)
     return total[:, to] > total[:, since]
@@ -79,8 +79,8 @@ def within_bound(open: Tensor, entropy: Tensor, bound: float, order: Tensor | No
     Ben-Hamu et al. 2025, 2505.24857 (EB-Sampler): that sum bounds the mutual information of the tokens, which is lost
     when they are committed together.
 
-    A position adds to the sum the smaller of its own entropy and the largest before it: where entropies ascend, what is
-    before it."""
+    Each position adds the smaller of its own entropy and the largest entropy before it; if entropies ascend, that is
+    the entropy before it."""
     score = only(open, -(entropy if order is None else order))
     best = score.argsort(dim=-1, descending=True, stable=True)
     ordered = torch.where(open, entropy, INF).gather(1, best)

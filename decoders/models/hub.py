@@ -199,8 +199,8 @@ def told(repository: Repository) -> Iterator[None]:
         raise UsageError(f"{repository} cannot be fetched from {hub}: {line(e)}") from e
     except errors.HTTPError as e:  # type: ignore[attr-defined]  # of httpx or httpx2, as the hub's package has it
         raise UsageError(
-            f"{repository} is not complete in {constants.HF_HUB_CACHE}, and {hub} cannot be reached ({line(e)}); run the "
-            "command again when it can be reached; complete files are kept"
+            f"{repository} is not complete in {constants.HF_HUB_CACHE}, and {hub} cannot be reached ({line(e)}); "
+            "run the command again when it can be reached; complete files are kept"
         ) from e
 
 

@@ -74,8 +74,9 @@ def canvases(g: Generation) -> list[list[Settled | None]]:
 
 def facts(g: Generation) -> str:
     return (
-        f"{several(g.nfe, 'forward')}, {several(g.generated_tokens, 'token')}, {g.tokens_per_forward:.2f} tokens per forward, "
-        f"{g.seconds:.2f} s, {g.decoder}, cache {g.cache}, seed {g.seed}, {g.finish_reason}"
+        f"{several(g.nfe, 'forward')}, {several(g.generated_tokens, 'token')}, "
+        f"{g.tokens_per_forward:.2f} tokens per forward, {g.seconds:.2f} s, {g.decoder}, cache {g.cache}, "
+        f"seed {g.seed}, {g.finish_reason}"
     )
 
 
