@@ -43,7 +43,7 @@ class StalledError(RowError):
     """A decoder committed nothing for very many forwards."""
 
     told = (
-        "{decoder} makes no progress: at forward {forward} it was given up after many forwards without a commitment; "
+        "{decoder} makes no progress: by forward {forward} it was given up, after many forwards without a commitment; "
         "its rule has to commit a position every few forwards"
     )
 

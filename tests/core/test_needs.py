@@ -103,7 +103,7 @@ def test_a_query_that_asks_more_than_the_first_one_is_an_error():
     decode(ToyModel(), Fickle(), [[1]], length=7)
     with pytest.raises(
         UsageError,
-        match="Fickle makes causal forward passes in some queries, and its first one did not say so",
+        match="Fickle makes causal forward passes in some queries, but not in its first one",
     ):
         decode(ToyModel(), Fickle(), [[1]], length=9)
 

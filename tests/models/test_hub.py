@@ -193,7 +193,7 @@ def wait_for(found, least, seconds=60):
 
 def test_a_full_disk_and_a_small_one(monkeypatch):
     repository = Repository("org/one", "main")
-    with pytest.raises(UsageError, match=r"the disk of .* is full; make room and run the command again"), told(repository):
+    with pytest.raises(UsageError, match=r"the disk of .* is full; make room and run the command"), told(repository):
         raise OSError(errno.ENOSPC, "No space left on device")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=3 << 20))
     plan = [
