@@ -56,7 +56,7 @@ class Constrained(Around):
         super().__post_init__()
         if "latents" in asks(self.base):
             raise UsageError(
-                f"{type(self.base).__name__} denoises latents; constraints are for decoders that " "commit tokens"
+                f"{type(self.base).__name__} denoises latents; constraints are for decoders that commit tokens"
             )
         _ = self.reach  # a compiled step cannot work it out
 

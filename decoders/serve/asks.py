@@ -148,7 +148,7 @@ def check(ask: Ask) -> None:
     if ask.infill and ask.how["logprobs"]:
         raise RefusedError(400, "there are no logprobs of holes; leave out logprobs or infill", "logprobs")
     if ask.suffix and ask.how["constraint"]:
-        raise RefusedError(400, "a constraint is about the text after a prompt; drop response_format or suffix", "suffix")
+        raise RefusedError(400, "a constraint is about text after a prompt; drop response_format or suffix", "suffix")
 
 
 def decoding(f: Fields, served: str) -> dict[str, Any]:

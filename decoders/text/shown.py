@@ -1,5 +1,4 @@
-"""A `Generation` as a notebook and as a terminal show it. The page needs nothing from anywhere else, and what a model
-wrote is text in it, whatever it looks like."""
+"""A `Generation` in a notebook and in a terminal. The HTML loads nothing, and text from a model is escaped in it."""
 
 from __future__ import annotations
 
@@ -25,17 +24,17 @@ LEGEND = "amber: low confidence; underlined: changed by this forward"
 END_OPACITY = 0.5
 """Of a stop token, which is not part of the text."""
 LINES = 16
-"""Forwards that the table shows at most, the first and the last among them."""
+"""The largest number of forwards in the table, including the first and the last."""
 DOUBT = "217, 119, 6"
-"""The colour behind what a strategy was unsure of; the surer it was, the fainter."""
+"""The colour behind tokens of low confidence; it is fainter for higher confidence."""
 FAINTEST = 0.65
 STYLES = ((0.5, "bold red"), (0.8, "yellow"), (0.95, "green"), (math.inf, "bold green"))
-"""On a terminal: confidence below that, and its style."""
+"""Styles on a terminal, each for confidences below its limit."""
 Canvas = Sequence[Settled | None]
 
 
 class Generation(Protocol):
-    """What is shown of a `decoders.Generation`."""
+    """The fields of a `decoders.Generation` that are shown."""
 
     @property
     def text(self) -> str: ...
@@ -62,7 +61,7 @@ class Generation(Protocol):
 
 
 def sure(x: Settled) -> float:
-    """Its confidence from 0 to 1; what is no number is none."""
+    """Its confidence from 0 to 1; 0 if it is not finite."""
     return min(max(x.confidence, 0.0), 1.0) if math.isfinite(x.confidence) else 0.0
 
 
