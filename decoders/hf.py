@@ -231,7 +231,7 @@ def textless(model: Model, name: str, tokenizer: PreTrainedTokenizerBase | None,
         missing = tuple(i for i in range(model.vocab) if i not in known)
         if not said and tokenizer.mask_token_id not in (None, model.mask_id):
             raise UsageError(
-                f"the model's mask token is {model.mask_id} and the tokenizer's {tokenizer.mask_token_id}: pass mask_id="
+                f"the model's mask token is {model.mask_id} and the tokenizer's {tokenizer.mask_token_id}: say mask_id="
             )
     return tuple(t for t in (model.mask_id, *missing) if t is not None and t not in model.stop_ids)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from decoders.testing.trial import Trial, Verdict
 
 WIDTH = 84
-"""Of what a law says."""
+"""Characters of a law's description."""
 COLOURS = {"passed": "green", "broken": "red", "not asked": "yellow"}
 
 
@@ -51,7 +51,7 @@ def check(
 
 
 def passed(case: Case, as_json: bool) -> bool:
-    """Whether it keeps its laws, which is told."""
+    """Check a plug and print the results; whether it keeps its laws."""
     from decoders.testing.trial import Trial, verdicts
 
     started, found = time.perf_counter(), []
@@ -69,7 +69,7 @@ def passed(case: Case, as_json: bool) -> bool:
 
 
 def say(v: Verdict) -> None:
-    """A law in a line."""
+    """Print a law in a line."""
     word = "passed" if v.passed else "broken" if v.broken else "not asked"
     why = v.unasked or v.about
     if v.because:
@@ -79,7 +79,7 @@ def say(v: Verdict) -> None:
 
 
 def conclude(case: Case, trial: Trial, numbers: Measured | None) -> None:
-    """What broke, and the line at the end."""
+    """Print the broken laws, and the last line."""
     for finding in trial.findings:
         click.echo(f"\n{finding}")
     if trial.broken:
@@ -91,7 +91,7 @@ def conclude(case: Case, trial: Trial, numbers: Measured | None) -> None:
 
 
 def kept(case: Case, trial: Trial) -> str:
-    """Which laws a plug keeps that breaks none."""
+    """The laws that a plug without a breach keeps, in words."""
     tried, unasked = len(trial.verdicts), sum(bool(v.unasked) for v in trial.verdicts)
     if unasked:
         return f"{tried - unasked} of {tried} laws, and {unasked} asked nothing of it"
@@ -99,7 +99,7 @@ def kept(case: Case, trial: Trial) -> str:
 
 
 def described(case: Case, trial: Trial, numbers: Measured | None) -> dict[str, Any]:
-    """What JSON says of it."""
+    """The result for JSON."""
     laws = [
         {
             "law": v.law, "passed": None if v.unasked else v.passed, "about": v.about, "message": v.message,

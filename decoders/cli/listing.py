@@ -1,4 +1,4 @@
-"""`decoders list`: what there is, with options, source and owner."""
+"""`decoders list`: all plugs, with options, source and owner."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from decoders.cli.models import all_families, table
 from decoders.cli.terminal import is_terminal
 
 STORE = (
-    "Every policy keeps keys and values of all positions of a row, from its first forward on and without growth: "
+    "Every policy stores keys and values of all positions of a row, allocated at its first forward: "
     "2 x layers x key-value heads x head size numbers a position."
 )
 KINDS = (*catalogue.KINDS, "families")
 TOLD = ("name", "options", "source", "attested", "capabilities", "distribution")
 TOLD_OF_TASKS = ("name", "rungs", "summary", "capabilities", "distribution")
 TOLD_OF_OPTIONS = ("name", "type", "default", "min", "max")
-"""What is in the JSON."""
+"""The fields in JSON."""
 
 
 @click.command("list")
@@ -70,7 +70,7 @@ def column_bytes(model: str) -> int:
 
 
 def described_as(kind: str, plug: Plug, size: int | None) -> dict[str, Any]:
-    """What JSON says of a plug; of a cache also `size`, the bytes that a position takes in a model."""
+    """A plug for JSON; for a cache also `size`, the bytes of a position in a model."""
     if kind == "tasks":
         return {name: plug[name] for name in TOLD_OF_TASKS}
     told = {name: plug[name] for name in TOLD}
@@ -79,7 +79,7 @@ def described_as(kind: str, plug: Plug, size: int | None) -> dict[str, Any]:
 
 
 def written(plug: Plug) -> str:
-    """A paragraph about a plug."""
+    """A plug as a paragraph."""
     head = click.style(plug["name"], bold=True) if is_terminal() else plug["name"]
     ways = ", ".join(x.replace("_", " ") for x in plug["capabilities"])
     facts = (plug["source"], plug["attested_by"], ", ".join(plug["rungs"]), ways, f"from {plug['distribution']}")

@@ -1,4 +1,4 @@
-"""What is printed of a result: the text to stdout, what it took to stderr, or a line of JSON."""
+"""The output for a result: the text on stdout and its cost on stderr, or a line of JSON."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 def show_reasoning(reasoning: Reasoning | None) -> None:
-    """To stderr, so that stdout holds texts alone."""
+    """Print it to stderr, so that stdout has only texts."""
     if reasoning:
         click.secho(reasoning.text, dim=True, err=True)
 
 
 def tell(made: Generation, as_json: bool, shown: bool, printed: bool) -> None:
-    """The result of one prompt. `shown`: its reasoning was told already; `printed`: so was the text."""
+    """Print the result of one prompt. `shown`: its reasoning was printed already; `printed`: so was the text."""
     if as_json:
         click.echo(json.dumps(made.record(), ensure_ascii=False))
         return
