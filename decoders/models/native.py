@@ -17,21 +17,21 @@ def adapt(
     model: PreTrainedModel, mask_id: int | None, shifted: bool | None, attention: Attention | None, block: int | None,
     stop_ids: tuple[int, ...],
 ) -> tuple[Model, int | None]:
-    """The model as a `Model`, and the size of its windows; none: one over the whole row. Raises `UsageError` if it is
-    not known what it was trained for, or if it cannot be run with a mask of attention for every pair of positions."""
+    """The model as a `Model`, and the size of its windows; none: one over the whole row. Raises `UsageError` if its
+    training is unknown, or if it does not accept an attention mask for every pair of positions."""
     config: dict[str, Any] = model.config.to_dict()
     name = type(model).__name__
     family: Family | None
     try:
         family = family_of(config, name)
-        if family.settled and mask_id is not None:  # a class of autoregressive models that was trained otherwise
+        if family.settled and mask_id is not None:  # an autoregressive class that was trained for diffusion
             family = None
     except UsageError:
         family = FAMILIES["causal_lm"] if attention == "causal" else None
         if mask_id is None and not family:
             raise UsageError(
-                f"{name} is of no known diffusion family: say what its mask token is, mask_id=..., or "
-                "attention='causal' if it is autoregressive"
+                f"{name} is of no known diffusion family: give mask_id=..., or "
+            "attention='causal' if it is autoregressive"
             ) from None
     native = is_native(model)
     if not native and not (family and family.remote):
