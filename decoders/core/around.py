@@ -28,7 +28,8 @@ def inherit(d: Decoder, parts: Sequence[Decoder], everything: bool = False) -> N
             raise UsageError(f"{own} cannot wrap {other}, whose forwards show more than the window")
     for flag in ("needs_mask", "needs_blocks", "revises"):
         object.__setattr__(d, flag, getattr(type(d), flag) or any(getattr(part, flag) for part in parts))
-    object.__setattr__(d, "leftward", all(part.leftward for part in parts))
+    for flag in ("leftward", "maskless"):
+        object.__setattr__(d, flag, all(getattr(part, flag) for part in parts))
 
 
 class Kept(NamedTuple):

@@ -78,11 +78,14 @@ REFRESHED = "refreshed"
 """The name under which a canvas stores the result of `refresh`."""
 
 
-def sees_any(columns: Tensor, until: Tensor, unseen: Tensor | None = None) -> Tensor:
-    """(B, L) bool: the columns that attend to one of `columns (B, L)`; without `unseen`, there is no unseen stretch."""
+def sees_any(
+    columns: Tensor, until: Tensor, unseen: Tensor | None = None, rank: Tensor | None = None
+) -> Tensor:
+    """(B, L) bool: the columns that attend to one of `columns (B, L)`; without `unseen`, there is no unseen stretch,
+    and without `rank` they are read in the order of the text. There are never both."""
     if unseen is None:
         L = columns.shape[1]
-        place = counting(L, columns.device)
+        place = counting(L, columns.device) if rank is None else rank
         first = torch.where(columns, place, number(L, place)).amin(-1, keepdim=True)
         return until > first
     left = torch.nn.functional.pad(columns.cumsum(-1), (1, 0))  # how many of `columns` are left of each column
@@ -90,7 +93,16 @@ def sees_any(columns: Tensor, until: Tensor, unseen: Tensor | None = None) -> Te
     return left.gather(1, until) > to - since
 
 
-def must_recompute(c: Canvas, shown: Tensor, until: Tensor, reach: Tensor, unseen: Tensor | None = None) -> Tensor:
+def others_seen(old: Tensor, rank: Tensor, until: Tensor) -> Tensor:
+    """(B, L) bool: the columns that see other columns in the order `rank` than in the `old` one, both (B, L) and each
+    column's place once, if they see equally many in both: those of ranks below `until (B, L)`."""
+    highest = torch.zeros_like(rank).scatter(1, old, rank).cummax(-1).values  # of the first ones of the old order
+    return (highest.gather(1, (until - 1).clamp(min=0)) >= until) & (until > 0)
+
+
+def must_recompute(
+    c: Canvas, shown: Tensor, until: Tensor, reach: Tensor, unseen: Tensor | None = None, rank: Tensor | None = None
+) -> Tensor:
     """(B, L) bool, the exact rule: every column that attends to a changed column. Block caches, prefix caches and
     autoregressive caches are special cases of it, and a finished block is stored by the first forward of the next
     block."""
@@ -98,7 +110,9 @@ def must_recompute(c: Canvas, shown: Tensor, until: Tensor, reach: Tensor, unsee
     changed = (c.store.tokens != shown) | (c.store.until != until)
     if unseen is not None:
         changed = changed | (c.store.unseen != unseen).any(-1)
-    return sees_any(changed & within, until, unseen) & within
+    if rank is not None:
+        changed = changed | others_seen(c.store.rank, rank, until)
+    return sees_any(changed & within, until, unseen, rank) & within
 
 
 def refresh(c: Canvas) -> Tensor:

@@ -35,8 +35,9 @@ class Decoder:
     needs_blocks: ClassVar[bool] = False
     """It works on block-causal models only."""
     leftward: ClassVar[bool] = False
-    """On a causal model all its queries are causal, and it needs no mask token there, so that its windows may have more
-    than one position."""
+    """On a causal model all its queries are causal, so that its windows may have more than one position."""
+    maskless: ClassVar[bool] = False
+    """On a causal model it shows no mask token, and so it needs none there."""
     revises: ClassVar[bool] = False
     """It may change or reopen tokens that it has committed."""
     unbiased: ClassVar[bool] = False

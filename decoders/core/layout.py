@@ -114,7 +114,8 @@ def empty(rows: int, columns: int, phases: int = 0) -> Store:
     none, zero = torch.full((rows, columns), NOTHING), torch.zeros(rows, dtype=torch.long)
     unseen = torch.zeros(rows, columns, 2, dtype=torch.long)
     kinds = torch.zeros(rows, max(phases, 1), dtype=torch.long)
-    return Store(none, none, unseen, torch.ones_like(none, dtype=torch.bool), zero, zero, zero.double(), kinds)
+    rank = torch.arange(columns).repeat(rows, 1)
+    return Store(none, none, unseen, rank, torch.ones_like(none, dtype=torch.bool), zero, zero, zero.double(), kinds)
 
 
 T = TypeVar("T")
@@ -149,7 +150,8 @@ def check_prompts(shape: Shape, prompts: Sequence[Sequence[int]], lengths: Seque
 def check_causal(shape: Shape, decoder: Decoder, windows: Windows) -> None:
     """Raises `UsageError` for a decoder that would read, in a window of a causal model, tokens to the right of a
     position or blanks to its left."""
-    if shape.block_causal and windows.block == 1 < windows.size and not decoder.leftward:
+    apart = decoder.leftward or "order" in needs.asks(decoder, shape.block_causal)
+    if shape.block_causal and windows.block == 1 < windows.size and not apart:
         raise UsageError(
             f"{type(decoder).__name__} reads its whole window, and this model is causal: use windows of one "
             "position, or left_to_right or coupled"

@@ -69,8 +69,8 @@ def check(model: Model, decoder: Decoder, cache: Cache) -> None:
     asked = asks(decoder, model.block_causal)
     able = {*model.capabilities, *(set(SENTENCES) - MODEL)}
     latent = space_of(model) is not None
-    leftward = is_causal(model) and decoder.leftward
-    there = {"mask": model.mask_id is not None or leftward, "blocks": model.block_causal, "latents": latent}
+    maskless = is_causal(model) and decoder.maskless
+    there = {"mask": model.mask_id is not None or maskless, "blocks": model.block_causal, "latents": latent}
     able -= {name for name, is_so in there.items() if not is_so}
     refuse(type(decoder).__name__, asked, able, "this model")
     if latent and "latents" not in asked:

@@ -20,6 +20,7 @@ class Forward:
     The attention mask follows one rule: column i sees the columns left of `until[i]`, except those from `unseen[i, 0]`
     up to `unseen[i, 1]`. That stretch is empty, and `unseen` 0, unless queries set the attention mask
     (`SessionSpec.sight`). In rows that are `causal`, a wanted position i is predicted from the columns left of i alone.
+    If there is a `rank`, it defines "left of": column i sees the columns whose rank is below `until[i]`.
     """
 
     tokens: Tensor  # (B, L) long
@@ -43,6 +44,8 @@ class Forward:
     latents: Latents | None = None  # for a model of latents: the latents at the window's editable positions
     # (B, L) bool  undecided columns: masked, or noise in a model without a mask token; None: unknown
     open: Tensor | None = None
+    # (B, L) long  the columns' places in the order in which they are read; None: that of the text
+    rank: Tensor | None = None
 
     @property
     def place(self) -> Tensor:
@@ -106,6 +109,8 @@ class SessionSpec:
     """Some columns may have an unseen stretch; otherwise `Forward.unseen` can be ignored."""
     leave_one_out: bool = False
     """Some positions may be predicted without their own token; otherwise `Forward.left_out` can be ignored."""
+    order: bool = False
+    """Forwards have a `rank`, and wanted positions are predicted at their own columns."""
     candidates: int = 0
     """A of `Forward.candidate_tokens`, and the number of predictions in `Pred.beside`."""
 
@@ -131,9 +136,10 @@ class Model(Protocol):
     @property
     def capabilities(self) -> frozenset[str]:
         """Optional features: `causal` rows, a `store` of keys and values, `attention` maps, `sight`: columns with an
-        unseen stretch, `leave_one_out`: predictions without a position's own token, `candidates`: several canvases a
-        row, `hidden_states` (`Pred.hidden_states`), `movable`: a session that stores anything can rearrange its rows
-        (`Movable`)."""
+        unseen stretch, `order`: columns that are read in another order than that of the text, and masks that predict
+        their own position there, `leave_one_out`: predictions without a position's own token, `candidates`: several
+        canvases a row, `hidden_states` (`Pred.hidden_states`), `movable`: a session that stores anything can rearrange
+        its rows (`Movable`)."""
     @property
     def column_bytes(self) -> int:
         """Bytes of the keys and values of one column of one row."""

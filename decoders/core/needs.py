@@ -28,6 +28,7 @@ SENTENCES = {
     "causal": ("makes causal forward passes", "cannot do that"),
     "ahead": ("verifies several positions in one causal forward", "cannot do that"),
     "sight": ("hides parts of the text from each other", "cannot be told which positions see which"),
+    "order": ("reads its window in its own order", "cannot do that"),
     "leave_one_out": ("predicts positions without seeing their own token", "cannot do that"),
     "candidates": ("evaluates several canvases of a row in one forward", "cannot do that"),
     "latents": ("denoises latents", "has none"),
@@ -39,7 +40,7 @@ SENTENCES = {
 }
 """Everything that a decoder may need, as a message says it of the decoder, and of a host that lacks it."""
 
-MODEL = frozenset({"causal", "sight", "leave_one_out", "candidates", "attention", "hidden_states"})
+MODEL = frozenset({"causal", "sight", "order", "leave_one_out", "candidates", "attention", "hidden_states"})
 """Those of them that are features of a model (`Model.capabilities`); the others concern the host."""
 
 
@@ -103,6 +104,7 @@ def said(q: Query) -> frozenset[str]:
     """The needs that a query shows."""
     holds = {
         "causal": q.causal is not None, "ahead": q.ahead, "sight": q.sight is not None,
+        "order": q.order is not None,
         "leave_one_out": q.left_out is not None, "candidates": q.beside is not None and q.beside.tokens.shape[1] > 0,
         "latents": q.latents is not None,
     }

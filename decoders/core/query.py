@@ -49,6 +49,11 @@ class Query:
     second copy of the wanted positions, made of mask tokens. They attend to the same positions as the originals except
     for the own token, and to each other, and no other position attends to them. It has no effect in causal rows, and
     cannot be combined with `sight`."""
+    order: Tensor | None = None
+    """(B, W) long: the window is read causally in an order of its own. These are the numbers of its positions in that
+    order, each of 0 to W - 1 once: a position sees itself, what is left of the window, and of the window those with
+    lower numbers. Positions keep their places in the text, and wanted ones are predicted at their own mask tokens. It
+    cannot be combined with `causal`, `sight` or `left_out`. None: the order of the text."""
     beside: Candidates | None = None
     """Candidates to evaluate in the same forward."""
     level: Tensor | None = None
@@ -61,12 +66,16 @@ class Query:
     """Some causal row may want more than its leftmost open position, so that tokens to the left of a wanted position
     may not be final."""
 
+    def __post_init__(self) -> None:
+        if self.order is not None and any(x is not None for x in (self.causal, self.sight, self.left_out)):
+            raise ValueError("a query with an order of its own cannot say causal, sight or left_out besides")
+
 
 def either(rows: Tensor, a: Query, b: Query) -> Query:
     """Choose between two queries row by row: `a` where `rows (B,)`, else `b`. If only one of them sets the fields for
     causal rows, left-out positions or the level, the other one has none, none, and 1. Raises `ValueError` if only one
-    sets a sight, or shows candidates or latents."""
-    if any((getattr(a, x) is None) != (getattr(b, x) is None) for x in ("sight", "beside", "latents")):
+    sets a sight or an order, or shows candidates or latents."""
+    if any((getattr(a, x) is None) != (getattr(b, x) is None) for x in ("sight", "order", "beside", "latents")):
         raise ValueError(
             "a query that says what positions see, or shows candidates or latents, cannot stand beside one that does "
             "not"

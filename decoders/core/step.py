@@ -26,24 +26,24 @@ from decoders.stats.constants import but, constant, counting, everywhere, number
 
 
 def session_spec(plan: Plan, c: Canvas) -> SessionSpec:
-    """What a session has to be ready for when it decodes this canvas by this plan."""
+    """The requirements for a session that decodes this canvas with this plan."""
     (rows, columns), width = c.tokens.shape, c.width
     asked, sizes = asks(plan.decoder, c.block_causal), plan.cache.sizes(columns - 1, width)  # less the bin
     return SessionSpec(
         rows, columns, width, sizes=sizes, whole=forgets(plan, c.block_causal), causal="causal" in asked,
-        sight="sight" in asked, leave_one_out="leave_one_out" in asked,
+        sight="sight" in asked, order="order" in asked, leave_one_out="leave_one_out" in asked,
         attention="attention" in asked or plan.cache.needs_attention, attention_from=plan.decoder.attention_from,
         candidates=c.candidates,
     )
 
 
-REUSED = frozenset({"causal", "sight", "resizes", "latents"})
-"""What a decoder asks by which some columns do not see all others, so that a change may leave these as they are."""
+REUSED = frozenset({"causal", "sight", "order", "resizes", "latents"})
+"""Needs with which some columns do not see all others, so that a change may leave their keys and values exact."""
 
 
 def forgets(plan: Plan, block_causal: bool) -> bool:
-    """Whether keys and values that were stored would never be read: the cache policy recomputes everything, or it is
-    the exact one where everything sees everything, and so whatever changes."""
+    """Whether stored keys and values would never be read: the cache policy recomputes everything, or it is the exact
+    one with bidirectional attention, where any change makes everything stale."""
     if plan.cache.whole or not plan.cache.exact:
         return plan.cache.whole
     return not (block_causal or asks(plan.decoder) & REUSED)
@@ -59,7 +59,10 @@ def prepare(plan: Plan, c: Canvas) -> Forward:
     if q.tokens is not s.tokens:
         shown = torch.where(c.window & live, torch.where(s.editable, q.tokens, s.tokens).gather(1, c.index), shown)
     causal, until, unseen, reach, want = ranges(c, q, want, "resizes" in asked)
-    compute, outdated = run(plan, c, q, shown, until, unseen if q.sight else None, reach, want, causal)
+    rank = None
+    if q.order is not None:
+        rank, until, reach = ordered(c, q.order)
+    compute, outdated = run(plan, c, q, shown, until, unseen if q.sight else None, rank, reach, want, causal)
     left_out = everywhere(False, want)
     if q.left_out is not None:
         left_out = q.left_out & want if q.causal is None else but(q.left_out & want, causal[:, None])
@@ -67,13 +70,13 @@ def prepare(plan: Plan, c: Canvas) -> Forward:
     phase = plan.decoder.phase(s) if plan.decoder.phases else everywhere(0, c.key)
     return Forward(
         shown, until, compute, outdated, c.given, c.at, want, causal, c.step == 0, phase, unseen, left_out,
-        *candidates(c, s, q), heat, q.latents, c.open,
+        *candidates(c, s, q), heat, q.latents, c.open, rank,
     )
 
 
 def ranges(c: Canvas, q: Query, want: Tensor, resizes: bool) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Which rows are causal (B,), what columns see (B, L) and (B, L, 2), the columns from which on nothing plays a part
-    (B,), and what is wanted (B, W) of what there is."""
+    """Which rows are causal (B,), what columns see (B, L) and (B, L, 2), the first column that a row does not use (B,),
+    and the wanted positions (B, W) that exist."""
     until, unseen, reach, at = c.until, c.store.unseen, c.reach, c.at
     causal = everywhere(False, c.key, torch.bool)
     if q.causal is not None:
@@ -96,23 +99,23 @@ def ranges(c: Canvas, q: Query, want: Tensor, resizes: bool) -> tuple[Tensor, Te
 
 
 def run(
-    plan: Plan, c: Canvas, q: Query, shown: Tensor, until: Tensor, unseen: Tensor | None, reach: Tensor, want: Tensor,
-    causal: Tensor,
+    plan: Plan, c: Canvas, q: Query, shown: Tensor, until: Tensor, unseen: Tensor | None, rank: Tensor | None,
+    reach: Tensor, want: Tensor, causal: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """(B, L) bool and (B, L) bool: the columns to run, and those that are left as they are though they see a change."""
+    """(B, L) bool and (B, L) bool: the columns to run, and those that see a change and are not recomputed."""
     within = (c.column < reach[:, None]) & c.live[:, None]
     if forgets(plan, c.block_causal):
         return within, everywhere(False, within)
     if shown is c.tokens and until is c.until and unseen is None and reach is c.reach:
         stale = refresh(c)
     else:
-        stale = must_recompute(c, shown, until, reach, unseen)
+        stale = must_recompute(c, shown, until, reach, unseen, rank)
     chosen = stale
-    if not plan.cache.exact:
+    if not plan.cache.exact and rank is None:
         chosen = c.store.stale | c.store.nothing
         if q.causal is not None:
             chosen = torch.where(causal[:, None], stale, chosen)
-    elif q.beside is not None or q.latents is not None:  # what sees the window sees more than its tokens tell
+    elif q.beside is not None or q.latents is not None:  # columns that see the window see more than its tokens show
         chosen = chosen | sees_any(c.window, until)
     open_ = want if q.causal is None else but(want, causal[:, None])
     wanted = put(c, everywhere(False, within), open_)
@@ -121,8 +124,8 @@ def run(
 
 
 def candidates(c: Canvas, s: State, q: Query) -> tuple[Tensor, Tensor]:
-    """(B, A, W) long and (B, A, W) bool: `Forward.candidate_tokens` and `candidate_want`. Where the canvas has room for
-    more than are asked about, the rest wants nothing."""
+    """(B, A, W) long and (B, A, W) bool: `Forward.candidate_tokens` and `candidate_want`. If the canvas has room for
+    more candidates than the query has, the rest wants nothing."""
     (B, W), A = s.tokens.shape, c.candidates
     tokens, want = s.tokens.new_empty(B, A, W), s.open.new_empty(B, A, W)
     if not A:
@@ -144,9 +147,18 @@ def looked(c: Canvas, sight: Sight) -> tuple[Tensor, Tensor]:
     return until, torch.where(window, sight.unseen.gather(1, pair), number(0, until))
 
 
+def ordered(c: Canvas, order: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(B, L) and (B, L) long and (B,) long: `Forward.rank` of windows that are read in an `order (B, W)`, `until`, and
+    the columns from which on nothing plays a part. What is right of a window is read last, in the order of the text,
+    and so is what is left of it first, where blocks that are finished still see themselves."""
+    rank = put(c, c.column.expand_as(c.tokens), c.start[:, None] + order)
+    narrow = c.column >= c.block_start[:, None] if c.block_causal else everywhere(True, rank, torch.bool)
+    return rank, torch.where(narrow, rank + 1, c.until), torch.minimum(c.start + c.size, c.limit)
+
+
 def apply(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
-    """The canvas after one step: with commitments, finished windows, ended rows, and stale columns. A row ends as it is
-    if the model's logits for it are not finite, or if its decoder commits nothing any more."""
+    """The canvas after one step: with commitments, finished windows, ended rows, and stale columns. A row ends
+    unchanged if the model's logits for it are not finite, or if its decoder has stopped committing."""
     p = ruled(plan, view(c), f, p)
     after = plan.decoder.step(view(c), p)
     undefined = p.undefined()  # after the step, whose statistics tell without another pass over the logits
@@ -154,8 +166,8 @@ def apply(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
 
 
 def kept(plan: Plan, c: Canvas, f: Forward, p: Pred, after: State, undefined: Tensor) -> Canvas:
-    """The canvas after a step that was decided: the windows are as they stand in `after`, and of the rows `undefined
-    (B,)` the model said nothing."""
+    """The canvas after the decision of a step: the windows have the state `after`, and the rows `undefined (B,)` had no
+    usable prediction."""
     before, live = view(c), c.live
     after = altered(after, step=before.step + live, clock=before.clock + live)
     sound = but(live, undefined)
@@ -174,32 +186,32 @@ def kept(plan: Plan, c: Canvas, f: Forward, p: Pred, after: State, undefined: Te
 
 
 def trusted(plan: Plan, c: Canvas, before: State, live: Tensor, p: Pred) -> Canvas:
-    """The canvas with what the cache policy says of the store after a step."""
+    """The canvas with the stale columns and the memory of the cache policy after a step."""
     memory = choose(live, plan.cache.remember(c, before, p), c.store.memory)
     after = c.changed(store=altered(c.store, stale=plan.cache.stale(c, before, p), memory=memory))
-    if REFRESHED in vars(c):  # neither of the two has a part in that
+    if REFRESHED in vars(c):  # neither of the two is used there
         vars(after)[REFRESHED] = vars(c)[REFRESHED]
     return after
 
 
 def moved_on(plan: Plan, c: Canvas, rows: Tensor, start: Tensor) -> Canvas:
-    """The canvas with a window of those `rows (B,)` that have left theirs at their `start (B,)`."""
+    """The canvas with a new window, from `start (B,)` on, for the `rows (B,)` that have left theirs."""
     c = c.changed(start=torch.where(rows, start, c.start))
     moved = begun(enter(c, plan.decoder.windows(plan.windows, c.block_causal)), plan.decoder)
     new = {x: choose(rows, y, getattr(c, x)) for x in TURNED if (y := getattr(moved, x)) is not getattr(c, x)}
     if "resizes" in asks(plan.decoder, c.block_causal):
         new["size"] = choose(rows, moved.size, c.size)
-    else:  # then a window has all the room that it may have
+    else:  # then a window has its full room
         new["size"] = new["room"]
     return c.changed(**new)
 
 
 TURNED = ("room", "step", "opened", "block_start", "block_end", "until", "memo")
-"""What `enter` and `begun` change of a canvas, besides its `size`."""
+"""The fields of a canvas that `enter` and `begun` change, besides `size`."""
 
 
 def reasons(plan: Plan, c: Canvas, filled: Tensor, ended: Tensor | None, undefined: Tensor) -> Tensor:
-    """(B,) long: why live rows end, if they do: the last of these that holds."""
+    """(B,) long: the reason why live rows end, if they do; the last one that applies."""
     stalled = c.clock - c.committed_at.amax(-1) > patience(plan.decoder)
     exhausted = None if plan.max_steps is None else c.clock >= plan.max_steps
     found = {STALLED: stalled, EXHAUSTED: exhausted, FILLED: filled, STOPPED: ended, BROKEN: undefined}
@@ -211,7 +223,7 @@ def reasons(plan: Plan, c: Canvas, filled: Tensor, ended: Tensor | None, undefin
 
 
 def ruled(plan: Plan, s: State, f: Forward, p: Pred) -> Pred:
-    """The prediction as the plan's rules have it, and those of the candidates beside it, each as of what it shows."""
+    """The prediction after the plan's rules, and those of its candidates, each with the state that it shows."""
     if not plan.rules:
         return p
 
@@ -228,7 +240,7 @@ def ruled(plan: Plan, s: State, f: Forward, p: Pred) -> Pred:
 
 
 def stored(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
-    """The canvas after a forward: what the store now holds, and what was spent."""
+    """The canvas after a forward, with its store and costs."""
     positions, flops = p.cost or (f.compute.sum(-1), everywhere(0, c.store.flops))
     live, kinds = c.live, c.store.kinds
     kind = live[:, None] & (counting(kinds.shape[1], kinds.device) == f.phase[:, None]) if plan.decoder.phases else (
@@ -242,12 +254,14 @@ def stored(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
 
 
 def held(plan: Plan, c: Canvas, s: Store, f: Forward) -> Store:
-    """The store as a forward leaves it, and what was read of it. Whatever sees a column that stayed out of date is
-    approximate, so that an exact refresh finds it later."""
+    """The store after a forward, and the columns that were read from it. A column that sees one that is out of date is
+    marked as approximate, so that an exact refresh finds it later."""
     asked = asks(plan.decoder, c.block_causal)
     tokens = torch.where(f.compute, f.tokens, s.tokens)
     until = torch.where(f.compute, f.until, s.until)
     unseen = torch.where(f.compute[..., None], f.unseen, s.unseen) if "sight" in asked else s.unseen
+    # what was not computed saw the same columns in both orders
+    rank = s.rank if f.rank is None else torch.where(c.live[:, None], f.rank, s.rank)
     if not plan.cache.exact:
         misled = sees_any(f.outdated, until)  # nothing is stored where they see nothing
         if "sight" in asked:
@@ -257,13 +271,13 @@ def held(plan: Plan, c: Canvas, s: Store, f: Forward) -> Store:
     if "causal" in asked:
         bound = torch.maximum(bound, torch.where(f.want & f.causal[:, None], f.at, number(0, until)).amax(-1))
     read = but(but(c.column < bound[:, None], s.nothing), f.compute).sum(-1)
-    return replace(s, tokens=tokens, until=until, unseen=unseen, reused=s.reused.addcmul(read, c.live))
+    return replace(s, tokens=tokens, until=until, unseen=unseen, rank=rank, reused=s.reused.addcmul(read, c.live))
 
 
 def next_start(c: Canvas) -> Tensor:
-    """(B,) where the window after this one starts: at the first position that it left open, or else at its end; what is
-    given there is passed over, except in block-causal models, whose blocks have to be computed one after the other."""
-    return torch.minimum(c.first_open, c.start + c.room if c.block_causal else c.limit)  # nothing is open left of it
+    """(B,) where the window after this one starts: at the first position that it left open, or else at its end; given
+    positions there are skipped, except in block-causal models, whose blocks have to be computed one after the other."""
+    return torch.minimum(c.first_open, c.start + c.room if c.block_causal else c.limit)  # nothing left of it is open
 
 
 def stopped(c: Canvas) -> Tensor:

@@ -22,6 +22,7 @@ class Store:
     until: Tensor  # (B, L) long  and the columns they saw: those left of this one,
     # (B, L, 2) long  except those from the first of these up to the second; all 0 unless queries set a sight
     unseen: Tensor
+    rank: Tensor  # (B, L) long  the order that defines "left of": that of the last forward (`Forward.rank`)
     stale: Tensor  # (B, L) bool  columns that the cache policy wants recomputed in the next forward
     computed: Tensor  # (B,)   long  positions that the model ran for this row
     reused: Tensor  # (B,)   long  positions whose keys and values it read from the store instead

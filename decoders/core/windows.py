@@ -109,3 +109,17 @@ class Blocks:
 
     def count(self, c: Rows) -> Tensor:
         return (c.limit - c.start + self.size - 1) // self.size
+
+
+@dataclass(frozen=True)
+class Sliding(Blocks):
+    """Windows of one size that slide along the row: each begins at the first open column, and none is cut."""
+
+    @staticmethod
+    def cut(c: Rows) -> bool:
+        return False
+
+
+def one_by_one(windows: Windows) -> bool:
+    """Whether they are those of a causal model where nobody says otherwise: blocks of one position, and windows too."""
+    return windows.block == windows.size == 1

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -44,22 +44,25 @@ class TransformersModel:
     `block_causal`: blocks see no later block; otherwise attention is bidirectional. `attention_block`: the size of
     those blocks, if it does not follow the windows; 1: autoregression. `causal_context`: see `Model.causal_context`.
     `causal_shift`: in causal rows output i predicts position i + 1, and otherwise position i, for a model that was
-    trained for both. `native`: the code is transformers' own, so it can return attention maps and follows any mask.
+    trained for both. `reordered`: it was trained to read masks after all known tokens, where the output at a mask
+    predicts that position, even if outputs are shifted otherwise (`Query.order`). `native`: the code is transformers'
+    own, so it can return attention maps and follows any mask.
     """
 
     def __init__(
         self, model: PreTrainedModel, *, mask_id: int | None, stop_ids: tuple[int, ...] = (), shifted: bool = False,
         block_causal: bool = False, attention_block: int | None = None, native: bool = True,
-        causal_context: bool = False, causal_shift: bool = False,
+        causal_context: bool = False, causal_shift: bool = False, reordered: bool = False,
     ) -> None:
         self.model = model.eval()
         self.causal_shift = causal_shift
         self.mask_id, self.stop_ids, self.shifted, self.block_causal = mask_id, stop_ids, shifted, block_causal
         self.attention_block, self.causal_context = attention_block, causal_context
         self.vocab = int(self.network.config.vocab_size)
+        own = ("order",) if native and reordered else ()
         both = () if is_causal(self) else ("candidates", "sight", "leave_one_out") if native else ("candidates",)
         shown = ("attention",) if native else ()
-        self.capabilities = frozenset({"causal", "store", "hidden_states", "movable", *both, *shown})
+        self.capabilities = frozenset({"causal", "store", "hidden_states", "movable", *own, *both, *shown})
         self.work = Work.of(self.network)
 
     @property
@@ -151,6 +154,23 @@ def eager(model: PreTrainedModel, wanted: bool) -> Iterator[None]:
         model.set_attn_implementation(before)
 
 
+class Asked(NamedTuple):
+    """A forward over the K columns of the attention."""
+
+    tokens: Tensor  # (B, K) long
+    position: Tensor  # (B, K) long
+    until: Tensor  # (B, K) long
+    compute: Tensor  # (B, K) bool
+    source: Tensor  # (B, W) long  the column whose output is a window position's prediction
+    unseen: Tensor | None  # (B, K, 2) long
+    beside: Tensor | None  # (B, K) bool  columns that see each other
+    rank: Tensor | None  # (B, K) long
+
+    def of(self, rows: Tensor) -> Self:
+        """That of some of the rows (R,)."""
+        return type(self)(*(x if x is None else x[rows] for x in self))
+
+
 class TransformersSession:
     """The keys and values of one canvas, and the forward that reads and writes them."""
 
@@ -161,7 +181,7 @@ class TransformersSession:
         probed = spec.causal and not (owner.shifted or owner.causal_shift)
         self.probes = spec.width if spec.leave_one_out or probed else 0
         self.sizes = (*spec.sizes, spec.sizes[-1] + self.probes) if spec.sizes else ()
-        self.plain = not (self.probes or owner.block_causal or spec.causal or spec.sight)
+        self.plain = not (self.probes or owner.block_causal or spec.causal or spec.sight or spec.order)
         """Whether attention is bidirectional over the whole row."""
         self.cache = owner.store(spec, spec.columns + self.probes)
         self.shapes: set[tuple[int, int, int]] = set()
@@ -178,23 +198,23 @@ class TransformersSession:
 
     def needs(self, f: Forward) -> Tensor:
         """(B, 2) long: the number of columns that each row has to run, and of its positions that reach the head."""
-        return torch.stack([self.asked(f)[3].sum(-1), f.want.sum(-1)], 1)
+        return torch.stack([self.asked(f).compute.sum(-1), f.want.sum(-1)], 1)
 
     @torch.inference_mode()
     def __call__(self, f: Forward) -> Pred:
         W, asked = f.want.shape[1], self.asked(f)
-        compute, bin_ = asked[3], self.spec.columns - 1
+        compute, bin_ = asked.compute, self.spec.columns - 1
         counts = self.counts(f, asked)
         columns, _, wanted = counts.tolist()  # the only synchronisation with the device
         at = gathered(f.want, W, size_of(max(wanted), widths(W)))
         bound = None if len(at) == 1 or self.spec.attention else parted(columns)
         if bound is None:
-            states, attention = self.run(None, at, gathered(compute, bin_, size_of(max(columns), self.sizes)), *asked)
+            states, attention = self.run(None, at, gathered(compute, bin_, size_of(max(columns), self.sizes)), asked)
         else:
             few = counts[0] <= bound
             parts = few.nonzero().flatten(), (~few).nonzero().flatten()
             done = [
-                self.run(r, at[r], compact(compute[r], bin_, self.sizes), *(x[r] for x in asked))[0] for r in parts
+                self.run(r, at[r], compact(compute[r], bin_, self.sizes), asked.of(r))[0] for r in parts
             ]
             states, attention = torch.cat(done)[torch.cat(parts).argsort()], None
         return self.pred(f, at, states, attention, counts)
@@ -205,22 +225,21 @@ class TransformersSession:
         synchronisation."""
         asked = self.asked(f)
         at = gathered(f.want, f.want.shape[1], rows)
-        states, attention = self.run(None, at, gathered(asked[3], self.spec.columns - 1, columns), *asked)
+        states, attention = self.run(None, at, gathered(asked.compute, self.spec.columns - 1, columns), asked)
         return self.pred(f, at, states, attention, self.counts(f, asked))
 
-    def counts(self, f: Forward, asked: tuple[Tensor, ...]) -> Tensor:
-        _, _, until, compute, _, *masks = asked
-        return self.owner.work.counts(compute, until, f.want, *masks)
+    def counts(self, f: Forward, asked: Asked) -> Tensor:
+        return self.owner.work.counts(asked.compute, asked.until, f.want, asked.unseen, asked.beside)
 
     def pred(self, f: Forward, at: Tensor, states: Tensor, attention: Attention | None, counts: Tensor) -> Pred:
         cost = counts[0], self.owner.work.flops(counts)
         return Pred(self.owner.head(states), at, f.want.shape[1], cost, attention, states)
 
-    def asked(self, f: Forward) -> tuple[Tensor, ...]:
-        """The forward over the K columns of the attention, the canvas's and the probes: tokens, positions and `until`,
-        (B, K) long; (B, K) bool, the columns to run; (B, W) long, the column whose output predicts each window
-        position; and the masks that are needed."""
-        (B, L), W, shift = f.tokens.shape, f.want.shape[1], self.owner.shifted or self.turning
+    def asked(self, f: Forward) -> Asked:
+        """The forward over the K columns of the attention, the canvas's and the probes, with the masks that are
+        needed."""
+        (B, L), W = f.tokens.shape, f.want.shape[1]
+        shift = (self.owner.shifted or self.turning) and not self.spec.order
         bin_ = L - 1
         column = counting(L, f.tokens.device)
         back = f.causal[:, None].long() if self.turning else 1
@@ -243,21 +262,21 @@ class TransformersSession:
             if self.spec.leave_one_out:
                 beside = torch.cat([torch.zeros_like(f.compute), shadow], 1)
             source = torch.where(ahead | alone, L + counting(W, f.tokens.device), source)
-        return tokens, position, until, compute, source, *(x for x in (unseen, beside) if x is not None)
+        return Asked(tokens, position, until, compute, source, unseen, beside, f.rank)  # ranks and probes: never both
 
     def run(
-        self, rows: Tensor | None, at: Tensor, index: Tensor, tokens: Tensor, position: Tensor, until: Tensor,
-        compute: Tensor, source: Tensor, unseen: Tensor | None = None, beside: Tensor | None = None,
+        self, rows: Tensor | None, at: Tensor, index: Tensor, asked: Asked
     ) -> tuple[Tensor, Attention | None]:
         """(B, N, D) the hidden states that predict the window positions `at (B, N)`, after running the columns `index
         (B, M)`, and the attention if it is needed. `rows (B,)`: the rows of the canvas; None: all."""
+        tokens, position, until, compute, source, unseen, beside, rank = asked
         K, bin_ = compute.shape[1], self.spec.columns - 1
         source = source.gather(1, at.clamp(max=source.shape[1] - 1))
         self.cache.index, self.cache.rows = index, rows
         if self.plain:  # all columns of a row see the same ones
             sees = (counting(K, until.device) < until[:, :1])[:, None]
         else:
-            sees = seen(until, index, K, unseen, beside)
+            sees = seen(until, index, K, unseen, beside, rank)
         states, weights = self.owner.states(
             tokens.gather(1, index), position.gather(1, index) if self.probes else index, sees, self.cache,
             self.spec.attention_from if self.spec.attention else None,

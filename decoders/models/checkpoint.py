@@ -117,6 +117,7 @@ def with_masks(
         model, mask_id=mask, stop_ids=stop_ids, shifted=family.shifted or attention == "causal",
         block_causal=attention != "bidirectional", native=not family.remote, attention_block=block,
         causal_context=family.causal_context and attention == "block", causal_shift=family.causal_shift,
+        reordered=family.reordered,
     )
     if attention == "causal":
         check_causal(adapted)

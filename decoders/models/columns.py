@@ -40,12 +40,14 @@ def parted(counts: list[int], least: float = 0.25) -> int | None:
 
 
 def seen(
-    until: Tensor, index: Tensor, columns: int, unseen: Tensor | None = None, beside: Tensor | None = None
+    until: Tensor, index: Tensor, columns: int, unseen: Tensor | None = None, beside: Tensor | None = None,
+    rank: Tensor | None = None,
 ) -> Tensor:
     """(B, M, K) bool, the attention mask: the columns `index (B, M)` see those left of their `until (B, K)`, except for
-    the stretch `unseen (B, K, 2)`, and themselves; columns in `beside (B, K)` also see each other."""
+    the stretch `unseen (B, K, 2)`, and themselves; columns in `beside (B, K)` also see each other. `rank (B, K)`, if it
+    is given, defines "left of"."""
     key = counting(columns, until.device)
-    left = key < until.gather(1, index)[..., None]
+    left = (key if rank is None else rank[:, None]) < until.gather(1, index)[..., None]
     if unseen is not None:
         since, to = unseen.gather(1, index[..., None].expand(-1, -1, 2))[..., None].unbind(2)
         left = left & ~((key >= since) & (key < to))

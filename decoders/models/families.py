@@ -104,6 +104,9 @@ class Family:
     """In blocks, what is left of the window is seen causally, and windows are counted from the end of the prompt."""
     causal_shift: bool = False
     """Where it is asked causally, its output i predicts position i + 1, though elsewhere it predicts i."""
+    reordered: bool = False
+    """Its masks were trained to be read behind all that is known, and predict their own position there
+    (`Query.order`)."""
     attentions: tuple[Attention, ...] = ("bidirectional",)
     """What it was trained for, the default first."""
     mask: int | Literal["config", "tokenizer", "last", "none"] = "config"
@@ -221,12 +224,13 @@ FAMILIES = {
             attentions=("bidirectional", "block"), told={"bd3lm": "block"},
             example="dllm-hub/Qwen3-0.6B-diffusion-bd3lm-v0.1", billions=0.6,
         ),
-        # WeDLM-8B: Qwen3's names and layers, causal, and trained for the next token beside its masks (compute_ar_loss
-        # in finetune/src/loss.py of Tencent/WeDLM c64417a). It is run as an autoregressive model; its own decoding,
-        # which moves decided tokens in front of masks, is not here.
+        # WeDLM-8B: Qwen3's names and layers, causal, and trained for the next token beside its masks, which predict
+        # their own positions and are read behind what is known (compute_ar_loss and compute_mlm_loss in
+        # finetune/src/loss.py of Tencent/WeDLM c64417a). It is run as an autoregressive model, and `wedlm` is its own
+        # decoding. Mask 151665, where the config gives none: wedlm/engine/model_runner.py there.
         Family(
-            "wedlm", ("wedlm",), ("WeDLMForCausalLM",), "Qwen3ForCausalLM", settings=wedlm, mask="none", shifted=True,
-            attentions=("causal",), block=1, example="tencent/WeDLM-8B-Instruct", billions=8,
+            "wedlm", ("wedlm",), ("WeDLMForCausalLM",), "Qwen3ForCausalLM", settings=wedlm, mask=151665, shifted=True,
+            reordered=True, attentions=("causal",), block=1, example="tencent/WeDLM-8B-Instruct", billions=8,
         ),
         # Nemotron-Labs-Diffusion-3B, 8B and 14B: mlx_vlm/models/nemotron_labs_diffusion of Blaizzy/mlx-vlm 02c8784 (its
         # language.py and config.py), which follows the checkpoints' own code: Ministral 3 behind the names `encoder`
@@ -242,8 +246,8 @@ FAMILIES = {
         ),
         # I-DLM-8B: SDAR's config with blocks of one; training/model/Qwen3-8B-b1-allmasked in thuEcstasy/I-DLM 3342a17,
         # whose targets are those of the next position, and inference/.../idlm_blockN.py, whose tokens have the
-        # distribution of that causal prediction. It is run as an autoregressive model; its own decoding, which verifies
-        # and drafts in one forward, is not here. That its released config is that of the training was not seen.
+        # distribution of that causal prediction. It is run as an autoregressive model, in whose masks its own decoding,
+        # `introspective`, drafts. That its released config is that of the training was not seen.
         Family(
             "idlm", ("sdar",), ("SDARForCausalLM",), "Qwen3ForCausalLM", only={"block_size": 1}, settings=idlm,
             mask=151669, shifted=True, attentions=("causal",), block=1, example="yifanyu/I-DLM-8B", billions=8,

@@ -62,6 +62,7 @@ def adapt(
         model, mask_id=mask_id, stop_ids=tuple(dict.fromkeys(stop_ids)), shifted=shifted,
         block_causal=chosen != "bidirectional", attention_block=fixed, native=native,
         causal_context=family is not None and family.causal_context and chosen == "block",
+        reordered=family is not None and family.reordered,
     )
     if chosen == "causal":
         check_causal(adapted)

@@ -38,7 +38,7 @@ class WholeSession:
     def __init__(self, owner: Owner, spec: SessionSpec) -> None:
         self.owner, self.spec = owner, spec
         self.sizes = spec.sizes or (spec.columns,)
-        self.plain = not (owner.block_causal or spec.causal or spec.sight)
+        self.plain = not (owner.block_causal or spec.causal or spec.sight or spec.order)
         """Whether everything sees everything."""
         self.shapes: set[tuple[int, int, int]] = set()
         """(rows, columns, logit rows) of every part of a forward so far."""
@@ -66,8 +66,7 @@ class WholeSession:
             parts = [[i for i, x in enumerate(few) if x is kind] for kind in (True, False)]
             rows = [torch.tensor(part, device=at.device) for part in parts]
             done = [
-                self.run(replace(f, tokens=f.tokens[r], until=f.until[r], unseen=f.unseen[r], at=f.at[r]), at[r],
-                         [columns[i] for i in part])
+                self.run(part_of(f, r), at[r], [columns[i] for i in part])
                 for part, r in zip(parts, rows, strict=True)
             ]
             states = torch.cat(done)[torch.cat(rows).argsort()]
@@ -97,11 +96,18 @@ class WholeSession:
         if self.plain and count is not None:
             return (counting(M, count.device) < count[:, None])[:, None]
         index = counting(M, f.at.device).expand(len(f.at), M)
-        return seen(f.until, index, M, f.unseen if self.spec.sight else None)
+        rank = None if f.rank is None else f.rank[:, :M]
+        return seen(f.until, index, M, f.unseen if self.spec.sight else None, rank=rank)
 
     def ran(self, f: Forward, at: Tensor, M: int, sees: Tensor | None) -> Tensor:
         tokens = f.tokens[:, :M]
         states, _ = self.owner.states(tokens, counting(M, at.device).expand_as(tokens), sees)
         self.shapes.add((*tokens.shape, at.shape[1]))
-        source = f.at.gather(1, at.clamp(max=f.at.shape[1] - 1)) - int(self.owner.shifted)
+        source = f.at.gather(1, at.clamp(max=f.at.shape[1] - 1)) - int(self.owner.shifted and not self.spec.order)
         return states.gather(1, source.clamp(min=0, max=M - 1)[..., None].expand(-1, -1, states.shape[-1]))
+
+
+def part_of(f: Forward, rows: Tensor) -> Forward:
+    """What some of the rows (R,) show and see in a forward, and where their windows are."""
+    rank = None if f.rank is None else f.rank[rows]
+    return replace(f, tokens=f.tokens[rows], until=f.until[rows], unseen=f.unseen[rows], at=f.at[rows], rank=rank)

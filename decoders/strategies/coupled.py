@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 
 from decoders.core import Attested, Blocks, Pred, State, Windows, leftmost, option, until_first
+from decoders.core.windows import one_by_one
 from decoders.strategies.left_to_right import drawn_in_a_race
 from decoders.strategies.speculation.turns import InTurns, Turn
 
@@ -35,6 +36,7 @@ class Coupled(InTurns):
     attested: ClassVar[Attested] = "ours"
     needs_mask: ClassVar[bool] = True
     leftward: ClassVar[bool] = True
+    maskless: ClassVar[bool] = True
     unbiased: ClassVar[bool] = True
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)
     top_p: float | None = option(None, "keep the smallest set of tokens with this probability", min=0, max=1)
@@ -43,8 +45,7 @@ class Coupled(InTurns):
     ahead: int = option(16, "on a causal model, positions in a window, where its windows have one", min=1)
 
     def windows(self, asked: Windows, block_causal: bool) -> Windows:
-        alone = block_causal and asked.block == asked.size == 1
-        return Blocks(self.ahead, within=1) if alone else asked
+        return Blocks(self.ahead, within=1) if block_causal and one_by_one(asked) else asked
 
     def begin(self, s: State) -> State:
         return replace(s, memo=s.memo._replace(verify=torch.full_like(s.memo.verify, s.causal)))

@@ -27,6 +27,7 @@ class LeftToRight(Decoder):
     attested: ClassVar[Attested] = "paper"
     unbiased: ClassVar[bool] = True
     leftward: ClassVar[bool] = True
+    maskless: ClassVar[bool] = True
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)
     top_p: float | None = option(None, "keep the smallest set of tokens with this probability", min=0, max=1)
     top_k: int | None = option(None, "keep this many tokens", min=1)

@@ -13,7 +13,7 @@ from decoders.stats import reference as stats
 from decoders.strategies.older import moved
 from decoders.strategies.speculation.acceptance import BASE, CONFIDENT, OUTCOMES, Acceptance, Speculative
 from decoders.strategies.speculation.base import Base, Dynamic, Joint
-from decoders.strategies.speculation.draft import Draft, residual
+from decoders.strategies.speculation.draft import Draft
 from decoders.strategies.speculation.routes import Always, Route
 
 COIN, RESIDUAL = 0x42, 0x43  # salts
@@ -155,9 +155,7 @@ class S2D2(Decoder):
     def redrawn(self, s: State, p: Pred, where: Tensor) -> Tensor:
         """(B,) a token from the residual at one position a row."""
         d: Draft = s.memo.draft
-        row = where.long().argmax(-1)[:, None, None].expand(-1, 1, d.kept.shape[-1])
-        q, kept, probs = p.probs_at(where), d.kept.gather(1, row)[:, 0], d.probs.gather(1, row)[:, 0]
-        return self.pick(residual(q, kept, probs.to(q.dtype)), (s.uniform(RESIDUAL) * where).sum(-1))
+        return self.pick(d.rest(p, where), (s.uniform(RESIDUAL) * where).sum(-1))
 
     def pick(self, weight: Tensor, u: Tensor) -> Tensor:
         """(B,) the token sampled from `weight (B, V)` by the uniform number `u (B,)`."""

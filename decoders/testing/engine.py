@@ -12,7 +12,21 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from decoders.core import FILLED, Canvas, Model, Plan, Row, SessionSpec, Shape, apply, choose, layout, prepare, row_of
+from decoders.core import (
+    FILLED,
+    Canvas,
+    Forward,
+    Model,
+    Plan,
+    Row,
+    SessionSpec,
+    Shape,
+    apply,
+    choose,
+    layout,
+    prepare,
+    row_of,
+)
 
 
 @dataclass(frozen=True)
@@ -24,6 +38,12 @@ class Request:
     plan: Plan
     key: int = 0
     infill: bool = False
+
+
+def ranked(f: Forward) -> Forward:
+    """The forward with a rank, which in the order of the text is the column, so that it can be merged with others."""
+    column = torch.arange(f.tokens.shape[1], device=f.tokens.device)
+    return f if f.rank is not None else replace(f, rank=column.expand_as(f.tokens))
 
 
 class Engine:
@@ -63,7 +83,7 @@ class Engine:
     @torch.inference_mode()
     def step(self) -> dict[int, Row]:
         """One forward for all slots; returns the requests that it finished, by number."""
-        asked = {plan: prepare(plan, c) for plan, c in self.canvases.items()}
+        asked = {plan: ranked(prepare(plan, c)) for plan, c in self.canvases.items()}
         merged, *_ = asked.values()
         for plan, f in asked.items():
             merged = choose(self.canvases[plan].live, f, merged)

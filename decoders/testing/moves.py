@@ -59,6 +59,12 @@ def asks_what_it_may(decoder: Decoder) -> None:
                     q.ahead or not ahead.any(),
                     f"{room.name}: a causal row wants more than its leftmost position; set `ahead`",
                 )
+            if q.order is not None:
+                each = torch.arange(W).expand(B, W)
+                expect(
+                    torch.equal(q.order.sort(-1).values, each),
+                    f"{room.name}: Query.order is not (B, W) long with every number from 0 to W - 1 once in a row",
+                )
 
 
 def unrefused(room: Room, decoder: Decoder) -> Iterator[Moment]:

@@ -40,7 +40,7 @@ class Oracle(ModelDefaults):
     position attends to the others in proportion to their dependence (`bonds`).
     """
 
-    capabilities = frozenset("causal store attention sight leave_one_out candidates".split())
+    capabilities = frozenset("causal store attention sight order leave_one_out candidates".split())
     letters: int = 3
     length: int = 4
     seed: int = 0
@@ -130,7 +130,8 @@ class Oracle(ModelDefaults):
     def sees(self, f: Forward) -> Tensor:
         """(B, length, length) bool: which positions each position is predicted from; its own is one of them."""
         column, own = torch.arange(self.length), f.unseen[:, : self.length]
-        seen = column < f.until[:, : self.length, None]
+        read = column if f.rank is None else f.rank[:, None, : self.length]
+        seen = read < f.until[:, : self.length, None]
         seen = seen & ~((column >= own[..., :1]) & (column < own[..., 1:]))
         left_out = torch.zeros_like(f.compute).scatter(1, f.at, f.left_out & f.want)[:, : self.length]
         seen = seen & ~(left_out[:, None] & torch.eye(self.length, dtype=torch.bool))

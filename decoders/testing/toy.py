@@ -29,7 +29,7 @@ class ToyModel(ModelDefaults):
     """
 
     capabilities = frozenset(
-        "causal store attention hidden_states sight leave_one_out candidates movable".split()
+        "causal store attention hidden_states sight order leave_one_out candidates movable".split()
     )
     vocab: int = 11
     mask_id: int | None = 10
@@ -64,14 +64,14 @@ class ToySession:
         state = scramble(f.tokens + (column << 20) + (self.model.seed << 40))
         for i, stored in enumerate(self.layers):
             self.layers[i] = torch.where(f.compute, state, stored)
-            state = scramble(self.layers[i] ^ seen(self.layers[i], f.until, f.unseen))
+            state = scramble(self.layers[i] ^ seen(read(self.layers[i], f), f.until, f.unseen))
         # a causal row predicts from what is left of the position, any other from what the position sees
         bound = torch.where(f.causal[:, None], f.at, f.until.gather(1, f.at))
         unseen = f.unseen.gather(1, f.at[..., None].expand(-1, -1, 2)).masked_fill(f.causal[:, None, None], 0)
         unseen = torch.where(f.left_out[..., None], torch.stack([f.at, f.at + 1], -1), unseen)
         # mask tokens in all wanted places; those that are left out see them
         shadow = (f.want * scramble(f.at)).sum(-1, keepdim=True)
-        here = seen(self.layers[1], bound, unseen) + scramble(f.at) + f.left_out * shadow
+        here = seen(read(self.layers[1], f), bound, unseen) + scramble(f.at) + f.left_out * shadow
         vocab = torch.arange(self.model.vocab, device=f.tokens.device)
         logits = unit(scramble(scramble(here)[..., None] + vocab)).float() * self.model.sharp
         maps = self.maps(f) if self.attention else None
@@ -81,10 +81,15 @@ class ToySession:
         """Hashes of the two columns, multiples of 1/1024 below 1/4: sums of them are exact too."""
         column = torch.arange(f.tokens.shape[1], device=f.tokens.device)
         pair = scramble(scramble(self.layers[1])[..., None] ^ self.layers[1][:, None])
-        visible = (column < f.until[..., None]) & f.compute[..., None]
+        visible = ((column if f.rank is None else f.rank[:, None]) < f.until[..., None]) & f.compute[..., None]
         unseen = (column >= f.unseen[..., :1]) & (column < f.unseen[..., 1:])
         weights = torch.where(visible & ~unseen, (pair & 255).float() / 1024, 0)
         return Attention(weights, torch.where(f.compute, column, f.tokens.shape[1] - 1))
+
+
+def read(state: Tensor, f: Forward) -> Tensor:
+    """(B, L) long: `state (B, L)` in the order in which the columns are read."""
+    return state if f.rank is None else torch.zeros_like(state).scatter(1, f.rank, state)
 
 
 def seen(state: Tensor, until: Tensor, unseen: Tensor) -> Tensor:

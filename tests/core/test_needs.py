@@ -22,6 +22,7 @@ ASKED = {
     "eos_padding": {"padding"}, "hybrid:mode=block,ar=wide": {"causal", "blocks"},
     **{name: {"latents"} for name in ("ddim", "ddpm", "dpmpp_2m", "dpmpp_3m", "heun", "renoise", "bridge")},
     "codar": {"latents", "causal", "ahead"}, "nemotron_linear": {"mask", "causal", "ahead"},
+    "introspective": {"mask", "causal", "ahead"}, "wedlm": {"mask", "order"},
 }
 
 

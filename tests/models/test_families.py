@@ -354,7 +354,7 @@ def test_the_real_ids(tmp_path):
     assert known["a2d"] == ("tokenizer", (), 32, None, False, "bidirectional")
     assert known["nemotron"] == (100, (11,), 32, None, False, "block")
     assert known["stable_diffcoder"] == (5, (2,), 4, None, False, "block")
-    assert known["wedlm"] == ("none", (), 1, None, True, "causal")
+    assert known["wedlm"] == (151665, (), 1, None, True, "causal")
     assert known["idlm"] == (151669, (), 1, None, True, "causal")
     assert known["illada"] == (5, (), 32, None, False, "bidirectional")
     assert known["dream"] == (151666, (151643, 151645), 32, None, True, "bidirectional")

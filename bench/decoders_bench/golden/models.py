@@ -10,7 +10,9 @@ from torch import Tensor
 from transformers import AttentionInterface, AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging
 
+from decoders.core import Model
 from decoders.models.adapter import TransformersModel
+from decoders.models.source import load_model
 from decoders_bench.golden.cases import MismatchError
 
 
@@ -21,18 +23,34 @@ class Models:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.loaded: dict[tuple[str, bool], PreTrainedModel] = {}
+        self.families: dict[str, Model] = {}
 
     def get(self, name: str, mask_id: int, pure: bool = False) -> TransformersModel:
         """`pure`: without the float32 parts, see `purify`. Raises `MismatchError` if there is no such checkpoint."""
         if (name, pure) not in self.loaded:
-            path = self.folder / name
-            if not (path / "config.json").is_file():
-                raise MismatchError(f"there is no model {name!r} under {self.folder}")
+            path = self.path(name)
             self.loaded[name, pure] = purify(load(path)) if pure else load(path)
         model = self.loaded[name, pure]
         return TransformersModel(
             model, mask_id=mask_id, shifted=name.endswith("-shift"), block_causal=name.endswith("-block")
         )
+
+
+    def path(self, name: str) -> Path:
+        """Raises `MismatchError` if there is no such checkpoint."""
+        path = self.folder / name
+        if not (path / "config.json").is_file():
+            raise MismatchError(f"there is no model {name!r} under {self.folder}")
+        return path
+
+    def of_family(self, name: str) -> Model:
+        """A checkpoint that lies there in the format of its family, as a user would load it. Raises `MismatchError`
+        if there is none."""
+        if name not in self.families:
+            loaded: Any = load_model(str(self.path(name))).model
+            loaded.model.double()
+            self.families[name] = loaded
+        return self.families[name]
 
 
 def load(path: Path) -> PreTrainedModel:

@@ -27,6 +27,7 @@ from decoders_bench.golden.shelf import adablock, daedal, dus, local_leap, pc_sa
 from decoders_bench.golden.slow_fast import slow_fast
 from decoders_bench.golden.speculation import llada2_s2d2, s2d2
 from decoders_bench.golden.steps import posterior, quotas, selection
+from decoders_bench.golden.streaming import wedlm
 from decoders_bench.golden.trajectory import Job, Setup, free, trajectory
 
 
@@ -183,5 +184,6 @@ REFERENCES: dict[str, Callable[[Case, Models], str]] = {
     "sdar": sdar,
     "slow_fast": slow_fast,
     "transformers": acceptance,
+    "wedlm": wedlm,
     "wino": wino,
 }

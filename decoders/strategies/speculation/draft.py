@@ -47,6 +47,13 @@ class Draft(NamedTuple):
         """(B, W) the probability that each token had when it was drawn."""
         return (self.probs * (self.kept == self.tokens[..., None])).sum(-1)
 
+    def rest(self, p: Pred, where: Tensor) -> Tensor:
+        """(B, V) what is drawn from instead of the draft at the one position of each row that is `where (B, W)`: the
+        `residual` of the verifier's prediction; not normalised."""
+        row = where.long().argmax(-1)[:, None, None].expand(-1, 1, self.kept.shape[-1])
+        q, kept, probs = p.probs_at(where), self.kept.gather(1, row)[:, 0], self.probs.gather(1, row)[:, 0]
+        return residual(q, kept, probs.to(q.dtype))
+
 
 def residual(q: Tensor, kept: Tensor, probs: Tensor) -> Tensor:
     """(B, V) the distribution from which a rejected draft is drawn again, not normalised: the positive part of `q (B,
