@@ -32,12 +32,12 @@ NO_ANSWERS = (
     "", " ", "{}", "[1]", '{"answer": "x", "work": 3}', " # ", " = ", "null", "é\x00", "\ud800", "[" * 2000, "9" * 5000,
     "```python\n", "\\boxed{",
 )
-"""Texts that a model may write and that no task takes for an answer."""
+"""Texts that a model may write and that are no answer to any task."""
 OTHER = {"8": "7", "p": "q"}
 
 
 def written(task: Gradable) -> None:
-    """It says its name, its rungs, how many wordings it has, and a canvas length a rung."""
+    """It has a name, rungs, a number of wordings, and a canvas length for each rung."""
     cls = type(task).__name__
     for name, kind in (("name", str), ("rungs", tuple), ("templates", int), ("length", dict)):
         found = getattr(task, name, None)
@@ -48,14 +48,14 @@ def written(task: Gradable) -> None:
 
 
 def some(task: Gradable, n: int = FEW, seed: int = 0, split: Split = "test") -> Iterator[tuple[str, int, list[Item]]]:
-    """Items of every rung in every wording, fewer where a file has no more."""
+    """Items of every rung in every wording, fewer if a file has no more."""
     for rung in task.rungs:
         for template in range(task.templates):
             yield rung, template, taken(task, rung, split, n, seed, template)
 
 
 def taken(task: Gradable, rung: str, split: Split, n: int, seed: int, template: int | None) -> list[Item]:
-    """The first items of a split; of a file what it has, if that is less."""
+    """The first items of a split; for a file, all that it has if these are fewer."""
     try:
         return task.items(rung, split, n, seed, template)
     except UsageError:
@@ -65,7 +65,7 @@ def taken(task: Gradable, rung: str, split: Split, n: int, seed: int, template: 
 
 
 def well_formed(task: Gradable) -> None:
-    """Every item holds a prompt and another text as its answer; its problem is plain JSON."""
+    """Every item has a prompt and another text as its answer; its problem is plain JSON."""
     for rung, template, found in some(task):
         for item in found:
             where = f"{rung}, wording {template}"
@@ -94,7 +94,7 @@ def worded(task: Gradable) -> None:
 
 
 def right_is_right(task: Gradable) -> None:
-    """The right answer of every item is graded right, its work too."""
+    """The right answer of every item is graded right, and so is its work."""
     for rung, template, found in some(task):
         for item in found:
             grade = task.grade(item.problem, item.answer)
@@ -103,7 +103,7 @@ def right_is_right(task: Gradable) -> None:
 
 
 def wrong_is_wrong(task: Gradable) -> None:
-    """A changed answer is graded wrong, and so is that to another problem."""
+    """A changed answer is graded wrong, and so is the answer to another problem."""
     graded = 0
     for rung, template, found in some(task):
         mistaken, tried = list[str](), 0
@@ -133,7 +133,7 @@ def asked(task: Gradable, item: Item) -> object:
 
 
 def grades_anything(task: Gradable) -> None:
-    """Whatever a model writes is graded and never raises; what is no answer is wrong."""
+    """Every text is graded without an error; a text that is no answer is wrong."""
     for rung in task.rungs:
         (item,) = taken(task, rung, "test", 1, 0, 0)
         for text in NO_ANSWERS:
@@ -147,7 +147,7 @@ def grades_anything(task: Gradable) -> None:
 
 
 def repeats(task: Gradable) -> None:
-    """The same seed gives the same items whatever random state there is; another, others."""
+    """The same seed gives the same items, whatever the random state is, and another seed other items."""
     before = random.getstate()
     try:
         runs = []
@@ -165,7 +165,7 @@ def repeats(task: Gradable) -> None:
 
 
 def digest(task: Gradable) -> str:
-    """What stands for all items of a seed."""
+    """A hash of all items of a seed."""
     every = [[i.prompt, i.answer] for _, _, found in some(task) for i in found]
     return sha256(json.dumps(every).encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -244,10 +244,10 @@ TASK_LAWS: tuple[TaskLaw, ...] = (
 TASK_FAST: tuple[TaskLaw, ...] = (
     written, well_formed, repeats, worded, right_is_right, grades_anything, wrong_is_wrong, splits,
 )
-"""Those that need neither the embedded model nor another process."""
+"""The laws that need neither the embedded model nor another process."""
 
 
 def check_task(task: Gradable | str) -> None:
-    """Hold a task, or the one of a spec, against every law of such. Raises `AssertionError` with one paragraph for each
-    breach that does not follow from another, and `UsageError` for a spec that makes no task."""
+    """Test a task, or the one of a spec, against every law of tasks. Raises `AssertionError` with one paragraph for
+    each breach that does not follow from another, and `UsageError` for a spec that makes no task."""
     insist(TASK_LAWS, task_of(task)[0] if isinstance(task, str) else task, "grade")
