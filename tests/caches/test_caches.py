@@ -397,7 +397,7 @@ def test_a_model_that_stores_nothing_knows_two_caches(cache: str) -> None:
     else:
         with pytest.raises(UsageError, match="keeps none; take exact or none"):
             rows()
-    with pytest.raises(UsageError, match="cannot be asked so"):
+    with pytest.raises(UsageError, match="cannot do that"):
         decode(Storeless(), get("left_to_right"), PROMPTS, length=4)
 
 

@@ -209,7 +209,7 @@ def test_a_law_holds_orders_to_numbers_that_occur_once() -> None:
 
 def test_a_shifted_model_that_was_not_trained_so_is_refused_in_one_line(net: Any) -> None:
     model = TransformersModel(net, mask_id=23, block_causal=True, attention_block=1, shifted=True)
-    with pytest.raises(UsageError, match="WeDLM reads its window in an order of its own, and this model cannot be ask"):
+    with pytest.raises(UsageError, match="WeDLM reads its window in its own order, and this model cannot do"):
         decode(model, get("wedlm"), PROMPTS, length=4, windows=Blocks(1))
 
 
