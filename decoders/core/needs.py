@@ -36,9 +36,9 @@ SENTENCES = {
     "hidden_states": ("reads hidden states", "gives none"),
     "resizes": ("changes the length of its window", "keeps windows as they are"),
     "vocabulary": ("keeps numbers for the whole vocabulary", "has no room for them"),
-    "padding": ("gives end tokens behind the row", "shows nothing behind a row"),
+    "padding": ("adds end tokens after the row", "shows the model nothing after a row"),
     "expand": (
-        "goes by tokens with which a model asks for more and fewer positions",
+        "follows tokens by which a model asks for more or fewer positions",
         "has none; DreamOn has them, a checkpoint of the family dream",
     ),
 }
