@@ -180,8 +180,8 @@ def shelf_line() -> str:
 def help_of(*command: str) -> str:
     """What `decoders COMMAND --help` prints, in a fence."""
     done = subprocess.run(
-        [sys.executable, "-m", "decoders.cli", *command, "--help"], capture_output=True, text=True, check=True,
-        env={"COLUMNS": "110"}
+        [sys.executable, "-c", "from decoders.cli.app import main; main(prog_name='decoders')", *command, "--help"],
+        capture_output=True, text=True, check=True, env={"COLUMNS": "110"},
     )
     return f"```text\n{done.stdout.rstrip()}\n```"
 

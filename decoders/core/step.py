@@ -12,21 +12,23 @@ from torch import Tensor
 
 from decoders.core.cache import REFRESHED, must_recompute, refresh, sees_any
 from decoders.core.canvas import Canvas
-from decoders.core.layout import begun, enter
+from decoders.core.decoder import Decoder
+from decoders.core.layout import begun, placed, seeing
 from decoders.core.model import Forward, SessionSpec
 from decoders.core.needs import asks, hold_to
 from decoders.core.plan import Plan, patience
 from decoders.core.pred import Pred
 from decoders.core.query import Query, Sight
-from decoders.core.rows import BROKEN, EXHAUSTED, FILLED, LIVE, STALLED, STOPPED, put, settled_stop, view, write
+from decoders.core.rows import BROKEN, EXHAUSTED, FILLED, REASONS, STALLED, STOPPED, put, settled_stop, view, write
 from decoders.core.state import State, choose
 from decoders.core.store import APPROXIMATE, NOTHING, Store
 from decoders.core.tree import altered
+from decoders.core.windows import Blocks, Whole
 from decoders.stats.constants import but, constant, counting, everywhere, number
 
 
 def session_spec(plan: Plan, c: Canvas) -> SessionSpec:
-    """What a session has to be ready for when it decodes this canvas by this plan."""
+    """The requirements for a session that decodes this canvas with this plan."""
     (rows, columns), width = c.tokens.shape, c.width
     asked, sizes = asks(plan.decoder, c.block_causal), plan.cache.sizes(columns - 1, width)  # less the bin
     return SessionSpec(
@@ -38,12 +40,12 @@ def session_spec(plan: Plan, c: Canvas) -> SessionSpec:
 
 
 REUSED = frozenset({"causal", "sight", "order", "resizes", "latents"})
-"""What a decoder asks by which some columns do not see all others, so that a change may leave these as they are."""
+"""Needs with which some columns do not see all others, so that a change may leave their keys and values exact."""
 
 
 def forgets(plan: Plan, block_causal: bool) -> bool:
-    """Whether keys and values that were stored would never be read: the cache policy recomputes everything, or it is
-    the exact one where everything sees everything, and so whatever changes."""
+    """Whether stored keys and values would never be read: the cache policy recomputes everything, or it is the exact
+    one with bidirectional attention, where any change makes everything stale."""
     if plan.cache.whole or not plan.cache.exact:
         return plan.cache.whole
     return not (block_causal or asks(plan.decoder) & REUSED)
@@ -59,7 +61,7 @@ def prepare(plan: Plan, c: Canvas) -> Forward:
     if q.tokens is not s.tokens:
         shown = torch.where(c.window & live, torch.where(s.editable, q.tokens, s.tokens).gather(1, c.index), shown)
     causal, until, unseen, reach, want = ranges(c, q, want, "resizes" in asked)
-    rank = None
+    rank: Tensor | None = None
     if q.order is not None:
         rank, until, reach = ordered(c, q.order)
     compute, outdated = run(plan, c, q, shown, until, unseen if q.sight else None, rank, reach, want, causal)
@@ -69,14 +71,14 @@ def prepare(plan: Plan, c: Canvas) -> Forward:
     heat = everywhere(1, c.key, c.confidence.dtype) if q.level is None else q.level
     phase = plan.decoder.phase(s) if plan.decoder.phases else everywhere(0, c.key)
     return Forward(
-        shown, until, compute, outdated, c.given, c.at, want, causal, c.step == 0, phase, unseen, left_out,
+        shown, until, compute, outdated, c.given, c.at, want, causal, c.fresh, phase, unseen, left_out,
         *candidates(c, s, q), heat, q.latents, c.open, rank,
     )
 
 
 def ranges(c: Canvas, q: Query, want: Tensor, resizes: bool) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Which rows are causal (B,), what columns see (B, L) and (B, L, 2), the columns from which on nothing plays a part
-    (B,), and what is wanted (B, W) of what there is."""
+    """Which rows are causal (B,), what columns see (B, L) and (B, L, 2), the first column that a row does not use (B,),
+    and the wanted positions (B, W) that exist."""
     until, unseen, reach, at = c.until, c.store.unseen, c.reach, c.at
     causal = everywhere(False, c.key, torch.bool)
     if q.causal is not None:
@@ -102,7 +104,7 @@ def run(
     plan: Plan, c: Canvas, q: Query, shown: Tensor, until: Tensor, unseen: Tensor | None, rank: Tensor | None,
     reach: Tensor, want: Tensor, causal: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """(B, L) bool and (B, L) bool: the columns to run, and those that are left as they are though they see a change."""
+    """(B, L) bool and (B, L) bool: the columns to run, and those that see a change and are not recomputed."""
     within = (c.column < reach[:, None]) & c.live[:, None]
     if forgets(plan, c.block_causal):
         return within, everywhere(False, within)
@@ -115,7 +117,7 @@ def run(
         chosen = c.store.stale | c.store.nothing
         if q.causal is not None:
             chosen = torch.where(causal[:, None], stale, chosen)
-    elif q.beside is not None or q.latents is not None:  # what sees the window sees more than its tokens tell
+    elif q.beside is not None or q.latents is not None:  # columns that see the window see more than its tokens show
         chosen = chosen | sees_any(c.window, until)
     open_ = want if q.causal is None else but(want, causal[:, None])
     wanted = put(c, everywhere(False, within), open_)
@@ -124,8 +126,8 @@ def run(
 
 
 def candidates(c: Canvas, s: State, q: Query) -> tuple[Tensor, Tensor]:
-    """(B, A, W) long and (B, A, W) bool: `Forward.candidate_tokens` and `candidate_want`. Where the canvas has room for
-    more than are asked about, the rest wants nothing."""
+    """(B, A, W) long and (B, A, W) bool: `Forward.candidate_tokens` and `candidate_want`. If the canvas has room for
+    more candidates than the query has, the rest wants nothing."""
     (B, W), A = s.tokens.shape, c.candidates
     tokens, want = s.tokens.new_empty(B, A, W), s.open.new_empty(B, A, W)
     if not A:
@@ -157,8 +159,8 @@ def ordered(c: Canvas, order: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def apply(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
-    """The canvas after one step: with commitments, finished windows, ended rows, and stale columns. A row ends as it is
-    if the model's logits for it are not finite, or if its decoder commits nothing any more."""
+    """The canvas after one step: with commitments, finished windows, ended rows, and stale columns. A row ends
+    unchanged if the model's logits for it are not finite, or if its decoder has stopped committing."""
     p = ruled(plan, view(c), f, p)
     after = plan.decoder.step(view(c), p)
     undefined = p.undefined()  # after the step, whose statistics tell without another pass over the logits
@@ -166,18 +168,22 @@ def apply(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
 
 
 def kept(plan: Plan, c: Canvas, f: Forward, p: Pred, after: State, undefined: Tensor) -> Canvas:
-    """The canvas after a step that was decided: the windows are as they stand in `after`, and of the rows `undefined
-    (B,)` the model said nothing."""
+    """The canvas after the decision of a step: the windows have the state `after`, and the rows `undefined (B,)` had no
+    usable prediction."""
     before, live = view(c), c.live
     after = altered(after, step=before.step + live, clock=before.clock + live)
     sound = but(live, undefined)
-    over = plan.decoder.done(after) & sound  # rows that leave their window
+    until_decided = type(plan.decoder).done is Decoder.done
+    # rows that leave their window
+    over = but(sound, after.open.any(-1)) if until_decided else plan.decoder.done(after) & sound
     size, memo = choose(sound, after.size, before.size), choose(sound, after.memo, before.memo)
     c = stored(plan, write(c, altered(after, size=size, memo=memo), sound), f, p)
-    if plan.decoder.moves:
+    if plan.decoder.moves_text:
         c = rearranged(c, before)
     start = next_start(c)
-    filled = over & (start >= c.limit)
+    filled = start >= c.limit  # and nothing is open, so that the window is over if only that counts
+    if not until_decided:
+        filled = filled & over
     ended = stopped(c) if plan.stop and c.stop_ids else None
     if ended is not None and plan.decoder.revises:
         ended = ended & over
@@ -198,44 +204,50 @@ def rearranged(c: Canvas, before: State) -> Canvas:
 
 
 def trusted(plan: Plan, c: Canvas, before: State, live: Tensor, p: Pred) -> Canvas:
-    """The canvas with what the cache policy says of the store after a step."""
+    """The canvas with the stale columns and the memory of the cache policy after a step."""
     memory = choose(live, plan.cache.remember(c, before, p), c.store.memory)
     after = c.changed(store=altered(c.store, stale=plan.cache.stale(c, before, p), memory=memory))
-    if REFRESHED in vars(c):  # neither of the two has a part in that
+    if REFRESHED in vars(c):  # neither of the two is used there
         vars(after)[REFRESHED] = vars(c)[REFRESHED]
     return after
 
 
 def moved_on(plan: Plan, c: Canvas, rows: Tensor, start: Tensor) -> Canvas:
-    """The canvas with a window of those `rows (B,)` that have left theirs at their `start (B,)`."""
+    """The canvas with a new window, from `start (B,)` on, for the `rows (B,)` that have left theirs."""
     c = c.changed(start=torch.where(rows, start, c.start))
-    moved = begun(enter(c, plan.decoder.windows(plan.windows, c.block_causal)), plan.decoder)
-    new = {x: choose(rows, y, getattr(c, x)) for x in TURNED if (y := getattr(moved, x)) is not getattr(c, x)}
+    windows = plan.decoder.windows(plan.windows, c.block_causal)
+    moved = begun(seeing(placed(c, windows)), plan.decoder)
+    # where windows follow from their start alone, those of rows that stay are found as they were
+    kept = FOLLOWING if isinstance(windows, Blocks | Whole) else ()
+    new = {
+        x: y if x in kept else choose(rows, y, getattr(c, x))
+        for x in TURNED if (y := getattr(moved, x)) is not getattr(c, x)
+    }
     if "resizes" in asks(plan.decoder, c.block_causal):
         new["size"] = choose(rows, moved.size, c.size)
-    else:  # then a window has all the room that it may have
+    else:  # then a window has its full room
         new["size"] = new["room"]
     return c.changed(**new)
 
 
-TURNED = ("room", "step", "opened", "block_start", "block_end", "until", "memo")
-"""What `enter` and `begun` change of a canvas, besides its `size`."""
+FOLLOWING = ("room", "block_start", "block_end", "until")
+"""What follows from where a window starts."""
+TURNED = (*FOLLOWING, "step", "memo")
+"""What a window that is entered and begun changes of a canvas, besides its `size`."""
 
 
 def reasons(plan: Plan, c: Canvas, filled: Tensor, ended: Tensor | None, undefined: Tensor) -> Tensor:
-    """(B,) long: why live rows end, if they do: the last of these that holds."""
+    """(B,) long: why live rows end, if they do, and LIVE for the others."""
     stalled = c.clock - c.committed_at.amax(-1) > patience(plan.decoder)
     exhausted = None if plan.max_steps is None else c.clock >= plan.max_steps
-    found = {STALLED: stalled, EXHAUSTED: exhausted, FILLED: filled, STOPPED: ended, BROKEN: undefined}
-    why = number(LIVE, c.reason)
-    for reason, holds in found.items():
-        if holds is not None:
-            why = torch.where(holds, number(reason, c.reason), why)
-    return why
+    found = {BROKEN: undefined, STOPPED: ended, FILLED: filled, EXHAUSTED: exhausted, STALLED: stalled}
+    never = everywhere(False, undefined)
+    holds = torch.stack([never if (x := found.get(reason)) is None else x for reason in range(len(REASONS))])
+    return holds.view(torch.uint8).argmax(0)  # reasons are numbered as they count, and where none holds it is LIVE
 
 
 def ruled(plan: Plan, s: State, f: Forward, p: Pred) -> Pred:
-    """The prediction as the plan's rules have it, and those of the candidates beside it, each as of what it shows."""
+    """The prediction after the plan's rules, and those of its candidates, each with the state that it shows."""
     if not plan.rules:
         return p
 
@@ -252,22 +264,21 @@ def ruled(plan: Plan, s: State, f: Forward, p: Pred) -> Pred:
 
 
 def stored(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
-    """The canvas after a forward: what the store now holds, and what was spent."""
+    """The canvas after a forward, with its store and costs."""
     positions, flops = p.cost or (f.compute.sum(-1), everywhere(0, c.store.flops))
     live, kinds = c.live, c.store.kinds
-    kind = live[:, None] & (counting(kinds.shape[1], kinds.device) == f.phase[:, None]) if plan.decoder.phases else (
-        live[:, None]
-    )
+    if plan.decoder.phases:
+        kinds = kinds + (live[:, None] & (counting(kinds.shape[1], kinds.device) == f.phase[:, None]))
     store = altered(
         c.store, computed=c.store.computed.addcmul(positions, live), flops=c.store.flops.addcmul(flops, live),
-        kinds=kinds + kind,
+        kinds=kinds,
     )
     return c.changed(store=store if forgets(plan, c.block_causal) else held(plan, c, store, f))
 
 
 def held(plan: Plan, c: Canvas, s: Store, f: Forward) -> Store:
-    """The store as a forward leaves it, and what was read of it. Whatever sees a column that stayed out of date is
-    approximate, so that an exact refresh finds it later."""
+    """The store after a forward, and the columns that were read from it. A column that sees one that is out of date is
+    marked as approximate, so that an exact refresh finds it later."""
     asked = asks(plan.decoder, c.block_causal)
     tokens = torch.where(f.compute, f.tokens, s.tokens)
     until = torch.where(f.compute, f.until, s.until)
@@ -289,7 +300,8 @@ def held(plan: Plan, c: Canvas, s: Store, f: Forward) -> Store:
 def next_start(c: Canvas) -> Tensor:
     """(B,) where the window after this one starts: at the first position that it left open, or else at its end; what is
     given there is passed over, except in block-causal models, whose blocks have to be computed one after the other."""
-    return torch.minimum(c.first_open, c.start + c.room if c.block_causal else c.limit)  # nothing is open left of it
+    # nothing is open left of it
+    return torch.minimum(c.first_open, c.start + c.room) if c.block_causal else c.first_open
 
 
 def stopped(c: Canvas) -> Tensor:

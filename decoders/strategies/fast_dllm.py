@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from decoders.core import Attested, Decoder, Pred, State, above, only, option, top
+from decoders.core import Attested, Decoder, Pred, State, best, only, option, top
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Threshold(Decoder):
 
     def step(self, s: State, p: Pred) -> State:
         tokens, confidence = p.draw(s, self.temperature)
-        return s.commit(above(only(s.open, confidence), confidence >= self.tau), tokens, confidence)
+        score = only(s.open, confidence)
+        return s.commit((score >= self.tau) | best(score), tokens, confidence)
 
     def outcome(self, s: State) -> Tensor:
         return (s.confidence < self.tau).long()
@@ -35,7 +36,7 @@ class Factor(Decoder):
     1) for every i up to n; always at least one. Wu et al. 2025, 2505.22618, section 3.3 (Theorem 1: greedy parallel
     decoding is right while (n + 1)(1 - c) < f, where c is the n-th confidence).
 
-    The code in circulation commits every candidate when only the last one fails its bound; this one does not.
+    The published code commits every candidate if only the last one fails its bound; this implementation does not.
     """
 
     source: ClassVar[str] = "Wu et al. 2025, arXiv 2505.22618"

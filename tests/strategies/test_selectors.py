@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from decoders import Blocks, Pred, State, UsageError, decode, get
-from decoders.core import Trace, asks, best_of_runs, near, within_bound
+from decoders.core import Trace, above, asks, best, best_of_runs, near, only, top, within_bound
 from decoders.strategies.ada_block import AdaBlock
 from decoders.strategies.credit import Credits
 from decoders.strategies.saber import Sum
@@ -42,6 +42,16 @@ def taken(spec: str, *confidences: float) -> list[int]:
 
 # --- selections
 # --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_threshold_on_the_score_takes_the_best_where_nothing_reaches_it(seed):
+    g = torch.Generator().manual_seed(seed)
+    open_, confidence = torch.rand(20, 9, generator=g) < 0.5, torch.randint(0, 5, (20, 9), generator=g).float() / 4
+    open_[0] = False
+    score, tau = only(open_, confidence), 0.8
+    assert torch.equal(((score >= tau) | best(score)) & open_, above(score, confidence >= tau))
+    assert torch.equal(best(score) & open_, top(score, 1))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -245,7 +255,7 @@ def test_a_block_ends_after_its_surest_delimiter():
     assert (~after.open)[0].nonzero().flatten().tolist() == [3]  # the best in the block, though others are surer
     with pytest.raises(UsageError, match="leave steps out"):
         get("ada_block:base=(llada:steps=4)")
-    with pytest.raises(UsageError, match="there is no tokenizer here"):
+    with pytest.raises(UsageError, match="this host has no tokenizer"):
         decode(TOY, get('ada_block:delimiters="x"'), ROWS, length=4)
     with pytest.raises(UsageError, match=r"delimiters must be a text or token ids, not 3\+-1"):
         get("ada_block:delimiters=3+-1")
@@ -315,7 +325,7 @@ def test_the_certainty_prior_at_its_edges(start, decided, rest):
     is."""
     s, _ = window(*[0.5] * 6)
     s = replace(s, position=s.position + start, open=torch.tensor([[i not in decided for i in range(6)]]))
-    s = replace(s, rest=None if rest is None else torch.tensor([rest]))
+    s = replace(s, limit=None if rest is None else s.position[:, 0] + s.room + rest)
     over = 5 in decided and not rest
     known = [j for j in range(-13, 19) if j < 0 or j in decided or (j > 5 and over)]
     by_hand = [sum(math.exp(-((i - j) ** 2) / 8) for j in known) for i in range(6)]

@@ -1,5 +1,5 @@
-"""Jobs on several processes, here or on the machines of a Ray cluster. A worker that dies does not take its jobs with
-it: they are begun again, and a job has one result whatever happens."""
+"""Jobs on several processes, here or on the machines of a Ray cluster. If a worker dies its jobs are started again, and
+every job has exactly one result."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ RETRIES = 3
 def spread(
     work: Callable[[Job], Result], jobs: Iterable[Job], workers: int, notify: Callable[[Result], object]
 ) -> list[Result]:
-    """What `work` makes of each job, in the order of the jobs, on `workers` processes of one thread each; they begin in
-    that order, and `notify` hears of each result, once. The first error of a job is raised, and what has not begun is
-    left. Raises `UsageError` where workers die again and again."""
+    """The results of `work` for each job, in the order of the jobs, on `workers` processes of one thread each; they
+    start in that order, and `notify` is called once with each result. The first error of a job is raised, and jobs that
+    have not started are dropped. Raises `UsageError` if workers die again and again."""
     todo = list(jobs)
     results: dict[int, Result] = {}
     deaths = 0
