@@ -3,7 +3,8 @@
 The settings of a twin's decoders are a curve of accuracy over cost. The cost of an accuracy is that of a mixture of the
 two settings of the curve's front next to it (`decoders_bench.quality.matched.cost_at`), so each seed gives a ratio of
 two costs. Where the least accurate setting of one kind is more often right than the most accurate one of the other, the
-curves have no accuracy in common, and nothing is compared. Whether it is, seeds decide, as in every claim."""
+curves have no accuracy in common, and nothing is compared. That is a fact about these twins, whatever others would do,
+so it is held against the scatter of the items alone."""
 
 from __future__ import annotations
 
@@ -16,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decoders_bench.common.statistics import bonett_price
-from decoders_bench.quality.matched import Array, cost_at, sample
+from decoders_bench.quality.matched import SURE, Array, cost_at, sample
 from decoders_bench.versus.costs import Row
-from decoders_bench.versus.moderated import Prior, interval
 from decoders_bench.versus.plan import TASKS, Kind
 
 AXES = {
@@ -95,9 +95,8 @@ def apart(pairs: Sequence[tuple[Curve, Curve]]) -> Apart | None:
     most = [b if ahead else a for a, b in best]
     least = [(a if ahead else b).end(False) for a, b in pairs]
     gains = np.concatenate([x - y for x, y in zip(least, most, strict=True)])
-    noise = float(bonett_price(float(gains.mean()), float((gains**2).mean()), len(gains))[1])
-    differences = [float((x - y).mean()) for x, y in zip(least, most, strict=True)]
-    if interval(differences, noise, Prior())[0] > 0:
+    centre, error = bonett_price(float(gains.mean()), float((gains**2).mean()), len(gains))
+    if centre > SURE * error:
         ends = fmean(float(x.mean()) for x in least), fmean(float(x.mean()) for x in most)
         return Apart("no common accuracy", ends if ahead else (ends[1], ends[0]))
     return Apart("seldom right", means) if min(means) < ENOUGH else None
