@@ -260,9 +260,9 @@ def test_a_wrong_value_is_told_as_a_spec_would_write_it(message, given):
     ],
 )
 def test_what_others_are_made_of_is_none_itself(spec, lacks):
-    with pytest.raises(UsageError, match=f"one to be made others of: it has {lacks}"):
+    with pytest.raises(UsageError, match=f"is an abstract base: it has {lacks}"):
         get(spec)
-    with pytest.raises(UsageError, match="one to be made others of: it has no stale"):
+    with pytest.raises(UsageError, match="is an abstract base: it has no stale"):
         registry.get_cache("decoders:Cache")
 
 

@@ -428,7 +428,7 @@ def test_the_model_comes_back_as_it_was(model):
         ({"inputs_embeds": torch.zeros(3, 5, 32).double()}, "inputs_embeds"),
         ({"attention_mask": torch.tensor([[1] * 5, [1] * 5, [0] * 5])}, "row 2 is padding only"),
         ({"streamer": Recorder()}, "a streamer shows one row"),
-        ({"mask_id": None}, "no known diffusion family: say what its mask token is"),
+        ({"mask_id": None}, "no known diffusion family: give mask_id="),
         ({"mask_id": 64}, "mask_id must be the id of one of 64 tokens"),
         ({"attention": "none"}, "knows the attention bidirectional or block"),
         ({"decoder": "treshold"}, "did you mean 'threshold'"),

@@ -294,7 +294,7 @@ def test_what_has_no_likelihood_is_refused(pair, why):
 
 def test_a_causal_model_needs_something_to_begin_with(net):
     model = TransformersModel(net, mask_id=None, shifted=True, block_causal=True, attention_block=1)
-    with pytest.raises(UsageError, match="nothing is given to the first one"):
+    with pytest.raises(UsageError, match="and the first one has none"):
         likelihoods(model, [([], [1])])
 
 

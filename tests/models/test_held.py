@@ -78,7 +78,7 @@ def test_a_class_of_transformers_keeps_its_store(loaded):
 
 def test_a_llama_that_says_no_more_is_no_family(loaded):
     """A config without architectures is known by its type, and `llama` is also that of a family of diffusion."""
-    with pytest.raises(UsageError, match=r"say what its mask token is, mask_id=\.\.\., or attention='causal'"):
+    with pytest.raises(UsageError, match=r"give mask_id=\.\.\., or attention='causal'"):
         adapt(loaded.model.model, None, None, None, None, ())
 
 

@@ -70,7 +70,7 @@ MISTAKES = {
     "holes from left to right": (bad(infill=True, stream=True), "not filled from left to right"),
     "logprobs of holes": (bad(infill=True, logprobs=0), "leave out logprobs or infill"),
     "mask in suffix": (bad(suffix="<|mask|>"), "neither text can hold <|mask|>"),
-    "drafts that are not streamed": (bad(diffusing=True), "say stream as well"),
+    "drafts that are not streamed": (bad(diffusing=True), "set stream as well"),
     "stream options": (bad(stream_options={"include_usage": True}), "needs stream"),
     "format": (bad(response_format={"type": "xml"}), "response_format.type must be"),
     "schema": (bad(response_format={"type": "json_schema"}), "json_schema.schema must be"),
