@@ -45,6 +45,7 @@ from decoders.core.rows import (
 from decoders.core.rules import Suppress
 from decoders.core.select import (
     above,
+    best,
     best_of_runs,
     first_run,
     leftmost,
@@ -127,6 +128,7 @@ __all__ = [
     "apply",
     "asks",
     "begun",
+    "best",
     "best_of_runs",
     "candidates",
     "check",

@@ -16,7 +16,7 @@ from decoders.core.decoder import Decoder
 from decoders.core.model import Shape
 from decoders.core.rows import Rows, view
 from decoders.core.store import NOTHING, Store
-from decoders.core.windows import Windows
+from decoders.core.windows import Blocks, Whole, Windows
 from decoders.errors import UsageError
 from decoders.stats.constants import everywhere
 
@@ -175,18 +175,31 @@ R = TypeVar("R", bound=Rows)
 def entered(r: R, windows: Windows) -> R:
     """Rows whose `start` is new, with a window there: its size, its block of the attention, and how much is open in
     it."""
-    left = r.end - r.start
-    size = torch.minimum(windows.next(r).clamp(min=1, max=r.width), left if r.base is None else left.clamp(min=0))
+    r = placed(r, windows)
+    return r.changed(opened=(r.open & r.window).sum(-1))
+
+
+def placed(r: R, windows: Windows) -> R:
+    """`entered`, but for how much is open in the window: a state counts that where a window is fresh."""
+    left = r.end - r.start if r.base is None else (r.end - r.start).clamp(min=0)
+    if isinstance(windows, Whole) or (isinstance(windows, Blocks) and not windows.cut(r)):
+        size = left.clamp(max=min(windows.size, r.width))  # all are of one size
+    else:
+        size = torch.minimum(windows.next(r).clamp(min=1, max=r.width), left)
     r = r.changed(size=size, room=size, step=everywhere(0, r.step))
     if r.block_causal:
         start, end = (r.start, r.start + size) if r.causal_context else windows.span(r)
         r = r.changed(block_start=start, block_end=end)
-    return r.changed(opened=(r.open & r.window).sum(-1))
+    return r
 
 
 def enter(c: Canvas, windows: Windows) -> Canvas:
     """A window for rows whose `start` is new, and what its positions will see."""
-    c = entered(c, windows)
+    return seeing(entered(c, windows))
+
+
+def seeing(c: Canvas) -> Canvas:
+    """What the positions of a window that is new will see."""
     until, column = c.until, c.column
     if c.causal_context:
         until = torch.where(column < c.start[:, None], column + 1, until)

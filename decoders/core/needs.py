@@ -143,8 +143,7 @@ def entered(decoder: Decoder, width: int, vocab: int, block_causal: bool) -> Sta
     s = State(
         tokens=zero, open=zero == 0, editable=zero == 0, confidence=zero.float(), committed_at=zero - 1,
         position=torch.arange(width)[None], size=size, room=size, opened=size, windows=one, step=one - 1, clock=one - 1,
-        key=one, mask_id=0, vocab=vocab, stop_ids=(1,), block_causal=block_causal, expand_id=2,
-        rest=one - 1,
+        key=one, mask_id=0, vocab=vocab, stop_ids=(1,), block_causal=block_causal, expand_id=2, limit=size,
         space=Space(2, (1.0, 0.0, -1.0)),
     )
     began = decoder.begin(decoder.init(s))

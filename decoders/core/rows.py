@@ -17,18 +17,20 @@ from torch import Tensor
 from decoders.core.latents import Space
 from decoders.core.state import State
 from decoders.core.tree import altered
-from decoders.stats.constants import but, counting, number
+from decoders.stats.constants import counting, number
 
-LIVE, STOPPED, FILLED, EXHAUSTED, BROKEN, STALLED = range(6)
+LIVE, BROKEN, STOPPED, FILLED, EXHAUSTED, STALLED = range(6)
+"""Why a row ended; of several reasons the first counts."""
+
 NON_FINITE, NO_PROGRESS = "non_finite", "no_progress"
-REASONS = ("live", "stop", "length", "max_steps", NON_FINITE, NO_PROGRESS)
+REASONS = ("live", NON_FINITE, "stop", "length", "max_steps", NO_PROGRESS)
 
 _CUT = ("tokens", "open", "editable", "confidence", "committed_at")  # what a State shows of the rows
 
 _PLACED = frozenset({"start", "room", "width", "base"})
 _KNOWN: dict[str, frozenset[str] | None] = {
     **dict.fromkeys(("at", "inside", "offset", "index", "window"), _PLACED),
-    "first_open": frozenset({"open", "base"}), "live": frozenset({"reason"}),
+    "first_open": frozenset({"open", "base", "limit"}), "live": frozenset({"reason"}), "fresh": frozenset({"step"}),
     **dict.fromkeys(("state", "reach", "refreshed")),
 }
 """What is remembered of rows once it was asked for, and what it depends on; None: anything."""
@@ -52,7 +54,8 @@ class Rows:
     limit: Tensor  # (B,)   long  place where the row ends
     block_start: Tensor  # (B,)   long  in a block-causal model, the block of the attention that the window is in
     block_end: Tensor  # (B,)   long
-    opened: Tensor  # (B,)   long  positions open when the window was entered
+    # (B,)   long  positions open when the window was entered; for rows that are `fresh` the state counts them anew
+    opened: Tensor
     windows: Tensor  # (B,)   long  windows the row has in all
     step: Tensor  # (B,)   long  forwards spent on this window
     clock: Tensor  # (B,)   long  forwards spent on this row
@@ -113,14 +116,13 @@ class Rows:
 
     @cached_property
     def first_open(self) -> Tensor:
-        """(B,) place of the first open column; more than any place where there is none."""
-        return leftmost_place(self, self.open)
+        """(B,) place of the first open column; the end of the row where there is none."""
+        return torch.where(self.open, self.column, self.limit[:, None]).amin(-1)
 
-    @property
-    def rest(self) -> Tensor:
-        """(B,) how many positions of the row are right of the window."""
-        rest = self.limit - self.start - self.room
-        return rest if self.base is None else rest.clamp(min=0)
+    @cached_property
+    def fresh(self) -> Tensor:
+        """(B,) bool: no forward was spent on the window yet."""
+        return self.step == 0
 
     def changed(self, **new: Any) -> Self:
         """The same with other tensors, and with what is known of its windows and of what did not change."""
@@ -137,13 +139,14 @@ class Rows:
         at, inside = self.at, self.inside
         cut = {name: getattr(self, name).gather(1, at) for name in _CUT}
         cut |= {"open": cut["open"] & inside, "editable": cut["editable"] & inside}
-        return self.showing(**cut, position=at if self.base is None else self.place, rest=self.rest)
+        opened = torch.where(self.fresh, cut["open"].sum(-1), self.opened)
+        return self.showing(**cut, opened=opened, position=at if self.base is None else self.place)
 
     def showing(self, **cut: Tensor) -> State:
         """The state in which these stand on the windows."""
         return State(
-            **cut, size=self.size, room=self.room, opened=self.opened, windows=self.windows, step=self.step,
-            clock=self.clock, key=self.key, mask_id=self.mask_id, vocab=self.vocab, stop_ids=self.stop_ids,
+            **cut, size=self.size, room=self.room, windows=self.windows, step=self.step, clock=self.clock, key=self.key,
+            limit=self.limit, mask_id=self.mask_id, vocab=self.vocab, stop_ids=self.stop_ids,
             block_causal=self.block_causal, causal=self.causal, expand_id=self.expand_id, space=self.space,
             memo=self.memo,
         )
@@ -167,18 +170,14 @@ def write(r: R, s: State, rows: Tensor | None = None) -> R:
         name: torch.where(where, new.gather(1, r.index), getattr(r, name))
         for name in _CUT if (new := getattr(s, name)) is not getattr(r.state, name)
     }
-    return r.changed(**changed, size=s.size, step=s.step, clock=s.clock, memo=s.memo)
+    return r.changed(**changed, size=s.size, opened=s.opened, step=s.step, clock=s.clock, memo=s.memo)
 
 
 def settled_stop(r: Rows, stops: Tensor) -> tuple[Tensor, Tensor]:
     """(B,) bool: one of the stop tokens `stops (B, K)` or (K,) was committed and nothing left of it is open; (B,) long:
-    its place, more than any place where there is none."""
+    its place, where that is so."""
     one = stops.shape[-1] == 1
     stop = r.tokens == stops if one else (r.tokens[..., None] == stops[..., None, :]).any(-1)
-    first = leftmost_place(r, but(stop & r.editable, r.open))
+    nowhere = number(torch.iinfo(torch.long).max, r.start)
+    first = torch.where(stop & r.editable, r.column, nowhere).amin(-1)  # one that is open is not left of all that is
     return first < r.first_open, first
-
-
-def leftmost_place(r: Rows, where: Tensor) -> Tensor:
-    """(B,) long: the place of each row's first column that is `where (B, L)`; more than any place if there is none."""
-    return torch.where(where, r.column, number(torch.iinfo(torch.long).max, r.start)).amin(-1)

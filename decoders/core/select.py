@@ -26,17 +26,24 @@ def top(score: Tensor, k: Tensor | int) -> Tensor:
     taken."""
     taken = score > -INF
     if isinstance(k, int) and k == 1:
-        return taken & (counting(score.shape[-1], score.device) == score.argmax(-1, keepdim=True))
+        return taken & best(score)
     return taken & (rank(score) < (k if isinstance(k, int) else k[:, None]))
+
+
+def best(score: Tensor) -> Tensor:
+    """(B, W) bool: the best position of each row, the left one of equals. In a row of -inf alone it is the first one,
+    which is not open, so that nothing is ever committed there."""
+    return counting(score.shape[-1], score.device) == score.argmax(-1, keepdim=True)
 
 
 def above(score: Tensor, sure: Tensor, at_least: Tensor | int = 1) -> Tensor:
     """(B, W) bool: the positions that are `sure (B, W)`; in rows where they are fewer than `at_least (B,)`, the
     `at_least` best ones instead."""
-    sure = sure & (score > -INF)
-    single = isinstance(at_least, int) and at_least == 1
-    enough = sure.any(-1) if single else sure.sum(-1) >= at_least
-    return torch.where(enough[:, None], sure, top(score, at_least))
+    taken = score > -INF
+    sure = sure & taken
+    if isinstance(at_least, int) and at_least == 1:
+        return torch.where(sure.any(-1, keepdim=True), sure, taken & best(score))
+    return torch.where((sure.sum(-1) >= at_least)[:, None], sure, top(score, at_least))
 
 
 def leftmost(where: Tensor) -> Tensor:
@@ -81,13 +88,18 @@ def within_bound(open: Tensor, entropy: Tensor, bound: float, order: Tensor | No
 
     A position adds to the sum the smaller of its own entropy and the largest before it: where entropies ascend, what is
     before it."""
-    score = only(open, -(entropy if order is None else order))
-    best = score.argsort(dim=-1, descending=True, stable=True)
-    ordered = torch.where(open, entropy, INF).gather(1, best)
-    largest = torch.nn.functional.pad(ordered.cummax(-1).values, (1, -1))
-    return top(score, (torch.minimum(ordered, largest).cumsum(-1) <= bound).sum(-1))
+    lost = torch.where(open, entropy, number(INF, entropy))
+    if order is None:
+        ordered, place = lost.sort(dim=-1, stable=True)
+        added = torch.nn.functional.pad(ordered[:, :-1], (1, 0))
+    else:
+        place = only(open, -order).argsort(dim=-1, descending=True, stable=True)
+        ordered = lost.gather(1, place)
+        added = torch.minimum(ordered, torch.nn.functional.pad(ordered.cummax(-1).values[:, :-1], (1, 0)))
+    # no entropy is negative, so that those within the bound are the first of the order
+    return open & torch.empty_like(open).scatter_(-1, place, added.cumsum(-1) <= bound)
 
 
 def share(total: Tensor, steps: Tensor | int, i: Tensor) -> Tensor:
     """(B,) long: how many of `total (B,)` belong to step `i (B,)` of `steps`; the remainder goes to the first steps."""
-    return total // steps + (i < total % steps).long()
+    return total // steps + (i < total % steps)

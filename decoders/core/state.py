@@ -51,8 +51,7 @@ class State:
     # the token by which the model asks for one more position, and by its first end token for one less; none: it has no
     # such tokens
     expand_id: int | None = None
-    # (B,)   long  positions of the row that are right of the window; none: an engine does not say
-    rest: Tensor | None = None
+    limit: Tensor | None = None  # (B,)   long  place where the row ends; none: an engine does not say
     space: Space | None = None  # of a model of latents
     memo: Any = None  # a decoder's own tensors, leading dimension B; structure never changes
 
@@ -60,6 +59,11 @@ class State:
     def decided(self) -> Tensor:
         """(B, W) bool: the positions that the decoder has decided; given ones are not among them."""
         return but(self.editable, self.open)
+
+    @property
+    def rest(self) -> Tensor | None:
+        """(B,) long: how many positions of the row are right of the window; none: an engine does not say."""
+        return None if self.limit is None else (self.limit - self.position[:, 0] - self.room).clamp(min=0)
 
     @property
     def place(self) -> Tensor:
@@ -79,6 +83,8 @@ class State:
     def quota(self, steps: int | None) -> Tensor:
         """(B,) long: how many positions this step commits where a budget of `steps` for the row is shared out
         evenly."""
+        if steps is None:  # one for each open position: every step commits one
+            return self.opened.clamp(max=1)
         return share(self.opened, self.window_steps(steps), self.step)
 
     def is_stop(self, tokens: Tensor) -> Tensor:

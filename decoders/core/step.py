@@ -12,16 +12,18 @@ from torch import Tensor
 
 from decoders.core.cache import REFRESHED, must_recompute, refresh, sees_any
 from decoders.core.canvas import Canvas
-from decoders.core.layout import begun, enter
+from decoders.core.decoder import Decoder
+from decoders.core.layout import begun, placed, seeing
 from decoders.core.model import Forward, SessionSpec
 from decoders.core.needs import asks, hold_to
 from decoders.core.plan import Plan, patience
 from decoders.core.pred import Pred
 from decoders.core.query import Query, Sight
-from decoders.core.rows import BROKEN, EXHAUSTED, FILLED, LIVE, STALLED, STOPPED, put, settled_stop, view, write
+from decoders.core.rows import BROKEN, EXHAUSTED, FILLED, REASONS, STALLED, STOPPED, put, settled_stop, view, write
 from decoders.core.state import State, choose
 from decoders.core.store import APPROXIMATE, NOTHING, Store
 from decoders.core.tree import altered
+from decoders.core.windows import Blocks, Whole
 from decoders.stats.constants import but, constant, counting, everywhere, number
 
 
@@ -69,7 +71,7 @@ def prepare(plan: Plan, c: Canvas) -> Forward:
     heat = everywhere(1, c.key, c.confidence.dtype) if q.level is None else q.level
     phase = plan.decoder.phase(s) if plan.decoder.phases else everywhere(0, c.key)
     return Forward(
-        shown, until, compute, outdated, c.given, c.at, want, causal, c.step == 0, phase, unseen, left_out,
+        shown, until, compute, outdated, c.given, c.at, want, causal, c.fresh, phase, unseen, left_out,
         *candidates(c, s, q), heat, q.latents, c.open, rank,
     )
 
@@ -171,13 +173,17 @@ def kept(plan: Plan, c: Canvas, f: Forward, p: Pred, after: State, undefined: Te
     before, live = view(c), c.live
     after = altered(after, step=before.step + live, clock=before.clock + live)
     sound = but(live, undefined)
-    over = plan.decoder.done(after) & sound  # rows that leave their window
+    until_decided = type(plan.decoder).done is Decoder.done and not plan.decoder.moves
+    # rows that leave their window
+    over = but(sound, after.open.any(-1)) if until_decided else plan.decoder.done(after) & sound
     size, memo = choose(sound, after.size, before.size), choose(sound, after.memo, before.memo)
     c = stored(plan, write(c, altered(after, size=size, memo=memo), sound), f, p)
     if plan.decoder.moves:
         c = rearranged(c, before)
     start = next_start(c)
-    filled = over & (start >= c.limit)
+    filled = start >= c.limit  # and nothing is open, so that the window is over if only that counts
+    if not until_decided:
+        filled = filled & over
     ended = stopped(c) if plan.stop and c.stop_ids else None
     if ended is not None and plan.decoder.revises:
         ended = ended & over
@@ -209,8 +215,14 @@ def trusted(plan: Plan, c: Canvas, before: State, live: Tensor, p: Pred) -> Canv
 def moved_on(plan: Plan, c: Canvas, rows: Tensor, start: Tensor) -> Canvas:
     """The canvas with a window of those `rows (B,)` that have left theirs at their `start (B,)`."""
     c = c.changed(start=torch.where(rows, start, c.start))
-    moved = begun(enter(c, plan.decoder.windows(plan.windows, c.block_causal)), plan.decoder)
-    new = {x: choose(rows, y, getattr(c, x)) for x in TURNED if (y := getattr(moved, x)) is not getattr(c, x)}
+    windows = plan.decoder.windows(plan.windows, c.block_causal)
+    moved = begun(seeing(placed(c, windows)), plan.decoder)
+    # where windows follow from their start and the row's end, those of rows that stay are found as they were
+    kept = FOLLOWING if isinstance(windows, Blocks | Whole) and not plan.decoder.moves else ()
+    new = {
+        x: y if x in kept else choose(rows, y, getattr(c, x))
+        for x in TURNED if (y := getattr(moved, x)) is not getattr(c, x)
+    }
     if "resizes" in asks(plan.decoder, c.block_causal):
         new["size"] = choose(rows, moved.size, c.size)
     else:  # then a window has all the room that it may have
@@ -218,20 +230,20 @@ def moved_on(plan: Plan, c: Canvas, rows: Tensor, start: Tensor) -> Canvas:
     return c.changed(**new)
 
 
-TURNED = ("room", "step", "opened", "block_start", "block_end", "until", "memo")
-"""What `enter` and `begun` change of a canvas, besides its `size`."""
+FOLLOWING = ("room", "block_start", "block_end", "until")
+"""What follows from where a window starts."""
+TURNED = (*FOLLOWING, "step", "memo")
+"""What a window that is entered and begun changes of a canvas, besides its `size`."""
 
 
 def reasons(plan: Plan, c: Canvas, filled: Tensor, ended: Tensor | None, undefined: Tensor) -> Tensor:
-    """(B,) long: why live rows end, if they do: the last of these that holds."""
+    """(B,) long: why live rows end, if they do, and LIVE for the others."""
     stalled = c.clock - c.committed_at.amax(-1) > patience(plan.decoder)
     exhausted = None if plan.max_steps is None else c.clock >= plan.max_steps
-    found = {STALLED: stalled, EXHAUSTED: exhausted, FILLED: filled, STOPPED: ended, BROKEN: undefined}
-    why = number(LIVE, c.reason)
-    for reason, holds in found.items():
-        if holds is not None:
-            why = torch.where(holds, number(reason, c.reason), why)
-    return why
+    found = {BROKEN: undefined, STOPPED: ended, FILLED: filled, EXHAUSTED: exhausted, STALLED: stalled}
+    never = everywhere(False, undefined)
+    holds = torch.stack([never if (x := found.get(reason)) is None else x for reason in range(len(REASONS))])
+    return holds.view(torch.uint8).argmax(0)  # reasons are numbered as they count, and where none holds it is LIVE
 
 
 def ruled(plan: Plan, s: State, f: Forward, p: Pred) -> Pred:
@@ -255,12 +267,11 @@ def stored(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
     """The canvas after a forward: what the store now holds, and what was spent."""
     positions, flops = p.cost or (f.compute.sum(-1), everywhere(0, c.store.flops))
     live, kinds = c.live, c.store.kinds
-    kind = live[:, None] & (counting(kinds.shape[1], kinds.device) == f.phase[:, None]) if plan.decoder.phases else (
-        live[:, None]
-    )
+    if plan.decoder.phases:
+        kinds = kinds + (live[:, None] & (counting(kinds.shape[1], kinds.device) == f.phase[:, None]))
     store = altered(
         c.store, computed=c.store.computed.addcmul(positions, live), flops=c.store.flops.addcmul(flops, live),
-        kinds=kinds + kind,
+        kinds=kinds,
     )
     return c.changed(store=store if forgets(plan, c.block_causal) else held(plan, c, store, f))
 
@@ -289,7 +300,8 @@ def held(plan: Plan, c: Canvas, s: Store, f: Forward) -> Store:
 def next_start(c: Canvas) -> Tensor:
     """(B,) where the window after this one starts: at the first position that it left open, or else at its end; what is
     given there is passed over, except in block-causal models, whose blocks have to be computed one after the other."""
-    return torch.minimum(c.first_open, c.start + c.room if c.block_causal else c.limit)  # nothing is open left of it
+    # nothing is open left of it
+    return torch.minimum(c.first_open, c.start + c.room) if c.block_causal else c.first_open
 
 
 def stopped(c: Canvas) -> Tensor:

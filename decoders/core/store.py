@@ -27,7 +27,7 @@ class Store:
     computed: Tensor  # (B,)   long  positions that the model ran for this row
     reused: Tensor  # (B,)   long  positions whose keys and values it read from the store instead
     flops: Tensor  # (B,)   double  floating point operations that it spent; 0 where it does not tell
-    kinds: Tensor  # (B, K) long  forwards of each of the decoder's `phases`; of all, where it has none
+    kinds: Tensor  # (B, K) long  forwards of each of the decoder's `phases`; 0 where it has none
     memory: Any = None  # a cache policy's own tensors, leading dimension B; structure never changes
 
     @cached_property

@@ -51,7 +51,7 @@ def shown(c: Canvas) -> dict[str, Tensor]:
     return {name: getattr(view(c), name) for name in CUT}
 
 
-CUT = ("tokens", "open", "editable", "confidence", "committed_at", "position", "rest")
+CUT = ("tokens", "open", "editable", "confidence", "committed_at", "opened", "position")
 
 
 class Spent:

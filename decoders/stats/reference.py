@@ -76,7 +76,7 @@ def best(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     n = max(BLOCK // V, 1)
     if logits.device.type != "cpu" or n >= R:
         log_p = logits.log_softmax(-1, dtype=kind).gather(1, token[:, None])[:, 0]
-        return token, top, top.to(kind) - log_p
+        return token, top, top - log_p  # in the wider of the two types
     out = torch.empty(n, V, dtype=kind)
     wide = out if logits.dtype == kind else torch.empty_like(out)
     found = []
@@ -89,7 +89,7 @@ def best(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def probability(logit: Tensor, log_z: Tensor) -> Tensor:
     """exp(logit - log_z); 0 where that is undefined, in a row of -inf or NaN, so that no selection ever stalls on
     it."""
-    return (logit.to(log_z.dtype) - log_z).exp().nan_to_num(0.0)
+    return (logit - log_z).exp().nan_to_num(0.0)
 
 
 def entropy(logits: Tensor) -> Tensor:

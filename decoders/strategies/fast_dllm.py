@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from decoders.core import Attested, Decoder, Pred, State, above, only, option, top
+from decoders.core import Attested, Decoder, Pred, State, best, only, option, top
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Threshold(Decoder):
 
     def step(self, s: State, p: Pred) -> State:
         tokens, confidence = p.draw(s, self.temperature)
-        return s.commit(above(only(s.open, confidence), confidence >= self.tau), tokens, confidence)
+        score = only(s.open, confidence)
+        return s.commit((score >= self.tau) | best(score), tokens, confidence)
 
     def outcome(self, s: State) -> Tensor:
         return (s.confidence < self.tau).long()

@@ -109,7 +109,7 @@ def solved(decoder: Latent, denoiser: Denoiser = mixture, points: int = 400) -> 
     s: State = State(
         tokens=zero, open=zero == 0, editable=zero == 0, confidence=zero.double(), committed_at=zero - 1,
         position=torch.arange(points)[None], size=size, room=size, opened=size, windows=one, step=one - 1,
-        clock=one - 1, key=one, mask_id=None, vocab=2, rest=one - 1, space=Space(2, even(8.0, -8.0, 2)),
+        clock=one - 1, key=one, mask_id=None, vocab=2, limit=size, space=Space(2, even(8.0, -8.0, 2)),
     )
     s = decoder.begin(s)
     s = replace(s, memo=s.memo._replace(z=s.memo.z.double(), said=s.memo.said.double(), x=s.memo.x.double()))

@@ -315,7 +315,7 @@ def test_the_certainty_prior_at_its_edges(start, decided, rest):
     is."""
     s, _ = window(*[0.5] * 6)
     s = replace(s, position=s.position + start, open=torch.tensor([[i not in decided for i in range(6)]]))
-    s = replace(s, rest=None if rest is None else torch.tensor([rest]))
+    s = replace(s, limit=None if rest is None else s.position[:, 0] + s.room + rest)
     over = 5 in decided and not rest
     known = [j for j in range(-13, 19) if j < 0 or j in decided or (j > 5 and over)]
     by_hand = [sum(math.exp(-((i - j) ** 2) / 8) for j in known) for i in range(6)]

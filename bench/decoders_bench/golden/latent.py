@@ -62,7 +62,7 @@ def run(
     s: State = Recorded(
         tokens=zero, open=zero == 0, editable=zero == 0, confidence=zero.double(), committed_at=zero - 1,
         position=torch.arange(W).expand(B, W), size=one * W, room=one * W, opened=one * W, windows=one, step=0 * one,
-        clock=0 * one, key=one, mask_id=None, vocab=1 << 16, rest=0 * one, space=space, noise=noise, later=later,
+        clock=0 * one, key=one, mask_id=None, vocab=1 << 16, limit=one * W, space=space, noise=noise, later=later,
         every=every,
     )
     s = decoder.begin(s)
