@@ -103,7 +103,9 @@ class WholeSession:
         tokens = f.tokens[:, :M]
         states, _ = self.owner.states(tokens, counting(M, at.device).expand_as(tokens), sees)
         self.shapes.add((*tokens.shape, at.shape[1]))
-        source = f.at.gather(1, at.clamp(max=f.at.shape[1] - 1)) - int(self.owner.shifted and not self.spec.order)
+        source = f.at.gather(1, at.clamp(max=f.at.shape[1] - 1))
+        if self.owner.shifted and not self.spec.order:
+            source = source - 1
         return states.gather(1, source.clamp(min=0, max=M - 1)[..., None].expand(-1, -1, states.shape[-1]))
 
 

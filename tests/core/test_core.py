@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from decoders import Blocks, Decoder, Pred, State, Suppress, UsageError, decode, get, get_cache
 from decoders.core import (
+    BROKEN,
     EXHAUSTED,
     FILLED,
     LIVE,
     REASONS,
+    STALLED,
     STOPPED,
     Canvas,
     Exact,
@@ -36,6 +38,7 @@ from decoders.core import (
     view,
     write,
 )
+from decoders.core.step import moved_on, reasons
 from decoders.stats import reference as stats
 from decoders.testing.toy import ToyModel
 from support.strategies import BRIEF, EACH
@@ -428,6 +431,39 @@ def test_wider_columns_and_windows_only_pad(kind):
         assert torch.equal(getattr(plain, name), getattr(wide, name))
     assert torch.equal(view(wide).open[:, :4], view(plain).open)
     assert not view(wide).open[:, 4:].any()
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+def test_a_fresh_window_counts_what_is_open_and_then_remembers_it(kind):
+    c = laid(SHAPES[kind], [[1, 2, 3], [4]], 6, 3)
+    fewer = replace(c, open=c.open & (c.column != c.first_open[:, None]), opened=c.opened + 7)
+    assert torch.equal(view(fewer).opened, view(fewer).open.sum(-1))
+    later = replace(fewer, step=torch.tensor([0, 1]))
+    assert view(later).opened.tolist() == [int(view(fewer).opened[0]), int(fewer.opened[1])]
+    assert write(later, view(later)).opened.tolist() == view(later).opened.tolist()
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+def test_the_window_of_a_row_that_stays_is_as_it_was(kind):
+    c = laid(SHAPES[kind], [[1, 2, 3], [4]], 9, 3)
+    plan = Plan(get("threshold"), Blocks(3), get_cache("none"))
+    after = moved_on(plan, replace(c, step=c.step + 2), torch.tensor([False, True]), c.start + c.room)
+    for name in ("start", "room", "size", "block_start", "block_end", "until"):
+        assert torch.equal(getattr(after, name)[0], getattr(c, name)[0]), name
+    assert after.start[1] == (c.start + c.room)[1]
+    assert after.step.tolist() == [2, 0]
+
+
+def test_of_several_reasons_the_first_counts():
+    c = laid(SHAPES["both"], [[1], [2], [3], [4]], 4, 2)
+    c = replace(c, clock=torch.tensor([9999, 9999, 3, 2]), committed_at=torch.full_like(c.committed_at, 1))
+    no, yes = torch.zeros(4, dtype=torch.bool), torch.ones(4, dtype=torch.bool)
+    plan = Plan(get("threshold"), Blocks(2), get_cache("none"), max_steps=3)
+    assert reasons(replace(plan, max_steps=None), c, no, None, no).tolist() == [STALLED, STALLED, LIVE, LIVE]
+    assert reasons(plan, c, no, no, no).tolist() == [EXHAUSTED, EXHAUSTED, EXHAUSTED, LIVE]
+    assert reasons(plan, c, yes, no, no).tolist() == [FILLED] * 4
+    assert reasons(plan, c, yes, yes, no).tolist() == [STOPPED] * 4
+    assert reasons(plan, c, yes, yes, yes).tolist() == [BROKEN] * 4
 
 
 def test_entering_a_window_cuts_it_at_the_row():

@@ -75,7 +75,7 @@ def window(tokens, size, *says):
     s = replace(
         s, tokens=row, open=open, editable=~given, confidence=row.float() / 10, committed_at=row, size=one * size,
         position=torch.arange(len(tokens))[None], room=one * len(tokens), opened=one, windows=one, step=one, clock=one,
-        key=one, rest=0 * one, memo=0 * one,
+        key=one, limit=one * len(tokens), memo=0 * one,
     )
     logits = torch.full((1, len(tokens), 11), math.log(0.1))
     for i, (token, p) in enumerate(says):

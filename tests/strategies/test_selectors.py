@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from decoders import Blocks, Pred, State, UsageError, decode, get
-from decoders.core import Trace, asks, best_of_runs, near, within_bound
+from decoders.core import Trace, above, asks, best, best_of_runs, near, only, top, within_bound
 from decoders.strategies.ada_block import AdaBlock
 from decoders.strategies.credit import Credits
 from decoders.strategies.saber import Sum
@@ -42,6 +42,16 @@ def taken(spec: str, *confidences: float) -> list[int]:
 
 # --- selections
 # --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_threshold_on_the_score_takes_the_best_where_nothing_reaches_it(seed):
+    g = torch.Generator().manual_seed(seed)
+    open_, confidence = torch.rand(20, 9, generator=g) < 0.5, torch.randint(0, 5, (20, 9), generator=g).float() / 4
+    open_[0] = False
+    score, tau = only(open_, confidence), 0.8
+    assert torch.equal(((score >= tau) | best(score)) & open_, above(score, confidence >= tau))
+    assert torch.equal(best(score) & open_, top(score, 1))
 
 
 @pytest.mark.parametrize("seed", range(5))
