@@ -20,7 +20,7 @@ from decoders.core.tree import altered
 from decoders.stats.constants import counting, number
 
 LIVE, BROKEN, STOPPED, FILLED, EXHAUSTED, STALLED = range(6)
-"""Why a row ended; of several reasons the first counts."""
+"""Why a row ended; of several reasons the first one counts."""
 
 NON_FINITE, NO_PROGRESS = "non_finite", "no_progress"
 REASONS = ("live", NON_FINITE, "stop", "length", "max_steps", NO_PROGRESS)

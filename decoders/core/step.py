@@ -19,7 +19,19 @@ from decoders.core.needs import asks, hold_to
 from decoders.core.plan import Plan, patience
 from decoders.core.pred import Pred
 from decoders.core.query import Query, Sight
-from decoders.core.rows import BROKEN, EXHAUSTED, FILLED, REASONS, STALLED, STOPPED, put, settled_stop, view, write
+from decoders.core.rows import (
+    BROKEN,
+    EXHAUSTED,
+    FILLED,
+    LIVE,
+    REASONS,
+    STALLED,
+    STOPPED,
+    put,
+    settled_stop,
+    view,
+    write,
+)
 from decoders.core.state import State, choose
 from decoders.core.store import APPROXIMATE, NOTHING, Store
 from decoders.core.tree import altered
@@ -241,9 +253,11 @@ def reasons(plan: Plan, c: Canvas, filled: Tensor, ended: Tensor | None, undefin
     stalled = c.clock - c.committed_at.amax(-1) > patience(plan.decoder)
     exhausted = None if plan.max_steps is None else c.clock >= plan.max_steps
     found = {BROKEN: undefined, STOPPED: ended, FILLED: filled, EXHAUSTED: exhausted, STALLED: stalled}
-    never = everywhere(False, undefined)
-    holds = torch.stack([never if (x := found.get(reason)) is None else x for reason in range(len(REASONS))])
-    return holds.view(torch.uint8).argmax(0)  # reasons are numbered as they count, and where none holds it is LIVE
+    why = number(LIVE, c.reason)
+    for reason in reversed(range(len(REASONS))):  # they are numbered as they count
+        if (holds := found.get(reason)) is not None:
+            why = torch.where(holds, number(reason, c.reason), why)
+    return why
 
 
 def ruled(plan: Plan, s: State, f: Forward, p: Pred) -> Pred:
