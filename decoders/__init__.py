@@ -1,15 +1,15 @@
 """Interchangeable decoding strategies for diffusion language models.
 
 A strategy is a `Decoder`; `get` makes one from a spec string, `decode` runs it on any `Model`. Importing this package
-imports nothing: what is asked for is imported then, with torch and nothing heavier, but for `generate` and `wrap`,
-which need transformers.
+imports nothing else: a name is imported when it is first used, with torch and nothing heavier, except for `generate`
+and `wrap`, which need transformers.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 
-# as type checkers read it, without importing typing: the command listens for interrupts as early as it can
+# type checkers know this name; typing is not imported, so that the command can handle interrupts as early as possible
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -152,9 +152,9 @@ PLACES = {
     "generate": "decoders.hf", "get": "decoders.registry", "get_cache": "decoders.registry",
     "load": "decoders.models.source", "spec_of": "decoders.registry", "wrap": "decoders.models.held",
 }
-"""Where a name is from that is not from `decoders.core`."""
+"""The modules of names that are not from `decoders.core`."""
 ELSEWHERE = {"load": "load_model"}
-"""Names that are others there."""
+"""Names that are different in their modules."""
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,8 @@
-"""What `decoders list` tells of the plugs that come with this package, written down beforehand: it is told, and a
-mistake in a spec is found, without importing them, which takes torch and seconds.
+"""What `decoders list` shows of the built-in plugs, stored in a file: so the command lists them, and finds a mistake in
+a spec, without importing them, which takes torch and seconds.
 
-`python -m decoders.catalogue` writes it down anew; a test says when that is due. Plugs of others are imported.
+`python -m decoders.catalogue` writes the file; a test fails if it is out of date. Plugs of other distributions are
+imported.
 """
 
 from __future__ import annotations
@@ -20,42 +21,42 @@ if TYPE_CHECKING:
     from decoders.registry import Entry
 
 FILE = Path(__file__).with_suffix(".json")
-KINDS = ("strategies", "caches", "presets", "models")
+KINDS = ("strategies", "caches", "presets", "models", "tasks")
 
 PRECISIONS = {"bf16": 2.0, "int8": 1.0, "int4": 0.5}
 """Bytes of a weight."""
 
 Plug = dict[str, Any]
-"""What is told of one: `decoders.registry.Entry` as JSON holds it."""
+"""The description of a plug: a `decoders.registry.Entry` as JSON."""
 
 
 @cache
 def written_down() -> dict[str, Any]:
-    """What is in the file: plugs by kind and entry point, and the families of checkpoints."""
+    """The content of the file: plugs by kind and entry point, and the families of checkpoints."""
     found: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
     return found
 
 
 def own(kind: str, name: str) -> str | None:
-    """The line of the entry point, if the name is that of a plug of this package and of no other's."""
+    """The line of the entry point, if this package and no other distribution has a plug of that name."""
     found = specs.table(kind).get(name, ())
     return f"{name} = {found[0].value}" if [specs.owner(e) for e in found] == [DISTRIBUTION] else None
 
 
 def known(kind: str, name: str) -> Plug | None:
-    """What is written down of a plug, if it is the one of this package that has the name."""
+    """The stored description of a plug, if the name is that of a built-in one."""
     line = own(kind, name)
     plug: Plug | None = written_down().get(kind, {}).get(line) if line else None
     return plug
 
 
 def plugs(kind: str) -> list[Plug]:
-    """All of a kind, by name."""
+    """All plugs of a kind, ordered by name."""
     return [known(kind, name) or imported(kind, name) for name in specs.table(kind)]
 
 
 def imported(kind: str, name: str) -> Plug:
-    """What the plug says of itself."""
+    """The description that a plug gives of itself when it is imported."""
     from decoders.registry import entry
 
     return told(entry(kind, name))
@@ -72,6 +73,7 @@ def told(e: Entry) -> Plug:
         "attested": e.attested,
         "attested_by": ATTESTED[e.attested] if e.attested else "",
         "capabilities": list(e.capabilities),
+        "rungs": list(e.rungs),
         "distribution": e.distribution,
         "older": e.older,
         "problem": e.problem,
@@ -85,7 +87,7 @@ def option(o: Any) -> Plug:
     parts = o.part.known() if o.part else {}
     return {
         "name": o.name, "type": o.type,
-        # as JSON can hold it: a plug becomes its spec
+        # JSON cannot hold a plug, so its spec stands for it
         "default": default if isinstance(default, bool | int | float | str | None) else registry.spelled(default),
         "spelled": registry.spelled(default), "min": o.min, "max": o.max, "help": o.help,
         "parts": [[registry.with_defaults(name, part), registry.summary_of(part)] for name, part in parts.items()],
@@ -93,14 +95,14 @@ def option(o: Any) -> Plug:
 
 
 def families() -> list[dict[str, Any]]:
-    """Every family of the table, with the defaults for it."""
+    """Every family of the table, with its defaults."""
     from decoders.models.families import FAMILIES
 
     return [family(f) for f in FAMILIES.values()]
 
 
 def known_families() -> tuple[list[dict[str, Any]], list[str]]:
-    """Those that are written down and those of other distributions, and why others of theirs are left out."""
+    """The stored families and those of other distributions, and for each that had to be left out the reason."""
     if not specs.table("families"):
         return written_down()["families"], []
     from decoders.models.recognition import installed
@@ -125,8 +127,8 @@ def family(f: Family) -> dict[str, Any]:
 
 
 def check(kind: str, spec: str) -> None:
-    """Raises `UsageError` for a spec whose name, or the name of one of whose options, is known to be wrong; what it
-    cannot say without importing anything is for whoever makes the plug."""
+    """Raises `UsageError` for a spec with an unknown name or an unknown option. Mistakes that only show when the plug
+    is imported are found when it is made."""
     name, given = specs.split(kind, spec)
     if ":" in name:
         return
@@ -142,7 +144,7 @@ def check(kind: str, spec: str) -> None:
 
 
 def write() -> None:
-    """Write the file anew."""
+    """Write the file."""
     every: dict[str, Any] = {
         kind: {line: imported(kind, name) for name in specs.table(kind) if (line := own(kind, name))} for kind in KINDS
     }

@@ -1,4 +1,4 @@
-"""`decoders.decode`: the loop, with specs where it takes objects."""
+"""`decoders.decode`: the loop of `decoders.core.decode`, which also takes spec strings."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def decode(
 ) -> list[Row]:
     """Decode prompts (token ids) with one strategy; rows are independent.
 
-    `decoder` and `cache` are spec strings or objects; without a cache it is the decoder preset's, or `exact`. `length`
-    positions follow each prompt. `how`: `windows` (by default one over the whole row), `seed` or `seeds`, `stop`,
-    `infill`, `max_steps`, `rules`, `poll`, `halt`, `on_event`, `watch`, `runner` and `final`, as of
+    `decoder` and `cache` are spec strings or objects; the default cache is that of the decoder preset, or `exact`.
+    `length` positions follow each prompt. `how`: `windows` (by default one over the whole row), `seed` or `seeds`,
+    `stop`, `infill`, `max_steps`, `rules`, `poll`, `halt`, `on_event`, `watch`, `runner` and `final`, as in
     `decoders.core.decode`. A row whose decoder makes no progress ends after some hundred forwards, and a warning names
-    the decoder. Raises `UsageError` for what cannot be decoded."""
+    the decoder. Raises `UsageError` if the prompts cannot be decoded."""
     cache = policy_of(decoder, cache)
     decoder = get(decoder) if isinstance(decoder, str) else decoder
     cache = get_cache(cache) if isinstance(cache, str) else cache

@@ -1,5 +1,4 @@
-"""Files of text as they lie on people's disks: UTF-8, perhaps behind a byte order mark, and JSON as the standard has
-it."""
+"""Text files of users, in UTF-8 with or without a byte order mark, and strict JSON."""
 
 from __future__ import annotations
 
@@ -30,7 +29,7 @@ def why(e: OSError | ValueError) -> str:
 
 
 def expanded(path: str | Path) -> Path:
-    """The path with `~` as the home directory that it names; as it is, if there is none of that name."""
+    """The path with `~` replaced by the home directory that it names, or unchanged if there is no such directory."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -38,7 +37,7 @@ def expanded(path: str | Path) -> Path:
 
 
 def is_directory(path: Path) -> bool:
-    """Whether there is such a directory; a text that cannot be the name of one names none."""
+    """Whether the directory exists; False for a text that cannot be a path."""
     try:
         return path.is_dir()
     except (OSError, ValueError):  # too long, or with a null byte
@@ -46,8 +45,8 @@ def is_directory(path: Path) -> bool:
 
 
 def json_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file that are not blank, each with its number from 1 on. A line ends at a line feed and nowhere
-    else: JSON may hold all other characters that Unicode ends lines with. Raises `UsageError`."""
+    """The lines of a file that are not blank, each with its number, counted from 1. Only a line feed ends a line,
+    because JSON may contain the other characters that end lines in Unicode. Raises `UsageError`."""
     try:
         content = path.read_bytes()
     except (OSError, ValueError) as e:
@@ -56,8 +55,8 @@ def json_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def parsed(text: str | bytes) -> Any:
-    """What a JSON text says. Raises `ValueError`, in one line, for what is none: also for numbers that are not finite,
-    which Python would read and write and nothing else could."""
+    """The value of a JSON text. Raises `ValueError` with one line if it is not JSON. Numbers that are not finite are
+    refused too: only Python reads and writes them."""
     try:
         text = text.decode("utf-8") if isinstance(text, bytes) else text
     except UnicodeDecodeError as e:
@@ -84,7 +83,7 @@ def finite(number: str) -> float:
 
 
 def readable(size: float) -> str:
-    """Bytes as people say them."""
+    """A number of bytes with a unit."""
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if size < 1024 or unit == "GiB":
             return f"{size:.3g} {unit}"

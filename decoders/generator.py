@@ -33,11 +33,11 @@ T = TypeVar("T")
 Watch = Callable[[Forward, Pred, Canvas], None]
 
 KEPT = 64
-"""Generators on the same model, with other decoders, caches and constraints, that are kept for the next call."""
+"""How many generators on the same model, with other decoders, caches or constraints, are kept for later calls."""
 
 
 def unconstrained(watch: Watch) -> Watch:
-    """One who is to see canvases as the decoder under a constraint knows them."""
+    """A `watch` that sees the canvas as the decoder inside a constraint does."""
     return lambda f, p, c: watch(f, p, bare(c))
 
 
@@ -73,7 +73,7 @@ class Generator:
         self.decoder, self.decoder_spec = chosen.decoder, chosen.decoder_spec
         self.cache, self.cache_spec = chosen.cache, chosen.cache_spec
         if options and not isinstance(model, str):
-            raise UsageError(f"{', '.join(options)}: options of loading a model, and this one is loaded")
+            raise UsageError(f"{', '.join(options)}: options of loading a model, and this one is already loaded")
         self.loaded = load_model(model, **options) if isinstance(model, str) else model
         self.setup = chosen.on(self.loaded.model, self.loaded.never, self.loaded.block)
         self.model = self.setup.model
@@ -89,21 +89,22 @@ class Generator:
 
     @property
     def reasoner(self) -> Reasoner | None:
-        """Who writes between the prompts and the answers, if the decoder asks for that."""
+        """The reasoner that writes between prompt and answer, if the decoder has one."""
         return self.reasons.reasoner if self.reasons else None
 
     @property
     def boundary(self) -> str:
-        """What stands between a reasoning and the answer, as text."""
+        """The text between the reasoning and the answer."""
         return self.encoding.boundary
 
     @property
     def mask(self) -> str:
-        """How a hole is written in a prompt; empty if the model has no mask token."""
+        """The text of the mask token, which marks a hole in a prompt; empty if the model has no mask token."""
         return self.encoding.mask
 
     def ids(self, text: str) -> list[int]:
-        """The token ids of a text that stands inside another: without what the tokenizer puts before every text."""
+        """The token ids of a text that stands inside another one, without the tokens that the tokenizer puts before
+        every text."""
         return self.encoding.ids(text)
 
     def encode(
@@ -116,16 +117,16 @@ class Generator:
     def reason(
         self, prompts: Sequence[Prompt], *, seeds: Sequence[int], length: int | None = None, infill: bool = False
     ) -> Sequence[Reasoning | UsageError | None]:
-        """What stands between each prompt and its answer, to be given to a run as its `reasonings`; none where the
-        decoder asks for no reasoner. In the place of a prompt without one is the error that says why
-        (`decoders.text.reasons`), and the others are not lost. Raises `UsageError` for what concerns all of them."""
+        """The reasoning for each prompt, which `run` takes as its `reasonings`; None if the decoder has no reasoner. If
+        the reasoner fails for a prompt, the error takes its place (`decoders.text.reasons`), and the others are kept.
+        Raises `UsageError` for errors that concern all prompts."""
         return self.reasons(prompts, seeds, length, infill) if self.reasons else [None] * len(prompts)
 
     def __call__(
         self, prompts: Prompt | Sequence[Prompt], *, progress: bool = False, **how: Any
     ) -> list[Generation]:
-        """The results of any number of prompts, in their order: `run`, but the first error is raised. `progress`: show
-        a bar on stderr. Raises `UsageError`."""
+        """The results of any number of prompts, in their order. It takes the arguments of `run`, and raises the first
+        error. `progress`: show a bar on stderr. Raises `UsageError`."""
         results = self.run(prompts, **how)
         if progress:
             results = followed(results, len(listed(prompts)) * (how.get("num_return_sequences") or how.get("n") or 1))
@@ -164,7 +165,7 @@ class Generator:
         together, before their first forward. `on_event` is called as in `decode`, with the index of the prompt as the
         row, and `watch` is called after every forward of a batch.
 
-        Raises `UsageError` at once for what concerns all prompts.
+        Raises `UsageError` at once for errors that concern all prompts.
         """
         n = either("n", n if n != 1 else None, "num_return_sequences", num_return_sequences, 1)
         asked, keys = samples(listed(prompts), seed, seeds, n)
@@ -207,25 +208,26 @@ class Generator:
         """Answer questions about `state`, a text or JSON, by a probability for each possible answer.
 
         Nothing is generated: every question is a separate row of the text, the question and a hole for a label, and
-        rows of similar lengths share a forward, as far as there are slots. So an answer does not depend on the other
+        rows of similar lengths share a forward, as far as there are slots; an answer does not depend on the other
         questions. `decoders.decide` has the types of questions: `Predicate`, `Choice` and `Score`. Raises
         `UsageError`."""
         return Decider(self).submit(state, questions).result()
 
     def read(self, text: str, labels: Sequence[str], holes: int | None = None) -> list[Reading]:
-        """The probabilities of labels at the holes of a text, which are where mask tokens stand in it, or `holes` many
-        behind it; where neither is said there is one behind it. The text is taken as it is, with no chat template.
+        """The probabilities of labels at the holes of a text. Holes are the mask tokens in it, or `holes` positions
+        after it; the default is one position after it. The text is used as it is, without a chat template.
 
-        A masked model reads all of them in one forward, each with the others undecided; a block-causal one those in the
-        first block that has any, and a causal one the first. Labels are written with what stands before them (" a").
-        Those of several tokens can be read at one hole behind the text, which has as many positions as the longest: by
-        the chain rule, a row for each beginning of theirs, all rows in one forward. Raises `UsageError`."""
+        A masked model reads all holes in one forward, each with the others undecided; a block-causal model reads those
+        in the first block that has any, and a causal model the first. Labels include the space before them (" a").
+        Labels of several tokens can be read at one hole after the text, which has as many positions as the longest
+        label: by the chain rule, with a row for each prefix of a label, all rows in one forward. Raises
+        `UsageError`."""
         return Decider(self).read(text, labels, holes).result()
 
     @property
     def service(self) -> Service:
-        """The engine that decodes what is submitted, in a thread of its own, from the first time on that it is
-        needed; this generator and those made by `using` share it."""
+        """The engine that decodes submitted prompts in a thread of its own. It is started when it is first needed, and
+        shared with the generators that `using` makes."""
         with self.shared["lock"]:
             if self.shared.get("service") is None:
                 self.shared["service"] = Service(Engine(self.model, self.slots, self.memory))
@@ -273,8 +275,8 @@ class Generator:
         cache: str | Cache | None = None, constraint: Constraint | str | None = None,
         max_new_tokens: int | None = None, tracing: Tracing | None = None, **options: float | None,
     ) -> Job:
-        """What prompts have in common that are decoded like this; arguments as of `run`. `asks`: a reasoner is asked,
-        where the decoder wants one. Raises `UsageError` for what concerns all prompts."""
+        """The settings that prompts of one call share; arguments as in `run`. `asks`: the decoder's reasoner, if it has
+        one, is asked. Raises `UsageError` for errors that concern all prompts."""
         length = either("length", length, "max_new_tokens", max_new_tokens, None)
         run = self.using(decoder, cache, constraint, **options)
         if run is not self:
@@ -282,7 +284,7 @@ class Generator:
                 length=length, block=block, stop=stop, ignore_eos=ignore_eos, infill=infill, max_steps=max_steps,
                 logprobs=logprobs, top_logprobs=top_logprobs, watch=watch, asks=asks, tracing=tracing,
             )
-        if logprobs and self.decoder.moves:
+        if logprobs and self.decoder.moves_text:
             name = type(self.decoder).__name__
             raise UsageError(f"logprobs are kept by position, and {name} moves text; leave them out")
         ends = stop_strings(stop, infill)
@@ -306,13 +308,13 @@ class Generator:
 
 
 def boundary_of(decoder: Decoder, loaded: Loaded) -> str:
-    """What stands between a reasoning and the answer, as text; empty if the decoder wants nothing there."""
+    """The text between the reasoning and the answer; empty if the decoder puts none there."""
     said = (isinstance(decoder, Reasoned) and decoder.boundary) or ""
     return said if isinstance(said, str) else loaded.tokenizer.decode(said)
 
 
 def reasons_of(decoder: Decoder, encoding: Encoding) -> Reasons | None:
-    """The reasoner that a decoder asks for; none if it asks for none. Raises `UsageError`."""
+    """The reasoner of a decoder; None if it has none. Raises `UsageError`."""
     said = wants(decoder)
     budget = (isinstance(decoder, Reasoned) and decoder.budget) or BUDGET
     return Reasons(reasoner_of(said), budget, encoding) if said else None
@@ -321,28 +323,28 @@ def reasons_of(decoder: Decoder, encoding: Encoding) -> Reasons | None:
 def samples(
     prompts: Sequence[Prompt], seed: int, seeds: Sequence[int] | None, n: int
 ) -> tuple[list[Prompt], list[int]]:
-    """Each prompt `n` times in a row, and the seed of each sample: the prompt's own, else the one for all, and those
-    after it for its further samples. Raises `UsageError`."""
+    """Each prompt `n` times in a row, and the seed of each sample. The first sample of a prompt has the prompt's own
+    seed, or the one for all prompts; its further samples have the seeds after that. Raises `UsageError`."""
     keys = [seed] * len(prompts) if seeds is None else list(seeds)
     if n < 1:
         raise UsageError(f"n must be at least 1, not {n}")
     if any(not -(2**63) <= k < 2**63 for k in keys):
         raise UsageError("a seed must fit into 64 bits")
     if len(keys) != len(prompts):
-        raise UsageError(f"{len(prompts)} prompts need as many seeds, not {len(keys)}")
+        raise UsageError(f"{len(prompts)} prompts need {len(prompts)} seeds, not {len(keys)}")
     return [p for p in prompts for _ in range(n)], [wrapped(k + i) for k in keys for i in range(n)]
 
 
 def either(name: str, value: T | None, other: str, second: T | None, default: T) -> T:
-    """What goes by two names. Raises `UsageError` if both are given and they differ."""
+    """The value of an argument that has two names. Raises `UsageError` if both are given and differ."""
     if value is not None and second is not None and value != second:
-        raise UsageError(f"{name}={value} and {other}={second} are two names for one thing; say it once")
+        raise UsageError(f"{name}={value} and {other}={second} are two names for one thing; give one of them")
     found = value if value is not None else second
     return default if found is None else found
 
 
 def followed(results: Iterator[Result], total: int) -> Iterator[Result]:
-    """The results, with a bar on stderr that says how many of them are there."""
+    """The results, with a bar on stderr that counts them."""
     from rich.console import Console
     from rich.progress import track
 
@@ -355,9 +357,9 @@ def wrapped(number: int) -> int:
 
 
 def compile_model(loaded: Loaded) -> None:
-    """Raises `UsageError` for a model that is none of transformers'."""
-    from decoders.models.adapter import TransformersModel  # and with it transformers, which not every model needs
+    """Raises `UsageError` for a model that is not one of transformers."""
+    from decoders.models.adapter import TransformersModel  # this imports transformers, which not every model needs
 
     if not isinstance(loaded.model, TransformersModel):
-        raise UsageError(f"{loaded.name} is not run by a model of transformers that can be compiled")
+        raise UsageError(f"{loaded.name} is not run by a transformers model, so it cannot be compiled")
     loaded.model.compile()

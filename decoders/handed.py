@@ -1,9 +1,9 @@
 """How the arguments of `model.generate(...)` reach `decoders.generate`, which transformers calls with some of them.
 
-A function that is given as `custom_generate` does not get `streamer`, `synced_gpus` and `assistant_model`, nor
-`tokenizer`, and no argument of its own can stand in for them (5.24, `_extract_generation_mode_kwargs`): transformers
-takes them away by name. Only there are they looked up where transformers holds them. A repository on the hub gets every
-argument (`decoders.recipe`), and nothing is looked up.
+A function that is given as `custom_generate` does not get `streamer`, `synced_gpus`, `assistant_model` and `tokenizer`,
+and no argument of its own can stand in for them: transformers removes them by name (5.24,
+`_extract_generation_mode_kwargs`). In this case alone they are looked up in the frame of transformers that holds them.
+A repository on the hub gets every argument (`decoders.recipe`), and nothing is looked up.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from decoders.core import Cache, UsageError
 from decoders.errors import OldSpelling
 
 KEPT = "streamer", "synced_gpus", "assistant_model"
-"""What transformers keeps to itself."""
+"""The arguments that transformers does not pass on."""
 
 
 def frame_of(function: Any) -> Mapping[str, Any] | None:
-    """The local variables of the call of `function` that is running; none if it is not."""
+    """The local variables of the running call of `function`; None if it is not running."""
     code, frame = inspect.unwrap(function).__code__, inspect.currentframe()
     while frame and frame.f_code is not code:
         frame = frame.f_back
@@ -31,16 +31,16 @@ def frame_of(function: Any) -> Mapping[str, Any] | None:
 
 
 def handed_to_transformers() -> dict[str, Any]:
-    """The arguments of the `generate` of transformers that called, of those that it keeps to itself; not to see a
-    streamer would leave whoever reads it waiting."""
+    """The arguments of the calling `generate` of transformers that it does not pass on. They have to be known: if a
+    streamer is overlooked, its reader waits forever."""
     found = frame_of(GenerationMixin.generate)
     return {} if found is None else {name: found[name] for name in KEPT}
 
 
 class Telling(inspect.Signature):
-    """The signature of a way of generating. transformers asks for it to find out which arguments are ours, after it has
-    taken `tokenizer` away to pass it to its own functions alone; then it is put back among the arguments, so that
-    transformers can read stop strings with it and hands it on."""
+    """The signature of a generation function. transformers reads it to find out which arguments are ours, after it has
+    removed `tokenizer` for its own use. At that moment the tokenizer is put back among the arguments, so that
+    transformers can read stop strings with it and passes it on."""
 
     @property
     def parameters(self) -> Any:

@@ -1,9 +1,9 @@
-"""`decoders.generate`: a way of generating for transformers, `model.generate(input_ids,
+"""`decoders.generate`: a generation function for transformers, `model.generate(input_ids,
 custom_generate=decoders.generate, ...)`.
 
-transformers prepares the generation config, the logits processors and the stopping criteria, and hands them to
-`generate` below. What a canvas that is filled in any order can honour of them is honoured, and the rest is refused by
-name.
+transformers prepares the generation config, the logits processors and the stopping criteria, and passes them to
+`generate` below. Settings that apply to a canvas that is filled in any order are honoured, and all others are refused
+by name.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from decoders.settings import settings
 
 @dataclass
 class GenerateOutput(ModelOutput):
-    """What `generate` returns with `return_dict_in_generate=True`."""
+    """The result of `generate` with `return_dict_in_generate=True`."""
 
     sequences: Tensor | None = None
-    """(B, S) long: each prompt as it was given, what was generated with its stop token, and padding."""
+    """(B, S) long: each prompt unchanged, the generated tokens with the stop token, and padding."""
     nfe: Tensor | None = None
     """(B,) long: forward passes that a row took part in."""
     generated_tokens: Tensor | None = None
@@ -62,29 +62,29 @@ def generate(
 ) -> Tensor | GenerateOutput:
     """Decode by one of this package's strategies: `model.generate(..., custom_generate=decoders.generate, ...)`.
 
-    `decoder`, `kv_policy`: spec strings or objects, of a decoder and of the policy of its store of keys and values;
-    without a policy it is `none` where `use_cache=False`, else the decoder preset's, else `exact`. `mask_id`, `shifted`
-    (the output i predicts position i + 1) and `attention` (`bidirectional` or `block`) say what the model was trained
-    for; a known family has them from its config, and any other model needs `mask_id`. `block`: size of the windows.
-    `guidance` is the scale of classifier-free guidance. `rules` change predictions before the strategy reads them.
-    `seed` is every row's, or gives each its own; the copies that `num_return_sequences` makes of a row count up from
-    it. None draws from torch's global generator. `max_steps` forwards end a row. `kept` is what transformers keeps to
-    itself of its arguments, where the caller has them in hand. The model is in evaluation mode meanwhile.
+    `decoder`, `kv_policy`: spec strings or objects, of a decoder and of the cache policy; the default policy is `none`
+    with `use_cache=False`, else the decoder preset's, else `exact`. `mask_id`, `shifted` (the output i predicts
+    position i + 1) and `attention` (`bidirectional` or `block`) describe the model's training; for a known family they
+    come from its config, and any other model needs `mask_id`. `block`: size of the windows. `guidance` is the scale of
+    classifier-free guidance. `rules` change predictions before the strategy reads them. `seed` is every row's seed, or
+    a seed for each row; the copies of a row that `num_return_sequences` makes count up from it. None draws from torch's
+    global generator. `max_steps` forwards end a row. `kept` are the arguments that transformers does not pass on, if
+    the caller has them. The model is in evaluation mode meanwhile.
 
-    Honoured of transformers' own arguments: `attention_mask` (what is padding is taken out, so that a row is what it
-    would be alone), `max_new_tokens`, `max_length`, `eos_token_id`, `pad_token_id`, `do_sample` with `temperature`,
-    `top_k`, `top_p`, `min_p` and its like where the decoder has a temperature (what the decoder's spec says wins),
+    Of transformers' own arguments these are honoured: `attention_mask` (padding is removed, so that a row gives the
+    same as alone), `max_new_tokens`, `max_length`, `eos_token_id`, `pad_token_id`, `do_sample` with `temperature`,
+    `top_k`, `top_p`, `min_p` and similar ones if the decoder has a temperature (the decoder's spec wins),
     `suppress_tokens`, `bad_words_ids` and `sequence_bias` of single tokens, `min_new_tokens`, `num_return_sequences`,
     `stopping_criteria` (asked about each settled token in turn, with no scores), `stop_strings` with their `tokenizer`,
-    `streamer` (for one row; gets tokens when nothing left of them is open), `return_dict_in_generate`. The mask token
-    is never generated, nor are ids that the tokenizer lacks: the one that is given, else the one that lies where the
-    model was loaded from. Raises `UsageError` for anything else that is asked for, and for what cannot be decoded.
+    `streamer` (for one row; it gets tokens when no position to their left is open), `return_dict_in_generate`. The mask
+    token is never generated, nor are ids that the tokenizer lacks; the tokenizer is the given one, else the one in the
+    directory of the model. Raises `UsageError` for any other argument, and if the prompts cannot be decoded.
     """
     generation_config = present(generation_config)
     caller = handed_to_transformers() if kept is None else kept
     streamer = streamer or caller.get("streamer")
     if streamer and len(input_ids) > 1:
-        raise UsageError(f"a streamer shows one row, and here are {len(input_ids)}")
+        raise UsageError(f"a streamer shows one row, not {len(input_ids)}")
     criteria = stopping_criteria or StoppingCriteriaList()
     length, stop_ids, criteria = ends(criteria, generation_config, input_ids.shape[1])
     with modes_kept(model):
@@ -114,7 +114,7 @@ def generate(
 
 
 def present(config: GenerationConfig | None) -> GenerationConfig:
-    """The generation config that transformers hands over. Raises `UsageError` where it has not called."""
+    """The generation config from transformers. Raises `UsageError` if transformers is not the caller."""
     if config is None:
         raise UsageError(
             "decoders.generate is for model.generate(..., custom_generate=decoders.generate), and cannot be called "
@@ -124,10 +124,11 @@ def present(config: GenerationConfig | None) -> GenerationConfig:
 
 
 def with_ids(decoder: Decoder, tokenizer: PreTrainedTokenizerBase | None) -> Decoder:
-    """The decoder with the ids of what its options say as text. Raises `UsageError` for one that works on text."""
+    """The decoder with token ids in place of texts among its options. Raises `UsageError` for a decoder that works on
+    text."""
     if wants(decoder):
         raise UsageError(
-            "this decoder asks for a reasoner, which hands over text, and here are token ids; use decoders.Generator"
+            "this decoder has a reasoner, which writes text, and transformers passes token ids; use decoders.Generator"
         )
     if tokenizer is None:
         return decoder
@@ -141,7 +142,7 @@ generate.__signature__ = Telling(  # type: ignore[attr-defined]
 
 @contextmanager
 def modes_kept(model: PreTrainedModel) -> Iterator[None]:
-    """Afterwards each module of the model is training or evaluating as it was before."""
+    """Afterwards each module of the model is in training or evaluation mode as before."""
     training = [(m, m.training) for m in model.modules()]
     try:
         yield
@@ -153,7 +154,7 @@ def modes_kept(model: PreTrainedModel) -> Iterator[None]:
 def described(
     sequences: Tensor, rows: Sequence[Row], made: list[list[int]], halt: Halt, stop_ids: tuple[int, ...]
 ) -> GenerateOutput:
-    """The sequences with what they took; `made` is what was generated of each row."""
+    """The sequences with their costs; `made` are the generated tokens of each row."""
     return GenerateOutput(
         sequences=sequences,
         nfe=torch.tensor([r.nfe for r in rows]),
@@ -165,39 +166,37 @@ def described(
 
 
 HARMLESS = frozenset("attention_mask position_ids cache_position logits_to_keep use_cache".split())
-"""What transformers hands on without being asked, and the mask, which `unpadded` reads."""
+"""Arguments that transformers always passes on, and the mask, which `unpadded` reads."""
 
 
 def refuse(
     config: GenerationConfig, caller: Mapping[str, Any], synced_gpus: bool, model_kwargs: dict[str, Any]
 ) -> None:
-    """Raises `UsageError` for what was asked for and cannot be had."""
+    """Raises `UsageError` for arguments that cannot be honoured."""
     mode = config.get_generation_mode(caller.get("assistant_model"))
     if mode not in (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE):
         raise UsageError(
-            f"{mode.value.replace('_', ' ')} cannot be honoured: a canvas is decoded one way, by its decoder"
+            f"{mode.value.replace('_', ' ')} cannot be honoured: the decoder alone decides how a canvas is decoded"
         )
     if synced_gpus or caller.get("synced_gpus"):
         raise UsageError("synced_gpus cannot be honoured: rows on other devices may need more forwards")
     if config.return_dict_in_generate:
         for name in ("output_scores", "output_logits", "output_attentions", "output_hidden_states"):
             if getattr(config, name, False):
-                raise UsageError(f"{name} cannot be honoured: there is no single prediction behind a token")
+                raise UsageError(f"{name} cannot be honoured: a token has no single prediction")
     for name in ("past_key_values", "cache"):  # 5.24 renamed the one to the other
         past = model_kwargs.pop(name, None)
         if past is not None and past.get_seq_length():
-            raise UsageError(
-                f"{name} cannot be honoured: keys and values of a canvas are stored in a way of their own"
-            )
+            raise UsageError(f"{name} cannot be honoured: the library has its own store of keys and values")
     unknown = sorted(k for k, v in model_kwargs.items() if v is not None and k not in HARMLESS)
     if unknown:
         raise UsageError(
-            f"{', '.join(unknown)} cannot be honoured: the model gets tokens, positions and a mask of its decoder's"
+            f"{', '.join(unknown)} cannot be honoured: its decoder gives the model tokens, positions and a mask"
         )
 
 
 def unpadded(input_ids: Tensor, model_kwargs: dict[str, Any]) -> list[list[int]]:
-    """The prompts without padding. Raises `UsageError` for positions that do not count the tokens."""
+    """The prompts without padding. Raises `UsageError` for positions that are not consecutive from 0."""
     mask, position = model_kwargs.get("attention_mask"), model_kwargs.get("position_ids")
     keep = torch.ones_like(input_ids, dtype=torch.bool) if mask is None else mask.bool()
     out = []
@@ -213,7 +212,7 @@ def unpadded(input_ids: Tensor, model_kwargs: dict[str, Any]) -> list[list[int]]
 def ends(
     criteria: StoppingCriteriaList, config: GenerationConfig, given: int
 ) -> tuple[int, tuple[int, ...], StoppingCriteriaList]:
-    """Positions to generate behind `given` ones, stop tokens, and the criteria that are neither."""
+    """The number of positions to generate after `given` ones, the stop tokens, and all other criteria."""
     most = [c.max_length for c in criteria if isinstance(c, MaxLengthCriteria)]
     stops = [c.eos_token_id.tolist() for c in criteria if isinstance(c, EosTokenCriteria)]
     others = [c for c in criteria if not isinstance(c, MaxLengthCriteria | EosTokenCriteria)]
@@ -222,8 +221,9 @@ def ends(
 
 
 def textless(model: Model, name: str, tokenizer: PreTrainedTokenizerBase | None, said: bool) -> tuple[int, ...]:
-    """The ids that are no text: the mask token, and what the tokenizer lacks, or the one that lies where `name` says.
-    Raises `UsageError` if a tokenizer has another mask token than the model, and nobody `said` which is right."""
+    """The ids that are no text: the mask token, and ids that the tokenizer, or the one in the directory `name`, lacks.
+    Raises `UsageError` if the tokenizer has another mask token than the model, unless the caller `said` which is
+    right."""
     if tokenizer is None:
         missing = absent(name, model.vocab)
     else:
@@ -231,8 +231,7 @@ def textless(model: Model, name: str, tokenizer: PreTrainedTokenizerBase | None,
         missing = tuple(i for i in range(model.vocab) if i not in known)
         if not said and tokenizer.mask_token_id not in (None, model.mask_id):
             raise UsageError(
-                f"the mask token is {model.mask_id} to the model and {tokenizer.mask_token_id} to the tokenizer: say "
-                "mask_id="
+                f"the model's mask token is {model.mask_id} and the tokenizer's {tokenizer.mask_token_id}: say mask_id="
             )
     return tuple(t for t in (model.mask_id, *missing) if t is not None and t not in model.stop_ids)
 
@@ -245,19 +244,20 @@ def seeds(seed: int | Sequence[int] | None, rows: int, copies: int) -> list[int]
 
 
 class Halt:
-    """A `halt` for `decode` that asks criteria of transformers about each new settled token of a row."""
+    """A `halt` for `decode` that calls transformers' stopping criteria for each new settled token of a row."""
 
     def __init__(self, given: Tensor, criteria: StoppingCriteriaList) -> None:
         self.given, self.criteria = given, criteria
         self.asked: dict[int, int] = {}
         self.cut: dict[int, int] = {}
-        """How many tokens are left of a row that the criteria ended."""
+        """The number of tokens that remain of a row that the criteria ended."""
 
     def __call__(self, row: int, tokens: Sequence[int]) -> bool:
         return self.kept(row, tokens) < len(tokens) or row in self.cut
 
     def kept(self, row: int, tokens: Sequence[int]) -> int:
-        """How many of the settled tokens of a row stand: up to the first at which a criterion says stop, with it."""
+        """The number of settled tokens of a row that remain: up to and including the first at which a criterion
+        stops."""
         for n in range(self.asked.get(row, 0) + 1, len(tokens) + 1) if self.criteria and row not in self.cut else ():
             new = torch.tensor([tokens[:n]], device=self.given.device)
             self.asked[row] = n
@@ -268,13 +268,13 @@ class Halt:
 
 
 class Feed:
-    """Hands committed tokens to a streamer of transformers, which has had the prompt from transformers itself."""
+    """Passes committed tokens to a streamer of transformers; transformers itself has passed the prompt."""
 
     def __init__(self, streamer: BaseStreamer, halt: Halt) -> None:
         self.streamer, self.halt = streamer, halt
         self.tokens: list[int] = []
         self.told = 0
-        """How many tokens the streamer has had."""
+        """The number of tokens that the streamer has got."""
 
     def __call__(self, e: Event) -> None:
         if e.kind == "committed":
@@ -287,13 +287,13 @@ class Feed:
             self.told = len(tokens)
 
     def end(self, tokens: list[int]) -> None:
-        """The whole of what was generated: a stop token has not been told yet."""
+        """Pass the rest of the generated tokens, including the stop token."""
         self.put(tokens)
         self.streamer.end()
 
 
 def text(row: Row, prompt: int, index: int, halt: Halt, stop_ids: tuple[int, ...]) -> list[int]:
-    """What was generated of a row, with the stop token that ended it, which transformers keeps."""
+    """The generated tokens of a row, with the stop token that ended it, which transformers keeps."""
     tokens = list(row.tokens)
     tokens = tokens[: halt.kept(index, tokens)]
     rest = row.canvas[prompt + len(tokens) :]
@@ -301,8 +301,8 @@ def text(row: Row, prompt: int, index: int, halt: Halt, stop_ids: tuple[int, ...
 
 
 def padded(given: Tensor, made: list[list[int]], pad: int | None, stop_ids: tuple[int, ...]) -> Tensor:
-    """(B, S) long: prompts as they were given, what follows them, and padding: the pad token, else the stop token.
-    Raises `UsageError` if some is needed and there is neither."""
+    """(B, S) long: the prompts unchanged, the generated tokens, and padding: the pad token, else the stop token. Raises
+    `UsageError` if padding is needed and there is neither."""
     longest = max(map(len, made))
     if pad is None:
         pad = stop_ids[0] if stop_ids else None

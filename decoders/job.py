@@ -1,4 +1,4 @@
-"""What a run of the `Generator` does: prompts on their way to what becomes of them, batch by batch."""
+"""A run of the `Generator`: from prompts to results, batch by batch."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ from decoders.text.stopping import NoStopInHoles, StopStrings
 from decoders.text.written import Text, filled, last_given, written
 
 SLOTS = 32
-"""Rows that are decoded at a time, where nobody says."""
+"""The default number of rows that are decoded at a time."""
 WHOLE = 1 << 40
-"""Positions of a window over a whole row; no row has as many."""
+"""The size of a window over a whole row; more than any row has."""
 
 Listener = Callable[[Event], None]
 Result = tuple[int, Generation | UsageError]
-"""The index of a prompt, and what became of it."""
+"""The index of a prompt, and its result."""
 
 
 class Batch(NamedTuple):
@@ -55,8 +55,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Item:
-    """A prompt on its way. `index` is its place among those of the run, `tokens` what it is to the model, once that is
-    known."""
+    """A prompt of a run. `index` is its number in the run, `tokens` are its token ids, once they are known."""
 
     index: int
     prompt: Prompt
@@ -67,7 +66,7 @@ class Item:
 
 @dataclass(frozen=True)
 class How:
-    """How rows are decoded, beside what they have in common."""
+    """Settings of a call, besides those that all rows share."""
 
     stop: bool = True
     """End a row at its first stop token."""
@@ -85,33 +84,33 @@ class How:
 
     @property
     def flows(self) -> bool:
-        """Rows may come and go. Somebody who hears of every forward, a host that looks rarely and a captured step want
-        batches that stay together."""
+        """Whether rows may join and leave. A `watch`, a `poll` above 1 and captured steps need batches that stay
+        together."""
         return self.watch is None and self.runner is None and self.poll == 1
 
 
 @dataclass(frozen=True)
 class Job:
-    """What the prompts of a run have in common, checked and with its defaults filled in."""
+    """The settings that the prompts of a run share, checked and with defaults filled in."""
 
     setup: Setup
     encoding: Encoding
     reasons: Reasons | None
-    """None: no reasoner is asked, and what is in the items is taken."""
+    """None: no reasoner is asked, and the reasonings in the items are used."""
     length: int
     """Positions after each prompt."""
     template: tuple[int, ...]
-    """The token ids of those positions, with their holes, where a constraint gives them."""
+    """The token ids of those positions, with holes, if a constraint gives them."""
     infill: bool
     stop: tuple[str, ...]
     how: How
     memory: int | None = None
-    """Bytes that an engine may take; none: half of what is free."""
+    """Bytes that an engine may take; None: half of the free memory."""
     on_batch: Callable[[Batch], None] | None = None
     on_event: Listener | None = None
 
     def results(self, items: Sequence[Item], size: int | None) -> Iterator[Result]:
-        """What becomes of the items, so many of which are decoded at a time at most."""
+        """The results of the items, of which at most `batch` are decoded at a time."""
         size = size or SLOTS
         together = size if self.reasons or not self.how.flows else max(len(items), 1)
         for i in range(0, len(items), together):
@@ -123,7 +122,7 @@ class Job:
                 return
 
     def batch(self, items: Sequence[Item], slots: int) -> Iterator[Result]:
-        """What cannot be decoded comes first."""
+        """The errors of items that cannot be decoded come first."""
         ready = list[Item]()
         for item, reasoning in zip(items, self.reasonings(items), strict=True):
             made = self.encoded(item, reasoning)
@@ -142,7 +141,7 @@ class Job:
             return [e] * len(items)
 
     def encoded(self, item: Item, reasoning: Reasoning | UsageError | None) -> Item | UsageError:
-        """An item with its token ids, or why it has none."""
+        """An item with its token ids, or the error why it has none."""
         if isinstance(reasoning, UsageError):
             return reasoning
         try:
@@ -157,9 +156,8 @@ class Job:
     def flowing(
         self, items: Sequence[Item], slots: int, ran: Callable[[Engine], None] = lambda engine: None
     ) -> Iterator[Result]:
-        """Through an engine, in which a row takes the place of another that has ended. Where some have to wait for
-        that, the longest go first, so that the last ones to end are not long ones that began late. `ran` is told of the
-        engine at the end."""
+        """Decode with an engine, in which a new row replaces one that has ended. If some rows have to wait, the longest
+        start first, so that no long row starts late and ends last. `ran` is called with the engine at the end."""
         asked = dict[Request, Item]()
         engine = Engine(self.setup.model, slots, self.memory, began=lambda rs: self.tell([asked[r] for r in rs]))
         for item in sorted(items, key=lambda x: -len(x.tokens)) if len(items) > slots > 1 else items:
@@ -175,13 +173,13 @@ class Job:
         ran(engine)
 
     def tell(self, items: Sequence[Item]) -> None:
-        """Who wants to know hears which items start together."""
+        """Call `on_batch` with the items that start together."""
         if self.on_batch:
             self.on_batch(Batch(tuple(x.index for x in items), tuple(x.reasoning for x in items)))
 
     @cached_property
     def plan(self) -> Plan:
-        """How an engine decodes the rows. A window over a whole row is as large as any."""
+        """The plan for an engine. A window over a whole row has the largest size."""
         windows = self.setup.windows or Blocks(self.setup.model.attention_block or WHOLE)
         rules = (*self.setup.rules, *self.rules)
         return Plan(self.setup.decoder, windows, self.setup.cache, rules, self.how.stop)
@@ -208,7 +206,7 @@ class Job:
         return Request((*item.tokens, *self.template), self.behind, self.plan, item.seed, self.holes, **fields | more)
 
     def answered(self, items: Sequence[Item]) -> Iterator[Result]:
-        """If not all of them can be decoded together, each is decoded by itself."""
+        """Decode a batch; if its items cannot be decoded together, each is decoded alone."""
         if not items:
             return
         try:
@@ -223,7 +221,7 @@ class Job:
         yield from zip((x.index for x in items), made, strict=True)
 
     def decoded(self, items: Sequence[Item]) -> list[Generation | UsageError]:
-        """What becomes of a batch. Raises `UsageError` for what concerns all of it."""
+        """The results of a batch. Raises `UsageError` for errors that concern all of it."""
         indices, rows = tuple(x.index for x in items), [[*x.tokens, *self.template] for x in items]
         self.tell(items)
         halt, seen = StopStrings(self.encoding.loaded.tokenizer.decode, self.stop), list[Canvas]()
@@ -242,21 +240,21 @@ class Job:
 
     @property
     def behind(self) -> int:
-        """Positions behind what a row is given: a template is given with its holes."""
+        """Positions after the given part of a row; a template is part of it, with its holes."""
         return 0 if self.template else self.length
 
     @property
     def holes(self) -> bool:
-        """There are holes in the rows, and not only behind them."""
+        """Whether there are holes inside the rows, and not only after them."""
         return self.infill or bool(self.template)
 
     @property
     def rules(self) -> tuple[Rule, ...]:
-        """Those beyond the setup's."""
+        """The rules besides those of the setup."""
         if not (self.holes and self.setup.model.stop_ids):
             return ()
         ends = self.setup.model.stop_ids
-        if self.setup.decoder.moves:  # no position is behind the prompt for good, and by the first one it asks for less
+        if self.setup.decoder.moves_text:  # no position is behind the prompt for good, and the first one removes one
             return (Suppress(ends[1:]),)
         return (NoStopInHoles(self.behind + self.setup.decoder.padding, ends),)
 
@@ -265,14 +263,14 @@ class Job:
         revises, tokenizer = self.setup.decoder.revises, self.encoding.loaded.tokenizer
         if not self.holes:
             return written(c, row, revises, halt)
-        prompt = last_given(c, row) if self.setup.decoder.moves else len(item.tokens) + len(self.template)
+        prompt = last_given(c, row) if self.setup.decoder.moves_text else len(item.tokens) + len(self.template)
         whole = filled(c, row, prompt, revises, tokenizer)
         return whole.behind(len(item.tokens), tokenizer) if self.template else whole
 
     def generation(
         self, item: Item, c: Canvas, place: int, row: Row, text: Text, seconds: float
     ) -> Generation | RowError:
-        """What became of an item, which is the row `place` of the canvas."""
+        """The result of an item, which is the row `place` of the canvas."""
         if error := row.error():
             return error
         return Generation(
@@ -280,7 +278,7 @@ class Job:
             finish_reason="stop" if text.cut else row.finish_reason, decoder=self.setup.decoder_spec,
             cache=self.setup.cache_spec, seed=item.seed, positions_computed=row.positions_computed,
             cache_hit_rate=row.cache_hit_rate, flops=row.flops, reasoning=item.reasoning,
-            # the column that belongs to no row is among them
+            # this includes the column that belongs to no row
             kv_bytes=self.setup.model.column_bytes * (int(c.limit[place]) + 1),
             commit_steps=commit_steps(c, place, text.made),
             forwards=dict(zip(self.setup.decoder.phases, row.forwards, strict=True)),
@@ -288,12 +286,12 @@ class Job:
 
 
 def outcome(r: Request) -> Generation | UsageError:
-    """What became of a request. Raises what is no fault of the user's."""
+    """The result of a request. Raises errors that are not the user's."""
     if r.error is not None and not isinstance(r.error, UsageError):
         raise r.error
     return cast(Generation | UsageError, r.error or r.answer)
 
 
 def renumbered(listener: Listener | None, indices: Sequence[int]) -> Listener | None:
-    """A listener who hears the index of a prompt in the place of its row."""
+    """A listener that gets the index of a prompt in place of its row."""
     return listener and (lambda e: listener(replace(e, row=indices[e.row])))

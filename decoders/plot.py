@@ -1,5 +1,5 @@
 """Figures for papers, with matplotlib (`pip install 'dllm-decoders[plots]'`): how a canvas settles, in which order its
-positions are committed, and what accuracy a run of `decoders bench quality` bought with its forwards.
+positions are committed, and the accuracy over forwards of a run of `decoders bench quality`.
 
 Each function draws on `axes`, or on new ones, and returns them: `plot.canvas(g).figure.savefig("canvas.pdf")`.
 """
@@ -28,11 +28,11 @@ STYLE: dict[str, Any] = {
 }
 """Settings of matplotlib for all figures here."""
 NAMED = 48
-"""Positions up to which a canvas says their tokens."""
+"""A canvas shows its tokens up to so many positions."""
 
 
 def matplotlib() -> Any:
-    """The package. Raises `UsageError` where it is not installed."""
+    """matplotlib. Raises `UsageError` if it is not installed."""
     try:
         import matplotlib
     except ImportError:
@@ -46,13 +46,13 @@ def on(axes: Axes | None, width: float, height: float) -> Iterator[Axes]:
     matplotlib()
     import matplotlib.pyplot as plt
 
-    with plt.rc_context(cast(Any, STYLE)):  # its type names every setting there is
+    with plt.rc_context(cast(Any, STYLE)):  # its type lists every setting
         yield plt.subplots(figsize=(width, height), layout="constrained")[1] if axes is None else axes
 
 
 def canvas(generation: Generation, axes: Axes | None = None) -> Axes:
-    """The canvas over the forwards: a row for each, a column for each position, and the confidence of what stands there
-    as colour; white where nothing is decided. Raises `UsageError` for a text without a trace."""
+    """The canvas over the forwards: a row for each forward, a column for each position, and the confidence of the token
+    as colour; open positions are white. Raises `UsageError` for a text without a trace."""
     from decoders.text.shown import canvases, printable, sure
 
     shown = canvases(generation)
@@ -75,8 +75,8 @@ def canvas(generation: Generation, axes: Axes | None = None) -> Axes:
 
 
 def order(generations: Generation | Sequence[Generation], axes: Axes | None = None) -> Axes:
-    """In which forward each position was committed, from the left, and for several texts their mean. Raises
-    `UsageError` where there is no position."""
+    """The forward in which each position was committed, from the left, and for several texts their mean. Raises
+    `UsageError` if there is no position."""
     several = [generations] if isinstance(generations, Generation) else list(generations)
     steps = [g.commit_steps for g in several if g.commit_steps]
     if not steps:
@@ -96,7 +96,7 @@ def order(generations: Generation | Sequence[Generation], axes: Axes | None = No
 
 def accuracy(*runs: str | PathLike[str], axes: Axes | None = None) -> Axes:
     """Accuracy over forward passes, with 95 % intervals and the front, from the directories of runs of `decoders bench
-    quality`: the first chart of `decoders bench report`. Raises `UsageError` where there is no run."""
+    quality`: the first chart of `decoders bench report`. Raises `UsageError` if there is no run."""
     from decoders_bench.report.document import document
     from decoders_bench.report.gather import gather
     from decoders_bench.report.plots import draw
@@ -109,5 +109,5 @@ def accuracy(*runs: str | PathLike[str], axes: Axes | None = None) -> Axes:
 
 
 def drawn(text: str) -> str:
-    """A text as it can be drawn: half a character of a pair as an escape, and a dollar is no formula."""
+    """A text that matplotlib can draw: lone surrogates are escaped, and a dollar sign does not start a formula."""
     return text.encode("utf-8", "backslashreplace").decode().replace("$", r"\$")

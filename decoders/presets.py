@@ -1,4 +1,4 @@
-"""Presets: a decoder and a cache that the literature knows by one name."""
+"""Presets: a decoder and a cache that have one name in the literature."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Preset:
-    """Two spec strings under one name. Options written behind the name are the decoder's; another cache can be named
-    beside it."""
+    """Two spec strings under one name. Options after the name are the decoder's; another cache can be given
+    separately."""
 
     decoder: str
     cache: str

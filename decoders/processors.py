@@ -1,5 +1,4 @@
-"""What transformers' logits processors ask for, as a decoder and rules: what can be honoured where no text stands
-before a token."""
+"""transformers' logits processors as a decoder and rules, as far as they do not need the text before a token."""
 
 from __future__ import annotations
 
@@ -38,12 +37,12 @@ WARPERS = (
     TopKLogitsWarper, TopPLogitsWarper, MinPLogitsWarper, TypicalLogitsWarper, EpsilonLogitsWarper, EtaLogitsWarper,
     *(getattr(logits_process, name) for name in ("TopHLogitsWarper",) if hasattr(logits_process, name)),
 )
-"""What looks at nothing but the distribution; transformers applies them in this order."""
+"""Processors that only read the distribution; transformers applies them in this order."""
 OPTIONS = {TopKLogitsWarper: "top_k", TopPLogitsWarper: "top_p", MinPLogitsWarper: "min_p"}
 """Warpers that a decoder, or a nucleus around it, has an option for."""
 TEXT = "it reads the text before a token, which may be open here"
 WHY = {
-    "UnbatchedClassifierFreeGuidanceLogitsProcessor": "say guidance=... for classifier-free guidance here",
+    "UnbatchedClassifierFreeGuidanceLogitsProcessor": "use guidance=... for classifier-free guidance",
     "InfNanRemoveLogitsProcessor": "logits that are not finite are an error here",
     "SequenceBiasLogitsProcessor": f"of more than one token, {TEXT}",
     "NoBadWordsLogitsProcessor": f"of more than one token, {TEXT}",
@@ -56,7 +55,7 @@ WHY = {
         TEXT,
     ),
 }
-"""Why a processor cannot be honoured, by its class."""
+"""The reasons why processors cannot be honoured, by class."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class Biased:
 
 @dataclass(frozen=True, eq=False)
 class Within:
-    """Some tokens are impossible in the places from `first` up to `last` behind each prompt."""
+    """Some tokens are impossible at the positions from `first` up to `last` after each prompt."""
 
     lengths: Tensor  # (B,) long, of the prompts
     first: int
@@ -90,7 +89,7 @@ class Within:
 
 @dataclass(frozen=True)
 class Warped:
-    """Nothing is possible but what warpers of transformers leave, one after the other, of the distribution at a
+    """Only tokens are possible that warpers of transformers, applied one after the other, keep of the distribution at a
     temperature."""
 
     temperature: float
@@ -106,9 +105,9 @@ class Warped:
 def sampled(
     spec: str | Decoder, made: Decoder, processors: LogitsProcessorList, do_sample: bool, lengths: Tensor, padded: int
 ) -> tuple[Decoder, list[Rule]]:
-    """The decoder `made` from a spec, at the temperature that the processors say, and rules for what else they say.
-    `lengths` (B,) long are those of the prompts, which have `padded` tokens to transformers. Raises `UsageError` for a
-    processor that needs to know the tokens before a position, which here may be open, and for one that is not known."""
+    """The decoder `made` from a spec, at the temperature of the processors, and rules for the other processors.
+    `lengths` (B,) long are those of the prompts, which transformers has padded to `padded` tokens. Raises `UsageError`
+    for a processor that reads the tokens before a position, which may be open here, and for an unknown one."""
     warpers = [p for p in processors if isinstance(p, WARPERS)]
     heat = next((float(p.temperature) for p in processors if isinstance(p, TemperatureLogitsWarper)), 1.0)
     told = (TemperatureLogitsWarper, LogitNormalization, *WARPERS)
@@ -117,7 +116,7 @@ def sampled(
 
 
 def ruled(p: LogitsProcessor, lengths: Tensor, padded: int) -> list[Rule]:
-    """What a processor does, as rules. Raises `UsageError`."""
+    """A processor as rules. Raises `UsageError`."""
     if isinstance(p, SuppressTokensLogitsProcessor):
         return [Suppress(tuple(p.suppress_tokens.tolist()))]
     if isinstance(p, MinNewTokensLengthLogitsProcessor):
@@ -136,21 +135,19 @@ def ruled(p: LogitsProcessor, lengths: Tensor, padded: int) -> list[Rule]:
             *([Biased(tuple(raised), tuple(raised.values()))] if raised else []),
         ]
     name = type(p).__name__
-    why = WHY.get(
-        name, f"it is not known here, and may be one of those of which {TEXT.replace('it reads', 'one reads')}"
-    )
-    raise UsageError(f"{name} cannot be honoured: {why}; what needs no text can be written as a rule, rules=[...]")
+    why = WHY.get(name, f"it is unknown, and may be one that {TEXT.removeprefix('it ')}")
+    raise UsageError(f"{name} cannot be honoured: {why}; if it needs no text, write it as a rule, rules=[...]")
 
 
 def chosen(
     spec: str | Decoder, made: Decoder, heat: float, warpers: Sequence[Any], rules: list[Rule]
 ) -> tuple[Decoder, list[Rule]]:
-    """The decoder as it samples, and rules for what it and a nucleus around it have no option for. What the spec says
-    wins. Raises `UsageError` for a decoder that cannot sample."""
+    """The decoder with the sampling settings, and rules for those that neither it nor a nucleus around it has an option
+    for. The spec wins. Raises `UsageError` for a decoder that cannot sample."""
     cls: Any = type(made)
     known = options(cls)
     if "temperature" not in known:
-        raise UsageError(f"do_sample cannot be honoured: {cls.__name__} has no option temperature; say do_sample=False")
+        raise UsageError(f"do_sample cannot be honoured: {cls.__name__} has no option temperature; use do_sample=False")
     if isinstance(spec, str):
         said = set(split("strategies", unfolded(spec)[0])[1])
     else:

@@ -1,5 +1,5 @@
-"""`model.generate(..., custom_generate="ORG/NAME")`: what the file `custom_generate/generate.py` of a repository on the
-hub calls, as plugins/custom_generate/build.py writes it."""
+"""`model.generate(..., custom_generate="ORG/NAME")`: the function that the file `custom_generate/generate.py` of a
+repository on the hub calls; plugins/custom_generate/build.py writes that file."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def from_arguments(
     model: PreTrainedModel, inputs: Tensor | None = None, *, stopping_criteria: StoppingCriteriaList | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None, **arguments: Any,
 ) -> Tensor | GenerateOutput:
-    """`model.generate` with all that it was given in hand, by `decoders.generate`, whose arguments and result these
-    are. Raises `UsageError`."""
+    """`decoders.generate` with all arguments of `model.generate`; it has the same arguments and result. Raises
+    `UsageError`."""
     renamed(arguments)
     criteria = StoppingCriteriaList(stopping_criteria or ())
     if tokenizer is not None and (stops := arguments.pop("stop_strings", None)):
@@ -28,7 +28,7 @@ def from_arguments(
     if tokenizer is not None:
         bound["tokenizer"] = tokenizer
     ours = partial(generate, **bound)
-    # that of the class: the object's own may be the very function that is running
+    # the method of the class: the object's attribute may be the running function itself
     whole: Any = getattr(type(model), "generate", GenerationMixin.generate)
     made: Tensor | GenerateOutput = whole(model, inputs, custom_generate=ours, stopping_criteria=criteria, **arguments)
     return made

@@ -1,5 +1,5 @@
-"""One door for built-ins and plugins: what a spec string makes, and what is known of each plug. The grammar of specs is
-that of `decoders.specs`."""
+"""Makes built-in and other plugs from spec strings, and describes each plug. `decoders.specs` has the grammar of
+specs."""
 
 from __future__ import annotations
 
@@ -43,23 +43,23 @@ def make(kind: Kind, spec: str, extra: dict[str, Any] | None = None) -> Any:
         if not inner:
             o.check(name, values[key])
     if lacks := [name for name, x in vars(cls).items() if getattr(x, "__isabstractmethod__", False)]:
-        raise UsageError(f"{word(kind)} {spec!r} is one to be made others of: it has no {' and no '.join(lacks)}")
+        raise UsageError(f"{word(kind)} {spec!r} is an abstract base: it has no {' and no '.join(lacks)}")
     return cls(**values)
 
 
 def dataclass_named(kind: Kind, name: str) -> Any:
-    """The class behind a name. Raises `UsageError` if it is none whose options are known."""
+    """The class of a name. Raises `UsageError` if it is not a dataclass with options."""
     cls = load(kind, name)
     if not (isinstance(cls, type) and hasattr(cls, "__dataclass_fields__")):
-        raise UsageError(f"{word(kind)} {name!r} is not a dataclass, so it is no {word(kind)}")
+        raise UsageError(f"{word(kind)} {name!r} is not a dataclass, so it cannot be a {word(kind)}")
     if bare := undecorated(cls):
         raise UsageError(f"{word(kind)} {name!r}: {bare}")
     return cls
 
 
 def undecorated(cls: type) -> str:
-    """What is wrong with a class that names values of its own and is no frozen dataclass itself, so that none of them
-    is an option; empty if nothing is."""
+    """The error message for a class that has annotated values but is no frozen dataclass itself, so that they are not
+    options; empty if there is no error."""
     if (made := vars(cls).get("__dataclass_params__")) and made.frozen:
         return ""
     values = [name for name, hint in inspect.get_annotations(cls).items() if "ClassVar" not in str(hint)]
@@ -72,8 +72,7 @@ def undecorated(cls: type) -> str:
 
 
 def nested(o: Option, text: str, kind: Kind) -> tuple[Kind, str] | None:
-    """What the text of an option of a plug of that kind names, if it names another plug: the kind of that, and its
-    spec."""
+    """The kind and the spec of the plug that the text of an option names, if it names one."""
     bare = text.removeprefix("(").removesuffix(")")
     if o.part:
         return o.part, bare
@@ -86,9 +85,9 @@ def nested(o: Option, text: str, kind: Kind) -> tuple[Kind, str] | None:
 def options_given(
     spec: str, kind: Kind = "strategies", named: Callable[[str], None] = lambda name: None
 ) -> Iterator[tuple[str, str, Option]]:
-    """The options that a spec and those inside it give, less those that name a plug: whose it is, its name, and what is
-    known of it. `named` hears of every name first. Nothing is made or imported for a spec; raises `UsageError` for one
-    that reaches beyond what is installed."""
+    """The options in a spec and in the specs inside it, except those that name a plug: the name of its plug, its own
+    name, and its description. `named` is called with every name of a plug first. Raises `UsageError` for a name that is
+    not installed."""
     name = split(kind, spec)[0]
     named(name)
     if name not in names(kind):
@@ -104,8 +103,8 @@ def options_given(
 
 
 def current(kind: Kind, name: str, given: dict[str, str]) -> tuple[str, dict[str, str]]:
-    """The name and the written options of a plug as they are written now; a warning says how, where the spelling is an
-    older one."""
+    """The present spelling of a plug's name and written options; for an older spelling, a warning gives the present
+    one."""
     cls = load(kind, name)
     if not (isinstance(cls, type) and issubclass(cls, Decoder)):
         return name, given
@@ -130,13 +129,13 @@ def get_cache(spec: str, **options: Any) -> Cache:
     if not isinstance(made, Cache):
         raise UsageError(f"{spec!r} is not a Cache")
     if type(made).stale is Cache.stale and not (made.exact or made.whole):
-        raise UsageError(f"{spec!r} is one to be made others of: it has no stale")
+        raise UsageError(f"{spec!r} is an abstract base: it has no stale")
     return made
 
 
 def unfolded(spec: str) -> tuple[str, str | None]:
-    """The specs of the decoder and of the cache that a preset stands for; any other spec as it is, with no cache.
-    Options of a preset are its decoder's. Raises `UsageError`."""
+    """The specs of a preset's decoder and cache; any other spec unchanged, with no cache. Options of a preset are its
+    decoder's. Raises `UsageError`."""
     name, given = split("strategies", spec)
     found = specs.table("presets").get(name)
     if not found:
@@ -185,9 +184,11 @@ class Entry:
     capabilities: tuple[str, ...]
     distribution: str
     attested: Attested | None = None
-    """None where there is nothing to attest: presets and models."""
+    """None where there is nothing to attest: presets, models and tasks."""
+    rungs: tuple[str, ...] = ()
+    """The levels of difficulty of a task."""
     older: bool = False
-    """Specs of it may be written in an older way, with other options."""
+    """It accepts specs in an older spelling, with other options."""
     problem: str = ""
     """Why it cannot be used; empty if it can."""
 
@@ -198,13 +199,15 @@ class Entry:
         return not {"latents", "expand"}.isdisjoint(self.capabilities)
 
 
-SAID = ("needs_store", "needs_blocks", "needs_attention", "revises", "unbiased", "exact")
-"""What plugs say of themselves."""
+SAID = (
+    "needs_store", "needs_blocks", "needs_attention", "revises", "unbiased", "exact", "reads_file", "runs_code"
+)
+"""Class attributes that are listed as capabilities."""
 
 
 def capabilities(kind: str, cls: type) -> tuple[str, ...]:
-    """What there is to know of a plug's needs and ways: of a strategy what it asks, with its default options, on models
-    of both kinds, and what plugs of all kinds say of themselves."""
+    """The needs and properties of a plug: for a strategy its needs with default options on models of both kinds, and
+    for all plugs the class attributes in `SAID`."""
     said = [name for name in SAID if getattr(cls, name, False)]
     if kind != "strategies":
         return tuple(said)
@@ -218,11 +221,11 @@ def entries(kind: str) -> list[Entry]:
 
 
 def entry(kind: str, name: str) -> Entry:
-    """One plug; where it is broken or has two owners, with its problem."""
+    """One plug; if it is broken or has two owners, with its problem."""
     owners = " and ".join(owner(e) for e in specs.table(kind)[name])
     try:
         cls = load(kind, name)
-        known = () if kind == "presets" else tuple(options(cls).values())
+        known = () if kind in ("presets", "tasks") else tuple(options(cls).values())
     except Exception as e:
         problem = str(e) if isinstance(e, UsageError) else f"{type(e).__name__}: {e}"
         return Entry(name, (), "", "", (), owners, problem=problem)
@@ -230,10 +233,10 @@ def entry(kind: str, name: str) -> Entry:
     older = any("respelled" in vars(c) for c in getattr(cls, "__mro__", ()) if c is not Decoder)
     return Entry(
         name, known, preset or summary_of(cls), getattr(cls, "source", ""), capabilities(kind, cls), owners,
-        getattr(cls, "attested", None), older,
+        getattr(cls, "attested", None), tuple(getattr(cls, "rungs", ())), older,
     )
 
 
 def summary_of(plug: Any) -> str:
-    """The first paragraph of what a class says of itself."""
+    """The first paragraph of the docstring of a class."""
     return " ".join((plug.__doc__ or "").split("\n\n")[0].split())

@@ -1,4 +1,4 @@
-"""How to decode where nobody says otherwise: what the `Generator` and `decoders.generate` have in common."""
+"""Default settings, which the `Generator` and `decoders.generate` share."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Settings:
     guidance: float
 
     def on(self, model: Model, never: tuple[int, ...] = (), block: int | None = None) -> Setup:
-        """The same on a model, which generates none of the tokens `never`, in windows of `block` positions; None: one
-        window over the whole row. Raises `UsageError` where the model cannot do what the decoder, the cache or guidance
+        """The settings on a model that never generates the tokens `never`, with windows of `block` positions; None: one
+        window over the whole row. Raises `UsageError` if the model lacks what the decoder, the cache or guidance
         needs."""
         used: Model = Guided(model, self.guidance) if self.guidance else model
         check(used, self.decoder, self.cache)
@@ -54,14 +54,14 @@ class Setup(Settings):
     """Settings on a model."""
 
     model: Model
-    """Under guidance, if there is any."""
+    """The model, under guidance if there is any."""
     rules: tuple[Rule, ...]
     windows: Windows | None
     """None: one window over the whole row."""
 
     def in_blocks(self, size: int | None) -> Self:
-        """With windows of another size, if one is given. Raises `UsageError` for a size that the model's attention
-        cannot have."""
+        """The settings with another window size, if one is given. Raises `UsageError` for a size that does not fit the
+        model's attention."""
         return self if size is None else replace(self, windows=Blocks(size, self.model.attention_block))
 
     def decode(
@@ -76,7 +76,7 @@ class Setup(Settings):
 
 
 def settings(decoder: str | Decoder, cache: str | Cache | None = None, guidance: float = 0.0) -> Settings:
-    """The settings that two specs or objects describe; without a cache it is the decoder preset's, else `exact`. Raises
+    """The settings for two specs or objects; the default cache is the decoder preset's, else `exact`. Raises
     `UsageError`."""
     if not (math.isfinite(guidance) and guidance >= 0):
         raise UsageError(f"guidance must be at least 0, not {guidance}")
@@ -87,24 +87,24 @@ def settings(decoder: str | Decoder, cache: str | Cache | None = None, guidance:
 
 
 def policy_of(decoder: str | Decoder, cache: str | Cache | None) -> str | Cache:
-    """The cache policy that is asked for, else that of the preset that the decoder is, else `exact`."""
+    """The requested cache policy, else that of the preset if the decoder is one, else `exact`."""
     if cache is not None:
         return cache
     return (unfolded(decoder)[1] if isinstance(decoder, str) else None) or "exact"
 
 
 CUTS = frozenset({"top_k", "top_p", "min_p"})
-"""Options that a decoder without them gets from `nucleus`."""
+"""Options that a decoder gets by a `nucleus` around it if it does not have them."""
 
 
 def with_options(spec: str, **given: Any) -> str:
-    """A decoder's spec with options written into it that were given beside it; None is none. Those in `CUTS` go to a
-    `nucleus` around a decoder that has them not. Raises `UsageError` if one stands in both."""
+    """A decoder's spec with separately given options written into it; None: not given. Those in `CUTS` go to a
+    `nucleus` around a decoder that does not have them. Raises `UsageError` if an option is given in both ways."""
     name, written = specs.split("strategies", spec)
     asked = {key: str(value) for key, value in given.items() if value is not None}
     for key in asked:
         if key in written:
-            raise UsageError(f"{key} stands in {spec!r} and beside it, as an option of its own; leave one out")
+            raise UsageError(f"{key} is given both in {spec!r} and as an option of its own; leave one out")
     known = options(registry.dataclass_named("strategies", specs.split("strategies", registry.unfolded(spec)[0])[0]))
     around = {key: asked.pop(key) for key in list(asked) if key in CUTS and key not in known}
     inner = specs.joined(name, written | asked)

@@ -1,8 +1,8 @@
-"""Spec strings and entry points: what can be known of a plug without importing it, or anything as heavy as torch.
+"""Spec strings and entry points: the part of the plug system that imports neither plugs nor torch.
 
-A spec string is `name` or `name:key=value,key=value`; a value that is itself a spec stands in parentheses if it has
-options of its own. A text may stand in double quotes, as JSON writes it, so that it can hold a comma or begin with a
-space. `module:Class` and `module:Class:key=value` work with nothing installed.
+A spec string is `name` or `name:key=value,key=value`; a value that is itself a spec is put in parentheses if it has
+options. A text may be a JSON string in double quotes, so that it can contain a comma or begin with a space.
+`module:Class` and `module:Class:key=value` work with nothing installed.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ Kind: TypeAlias = "str | type[Part]"
 
 @cache
 def table(kind: str) -> dict[str, tuple[EntryPoint, ...]]:
-    """Name to entry points of the group `decoders.KIND`; more than one where several distributions own a name. Where
-    our own is not installed, the built-in ones are read from the source tree."""
+    """Name to entry points of the group `decoders.KIND`; more than one if several distributions own a name. If this
+    distribution is not installed, the built-in ones are read from the source tree."""
     out: dict[str, dict[tuple[str, str], EntryPoint]] = {}
     found = *entry_points(group=f"decoders.{kind}"), *entry_points_of(f"decoders.{kind}")
-    # for a name, the whole metadata of a distribution is read and parsed: once, not for each of its plugs
+    # the name of a distribution needs its whole metadata, so it is read once and not for each of its plugs
     owners = {dist: owner(e) for dist, e in {id(e.dist): e for e in found}.items()}
     for e in found:
         out.setdefault(e.name, {})[owners[id(e.dist)], e.value] = e
@@ -44,30 +44,29 @@ def table(kind: str) -> dict[str, tuple[EntryPoint, ...]]:
 
 
 def owner(e: EntryPoint) -> str:
-    """The distribution that an entry point comes from; one without is from our own source tree."""
+    """The distribution of an entry point; an entry point without one is from our own source tree."""
     return e.dist.name if e.dist else DISTRIBUTION
 
 
 def word(kind: Kind) -> str:
-    """What a message calls a plug of that kind."""
+    """The word for a plug of that kind in messages."""
     return KINDS[kind] if isinstance(kind, str) else kind.__name__.lower()
 
 
 def names(kind: Kind) -> set[str]:
-    """What can stand where a plug of that kind is named; a preset can stand for a strategy."""
+    """The names that are accepted for a plug of that kind; presets are accepted as strategies."""
     if not isinstance(kind, str):
         return {*kind.known()}
     return {*table(kind), *(table("presets") if kind == "strategies" else ())}
 
 
 def unknown(kind: Kind, name: str) -> UsageError:
-    """What is raised for a name that there is not."""
+    """The error for an unknown name."""
     return UsageError(f"unknown {word(kind)} {name!r}{suggest(name, names(kind))}")
 
 
 def load(kind: Kind, name: str) -> Any:
-    """The object behind a name, or behind `module:Class`. Raises `UsageError` if it is unknown, has two owners or is
-    broken."""
+    """The object of a name, or of `module:Class`. Raises `UsageError` if it is unknown, has two owners or is broken."""
     if ":" in name:
         return load_path(word(kind), name)
     if not isinstance(kind, str):
@@ -83,7 +82,7 @@ def load(kind: Kind, name: str) -> Any:
         )
     try:
         return found[0].load()
-    except Exception as e:  # whatever a plugin raises on import is its own; name it and go on
+    except Exception as e:  # a plugin may raise anything on import
         raise UsageError(f"{word(kind)} {name!r} of {owner(found[0])} cannot be loaded: {type(e).__name__}: {e}") from e
 
 
@@ -94,7 +93,7 @@ def load_path(word: str, path: str) -> Any:
         sys.path.insert(0, "")
     try:
         found = getattr(importlib.import_module(module), attribute, None)
-    except (Exception, SystemExit) as e:  # of a script, too, that runs and ends when it is imported
+    except (Exception, SystemExit) as e:  # SystemExit: a script that runs and exits when it is imported
         raise UsageError(f"{word} {path!r} cannot be loaded: {type(e).__name__}: {e}") from e
     if found is None:
         raise UsageError(f"{word} {path!r}: the module {module} has no {attribute!r}")
@@ -105,8 +104,7 @@ _PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(?=:|$)")
 
 
 def named(spec: str, known: Collection[str]) -> str:
-    """The name that a spec begins with: one of those that are known, or `module:Class`, or what stands before its first
-    colon."""
+    """The name at the start of a spec: a known one, or `module:Class`, or the text before its first colon."""
     head = spec.partition(":")[0]
     path = None if head in known else _PATH.match(spec)
     return path[0] if path else head
@@ -122,7 +120,7 @@ def split(kind: Kind, spec: str) -> tuple[str, dict[str, str]]:
         if not equals or not key.strip():
             raise UsageError(f"cannot read {part!r} in {spec!r}; write name:key=value,key=value")
         if key.strip() in given:
-            raise UsageError(f"option {key.strip()!r} stands twice in {spec!r}")
+            raise UsageError(f"option {key.strip()!r} is given twice in {spec!r}")
         given[key.strip()] = value.strip()
     if not name:
         raise UsageError(f"{spec!r} names nothing; write name or name:key=value")
@@ -133,7 +131,7 @@ _MARK = re.compile(r'"(?:[^"\\]|\\.)*"|[(),]')
 
 
 def pieces(text: str) -> Iterator[str]:
-    """The text between commas that stand in no parentheses and in no quotes."""
+    """The parts of a text between commas, except commas in parentheses or quotes."""
     depth, begin = 0, 0
     for m in _MARK.finditer(text):
         depth += (m[0] == "(") - (m[0] == ")")
@@ -153,6 +151,6 @@ def joined(name: str, options: dict[str, str]) -> str:
 
 
 def other_owner() -> str | None:
-    """Another installed distribution that also writes to the import name `decoders`, if there is one."""
+    """Another installed distribution that also has the import name `decoders`, if there is one."""
     owners = {d.lower() for d in packages_distributions().get("decoders", ())} - {DISTRIBUTION}
     return min(owners, default=None)

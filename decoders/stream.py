@@ -1,4 +1,4 @@
-"""One prompt on its way: drafts of its text as they come, and the whole at the end."""
+"""A prompt that is being decoded: drafts of its text, and the result at the end."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from decoders.text.records import Generation, or_raise
 
 @dataclass(frozen=True)
 class Partial:
-    """A text as it stands after a forward."""
+    """A text after a forward."""
 
     text: str
-    """What is settled of it, from the left."""
+    """Its settled part, from the left."""
     pieces: tuple[str | None, ...]
-    """What each position right of that holds for now; None where nothing is decided."""
+    """The provisional token of each position right of it; None at open positions."""
     step: int
     """Forwards so far."""
 
@@ -33,7 +33,7 @@ class Stream:
     def __init__(self, service: Service, job: Job, item: Item, deadline: float | None = None) -> None:
         self.service, self.decode = service, job.encoding.loaded.tokenizer.decode
         self.future: Future[Generation] = Future()
-        self.future.set_running_or_notify_cancel()  # who stops waiting for it must not cancel it for the engine
+        self.future.set_running_or_notify_cancel()  # a caller that stops waiting must not cancel it for the engine
         self.drafts: queue.SimpleQueue[Draft | None] = queue.SimpleQueue()
         self.listeners: list[Callable[[], None]] = []
         self.request = job.request(item, hear=self.hear, deadline=deadline)
@@ -44,7 +44,7 @@ class Stream:
         self.service.cancel(self.request)
 
     def result(self, timeout: float | None = None) -> Generation:
-        """What became of the prompt, as soon as that is known. Raises `UsageError`, or `TimeoutError`."""
+        """The result of the prompt, as soon as it is finished. Raises `UsageError`, or `TimeoutError`."""
         return self.future.result(timeout)
 
     def __await__(self) -> Iterator[None]:
@@ -64,7 +64,7 @@ class Stream:
         loop, news = asyncio.get_running_loop(), asyncio.Event()
 
         def wake() -> None:
-            with suppress(RuntimeError):  # the loop has been closed, and nobody listens
+            with suppress(RuntimeError):  # the event loop was closed, so nobody listens
                 loop.call_soon_threadsafe(news.set)
 
         self.listeners.append(wake)

@@ -1,4 +1,4 @@
-"""What a source tree says of itself, where it is imported (`PYTHONPATH=.:bench`) and not installed."""
+"""Metadata of a source tree that is imported (`PYTHONPATH=.:bench`) without being installed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ FILE = Path(__file__).parents[1] / "pyproject.toml"
 
 @cache
 def project() -> dict[str, Any]:
-    """The table `project` of the tree's pyproject.toml; empty where the distribution is installed, whose metadata then
-    counts."""
+    """The table `project` of the tree's pyproject.toml; empty if the distribution is installed, because its metadata is
+    used then."""
     try:
         distribution(DISTRIBUTION)
     except PackageNotFoundError:
@@ -24,12 +24,11 @@ def project() -> dict[str, Any]:
 
 
 def entry_points_of(group: str) -> tuple[EntryPoint, ...]:
-    """The entry points of a group that an installation of the tree would have; they belong to no distribution."""
+    """The entry points of a group that an installation of the tree would have, without a distribution."""
     named: dict[str, str] = project().get("entry-points", {}).get(group, {})
     return tuple(EntryPoint(name, value, group) for name, value in named.items())
 
 
 def version() -> str:
-    """The version of the distribution, or that which the tree gives itself. Raises `PackageNotFoundError` where there
-    is neither."""
+    """The version of the distribution, or of the source tree. Raises `PackageNotFoundError` if there is neither."""
     return str(project().get("version") or distribution(DISTRIBUTION).version)

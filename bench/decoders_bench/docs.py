@@ -163,9 +163,9 @@ def gpu_summary() -> str:
     return gpu.summary(RESULTS / "gpu")
 
 
-def versus_part(name: str, run: str = "short") -> str:
-    """A part of what a kept run of `bench versus` shows."""
-    return twins.PARTS[name](*twins.load(RESULTS / "versus" / f"{run}.json"))
+def versus_part(name: str) -> str:
+    """A part of what the kept run of `bench versus` shows."""
+    return twins.PARTS[name](*twins.load(RESULTS / "versus" / "run.json"))
 
 
 def shelf_line() -> str:
@@ -180,8 +180,8 @@ def shelf_line() -> str:
 def help_of(*command: str) -> str:
     """What `decoders COMMAND --help` prints, in a fence."""
     done = subprocess.run(
-        [sys.executable, "-m", "decoders.cli", *command, "--help"], capture_output=True, text=True, check=True,
-        env={"COLUMNS": "110"}
+        [sys.executable, "-c", "from decoders.cli.app import main; main(prog_name='decoders')", *command, "--help"],
+        capture_output=True, text=True, check=True, env={"COLUMNS": "110"},
     )
     return f"```text\n{done.stdout.rstrip()}\n```"
 

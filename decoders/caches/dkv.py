@@ -16,9 +16,9 @@ class DKV(Cache):
     """Reuse decided positions, from one step after their commitment on; recompute open positions, anywhere on the row.
     Ma et al. 2025, dKV-Cache, 2505.15781, section 3.2 (dKV-Cache-Decode).
 
-    A token's keys and values change most in the step that decides it, so the ones that are kept are those of the
-    forward after that, which is the first to show it. So it is with the prompt, and in every window: everything is
-    recomputed in a window's first two forwards, and then in every `refresh`-th one of it, as in the official code.
+    A token's keys and values change most in the step that decides it, so those of the next forward, the first to show
+    the token, are kept. For the same reason everything, including the prompt, is recomputed in a window's first two
+    forwards, and then in every `refresh`-th one, as in the official code.
     """
 
     source: ClassVar[str] = "Ma et al. 2025, arXiv 2505.15781"

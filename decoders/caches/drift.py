@@ -1,4 +1,4 @@
-"""Drift: a change in what the most attended token attends to says that the cache is out of date."""
+"""Drift: the cache is out of date when the attention of the most attended token has changed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from decoders.core import Attention, Attested, Cache, Canvas, Pred, State, just_
 
 @dataclass(frozen=True)
 class Watched:
-    """The decided token that the open positions attend to most, and what it attended to itself."""
+    """The decided token that the open positions attend to most, and its own attention."""
 
     column: Tensor  # (B,) long
     attended: Tensor  # (B, L) float
@@ -28,9 +28,9 @@ class Drift(Cache):
     Elastic-Cache, Nguyen-Tri et al. 2025, 2510.14973, without its layers.
 
     Elastic-Cache watches one token in every layer, and where one has drifted, it recomputes from the next layer on in
-    the same forward, in a window that slides from the leftmost open position. Here one token is watched over all
-    layers, its attention averaged over heads and the layers that the decoder asks for, and the next forward, not this
-    one, recomputes everything: a refresh costs more and comes later than the paper's.
+    the same forward, in a window that slides from the leftmost open position. Here one token is watched for all layers,
+    with its attention averaged over heads and the layers that the decoder asks for, and the next forward recomputes
+    everything; so a refresh costs more and comes later than in the paper.
     """
 
     source: ClassVar[str] = "after Nguyen-Tri et al. 2025, arXiv 2510.14973"
@@ -55,7 +55,7 @@ class Drift(Cache):
         return Watched(column, attention(p).of(column).to(after.confidence.dtype))
 
     def watched(self, after: Canvas, before: State, p: Pred) -> Tensor:
-        """(B,) long: the column that was shown decided and got most attention."""
+        """(B,) long: the decided column that got most attention."""
         queries = torch.zeros_like(after.open).scatter(1, before.position, before.open)
         shown = (after.column < after.reach[:, None]) & ~after.open & ~just_decided(after, before)
         return only(shown, attention(p).onto(queries)).argmax(-1)

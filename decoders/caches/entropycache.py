@@ -1,4 +1,4 @@
-"""EntropyCache: how unsure the last decisions were says whether the cache can be trusted."""
+"""EntropyCache: the entropy of the last decisions tells whether the cache can be trusted."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class EntropyCache(Cache):
     """Refresh everything if the largest entropy among the tokens that were just decided is above `tau`; otherwise
     compute the open positions of the window and the `k` tokens that were decided last. Cheong et al. 2026, 2603.18489.
 
-    It is one decision a step and row: the popular description, a decision for every token, is not the algorithm. The
-    paper's figure prints the comparison the other way round than its text; this follows the text. `k` is the paper's
-    (as others report it), `tau` is not published in what could be read: with the default, and this `k`, `nano` loses at
-    most one answer in 100 (`decoders bench calibrate-entropycache`, docs/benchmarks.md), in rows that are hardly longer
-    than `k`; calibrate it for a model of your own. Entropy is that of the predicted distribution, in nats.
+    There is one decision per step and row, not one per token as popular descriptions say. The comparison in the paper's
+    figure is the reverse of that in its text; this follows the text. `k` is the paper's (as others report it); `tau`
+    was not found in the sources that were available: with the default, and this `k`, `nano` loses at most one answer in
+    100 (`decoders bench calibrate-entropycache`, docs/benchmarks.md), in rows that are hardly longer than `k`;
+    calibrate it for your own model. Entropy is that of the predicted distribution, in nats.
     """
 
     source: ClassVar[str] = "Cheong et al. 2026, arXiv 2603.18489"

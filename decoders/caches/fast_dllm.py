@@ -1,4 +1,4 @@
-"""Fast-dLLM's two caches: everything is computed when a window is entered, and less while it is worked on."""
+"""Fast-dLLM's two caches: everything is computed when a window is entered, and less in its later forwards."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Dual(Cache):
     al. 2025, Fast-dLLM, 2505.22618, section 3.2 (`generate_with_dual_cache`).
 
     The first forward in a window refreshes everything, and its predictions count like any other's. The June 2025 code
-    always runs one more forward after that, also where nothing is left to decide; this does not. On a model with blocks
+    always runs one more forward after that, even if nothing is left to decide; this does not. On a model with blocks
     larger than the windows this is the sub-block cache of Fast-dLLM v2 (2509.26328).
     """
 

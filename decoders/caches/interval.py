@@ -17,10 +17,11 @@ class Interval(Cache):
     only the open positions of the window and the tokens decided last. After dLLM-Cache, Liu et al. 2025, 2506.06295,
     section 3.2, without its value similarity.
 
-    What gives dLLM-Cache its accuracy is left out: between two refreshes it renews the quarter of the response whose
-    values moved most, which it finds out layer by layer inside the model, and keeps what attention and MLP put out;
-    here a policy decides for all layers before the forward, over keys and values. The refreshes are its schedule.
-    `response` is short for that reason: its scripts take 1 to 8 with a quarter renewed in between.
+    The part that gives dLLM-Cache its accuracy is left out: between two refreshes it recomputes the quarter of the
+    response whose values changed most, which it finds layer by layer inside the model, and it stores the outputs of
+    attention and MLP. Here a policy decides for all layers before the forward, and keys and values are stored; only its
+    schedule of refreshes is the same. For this reason the default `response` is short: the paper's scripts take 1 to 8
+    with a quarter recomputed in between.
     """
 
     source: ClassVar[str] = "after Liu et al. 2025, arXiv 2506.06295"

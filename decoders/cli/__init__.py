@@ -12,7 +12,7 @@ __all__ = ["main"]
 
 
 def __getattr__(name: str) -> Any:
-    """`main` is imported when it is asked for: what listens for interrupts comes before it."""
+    """`main` is imported when it is first used, after interrupts are handled."""
     if name == "main":
         from decoders.cli.app import main
 

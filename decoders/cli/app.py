@@ -1,4 +1,4 @@
-"""The group of commands, where plugins' commands join it, and how mistakes are told."""
+"""The group of commands, the commands of plugins, and the reporting of mistakes."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from decoders.tree import DISTRIBUTION, version
 
 
 class Commands(Lazy):
-    """Built-in commands and those of the entry points `decoders.commands`, which are imported when they are needed; one
-    that is broken says so when it is called, and the others go on working. Every mistake is one line on stderr."""
+    """Built-in commands and those of the entry points `decoders.commands`, which are imported when they are needed; a
+    broken one reports its error when it is called, and the others keep working. Every mistake is one line on stderr."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*super().list_commands(ctx), *specs.table("commands")})
@@ -39,7 +39,7 @@ class Commands(Lazy):
         return found if isinstance(found, click.Command) else broken(name, f"command {name!r} is not a click command")
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Help must not import plugins: of their commands it only says whose they are."""
+        """Help must not import plugins: for their commands it only names the distribution."""
         lines = {name: whose(name) for name in specs.table("commands")}
         lines |= {name: about for name, (_, about) in self.places.items()}
         with formatter.section("Commands"):
@@ -56,7 +56,7 @@ class Commands(Lazy):
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **more: Any) -> NoReturn:
         for name in ("stdout", "stderr"):
-            if getattr(sys, name) is None:  # it was closed before we began, as schedulers do
+            if getattr(sys, name) is None:  # some schedulers start a process with it closed
                 setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # open until we end
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):
@@ -64,12 +64,12 @@ class Commands(Lazy):
                 stream.reconfigure(errors="backslashreplace")
         try:
             code = self.coded(args, *rest, **more)
-        except OSError as e:  # a disk that is full, or a file that went away
+        except OSError as e:  # a full disk, or a file that was removed
             code = complain(e)
         sys.exit(flushed(code))
 
     def coded(self, args: Sequence[str] | None, *rest: Any, **more: Any) -> Any:
-        """The exit code of a command, whose mistakes have been told."""
+        """The exit code of a command, after its mistakes have been reported."""
         try:
             return super().main(args, *rest, **{**more, "standalone_mode": False})
         except click.exceptions.NoArgsIsHelpError as e:
@@ -84,18 +84,17 @@ class Commands(Lazy):
 
 
 def complain(e: OSError) -> int:
-    """Say what the system refused, and the exit code for that. A reader that went away need not be told."""
+    """Report an error of the operating system, and return its exit code. A closed pipe is not reported."""
     if e.errno == errno.EPIPE:
         return 1
     place = f"{e.filename}: " if e.filename else ""
-    with suppress(OSError):  # stderr may be what is full
+    with suppress(OSError):  # stderr may be on the full disk
         click.echo(f"Error: {place}{why(e)}", err=True)
     return Mistake.exit_code
 
 
 def flushed(code: Any) -> Any:
-    """The exit code, after everything has left for stdout; if it cannot, that is told, and Python need not try
-    again."""
+    """The exit code, after stdout is flushed; if that fails it is reported, and Python does not try again."""
     try:
         sys.stdout.flush()
     except OSError as e:
@@ -106,7 +105,7 @@ def flushed(code: Any) -> Any:
 
 @contextmanager
 def older_spellings_in_a_line() -> Iterator[None]:
-    """To stderr, once, without the place in the code that they were found at."""
+    """Warnings go to stderr, once, without their place in the code."""
     with warnings.catch_warnings():
         others = warnings.showwarning
 
@@ -134,7 +133,7 @@ def whose(name: str) -> str:
 
 
 def broken(name: str, problem: str) -> click.Command:
-    """A command that can only say why it does not work."""
+    """A command that only reports why it does not work."""
 
     def say() -> NoReturn:
         raise Mistake(problem)
@@ -151,7 +150,7 @@ OWN = {
     "decide": ("decide:decide", "Answer questions about a text with probabilities."),
     "generate": ("generate:generate", "Decode prompts, from the command line or from a file."),
     "info": ("info:info", "Describe a checkpoint, and say whether it fits on this machine."),
-    "list": ("listing:list_", "List strategies, caches, presets and models."),
+    "list": ("listing:list_", "List strategies, caches, presets, models, families and tasks."),
     "models": ("models:models", "List families of checkpoints: an example, memory, defaults."),
     "new": ("new:new", "Write a new strategy or cache policy to start from."),
     "serve": ("serve:serve", "Serve a model over HTTP with OpenAI's interface and any decoder per request."),

@@ -1,4 +1,4 @@
-"""What is shown of a run while it is decoded: `--stream`, `--watch` and `--trace`."""
+"""Output during a run: `--stream`, `--watch` and `--trace`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Audience:
-    """The listeners of a run, for each batch anew: the text of one prompt as it settles, its canvas as it denoises, and
+    """The listeners of a run, new for each batch: the settled text of one prompt, its canvas after each forward, and
     the trace."""
 
     def __init__(
@@ -39,12 +39,12 @@ class Audience:
         self.shown.close()
 
     def batch(self, size: int) -> int:
-        """How many prompts are decoded together: one can be shown at a time."""
+        """The number of prompts that are decoded together: only one can be shown at a time."""
         return 1 if self.stream or self.watching else size
 
     @property
     def listeners(self) -> dict[str, Any]:
-        """Arguments of a run. Nobody hears of forwards for whom none are shown, since that takes time."""
+        """Arguments of a run. There is no `watch` unless forwards are shown, because it takes time."""
         watch = self.watch if self.watching or self.trace else None
         return {"on_batch": self.begin, "on_event": self.hear if self.stream else None, "watch": watch}
 
@@ -66,13 +66,13 @@ class Audience:
             w(f, p, c)
 
     def heard(self, results: Iterable[Result]) -> Iterator[Result]:
-        """The results as they come, each after what is shown of it is whole."""
+        """The results as they arrive, each after its output is complete."""
         for index, made in results:
             self.finish(made)
             yield index, made
 
     def finish(self, made: Generation | UsageError) -> None:
-        """Show what was held back of a text, now that all of it is known."""
+        """Show the part of a text that was held back, now that all of it is known."""
         self.shown.close()
         if self.streaming and isinstance(made, Generation):
             self.streaming.finish(made.text)

@@ -1,9 +1,9 @@
 """`decoders generate --input --output`: many prompts from a file, appended to another as they finish, and resumable.
 When all have ended they are put into the order of the input.
 
-A result carries the index of its input line, a hash of what was asked there and a hash of the settings, so that a later
-run knows what is done and whether it is the same work. A line that was being written when a run was killed has no
-newline; it is dropped and done again.
+A result has the index of its input line, a hash of that line's request and a hash of the settings, so that a later run
+knows which lines are finished and whether it is the same work. A line that was being written when a run was killed has
+no newline; it is dropped and decoded again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import click
 
 from decoders.cli.memory import keep_freed
 from decoders.cli.progress import Progress
-from decoders.errors import UsageError
+from decoders.errors import UsageError, several
 from decoders.files import json_lines, parsed, why
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ def digest(data: Any) -> str:
 def run(
     source: Path, target: Path, make: Callable[[], Generator], settings: dict[str, Any], how: dict[str, Any], size: int
 ) -> int:
-    """Decode what is missing in `target`; returns how many lines of `source` could not be decoded, each of which is
-    reported.
+    """Decode the lines that are missing in `target`; returns the number of lines of `source` that could not be decoded,
+    each of which is reported.
 
     Raises `UsageError` for files that cannot be used, and leaves with 130 on Ctrl-C."""
     keep_freed()
@@ -64,7 +64,7 @@ def run(
         generator = make()
         with locked(target, source) as file:
             decoder = generator.decoder
-            if generator.reasoner:  # without what its texts do not depend on: whoever goes on may be more patient
+            if generator.reasoner:  # without options such as timeouts, which may differ in a later run
                 decoder = replace(decoder, **{"reasoner": generator.reasoner.name})
             from decoders.registry import spec_of
 
@@ -84,14 +84,16 @@ def run(
             ordered(file, target)
             if left:
                 click.echo(
-                    f"Error: {left} more lines were not tried; when that is mended, the same command goes on", err=True
+                    f"Error: {left} more lines were not tried; fix the cause and run the command again to continue",
+                    err=True,
                 )
                 failed += left
     except KeyboardInterrupt:
-        click.echo(f"Interrupted; what is finished is in {target}: run the same command again to go on", err=True)
+        click.echo(f"Interrupted; finished rows are in {target}: run the same command again to continue", err=True)
         raise click.exceptions.Exit(130) from None
-    left_out = f"; {failed} lines could not be decoded" if failed else ""
-    click.echo(f"{len(items) + len(malformed) - failed} rows are in {target}{left_out}", err=True)
+    left_out = f"; {several(failed, 'line')} could not be decoded" if failed else ""
+    rows = len(items) + len(malformed) - failed
+    click.echo(f"{several(rows, 'row')} {'is' if rows == 1 else 'are'} in {target}{left_out}", err=True)
     return failed
 
 
@@ -102,7 +104,7 @@ def report(source: Path, index: int, problem: str) -> int:
 
 
 def read(source: Path, seed: int) -> tuple[dict[int, Item], list[tuple[int, str]]]:
-    """The items by index, and the lines that are malformed, each with what is wrong. Blank lines are passed over."""
+    """The items by index, and the malformed lines, each with its error. Blank lines are skipped."""
     items: dict[int, Item] = {}
     malformed = []
     for number, line in json_lines(source):
@@ -114,7 +116,7 @@ def read(source: Path, seed: int) -> tuple[dict[int, Item], list[tuple[int, str]
 
 
 def item_of(index: int, line: bytes, seed: int) -> Item:
-    """Raises `ValueError` with what is wrong."""
+    """Raises `ValueError` with the error."""
     row = parsed(line)
     if not isinstance(row, dict) or ("messages" in row) == ("prompt" in row):
         raise ValueError('not an object with either a "prompt" or "messages"')
@@ -129,7 +131,7 @@ def item_of(index: int, line: bytes, seed: int) -> Item:
 
 @contextmanager
 def locked(target: Path, source: Path) -> Iterator[RawIOBase]:
-    """The output, open for reading and appending, and no other run's as long as it is open."""
+    """The output, open for reading and appending, and locked against other runs."""
     if target.exists() and not target.is_file():
         raise UsageError(f"{target} is not a regular file, so results cannot be appended to it")
     try:
@@ -141,7 +143,7 @@ def locked(target: Path, source: Path) -> Iterator[RawIOBase]:
             raise UsageError("--input and --output are the same file")
         try:
             import fcntl
-        except ImportError:  # not a POSIX system: nothing keeps two runs apart
+        except ImportError:  # not a POSIX system: there is no lock
             pass
         else:
             try:
@@ -152,8 +154,8 @@ def locked(target: Path, source: Path) -> Iterator[RawIOBase]:
 
 
 def finished(file: RawIOBase, target: Path, items: dict[int, Item], asked: str) -> set[int]:
-    """The indices that the output already holds; half a line at its end is cut off. Raises `UsageError` if other work
-    made it."""
+    """The indices that the output already contains; an incomplete last line is removed. Raises `UsageError` if it has
+    other settings or another input."""
     file.seek(0)
     content = file.read()
     whole = content[: content.rfind(b"\n") + 1]
@@ -181,7 +183,7 @@ def finished(file: RawIOBase, target: Path, items: dict[int, Item], asked: str) 
 def decoded(
     generator: Generator, todo: list[Item], how: dict[str, Any], size: int, total: int
 ) -> Iterator[tuple[Item, Generation | UsageError]]:
-    """Each item with what became of it, as soon as that is known."""
+    """Each item with its result, as soon as it is finished."""
     with Progress(total, total - len(todo)) as progress:
         for i, made in generator.run([x.prompt for x in todo], **how, seeds=[x.seed for x in todo], batch=size):
             yield todo[i], made
@@ -189,8 +191,8 @@ def decoded(
 
 
 def ordered(file: RawIOBase, target: Path) -> None:
-    """Put the results into the order of their indices: they were appended as they ended. Whoever looks sees the old
-    file or the new one."""
+    """Sort the results by index, because they were appended as they finished. The file is replaced at once, so readers
+    see the old or the new one."""
     file.seek(0)
     lines = file.read().splitlines(keepends=True)
     place = [json.loads(line)["index"] for line in lines]
@@ -208,12 +210,12 @@ def ordered(file: RawIOBase, target: Path) -> None:
 
 
 def append(file: RawIOBase, target: Path, row: dict[str, Any]) -> None:
-    """One whole line, handed to the system when this returns. The file has no buffer of its own that could be lost."""
+    """Append one whole line; it is written when this returns, because the file has no buffer."""
     line = json.dumps(row).encode() + b"\n"
     try:
         while line:
             line = line[file.write(line) :]
     except OSError as e:
         raise UsageError(
-            f"{target} cannot be written: {e.strerror}; what is in it stays, run the same command again to go on"
+            f"{target} cannot be written: {e.strerror}; its content is kept; run the same command again to continue"
         ) from e

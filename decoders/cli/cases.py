@@ -1,4 +1,4 @@
-"""What `decoders check` holds against what: the plug that a spec makes, and the laws of its kind."""
+"""What `decoders check` tests: the plug that a spec makes, with the laws of its kind."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ Laws = Sequence[Callable[[Any], None]]
 
 @dataclass(frozen=True)
 class Case:
-    """What is to be checked, and against what."""
+    """A plug to check, and its laws."""
 
     kind: str
     spec: str
     plug: Any
     laws: Laws
     known: int
-    """How many laws there are for its kind."""
+    """The number of laws for its kind."""
     method: str
-    """The method that such a plug is written for; empty: the whole of it."""
+    """The main method of such a plug; empty: the whole plug."""
     measure: Callable[[Any], Measured] | None = None
-    """What is measured of it, where nothing is demanded."""
+    """A measurement without a requirement."""
 
 
 def of_strategy(spec: str, fast: bool) -> Case:
@@ -66,8 +66,8 @@ MAKERS = {"strategies": of_strategy, "caches": of_cache, "tasks": of_task, "fami
 
 
 def chosen(specs: Sequence[str], told: Sequence[tuple[str, Sequence[str]]], fast: bool) -> Iterator[Case]:
-    """What was asked for: specs of any kind, and those of a kind that is told. Raises `UsageError` for a spec that
-    makes nothing."""
+    """The cases for specs of any kind, and for those whose kind is given. Raises `UsageError` for a spec that makes
+    nothing."""
     found = [(kind_of(spec), spec) for spec in specs] + [(kind, spec) for kind, given in told for spec in given]
     for kind in MAKERS:
         for _, spec in (x for x in found if x[0] == kind):
@@ -75,8 +75,8 @@ def chosen(specs: Sequence[str], told: Sequence[tuple[str, Sequence[str]]], fast
 
 
 def kind_of(spec: str) -> str:
-    """What a spec is of, that does not say so: of the first kind that has its name, or of that of its class. Nobody's
-    is taken for a strategy."""
+    """The kind of a spec: the first kind that has its name, or that of its class. An unknown name counts as a
+    strategy."""
     known = {name: kind for kind in reversed(MAKERS) for name in names(kind)}
     name = named(spec.partition("/")[0], known)
     if ":" not in name:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from decoders.testing.trial import Trial, Verdict
 
 WIDTH = 84
-"""Of what a law says."""
-COLOURS = {"passed": "green", "broken": "red"}
+"""Characters of a law's description."""
+COLOURS = {"passed": "green", "broken": "red", "not asked": "yellow"}
 
 
 @click.command()
@@ -35,9 +35,9 @@ def check(
 ) -> None:
     """Test a strategy, a cache policy, a task or a family against every law that it has to keep.
 
-    SPEC is a name, or my_file:MyClass, with nothing installed. Every law is one line, passed or broken. A broken law is
-    explained once, with the line of your code; if another law may be its cause, the line names that one. The exit code
-    is 1 if a law is broken.
+    SPEC is a name, or my_file:MyClass, with nothing installed. Every law is one line: passed, broken, or not asked with
+    the reason. A broken law is explained once, with the line of your code; if another law may be its cause, the line
+    names that one. The exit code is 1 if a law is broken.
 
     For a cache policy, the difference from decoding without a cache is also measured: an approximation may differ. A
     family of checkpoints is tested on a tiny random checkpoint, made from its `sample`.
@@ -51,7 +51,7 @@ def check(
 
 
 def passed(case: Case, as_json: bool) -> bool:
-    """Whether it keeps its laws, which is told."""
+    """Check a plug and print the results; whether it keeps its laws."""
     from decoders.testing.trial import Trial, verdicts
 
     started, found = time.perf_counter(), []
@@ -69,14 +69,17 @@ def passed(case: Case, as_json: bool) -> bool:
 
 
 def say(v: Verdict) -> None:
-    """A law in a line."""
-    word = "passed" if v.passed else "broken"
-    why = v.about if v.because is None else f"{'the same as' if v.same else 'perhaps because of'} {v.because}"
-    click.echo(f"{click.style(word, fg=COLOURS[word])}  {v.law:<18}{shorten(why, WIDTH, placeholder=' ...')}")
+    """Print a law in a line."""
+    word = "passed" if v.passed else "broken" if v.broken else "not asked"
+    why = v.unasked or v.about
+    if v.because:
+        why = f"{'the same as' if v.same else 'perhaps because of'} {v.because}"
+    law = v.law.ljust(24 - len(word))
+    click.echo(f"{click.style(word, fg=COLOURS[word])}  {law}{shorten(why, WIDTH, placeholder=' ...')}")
 
 
 def conclude(case: Case, trial: Trial, numbers: Measured | None) -> None:
-    """What broke, and the line at the end."""
+    """Print the broken laws, and the last line."""
     for finding in trial.findings:
         click.echo(f"\n{finding}")
     if trial.broken:
@@ -84,16 +87,23 @@ def conclude(case: Case, trial: Trial, numbers: Measured | None) -> None:
         return
     if numbers:
         click.echo(str(numbers))
-    tried = len(trial.verdicts)
-    laws = f"all {tried}" if tried == case.known else f"the {tried} quickest of {case.known}"
-    click.echo(f"{case.spec} keeps {laws} laws ({trial.seconds:.1f} s).")
+    click.echo(f"{case.spec} keeps {kept(case, trial)} ({trial.seconds:.1f} s).")
+
+
+def kept(case: Case, trial: Trial) -> str:
+    """The laws that a plug without a breach keeps, in words."""
+    tried, unasked = len(trial.verdicts), sum(bool(v.unasked) for v in trial.verdicts)
+    if unasked:
+        return f"{tried - unasked} of {tried} laws, and {unasked} asked nothing of it"
+    return f"all {tried} laws" if tried == case.known else f"the {tried} quickest of {case.known} laws"
 
 
 def described(case: Case, trial: Trial, numbers: Measured | None) -> dict[str, Any]:
-    """What JSON says of it."""
+    """The result for JSON."""
     laws = [
         {
-            "law": v.law, "passed": v.passed, "about": v.about, "message": v.message, "because": v.because,
+            "law": v.law, "passed": None if v.unasked else v.passed, "about": v.about, "message": v.message,
+            "unasked": v.unasked, "because": v.because,
             "file": v.place and v.place.file, "line": v.place and v.place.line,
             "function": v.place and v.place.function,
         }

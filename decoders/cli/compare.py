@@ -35,10 +35,10 @@ def compare(
 
     loaded = load_model(model, **loading(how))
     generators = [Generator(loaded, spec, cache, guidance=guidance, chat=chat, constraint=constraint) for spec in specs]
-    # the first forward of a process is slow, and would be charged to the first decoder
+    # the first forward of a process is slow, and would count for the first decoder
     generators[0](prompt, **{**how, "max_steps": 1})
     made = [g(prompt, **how)[0] for g in generators]
-    given = set()  # places whose token nobody generated
+    given = set()  # positions whose token was not generated
     if how["infill"]:
         given = {
             i
@@ -57,5 +57,5 @@ def compare(
 
 
 def agreement(a: Sequence[int], b: Sequence[int]) -> float:
-    """The share of places that hold the same token, of the longer text; 1 if both are empty."""
+    """The share of positions with the same token, of the longer text; 1 if both are empty."""
     return sum(x == y for x, y in zip(a, b, strict=False)) / max(len(a), len(b)) if a or b else 1.0

@@ -30,7 +30,7 @@ def decide(model: str, request: BinaryIO, **how: Any) -> None:
     try:
         body = parsed(request.read())
         if isinstance(body, dict):
-            body.pop("model", None)  # -m says which
+            body.pop("model", None)  # -m chooses it
         asked = read_openai(body, "")
     except (ValueError, RefusedError) as e:
         raise UsageError(f"{request.name}: {e}") from None

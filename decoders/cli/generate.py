@@ -115,7 +115,7 @@ def check_flags(
     prompts: Sequence[str], stream: bool, watching: bool, as_json: bool, trace: Path | None, source: Path | None,
     target: Path | None, infill: bool, logprobs: bool,
 ) -> None:
-    """Raises `UsageError` for flags that do not go together."""
+    """Raises `UsageError` for flags that cannot be combined."""
     if source or target:
         if not (source and target):
             raise UsageError("--input and --output go together")
@@ -126,7 +126,7 @@ def check_flags(
     if stream + watching + as_json > 1:
         raise UsageError("--stream, --watch and --json exclude each other")
     if logprobs and not (as_json or target):
-        raise UsageError("--logprobs are told by --json or --output alone")
+        raise UsageError("--logprobs needs --json or --output")
     if stream and infill:
         raise UsageError("holes do not settle from left to right, so --infill cannot --stream; try --watch")
 
@@ -135,8 +135,8 @@ def printed(
     generator: Generator, prompts: Sequence[str], how: dict[str, Any], batch: int, as_json: bool, stream: bool,
     watching: bool, trace: Path | None,
 ) -> list[str]:
-    """Decode prompts and print what becomes of them; returns the problems of those that their reasoner failed, or the
-    model. Raises `UsageError` for any other that cannot be decoded, if possible before anything is."""
+    """Decode prompts and print their results; returns the errors of prompts for which the reasoner or the model failed.
+    Raises `UsageError` for any other prompt that cannot be decoded, if possible before anything is decoded."""
     from decoders.cli.audience import Audience
     from decoders.cli.tell import tell
     from decoders.cli.trace import opened
@@ -162,7 +162,7 @@ def printed(
 
 
 def in_order(results: Iterable[Result]) -> Iterator[Result]:
-    """Results by index, each as soon as those before it are there."""
+    """Results in order of their index, each as soon as those before it are finished."""
     held: dict[int, Generation | UsageError] = {}
     expected = 0
     for index, made in results:
@@ -175,7 +175,7 @@ def in_order(results: Iterable[Result]) -> Iterator[Result]:
 
 @contextmanager
 def warnings_in_a_line() -> Iterator[None]:
-    """To stderr, without the place in the code that they come from."""
+    """Warnings go to stderr, without their place in the code."""
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *args, **kwargs: click.echo(f"Warning: {message}", err=True)
         yield

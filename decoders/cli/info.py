@@ -1,4 +1,4 @@
-"""`decoders info`: what a checkpoint is, what it takes, and whether this machine has that."""
+"""`decoders info`: describes a checkpoint, its memory, and whether it fits on this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from decoders.models.glance import Glance
 
 TAKES = {"float32": 4, "bfloat16": 2}
-"""Bytes of a weight, in what `--dtype` can say."""
+"""Bytes of a weight, for the values of `--dtype`."""
 
 
 @click.command("info")
@@ -40,7 +40,7 @@ def takes(g: Glance) -> dict[str, int]:
 
 
 def memory() -> dict[str, int]:
-    """Bytes that are free on each device of this machine."""
+    """Free bytes on each device of this machine."""
     import torch
 
     from decoders.engine.sizes import free_bytes
@@ -70,7 +70,7 @@ def about(g: Glance) -> list[str]:
 
 
 def fits(g: Glance, free: dict[str, int]) -> list[str]:
-    """For each device, in which precisions the weights fit into what is free."""
+    """For each device, the precisions in which the weights fit into its free memory."""
     sizes = takes(g)
     head = "  takes       " + ", ".join(f"{readable(size)} in {name}" for name, size in sizes.items())
     rows = []

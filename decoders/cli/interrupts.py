@@ -9,14 +9,13 @@ from types import FrameType
 
 INTERRUPTED = 130
 PATIENCE = 10.0
-"""Seconds that work has for coming to an end of its own once it is interrupted."""
+"""Seconds that interrupted work has to end by itself."""
 
 
 class Interrupts:
-    """What SIGINT does from now on. While the command works it is a `KeyboardInterrupt`, as usual; but Python forgets
-    one that falls into a callback of an import or of the garbage collector, and some code swallows them, so whoever
-    still works after a while is left behind. A second one does not wait, nor does one before the work or after it, when
-    there is nothing to bring to an end."""
+    """Handles SIGINT. While the command works it raises a `KeyboardInterrupt`, as usual. But Python loses one that is
+    raised in a callback of an import or of the garbage collector, and some code swallows them, so the process is ended
+    if it still works after a while. A second SIGINT ends it at once, and so does one before or after the work."""
 
     def __init__(self) -> None:
         self.working = False
@@ -34,6 +33,6 @@ class Interrupts:
 
 
 def leave() -> None:
-    """End the process here and now. What it has written is whole: results are handed to the system line by line."""
+    """End the process immediately. Its output is complete, because results are written line by line."""
     os.write(2, b"Interrupted.\n")
     os._exit(INTERRUPTED)

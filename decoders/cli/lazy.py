@@ -1,4 +1,4 @@
-"""A group of commands, each of which is imported when it is asked for."""
+"""A group of commands, each of which is imported when it is used."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import click
 
 
 class Lazy(click.Group):
-    """`places` says of each name where its command is, `module:attribute`, and what its line in the help says: the
-    first sentence of its own help."""
+    """`places` maps each name to the place of its command, `module:attribute`, and to its line in the help, which is
+    the first sentence of its own help."""
 
     def __init__(self, *args: Any, places: dict[str, tuple[str, str]], **more: Any) -> None:
         super().__init__(*args, **more)

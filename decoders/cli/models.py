@@ -1,4 +1,4 @@
-"""`decoders models`: the families of checkpoints, each with one that can be fetched and what it takes."""
+"""`decoders models`: the families of checkpoints, each with an example that can be downloaded and its memory."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from decoders.cli.terminal import aligned
 
 HEAD = "family", "for example", "bf16 / int8 / int4", "decoder", "cache", "block"
 NOTES = (
-    "The weights of the example take about so much; what is computed with them comes on top.",
-    "int8 and int4: --quantize, once they are read. Experts that are stored together are not brought to it.",
+    "The sizes are those of the example's weights, approximately; activations and the KV cache come on top.",
+    "int8 and int4: --quantize, after loading. Experts that are stored in one tensor are not converted.",
 )
 
 
@@ -26,16 +26,11 @@ def models(as_json: bool) -> None:
 
 
 def all_families() -> list[dict[str, Any]]:
-    """Every family; of those that are left out it is said why."""
+    """Every family; a warning gives the reason for each that is left out."""
     found, problems = catalogue.known_families()
     for problem in problems:
         click.echo(f"Warning: left out: {problem}", err=True)
     return found
-
-
-def family_lines() -> list[str]:
-    """The table of all families, indented, under a heading."""
-    return ["families of checkpoints:", *(f"  {line}" for line in table(all_families()))]
 
 
 def table(found: list[dict[str, Any]]) -> list[str]:

@@ -21,12 +21,12 @@ NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 @dataclass(frozen=True)
 class Sort:
-    """A kind of plug that a distribution is written for."""
+    """A kind of plug for which a distribution is written."""
 
     group: str
     summary: str
     flag: str
-    """What stands before its name in a command."""
+    """The option before its name in a command."""
     example: str
     """A command that uses one."""
 
@@ -67,7 +67,7 @@ def new(kind: str, name: str) -> None:
     try:
         directory.mkdir()
     except FileExistsError:
-        raise UsageError(f"{name} is there already; choose another name, or work in another directory") from None
+        raise UsageError(f"{name} exists already; choose another name, or work in another directory") from None
     except OSError as e:
         raise UsageError(f"{name} cannot be made: {why(e)}") from e
     for file, text in written.items():
@@ -77,7 +77,7 @@ def new(kind: str, name: str) -> None:
 
 
 def check_name(sort: Sort, kind: str, name: str) -> None:
-    """Raises `UsageError` for a name that a plug or a module cannot have, or another one has."""
+    """Raises `UsageError` for a name that is not allowed for a plug or a module, or is taken."""
     if not NAME.fullmatch(name) or keyword.iskeyword(name):
         allowed = "lower-case letters, digits and single _ between them, from a letter on"
         raise UsageError(f"a name is {allowed}, not {name!r}")
@@ -87,7 +87,7 @@ def check_name(sort: Sort, kind: str, name: str) -> None:
 
 
 def words_of(sort: Sort, kind: str, name: str) -> dict[str, str]:
-    """What stands in the templates. A family is a value, so that its name is one of a constant."""
+    """The values for the templates. A family is a value, so its name is written like a constant."""
     title = "".join(part.capitalize() for part in name.split("_"))
     return {
         "name": name, "kind": kind, "group": sort.group, "summary": sort.summary, "flag": sort.flag,

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they become."""
+"""Options that several commands share, and the objects that are made from them."""
 
 from __future__ import annotations
 
@@ -87,12 +87,12 @@ _SHARED = (
 
 
 def shared(command: F) -> F:
-    """The options that say which model, and how to decode."""
+    """The options for the model and for decoding."""
     return with_all(_SHARED, command)
 
 
 def model_options(command: F) -> F:
-    """The options that say which model, and how to load it."""
+    """The options for the model and for loading it."""
     return with_all(_LOADING, command)
 
 
@@ -103,6 +103,6 @@ def with_all(options: Sequence[Callable[[F], F]], command: F) -> F:
 
 
 def loading(how: dict[str, Any]) -> dict[str, Any]:
-    """Those of the options that say how to load a model, taken out of `how`; only what was given."""
+    """The options of loading a model that were given, removed from `how`."""
     taken = {name: how.pop(name) for name in ("device", "dtype", "device_map", "trust_remote_code", "quantize")}
     return {name: value for name, value in taken.items() if value is not None}

@@ -1,4 +1,4 @@
-"""Progress of many rows: a bar on a terminal, and now and then a line where there is none."""
+"""Progress of many rows: a bar on a terminal, and otherwise occasional lines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EVERY = 10.0
 
 
 class Progress:
-    """Of `total` rows, `done` at first. Goes to stderr."""
+    """The progress over `total` rows, of which `done` are finished at the start. It goes to stderr."""
 
     def __init__(self, total: int, done: int) -> None:
         from rich.console import Console
@@ -39,7 +39,7 @@ class Progress:
         return f"{self.done}/{self.total} rows, {self.tokens} tokens{rate}"
 
     def advance(self, made: Generation | None) -> None:
-        """One more row; none: it could not be decoded."""
+        """One more row; None: it could not be decoded."""
         self.done += 1
         if made:
             self.tokens, self.forwards = self.tokens + made.generated_tokens, self.forwards + made.nfe
@@ -62,7 +62,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them."""
+    """Seconds, minutes or hours, for people."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,4 +1,4 @@
-"""The installed command, and `python -m decoders`: an interrupt is obeyed from here on, before anything large is
+"""The installed command, and `python -m decoders`: interrupts are handled from here on, before anything large is
 imported."""
 
 from __future__ import annotations

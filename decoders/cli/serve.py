@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 NEEDS = "starlette", "uvicorn", "prometheus_client"
 NEEDS_RAY = "ray", "grpc", "fastapi"
-"""What `decoders serve --ray` cannot do without; ray.serve imports them."""
+"""The packages that `decoders serve --ray` needs; ray.serve imports them."""
 LOOPBACK = "127.0.0.1", "::1", "localhost"
 BACKENDS = "engine", "vllm"
 UNITS = {"": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
@@ -36,7 +36,7 @@ def size(ctx: click.Context, param: click.Parameter, said: str | None) -> int | 
     found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kmg]i?b)?", said.strip(), re.IGNORECASE)
     bytes_ = int(float(found[1]) * UNITS[(found[2] or "").upper()]) if found else 0
     if bytes_ < 1:
-        raise click.BadParameter(f"{said!r} is no size; write bytes, or 500MB or 4GiB", ctx, param)
+        raise click.BadParameter(f"{said!r} is not a size; write a number of bytes, 500MB or 4GiB", ctx, param)
     return bytes_
 
 
@@ -53,7 +53,7 @@ class Backed(click.Command):
 
 
 def without_backend(args: Sequence[str]) -> tuple[list[str], str | None]:
-    """The arguments without `--backend`, and what it says."""
+    """The arguments without `--backend`, and its value."""
     rest, backend, left = list[str](), None, iter(args)
     for word in left:
         if word == "--backend":
@@ -66,7 +66,7 @@ def without_backend(args: Sequence[str]) -> tuple[list[str], str | None]:
 
 
 def vllm() -> click.Command:
-    """The plugin's command. Raises `UsageError` where there is none."""
+    """The plugin's command. Raises `UsageError` if it is not installed."""
     if "serve" not in specs.table("commands"):
         raise UsageError(
             "--backend vllm needs the plugin: pip install 'dllm-decoders-vllm[vllm]'; or leave it out: decoders serve "
@@ -166,8 +166,7 @@ def serve(
 def served(
     setup: Setup, key: str | None, local: bool, ray: str | None, replicas: int | None
 ) -> Iterator[tuple[ASGIApp, str]]:
-    """What answers requests: the application in this process, or several replicas of it; and what the model is called.
-    Raises `UsageError`."""
+    """The application in this process, or several replicas of it; and the name of the model. Raises `UsageError`."""
     if ray is None:
         app = setup.app(key, local)
         yield app.asgi, app.name
@@ -181,11 +180,11 @@ def served(
 
 
 def check(modules: Sequence[str], what: str, extra: str) -> None:
-    """Raises `UsageError` where modules of an extra are missing."""
+    """Raises `UsageError` if modules of an extra are missing."""
     if missing := [x for x in modules if importlib.util.find_spec(x) is None]:
         raise UsageError(f"{what} needs {' and '.join(missing)}: pip install 'dllm-decoders[{extra}]'")
 
 
 def model_name(spec: str, own: str) -> str:
-    """What clients call a model: a checkpoint by its directory."""
+    """The name of a model for clients; for a checkpoint, the name of its directory."""
     return Path(os.path.abspath(spec)).name if os.path.isdir(spec) else own

@@ -1,4 +1,4 @@
-"""What the terminal shows: tables, the canvas as it denoises, and text as it settles."""
+"""Output on a terminal: tables, the canvas after each forward, and settled text."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from decoders.text.stopping import sure
 if TYPE_CHECKING:
     from rich.text import Text
 
-FRAME = 0.05  # seconds that a frame stands on a terminal, so that an eye can follow
+FRAME = 0.05  # seconds that a frame is shown on a terminal
 STYLES = {"given": "dim", "committed": "bold", "provisional": "italic", "masked": "dim blue"}
 PHASES = ("green", "magenta", "cyan", "yellow", "red")
-"""The colour of what was committed in each phase; `PROVISIONAL_COLOUR` where it may change yet and there is one
+"""The colours of tokens committed in each phase; `PROVISIONAL_COLOUR` for tokens that may still change, if there is one
 phase."""
 PROVISIONAL_COLOUR = "yellow"
 MASKED, PROVISIONAL = "\u00b7", ("\u2039", "\u203a")
 
 
 class Run(NamedTuple):
-    """A stretch of a row in one state, committed in one phase."""
+    """Adjacent positions of a row in one state, committed in one phase."""
 
     state: str
     phase: int
@@ -37,12 +37,12 @@ class Run(NamedTuple):
 
 
 class Watching:
-    """A `watch` that shows one prompt's canvas after every forward: animated on a terminal, elsewhere a plain line a
-    forward, in which every masked position is a dot and provisional text stands in single angle quotes. Stop tokens in
-    a run are counted.
+    """A `watch` that shows one prompt's canvas after every forward: animated on a terminal, otherwise a plain line per
+    forward, in which every masked position is a dot and provisional text is in single angle quotes. Adjacent stop
+    tokens are shown once, with their number.
 
-    Of a decoder with several kinds of forwards, each line begins with the phase that the forward was; on a terminal
-    each phase has its colour, which is also that of what was committed in it."""
+    For a decoder with several kinds of forwards, each line begins with the phase of the forward; on a terminal each
+    phase and the tokens that were committed in it have its colour."""
 
     def __init__(self, generator: Generator, infill: bool) -> None:
         self.generator, self.infill, self.forwards = generator, infill, 0
@@ -82,7 +82,7 @@ class Watching:
             click.echo(f"{self.forwards:>4}  {word}{one_line(''.join(marked))}")
 
     def runs(self, c: Canvas) -> Iterator[Run]:
-        """The row in stretches. The prompt is shown where it has holes."""
+        """The row in runs. The prompt is shown if it has holes."""
         tokens, settled = generated(c, 0, self.generator.decoder.revises)
         states, at = [], 0
         for column, (token, editable) in enumerate(zip(c.tokens[0].tolist(), c.editable[0].tolist(), strict=True)):
@@ -116,8 +116,8 @@ class Watching:
 
 
 class Streaming:
-    """An `on_event` that prints one prompt's text as it settles. What may yet be part of a stop string is held back,
-    and so are the first bytes of a character."""
+    """An `on_event` that prints one prompt's text as it settles. Text that may become part of a stop string is held
+    back, and so are the first bytes of an incomplete character."""
 
     def __init__(self, generator: Generator, stop: Sequence[str]) -> None:
         self.decode, self.stop = generator.loaded.tokenizer.decode, stop
@@ -136,6 +136,6 @@ class Streaming:
         self.printed = max(self.printed, len(text))
 
     def finish(self, text: str) -> None:
-        """Print what was held back, now that the whole text is known."""
+        """Print the text that was held back, now that the whole text is known."""
         self.print(text)
         click.echo()

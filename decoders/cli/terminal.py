@@ -1,4 +1,4 @@
-"""Tables and lines for a terminal, and for what is not one."""
+"""Tables and lines for a terminal, and for pipes and files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def one_line(text: str) -> str:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on stdout; plain aligned columns, one line a row, where that is not a terminal."""
+    """A table on stdout; plain aligned columns, one line a row, if that is not a terminal."""
     if is_terminal():
         from rich.console import Console
         from rich.table import Table

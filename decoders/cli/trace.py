@@ -24,10 +24,10 @@ class TraceFile:
 
     `{"forward": n, "rows": [{"prompt": i, "committed": [...], "edited": [...], "reopened": [...]}]}`
 
-    with `{"position", "token", "confidence"}` for each change; `position` counts from the start of the prompt, and of a
-    reopened position the token and confidence are those it had. `rows` holds the prompts that took part, by the indices
-    `prompts` of the batch's rows, and `forward` counts from 1 in every batch. A row has a "phase" where the decoder has
-    several kinds of forwards, and what is committed an "outcome" where it knows several ways to that.
+    with `{"position", "token", "confidence"}` for each change; `position` counts from the start of the prompt, and a
+    reopened position has the token and confidence that it had before. `rows` contains the prompts that took part, by
+    the indices `prompts` of the batch's rows, and `forward` counts from 1 in every batch. A row has a "phase" if the
+    decoder has several kinds of forwards, and committed positions have an "outcome" if the decoder reports outcomes.
     """
 
     def __init__(self, file: Written, prompts: Sequence[int], decoder: Decoder) -> None:
@@ -41,14 +41,13 @@ class TraceFile:
 
 
 class Fresh:
-    """A file whose old content goes when something is first written to it, so that a run that is refused loses
-    nothing."""
+    """A file whose old content is removed at the first write, so that a refused run loses nothing."""
 
     def __init__(self, file: TextIO, regular: bool) -> None:
         self.file, self.regular, self.begun = file, regular, False
 
     def begin(self) -> None:
-        if not self.begun and self.regular:  # a device or a pipe has no content that could go
+        if not self.begun and self.regular:  # a device or a pipe has no content to remove
             self.file.truncate(0)
         self.begun = True
 
@@ -59,8 +58,8 @@ class Fresh:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Fresh]:
-    """A file to write to; one that was not there goes again if nothing is written. Raises `UsageError` if it cannot be
-    written to, at its end too: then it is known whether all of it was written."""
+    """A file to write to; a new file is removed again if nothing is written. Raises `UsageError` if it cannot be
+    written to, also on closing, when it is known whether everything was written."""
     try:
         new = not path.exists()
         file = path.open("a", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What a text has to be like, and what those need who write a constraint of their own."""
+"""Constraints on the form of a text, and the names for authors of constraints."""
 
 from __future__ import annotations
 

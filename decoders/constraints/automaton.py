@@ -1,10 +1,10 @@
-"""A regular language over token ids, as tables that decide about partial canvases with gaps.
+"""A regular language over token ids, as tables that decide whether a canvas with open positions can be completed.
 
-S states, K classes of tokens that no state tells apart, V tokens. State 0 is dead: nothing is accepted from there on. A
-set of states is a row of booleans, and a canvas is a word with gaps: a decided position moves each state by its token,
-an open one to wherever any token leads. A canvas can be completed if and only if some state that is reachable from the
-left can reach an accepting one to the right. (DINGO, Suresh et al. 2025, 2505.23061, uses the same sets for the
-likeliest completion of a block.)
+S states, K classes of tokens that no state distinguishes, V tokens. State 0 is dead: no text is accepted from it. A set
+of states is a row of booleans, and a canvas is a word with gaps: a decided position moves each state by its token, an
+open one by every token. A canvas can be completed if and only if some state that is reachable from the left can reach
+an accepting one to the right. (DINGO, Suresh et al. 2025, 2505.23061, uses the same sets for the likeliest completion
+of a block.)
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from torch import Tensor
 from decoders.stats.random import scramble
 
 DEAD, OVER = 0, 1
-"""Nothing is accepted any more, and: the text has ended, whatever follows."""
+"""The dead state, and the state after the end of the text, where any token may follow."""
 ROUNDS = 256
 ENTRIES = 1 << 26
-"""Booleans that one operation may make."""
+"""The largest number of booleans that one operation may create."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,35 +31,35 @@ class Automaton:
 
     group: Tensor  # (V,) long  the class of each token
     move: Tensor  # (S, K) long  the next state
-    edges: Tensor  # (2, E) long  from which state to which some token leads, but not to the dead one
+    edges: Tensor  # (2, E) long  pairs of states that some token connects, except to the dead one
     accepting: Tensor  # (S,) bool
     start: int
     text: str = ""
-    """How it was written, for messages."""
+    """The constraint as it was written, for messages."""
 
     def to(self, device: torch.device) -> Automaton:
-        """The same on a device; itself if it is there."""
+        """The automaton on a device."""
         if self.group.device == device:
             return self
         group, move, edges, accepting = (x.to(device) for x in (self.group, self.move, self.edges, self.accepting))
         return Automaton(group, move, edges, accepting, self.start, self.text)
 
     def after(self, states: Tensor, token: Tensor) -> Tensor:
-        """(B, S) bool: where `states (B, S)` come to by `token (B,)`."""
+        """(B, S) bool: the states that `states (B, S)` reach by `token (B,)`."""
         to = self.move[:, self.group[token]].T  # (B, S)
         return torch.zeros_like(states).scatter_reduce(1, to, states, "amax")
 
     def after_any(self, states: Tensor) -> Tensor:
-        """(B, S) bool: where they come to by any token that is allowed."""
+        """(B, S) bool: the states that they reach by any allowed token."""
         source, target = self.edges
         return torch.zeros_like(states).scatter_reduce(1, target.expand(len(states), -1), states[:, source], "amax")
 
     def before(self, states: Tensor, token: Tensor) -> Tensor:
-        """(B, S) bool: from where `token (B,)` leads into `states (B, S)`."""
+        """(B, S) bool: the states from which `token (B,)` leads into `states (B, S)`."""
         return states.gather(1, self.move[:, self.group[token]].T)
 
     def before_any(self, states: Tensor) -> Tensor:
-        """(B, S) bool: from where some token that is allowed leads into them."""
+        """(B, S) bool: the states from which some allowed token leads into them."""
         source, target = self.edges
         return torch.zeros_like(states).scatter_reduce(1, source.expand(len(states), -1), states[:, target], "amax")
 
@@ -73,7 +73,7 @@ class Automaton:
         return torch.cat(found, 1)[:, self.group]
 
     def reach(self, most: int) -> Tensor:
-        """(most + 1, S) bool: from which states an accepting one can be reached by exactly so many tokens."""
+        """(most + 1, S) bool: the states from which an accepting one can be reached by exactly so many tokens."""
         rows = [self.accepting[None]]
         for _ in range(most):
             rows.append(self.before_any(rows[-1]))
@@ -89,9 +89,8 @@ def build(
     start: int, final: Sequence[int], transitions: Mapping[int, Mapping[int, int]], vocab: int, ends: Sequence[int],
     text: str = ""
 ) -> Automaton:
-    """The automaton of `transitions`, state to token to state, for texts that a stop token of `ends` may follow, and
-    after that anything: what is behind the end is no part of the text. States that are no different, and tokens, are
-    merged."""
+    """The automaton of `transitions`, state to token to state, for texts that a stop token of `ends` may follow. After
+    it any token may follow, because those are no part of the text. Equivalent states and tokens are merged."""
     number = {
         s: i
         for i, s in enumerate(
@@ -112,11 +111,11 @@ def build(
 
 
 def minimal(group: Tensor, move: Tensor, accepting: Tensor, start: int, text: str) -> Automaton:
-    """The smallest automaton of the same language: states are told apart by the lengths of what they accept, then by
-    where they lead, until that tells no more apart (Moore 1956). The dead state stays number 0.
+    """The smallest automaton of the same language: states are distinguished by the lengths of the texts they accept,
+    then by the states they lead to, until nothing more is distinguished (Moore 1956). The dead state stays number 0.
 
-    By lengths alone the states of a counted repetition are all told apart, which otherwise takes as many rounds as it
-    counts. Should many rounds not be enough, states that are no different stay: the language is the same."""
+    Lengths alone distinguish all states of a counted repetition, which would otherwise take as many rounds as it
+    counts. If the rounds are not enough, some equivalent states stay: the language is the same."""
     part = torch.stack([accepting.long(), *lengths(move, accepting)], 1).unique(dim=0, return_inverse=True)[1]
     salt = scramble(torch.arange(1, move.shape[1] + 1))
     count = rounds = 0
@@ -125,7 +124,7 @@ def minimal(group: Tensor, move: Tensor, accepting: Tensor, start: int, text: st
         if rounds > ROUNDS:
             part, count = torch.arange(len(move)), len(move)
             break
-        # a hash of where each letter leads, of 64 bits
+        # a 64-bit hash of the states that each letter leads to
         signature = part + scramble(scramble(part)[move] + salt).sum(1) * 2
         part = torch.stack([part, signature], 1).unique(dim=0, return_inverse=True)[1]
     first = torch.full((count,), len(part)).scatter_reduce(0, part, torch.arange(len(part)), "amin")
@@ -143,8 +142,8 @@ def edges_of(move: Tensor) -> Tensor:
 
 
 def lengths(move: Tensor, accepting: Tensor) -> tuple[Tensor, Tensor]:
-    """(S,) and (S,) long: how many tokens the shortest text has that is accepted from each state, -1 if none is, and
-    the longest, -1 if there is no longest. What follows the end of a text, state `OVER`, is no part of it."""
+    """(S,) and (S,) long: the number of tokens of the shortest text that is accepted from each state, -1 if there is
+    none, and of the longest, -1 if it is unbounded. Tokens after the end of a text, in state `OVER`, do not count."""
     S = len(move)
     pairs = (torch.arange(S)[:, None] * S + move).unique()
     sources, targets = (pairs // S).tolist(), (pairs % S).tolist()
@@ -160,7 +159,7 @@ def lengths(move: Tensor, accepting: Tensor) -> tuple[Tensor, Tensor]:
             if shortest[s] < 0:
                 shortest[s] = shortest[t] + 1
                 queue.append(s)
-    left = [0] * S  # to where a state leads that has a text, and whose longest is not known yet
+    left = [0] * S  # moves to states that accept some text and whose longest is not known yet
     for t, found in enumerate(before):
         for s in found if shortest[t] >= 0 else ():
             left[s] += 1

@@ -1,4 +1,4 @@
-"""What a constraint is: `KIND:TEXT`, everything after the first colon literal."""
+"""What a constraint is: `KIND:TEXT`, where everything after the first colon is literal."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from decoders.files import expanded, read_text
 
 @dataclass(frozen=True)
 class Constraint:
-    """What a text has to be like. Subclass it as a frozen dataclass and write `automaton`, or `canvas` where the text
-    is given but for its holes."""
+    """A condition on a text. Subclass it as a frozen dataclass and write `automaton`, or `canvas` if the text is given
+    except for its holes."""
 
     text: str
-    """What stands after the colon."""
+    """The text after the colon."""
 
     def automaton(self, spellings: Mapping[int, bytes], vocab: int, ends: tuple[int, ...]) -> Automaton | None:
-        """The allowed texts over token ids below `vocab`, of which `spellings` says what they write and `ends` end a
-        text. None: all. Raises `UsageError`."""
+        """The allowed texts over token ids below `vocab`; `spellings` are the bytes that tokens write, and `ends` the
+        stop tokens. None: all texts. Raises `UsageError`."""
         return None
 
     def canvas(self, encode: Callable[[str], list[int]], mask: str) -> list[int] | None:
-        """The token ids of the text, mask tokens where it is open; `mask` is how one is written. None: there is no such
-        text."""
+        """The token ids of the text, with mask tokens at its holes; `mask` is the text of a mask token. None: the
+        constraint gives no text."""
         return None
 
 

@@ -15,7 +15,7 @@ from decoders.text.encoding import Encoding
 
 @dataclass(frozen=True)
 class Bound:
-    """What a constraint asks of the texts of a model."""
+    """A constraint with a model's tokenizer and vocabulary."""
 
     constraint: Constraint
     encoding: Encoding
@@ -28,7 +28,7 @@ class Bound:
 
     @cached_property
     def compiled(self) -> Automaton | None:
-        """At the first use, since it can take seconds. Raises `UsageError`."""
+        """The automaton, built at the first use because that can take seconds. Raises `UsageError`."""
         loaded = self.encoding.loaded
         model, ends = loaded.model, loaded.model.stop_ids
         known = spellings(loaded.tokenizer, model.vocab, (*loaded.never, *ends))
@@ -36,14 +36,13 @@ class Bound:
         return found and found.to(model.device)
 
     def automaton(self, length: int) -> Automaton | None:
-        """What is allowed, which `length` positions have room for; none: everything. Raises `UsageError` if they have
-        none."""
+        """The allowed texts; None: all. Raises `UsageError` if none of them fits into `length` positions."""
         if self.compiled:
             check_fits(self.compiled, length)
         return self.compiled
 
     def on(self, decoder: Decoder, length: int) -> Decoder:
-        """A decoder that keeps to the constraint in the `length` positions after a prompt. Raises `UsageError` as
+        """A decoder that satisfies the constraint in the `length` positions after a prompt. Raises `UsageError` as
         `automaton` does."""
         automaton = self.automaton(length)
         return Constrained(decoder, automaton, length) if automaton else decoder

@@ -13,61 +13,61 @@ from decoders.constraints.automaton import Automaton
 from decoders.core import Around, Decoder, Pred, Query, State, UsageError, asks, choose, either, leftmost
 
 PATIENCE = 4
-"""Forwards in which nothing changes, or the constraint is in the way and no more is decided than ever before, after
-which the rest is completed without the decoder."""
+"""After so many forwards without progress, the rest is completed without the decoder. A forward makes no progress if it
+changes nothing, or if the constraint refused a change and no more positions are decided than before."""
 
 
 class Held(NamedTuple):
-    """Where a row is in the automaton."""
+    """The states of the automaton for a row."""
 
     origin: Tensor  # (B,) long  the place where the text begins
-    left: Tensor  # (B, S) bool  states that what is left of the window may have led to
-    through: Tensor  # (B, S) bool  and what stands in the window after it
-    closing: Tensor  # (B,) bool  the decoder has had its say, and the rest is completed without it
-    fewest: Tensor  # (B,) long  open positions there have been in the window
+    left: Tensor  # (B, S) bool  states that the tokens left of the window may have led to
+    through: Tensor  # (B, S) bool  and those that the window's tokens may have led to after them
+    closing: Tensor  # (B,) bool  the rest is completed without the decoder
+    fewest: Tensor  # (B,) long  the smallest number of open positions so far in the window
     still: Tensor  # (B,) long  forwards without progress since then, see `PATIENCE`
 
 
 @dataclass(frozen=True)
 class Constrained(Around):
-    """A decoder whose text the automaton has to accept. It sees predictions in which every token is impossible that
-    could not stand where it would, given all that is decided, left and right. That is not enough where several tokens
-    are committed at once: what each of them allows, they may not allow together. So its changes are taken over from
-    left to right, as long as the canvas can still be completed with them; what is in the way of that stays open. The
-    leftmost change can always be taken over, so there is progress.
+    """A decoder whose text the automaton has to accept. It sees predictions in which tokens are impossible that do not
+    fit the decided tokens to the left and right. That is not enough if several tokens are committed at once: each may
+    be allowed alone, but not all together. So its changes are applied from left to right, as long as the canvas can
+    still be completed; positions whose change would prevent that stay open. The leftmost change can always be applied,
+    so there is progress.
 
-    What the decoder leaves open when it is done, or after a few forwards without progress, is completed with the
-    likeliest tokens: a decoder that revises may else want for ever what is refused for ever. So every row ends, and
-    what ends is valid; `check_fits` says before the first forward whether any text fits.
+    Positions that are open when the decoder is done, or after a few forwards without progress, are completed with the
+    likeliest allowed tokens; otherwise a decoder that revises could request the same refused change forever. So every
+    row ends with a valid text; `check_fits` refuses a constraint that no text of the length satisfies before the first
+    forward.
 
-    What a position allows depends on its neighbours, so passes go over the window one position at a time, unlike any
-    strategy: they are Python loops of a fixed length that read nothing on the host. (A parallel scan would multiply S x
-    S relations.)
+    The tokens allowed at a position depend on its neighbours, so passes go over the window one position at a time,
+    unlike in any strategy: they are Python loops of a fixed length that read nothing on the host. (A parallel scan
+    would multiply S x S relations.)
     """
 
     everything: ClassVar[bool] = True
     base: Decoder
     automaton: Automaton
     most: int
-    """Positions of the longest row, behind its prompt."""
+    """Positions of the longest row, after its prompt."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if "latents" in asks(self.base):
             raise UsageError(
-                f"{type(self.base).__name__} denoises latents, which a constraint cannot hold to anything; it is for "
-                "tokens that are committed"
+                f"{type(self.base).__name__} denoises latents; constraints are for decoders that commit tokens"
             )
         _ = self.reach  # a compiled step cannot work it out
 
     @cached_property
     def reach(self) -> Tensor:
-        """(most + 1, S) bool: from where an accepting state can be reached by exactly so many tokens."""
+        """(most + 1, S) bool: the states from which an accepting state can be reached by exactly so many tokens."""
         return self.automaton.reach(self.most)
 
     def own(self, s: State) -> Held:
         if s.rest is None:
-            raise UsageError("a constraint has to know how long the row is, and this engine does not say")
+            raise UsageError("a constraint needs the length of the row, which this engine does not report")
         origin = torch.where(leftmost(s.open), s.position, 0).sum(-1)
         start = torch.arange(len(self.automaton.accepting), device=s.key.device) == self.automaton.start
         start = start.expand(len(s.key), -1)
@@ -92,7 +92,7 @@ class Constrained(Around):
     def step(self, s: State, p: Pred) -> State:
         held: Held = s.memo.own
         left, right = self.left(s), self.right(s, s.open)
-        # held to what stands on the row's own canvas
+        # checked against the row's own canvas
         others = tuple(self.masked(s, other, left, right) for other in p.beside)
         p = replace(self.masked(s, p, left, right), beside=others)
         wish = super().step(s, p)
@@ -115,7 +115,7 @@ class Constrained(Around):
         return (s.position >= held.origin[:, None]) & s.present
 
     def left(self, s: State) -> Tensor:
-        """(B, W, S) bool: the states before each position that what stands left of it may have led to."""
+        """(B, W, S) bool: the states before each position to which the tokens on its left may have led."""
         a, counts = self.tables(s), self.counts(s)
         states, found = s.memo.own.left, []
         for i in range(s.tokens.shape[1]):
@@ -125,8 +125,8 @@ class Constrained(Around):
         return torch.stack(found, 1)
 
     def right(self, s: State, open: Tensor) -> Tensor:
-        """(B, W, S) bool: the states after each position from which what stands right of it can be completed; `open (B,
-        W)` may become anything."""
+        """(B, W, S) bool: the states after each position from which the canvas on its right can be completed; `open (B,
+        W)` may take any token."""
         a, counts = self.tables(s), self.counts(s)
         states, found = self.remaining(s), []
         for i in reversed(range(s.tokens.shape[1])):
@@ -136,13 +136,13 @@ class Constrained(Around):
         return torch.stack(found[::-1], 1)
 
     def remaining(self, s: State) -> Tensor:
-        """(B, S) bool: the states from which what is right of the window can be completed."""
+        """(B, S) bool: the states from which the canvas right of the window can be completed."""
         assert s.rest is not None
         left = (s.rest - self.padding).clamp(min=0, max=self.most)
         return self.reach.to(s.key.device)[left]
 
     def masked(self, s: State, p: Pred, left: Tensor, right: Tensor) -> Pred:
-        """The prediction without the tokens that could not stand where it predicts them."""
+        """The prediction without tokens that are not allowed at their position."""
         place = p.at.clamp(max=p.width - 1)
         at = place[..., None].expand(-1, -1, left.shape[-1])
         allowed = self.tables(s).allowed(left.gather(1, at).flatten(0, 1), right.gather(1, at).flatten(0, 1))
@@ -151,8 +151,8 @@ class Constrained(Around):
         return replace(p, logits=p.logits.masked_fill(~allowed, -torch.inf))
 
     def granted(self, s: State, wish: State) -> tuple[State, Tensor, Tensor]:
-        """What of `wish` leaves a canvas that can be completed, from left to right; (B, S) the states after the window;
-        and (B,) bool whether something was refused."""
+        """The state with those changes of `wish`, from left to right, that leave a canvas which can be completed; (B,
+        S) the states after the window; and (B,) bool whether a change was refused."""
         a, counts = self.tables(s), self.counts(s)
         new = ~wish.open & counts & (s.open | (wish.tokens != s.tokens))
         right = self.right(s, wish.open | new)
@@ -191,8 +191,8 @@ def check_fits(automaton: Automaton, length: int) -> None:
 
 
 ROUNDED = 256
-"""Lengths are rounded up to so many positions where a constraint looks ahead, so that an engine's requests of several
-lengths share their steps."""
+"""A constraint rounds lengths up to a multiple of this, so that an engine's requests of several lengths share their
+steps."""
 
 
 def hosted(base: Decoder, automaton: Automaton, length: int) -> Constrained:

@@ -1,11 +1,11 @@
-"""A regular expression as text, before it is compiled: how large it will be, and in the form that outlines-core can
-take.
+"""A regular expression before it is compiled: an estimate of its size, and its text in a form that outlines-core
+compiles correctly.
 
-outlines-core makes an automaton that also searches, and gives only the part of it that matches from the start. That has
-three consequences. What searches can be exponentially larger (`"[^b]{0,30}"`: where did the text begin?), and compiling
-cannot be interrupted. Where two alternatives match it knows only the first (`a|ab` allows no `ab`), as a search would
-find nothing else. And where a text could end it loses what leads on (`a(bc)?` allows no `abc`, if every letter is a
-token). All are avoided by `whole`.
+outlines-core builds an automaton that searches, and returns only the part of it that matches from the start. That has
+three consequences. A searching automaton can be exponentially larger (`"[^b]{0,30}"` can begin anywhere), and compiling
+cannot be interrupted. Of two alternatives that match it knows only the first (`a|ab` does not allow `ab`), because a
+search stops there. And it loses continuations after a point where a text could end (`a(bc)?` does not allow `abc` if
+every letter is a token). `whole` avoids all three.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import re
 from dataclasses import dataclass
 
 LARGEST = 1 << 15
-"""States of an automaton; so many take some ten seconds."""
+"""The largest number of states of an automaton; compiling so many takes about ten seconds."""
 BEGIN, END = "\U0010fffe", "\U0010ffff"
-"""Stand before and behind a text that matches. They are no characters, and no harm is done where a text holds them."""
+"""Put before and after a matching text. They are noncharacters of Unicode, and a text that contains them is still
+handled correctly."""
 
 _TOKEN = re.compile(
     r"""\\[pPx]\{[^}]*(?:\}|\Z) | \\x[0-9A-Fa-f]{2} | \\.                # a class or a letter by its name
@@ -26,25 +27,25 @@ _TOKEN = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _CLASSES = {"w": 320, "W": 320, "p": 320, "P": 320, "d": 25, "D": 30, "s": 8, "S": 15}
-"""States that a class of Unicode takes as UTF-8, as measured with outlines-core 0.2."""
+"""States of a Unicode class as UTF-8, as measured with outlines-core 0.2."""
 _BEGINS, _ENDS = ("^", r"\A"), ("$", r"\z")
 
 
 @dataclass(frozen=True)
 class Expression:
-    """What is known of a pattern from its text."""
+    """Properties of a pattern that are read from its text."""
 
     text: str
-    """The pattern without the anchors at its ends, which a match of the whole text has anyway."""
+    """The pattern without the anchors at its ends, which have no effect because the whole text has to match."""
     states: int
-    """About how many states its automaton has, counted repetitions unrolled."""
+    """The approximate number of states of its automaton, with counted repetitions unrolled."""
 
     @classmethod
     def read(cls, pattern: str) -> Expression:
-        """Raises `ValueError` for parentheses and brackets that do not match, and for anchors inside."""
+        """Raises `ValueError` for unbalanced parentheses and brackets, and for anchors inside the pattern."""
         if len(pattern) > 8 * LARGEST:
             return cls(pattern, len(pattern))
-        # of the groups that are open, and of the last part, which a repetition is about
+        # of the open groups, and of the last part, to which a repetition applies
         kept, totals, last = [], [0], 0
         found = list(_TOKEN.finditer(pattern))
         for m, before, after in zip(found, [None, *found], [*found[1:], None], strict=False):
@@ -60,11 +61,11 @@ class Expression:
             elif token.startswith("(") and not token.endswith(")"):
                 totals.append(0)
             elif m["least"] is not None:
-                times = int((m["most"] or m["least"])[:9])  # of longer numbers the beginning is large enough
+                times = int((m["most"] or m["least"])[:9])  # the first digits of a longer number are large enough
                 totals[-1] += last * (times - 1)
                 last *= times
             elif token in (*_BEGINS, *_ENDS):
-                raise ValueError(f"{token} can stand at an end of the expression alone; the whole text has to match")
+                raise ValueError(f"{token} is allowed only at the ends of the expression; the whole text has to match")
             elif token == "\\":
                 raise ValueError("it ends with a backslash")
             elif token.startswith("[") and _TOKEN.fullmatch(token + "]"):
@@ -78,8 +79,8 @@ class Expression:
 
     @property
     def whole(self) -> str:
-        """A pattern for texts between `BEGIN` and `END`, or for nothing at all: a search ends where it begins, and no
-        other text can end before its `END`."""
+        """A pattern for texts between `BEGIN` and `END`, or for the empty text: with these marks a search can begin
+        only at the start, and no text ends before its `END`."""
         return f"(?:{BEGIN}(?:{self.text}){END}|)"
 
 

@@ -16,15 +16,15 @@ from decoders.core import UsageError
 from decoders.files import parsed
 
 RECURSION = 3
-"""How deep a schema that refers to itself is unrolled: a finite automaton has no memory of depth."""
+"""The depth to which a recursive schema is unrolled: a finite automaton has no memory of depth."""
 
 SHOWN = 200
-"""Characters of a regular expression that a message shows."""
+"""Characters of a regular expression that a message shows at most."""
 
 
 def compiled(what: str, pattern: str, spellings: Mapping[int, bytes], vocab: int, ends: tuple[int, ...]) -> Automaton:
-    """The automaton of a regular expression, matched as a whole. Raises `UsageError`, for one that is too large before
-    it is compiled."""
+    """The automaton of a regular expression, matched as a whole. Raises `UsageError`; an expression that is too large
+    is refused before it is compiled."""
     try:
         read = Expression.read(pattern)
     except ValueError as e:
@@ -48,7 +48,7 @@ def compiled(what: str, pattern: str, spellings: Mapping[int, bytes], vocab: int
 
 
 def engine() -> Any:
-    """outlines-core. Raises `UsageError` if it is not there."""
+    """outlines-core. Raises `UsageError` if it is not installed."""
     try:
         return importlib.import_module("outlines_core")
     except ImportError:
@@ -83,7 +83,7 @@ class InlineSchema(Constraint):
         return self.text
 
     def pattern(self, described: str) -> str:
-        """The regular expression of the texts, by that of what the schema describes."""
+        """The regular expression of the texts, made from that of the schema."""
         return described
 
     def automaton(self, spellings: Mapping[int, bytes], vocab: int, ends: tuple[int, ...]) -> Automaton:
@@ -119,7 +119,7 @@ MOST_HOLES = 1 << 20
 
 @dataclass(frozen=True)
 class Template(Constraint):
-    """The text is that of a file, but for its holes: `{{3}}` leaves three tokens open, and so do three of the model's
+    """The text is that of a file except for its holes: `{{3}}` leaves three tokens open, and so do three of the model's
     mask tokens."""
 
     def canvas(self, encode: Callable[[str], list[int]], mask: str) -> list[int]:

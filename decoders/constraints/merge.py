@@ -1,4 +1,5 @@
-"""The texts that a merge can have: the lines of an original, of which runs have given way to pieces of an update."""
+"""The texts that a merge can have: the lines of an original, in which pieces of an update replace some runs of
+lines."""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ from decoders.core import UsageError
 
 
 class Place(NamedTuple):
-    """Before part `part` of the text (runs of the original and pieces take turns), where the lines of the original left
-    of `line` are dealt with. `kept`: a run has begun, and lines are no longer dropped."""
+    """Before part `part` of the text (runs of the original and pieces take turns), where the lines of the original
+    before `line` are used or dropped. `kept`: a run has begun, and lines are no longer dropped."""
 
     part: int
     line: int
@@ -26,7 +27,7 @@ class Place(NamedTuple):
 
 class Room(NamedTuple):
     """Where a piece may stand: the last run ends at a line from `first` to `last`, and the next begins at one from
-    `least` to `most`. `takes`: lines between them give way to it."""
+    `least` to `most`. `takes`: the piece replaces the lines between them."""
 
     first: int
     last: int
@@ -37,14 +38,14 @@ class Room(NamedTuple):
 
 @dataclass(frozen=True)
 class Merge(Constraint):
-    """The pieces in their order, whole, and between them runs of lines of the original, in theirs.
+    """The whole pieces in their order, and between them runs of lines of the original, in their order.
 
-    Lines between two runs have given way to the piece there, which has to have one of them: a line of the original that
-    no other equals marks its place where it stands in a piece too. It is not kept beside that piece; and if it is the
-    piece's first or last line, the lines before or behind it stay. For a piece without such a line nothing gives way.
-    The first piece begins the text unless it `opens` with a run, and all before it gives way; so behind the last,
-    unless the text `closes` with a run. Every line of the text ends with a line feed, and is spelled as `encode` has
-    it."""
+    A piece replaces the lines between two runs, and has to contain one of them: a line that is unique in the original
+    marks its place if it also occurs in a piece. It is not kept beside that piece; and if it is the piece's first or
+    last line, the lines before or after it stay. A piece without such a line replaces nothing. The first piece begins
+    the text and replaces all lines before it, unless the text `opens` with a run; likewise the last piece ends the
+    text, unless it `closes` with a run. Every line of the text ends with a line feed, and has the tokens that `encode`
+    gives."""
 
     original: tuple[str, ...]
     pieces: tuple[tuple[str, ...], ...]
@@ -57,11 +58,11 @@ class Merge(Constraint):
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest text, where nothing gives way."""
+        """Tokens of the longest text, in which nothing is replaced."""
         return len(self.tokens(*self.original, *(line for piece in self.pieces for line in piece)))
 
     def automaton(self, spellings: Mapping[int, bytes], vocab: int, ends: tuple[int, ...]) -> Automaton:
-        """Raises `UsageError` for one that is too large."""
+        """Raises `UsageError` for a merge that is too large."""
         graph = Graph(self.text)
         for x, y in self.leads():
             graph.path(x, [], y)
@@ -72,7 +73,7 @@ class Merge(Constraint):
         return graph.automaton(start, accepting, vocab, ends)
 
     def room(self, piece: Sequence[str]) -> Room:
-        """By the lines that the piece shares with the original, but for blank ones."""
+        """The place of a piece, from the lines that it shares with the original, except for blank ones."""
         count, alone = len(self.original), [x for x in piece if x.strip() and self.original.count(x) == 1]
         shared = [i for i, x in enumerate(self.original) if x in alone]
         if not shared:
@@ -82,7 +83,7 @@ class Merge(Constraint):
         return Room(low if exact[0] else 0, low, high + 1, high + 1 if exact[1] else count, takes=True)
 
     def leads(self) -> Iterator[tuple[Place, Place]]:
-        """Where nothing is written: a line is dropped, a run begins, or it ends."""
+        """Moves that write nothing: a line is dropped, or a run begins or ends."""
         count, last = len(self.original), 2 * len(self.pieces)
         for part in range(2, last + 1, 2):
             room = self.room(self.pieces[part // 2 - 1])
@@ -101,7 +102,7 @@ class Merge(Constraint):
                 yield tokens, Place(part, i, kept=True), Place(part, i + 1, kept=True)
 
     def placed(self) -> Iterator[tuple[list[int], Place, Place]]:
-        """A piece, behind which lines are dropped or not."""
+        """A piece, after which lines are dropped or not."""
         for k, piece in enumerate(self.pieces):
             room, tokens, end = self.room(piece), self.tokens(*piece), k == len(self.pieces) - 1
             kept = not room.takes and (self.closes or not end)
@@ -114,8 +115,8 @@ Node = Place | int
 
 @dataclass
 class Graph:
-    """Paths of tokens between places, and what can be written along them; `text` names it in messages. Raises
-    `UsageError` where they are too long for an automaton of so many states."""
+    """Paths of tokens between places, and the texts along them; `text` names the constraint in messages. Raises
+    `UsageError` if the automaton would have too many states."""
 
     text: str
     silent: dict[Node, list[Node]] = field(default_factory=dict)
@@ -138,7 +139,7 @@ class Graph:
             raise UsageError(f"{self.text} has more than {LARGEST} states; ask about a smaller part of the code")
 
     def closed(self, nodes: frozenset[Node]) -> frozenset[Node]:
-        """With those that nothing has to be written for."""
+        """The places, with those that can be reached without writing."""
         found, new = set(nodes), list(nodes)
         while new:
             more = [y for x in new for y in self.silent.get(x, ()) if y not in found]
@@ -147,7 +148,7 @@ class Graph:
         return frozenset(found)
 
     def automaton(self, start: Node, accepting: set[Place], vocab: int, ends: Sequence[int]) -> Automaton:
-        """Its states are sets of places that the same tokens lead to."""
+        """The automaton; its states are sets of places that the same tokens lead to."""
         first = self.closed(frozenset([start]))
         number, queue, moves = {first: OVER + 1}, [first], list[tuple[int, int, int]]()
         for nodes in queue:
@@ -168,7 +169,7 @@ class Graph:
 def tables(
     moves: Sequence[tuple[int, int, int]], final: Sequence[int], states: int, vocab: int, ends: Sequence[int], text: str
 ) -> Automaton:
-    """The automaton of moves `(state, token, state)`; tokens that are in none lead nowhere."""
+    """The automaton of moves `(state, token, state)`; other tokens are not allowed."""
     used = sorted({t for _, t, _ in moves} - set(ends))
     kind = {token: i for i, token in enumerate(used, 2)}
     group = torch.zeros(vocab, dtype=torch.long)

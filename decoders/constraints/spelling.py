@@ -15,8 +15,8 @@ _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>$")
 
 
 def spellings(tokenizer: Tokenizer, vocab: int, without: tuple[int, ...] = ()) -> dict[int, bytes]:
-    """Token id to what it writes inside a text, for the ids below `vocab` that write something. Special tokens and
-    those `without` are left out. Raises `UsageError` for a tokenizer that is not made of tokens of its own."""
+    """Token id to the bytes that it writes inside a text, for the ids below `vocab` that write any. Special tokens and
+    those in `without` are left out. Raises `UsageError` for a tokenizer that does not come with a checkpoint."""
     core = getattr(tokenizer, "core", None)
     if core is None:
         raise UsageError("constraints need the tokenizer of a checkpoint, and this model brings one of its own")
@@ -34,7 +34,7 @@ def spellings(tokenizer: Tokenizer, vocab: int, without: tuple[int, ...] = ()) -
             out[token] = bytes([int(byte[1], 16)])
         elif bytes_of is not None and all(c in bytes_of for c in written):
             out[token] = bytes(bytes_of[c] for c in written)
-        else:  # behind another token, since some tokenizers drop the space that begins a text
+        else:  # after another token, because some tokenizers drop the space at the start of a text
             out[token] = core.decode([anchor, token], skip_special_tokens=False).removeprefix(begun).encode()
     return {token: text for token, text in out.items() if text}
 

@@ -1,4 +1,4 @@
-"""Around: a decoder around another, of which it loses nothing."""
+"""Around: decoders that wrap another decoder and keep everything it does."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from decoders.core.windows import Windows
 from decoders.errors import UsageError
 
 
-def inherit(d: Decoder, parts: Sequence[Decoder], everything: bool = False, moves: bool = False) -> None:
+def inherit(d: Decoder, parts: Sequence[Decoder], everything: bool = False, moves_text: bool = False) -> None:
     """Set the class attributes of `d`, which contains other decoders, from those of the parts: what one of them needs,
     `d` needs. Raises `UsageError` for a part whose forwards show the model more than the window, unless `d` passes on
-    `everything`, and for one that moves text, unless `d` leaves all of its steps as they are (`moves`)."""
+    `everything`, and for one that moves text, unless `d` leaves all of its steps as they are (`moves_text`)."""
     for part in parts:
         if not everything and {"leave_one_out", "candidates"} & asks(part):
             own, other = type(d).__name__, type(part).__name__
             raise UsageError(f"{own} cannot hand steps on to {other}, whose forwards show more than the window")
-        if part.moves and not moves:
+        if part.moves_text and not moves_text:
             own, other = type(d).__name__, type(part).__name__
             raise UsageError(f"{own} goes by positions, and {other} moves what stands there; take {other} by itself")
-    for flag in ("needs_mask", "needs_blocks", "needs_expand", "revises", "moves"):
+    for flag in ("needs_mask", "needs_blocks", "needs_expand", "revises", "moves_text"):
         object.__setattr__(d, flag, getattr(type(d), flag) or any(getattr(part, flag) for part in parts))
     for flag in ("leftward", "maskless"):
         object.__setattr__(d, flag, all(getattr(part, flag) for part in parts))
@@ -38,8 +38,8 @@ def inherit(d: Decoder, parts: Sequence[Decoder], everything: bool = False, move
 class Kept(NamedTuple):
     """The memo of a wrapper."""
 
-    own: Any  # what it keeps itself, `()` if that is nothing
-    base: Any  # what its base keeps
+    own: Any  # the wrapper's own memo, `()` if it has none
+    base: Any  # the memo of its base
 
 
 STEPS = ("inner", "outer", "begin", "query", "step", "done")
@@ -62,7 +62,7 @@ class Around(Decoder):
 
     base: Decoder
     everything: ClassVar[bool] = False
-    """It hands on whole queries and predictions, those that show more than the window too."""
+    """It passes on whole queries and predictions, including those that show more than the window."""
     keeps_law: ClassVar[bool] = False
     """It changes no prediction and no token that was drawn, so samples of an `unbiased` base stay the model's own."""
 
@@ -73,11 +73,11 @@ class Around(Decoder):
         object.__setattr__(self, "phases", self.base.phases)
         object.__setattr__(self, "outcomes", self.base.outcomes)
 
-    # --- what a wrapper may say otherwise
+    # --- what a wrapper may override
 
     def inner(self, s: State) -> State:
-        """What the base sees in a forward; whatever the memo is, the base is given its own. Positions that are open in
-        `s` and not here are hidden from it, and what it does to them is not taken over."""
+        """The state that the base sees in a forward; its memo is always replaced by the base's own. Positions that are
+        open in `s` and not here are hidden from the base, and its changes to them are discarded."""
         return s
 
     def outer(self, s: State, t: State) -> State:
@@ -86,10 +86,10 @@ class Around(Decoder):
         return t
 
     def own(self, s: State) -> Any:
-        """What it keeps itself, when a row joins: tensors with leading dimension B, or anything made of them."""
+        """The wrapper's own memo when a row joins: tensors with leading dimension B, or structures of them."""
         return ()
 
-    # --- what it has of its base
+    # --- what it takes from its base
 
     @property
     def padding(self) -> int:
@@ -121,7 +121,7 @@ class Around(Decoder):
         seen = self.beneath(s)
         t = self.base.step(seen, p)
         after = s.taking(~s.open | seen.open, t, s.memo._replace(base=t.memo))
-        if self.moves:
+        if self.moves_text:
             after = replace(after, editable=t.editable)
         return self.outer(s, replace(after, size=resized(s, seen, t)))
 
@@ -137,16 +137,16 @@ class Around(Decoder):
     # --- for wrappers with a memo of their own
 
     def beneath(self, s: State) -> State:
-        """What the base is given in a forward."""
+        """The state that the base gets in a forward."""
         return replace(self.inner(s), memo=s.memo.base)
 
     def begun(self, s: State, seen: State) -> State:
-        """The state whose base has begun a window, which it has `seen`."""
+        """The state after the base has begun a window as `seen`."""
         t = self.base.begin(seen)
         return replace(s, memo=s.memo._replace(base=t.memo), size=resized(s, seen, t))
 
     def keeping(self, s: State, own: Any) -> State:
-        """The state with something else kept."""
+        """The state with another own memo."""
         return replace(s, memo=s.memo._replace(own=own))
 
 
@@ -183,5 +183,5 @@ class Unwrapped:
 
 
 def bare(c: R) -> R:
-    """The canvas of a wrapper with its base's own memo, as whoever knows the base alone expects it."""
+    """The canvas of a wrapper with its base's own memo, for code that knows the base alone."""
     return c if c.memo is None else replace(c, memo=c.memo.base)

@@ -22,7 +22,7 @@ class Cache:
     Subclass it as a frozen dataclass and write `stale`.
 
     Keys and values of all columns are always stored; a policy only says when to trust them. A column for which nothing
-    is stored yet is computed whatever the policy says, and in causal rows the exact rule holds.
+    is stored yet is always computed, and in causal rows the exact rule holds.
     """
 
     exact: ClassVar[bool] = False
@@ -66,7 +66,8 @@ class Cache:
 @dataclass(frozen=True)
 class Exact(Cache):
     """No approximation. Block-causal models reuse every earlier block, autoregression reuses the whole prefix, and a
-    bidirectional canvas is recomputed in every forward, so nothing of it is stored. The rule is `must_recompute`."""
+    bidirectional canvas is recomputed in every forward, so nothing stored for it is used. The rule is
+    `must_recompute`."""
 
     attested: ClassVar[Attested] = "ours"
     exact: ClassVar[bool] = True
@@ -74,7 +75,7 @@ class Exact(Cache):
 
 
 REFRESHED = "refreshed"
-"""The name under which a canvas remembers what `refresh` found."""
+"""The name under which a canvas stores the result of `refresh`."""
 
 
 def sees_any(
@@ -87,7 +88,7 @@ def sees_any(
         place = counting(L, columns.device) if rank is None else rank
         first = torch.where(columns, place, number(L, place)).amin(-1, keepdim=True)
         return until > first
-    left = torch.nn.functional.pad(columns.cumsum(-1), (1, 0))  # how many are left of each column
+    left = torch.nn.functional.pad(columns.cumsum(-1), (1, 0))  # how many of `columns` are left of each column
     since, to = (left.gather(1, torch.minimum(edge, until)) for edge in unseen.unbind(-1))
     return left.gather(1, until) > to - since
 
@@ -115,9 +116,9 @@ def must_recompute(
 
 
 def refresh(c: Canvas) -> Tensor:
-    """(B, L) bool: the columns that an exact refresh recomputes, as the canvas stands. Where everything sees everything
-    that is all of the row as soon as one token changed; in a block-causal model, finished blocks are left alone."""
-    known = vars(c)  # for what is left as it is although it is among these, the next forward asks the same
+    """(B, L) bool: the columns that an exact refresh recomputes, as the canvas stands. With bidirectional attention
+    that is the whole row as soon as one token changed; in a block-causal model, finished blocks are not recomputed."""
+    known = vars(c)  # a column that a policy leaves out although it is among these is found again after the forward
     if REFRESHED not in known:
         known[REFRESHED] = must_recompute(c, c.tokens, c.until, c.reach)
     found: Tensor = known[REFRESHED]

@@ -1,4 +1,4 @@
-"""Canvas: all rows of a batch, what each of their columns sees, and the books of what is stored.
+"""Canvas: all rows of a batch, what each of their columns sees, and the record of what is stored.
 
 Column = position: prompts start at column 0 and there is no left padding.
 """
@@ -20,14 +20,14 @@ class Canvas(Rows):
     """Everything about a batch of rows, as tensors; never changed in place."""
 
     until: Tensor  # (B, L) long  position i sees the columns left of until[i]: its block's end, or the row's
-    given: Tensor  # (B, L) bool  the prompt and what else was given
+    given: Tensor  # (B, L) bool  the prompt and other given positions
     reason: Tensor  # (B,)   long  LIVE, or why the row ended
     store: Store
     candidates: int = 0  # A, of the forwards
 
     @cached_property
     def reach(self) -> Tensor:
-        """(B,) columns from here on play no part yet."""
+        """(B,) the first column that no row uses yet."""
         return torch.minimum(self.block_end, self.limit) if self.block_causal else self.limit
 
     @cached_property

@@ -40,7 +40,7 @@ class Decoder:
     """On a causal model it shows no mask token, and so it needs none there."""
     revises: ClassVar[bool] = False
     """It may change or reopen tokens that it has committed."""
-    moves: ClassVar[bool] = False
+    moves_text: ClassVar[bool] = False
     """It may move what is given or decided to other positions of the window (`State.rearranged`), all of it in its
     order."""
     needs_expand: ClassVar[bool] = False
@@ -52,7 +52,7 @@ class Decoder:
     """Names of the kinds of forwards, if there is more than one; `phase` says which is next. Traces show them."""
     outcomes: ClassVar[tuple[str, ...]] = ()
     """Names of the ways in which a position is committed, such as `threshold passed` and `forced minimum`; see
-    `outcome`. Empty if the decoder does not tell."""
+    `outcome`. Empty if the decoder does not report them."""
     source: ClassVar[str] = ""
     """The paper: authors, year, arXiv number."""
     attested: ClassVar[Attested] = "ours"
@@ -63,13 +63,14 @@ class Decoder:
 
     @classmethod
     def respelled(cls, name: str, given: dict[str, str]) -> tuple[str, dict[str, str]]:
-        """A spec as it is written now, from one of an older spelling: its name and its written options. Raises
+        """The present spelling of a spec that may be written in an older one: its name and its written options. Raises
         `UsageError`."""
         return name, given
 
     @property
     def padding(self) -> int:
-        """How many end tokens follow each row, in addition to its length; none if the model has no end token."""
+        """The number of end tokens that follow each row, in addition to its length; no end tokens follow if the model
+        has none."""
         return 0
 
     @property
@@ -124,12 +125,12 @@ class Decoder:
 
 
 def inner_decoders(decoder: Decoder) -> dict[str, Decoder]:
-    """The decoders among its options, under their names."""
+    """The decoders among its options, by name."""
     values = {f.name: getattr(decoder, f.name) for f in fields(decoder)}
     return {name: x for name, x in values.items() if isinstance(x, Decoder)}
 
 
 def named(decoder: Decoder) -> str:
-    """How a message names it: by its class, and those of the decoders that it is made of."""
+    """The name of a decoder in messages: its class, and the classes of the decoders that it contains."""
     inside = ", ".join(map(named, inner_decoders(decoder).values()))
     return type(decoder).__name__ + (f" ({inside})" if inside else "")

@@ -1,4 +1,4 @@
-"""Events: what a row has settled and what it has in mind, for streaming."""
+"""Events: the final and the provisional tokens of a row, for streaming."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from decoders.core.canvas import Canvas
 
 @dataclass(frozen=True)
 class Event:
-    """News of one row.
+    """A change in one row.
 
     `committed`: `tokens` follow the tokens of the row's earlier committed events; they are final and have no gap.
-    `provisional`: all of the row after the committed part as it stands now, None where nothing is decided; the next one
+    `provisional`: the present tokens of the row after the committed part, None at open positions; the next such event
     replaces it.
     """
 
@@ -26,7 +26,7 @@ class Event:
 
 
 class Teller:
-    """Tells a listener the news of one row, from its generated tokens and how many of them are settled."""
+    """Reports the changes of one row to a listener, from its generated tokens and how many of them are settled."""
 
     def __init__(self, listener: Callable[[Event], None], row: int) -> None:
         self.listener, self.row = listener, row
@@ -44,10 +44,10 @@ class Teller:
 
 
 class Narrator:
-    """Turns canvases into events. Reads the host; used only where somebody listens."""
+    """Turns canvases into events. It synchronises with the host, so it is used only if there is a listener."""
 
     def __init__(self, listener: Callable[[Event], None], revises: bool, rows: int) -> None:
-        """`rows`: how many there are; a canvas may have more."""
+        """`rows`: the number of rows; a canvas may have more."""
         self.revises, self.tellers = revises, [Teller(listener, row) for row in range(rows)]
 
     def __call__(self, c: Canvas) -> None:
@@ -58,7 +58,7 @@ class Narrator:
 def generated(c: Canvas, row: int, revises: bool) -> tuple[list[int | None], int]:
     """The row's generated tokens up to and without its first settled stop token, None where open, and how many are
     settled: those left of the first open one, and for a strategy that revises only those in windows it has left. In a
-    row that has ended any stop token ends them, also one with open positions left of it."""
+    row that has ended, any stop token ends them, even one with open positions to its left."""
     here = c.editable[row]
     tokens: list[int | None] = c.tokens[row][here].tolist()
     open_ = c.open[row][here].tolist()
@@ -72,6 +72,7 @@ def generated(c: Canvas, row: int, revises: bool) -> tuple[list[int | None], int
 
 
 def commit_steps(c: Canvas, row: int, count: int) -> tuple[int, ...]:
-    """For the first `count` of the row's decided tokens, left to right, the forward that committed each, from 0 on."""
+    """For the first `count` of the row's decided tokens, left to right, the forward that committed each, counted from
+    0."""
     here = c.editable[row] & ~c.open[row]
     return tuple(c.committed_at[row][here].tolist()[:count])

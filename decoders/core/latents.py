@@ -16,11 +16,11 @@ class Space:
     """The space of latents in which a model denoises."""
 
     width: int
-    """D: numbers a position has."""
+    """D: the width of a position's latent."""
     levels: tuple[float, ...]
     """Noise levels from noise to text, at least two, at equal steps of what the model learns between them."""
     discrete: bool = False
-    """It learnt these levels and none between them."""
+    """The model was trained on these levels only, and on none between them."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Latents:
     """The latents that are shown at the editable positions of a window, in place of their tokens."""
 
     z: Tensor  # (B, W, D) float
-    said: Tensor  # (B, W, D) float  what the last forward made of it, for self-conditioning; 0 before the first one
+    said: Tensor  # (B, W, D) float  the last forward's prediction of it, for self-conditioning; 0 before the first one
 
 
 def alpha(level: Tensor) -> Tensor:

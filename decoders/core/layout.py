@@ -69,7 +69,7 @@ def layout(
     c = moved(c, device)
     column = c.column
     until = c.limit[:, None].expand(B, L)
-    # whole blocks of the prompt see themselves; what is left of it is causal until the first window takes it
+    # whole blocks of the prompt see themselves; the rest of it is causal until the first window includes it
     if c.block_causal:
         end = column + 1 if c.causal_context else (column // windows.block + 1) * windows.block
         until = torch.where(end <= c.start[:, None], end, column + 1)
@@ -81,11 +81,11 @@ def layout(
 
 
 def padding(decoder: Decoder, shape: Shape) -> int:
-    """How many end tokens the decoder gives behind a row. Raises `UsageError` where nothing would see them."""
+    """The number of end tokens that the decoder adds after a row. Raises `UsageError` if no position would see them."""
     pad = decoder.padding if shape.stop_ids else 0
     if pad and shape.block_causal:
         raise UsageError(
-            f"{type(decoder).__name__} gives end tokens behind the row, and in a block-causal model nothing sees them"
+            f"{type(decoder).__name__} adds end tokens after the row, and in a block-causal model nothing sees them"
         )
     return pad
 
@@ -94,8 +94,8 @@ def sizes(
     decoder: Decoder, shape: Shape, windows: Windows, longest: int, columns: int | None, width: int | None,
     candidates: int | None,
 ) -> tuple[int, int, int]:
-    """L, W and A of a canvas whose longest row has so many positions. Raises `UsageError` where those that are asked
-    for are too few."""
+    """L, W and A of a canvas whose longest row has `longest` positions. Raises `UsageError` if the requested ones are
+    too few."""
     L = columns or longest + 1
     W = width or min(windows.size, L - 1)
     if longest >= L or min(windows.size, L - 1) > W:
@@ -110,7 +110,7 @@ def sizes(
 
 
 def empty(rows: int, columns: int, phases: int = 0) -> Store:
-    """The books where nothing is stored yet, of a decoder with so many phases."""
+    """A store in which nothing is stored yet, for a decoder with so many phases."""
     none, zero = torch.full((rows, columns), NOTHING), torch.zeros(rows, dtype=torch.long)
     unseen = torch.zeros(rows, columns, 2, dtype=torch.long)
     kinds = torch.zeros(rows, max(phases, 1), dtype=torch.long)
@@ -122,7 +122,7 @@ T = TypeVar("T")
 
 
 def moved(x: T, device: torch.device | str) -> T:
-    """A dataclass with all its tensors on a device, those of dataclasses in it too."""
+    """A dataclass with all its tensors on a device, including those of nested dataclasses."""
     if isinstance(x, Tensor):
         return cast(T, x.to(device))
     if is_dataclass(x) and not isinstance(x, type):
@@ -148,19 +148,19 @@ def check_prompts(shape: Shape, prompts: Sequence[Sequence[int]], lengths: Seque
 
 
 def check_causal(shape: Shape, decoder: Decoder, windows: Windows) -> None:
-    """Raises `UsageError` for a decoder that would read, in a window of a causal model, what stands right of a position
-    or is blank left of it."""
+    """Raises `UsageError` for a decoder that would read, in a window of a causal model, tokens to the right of a
+    position or blanks to its left."""
     apart = decoder.leftward or "order" in needs.asks(decoder, shape.block_causal)
     if shape.block_causal and windows.block == 1 < windows.size and not apart:
         raise UsageError(
-            f"{type(decoder).__name__} looks at all of its window, and this model is causal: take windows of one "
+            f"{type(decoder).__name__} reads its whole window, and this model is causal: use windows of one "
             "position, or left_to_right or coupled"
         )
 
 
 def check_budget(decoder: Decoder, c: Canvas) -> None:
     """A budget of steps for the whole row has to be divisible by the number of its windows. Samplers of latents take
-    all of theirs in every window."""
+    their whole budget in every window."""
     steps = getattr(decoder, "steps", None)
     if steps is None or c.space is not None:
         return
@@ -210,7 +210,7 @@ def seeing(c: Canvas) -> Canvas:
 
 
 def begun(r: R, decoder: Decoder) -> R:
-    """The rows with their windows begun by the decoder: its memo, and how many positions they have to begin with."""
+    """The rows after the decoder has begun their windows: its memo, and the sizes that it gave the windows."""
     if type(decoder).begin is Decoder.begin:
         return r
     s = decoder.begin(view(r))

@@ -1,4 +1,4 @@
-"""decode: the loop for whoever has no loop of their own."""
+"""decode: the simple loop over a batch of prompts."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from decoders.errors import NonFiniteError, RowError, StalledError, UsageError
 
 @dataclass(frozen=True)
 class Row:
-    """The result of decoding one prompt. Rows are equal if their results are, whatever these cost."""
+    """The result of decoding one prompt. Rows are equal if their results are equal; costs are not compared."""
 
     tokens: tuple[int, ...]
     """Generated token ids, up to and without the first stop id; with `infill`, those that fill holes come first."""
     nfe: int
     """Forward passes that this row took part in. A doubled batch (guidance) counts once."""
     finish_reason: str
-    """`stop`, `length`, `max_steps`, `non_finite` (the model's logits were not finite, and the row is as it was before)
-    or `no_progress` (the decoder commits nothing any more). In the last three cases open positions are left out of
-    `tokens`."""
+    """`stop`, `length`, `max_steps`, `non_finite` (the model's logits were not finite, and the row was not changed by
+    that forward) or `no_progress` (the decoder stopped committing). In the last three cases open positions are left out
+    of `tokens`."""
     canvas: tuple[int, ...]
     """All tokens of the row, prompt included."""
     positions_computed: int = field(default=0, compare=False)
@@ -54,7 +54,7 @@ class Row:
     """The name of the decoder, for messages."""
 
     def error(self, where: str = "") -> RowError | None:
-        """Why the row could not be decoded to its end, if it could not; `where` stands before it."""
+        """The error of a row that could not be decoded to its end, else None; `where` begins its message."""
         kind = {NON_FINITE: NonFiniteError, NO_PROGRESS: StalledError}.get(self.finish_reason)
         return kind and kind(self.nfe, where, self.decoder)
 
@@ -65,7 +65,7 @@ class Row:
 
 
 def check(model: Model, decoder: Decoder, cache: Cache) -> None:
-    """Raises `UsageError` where a model cannot do what a strategy or a cache policy needs."""
+    """Raises `UsageError` if a model cannot do what a strategy or a cache policy needs."""
     asked = asks(decoder, model.block_causal)
     able = {*model.capabilities, *(set(SENTENCES) - MODEL)}
     latent = space_of(model) is not None
@@ -96,40 +96,40 @@ def check(model: Model, decoder: Decoder, cache: Cache) -> None:
 
 @runtime_checkable
 class Foreseeing(Protocol):
-    """A session far from its model, told before a forward which step is to read the prediction, so that it need not
-    fetch all of it."""
+    """A session that runs away from its model. Before a forward it is told which step reads the prediction, so that it
+    need not fetch all of it."""
 
     def foresee(self, plan: Plan, c: Canvas, f: Forward) -> None:
-        """`f` comes next, on the canvas `c`; nothing but `apply` by this plan will read what it predicts."""
+        """`f` comes next, on the canvas `c`; only `apply` with this plan will read its prediction."""
 
     def __call__(self, f: Forward) -> Pred: ...
 
 
 class Run(Protocol):
-    """A canvas on its way to its end."""
+    """A run of a canvas."""
 
     @property
     def canvas(self) -> Canvas: ...
 
     def step(self) -> None:
-        """One forward of all rows, and no look at the host."""
+        """One forward and step of all rows, without a host synchronisation."""
 
     def live(self) -> bool:
-        """Whether a row goes on: the one host sync, at every poll."""
+        """Whether any row is still live: the only host synchronisation, at every poll."""
 
     def put(self, c: Canvas) -> None:
-        """Go on from another canvas."""
+        """Continue from another canvas."""
 
 
 class Eager:
-    """Every operation of a step launched from the host."""
+    """The plain runner: the host launches every operation of a step."""
 
     def __init__(
         self, model: Model, plan: Plan, c: Canvas, watch: Callable[[Forward, Pred, Canvas], None] | None = None
     ) -> None:
         self.plan, self.canvas, self.watch = plan, c, watch
         self.forward = model.session(session_spec(plan, c))
-        unwatched = watch is None  # who watches may ask more of a prediction than the step does
+        unwatched = watch is None  # a `watch` may read more of a prediction than the step does
         self.foresee = self.forward.foresee if unwatched and isinstance(self.forward, Foreseeing) else None
 
     def step(self) -> None:
@@ -152,8 +152,8 @@ class Runner(Protocol):
     """Another way to run steps than `Eager`, such as `decoders.engine.Graph`."""
 
     def start(self, model: Model, plan: Plan, lay: Callable[..., Canvas]) -> Run | None:
-        """A run over the canvas `lay()`, or `lay(rows, columns, windows)`, one with more rows, which have ended, or
-        more columns; none: it cannot be, and whoever asked was told why."""
+        """A run of the canvas `lay()`, or of `lay(rows, columns, windows)`, which has additional rows that have ended,
+        or additional columns. None if it is impossible; a warning has then said why."""
 
 
 @torch.inference_mode()
@@ -173,9 +173,9 @@ def decode(
     row. `poll`: the host looks at the rows every `poll` forwards; finished rows are idle in between. At a poll,
     `halt(row, tokens)` is called with the final tokens of a live row and may end it, and `on_event` is called with
     news. `watch` is called after every forward, and `final` with the canvas at the end. `runner` runs the steps, unless
-    there is a `watch`; by default, and if the runner cannot, they are launched one operation at a time.
+    there is a `watch`; by default, and if the runner cannot run them, the host launches each operation.
 
-    Raises `UsageError` for what cannot be decoded.
+    Raises `UsageError` if the prompts cannot be decoded.
     """
     cache = cache or Exact()
     check(model, decoder, cache)
@@ -185,10 +185,10 @@ def decode(
     plan = Plan(decoder, windows, cache, tuple(rules), stop, max_steps)
     keys = [seed] * len(prompts) if seeds is None else seeds
     if len(keys) != len(prompts):
-        raise UsageError(f"{len(prompts)} prompts need as many seeds, not {len(keys)}")
+        raise UsageError(f"{len(prompts)} prompts need {len(prompts)} seeds, not {len(keys)}")
 
     def lay(rows: int = len(prompts), columns: int | None = None, windows: Windows = plan.windows) -> Canvas:
-        """Rows beyond the prompts are copies of the first one that have ended."""
+        """The canvas; rows beyond the prompts are copies of the first one and have ended."""
         more = rows - len(prompts)
         c = layout(
             Shape.of(model), decoder, [*prompts, *(prompts[0] for _ in range(more))], length=length,
@@ -225,7 +225,7 @@ def positive(**counts: int | None) -> None:
 
 
 def sound(rows: list[Row]) -> list[Row]:
-    """The rows as they are. Raises `RowError` for the first that could not be decoded to its end."""
+    """The rows, unchanged. Raises `RowError` for the first one that could not be decoded to its end."""
     for b, row in enumerate(rows):
         if error := row.error(f"row {b}: "):
             raise error
@@ -233,7 +233,7 @@ def sound(rows: list[Row]) -> list[Row]:
 
 
 def halted(c: Canvas, decoder: Decoder, halt: Callable[[int, Sequence[int]], bool]) -> Canvas:
-    """End the live rows whose settled tokens `halt` says are enough."""
+    """End the live rows for which `halt`, called with their settled tokens, is true."""
     enough = []
     for row, reason in enumerate(c.reason.tolist()):
         tokens, settled = generated(c, row, decoder.revises)

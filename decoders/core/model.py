@@ -1,4 +1,4 @@
-"""Model: who runs forwards, and what one forward is."""
+"""Model: what runs forwards, and what one forward is."""
 
 from __future__ import annotations
 
@@ -17,39 +17,40 @@ from decoders.core.pred import Pred
 class Forward:
     """One forward over the canvas: the columns in `compute` are run and their keys and values stored.
 
-    Attention is one rule: column i sees the columns left of `until[i]`, less a stretch, those from `unseen[i, 0]` up to
-    `unseen[i, 1]`; unless queries say what positions see (`SessionSpec.sight`) there is none, and all of it is 0. In
-    rows that are `causal`, a wanted position i is predicted from the columns left of i alone. If there is a `rank`,
-    "left of" goes by it: column i sees the columns whose rank is below `until[i]`.
+    The attention mask follows one rule: column i sees the columns left of `until[i]`, except those from `unseen[i, 0]`
+    up to `unseen[i, 1]`. That stretch is empty, and `unseen` 0, unless queries set the attention mask
+    (`SessionSpec.sight`). In rows that are `causal`, a wanted position i is predicted from the columns left of i alone.
+    If there is a `rank`, it defines "left of": column i sees the columns whose rank is below `until[i]`.
     """
 
     tokens: Tensor  # (B, L) long
     until: Tensor  # (B, L) long
     compute: Tensor  # (B, L) bool
-    # (B, L) bool  columns that a cache policy leaves as they are though they see a change; others read them
+    # (B, L) bool  columns that see a change and that a cache policy does not recompute; others read them
     outdated: Tensor
-    given: Tensor  # (B, L) bool  the prompt and what else was given; what guidance hides
+    given: Tensor  # (B, L) bool  the prompt and other given positions, which guidance hides
     at: Tensor  # (B, W) long  columns of the window
     want: Tensor  # (B, W) bool
     causal: Tensor  # (B,)   bool
-    # (B,)   bool  the first forward of this window; what a model carries from forward to forward starts anew
+    # (B,)   bool  the first forward of this window; a model resets what it carries from forward to forward
     entered: Tensor
-    phase: Tensor  # (B,)   long  which of the decoder's `phases` it is; for those who watch, and nothing to a model
+    phase: Tensor  # (B,)   long  which of the decoder's `phases` it is; for observers, models ignore it
     unseen: Tensor  # (B, L, 2) long
-    # (B, W) bool  wanted positions that are predicted without their own token in sight; none unless it was needed
+    # (B, W) bool  wanted positions that are predicted without seeing their own token; None unless that is needed
     left_out: Tensor
-    candidate_tokens: Tensor  # (B, A, W) long  what else the window may hold; A is 0 unless candidates were needed
+    candidate_tokens: Tensor  # (B, A, W) long  alternative contents of the window; A is 0 unless candidates are needed
     candidate_want: Tensor  # (B, A, W) bool
     level: Tensor | None = None  # (B,) float  see `Query.level`; none: 1
-    latents: Latents | None = None  # what stands at the window's editable positions, for a model of latents
-    # (B, L) bool  columns that nothing is decided of: masked, or noise in a model without a mask token; none: not said
+    latents: Latents | None = None  # for a model of latents: the latents at the window's editable positions
+    # (B, L) bool  undecided columns: masked, or noise in a model without a mask token; None: unknown
     open: Tensor | None = None
-    # (B, L) long  the columns' places in the order in which they are read; none: that of the text
+    # (B, L) long  the columns' places in the order in which they are read; None: that of the text
     rank: Tensor | None = None
 
     @property
     def place(self) -> Tensor:
-        """(B, W) long: the window position of what is wanted, W of the rest; `Pred.at` for logits of all positions."""
+        """(B, W) long: the position in the window where it is wanted, W elsewhere; `Pred.at` for logits of all
+        positions."""
         width = self.at.shape[1]
         return torch.where(self.want, torch.arange(width, device=self.at.device), width)
 
@@ -59,36 +60,36 @@ Session = Callable[[Forward], Pred]
 
 @runtime_checkable
 class Movable(Protocol):
-    """A session that keeps something of its rows, and can put them elsewhere (the capability `movable`), for an engine
-    whose batch grows and shrinks."""
+    """A session with per-row contents that can be rearranged (the capability `movable`), for an engine whose batch
+    grows and shrinks."""
 
     def take(self, rows: Tensor) -> None:
-        """Go on with these of the rows (R,), in this order, and what is stored of them; one may be taken twice."""
+        """Continue with these rows (R,), in this order, and their stored contents; a row may occur twice."""
 
     def __call__(self, f: Forward) -> Pred: ...
 
 
 @runtime_checkable
 class Fixed(Protocol):
-    """A session whose forwards can also be run with shapes that were chosen beforehand and without a look at the host,
-    as a captured graph needs it. What it stores, it stores in place."""
+    """A session whose forwards can also run with shapes that were chosen beforehand and without a host synchronisation,
+    as a captured graph requires. It stores in place."""
 
     @property
     def buckets(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Ascending numbers of columns and of logit rows; no row ever needs more than the last ones."""
 
     def needs(self, f: Forward) -> Tensor:
-        """(B, 2) long: the columns and the logit rows that each row takes."""
+        """(B, 2) long: the number of columns and of logit rows that each row needs."""
 
     def fixed(self, f: Forward, columns: int, rows: int) -> Pred:
-        """A forward in which no row needs more than so many columns and logit rows."""
+        """A forward in which no row needs more than these numbers of columns and logit rows."""
 
     def __call__(self, f: Forward) -> Pred: ...
 
 
 @dataclass(frozen=True)
 class SessionSpec:
-    """What a session has to be ready for."""
+    """The requirements for a session."""
 
     rows: int
     columns: int
@@ -98,20 +99,20 @@ class SessionSpec:
     attention: bool = False
     """Predictions come with `Pred.attention`."""
     attention_from: float = 0.0
-    """Its maps are averaged over the layers from this share of them on: 0 over all, and always over the last."""
+    """The maps are averaged over the layers after this share of them: over all at 0, and always over the last."""
     sizes: tuple[int, ...] = ()
-    """Ascending: every forward asks for at most one of these many columns in any row, so that shapes are few and known;
-    empty: any."""
+    """Ascending numbers of columns: every forward is padded to one of them, so that shapes are few and known. Empty:
+    any number."""
     whole: bool = False
-    """Every forward runs all columns that play a part in a row, so that nothing stored is ever read."""
+    """Every forward runs all columns that a row uses, so that the store is never read."""
     sight: bool = False
-    """Some columns may have an unseen stretch; otherwise `Forward.unseen` need not be looked at."""
+    """Some columns may have an unseen stretch; otherwise `Forward.unseen` can be ignored."""
     leave_one_out: bool = False
-    """Some positions may be predicted without their own token; otherwise `Forward.left_out` need not be looked at."""
+    """Some positions may be predicted without their own token; otherwise `Forward.left_out` can be ignored."""
     order: bool = False
     """Forwards have a `rank`, and wanted positions are predicted at their own columns."""
     candidates: int = 0
-    """A of `Forward.candidate_tokens`; predictions then have as many `Pred.beside` them."""
+    """A of `Forward.candidate_tokens`, and the number of predictions in `Pred.beside`."""
 
 
 class Model(Protocol):
@@ -127,21 +128,21 @@ class Model(Protocol):
     def block_causal(self) -> bool: ...
     @property
     def causal_context(self) -> bool:
-        """Of a block-causal model: what is left of the window is seen causally, and windows are counted from the end of
-        the prompt."""
+        """For a block-causal model: the columns left of the window are seen causally, and windows are counted from the
+        end of the prompt."""
     @property
     def attention_block(self) -> int | None:
-        """Of a block-causal model: the block of its attention; none: it follows the windows."""
+        """For a block-causal model: the block size of its attention; None if it follows the windows."""
     @property
     def capabilities(self) -> frozenset[str]:
-        """What it can do that not every model can: `causal` rows, a `store` of keys and values, `attention` maps,
-        `sight`: columns with an unseen stretch, `order`: columns that are read in another order than that of the text,
-        and masks that predict their own position there, `leave_one_out`: predictions without a position's own token,
-        `candidates`: several canvases a row, `hidden_states` (`Pred.hidden_states`), `movable`: a session can go on
-        with other rows, if it stores any (`Movable`)."""
+        """Optional features: `causal` rows, a `store` of keys and values, `attention` maps, `sight`: columns with an
+        unseen stretch, `order`: columns that are read in another order than that of the text, and masks that predict
+        their own position there, `leave_one_out`: predictions without a position's own token, `candidates`: several
+        canvases a row, `hidden_states` (`Pred.hidden_states`), `movable`: a session that stores anything can rearrange
+        its rows (`Movable`)."""
     @property
     def column_bytes(self) -> int:
-        """What the keys and values of one column of one row take."""
+        """Bytes of the keys and values of one column of one row."""
     @property
     def device(self) -> torch.device: ...
 
@@ -150,13 +151,12 @@ class Model(Protocol):
 
 
 def is_causal(model: Model) -> bool:
-    """Whether a model is autoregressive: its blocks have one position, which sees what is left of it."""
+    """Whether a model is autoregressive: its blocks have one position, which sees the positions left of it."""
     return model.block_causal and model.attention_block == 1
 
 
 class ModelDefaults:
-    """What most models have in common, for those who write one: everything sees everything, keys and values are
-    kept."""
+    """Defaults for authors of models: bidirectional attention, and keys and values are stored."""
 
     stop_ids: tuple[int, ...] = ()
     block_causal: bool = False
@@ -170,7 +170,7 @@ class ModelDefaults:
 
 @dataclass(frozen=True)
 class Shape:
-    """What a canvas needs to know of a model; every `Model` has these."""
+    """The facts about a model that a canvas needs; every `Model` has them."""
 
     mask_id: int | None
     vocab: int
@@ -193,5 +193,5 @@ def expand_of(model: Model) -> int | None:
 
 
 def space_of(model: Model) -> Space | None:
-    """Where a model denoises latents; none: it decides tokens, as every model does that does not say."""
+    """The space in which a model denoises latents; None for a model of tokens, which is the default."""
     return getattr(model, "space", None)

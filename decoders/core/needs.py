@@ -1,7 +1,7 @@
-"""Needs: what a decoder asks of a model and of whoever hosts it, read off what it does.
+"""Needs: what a decoder requires of a model and of its host, found by trying it.
 
-Nothing is declared twice: one short row is laid out, the decoder is asked for one `query`, and takes one `step` on a
-prediction that notes what is read of it. Every host refuses through `refuse`, in the same words.
+One short row is laid out, the decoder is asked for one `query`, and it takes one `step` on a prediction that records
+which parts of it are read. So nothing has to be declared. Every host refuses through `refuse`, with the same message.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from decoders.errors import UsageError
 
 SENTENCES = {
     "mask": ("needs a model with a mask token", "has none"),
-    "blocks": ("does what its name says on block-causal models only", "is not one"),
-    "causal": ("asks what follows from the left alone", "cannot be asked so"),
+    "blocks": ("works on block-causal models only", "is not one"),
+    "causal": ("makes causal forward passes", "cannot do that"),
     "ahead": ("verifies several positions in one causal forward", "cannot do that"),
     "sight": ("hides parts of the text from each other", "cannot be told which positions see which"),
-    "order": ("reads its window in an order of its own", "cannot be asked so"),
-    "leave_one_out": ("predicts positions without their own token in sight", "cannot be asked so"),
-    "candidates": ("asks about several canvases of a row in one forward", "cannot be asked so"),
+    "order": ("reads its window in its own order", "cannot do that"),
+    "leave_one_out": ("predicts positions without seeing their own token", "cannot do that"),
+    "candidates": ("evaluates several canvases of a row in one forward", "cannot do that"),
     "latents": ("denoises latents", "has none"),
     "attention": ("reads attention maps", "gives none"),
     "hidden_states": ("reads hidden states", "gives none"),
@@ -42,10 +42,10 @@ SENTENCES = {
         "has none; DreamOn has them, a checkpoint of the family dream",
     ),
 }
-"""Everything that a decoder may ask: how it is said of one, and of a host that cannot do it."""
+"""Everything that a decoder may need, as a message says it of the decoder, and of a host that lacks it."""
 
 MODEL = frozenset({"causal", "sight", "order", "leave_one_out", "candidates", "attention", "hidden_states"})
-"""Of these, what a model has to be capable of (`Model.capabilities`); the rest is between a decoder and its host."""
+"""Those of them that are features of a model (`Model.capabilities`); the others concern the host."""
 
 
 def asks(decoder: Decoder, block_causal: bool = False) -> frozenset[str]:
@@ -54,12 +54,12 @@ def asks(decoder: Decoder, block_causal: bool = False) -> frozenset[str]:
 
 
 def candidates(decoder: Decoder, block_causal: bool = False) -> int:
-    """A: how many other canvases each of its queries shows (`Query.beside`)."""
+    """A: the number of other canvases that each of its queries shows (`Query.beside`)."""
     return probed(decoder, block_causal).candidates
 
 
 def refuse(who: str, asked: frozenset[str], able: Collection[str], host: str) -> None:
-    """Raises `UsageError` for the first thing that `who` asks and `host` is not able to do."""
+    """Raises `UsageError` for the first need of `who` that `host` cannot meet."""
     for need, (wants, lacks) in SENTENCES.items():
         if need in asked and need not in able:
             raise UsageError(f"{who} {wants}, and {host} {lacks}")
@@ -67,14 +67,14 @@ def refuse(who: str, asked: frozenset[str], able: Collection[str], host: str) ->
 
 @dataclass(frozen=True)
 class Probe:
-    """What was found out."""
+    """The needs that were found."""
 
     asked: frozenset[str]
     candidates: int
 
 
 def probed(decoder: Decoder, block_causal: bool) -> Probe:
-    """Found out once for each decoder; one that cannot be hashed is asked every time."""
+    """The needs of a decoder, found once; for a decoder that cannot be hashed they are found every time."""
     try:
         hash(decoder)
     except TypeError:
@@ -84,15 +84,15 @@ def probed(decoder: Decoder, block_causal: bool) -> Probe:
 
 def probe(decoder: Decoder, block_causal: bool) -> Probe:
     with suppress(UsageError):
-        decoder = decoder.tokenized(lambda text: [0])  # what is asked does not depend on which tokens a text is
+        decoder = decoder.tokenized(lambda text: [0])  # needs do not depend on the tokens of a text
     try:
         return probe_with(decoder, block_causal, VOCAB)
-    except Exception:  # a token among its options may be beyond so few
+    except Exception:  # a token id among its options may be beyond this small vocabulary
         return probe_with(decoder, block_causal, LARGEST, patient=True)
 
 
 def probe_with(decoder: Decoder, block_causal: bool, vocab: int, patient: bool = False) -> Probe:
-    """Found out with a vocabulary of so many tokens; if `patient`, of what a step raises nothing is held against it."""
+    """The needs, found with a vocabulary of so many tokens; if `patient`, errors that a step raises are ignored."""
     s = entered(decoder, WIDTH, vocab, block_causal)
     q = decoder.query(s)
     count = 0 if q.beside is None else q.beside.tokens.shape[1]
@@ -106,7 +106,7 @@ def probe_with(decoder: Decoder, block_causal: bool, vocab: int, patient: bool =
 
 
 def said(q: Query) -> frozenset[str]:
-    """What a query asks."""
+    """The needs that a query shows."""
     holds = {
         "causal": q.causal is not None, "ahead": q.ahead, "sight": q.sight is not None,
         "order": q.order is not None,
@@ -117,22 +117,23 @@ def said(q: Query) -> frozenset[str]:
 
 
 def hold_to(decoder: Decoder, q: Query, asked: frozenset[str]) -> None:
-    """Raises `UsageError` for a query that asks what the decoder's first one did not, for which nobody is prepared."""
+    """Raises `UsageError` for a query with a need that the decoder's first query did not have: the session is not
+    prepared for it."""
     if more := said(q) - asked:
         sentences = " and ".join(SENTENCES[name][0] for name in sorted(more))
         raise UsageError(
-            f"{type(decoder).__name__} {sentences} in some queries, and its first one did not say so; say it in every "
-            "one"
+            f"{type(decoder).__name__} {sentences} in some queries, but not in its first one; set the same fields "
+            "in every query"
         )
 
 
 remembered = lru_cache(maxsize=4096)(probe)
 
-WIDTH, VOCAB, LARGEST = 8, 1 << 10, 1 << 18  # of the row that is laid out
+WIDTH, VOCAB, LARGEST = 8, 1 << 10, 1 << 18  # the length of the row that is laid out
 
 
 def memo_bytes(decoder: Decoder, width: int, vocab: int, block_causal: bool = False) -> int:
-    """What its own tensors take for one row, with windows of `width` and such a vocabulary."""
+    """The bytes of its own tensors for one row, with windows of `width` and a vocabulary of this size."""
     return nbytes(entered(decoder, width, vocab, block_causal).memo, 0)
 
 
@@ -151,11 +152,11 @@ def entered(decoder: Decoder, width: int, vocab: int, block_causal: bool) -> Sta
 
 
 class ReadError(Exception):
-    """A stand-in was looked into."""
+    """The content of a stand-in was read."""
 
 
 class StandIn:
-    """Takes the place of what a prediction may bring, and notes that it is read."""
+    """Takes the place of an optional part of a prediction, and records that it is read."""
 
     def __init__(self, name: str, read: set[str]) -> None:
         self._name, self._read = name, read
@@ -166,8 +167,8 @@ class StandIn:
 
 
 def stepped(decoder: Decoder, s: State, candidates: int, patient: bool) -> tuple[frozenset[str], bool]:
-    """What besides the logits one step reads of a prediction, and whether it, or entering the window, sets
-    `State.size`."""
+    """Which parts of a prediction besides the logits one step reads, and whether `State.size` is set by it or on
+    entering the window."""
     read: set[str] = set()
     width = s.tokens.shape[1]
     at = torch.arange(width)[None]
@@ -179,7 +180,7 @@ def stepped(decoder: Decoder, s: State, candidates: int, patient: bool) -> tuple
     shown = replace(shown, hidden_states=cast(Tensor, StandIn("hidden_states", read)), table=table)
     maps = Attention(torch.zeros(1, width, width), at)
     resized = s.size is not s.room
-    for attention in (shown.attention, maps):  # once more with real maps, for what is read after them
+    for attention in (shown.attention, maps):  # again with real maps, to find what is read after them
         p = replace(shown, attention=attention)
         try:
             resized = resized or decoder.step(s, replace(p, beside=(p,) * candidates)).size is not s.size
@@ -191,7 +192,7 @@ def stepped(decoder: Decoder, s: State, candidates: int, patient: bool) -> tuple
             raise
         break
     else:
-        # there are steps that such a row cannot take, such as those under a constraint; inner ones may have been read
+        # some decoders cannot take a step on such a row, for example under a constraint; inner ones may have been read
         inside = inner_decoders(decoder).values()
         read |= {need for x in inside for need in asks(x, s.block_causal)} & {"attention", "hidden_states"}
     return frozenset(read), resized

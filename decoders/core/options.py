@@ -21,8 +21,8 @@ class Part:
     """A small frozen dataclass with options of its own that an option of a strategy or cache chooses by name:
     `route=ucb`, or `route=(min_span:span=3)`.
 
-    The type of the option is a subclass, such as `Route`, and what can be chosen are the subclasses of that which have
-    a `name`. A class of somebody else's is chosen by `module:Class`."""
+    The type of the option is a subclass, such as `Route`, and its subclasses that have a `name` can be chosen. A class
+    of another package is chosen by `module:Class`."""
 
     name: ClassVar[str] = ""
 
@@ -38,7 +38,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Option:
-    """What is known of one option."""
+    """The description of one option."""
 
     name: str
     types: tuple[type, ...]
@@ -50,7 +50,7 @@ class Option:
 
     @property
     def part(self) -> type[Part] | None:
-        """The class of parts that it chooses from, if it does."""
+        """The class of parts that it chooses from; None for other options."""
         return next((t for t in self.types if issubclass(t, Part)), None)
 
     @property
@@ -87,7 +87,7 @@ class Option:
                 raise UsageError(f"{owner}: {self.name} must be {bounds}, not {value}")
 
     def parse(self, owner: str, text: str) -> Any:
-        """The value that a spec string writes as `text`. Raises `UsageError` for a text in quotes that do not match."""
+        """The value of `text`, as it is written in a spec string. Raises `UsageError` for unbalanced quotes."""
         if (str in self.types or self.choices) and text.startswith('"'):
             return _quoted(owner, text)
         if NoneType in self.types and text.lower() == "none":
@@ -107,7 +107,7 @@ def _quoted(owner: str, text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        raise UsageError(f"{owner}: {text} is no text in quotes; write it as JSON does") from None
+        raise UsageError(f"{owner}: {text} is not a quoted text; write it as a JSON string") from None
 
 
 def _ids(text: str) -> tuple[int, ...]:
@@ -120,11 +120,11 @@ def _bool(text: str) -> bool:
     return text.lower() == "true"
 
 
-_PLAIN = re.compile(r'[^\s\d+\-,()"]([^,()"\n]*[^\s,()"])?')  # a text that is not read as anything else
+_PLAIN = re.compile(r'[^\s\d+\-,()"]([^,()"\n]*[^\s,()"])?')  # a text that no other type could read
 
 
 def written(value: Any) -> str:
-    """A value that is no plug, as a spec string writes it: what `Option.parse` reads as an equal one."""
+    """A value that is not a plug, as it is written in a spec string; `Option.parse` reads it back."""
     if isinstance(value, tuple):
         return "+".join(map(str, value))
     if isinstance(value, str) and (not _PLAIN.fullmatch(value) or value.lower() in ("none", "true", "false")):
@@ -133,15 +133,14 @@ def written(value: Any) -> str:
 
 
 def said(value: Any) -> str:
-    """A value that is wrong, as a message says it: token ids as they are written, a plug by its kind, and else as
-    Python does."""
+    """A wrong value, as it is shown in a message: token ids as in a spec, a plug by its class, and others by `repr`."""
     if is_dataclass(value):
         return type(value).__name__
     return (written(value) or "nothing") if isinstance(value, tuple) else repr(value)
 
 
 def check_ids(owner: str, name: str, value: Any) -> None:
-    """Raises `UsageError` for invalid token ids. A text is accepted in their place; it is encoded later."""
+    """Raises `UsageError` for invalid token ids. A text is accepted too; it is encoded later."""
     if isinstance(value, tuple) and not (value and all(isinstance(t, int) and t >= 0 for t in value)):
         raise UsageError(f"{owner}: {name} must be a text or token ids, not {said(value)}")
 

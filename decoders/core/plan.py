@@ -12,7 +12,7 @@ from decoders.core.state import State
 from decoders.core.windows import Windows
 
 PATIENCE = 512
-"""Forwards without a commitment after which a decoder without a budget of steps will never make one."""
+"""A decoder without a budget of steps is given up after so many forwards without a commitment."""
 
 Rule = Callable[[State, Pred], Pred]
 """Changes a prediction before the strategy reads it: `(state, pred) -> pred`, pure and batched."""
@@ -27,13 +27,13 @@ class Plan:
     cache: Cache
     rules: tuple[Rule, ...] = ()
     stop: bool = True
-    """End a row at its first stop token, as soon as nothing left of that is open."""
+    """End a row at its first stop token, as soon as no position to its left is open."""
     max_steps: int | None = None
     """End a row after this many forwards."""
 
 
 def patience(decoder: Decoder) -> int:
-    """After how many forwards without a commitment a row is given up. A budget of steps ends by itself, and may leave
-    long pauses before it does."""
+    """A row is given up after so many forwards without a commitment. A budget of steps ends by itself and may have long
+    pauses before."""
     steps: int = getattr(decoder, "steps", None) or 0
     return max(PATIENCE, 2 * steps)

@@ -1,4 +1,4 @@
-"""Pred: what one forward says of the wanted positions."""
+"""Pred: what one forward predicts at the wanted positions."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Pred:
     offset: Tensor | None = None
     """(V,) added to the product of a latent with the `table` when it is read as a token; None: nothing is added."""
     banned: tuple[int, ...] = ()
-    """Tokens that are impossible, whatever `logits` say."""
+    """Tokens that are impossible, whatever their logits."""
     beside: tuple[Pred, ...] = ()
     """The predictions of the same forward for each candidate content of the window (`Query.beside`)."""
     _once: dict[str, stats.Statistics] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -84,7 +84,7 @@ class Pred:
         return x.new_zeros(x.shape[0], self.width + 1, *x.shape[2:]).scatter_(1, at, x)[:, : self.width]
 
     def gather(self, x: Tensor) -> Tensor:
-        """(B, W) -> (B * N,): the entries of the wanted positions."""
+        """(B, W) -> (B * N,): the entries at the wanted positions."""
         return x.gather(1, self.at.clamp(max=self.width - 1)).flatten()
 
     @property
@@ -178,7 +178,7 @@ class Pred:
         return p, *p.draw(s, 1.0 if temperature > 0 else 0.0)
 
     def cooled(self, temperature: Tensor) -> Pred:
-        """The prediction at a temperature of each row's own, `(B,)`, above 0."""
+        """The prediction at a temperature above 0 for each row, (B,)."""
         return replace(self, logits=self.logits / temperature[:, None, None].to(self.logits.dtype))
 
     def without(self, tokens: tuple[int, ...]) -> Pred:

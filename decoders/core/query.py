@@ -16,12 +16,12 @@ class Sight:
     """The attention mask of a window, for decoders that set it themselves: each position sees the columns left of
     `until`, except for an unseen stretch.
 
-    It has to be transitive: what a position sees sees nothing that the position does not. Stored keys and values are
-    trusted on that ground.
+    It has to be transitive: if a position sees another one, it also sees everything that the other one sees. Reading
+    stored keys and values relies on this.
     """
 
-    until: Tensor  # (B, W) long  a place in the text, like `State.position`
-    unseen: Tensor  # (B, W, 2) long  the places from the first up to the second are not seen; none if they are equal
+    until: Tensor  # (B, W) long  a position in the text, like `State.position`
+    unseen: Tensor  # (B, W, 2) long  hides the positions from the first up to the second; none if they are equal
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class Query:
     """For a model of latents (`Model.space`): the latents at the editable positions; `level` is then their noise
     level."""
     ahead: bool = False
-    """Some causal row wants more than its leftmost open position, so that tokens to the left of a wanted position may
-    not be final."""
+    """Some causal row may want more than its leftmost open position, so that tokens to the left of a wanted position
+    may not be final."""
 
     def __post_init__(self) -> None:
         if self.order is not None and any(x is not None for x in (self.causal, self.sight, self.left_out)):

@@ -1,4 +1,4 @@
-"""Rules: what changes a prediction before the strategy reads it."""
+"""Rules: functions that change a prediction before the strategy reads it."""
 
 from __future__ import annotations
 

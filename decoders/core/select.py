@@ -1,4 +1,4 @@
-"""Selections on (B, W) scores: the words that strategies are written in."""
+"""Selections on (B, W) scores: the operations that strategies are written with."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def until_first(bad: Tensor) -> Tensor:
 
 def best_of_runs(where: Tensor, score: Tensor) -> Tensor:
     """(B, W) bool: the position of the highest score in each contiguous run of true positions; ties go to the left."""
-    # the number of the run that a true position is in
+    # the number of the run that contains each true position
     run = (where & ~torch.nn.functional.pad(where, (1, -1))).cumsum(-1)
     order = rank(only(where, score))
     last = torch.full_like(torch.nn.functional.pad(order, (0, 1)), where.shape[-1])
@@ -74,7 +74,7 @@ def best_of_runs(where: Tensor, score: Tensor) -> Tensor:
 
 def near(where: Tensor, radius: int) -> Tensor:
     """(B, W) bool: the positions that are at most `radius` positions from a true position, true ones included."""
-    total = torch.nn.functional.pad(where.cumsum(-1), (1, 0))  # how many are left of each
+    total = torch.nn.functional.pad(where.cumsum(-1), (1, 0))  # how many are to the left of each
     i = torch.arange(where.shape[-1], device=where.device)
     to, since = (i + radius + 1).clamp(max=where.shape[-1]), (i - radius).clamp(min=0)
     return total[:, to] > total[:, since]

@@ -1,7 +1,7 @@
-"""State: what stands on the row's window now. It knows of no model, no cache and no strategy.
+"""State: the present content of a row's window. It is independent of models, caches and strategies.
 
 Shapes, here and everywhere: B rows, W positions of a window, L columns of the whole canvas, V tokens of the vocabulary,
-N rows of logits. Everything is pure and row-wise: no value is read on the host, no row looks at another.
+N rows of logits. Everything is pure and row-wise: no value is read on the host, and no row depends on another.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class State:
     """The present content of a row's window. Tensors only, never changed in place.
 
     `open` is a mask of its own, never `tokens == mask_id`: prompts may hold the mask token, models of uniform noise
-    have none, and revision reopens what was decided. W is only a shape; a row's own window is its first `size`
+    have none, and revision reopens decided positions. W is only a shape; a row's own window is its first `size`
     positions.
     """
 
@@ -36,14 +36,14 @@ class State:
     confidence: Tensor  # (B, W) float  probability at commitment
     committed_at: Tensor  # (B, W) long   `clock` at commitment, -1 if given or open
     position: Tensor  # (B, W) long   place in the text
-    size: Tensor  # (B,)   long   how many positions the row's window has, at most `room`; `begin` and a step may set it
-    room: Tensor  # (B,)   long   how many it may come to have, at most W; nothing sees those beyond `size`
+    size: Tensor  # (B,)   long   the size of the row's window, at most `room`; `begin` and a step may set it
+    room: Tensor  # (B,)   long   the size to which it may grow, at most W; no position sees those beyond `size`
     opened: Tensor  # (B,)   long   positions that were open when the window was entered
-    windows: Tensor  # (B,)   long   how many windows the row has in all
+    windows: Tensor  # (B,)   long   number of windows of the row
     step: Tensor  # (B,)   long   forwards spent on this window
     clock: Tensor  # (B,)   long   forwards spent on this row
     key: Tensor  # (B,)   long   the row's random key
-    mask_id: int | None  # None: a blank is uniform noise
+    mask_id: int | None  # None: open positions show uniform noise
     vocab: int
     stop_ids: tuple[int, ...] = ()
     block_causal: bool = False  # the model's blocks see no later block
@@ -72,7 +72,7 @@ class State:
 
     @property
     def present(self) -> Tensor:
-        """(B, W) bool: the positions that the row's window has by now, which are its first `size`."""
+        """(B, W) bool: the positions that the row's window has now, its first `size`."""
         return self.place < self.size[:, None]
 
     def window_steps(self, steps: int | None) -> Tensor:
@@ -81,7 +81,7 @@ class State:
         return self.opened.clamp(min=1) if steps is None else steps // self.windows.clamp(min=1)
 
     def quota(self, steps: int | None) -> Tensor:
-        """(B,) long: how many positions this step commits where a budget of `steps` for the row is shared out
+        """(B,) long: the number of positions that this step commits if a budget of `steps` for the row is spent
         evenly."""
         if steps is None:  # one for each open position: every step commits one
             return self.opened.clamp(max=1)
@@ -133,14 +133,14 @@ class State:
 
     def rearranged(self, source: Tensor) -> State:
         """Every position with what stood at `source (B, W)`, a place in the window: text that moves, given tokens with
-        it. Only a decoder that `moves` may do so, and it leaves given and decided tokens in their order."""
+        it. Only a decoder that `moves_text` may do so, and it leaves given and decided tokens in their order."""
         names = ("tokens", "open", "editable", "confidence", "committed_at")
         return replace(self, **{name: getattr(self, name).gather(1, source) for name in names})
 
     def within(self, where: Tensor, opened: Tensor, memo: Any, since: Tensor | int = 0) -> State:
-        """This window for a decoder that works in a part of it only: outside of `where (B, W)` nothing is open or
-        editable, `opened (B,)` positions were open when the decoder entered that part, `since (B,)` forwards after the
-        window was entered, and `memo` is its own. `taking` is the inverse."""
+        """This window for a decoder that works in a part of it only: outside of `where (B, W)` no position is open or
+        editable, `opened (B,)` positions were open when the decoder entered that part, it entered it `since (B,)`
+        forwards after the window was entered, and `memo` is its own. `taking` is the inverse."""
         where_open, where_editable = self.open & where, self.editable & where
         return replace(self, open=where_open, editable=where_editable, opened=opened, step=self.step - since, memo=memo)
 
@@ -179,7 +179,7 @@ def choose(rows: Tensor, a: T, b: T) -> T:
 
 
 def nbytes(memo: Any, row: int) -> int:
-    """What the tensors in a memo take for one row."""
+    """Bytes of the tensors in a memo, for one row."""
     if isinstance(memo, Tensor):
         return memo[row].nbytes
     if is_dataclass(memo):

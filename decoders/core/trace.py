@@ -1,4 +1,4 @@
-"""Trace: every forward of a run and what was predicted, so that a run can be replayed without the model."""
+"""Trace: every forward of a run and its prediction, so that a run can be replayed without the model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trees: whatever is made of tensors, such as states, queries, memos and canvases."""
+"""Trees: structures of tensors, such as states, queries, memos and canvases."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def mapped(f: Callable[..., Tensor], tree: T, *others: T) -> T:
     dataclasses, tuples, lists and dictionaries, nested in any way."""
     if isinstance(tree, Tensor):
         return cast(T, f(tree, *others))
-    if tree is None or isinstance(tree, int | float | str):  # a walk through a tree takes longer than all of this
+    if tree is None or isinstance(tree, int | float | str):  # faster than walking through the tree
         return tree
     if is_dataclass(tree) and not isinstance(tree, type):
         made: dict[str, Any] = {}
@@ -31,8 +31,8 @@ def mapped(f: Callable[..., Tensor], tree: T, *others: T) -> T:
 
 
 def altered(x: T, **new: Any) -> T:
-    """`dataclasses.replace` of a dataclass that only keeps what it is given, several times as fast: a step does it a
-    dozen times."""
+    """`dataclasses.replace` that skips `__init__` and `__post_init__`, and so is several times as fast: a step
+    calls it a dozen times."""
     made = object.__new__(type(x))
     vars(made).update(vars(x) | new)
     return made

@@ -1,4 +1,4 @@
-"""Windows: which stretch of the canvas a row works on next."""
+"""Windows: which part of the canvas a row works on next."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from decoders.stats.constants import everywhere
 
 
 class Windows(Protocol):
-    """The sequence of windows of each row: where the first one starts, how large the next one is, and how many there
-    are."""
+    """The sequence of windows of each row: the start of the first one, the size of the next one, and their number."""
 
     @property
     def size(self) -> int:
-        """W: no window is larger."""
+        """W: the largest size of a window."""
 
     @property
     def block(self) -> int:
-        """In block-causal models, the block of the attention; the size of the windows divides it, unless it is 1."""
+        """In block-causal models, the block size of the attention; the size of the windows divides it, unless it is
+        1."""
 
     def first(self, c: Rows) -> Tensor:
         """(B,) the column where each row's first window starts, from `start`, its first open column."""
@@ -32,12 +32,12 @@ class Windows(Protocol):
         """(B,) the size of the window that starts at `start`, before it is cut at the row's end."""
 
     def span(self, c: Rows) -> tuple[Tensor, Tensor]:
-        """(B,) and (B,): in block-causal models, the first column of the block of the attention that the window at
-        `start` is in, and the column after its last, before it is cut at the row's end. The columns between see each
+        """(B,) and (B,): in block-causal models, the first column of the attention block that contains the window at
+        `start`, and the column after its last, before it is cut at the row's end. The columns between see each
         other."""
 
     def count(self, c: Rows) -> Tensor:
-        """(B,) how many windows each row will have, from its first one at `start`."""
+        """(B,) the number of windows of each row, from its first one at `start`."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Whole:
 
     @property
     def size(self) -> int:
-        return 1 << 40  # more than any row has, and nothing overflows
+        return 1 << 40  # larger than any row, without overflow
 
     @property
     def block(self) -> int:
@@ -73,7 +73,7 @@ class Blocks:
 
     `within`: the block of a block-causal model's attention, where that is larger than a window (the sub-blocks of
     Fast-dLLM v2, 2509.26328, section 3.3), or 1 for a causal model, where windows may have any size. Raises
-    `UsageError` for sizes below one, and where windows do not divide the block."""
+    `UsageError` for sizes below one, and if windows do not divide the block."""
 
     size: int
     within: int | None = None
@@ -104,7 +104,7 @@ class Blocks:
         return c.block_causal and not c.causal_context
 
     def lead(self, c: Rows) -> Tensor:
-        """(B,) how far `start` is from the left end of such a window."""
+        """(B,) the distance of `start` from the left end of its window."""
         return c.start % self.size
 
     def count(self, c: Rows) -> Tensor:

@@ -1,4 +1,4 @@
-"""Engines: who owns the loop. `Engine`: rows that come and go, decoded together; `Graph`: the step captured once and
+"""Engines run the loop. `Engine`: rows that join and leave, decoded together; `Graph`: the step captured once and
 replayed, for GPUs."""
 
 from decoders.engine.backends import Backend, CannotCapture, CudaGraphs, Recorded

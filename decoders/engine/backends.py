@@ -1,7 +1,7 @@
-"""What a step is captured with: CUDA graphs, or on a CPU a recording of its operations.
+"""Backends for capturing a step: CUDA graphs, or on a CPU a recording of its operations.
 
-Both keep to the same terms. What is captured reads and writes tensors at fixed addresses; everything that the host
-computed while it was captured, shapes included, is frozen; and nothing in it may wait for a value.
+Both have the same rules. Captured operations read and write tensors at fixed addresses; everything that the host
+computed during the capture, including shapes, is frozen; and no operation may wait for a value.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter, tree_map
 
 WARM_UPS = 2
-"""Runs before a capture: lazy initialisation, workspaces, kernels that are compiled when they are first met."""
+"""The number of runs before a capture, for lazy initialisation, workspaces, and kernels that are compiled at their
+first use."""
 
 
 class CannotCapture(RuntimeError):  # noqa: N818 - a reason rather than an error: steps are then run eagerly
@@ -30,11 +31,11 @@ class Backend(Protocol):
         """Memory that is held for what was captured, without the tensors that it reads and writes."""
 
     def capture(self, body: Callable[[], None], restore: Callable[[], None]) -> Callable[[], None]:
-        """What runs `body` again. Before that it is run a few times, and `restore` takes each of these back. Raises
-        `CannotCapture`."""
+        """A function that runs `body` again. Before the capture `body` is run a few times, and `restore` undoes each
+        run. Raises `CannotCapture`."""
 
     def reset(self) -> None:
-        """Forget the memory of what was captured so far; none of it is run again."""
+        """Release the memory of all captures so far; none of them is run again."""
 
 
 class CudaGraphs:
@@ -81,7 +82,7 @@ HOST = {
     },
     "a tensor is made from values of the host": {_A.lift_fresh},
 }
-"""Operations that a CUDA graph cannot hold, by what is wrong with them."""
+"""Operations that a CUDA graph cannot contain, by reason."""
 
 
 def reason(packet: Any, args: tuple[Any, ...]) -> str | None:
@@ -100,8 +101,8 @@ class Slot(int):
 
 
 class Tape(TorchDispatchMode):
-    """Operations as they run. Tensors that none of them made are known by identity, as a CUDA graph knows them by
-    address."""
+    """Records operations while they run. Tensors that none of them made are identified by object, as a CUDA graph
+    identifies them by address."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -137,8 +138,8 @@ class Tape(TorchDispatchMode):
 
 
 class Recorded:
-    """A recording of the operations, run again on the same tensors: what a CUDA graph does, for machines without CUDA.
-    It proves that a step can be captured, and it is not faster than running it."""
+    """A recording of the operations, run again on the same tensors: a CUDA graph for machines without CUDA. It shows
+    that a step can be captured; it is not faster than running it."""
 
     def __init__(self) -> None:
         self.bytes = 0

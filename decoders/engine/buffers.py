@@ -16,12 +16,12 @@ T = TypeVar("T")
 
 
 def owned(x: T) -> T:
-    """The same with contiguous tensors of its own."""
+    """A copy with its own contiguous tensors."""
     return mapped(lambda t: t.clone(memory_format=torch.contiguous_format), x)
 
 
 def leaves(x: Any) -> list[Tensor]:
-    """All tensors, in an order that the structure says."""
+    """All tensors, in the order of the structure."""
     if is_dataclass(x) and not isinstance(x, type):
         return [t for f in fields(x) for t in leaves(getattr(x, f.name))]
     if isinstance(x, Tensor):
@@ -30,8 +30,8 @@ def leaves(x: Any) -> list[Tensor]:
 
 
 def assign(buffers: Any, x: Any) -> None:
-    """Copy the tensors of `x` into those of `buffers`, which may be among what they were made from. Raises
-    `CannotCapture` if shapes or types have changed."""
+    """Copy the tensors of `x` into those of `buffers`, which may be views of them. Raises `CannotCapture` if shapes or
+    types have changed."""
     into, new = leaves(buffers), leaves(x)
     if len(into) != len(new) or any((a.shape, a.dtype) != (b.shape, b.dtype) for a, b in zip(into, new, strict=False)):
         raise CannotCapture("what is carried from step to step changes its structure")

@@ -1,7 +1,7 @@
-"""Engine: requests come and go between forwards, and a slot that becomes free is taken at once.
+"""Engine: requests join and leave between forwards, and a free slot is filled at once.
 
-Rows of equal plans and like sizes share a canvas (`Group`); canvases take turns, so that each gets the same time. What
-becomes of a request depends on its own prompt, plan and seed alone, whatever runs beside it.
+Rows of equal plans and like sizes share a canvas (`Group`); canvases take turns, so that each gets the same time. The
+result of a request depends on its own prompt, plan and seed alone, whatever runs beside it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from decoders.files import readable
 class Engine:
     """Decodes requests on one model, `slots` at a time at most.
 
-    `memory`: bytes that canvases, keys and values and logits may take in all; by default half of what is free. A row is
-    counted before it enters. `began` hears of the requests that start together, before their first forward. It belongs
-    to one thread; other threads may only `cancel`.
+    `memory`: bytes that canvases, keys and values and logits may take in all; by default half of the free memory. A row
+    is counted before it enters. `began` is called with the requests that start together, before their first forward. It
+    belongs to one thread; other threads may only `cancel`.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Engine:
         self.occupied = 0
         """Rows that took part in a forward, summed over forwards,"""
         self.offered = 0
-        """and the slots that there were for them."""
+        """and the number of slots in those forwards."""
 
     @property
     def running(self) -> int:
@@ -59,7 +59,7 @@ class Engine:
         return not self.groups and not self.waiting
 
     def submit(self, r: Request) -> None:
-        """Queue a request. Raises `UsageError` for one that can never be decoded here: it has no room."""
+        """Queue a request. Raises `UsageError` for one that can never be decoded here because it is too large."""
         kind = self.kind(r)
         need = self.bytes(kind)
         if need > self.memory:
@@ -82,20 +82,20 @@ class Engine:
         return Kind(r.plan, r.infill, marked, top, columns_for(len(r.prompt) + max(r.length, 0) + pad))
 
     def bytes(self, kind: Kind) -> int:
-        """What one row takes."""
+        """Bytes of one row."""
         beside = candidates(kind.plan.decoder, self.model.block_causal)
         return Footprint.of(self.model, kind.columns, width(self.model, kind.plan, kind.columns), beside).bytes
 
     def run(self, requests: Iterable[Request]) -> Iterator[Request]:
-        """Submit requests, and hand each out when it has ended."""
+        """Submit requests, and yield each when it has ended."""
         for r in requests:
             self.submit(r)
         while not self.idle:
             yield from self.step()
 
     def step(self) -> list[Request]:
-        """Let requests in, and run one forward of the canvas whose turn it is; the requests that ended. One that ended
-        without a result has an `error`."""
+        """Admit requests, and run one forward of the canvas whose turn it is; returns the requests that ended. One that
+        ended without a result has an `error`."""
         ended = [*self.left(), *self.admitted()]
         self.shrink()
         group = min((g for g in self.groups if g.running), key=lambda g: g.spent, default=None)
@@ -105,7 +105,7 @@ class Engine:
         self.occupied, self.offered = self.occupied + len(group.running), self.offered + group.rows
         try:
             done = group.step()
-        except Exception as e:  # a decoder or a model that raises ends its own rows, and no others
+        except Exception as e:  # an error of a decoder or a model ends its own rows, and no others
             done = [self.failed(r, e) for r in group.running]
             self.groups.remove(group)
         for r in done:
@@ -138,17 +138,17 @@ class Engine:
         return gone
 
     def keep(self, kind: Kind, queue: deque[Request]) -> None:
-        """What waits of a kind."""
+        """The waiting requests of a kind."""
         if queue:
             self.waiting[kind] = queue
         else:
             self.waiting.pop(kind, None)
 
     def close(self) -> None:
-        """Canvases without a row go, and what they hold with them, unless a row of their kind waits for a slot."""
+        """Remove canvases without a row and their memory, unless a row of their kind waits for a slot."""
         self.groups = [g for g in self.groups if g.running or g.kind in self.waiting]
 
-    # --- letting requests in
+    # --- admitting requests
 
     def admitted(self) -> list[Request]:
         """Fill slots from the queues, the longest waiting first; the requests that could not be laid out."""
@@ -182,7 +182,7 @@ class Engine:
         return []
 
     def alone(self, g: Group, requests: list[Request]) -> list[Request]:
-        """Let requests that cannot be laid out together in one by one; those that cannot at all."""
+        """Admit requests one by one that cannot be laid out together; returns those that cannot be laid out at all."""
         failed = list[Request]()
         for r in requests:
             try:
@@ -200,7 +200,7 @@ class Engine:
         return chosen
 
     def grow(self, g: Group, kind: Kind) -> None:
-        """More slots for what waits, where there is room for them."""
+        """More slots for waiting requests, if there is room for them."""
         wanted = min(len(self.waiting.get(kind, ())), self.slots - self.running)
         if wanted < 1 or "movable" not in self.model.capabilities:
             return
@@ -209,7 +209,7 @@ class Engine:
             g.resize(rows)
 
     def shrink(self) -> None:
-        """No more slots than a canvas needs, where nobody waits for them."""
+        """No more slots than a canvas needs, if no request waits for them."""
         if "movable" not in self.model.capabilities:
             return
         for g in (g for g in self.groups if g.kind not in self.waiting):
@@ -218,11 +218,11 @@ class Engine:
                 g.resize(rows)
 
     def most(self, kind: Kind) -> int:
-        """How many rows of a kind there may be in one canvas."""
+        """The largest number of rows of a kind in one canvas."""
         return most_rows(self.model.device, self.slots, ran(self.model, kind.plan, kind.columns))
 
     def room(self, kind: Kind) -> int:
-        """How many more rows of a kind the memory budget allows."""
+        """The number of further rows of a kind that the memory budget allows."""
         return (self.memory - sum(g.rows * self.bytes(g.kind) for g in self.groups)) // self.bytes(kind)
 
     def opened(self, kind: Kind) -> list[Request]:
@@ -243,7 +243,7 @@ class Engine:
         return []
 
     def only(self, kind: Kind, r: Request) -> list[Request]:
-        """A canvas of one row, to which others may come; the request, if even that cannot be."""
+        """A canvas of one row, to which others may be added; returns the request if that is impossible."""
         try:
             self.open(Group(self.model, kind, [r], 1))
         except UsageError as e:
@@ -256,12 +256,12 @@ class Engine:
         self.tell(g.running)
 
     def tell(self, requests: list[Request]) -> None:
-        """Whoever wants to know hears which requests start together."""
+        """Call `began` with the requests that start together."""
         if self.began and requests:
             self.began(requests)
 
 
 def holds(there: Kind, asked: Kind) -> bool:
-    """Whether rows of one kind can stand in canvases of another, at a small price: only their size differs, and not by
+    """Whether rows of one kind can be put in canvases of another at a small cost: only their sizes differ, and not by
     much."""
     return replace(there, columns=asked.columns) == asked and asked.columns <= there.columns <= SPARE * asked.columns

@@ -1,8 +1,8 @@
-"""What a step does after the decision, as few kernels: traced once with the shapes of a room and compiled.
+"""The part of a step after the decision in few kernels: traced once with the shapes of a room and compiled.
 
-The books of a canvas are some hundred operations on small tensors, all of them integers, truth values and copies, so
-that a compiled form of them is the same to the bit. The forward, the statistics of the logits and the decision are left
-as they are. What a policy reads of a prediction cannot be traced; with such a one nothing is compiled.
+Updating the records of a canvas takes about a hundred operations on small tensors of integers, booleans and copies, so
+the compiled form gives the same bits. The forward, the statistics of the logits and the decision are not compiled. A
+policy that reads a prediction cannot be traced; with such a policy nothing is compiled.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class Decided:
     after: State
     undefined: Tensor  # (B,) bool
     cost: tuple[Tensor, Tensor]
-    fits: Tensor  # (B,) bool  rows that took part; the others stay as they are
+    fits: Tensor  # (B,) bool  rows that took part; the others stay unchanged
     waits: Tensor  # () long
 
 
 @dataclass(frozen=True)
 class Books:
-    """What is carried to the next step."""
+    """The state that is carried to the next step."""
 
     canvas: Canvas
     forward: Forward

@@ -2,14 +2,13 @@
 
 A graph has fixed shapes, so everything that varies is bucketed. Rows are padded to a power of two and columns to a
 multiple; a forward runs one of a few numbers of columns and reads one of a few numbers of logit rows, and there is a
-graph for each pair that occurs. Which one comes next depends on what the rows ask for, which only the device knows. So
-the host looks once every `poll` steps, between two steps and never inside one, and picks the smallest bucket that fits
-all rows then. Should a row need more before the next look, it waits: its part of the step is thrown away and it stands
-as it stood, so that its tokens, its count of forwards and its random numbers do not change. Under `poll=1` no row ever
-waits.
+graph for each pair that occurs. The next bucket depends on the queries of the rows, which only the device knows. So the
+host reads the needs once every `poll` steps, between two steps, and picks the smallest bucket that fits all rows then.
+If a row needs more before the next poll, it waits: its part of the step is discarded and the row is unchanged,
+including its count of forwards and its random numbers. With `poll=1` no row ever waits.
 
-The step is turned: a graph begins with the forward that the last one asked for, and ends with the next query. So the
-host knows after a step what the next one needs.
+The order within a step is rotated: a graph begins with the forward of the last query, and ends with the next query. So
+the host knows after a step what the next one needs.
 """
 
 from __future__ import annotations
@@ -51,11 +50,11 @@ Bucket = tuple[int, int]
 
 @dataclass(frozen=True)
 class Report:
-    """What a `Graph` has done so far."""
+    """The statistics of a `Graph`."""
 
     captures: int
     graphs: int
-    """Captured and still there."""
+    """Captured graphs that are still kept."""
     replays: int
     bytes: int
     """Memory of the pool that the graphs share, without the buffers and the store of keys and values."""
@@ -65,7 +64,7 @@ class Report:
     resets: int
     """How often all graphs were dropped because the pool had grown beyond its limit."""
     eager: dict[str, int]
-    """Why runs were not captured, and how many."""
+    """The reasons why runs were not captured, with their numbers."""
 
 
 def thinned(sizes: tuple[int, ...], least: int) -> tuple[int, ...]:
@@ -83,7 +82,7 @@ def bucket_of(size: int, buckets: tuple[int, ...]) -> int:
 
 
 def changeable(rule: Any) -> bool:
-    """Whether a rule holds tensors of its own: those of another call would be others."""
+    """Whether a rule has its own tensors, which would differ in another call."""
     return is_dataclass(rule) and any(isinstance(getattr(rule, f.name), Tensor) for f in fields(rule))
 
 
@@ -91,7 +90,7 @@ class Room:
     """The buffers of one plan in one shape, and the graphs that work on them."""
 
     def __init__(self, plan: Plan, session: Fixed, c: Canvas, spec: SessionSpec, fuse: bool = False) -> None:
-        """`fuse`: compile what comes after the decision of a step."""
+        """`fuse`: compile the part of a step after the decision."""
         self.plan, self.session = plan, session
         columns, rows = session.buckets
         self.columns, self.rows = thinned(columns, spec.width), thinned(rows, max(spec.width // 4, 1))
@@ -110,12 +109,11 @@ class Room:
 
     @property
     def canvas(self) -> Canvas:
-        """What stands in the buffers now; what it and its store remember of themselves holds until they are written
-        to."""
+        """The canvas in the buffers; its cached values hold until the buffers are written to."""
         return replace(self.buffers, store=replace(self.buffers.store))
 
     def load(self, c: Canvas) -> None:
-        """Go on from another canvas."""
+        """Continue from another canvas."""
         assign(self.buffers, c)
         f = prepare(self.plan, self.canvas)
         needs = self.session.needs(f)
@@ -125,8 +123,8 @@ class Room:
 
     @staticmethod
     def told(c: Canvas, needs: Tensor) -> Tensor:
-        """(3,) long, all that the host is ever told: how many rows live, and the most columns and logit rows that one
-        of them needs."""
+        """(3,) long, all that the host reads: the number of live rows, and the most columns and logit rows that one of
+        them needs."""
         return torch.cat([c.live.sum()[None], torch.where(c.live[:, None], needs, 0).amax(0)])
 
     def bucket(self, columns: int, rows: int) -> Bucket:
@@ -170,7 +168,7 @@ class Room:
 
 
 def settled(f: Forward, before: Forward) -> Forward:
-    """The forward with what is the same in every one, such as that no row is causal, as it stands in the buffers."""
+    """The forward, with fields that are the same in every forward, such as `causal`, taken from the buffers."""
     own = {x.name: getattr(f, x.name) for x in fields(f)}
     same = {name: getattr(before, name) for name, x in own.items() if isinstance(x, Tensor) and made_once(x)}
     return replace(f, **same)
@@ -204,15 +202,15 @@ class Graph:
     calls; it decodes one batch at a time.
 
     `columns`: canvases are padded to a multiple of this. `rooms`: how many shapes of a (model, plan) keep their
-    buffers, and their store of keys and values if no other shares it; the one not used for longest goes first.
-    `graphs`: how many graphs there are at most, likewise. `memory`: bytes that the pool of the graphs may take; beyond
-    it all are dropped and captured anew as they are needed, and a step that is too large by itself is run eagerly. By
-    default a quarter of the device's. `backend`: what captures; by default CUDA graphs.
+    buffers, and their store of keys and values if no other shares it; the least recently used is dropped first.
+    `graphs`: likewise the largest number of graphs. `memory`: bytes that the pool of the graphs may take; beyond it all
+    are dropped and captured again when they are needed, and a step that is too large by itself is run eagerly. By
+    default a quarter of the device's memory. `backend`: the backend; by default CUDA graphs.
 
-    `fuse`: compile what a step does after its decision, which takes some ten seconds for every plan and shape.
+    `fuse`: compile the part of a step after its decision, which takes about ten seconds for every plan and shape.
 
-    Where it is impossible (no CUDA, a model or cache that looks at the host, rules that belong to one call), steps are
-    run eagerly, after one warning for each reason.
+    If capture is impossible (no CUDA, a model or cache that synchronises with the host, rules that belong to one call),
+    steps are run eagerly, after one warning for each reason.
     """
 
     def __init__(
@@ -241,7 +239,7 @@ class Graph:
         )
 
     def start(self, model: Model, plan: Plan, lay: Callable[..., Canvas]) -> Captured | None:
-        """A run over captured steps; none, after a warning, where there can be none."""
+        """A run of captured steps; None, after a warning, if capture is impossible."""
         try:
             return self.captured(model, plan, lay)
         except CannotCapture as e:
@@ -284,7 +282,7 @@ class Graph:
         return run
 
     def ready(self, device: torch.device) -> None:
-        """Raises `CannotCapture` where nothing can be captured."""
+        """Raises `CannotCapture` if nothing can be captured."""
         if self.backend is None:
             if device.type != "cuda":
                 raise CannotCapture(f"the model is on {device.type}, and CUDA graphs are for CUDA")
@@ -303,7 +301,7 @@ class Graph:
         return session
 
     def leave(self, key: Any) -> None:
-        """Give up a room and its graphs."""
+        """Drop a room and its graphs."""
         self.waited += int(self.rooms.pop(key).waits)
         for known in [k for k in self.graphs if k[0] == key]:
             del self.graphs[known]

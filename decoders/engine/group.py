@@ -1,4 +1,4 @@
-"""Group: rows of one plan in one canvas, whose slots requests take in turn."""
+"""Group: rows of one plan in one canvas, whose slots are reused for further requests."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Kind:
-    """What rows have in common that can stand in one canvas."""
+    """The properties that rows in one canvas share."""
 
     plan: Plan
     infill: bool
@@ -50,7 +50,7 @@ class Kind:
 
 class Group:
     """A canvas of some slots and the session that runs its forwards, made for the first requests. Slots can be added,
-    and those that stand empty be taken away, where the model's sessions are `movable`.
+    and empty ones removed, if the model's sessions are `movable`.
 
     Raises `UsageError` for requests that cannot be laid out."""
 
@@ -63,7 +63,7 @@ class Group:
         self.slots: list[Request | None] = [None] * rows
         self.drafts: dict[int, Draft] = {}
         self.spent = 0.0
-        """Seconds of its forwards, which the engine shares out fairly."""
+        """Seconds of its forwards, by which the engine gives every canvas equal time."""
         self.seat(requests, range(len(requests)))
 
     @property
@@ -89,7 +89,7 @@ class Group:
 
     @torch.inference_mode()
     def admit(self, requests: Sequence[Request]) -> None:
-        """Lay requests out in free slots. Raises `UsageError` if that cannot be; then nothing has changed."""
+        """Lay requests out in free slots. Raises `UsageError` if that is impossible; then nothing has changed."""
         new = self.laid(requests)
         places = [i for i, r in enumerate(self.slots) if r is None][: len(requests)]
         at = torch.tensor(places, device=self.model.device)
@@ -107,7 +107,7 @@ class Group:
 
     @torch.inference_mode()
     def resize(self, rows: int) -> None:
-        """So many slots, of which those that are taken come first."""
+        """Change the number of slots; those in use come first."""
         taken = [i for i, r in enumerate(self.slots) if r is not None]
         order = torch.tensor([*taken, *[0] * (rows - len(taken))], device=self.model.device)
         self.canvas = moved(self.canvas, order, len(taken))
@@ -135,7 +135,7 @@ class Group:
         return ended
 
     def looked_at(self) -> list[Request]:
-        """The requests that have ended, or of which there is enough: the one look at the device in a step."""
+        """The requests that have ended, or whose `halt` is true: the only synchronisation with the device in a step."""
         found, clocks = torch.stack([self.canvas.reason, self.canvas.clock]).tolist()
         seen = zip(self.slots, found, clocks, strict=True)
         reasons = [self.reason(slot, *x) for slot, x in enumerate(seen)]
@@ -143,8 +143,7 @@ class Group:
         return [self.finished(slot, r) for slot, r in enumerate(self.slots) if r and reasons[slot] != LIVE]
 
     def reason(self, slot: int, r: Request | None, found: int, clock: int) -> int:
-        """Why a row has ended, if it has or whoever asked for it has enough. Whoever listens is told what stands in
-        it."""
+        """The reason why a row has ended, by itself or by its `halt`; a listener gets its draft."""
         if r is None:
             return FILLED
         if r.halt or r.hear:
@@ -157,7 +156,7 @@ class Group:
         return EXHAUSTED if over and found == LIVE else found
 
     def tell(self, slot: int, r: Request, draft: Draft) -> None:
-        """The draft, if it is another than the last one."""
+        """The draft, if it differs from the last one."""
         last = self.drafts.get(slot)
         if r.hear and (last is None or (last.tokens, last.settled) != (draft.tokens, draft.settled)):
             r.hear(draft)
@@ -199,21 +198,21 @@ def width(model: Model, plan: Plan, columns: int) -> int:
 
 
 def ran(model: Model, plan: Plan, columns: int) -> int:
-    """How many of its columns a row runs in most of its forwards."""
+    """The number of columns that a row runs in most of its forwards."""
     return columns if forgets(plan, model.block_causal) else width(model, plan, columns)
 
 
 def placed(tree: T, at: Tensor, rows: T) -> T:
-    """Whatever is made of tensors with leading dimension B, with other rows at the places `at (R,)`."""
+    """A structure of tensors with leading dimension B, with other rows at the places `at (R,)`."""
     return mapped(lambda old, new: old.index_copy(0, at, new), tree, rows)
 
 
 def picked(tree: T, rows: Tensor) -> T:
-    """The rows (R,) of whatever is made of tensors with leading dimension B."""
+    """The rows (R,) of a structure of tensors with leading dimension B."""
     return mapped(lambda x: x.index_select(0, rows), tree)
 
 
 def moved(c: Canvas, rows: Tensor, kept: int) -> Canvas:
-    """The canvas of these of its rows (R,), of which only the first `kept` go on."""
+    """The canvas of these rows (R,), of which only the first `kept` continue."""
     c = picked(c, rows)
     return replace(c, reason=torch.where(torch.arange(len(rows), device=rows.device) < kept, c.reason, FILLED))

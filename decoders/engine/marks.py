@@ -1,4 +1,4 @@
-"""Marks: what is kept of every commitment, where somebody asks for it."""
+"""Marks: a record of every commitment, if it is requested."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Marks:
     in the forward that committed it."""
 
     logprob: Tensor  # (B, L) float  of the token at its commitment
-    revised: Tensor  # (B,)   long   how often a decided position was changed or taken back
+    revised: Tensor  # (B,)   long   the number of times that a decided position was changed or reopened
     token: Tensor  # (B, L, K) long  the likeliest tokens of that forward, likeliest first
     likely: Tensor  # (B, L, K) float  and their log probabilities
 
@@ -29,7 +29,7 @@ class Marks:
         return cls(unknown, torch.zeros_like(c.key), torch.zeros_like(likely, dtype=torch.long), likely)
 
     def after(self, plan: Plan, before: Canvas, f: Forward, p: Pred, after: Canvas) -> Marks:
-        """The marks with those of a forward: its canvas, what it predicted, and what became of it."""
+        """The marks after a forward, from its canvas, its prediction, and the canvas after it."""
         s = view(before)
         tokens, open_ = after.tokens.gather(1, f.at), after.open.gather(1, f.at)
         new = (after.committed_at.gather(1, f.at) == s.clock[:, None]) & s.editable & ~open_
@@ -42,7 +42,7 @@ class Marks:
             others, worth = likeliest(p, likely.shape[-1])
             worth = torch.where(f.want[..., None], worth.to(likely.dtype), torch.nan)
             token, likely = kept(token, f.at, new, others), kept(likely, f.at, new, worth)
-        # past the last column of a row all places are the bin, whose mark nobody reads
+        # past the last column of a row all places are the bin, whose mark is not read
         return Marks(kept(self.logprob, f.at, new, said), self.revised + changed.sum(-1), token, likely)
 
     def of(self, row: int, here: Tensor) -> tuple[tuple[float | None, ...], tuple[tuple[tuple[int, float], ...], ...]]:

@@ -44,7 +44,7 @@ class Result:
 
 
 class CancelledError(UsageError):
-    """Whoever asked for it wants it no more."""
+    """It is no longer wanted."""
 
     exit_code = 1
 
@@ -57,8 +57,7 @@ class DeadlineError(UsageError):
 
 @dataclass(eq=False)
 class Request:
-    """A row to decode, and its way through an engine. Whoever makes one sets the first fields; the rest are the
-    engine's.
+    """A row to decode, and its state in an engine. The caller sets the first fields; the others belong to the engine.
 
     `plan`: rows of equal plans are decoded in one batch. `length`: positions after the prompt. `key`: the seed.
     `infill`: mask tokens in the prompt are holes. `max_steps` forwards end the row. `deadline`: a `time.monotonic` by

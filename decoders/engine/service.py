@@ -1,4 +1,4 @@
-"""Service: an engine in a thread of its own, for callers in other threads and in event loops."""
+"""Service: an engine in its own thread, for callers in other threads and in event loops."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from decoders.engine.engine import Engine
 from decoders.engine.request import CancelledError, Request
 
 Done = Callable[[Request], None]
-"""Is called in the engine's thread with a request that has ended, so it has to be quick."""
+"""A callback for a request that has ended; it runs in the engine's thread, so it has to be quick."""
 
 
 class Service:
-    """Runs an engine as long as there is work, and waits for more. The model is touched by its thread alone.
+    """Runs an engine as long as there is work, and waits for more. Only its thread uses the model.
 
     `limit`: how many requests may wait for a slot; None: any number."""
 
@@ -30,7 +30,7 @@ class Service:
 
     @property
     def waiting(self) -> int:
-        """Requests without a slot, more or less."""
+        """The approximate number of requests without a slot."""
         return max(len(self.open) - self.engine.slots, 0)
 
     @property
@@ -38,7 +38,7 @@ class Service:
         return self.limit is not None and self.waiting >= self.limit
 
     def submit(self, r: Request, done: Done) -> None:
-        """Queue a request; `done` hears of its end, also where it is refused. Raises `UsageError` when the service is
+        """Queue a request; `done` is called at its end, also if it is refused. Raises `UsageError` when the service is
         closing or its queue is full."""
         with self.lock:
             if self.closing:
@@ -54,7 +54,7 @@ class Service:
         self.inbox.put(None)
 
     def close(self, drain: bool = True) -> None:
-        """Take no more requests; end when those that are there have ended, or at once with all of them cancelled."""
+        """Take no more requests; end when the present ones have ended, or at once with all of them cancelled."""
         with self.lock:
             self.closing = True
             rest = [] if drain else list(self.open)
@@ -77,7 +77,7 @@ class Service:
                 self.ended(r)
 
     def take(self) -> None:
-        """What has come in; waits for it where there is nothing else to do."""
+        """The new requests; waits for one if there is nothing else to do."""
         wait = self.engine.idle and not self.engine.leaving
         while True:
             try:

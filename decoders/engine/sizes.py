@@ -1,4 +1,4 @@
-"""Sizes: how many columns and rows canvases have, so that shapes are few, and what they take."""
+"""Sizes: the numbers of columns and rows of canvases, chosen so that shapes are few, and their memory."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import torch
 from decoders.core import Model
 
 LEAST = 8
-"""What columns are a multiple of, at least."""
+"""The smallest multiple to which columns are rounded."""
 STEPS = 8
-"""Numbers of columns between a power of two and the next: more of them waste less, and make more shapes."""
+"""The number of sizes between two powers of two: more of them waste fewer columns, and make more shapes."""
 SPARE = 1.5
-"""How many times the columns that it needs a row may be given, to stand beside longer ones. What a row does not use
-costs attention over empty columns, and a canvas of its own costs forwards of its own."""
+"""A row may get so many times the columns that it needs, to share a canvas with longer rows. Unused columns cost
+attention, and a separate canvas costs separate forwards."""
 PORTION = 1536
-"""Columns of all rows together that a forward on a CPU runs at its fastest. What a layer of nano makes of twice as many
-no longer lies in the core's own cache, and each costs almost half as much again."""
+"""Columns of all rows together that a forward on a CPU runs at its fastest. The activations of a layer of nano for
+twice as many columns no longer fit in the core's own cache, and each column costs almost half as much again."""
 SHARE = 0.5
-"""Of the memory that is free when an engine is made, how much it may take, where nobody says."""
+"""The default share of the free memory that an engine may take."""
 COPIES = 4
-"""Tensors of the size of all logits of a forward that there may be at once: as the model made them, as rules and
-filters leave them, and two that statistics work on."""
+"""The number of tensors of the size of all logits that exist at once: those of the model, those after rules and
+filters, and two for statistics."""
 
 
 def columns_for(positions: int) -> int:
-    """The columns, the bin not counted, of the canvas that a row of so many positions is put into."""
+    """The columns, without the bin, of the canvas for a row of so many positions."""
     step = max((1 << (positions - 1).bit_length()) // (2 * STEPS), LEAST)
     return -(-positions // step) * step
 
@@ -43,7 +43,7 @@ def most_rows(device: torch.device, slots: int, columns: int) -> int:
 
 @dataclass(frozen=True)
 class Footprint:
-    """What one row of a canvas takes: bytes of keys and values, of the canvas's books, and of logits."""
+    """Bytes of one row of a canvas: keys and values, the canvas's records, and logits."""
 
     stored: int
     books: int
@@ -63,7 +63,7 @@ class Footprint:
 
 
 def free_bytes(device: torch.device) -> int:
-    """What is free on a device."""
+    """Free bytes on a device."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,4 +1,4 @@
-"""Likelihoods: what a model makes of an answer that is already there, in nats.
+"""Likelihoods: the log-probability that a model gives to an existing answer, in nats.
 
 `likelihoods` and `greedy` take token ids and any `Model`; `Scorer` takes texts and conversations and a loaded
 checkpoint."""

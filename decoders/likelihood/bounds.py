@@ -1,4 +1,4 @@
-"""What each kind of model says of a piece: which views of it to ask about, and what they come to."""
+"""Bounds for each kind of model: which views of a piece it is shown, and how their predictions are combined."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ from decoders.likelihood.pieces import Piece
 from decoders.stats.random import scramble, unit
 
 GROUPS = 8
-"""Sets of draws that are independent of each other, at most; their spread is the standard error."""
+"""The largest number of independent groups of draws; their spread is the standard error."""
 CLEANER = 8
-"""Draws in which noise replaces tokens, to one in which it replaces none."""
+"""The number of draws in which noise replaces tokens, for each draw in which it replaces none."""
 CHUNK = 1 << 24
-"""Logits that are looked at together."""
+"""The largest number of logits that are processed together."""
 ORDER, SHARE, NOISE, CLEAN, TIME = range(0x61, 0x66)  # salts
 
 
 @dataclass(frozen=True)
 class Views:
-    """What is shown of a piece of L tokens and asked about, m different views, and the n draws that they stand for."""
+    """m different views of a piece of L tokens, with the positions that each wants predicted, and the n draws that they
+    stand for."""
 
     shown: Tensor  # (m, L) long
     want: Tensor  # (m, L) bool
-    level: Tensor  # (m,) double  the time of the noise, for a kind that reads it
+    level: Tensor  # (m,) double  the time of the noise, for models that are conditioned on it
     which: Tensor  # (n,) long  the view of each draw
     weight: Tensor  # (n,) double  they need not sum to 1
-    group: Tensor | None = None  # (n,) long; none: nothing was drawn, and the sum is exact
+    group: Tensor | None = None  # (n,) long; None: nothing was drawn, and the sum is exact
 
     def total(self, terms: Tensor) -> tuple[float, float]:
-        """The estimate from the views' `terms (m,)` double, and its standard error: nan where there is but one group of
+        """The estimate from the views' `terms (m,)` double, and its standard error: nan if there is only one group of
         draws."""
         parts = self.weight * terms[self.which]
         if self.group is None:
@@ -47,19 +48,20 @@ class Views:
 
 
 class Bound(Protocol):
-    """How the log-likelihood of a piece is put together."""
+    """How the log-likelihood of a piece is computed from its views."""
 
     def views(self, piece: Piece, draws: int, seed: int) -> Views: ...
 
     def tight(self, piece: Piece) -> bool:
-        """Whether it is the log-likelihood itself, and not a lower bound."""
+        """Whether the result is the log-likelihood itself, and not a lower bound."""
 
     def terms(self, p: Pred, truth: Tensor, shown: Tensor, level: Tensor) -> Tensor:
-        """(B,) double: what rows of views come to. `truth` and `shown` are (B, W) long, `level (B,)` double."""
+        """(B,) double: the terms of rows of views. `truth` and `shown` are (B, W) long, `level (B,)` double."""
 
 
 def bound_of(model: Model) -> Bound:
-    """The one for a model: exact for a causal one, the bound of masked or of uniform diffusion for the others."""
+    """The bound for a model: exact for a causal model, and the bound of masked or of uniform diffusion for the
+    others."""
     if is_causal(model):
         return Causal()
     return Uniform(model.vocab) if model.mask_id is None else Masked(model.mask_id)
@@ -67,7 +69,7 @@ def bound_of(model: Model) -> Bound:
 
 @dataclass(frozen=True)
 class Causal:
-    """The chain rule: each token from those left of it, all in one forward."""
+    """The chain rule: each token is predicted from those to its left, all in one forward."""
 
     def views(self, piece: Piece, draws: int, seed: int) -> Views:
         truth = torch.tensor([piece.tokens[piece.start :]])
@@ -85,7 +87,7 @@ class Causal:
 class Masked:
     """The bound of absorbing diffusion in the form of Nie et al. 2025, 2502.09992, Algorithm 3 (Ou et al. 2024,
     2406.03736): of L tokens l are masked, l being uniform in 1 to L, and L / l times the log-probability of those is
-    averaged. Where there are no more masks than draws, all of them are looked at, and the average is exact."""
+    averaged. If there are no more masks than draws, all of them are used, and the average is exact."""
 
     mask_id: int
 
@@ -119,10 +121,10 @@ class Uniform:
     uniform in 0 to 1, each of L tokens is replaced by one of all V with probability t, and the rates at which the true
     and the predicted reverse process leave each token are compared. It is the same for every schedule of the noise.
 
-    At small times there is seldom anything to find, and then it counts as 1 / t. So the number n of replaced tokens is
-    drawn instead, uniform in 1 to L, and t given n with the density that takes that factor in, the n-th of L uniform
-    numbers in order, and t L / n times the rates is averaged; what a text says in which nothing is replaced is added, 1
-    / (L + 1) of it."""
+    At small times a token is seldom replaced, and then the term is of the order of 1 / t. So the number n of replaced
+    tokens is drawn instead, uniform in 1 to L, and t given n from the density that includes this factor, the n-th of L
+    uniform numbers in order, and t L / n times the rates is averaged. The term in which nothing is replaced is added
+    with the weight 1 / (L + 1)."""
 
     vocab: int
 
@@ -161,7 +163,7 @@ def rate_divergence(logits: Tensor, truth: Tensor, shown: Tensor, t: Tensor) -> 
     that is `shown`, of V (1 - t) x + t for the true token's one-hot x and for the predicted x."""
     V, kept = logits.shape[-1], (1 - t).clamp(min=1e-9)
     noise = t.clamp(min=1e-12)
-    k = V * kept / noise  # everything below is divided by the noise
+    k = V * kept / noise  # all terms below are divided by the noise
     x = logits.double().softmax(-1)
     grown = (k[:, None] * x).log1p()  # (R, V)
     there, here = (grown.gather(1, token[:, None])[:, 0] for token in (truth, shown))
@@ -187,13 +189,13 @@ def summed(p: Pred, f: Callable[..., Tensor], *of: Tensor) -> Tensor:
 
 
 def ladder(piece: Piece, draws: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(n,) double, the share of the piece that each draw hides; (n, L) double, uniform: what is hidden first has the
-    least; (n,) long, the group of each draw. n is at least `draws`, and even.
+    """(n,) double, the share of the piece that each draw hides; (n, L) double, uniform: tokens with the smallest
+    numbers are hidden first; (n,) long, the group of each draw. n is at least `draws`, and even.
 
     Within a group the shares are evenly spaced from a random start on, and each draw has an opposite, which hides the
-    rest of the share in the reverse order, so that between them they hide every position about equally often. All is a
-    hash of the seed, of what the piece stands behind and of its start: answers to one question are compared under the
-    same masks, and a batch changes nothing."""
+    rest of the share in the reverse order, so that between them they hide every position about equally often. All
+    numbers are hashes of the seed, the text before the piece and its start: answers to one question are compared under
+    the same masks, and the batch has no effect."""
     pairs = max((draws + 1) // 2, 1)
     groups = min(GROUPS, pairs)
     each = -(-pairs // groups)
@@ -209,7 +211,7 @@ def evenly(key: Tensor, n: int, size: int) -> Tensor:
 
 
 def counts(share: Tensor, size: int) -> Tensor:
-    """(n,) long: how many of so many positions a share is, at least 1."""
+    """(n,) long: the number of positions in a share of so many, at least 1."""
     return (share * size).long().clamp(max=size - 1) + 1
 
 
@@ -220,16 +222,16 @@ def ranks(u: Tensor) -> Tensor:
 
 def in_order_of(first: Tensor, u: Tensor, which: Tensor) -> Tensor:
     """(n,) double: of L uniform numbers the `which (n,)`th in order, counted from 1. It is the product over j from
-    there to L of the j-th root of a uniform number; the first of those, which matters most, is `first (n,)`, the others
-    are of `u (n, L)`."""
+    `which` to L of the j-th root of a uniform number; the first factor, which has the largest effect, uses `first
+    (n,)`, the others `u (n, L)`."""
     j, tiny = torch.arange(1, u.shape[1] + 1), torch.finfo(torch.double).tiny
     chosen = torch.where(j == which[:, None], first[:, None], torch.where(j > which[:, None], u, 1.0))
     return (chosen.clamp(min=tiny).log() / j).sum(-1).exp()
 
 
 def key_of(piece: Piece, seed: int) -> Tensor:
-    """() long. Where next to nothing was given, as in a text that is measured as a whole, its own tokens count
-    instead."""
+    """() long: the key of the text before a piece. If there is almost none, as in a text that is measured as a whole,
+    the piece's own tokens are used."""
     told = torch.tensor(piece.tokens[: piece.given] if piece.given > 1 else piece.tokens)
     place = scramble(torch.arange(len(told)) + piece.start)
     return scramble(scramble(told ^ place).sum() + seed)
@@ -242,7 +244,7 @@ def table(key: Tensor, n: int, size: int) -> Tensor:
 
 
 def blanks(model: Model, of: Sequence[Piece], seed: int) -> Tensor:
-    """(B, W) long: what stands where nothing is decided in pieces side by side: the mask token, or noise."""
+    """(B, W) long: the tokens shown at undecided positions of pieces side by side: the mask token, or noise."""
     shape = len(of), max(piece.size for piece in of)
     if model.mask_id is not None:
         return torch.full(shape, model.mask_id)
@@ -253,5 +255,5 @@ def blanks(model: Model, of: Sequence[Piece], seed: int) -> Tensor:
 
 
 def noise(piece: Piece, n: int, seed: int, vocab: int) -> Tensor:
-    """(n, L) long: tokens that are as likely as any."""
+    """(n, L) long: uniformly random tokens."""
     return (unit(table(key_of(piece, seed) + NOISE, n, piece.size)) * vocab).long()

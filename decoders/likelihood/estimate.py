@@ -15,19 +15,19 @@ from decoders.likelihood.bounds import Bound, Views, blanks, bound_of
 from decoders.likelihood.pieces import Piece, Rows, pieces
 
 Pair = tuple[Sequence[int], Sequence[int]]
-"""Token ids: what is given, and the answer to it."""
+"""Token ids: the condition, and the answer to it."""
 DRAWS = 128
-"""Draws for a piece, where nobody says otherwise: those of Nie et al. 2025, 2502.09992, appendix B.5."""
+"""The default number of draws for a piece, from Nie et al. 2025, 2502.09992, appendix B.5."""
 BATCH = 32
 AT_ONCE = 256
-"""Pieces whose views are laid out at one time."""
+"""The number of pieces whose views are laid out at a time."""
 STAY = 16
-"""Forwards for which a row keeps its keys and values of earlier blocks, where it can."""
+"""A row keeps its keys and values of earlier blocks, if it can, for so many forwards."""
 
 
 @dataclass(frozen=True)
 class Likelihood:
-    """What a model makes of an answer."""
+    """The likelihood of an answer."""
 
     nats: float
     """The log-likelihood, or a lower bound of it."""
@@ -35,15 +35,16 @@ class Likelihood:
     """Its standard error, from the spread of independent groups of draws; 0 if nothing was drawn, nan if there was one
     group."""
     exact: bool
-    """It is no bound but the log-likelihood itself: of a causal model, or of single masked tokens."""
+    """It is the log-likelihood itself and not a bound: for a causal model, or for single masked tokens."""
     tokens: int
     """Tokens of the answer."""
     forwards: int
     """Rows that the model ran for it."""
     cut: int = 0
-    """Tokens of the condition that the model has no room for; those from the left."""
+    """The number of tokens that were cut from the left of the condition, because the model has no room for them."""
     windows: int = 1
-    """Stretches that the answer was taken in, each behind as much of the text before it as the model has room for."""
+    """The number of windows in which the answer was evaluated, each after as much of the preceding text as the model
+    has room for."""
 
 
 @torch.inference_mode()
@@ -53,15 +54,15 @@ def likelihoods(
 ) -> list[Likelihood]:
     """log p(answer | given) of every pair, in nats.
 
-    Causal models (a block of attention of one position) give it exactly, in one forward. Of masked models it is the
-    bound of LLaDA (`bounds.Masked`), averaged over all masks where a piece has no more of them than `draws`, else over
-    `draws` of them; of models of uniform noise it is that of UDLM (`bounds.Uniform`), always drawn. Block-causal models
-    take block after block, each given those before it; `block` is its size where the model leaves it to the windows.
-    `batch` rows are run at a time, of any pairs; a number does not depend on that, nor on the pairs beside it, except
-    by the rounding of the model's own arithmetic. `progress` hears how many more pairs are done.
+    Causal models (a block of attention of one position) give it exactly, in one forward. For masked models it is the
+    bound of LLaDA (`bounds.Masked`), averaged over all masks if a piece has no more of them than `draws`, else over
+    `draws` of them; for models of uniform noise it is that of UDLM (`bounds.Uniform`), always drawn. Block-causal
+    models evaluate block after block, each given those before it; `block` is its size if the model leaves it to the
+    windows. `batch` rows, of any pairs, are run at a time; results do not depend on the batch except by the rounding of
+    the model's own arithmetic. `progress` is called with the number of further pairs that are finished.
 
-    Raises `UsageError` for answers that have no likelihood (`check_pair`), and for a model whose predictions are no
-    numbers."""
+    Raises `UsageError` for answers that have no likelihood (`check_pair`), and for a model whose predictions are not
+    finite."""
     for name, value in (("draws", draws), ("batch", batch)):
         if value < 1:
             raise UsageError(f"{name} must be at least 1, not {value}")
@@ -96,15 +97,15 @@ class Tally:
         self.exact = self.exact and exact
 
     def told(self, tokens: int) -> Likelihood:
-        """Raises `UsageError` if it is no number."""
+        """Raises `UsageError` if it is not finite."""
         if math.isnan(self.nats):
             raise UsageError("the model's predictions are not finite numbers, so there is no likelihood")
         return Likelihood(self.nats, math.sqrt(self.variance), self.exact, tokens, self.forwards)
 
 
 def check_pair(model: Model, given: Sequence[int], answer: Sequence[int]) -> None:
-    """Raises `UsageError` if there is no likelihood of an answer: it is empty, a token is none of the model's or the
-    mask, or the model is causal and nothing is given for the first token to follow from."""
+    """Raises `UsageError` if there is no likelihood of an answer: it is empty, it has a token outside the vocabulary or
+    the mask token, or the model is causal and the condition is empty."""
     if not answer:
         raise UsageError("there is no likelihood of an empty answer")
     if any(not 0 <= t < model.vocab for t in (*given, *answer)):
@@ -112,7 +113,7 @@ def check_pair(model: Model, given: Sequence[int], answer: Sequence[int]) -> Non
     if model.mask_id is not None and not is_causal(model) and model.mask_id in (*given, *answer):
         raise UsageError("a text holds the mask token, so its likelihood cannot be estimated by masking")
     if is_causal(model) and not given:
-        raise UsageError("a causal model predicts from what is left of a token, and nothing is given to the first one")
+        raise UsageError("a causal model predicts a token from those to its left, and the first one has none")
 
 
 def in_order(model: Model, pairs: Sequence[Pair], block: int | None) -> list[tuple[int, Piece]]:
@@ -125,7 +126,7 @@ def terms(
     model: Model, bound: Bound, parts: Sequence[tuple[int, Piece]], views: Sequence[Views], batch: int,
     block: int | None,
 ) -> list[Tensor]:
-    """(m,) double of each piece: what its m views come to."""
+    """(m,) double for each piece: the terms of its m views."""
     stay = STAY if model.block_causal and "store" in model.capabilities else 1
     lanes = [(k, v) for k, view in enumerate(views) for v in torch.arange(len(view.shown)).split(stay)]
     lanes.sort(key=lambda lane: (len(parts[lane[0]][1].tokens), len(lane[1])))
@@ -144,8 +145,8 @@ def terms(
 
 
 def laid_out(rows: Rows, of: Sequence[tuple[Views, Tensor, int]]) -> tuple[Tensor, Tensor, Tensor]:
-    """(B, W) long, (B, W) bool and (B,) double: what the rows show, what is wanted of them and their levels, of each
-    the view whose number is the `step`th; rows that have no more want nothing."""
+    """(B, W) long, (B, W) bool and (B,) double: the shown tokens, the wanted positions and the levels of the rows in
+    this `step`; rows without further views want nothing."""
     shown, want = rows.truth.cpu().clone(), torch.zeros(rows.at.shape, dtype=torch.bool)
     level = torch.ones(len(want), dtype=torch.double)
     for b, (views, numbers, step) in enumerate(of):
@@ -160,10 +161,9 @@ def greedy(
     model: Model, pairs: Sequence[Pair], *, batch: int = BATCH, seed: int = 0, block: int | None = None,
     never: tuple[int, ...] = (), progress: Callable[[int], object] | None = None,
 ) -> list[bool]:
-    """Whether each answer is what the model itself says, without sampling, in as many positions: a causal model the
-    likeliest token after the truth, all others at each forward that token of which they are surest (LLaDA's way,
-    `llada`; block after block where they are block-causal). A row is looked at until it says otherwise. `never`: tokens
-    that are never generated.
+    """Whether each answer is the model's own greedy answer in as many positions. A causal model takes the likeliest
+    token after the true prefix; all others commit the surest token in each forward (as `llada` does; block after block
+    if they are block-causal). A row is evaluated up to its first difference. `never`: tokens that are never generated.
 
     Raises `UsageError` for answers that have no likelihood (`check_pair`)."""
     for pair in pairs:
@@ -182,7 +182,8 @@ def greedy(
 
 
 def agrees(rows: Rows, blank: Tensor, never: tuple[int, ...]) -> Tensor:
-    """(B,) bool: whether the model says the rows' pieces. `blank (B, W)` long stands where nothing is decided."""
+    """(B,) bool: whether the rows' pieces are the model's greedy ones. `blank (B, W)` long are the tokens shown at
+    undecided positions."""
     truth, hidden = rows.truth, rows.inside
     right = hidden.any(-1)
     if rows.causal:

@@ -1,4 +1,4 @@
-"""Pieces: the stretches of a text whose tokens are predicted together, and the forwards that look at them."""
+"""Pieces: the parts of a text whose tokens are predicted together, and the forwards that evaluate them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Piece:
     tokens: tuple[int, ...]
     """The row up to the piece's end."""
     start: int
-    """Where the piece begins; what is left of it stands still."""
+    """The start of the piece; the tokens before it do not change."""
     given: int
-    """How many tokens are the condition, which guidance hides."""
+    """The number of tokens of the condition, which guidance hides."""
 
     @property
     def size(self) -> int:
@@ -28,11 +28,9 @@ class Piece:
 
 
 def pieces(model: Model, given: Sequence[int], answer: Sequence[int], block: int | None = None) -> Iterator[Piece]:
-    """The pieces of an answer, left to right.
-
-    `block`: of a block-causal model whose blocks follow the windows, their size; None: one block over the whole row.
-    Blocks are cut where decoding cuts them: at multiples of their size, or counted from the end of what was given
-    (`Model.causal_context`)."""
+    """The pieces of an answer, left to right. `block`: the block size of a block-causal model whose blocks follow the
+    windows; None: one block over the whole row. Blocks are cut as in decoding: at multiples of their size, or counted
+    from the end of the condition (`Model.causal_context`)."""
     row, first = (*given, *answer), len(given)
     if not model.block_causal or is_causal(model):
         yield Piece(row, first, first)
@@ -45,11 +43,11 @@ def pieces(model: Model, given: Sequence[int], answer: Sequence[int], block: int
 
 
 class Rows:
-    """Pieces side by side, in one session of a model. Calling it shows what stands in their windows and asks about
-    them.
+    """Pieces side by side, in one session of a model. A call shows the contents of their windows and returns
+    predictions.
 
-    Keys and values that no window can change are computed once, where the model stores them and its attention knows
-    such columns."""
+    Keys and values that no window can change are computed once, if the model has a store and its attention leaves such
+    columns unchanged."""
 
     def __init__(self, model: Model, of: Sequence[Piece], block: int | None = None) -> None:
         self.causal = is_causal(model)
@@ -84,11 +82,11 @@ class Rows:
 
     @property
     def truth(self) -> Tensor:
-        """(B, W) long: what stands there; 0 past the end of a piece."""
+        """(B, W) long: the tokens of the pieces; 0 past the end of a piece."""
         return self.tokens.gather(1, self.at)
 
     def __call__(self, shown: Tensor, want: Tensor) -> Pred:
-        """What `want (B, W)` is predicted to be where `shown (B, W)` stands in the windows."""
+        """The prediction at `want (B, W)` if the windows show `shown (B, W)`."""
         want = want & self.inside
         compute = self.row
         if self.changing is not None and not self.fresh:

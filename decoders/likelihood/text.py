@@ -13,8 +13,8 @@ from decoders.models.loaded import Loaded, Messages
 from decoders.text.encoding import check_unicode, conversation
 
 Text = tuple[str | Messages, str]
-"""What is given, a text or a conversation, and the answer to it. A last message of the assistant's is the beginning of
-the answer, and is given too."""
+"""The condition, a text or a conversation, and the answer to it. If the last message is the assistant's, it is the
+beginning of the answer and part of the condition."""
 Progress = Callable[[int], object]
 
 
@@ -28,16 +28,17 @@ class Laid:
     cuts: list[int] = field(default_factory=list)
     """Tokens of the condition that were cut from each text."""
     problems: dict[int, UsageError] = field(default_factory=dict)
-    """Why some texts have no likelihood."""
+    """The errors of texts that have no likelihood."""
 
 
 class Scorer:
     """The likelihood of answers: `Scorer(decoders.load("nano"))([("Sort: b a", " a b")])`.
 
-    `model`: the model to ask, where it is not the loaded one itself (with guidance, `decoders.models.guidance.Guided`).
-    The other options are those of `likelihoods`; `block` is the checkpoint's own where nobody says otherwise.
+    `model`: the model to evaluate, if it is not the loaded one itself (with guidance,
+    `decoders.models.guidance.Guided`). The other options are those of `likelihoods`; `block` defaults to the
+    checkpoint's own.
 
-    In the place of a text without a likelihood is the error that says why, and the others are not lost."""
+    For a text without a likelihood, the error takes the place of the result, and the others are kept."""
 
     def __init__(
         self, loaded: Loaded, *, model: Model | None = None, draws: int = DRAWS, batch: int = BATCH, seed: int = 0,
@@ -47,9 +48,9 @@ class Scorer:
         self.draws, self.batch, self.seed, self.block = draws, batch, seed, block or loaded.block
 
     def __call__(self, texts: Sequence[Text], progress: Progress | None = None) -> list[Likelihood | UsageError]:
-        """What the model makes of each answer. Where it has no room for both, the condition is cut from the left, and
-        an answer that has no room by itself is taken in windows (`windows`); `Likelihood.cut` and `Likelihood.windows`
-        tell."""
+        """The likelihood of each answer. If the model has no room for both, the condition is cut from the left, and an
+        answer that is too long by itself is evaluated in windows (`windows`); `Likelihood.cut` and `Likelihood.windows`
+        report it."""
         laid = self.laid(texts)
         found = likelihoods(
             self.model, laid.pairs, draws=self.draws, batch=self.batch, seed=self.seed, block=self.block,
@@ -61,8 +62,8 @@ class Scorer:
         return [laid.problems.get(i) or sums[i] for i in range(len(texts))]
 
     def greedy(self, texts: Sequence[Text], progress: Progress | None = None) -> list[bool | UsageError]:
-        """Whether each answer is what the model says itself (`decoders.likelihood.greedy`); what it never generates it
-        does not say."""
+        """Whether each answer is the model's own greedy answer (`decoders.likelihood.greedy`), without tokens that it
+        never generates."""
         laid = self.laid(texts)
         found = greedy(
             self.model, laid.pairs, batch=self.batch, seed=self.seed, block=self.block, never=self.loaded.never,
@@ -90,9 +91,9 @@ class Scorer:
         return out
 
     def pair(self, given: str | Messages, answer: str) -> tuple[list[int], list[int]]:
-        """Token ids of both. Where the tokenizer joins the end of a text with the answer, blanks there go to the
-        answer. A conversation is put in the checkpoint's chat template; behind nothing, a causal model's first token
-        follows its first stop token. Raises `UsageError`."""
+        """Token ids of both. If the tokenizer merges the end of the condition with the answer, spaces there go to the
+        answer. A conversation is put in the checkpoint's chat template; after an empty condition, a causal model's
+        first token follows its first stop token. Raises `UsageError`."""
         check_unicode(answer)
         encode, text = self.encoder(given)
         alone, both = encode(text), encode(text + answer)
@@ -105,7 +106,7 @@ class Scorer:
         return condition, rest
 
     def encoder(self, given: str | Messages) -> tuple[Callable[[str], list[int]], str]:
-        """What makes token ids of a text behind all that stands before it, and that text: what is given, or the
+        """A function that encodes a text after the condition, and the text that it follows: the condition, or the
         beginning of the answer."""
         if isinstance(given, str):
             check_unicode(given)
@@ -119,8 +120,8 @@ class Scorer:
 
 
 def windows(given: Sequence[int], answer: Sequence[int], positions: int | None) -> Iterator[Pair]:
-    """An answer in as few stretches as a model of so many positions has room for, each behind as much of what stands
-    before it as there is room for then, and behind one token at least, where there is any."""
+    """An answer in as few windows as possible for a model with so many positions, each after as much preceding text as
+    there is room for, and after at least one token if there is any."""
     row, start = [*given, *answer], len(given)
     room = len(row) if positions is None else positions
     while start < len(row):

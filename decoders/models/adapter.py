@@ -1,18 +1,17 @@
 """Any decoder-only model of transformers as a `Model`: explicit positions, one additive 4-D mask, scattered keys and
 values.
 
-Columns of the attention are those of the canvas and, for sessions that may be asked causally, one probe per window
-position. A probe is a mask token at position i that sees the columns left of i and itself, and is seen by nobody: the
-prediction of i from what is left of it, for models whose output i predicts position i. Models whose output i predicts
-position i + 1 (`shifted`) need none, nor do those whose output does so where it was computed causally
-(`causal_shift`). Predictions that leave out a position's own token (`Forward.left_out`) take probes in both kinds of
-models, one for every wanted position of the row: they see what the column sees whose output they stand for, but not the
-position, and each other.
+Columns of the attention are those of the canvas and, for sessions with causal queries, one probe per window position. A
+probe is a mask token at position i that sees the columns left of i and itself, and that no other column sees: it gives
+the causal prediction of i for models whose output i predicts position i. Models whose output i predicts position i + 1
+(`shifted`) need no probes, nor do those whose output does so when it is computed causally (`causal_shift`). Predictions
+that leave out a position's own token (`Forward.left_out`) need probes in both kinds of models, one for every wanted
+position of the row: they see the same as the column whose output they replace, except for the position, and each other.
 
 The columns to run are gathered to the left, row by row, and padded to the nearest of a few sizes that the cache policy
-declares (`SessionSpec.sizes`): shapes repeat, which is what a captured graph needs. Rows decide for themselves when to
-refresh, so in one forward some may need all their columns and others a few; then it is run in two parts, the few and
-the many, where that saves enough.
+declares (`SessionSpec.sizes`), so that shapes repeat, as a captured graph requires. Each row refreshes at its own time,
+so in one forward some rows may need all their columns and others a few; then the forward is run in two parts if that
+saves enough.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from decoders.core import Attention, Forward, Pred, Session, SessionSpec, is_causal
+from decoders.core import Attention, Forward, Pred, Session, SessionSpec, is_causal, mapped
 from decoders.models.columns import compact, gathered, parted, seen, size_of, widths
 from decoders.models.spread import Spread
 from decoders.models.store import Store
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class TransformersModel:
-    """A causal-LM class of transformers, run with whatever attention is asked of it.
+    """A causal-LM class of transformers, run with any attention mask.
 
     `mask_id`: None if the checkpoint has no mask token. `shifted`: its output i predicts position i + 1.
     `block_causal`: blocks see no later block; otherwise everything on a row sees everything. `attention_block`: the
@@ -61,7 +60,7 @@ class TransformersModel:
         self.mask_id, self.stop_ids, self.shifted, self.block_causal = mask_id, stop_ids, shifted, block_causal
         self.attention_block, self.causal_context = attention_block, causal_context
         self.vocab = int(self.network.config.vocab_size)
-        own = ("order",) if native and reordered else ()
+        own = ("order",) if native and (reordered or not shifted) else ()
         both = () if is_causal(self) else ("candidates", "sight", "leave_one_out") if native else ("candidates",)
         shown = ("attention",) if native else ()
         self.capabilities = frozenset({"causal", "store", "hidden_states", "movable", *own, *both, *shown})
@@ -69,7 +68,7 @@ class TransformersModel:
 
     @property
     def network(self) -> Any:
-        """What is run: the model, unless somebody runs its layers without transformers (`nano.lean`)."""
+        """The network that is run: the model, unless its layers are run without transformers (`nano.lean`)."""
         return self.model
 
     @property
@@ -82,20 +81,20 @@ class TransformersModel:
         return int(2 * self.network.config.num_hidden_layers * n * size * self.network.dtype.itemsize)
 
     def store(self, spec: SessionSpec, columns: int) -> Store:
-        """An empty store of so many columns, as the network that a session runs takes it."""
-        from decoders.models.scatter import ScatterCache  # and with it transformers
+        """An empty store of so many columns, in the form that the network takes."""
+        from decoders.models.scatter import ScatterCache  # this imports transformers
 
         return ScatterCache(columns, spec.rows)
 
     @cached_property
     def argument(self) -> str:
-        """The name by which the model takes a store."""
+        """The name of the model's argument for a store."""
         from decoders.models.scatter import store_argument
 
         return store_argument(self.model.base_model)
 
     def compile(self, **options: Any) -> None:
-        """Have `torch.compile` compile the network below the head, in place, when it is next run; `options` are its."""
+        """Let `torch.compile` compile the network below the head, in place, at its next run, with these `options`."""
         self.model.base_model.compile(**options)
 
     def session(self, spec: SessionSpec) -> Session:
@@ -126,7 +125,8 @@ class TransformersModel:
         return out.last_hidden_state.to(tokens.device), attention  # with a device map, the last layer may be elsewhere
 
     def bias(self, tokens: Tensor, sees: Tensor | None) -> Tensor:
-        """What attention adds to its scores, (B, 1, M, K), or fewer where they are the same for all."""
+        """The bias that attention adds to its scores, (B, 1, M, K), with dimensions of 1 where it is the same for
+        all."""
         if sees is None:
             M = tokens.shape[1]
             return torch.zeros(1, 1, M, M, dtype=self.network.dtype, device=tokens.device)
@@ -143,7 +143,7 @@ class TransformersModel:
 
 @contextmanager
 def eager(model: PreTrainedModel, wanted: bool) -> Iterator[None]:
-    """With the implementation of attention that keeps its weights, where they are wanted."""
+    """Use the attention implementation that returns its weights, if they are wanted."""
     before = model.config._attn_implementation
     if not wanted or before == "eager":
         yield
@@ -169,7 +169,7 @@ class Asked(NamedTuple):
 
     def of(self, rows: Tensor) -> Self:
         """That of some of the rows (R,)."""
-        return type(self)(*(x if x is None else x[rows] for x in self))
+        return mapped(lambda x: x[rows], self)
 
 
 class TransformersSession:
@@ -178,12 +178,12 @@ class TransformersSession:
     def __init__(self, owner: TransformersModel, spec: SessionSpec) -> None:
         self.owner, self.spec = owner, spec
         self.turning = spec.causal and owner.causal_shift and not owner.shifted
-        """Whether rows that are causal are shifted, and others are not."""
+        """Whether causal rows are shifted and others are not."""
         probed = spec.causal and not (owner.shifted or owner.causal_shift)
         self.probes = spec.width if spec.leave_one_out or probed else 0
         self.sizes = (*spec.sizes, spec.sizes[-1] + self.probes) if spec.sizes else ()
         self.plain = not (self.probes or owner.block_causal or spec.causal or spec.sight or spec.order)
-        """Whether everything sees everything."""
+        """Whether attention is bidirectional over the whole row."""
         self.cache = owner.store(spec, spec.columns + self.probes)
         self.shapes: set[tuple[int, int, int]] = set()
         """(rows, columns, logit rows) of every part of a forward so far, as a graph would capture them."""
@@ -198,7 +198,7 @@ class TransformersSession:
         return self.sizes or (self.spec.columns + self.probes,), widths(self.spec.width)
 
     def needs(self, f: Forward) -> Tensor:
-        """(B, 2) long: how many columns each row has to run, and how many of its positions reach the head."""
+        """(B, 2) long: the number of columns that each row has to run, and of its positions that reach the head."""
         return torch.stack([self.asked(f).compute.sum(-1), f.want.sum(-1)], 1)
 
     @torch.inference_mode()
@@ -206,7 +206,7 @@ class TransformersSession:
         W, asked = f.want.shape[1], self.asked(f)
         compute, bin_ = asked.compute, self.spec.columns - 1
         counts = self.counts(f, asked)
-        columns, _, wanted = counts.tolist()  # the one look at the device
+        columns, _, wanted = counts.tolist()  # the only synchronisation with the device
         at = gathered(f.want, W, size_of(max(wanted), widths(W)))
         bound = None if len(at) == 1 or self.spec.attention else parted(columns)
         if bound is None:
@@ -222,7 +222,8 @@ class TransformersSession:
 
     @torch.inference_mode()
     def fixed(self, f: Forward, columns: int, rows: int) -> Pred:
-        """A forward in which no row needs more than so many columns and logit rows, without a look at the host."""
+        """A forward in which no row needs more than these numbers of columns and logit rows, without a host
+        synchronisation."""
         asked = self.asked(f)
         at = gathered(f.want, f.want.shape[1], rows)
         states, attention = self.run(None, at, gathered(asked.compute, self.spec.columns - 1, columns), asked)
@@ -236,7 +237,8 @@ class TransformersSession:
         return Pred(self.owner.head(states), at, f.want.shape[1], cost, attention, states)
 
     def asked(self, f: Forward) -> Asked:
-        """The forward over the K columns of the attention, the canvas's and the probes, with what masks are needed."""
+        """The forward over the K columns of the attention, the canvas's and the probes, with the masks that are
+        needed."""
         (B, L), W = f.tokens.shape, f.want.shape[1]
         shift = (self.owner.shifted or self.turning) and not self.spec.order
         bin_ = L - 1
@@ -267,7 +269,7 @@ class TransformersSession:
         self, rows: Tensor | None, at: Tensor, index: Tensor, asked: Asked
     ) -> tuple[Tensor, Attention | None]:
         """(B, N, D) the hidden states that predict the window positions `at (B, N)`, after running the columns `index
-        (B, M)`, and the attention if it is needed. Unless `rows (B,)` is none, these are some of the canvas's rows."""
+        (B, M)`, and the attention if it is needed. `rows (B,)`: the rows of the canvas; None: all."""
         tokens, position, until, compute, source, unseen, beside, rank = asked
         K, bin_ = compute.shape[1], self.spec.columns - 1
         source = source.gather(1, at.clamp(max=source.shape[1] - 1))

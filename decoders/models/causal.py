@@ -1,8 +1,8 @@
-"""Which classes of transformers can be told what each position sees, and whether a causal one does as it is told.
+"""Checks that a transformers class accepts an attention mask for each position, and that a causal one follows it.
 
-`TransformersModel` gives a model one mask of attention, the positions, and a store of keys and values of its own, and
-puts the head on the last hidden states itself. Most autoregressive models of transformers take that; those with sliding
-windows, recurrent layers, linear biases, or something behind the head do not.
+`TransformersModel` gives a model one attention mask, the positions, and its own store of keys and values, and applies
+the head to the last hidden states itself. Most autoregressive models of transformers work with that; those with sliding
+windows, recurrent layers, linear biases, or further operations after the head do not.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from decoders.models.adapter import TransformersModel
 
 LENGTH, FIRST = 8, 5
-"""Tokens that a causal model is tried on, and how many of them go first."""
+"""The tokens on which a causal model is tested, and the number of them in the first forward."""
 
 
 def check_attention(model: PreTrainedModel) -> None:
-    """Raises `UsageError` unless every layer can be told which positions see which."""
+    """Raises `UsageError` unless every layer accepts an attention mask for each position."""
     config: Any = model.config.get_text_config()
     layers = set(getattr(config, "layer_types", None) or ()) - {"full_attention"}
     window = getattr(config, "sliding_window", None)
@@ -46,8 +46,8 @@ def check_attention(model: PreTrainedModel) -> None:
 
 
 def check_causal(adapted: TransformersModel) -> None:
-    """Raises `UsageError` for an autoregressive model whose rotary embedding depends on how long a row is, or which
-    gives other logits in two forwards with a mask and a store of ours than in one of its own."""
+    """Raises `UsageError` for an autoregressive model whose rotary embedding depends on how long a row is, or whose
+    logits from two forwards with our mask and store differ from those of one plain forward."""
     model, name = adapted.model, type(adapted.model).__name__
     rope = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
     if (kind := rope.get("rope_type", "default")) not in ROPES:
@@ -58,7 +58,7 @@ def check_causal(adapted: TransformersModel) -> None:
             own: Tensor = model(input_ids=tokens, use_cache=False).logits
             ours = in_two_forwards(adapted, tokens)
             error = (ours - own).abs().max() if ours.shape == own.shape else torch.tensor(torch.inf)
-    except Exception as e:  # whatever another kind of network says to a mask or a store that is not its own
+    except Exception as e:  # another kind of network may raise anything
         raise UsageError(f"{name} cannot be run with a mask of attention and a store of ours: {line(e)}") from e
     if not error <= torch.finfo(own.dtype).eps ** 0.5 * own.abs().max():
         raise UsageError(

@@ -1,8 +1,8 @@
-"""A checkpoint directory as a `Loaded`: its config is held against the family table, its files are checked, its weights
+"""A checkpoint directory as a `Loaded`: its config is matched with the family table, its files are checked, its weights
 are read.
 
-Nothing is fetched here (`hub` does that before), and code that lies in a checkpoint is run only for a family that has
-no other, and only if the user says so: configs are read as JSON and given to transformers' own classes, never to its
+Nothing is downloaded here (`hub` does that before). Code in a checkpoint is run only for a family that has no other
+code, and only if the user allows it: configs are read as JSON and given to transformers' own classes, never to its
 `Auto` classes.
 """
 
@@ -52,12 +52,12 @@ def load_checkpoint(
 
     `dtype`: auto is as stored, but on a CPU float32, unless `precision.in_bfloat16`. `device_map`: how accelerate
     spreads the layers over devices. `tp`: one process per device, each with its part of every layer, by transformers'
-    own plan. `trust_remote_code`: run the code of the checkpoint, for a family that has no other. `quantize`: to how
-    many bits its linear layers are brought once they are read (`quantised`). `family`: none is the one that its config
-    names.
+    own plan. `trust_remote_code`: run the code of the checkpoint, for a family that has no other code. `quantize`: the
+    number of bits to which its linear layers are converted after loading (`quantised`). `family`: None is the one that
+    its config names.
 
     Raises `UsageError` if files are missing or damaged, the family is unknown or was not trained for this `attention`,
-    the tokenizer lacks the mask token, or the devices asked for are not there."""
+    the tokenizer lacks the mask token, or a requested device does not exist."""
     refuse_adapter(directory)
     if load := latent_family(directory):
         if attention not in ("auto", "bidirectional") or device_map or tp or trust_remote_code or quantize:
@@ -127,7 +127,7 @@ def with_masks(
 
 
 def refuse_adapter(directory: Path) -> None:
-    """Raises `UsageError` for a directory that holds what was trained on top of a model, and not the model."""
+    """Raises `UsageError` for a directory that contains an adapter and not the model."""
     file = directory / "adapter_config.json"
     if file.is_file() and not any((directory / name).is_file() for name in (WEIGHTS, INDEX)):
         base = read_json(file).get("base_model_name_or_path")
@@ -149,7 +149,8 @@ def refuse_quantised(config: dict[str, Any], name: str) -> None:
 
 
 def check_weights(directory: Path) -> None:
-    """Raises `UsageError` if there are no safetensors, if one that the index names is missing, or if a file is none."""
+    """Raises `UsageError` if there are no safetensors, if a file that the index names is missing, or if a file is not
+    in this format."""
     if (directory / WEIGHTS).is_file():
         return check_file(directory / WEIGHTS)
     index = directory / INDEX
@@ -167,7 +168,7 @@ def check_weights(directory: Path) -> None:
     shards_of = said.get("weight_map")
     if not isinstance(shards_of, dict) or not all(isinstance(s, str) and Path(s).name == s for s in shards_of.values()):
         raise UsageError(f"{index} cannot be read: its weight_map does not map names to files beside it")
-    if not isinstance(said.get("metadata"), dict):  # which transformers asks for
+    if not isinstance(said.get("metadata"), dict):  # transformers requires it
         raise UsageError(f"{index} cannot be read: it has no metadata; write \"metadata\": {{}}")
     named = sorted(set(shards_of.values()))
     missing = [s for s in named if not (directory / s).is_file()]
@@ -188,7 +189,7 @@ def check_file(path: Path) -> None:
 
 
 def placed(device: str, dtype: str, device_map: str | None, tp: bool) -> dict[str, Any]:
-    """What `from_pretrained` is told about devices and precision. Raises `UsageError` for what cannot be done here."""
+    """The arguments of `from_pretrained` for devices and precision. Raises `UsageError` for impossible combinations."""
     if tp and device_map:
         raise UsageError("tp and device_map are two ways to use several devices; take one")
     if (tp or device_map) and device != "cpu":
@@ -232,7 +233,7 @@ def load_weights(
             raise UsageError(
                 f"{directory / 'config.json'} does not describe weights of a {cls.__name__}: {cause}"
             ) from e
-        # which would be looked for in the checkpoint's files, and nobody reads it
+        # it would be looked up in the checkpoint's files, and is not used
         usual = GenerationConfig if issubclass(cls, GenerationMixin) else None
         defaults = getattr(cls, "generation_config_class", usual)
         unread = {"generation_config": defaults()} if defaults else {}
@@ -242,7 +243,7 @@ def load_weights(
                 use_safetensors=True, trust_remote_code=False, output_loading_info=True, ignore_mismatched_sizes=True,
                 **unread, **place,
             )
-        except Exception as e:  # whatever is wrong with a file, it is the file that has to be mended
+        except Exception as e:  # any error here is an error of the file
             raise UsageError(f"the weights in {directory} cannot be read: {line(e)}") from e
     tied = native.get_text_config().tie_word_embeddings
     spare = f"{family.spare}|^lm_head\\.weight$" if tied else family.spare
@@ -261,7 +262,7 @@ def load_weights(
 
 
 def settings_of(directory: Path, config: dict[str, Any], family: Family) -> dict[str, Any]:
-    """The settings of the class that runs a checkpoint. Raises `UsageError` for a config that it cannot have."""
+    """The settings of the class that runs a checkpoint. Raises `UsageError` for an invalid config."""
     known = None if family.remote else native_class(config, family).config_class
     try:
         return family.settings(config, known)
@@ -284,12 +285,12 @@ def native_class(config: dict[str, Any], family: Family) -> Any:
 
 
 def remote_class(directory: Path, config: dict[str, Any]) -> Any:
-    """The class of a checkpoint that brings its own code, which is run here. Raises `UsageError` if it brings none or
-    if the code fails.
+    """The class of a checkpoint with its own code, which is run here. Raises `UsageError` if there is no code or if it
+    fails.
 
-    Such code was written for transformers 4. What transformers 5 expects of a class is mended: it takes tied weights as
-    a mapping (a head that is tied is not known here), and it reads weights before it initialises what is missing, so
-    that a class which initialises in the old way would overwrite them and leave its rotary frequencies empty."""
+    Such code was written for transformers 4, and is adapted to transformers 5 here: tied weights have to be a mapping
+    (tied heads are not supported), and weights are read before missing ones are initialised, so a class that
+    initialises in the old way would overwrite them and leave its rotary frequencies empty."""
     from transformers import PreTrainedModel
     from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
@@ -300,13 +301,13 @@ def remote_class(directory: Path, config: dict[str, Any]) -> Any:
         raise UsageError(f"{directory}: its config.json sets tie_word_embeddings, which is not known to this family")
     try:
         cls: Any = get_class_from_dynamic_module(reference, directory, local_files_only=True)
-    except Exception as e:  # it is foreign code
+    except Exception as e:  # foreign code may raise anything
         raise UsageError(f"the code in {directory} cannot be run: {type(e).__name__}: {line(e)}") from e
     for c in (x for x in cls.__mro__ if x.__module__ == cls.__module__ and issubclass(x, PreTrainedModel)):
         c._init_weights = PreTrainedModel._init_weights
         if isinstance(getattr(c, "_tied_weights_keys", None), list):
             c._tied_weights_keys = {}
-    for c in vars(sys.modules[cls.__module__]).values():  # below 5.20, where transformers asks the module itself
+    for c in vars(sys.modules[cls.__module__]).values():  # before 5.20, transformers asks the module itself
         if isinstance(c, type) and "RotaryEmbedding" in c.__name__ and not hasattr(c, RENEWS):
             setattr(c, RENEWS, staticmethod(unscaled))
     return cls
@@ -314,8 +315,8 @@ def remote_class(directory: Path, config: dict[str, Any]) -> Any:
 
 @contextmanager
 def as_in_transformers_4() -> Iterator[None]:
-    """Code written for transformers 4 looks unscaled rotary frequencies up by the name `default`, which transformers 5
-    has no entry for, and makes it warn of what is deprecated since."""
+    """Lets code for transformers 4 run: it looks up unscaled rotary frequencies by the name `default`, for which
+    transformers 5 has no entry, and its use of deprecated names would cause warnings."""
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
     added = "default" not in ROPE_INIT_FUNCTIONS
@@ -332,7 +333,7 @@ def as_in_transformers_4() -> Iterator[None]:
 
 def unscaled(config: Any, device: Any = None, seq_len: int | None = None, **_: Any) -> tuple[torch.Tensor, float]:
     """Rotary frequencies as transformers 4 computed them under the name `default`, and the scale of the attention."""
-    said: dict[str, Any] = getattr(config, "rope_parameters", None) or {}  # where code for transformers 5 keeps them
+    said: dict[str, Any] = getattr(config, "rope_parameters", None) or {}  # code for transformers 5 keeps them there
     theta: float = said.get("rope_theta") or config.rope_theta
     share: float = (
         said["partial_rotary_factor"]

@@ -1,5 +1,5 @@
-"""Configs of checkpoints as the settings of the classes of transformers that run them. What such a class does not have
-is refused, and never passed over, if its name speaks of the mathematics."""
+"""Configs of checkpoints as the settings of the classes of transformers that run them. A setting that such a class does
+not have is refused, and never ignored, if its name suggests that it changes the mathematics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from decoders.core import UsageError
 
-INERT = frozenset(  # spoken of in configs, and of no meaning for a forward pass
+INERT = frozenset(  # in configs, but without effect on a forward pass
     (
         "sliding_window max_window_layers alibi_bias_max rope_full_precision "
         "attention_layer_norm_with_affine fuse_norm"
@@ -24,7 +24,7 @@ ROPES = ("default", "linear", "yarn", "llama3")
 
 def refuse_unread(config: Mapping[str, Any], read: Collection[str]) -> None:
     """Raises `UsageError` for a setting that nothing reads, that is neither off nor a factor of one, and whose name
-    speaks of the mathematics."""
+    suggests that it changes the mathematics."""
     for key, value in config.items():
         idle = value is not True and value in (None, False, 1, "", [], {})
         if key not in read and key not in INERT and TELLING.search(key) and not idle:
@@ -32,8 +32,8 @@ def refuse_unread(config: Mapping[str, Any], read: Collection[str]) -> None:
 
 
 def plain(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
-    """The settings of the native config class `known` that stand in config.json under the same names. Raises
-    `UsageError` for what would change the model and is none of them."""
+    """The settings of the native config class `known` that config.json has under the same names. Raises `UsageError`
+    for any other setting that would change the model."""
     names = {*inspect.signature(known.__init__).parameters, "head_dim"} - {"architectures", "transformers_version"}
     refuse_unread(config, {*names, "rope_theta", "rope_scaling"})
     if config.get("use_sliding_window") or "sliding_attention" in (config.get("layer_types") or ()):
@@ -48,7 +48,7 @@ def plain(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
     return settings | {"rope_parameters": {**rope, "rope_type": kind, "rope_theta": theta}}
 
 
-# setting: what it is where config.json is silent, and what it has to be for Llama's layers to be the same
+# setting: its default, and the value with which Llama's layers are the same
 LLADA_HAS = {
     "block_type": ("sequential", "llama"), "layer_norm_type": ("default", "rms"), "activation_type": ("swiglu", "silu"),
     "rope": (False, True), "alibi": (False, False), "attention_layer_norm": (False, False),
@@ -99,24 +99,23 @@ LLADA_RENAMES = {
 
 
 def illada(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
-    """Llama's own names; its norms are RMSNorm only where `layer_norm_eps` is not set."""
+    """Llama's own names; its norms are RMSNorm only if `layer_norm_eps` is not set."""
     if config.get("layer_norm_eps") is not None:
         raise UsageError("its config.json sets layer_norm_eps, and of this family only RMSNorm is known")
     return plain({key: value for key, value in config.items() if key != "layer_norm_eps"}, known)
 
 
 def dream(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
-    """Qwen2's own names. Queries, keys and values have a bias and nothing else has one, whatever `attention_bias`
-    says."""
+    """Qwen2's own names. Only queries, keys and values have a bias, whatever `attention_bias` is."""
     if config.get("use_mrope") or config.get("mlp_bias"):
         raise UsageError("its config.json sets use_mrope or mlp_bias, which Qwen2 does not have")
     return plain({key: value for key, value in config.items() if key != "attention_bias"}, known)
 
 
 def llada_moe(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
-    """Qwen3-MoE's layers under names of its own: a norm on each head's queries and keys, and the probabilities of the
-    chosen experts as they are, whatever `norm_topk_prob` says. Neither `routed_scaling_factor` nor
-    `moe_router_score_function` has a part in its forward."""
+    """Qwen3-MoE's layers under other names: a norm on each head's queries and keys, and the probabilities of the chosen
+    experts without normalisation, whatever `norm_topk_prob` is. Its forward uses neither `routed_scaling_factor` nor
+    `moe_router_score_function`."""
     own = (
         "expert_intermediate_size dense_intermediate_size shared_expert_intermediate_size moe_layer_freq qk_layernorm "
         "clip_qkv moe_router_enable_expert_bias moe_router_score_function routed_scaling_factor router_num_group "
@@ -143,8 +142,8 @@ def wedlm(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
 
 
 def nemotron(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
-    """Ministral 3's own names. What begins with `default_` is for its sampler; queries are scaled by their place where
-    `llama_4_scaling_beta` says so, and nowhere else."""
+    """Ministral 3's own names. Settings that begin with `default_` are for its sampler; queries are scaled by their
+    position only if `llama_4_scaling_beta` is set."""
     if config.get("dlm_paradigm", "bidirectional") != "bidirectional":
         raise UsageError(f"its config.json has dlm_paradigm={config['dlm_paradigm']!r}; only 'bidirectional' is known")
     if config.get("sliding_window"):
@@ -158,12 +157,13 @@ NEMOTRON_RENAMES = {r"^encoder\.": "model.", r"^diffusion_head\.": "lm_head."}
 
 
 def idlm(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
-    """Qwen3's own names. With blocks of one everything is causal, as `use_regular_causal` says of the prompt."""
+    """Qwen3's own names. With blocks of one position all attention is causal, as `use_regular_causal` requires for the
+    prompt."""
     return plain({key: value for key, value in config.items() if key != "use_regular_causal"}, known)
 
 
 def sdar(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
-    """Qwen3's own names. Checkpoints trained to see their prompt causally say `use_regular_causal`."""
+    """Qwen3's own names. Checkpoints trained with a causal prompt set `use_regular_causal`."""
     if config.get("use_regular_causal"):
         raise UsageError(
             "its config.json sets use_regular_causal: it was trained to see its prompt causally, which is not known "
@@ -173,7 +173,7 @@ def sdar(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
 
 
 def sizes(config: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """The sizes of a network under the names that `names` gives them. Raises `UsageError` for one that is missing."""
+    """The sizes of a network, renamed by `names`. Raises `UsageError` if one is missing."""
     for key in names:
         if not isinstance(config.get(key), int) or isinstance(config[key], bool):
             raise UsageError(f"its config.json has no {key}")
@@ -184,8 +184,8 @@ DIT_SIZES = {"cond_dim": "cond_dim", "n_blocks": "num_hidden_layers", "n_heads":
 
 
 def mdlm(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
-    """MDLM's names and those of BD3-LM. Without `time_conditioning` their networks are told the noise level 0, always;
-    dropout is for training, and so is what `var_min` brings."""
+    """MDLM's names and those of BD3-LM. Without `time_conditioning` their networks always get the noise level 0;
+    dropout and `var_min` are for training."""
     needed = {"time_conditioning": (False, False), "cross_attn": (True, True), "adaln": (True, True)}
     for key, (default, value) in needed.items():
         if config.get(key, default) is not value:
@@ -228,7 +228,7 @@ def llada2(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
 
 
 def whole(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
-    """A config of transformers' own, as it is."""
+    """A config of transformers' own, unchanged."""
     return {
         key: value
         for key, value in config.items()

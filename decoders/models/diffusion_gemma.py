@@ -1,21 +1,22 @@
 """DiffusionGemma as a `Model`, on transformers' own `DiffusionGemmaForBlockDiffusion` (5.23;
 google/diffusiongemma-26B-A4B-it).
 
-One stack of layers plays two parts. As *encoder* it reads what is left of the window (the model's word: the canvas)
-causally and stores keys and values; as *decoder* it reads the canvas, whose positions see all of the canvas and what
-the encoder stored, and stores nothing. So a finished canvas has to be read again by the encoder, which the exact rule
-asks for by itself: what its columns see has changed, so they are stale and ride in the next canvas's first forward.
+One stack of layers has two roles. As *encoder* it reads the text left of the window (which the model calls the canvas)
+causally and stores keys and values; as *decoder* it reads the canvas, whose positions see all of the canvas and the
+encoder's stored values, and stores nothing. So a finished canvas has to be read again by the encoder. The exact rule
+does this by itself: the columns it sees have changed, so its columns are stale and are computed in the next canvas's
+first forward.
 
 - Attention. Encoder: column i sees the columns up to itself, in sliding layers the last `sliding_window` of them.
   Decoder: the whole canvas and all of the context, in sliding layers its last `sliding_window - 1` columns, the same
-  ones for every position of the canvas: what transformers' dynamic cache, the default, still holds then. (Its static
-  cache holds one more.)
-- Noise. There is no mask token: a blank is uniform noise (`State.blank`), which stands still until the strategy changes
-  it; the official sampler draws it anew after each step.
+  ones for every position of the canvas: those that transformers' dynamic cache, the default, still contains then. (Its
+  static cache contains one more.)
+- Noise. There is no mask token: a blank is uniform noise (`State.blank`), which stays the same until the strategy
+  changes it; the official sampler draws it again after each step.
 - Self-conditioning. Each forward also takes the previous forward's logits of the same canvas, at every position of it,
-  and none in the canvas's first. So the head runs on the whole window, wanted or not: unlike elsewhere, it cannot be
-  kept to the wanted rows. The official sampler conditions on the logits divided by its temperature, so a strategy says
-  which (`Query.level`).
+  and none in the canvas's first. So the head has to run on the whole window, and not only on wanted positions as in
+  other models. The official sampler conditions on the logits divided by its temperature, which a strategy gives by
+  `Query.level`.
 - Shorter canvases. The model takes any length, and the result is that of transformers for a canvas of that length; it
   was trained on `canvas_length` positions, so lengths that are multiples of it are best.
 """
@@ -45,15 +46,15 @@ class Context(ScatterCache):
 
     @layers.setter
     def layers(self, layers: list[Any]) -> None:
-        """What the base class sets up is not used."""
+        """The setup of the base class is not used."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """What a layer's attention costs."""
+    """The cost of a layer's attention."""
 
     window: int | None
-    """Columns that a position sees, itself among them; none: all."""
+    """Columns that a position sees, including itself; None: all."""
     width: int
     """Attention heads times the size of one."""
     stored: int
@@ -63,7 +64,7 @@ class Layer:
 class DiffusionGemmaModel:
     """A `DiffusionGemmaForBlockDiffusion`. Windows are its canvases: use windows of `canvas` positions.
 
-    Every cache policy comes to the same tokens as the exact rule: a canvas is always run whole, and what is left of it
+    Every cache policy gives the same tokens as the exact rule: a canvas is always run whole, and the text to its left
     changes only by a finished canvas, which is always read. Raises `UsageError` for a model whose encoder is not
     causal.
     """
@@ -97,8 +98,8 @@ class DiffusionGemmaModel:
         return Layer(window, config.num_attention_heads * own.head_dim, 2 * own.num_key_value_heads * own.head_dim)
 
     def linear_work(self, config: Any) -> tuple[float, float]:
-        """Floating point operations of the linear layers for one position: of the stack, whose experts count as far as
-        a token takes them, and of the self-conditioning."""
+        """Floating point operations of the linear layers for one position: of the stack, counting only the experts that
+        a token uses, and of the self-conditioning."""
         share = config.top_k_experts / config.num_experts
         decoder: Any = self.model.model.decoder
         stack = sum(
@@ -163,13 +164,13 @@ class DiffusionGemmaModel:
 
 
 class DiffusionGemmaSession:
-    """The context of one canvas of rows and what their canvases were last predicted to be."""
+    """The context of a batch of rows, and the last predictions of their canvases."""
 
     def __init__(self, owner: DiffusionGemmaModel, spec: SessionSpec) -> None:
         self.owner, self.spec = owner, spec
         self.context = Context(spec.columns)
-        self.encoded: Tensor | None = None  # (B, L) bool  columns whose keys and values the context holds
-        self.previous: Tensor | None = None  # (B, W, V)  as they were predicted
+        self.encoded: Tensor | None = None  # (B, L) bool  columns whose keys and values are in the context
+        self.previous: Tensor | None = None  # (B, W, V)  the last logits
 
     @torch.inference_mode()
     def __call__(self, f: Forward) -> Pred:
@@ -178,7 +179,7 @@ class DiffusionGemmaSession:
         reach = f.until.gather(1, start)  # the end of the window: all of the window sees up to there
         runs = f.want.any(-1)
         left = (column < start) & runs[:, None]
-        # the canvas knows what was computed, but a column of the window was computed by the decoder, which stores
+        # the record says computed, but a column of the window was computed by the decoder, which stores
         # nothing
         held = torch.zeros_like(left) if self.encoded is None else self.encoded & (column < start)
         stale = (f.compute | ~held) & left

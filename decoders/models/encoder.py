@@ -1,14 +1,14 @@
 """Any masked language model of transformers as a `Model`: BERT, DistilBERT, RoBERTa, ModernBERT and their kin, trained
 as MDLM.
 
-Everything on a row sees everything, output i predicts position i, and nothing is kept from forward to forward: every
-forward runs the whole rows. Only the wanted positions reach the head.
+Attention is bidirectional, output i predicts position i, and nothing is stored: every forward runs whole rows. Only the
+wanted positions reach the head.
 
-transformers has no common name for what is between an encoder's last hidden states and its logits (`cls`, `lm_head`,
-`vocab_transform` and `vocab_projector`, `head` and `decoder`, ...), but one common form: a masked language model runs
-its base model and then maps each hidden state by itself. So the head is the model's own `forward`, run on a twin whose
-base model hands back what it is given. That needs no table of architectures; `EncoderModel` checks once that it gives
-what the whole model gives.
+transformers has no common name for the layers between an encoder's last hidden states and its logits (`cls`, `lm_head`,
+`vocab_transform` and `vocab_projector`, `head` and `decoder`, ...), but a common form: a masked language model runs its
+base model and then maps each hidden state by itself. So the head is the model's own `forward`, run on a copy whose base
+model returns the hidden states that it is given. This needs no table of architectures; `EncoderModel` checks once that
+it gives the logits of the whole model.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from decoders.models.rows import RowModel, RowWork
 
 
 class Given(nn.Module):
-    """A base model that returns the hidden states it is given. Whatever else a head looks up in its base model
-    (DeBERTa-v2's takes the embeddings), it finds in the real one."""
+    """A base model that returns the hidden states it is given. Other attributes that a head uses (DeBERTa-v2's reads
+    the embeddings) come from the real base model."""
 
     def __init__(self, base: nn.Module) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Given(nn.Module):
 
 
 def without_base(model: PreTrainedModel) -> PreTrainedModel:
-    """A twin of a model that shares its head and has `Given` for a base; the model itself stays as it is."""
+    """A copy of a model that shares its head and has `Given` as its base; the model itself is unchanged."""
     twin = copy.copy(model)
     twin.__dict__["_modules"] = {**model._modules, model.base_model_prefix: Given(model.base_model)}
     return twin
@@ -77,15 +77,16 @@ class EncoderModel(RowModel):
 
     @property
     def first_position(self) -> int:
-        """What the model calls the first column. RoBERTa and what descends from it count from the padding token's id
-        plus one, which shows in the embeddings of the positions: they have a padding entry."""
+        """The position of the first column. RoBERTa and its descendants count from the padding token's id plus one;
+        their position embeddings have a padding entry, by which they are recognised."""
         embeddings = getattr(self.model.base_model, "embeddings", None)
         pad = getattr(getattr(embeddings, "position_embeddings", None), "padding_idx", None)
         return 0 if pad is None else int(pad) + 1
 
     @property
     def positions(self) -> int | None:
-        """The longest row that it can run: its table of positions, less those before the first one; none: any."""
+        """The longest row that it can run: the size of its position table, less the positions before the first one;
+        None: any."""
         most = getattr(self.model.config, "max_position_embeddings", None)
         return None if most is None else int(most) - self.first_position
 
@@ -105,8 +106,8 @@ class EncoderModel(RowModel):
 
     @torch.inference_mode()
     def check(self) -> None:
-        """Two tokens, with a third one as padding: the head has to give the second one's logits from it alone, as the
-        model itself does, and the padding must not matter (FNet and ConvBERT mix it in)."""
+        """A test with two tokens, and a third one as padding: from the second hidden state alone the head has to give
+        the model's logits, and the padding must have no effect (FNet and ConvBERT mix it in)."""
         name = type(self.model).__name__
         tokens, end = torch.tensor([[self.mask_id, 0, 0]], device=self.device), torch.tensor([2], device=self.device)
         try:

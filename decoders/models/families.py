@@ -228,7 +228,8 @@ FAMILIES = {
         # WeDLM-8B: Qwen3's names and layers, causal, and trained for the next token beside its masks, which predict
         # their own positions and are read behind what is known (compute_ar_loss and compute_mlm_loss in
         # finetune/src/loss.py of Tencent/WeDLM c64417a). It is run as an autoregressive model, and `wedlm` is its own
-        # decoding. Mask 151665, where the config gives none: wedlm/engine/model_runner.py there.
+        # decoding. Mask 151665, where the config gives none: wedlm/engine/model_runner.py and finetune/src/trainer.py
+        # there.
         Family(
             "wedlm", ("wedlm",), ("WeDLMForCausalLM",), "Qwen3ForCausalLM", settings=wedlm, mask=151665, shifted=True,
             reordered=True, attentions=("causal",), block=1, example="tencent/WeDLM-8B-Instruct", billions=8,

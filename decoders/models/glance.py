@@ -1,4 +1,4 @@
-"""What a checkpoint is, from its config and the headers of its files: no weights are read."""
+"""Describes a checkpoint from its config and the headers of its files, without reading weights."""
 
 from __future__ import annotations
 
@@ -36,14 +36,15 @@ class Glance:
     """Numbers of each type in its files."""
     bytes: int
     column: int | None
-    """Numbers that a position's keys and values take in all layers; none where its code alone knows, or it has none."""
+    """The size of a position's keys and values in all layers, in numbers; None if only its code knows it, or it has
+    none."""
     remote: bool
-    """Only its own code runs it."""
+    """It runs only with its own code."""
 
 
 def glance(path: str) -> Glance:
-    """At the directory of a checkpoint, at `nano`, or at a repository on the hub, of which no weights are fetched.
-    Raises `UsageError` for what is none, or of no known family."""
+    """Describe the directory of a checkpoint, `nano`, or a repository on the hub, of which no weights are downloaded.
+    Raises `UsageError` if it is not a checkpoint of a known family."""
     from decoders.models.checkpoint import native_class, settings_of
     from decoders.models.ids import mask_of
     from decoders.models.recognition import family_of

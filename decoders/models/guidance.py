@@ -14,7 +14,7 @@ from decoders.models.wrapper import Wrapper
 
 @dataclass(frozen=True)
 class Guided(Wrapper):
-    """Every forward also runs with what was given masked, and the logits are `u + (scale + 1) * (c - u)` (Nie et al.
+    """Every forward also runs with the given tokens masked, and the logits are `u + (scale + 1) * (c - u)` (Nie et al.
     2025, 2502.09992, appendix A; Ho and Salimans 2022, 2207.12598). The doubled batch counts as one forward pass.
 
     Raises `UsageError` for a model without a mask token."""
@@ -43,7 +43,7 @@ class Guided(Wrapper):
 
 
 class GuidedSession:
-    """A session of twice the rows: as they are, and with what was given masked."""
+    """A session of twice the rows: unchanged, and with the given tokens masked."""
 
     def __init__(self, owner: Guided, inner: Session, rows: int) -> None:
         self.owner, self.inner, self.rows = owner, inner, rows

@@ -1,4 +1,4 @@
-"""What the headers of safetensors say: which tensors of which type, without reading one."""
+"""The headers of safetensors files: names, types and shapes of tensors, without reading the tensors."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ SIZES = {
 
 
 def numbers_in(directory: Path) -> dict[str, int]:
-    """How many numbers of each type the weights of a directory hold, as safetensors names the types. Raises
-    `UsageError` for a file that is none."""
+    """The count of numbers of each type in the weights of a directory, by safetensors' names of the types. Raises
+    `UsageError` for an invalid file."""
     out: dict[str, int] = {}
     for file in sorted(directory.glob("model*.safetensors")):
         for tensor in header(file).values():

@@ -1,8 +1,8 @@
-"""A model object that somebody already holds, as a `Loaded`: `decoders.wrap(model, tokenizer, mask_id=...)`.
+"""A model object that is already in memory, as a `Loaded`: `decoders.wrap(model, tokenizer, mask_id=...)`.
 
-A class of transformers' own is run as a checkpoint of it is, with its keys and values stored; so is one that a model of
-peft has put adapters into. Any other one (the code that LLaDA or Dream bring along) is run by its plain forward,
-`model(input_ids=...)`, as `PlainModel` says.
+A class of transformers' own is run like a checkpoint of it, with a store of keys and values; so is one with adapters of
+peft. Any other class (such as the code in LLaDA's or Dream's repositories) is run by its plain forward,
+`model(input_ids=...)`; see `PlainModel`.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def wrap(
 
 
 def adapted_network(model: nn.Module) -> nn.Module:
-    """The network of transformers' own that a model of peft has put its adapters into; any other model as it is. Raises
-    `UsageError` for adapters that stand before the tokens, where the network alone would leave them out."""
+    """The transformers network inside a model of peft, with its adapters; any other model unchanged. Raises
+    `UsageError` for adapters that put vectors before the tokens, because the network alone would leave them out."""
     base = getattr(model, "get_base_model", None)
     if base is None or not is_native(base()):
         return model
@@ -75,7 +75,7 @@ def adapted_network(model: nn.Module) -> nn.Module:
 def plain(
     model: nn.Module, mask_id: int | None, shifted: bool | None, attention: Attention | None, ends: tuple[int, ...]
 ) -> PlainModel:
-    """A model by its plain forward, with what its config says of its family where nobody says it."""
+    """A model by its plain forward; settings that are not given come from the family of its config."""
     name, config = type(model).__name__, getattr(model, "config", None)
     said: dict[str, Any] = {} if config is None else config.to_dict()
     family: Family | None
@@ -91,7 +91,7 @@ def plain(
     found = said.get("mask_token_id", family.mask if family else None)
     mask_id = found if mask_id is None and isinstance(found, int) else mask_id
     if mask_id is None:
-        raise UsageError(f"nothing says what the mask token of {name} is: say mask_id=...")
+        raise UsageError(f"the mask token of {name} is unknown: give mask_id=...")
     if family and set(ends) & set(family.ends):
         ends = (*ends, *family.ends)
     shifted = (family is not None and family.shifted) if shifted is None else shifted
@@ -102,8 +102,8 @@ class PlainModel:
     """A bidirectional model by its forward of whole rows, `model(input_ids=(B, L) long)`, which gives logits (B, L, V)
     or an output that has them.
 
-    Nothing is stored from forward to forward, and no mask of attention is given: rows of one length are run together,
-    and rows of another apart. Raises `UsageError` for a model that cannot be run so, or whose forward is causal."""
+    Nothing is stored between forwards, and no attention mask is given: rows of the same length are run together. Raises
+    `UsageError` for a model that cannot be run in this way, or whose forward is causal."""
 
     block_causal = False
     causal_context = False
@@ -156,13 +156,14 @@ class PlainModel:
 
     @torch.inference_mode()
     def checked(self) -> int:
-        """The width of the head. The first of two tokens has to be predicted from the second one as well."""
+        """The width of the head. Raises `UsageError` unless the prediction of the first of two tokens depends on the
+        second."""
         name = type(self.model).__name__
         tokens = torch.tensor([[0, 0], [0, 1]], device=self.device)
         try:
             logits = self.logits(tokens)
             one, other = logits[0, 0], logits[1, 0]
-        except Exception as e:  # whatever somebody's model says to two tokens
+        except Exception as e:  # a foreign model may raise anything
             raise UsageError(f"{name} cannot be run by its plain forward, model(input_ids=...): {line(e)}") from e
         if torch.equal(one, other):
             raise UsageError(

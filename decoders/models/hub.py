@@ -1,9 +1,8 @@
 """Checkpoints by their names on the hub, `ORG/NAME` or `ORG/NAME@REVISION`, through the package huggingface_hub.
 
-Only what a checkpoint is read from is fetched: its configs, its tokenizer, its weights in safetensors, and its code
-where the user trusts it. Where files lie (`HF_HOME`), who asks (`HF_TOKEN`), which hub is asked (`HF_ENDPOINT`) and
-whether one is (`HF_HUB_OFFLINE`) is as everywhere. A connection that breaks goes on where it broke, and of a run that
-was stopped the files that were whole are kept.
+Only files that are read are downloaded: configs, tokenizer, weights in safetensors, and code if the user trusts it. The
+usual variables set the directory (`HF_HOME`), the token (`HF_TOKEN`), the server (`HF_ENDPOINT`) and whether it is used
+(`HF_HUB_OFFLINE`). An interrupted download continues where it stopped, and complete files of a stopped run are kept.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ class Repository:
 
     @classmethod
     def named(cls, spec: str) -> Repository | None:
-        """The one that a text can be the name of. A path whose first part is a directory here is meant as a path."""
+        """The repository that a text names, if it can. A text whose first part is a directory here is a path."""
         found = NAME.fullmatch(spec)
         if not found or Path(spec.partition("/")[0]).is_dir():
             return None
@@ -63,8 +62,8 @@ class Repository:
 
 
 def fetched(repository: Repository, code: bool = False) -> Path:
-    """The directory of a checkpoint in the hub's cache, with what was missing fetched, and with its `code` if asked.
-    Says before it fetches what it will take. Raises `UsageError`."""
+    """The directory of a checkpoint in the hub's cache; missing files are downloaded, with its `code` if requested. The
+    size is reported before a download. Raises `UsageError`."""
     settings = (*SETTINGS, "*.py") if code else SETTINGS
     with told(repository):
         try:
@@ -83,15 +82,15 @@ def tokenizer_at(repository: Repository) -> Path:
 
 
 class UnreachableError(Exception):
-    """The hub did not say what a repository has."""
+    """The hub did not list the files of a repository."""
 
     def __init__(self, why: BaseException) -> None:
         self.why = why
 
 
 def planned(repository: Repository, wanted: list[str]) -> tuple[list[DryRunFileInfo], list[str]]:
-    """The files of a repository that are `wanted`, and what is wanted of it: not its shards if it has its weights in
-    one file too. Raises `UnreachableError`."""
+    """The files of a repository that are `wanted`, and the patterns for them; shards are left out if it also has its
+    weights in one file. Raises `UnreachableError`."""
     from huggingface_hub.errors import DryRunError
 
     try:
@@ -106,8 +105,8 @@ def planned(repository: Repository, wanted: list[str]) -> tuple[list[DryRunFileI
 
 
 def glimpsed(repository: Repository) -> tuple[Path, int | None]:
-    """The directory of a checkpoint in the hub's cache, of which only configs and tokenizer are fetched, and the bytes
-    of its weights as the hub has them; none where the hub cannot be asked, and the whole checkpoint is there. Raises
+    """The directory of a checkpoint in the hub's cache, of which only configs and tokenizer are downloaded, and the
+    bytes of its weights on the hub; None if the hub cannot be reached and the whole checkpoint is in the cache. Raises
     `UsageError`."""
     with told(repository):
         try:
@@ -119,7 +118,7 @@ def glimpsed(repository: Repository) -> tuple[Path, int | None]:
 
 
 def cached(repository: Repository, settings: tuple[str, ...], why: BaseException) -> Path:
-    """The directory in the cache, where the hub cannot be asked. Raises `why` it cannot if it is not whole there."""
+    """The directory in the cache, if the hub cannot be reached. Raises the error `why` if it is not complete."""
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     for weights in ((WHOLE,), SHARDS):
@@ -133,8 +132,8 @@ def cached(repository: Repository, settings: tuple[str, ...], why: BaseException
 
 
 def check(repository: Repository, plan: list[DryRunFileInfo]) -> bool:
-    """Whether anything is missing; then it is said what will be fetched. Raises `UsageError` for a repository without a
-    checkpoint and for what does not fit on the disk."""
+    """Whether a file is missing; the size of a download is reported. Raises `UsageError` for a repository without a
+    checkpoint and for a download that does not fit on the disk."""
     from huggingface_hub import constants
 
     names = {f.filename for f in plan}
@@ -162,7 +161,7 @@ def check(repository: Repository, plan: list[DryRunFileInfo]) -> bool:
 
 @contextmanager
 def told(repository: Repository) -> Iterator[None]:
-    """What can go wrong with a hub, in one line that says what to do."""
+    """Reports errors of the hub as `UsageError` with one line that says what to do."""
     from huggingface_hub import constants, errors
 
     hub = constants.ENDPOINT
@@ -172,13 +171,13 @@ def told(repository: Repository) -> Iterator[None]:
         raise
     except errors.GatedRepoError as e:
         raise UsageError(
-            f"{repository} is gated: accept its terms at {hub}/{repository.name}, and say who asks with HF_TOKEN or "
+            f"{repository} is gated: accept its terms at {hub}/{repository.name}, and log in with HF_TOKEN or "
             "`hf auth login`"
         ) from e
     except errors.RepositoryNotFoundError as e:
         raise UsageError(
-            f"there is no model {repository.name} at {hub}, nor a directory of that name here; if it is private, say "
-            "who asks with HF_TOKEN or `hf auth login`"
+            f"there is no model {repository.name} at {hub}, nor a directory of that name here; if it is private, log "
+            "in with HF_TOKEN or `hf auth login`"
         ) from e
     except errors.RevisionNotFoundError as e:
         raise UsageError(f"{repository.name} has no revision {repository.revision!r} at {hub}") from e
@@ -186,21 +185,21 @@ def told(repository: Repository) -> Iterator[None]:
         raise UsageError(f"{repository} cannot be the name of a model on the hub: {line(e)}") from e
     except errors.OfflineModeIsEnabled as e:
         raise UsageError(
-            f"{repository} is not whole in {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE keeps it from being fetched"
+            f"{repository} is not complete in {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE forbids a download"
         ) from e
     except errors.HfHubHTTPError as e:
         raise UsageError(f"{hub} does not hand out {repository}: it answers {e.response.status_code}") from e
     except OSError as e:
         if e.errno == errno.ENOSPC:
             raise UsageError(
-                f"the disk of {constants.HF_HUB_CACHE} is full; make room and run this again: files that are whole are "
-                "kept"
+                f"the disk of {constants.HF_HUB_CACHE} is full; make room and run the command again; complete files "
+                "are kept"
             ) from e
         raise UsageError(f"{repository} cannot be fetched from {hub}: {line(e)}") from e
     except errors.HTTPError as e:  # type: ignore[attr-defined]  # of httpx or httpx2, as the hub's package has it
         raise UsageError(
-            f"{repository} is not whole in {constants.HF_HUB_CACHE}, and {hub} cannot be reached ({line(e)}); run this "
-            "again when it can: files that are whole are kept"
+            f"{repository} is not complete in {constants.HF_HUB_CACHE}, and {hub} cannot be reached ({line(e)}); "
+            "run the command again when it can be reached; complete files are kept"
         ) from e
 
 
@@ -217,7 +216,7 @@ def silent() -> type[tqdm]:
 
 @contextmanager
 def hushed() -> Iterator[None]:
-    """No remarks of the hub's package, which says that no file is wanted of a repository without a checkpoint."""
+    """Silences the hub's package, which warns if no file of a repository is wanted."""
     from huggingface_hub.utils import logging
 
     level = logging.get_verbosity()

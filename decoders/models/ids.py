@@ -1,4 +1,4 @@
-"""The ids of a checkpoint's special tokens: its mask, those that end a text, those that are no text."""
+"""The ids of a checkpoint's special tokens: the mask token, stop tokens, and tokens that are never text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ EXPAND = "<|expand|>"
 
 
 def mask_of(directory: Path, config: dict[str, Any], family: Family) -> int | None:
-    """The id of the mask token; none if the family has no such token. Raises `UsageError` if nothing gives it."""
+    """The id of the mask token; None if the family has no such token. Raises `UsageError` if it is not given
+    anywhere."""
     graph = config.get("graph") if family.mask == "last" else None
     if family.mask == "none" or (isinstance(graph, dict) and graph.get("type") == "uniform"):  # SEDD's uniform noise
         return None
@@ -37,7 +38,7 @@ def mask_of(directory: Path, config: dict[str, Any], family: Family) -> int | No
 
 
 def checked_id(found: Any, what: str) -> int:
-    """A token id. Raises `UsageError` for what cannot be one."""
+    """A token id. Raises `UsageError` for an invalid one."""
     if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < 1 << 31:
         raise UsageError(f"{what} must be a token id, not {str(found)[:50]}")
     return found

@@ -1,4 +1,4 @@
-"""A model, ready to run, and what is needed to talk to it in text."""
+"""A model, ready to run, with its tokenizer."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Tokenizer(Protocol):
 
 
 def inner_ids(tokenizer: Tokenizer, text: str) -> list[int]:
-    """The token ids of a text that stands inside another: without what the tokenizer puts before every text. One that
-    puts something before any text but not before none has to say them itself (`inner`)."""
+    """The token ids of a text that stands inside another one, without the tokens that the tokenizer puts before every
+    text. A tokenizer that puts tokens before non-empty texts only has to define `inner` itself."""
     inner = getattr(tokenizer, "inner", None)
     ids: list[int] = inner(text) if inner else tokenizer.encode(text)[len(tokenizer.encode("")) :]
     return ids
@@ -31,23 +31,23 @@ Messages = Sequence[Mapping[str, str]]
 
 class Chat(Protocol):
     """A chat template: the token ids of a prompt that ends where the answer to `messages` begins, or after `begun`, the
-    beginning of that answer. Control tokens that are written in a message or there are text, unless it has `holes` to
-    fill, which are written as mask tokens."""
+    beginning of that answer. Control tokens that are written in a message or in `begun` are text, unless it has `holes`
+    to fill, which are written as mask tokens."""
 
     def __call__(self, messages: Messages, holes: bool = False, begun: str = "") -> list[int]: ...
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model, ready to run, with what is needed to talk to it in text."""
+    """A model, ready to run, with its tokenizer and default settings."""
 
     model: Model
     tokenizer: Tokenizer
     name: str
     length: int
-    """Positions after the prompt, where nobody says otherwise."""
+    """The default number of positions after the prompt."""
     block: int | None = None
-    """Window size where nobody says otherwise; none: one window over the whole row."""
+    """The default window size; None: one window over the whole row."""
     positions: int | None = None
     """The longest row that the model was made for, prompt included; none: any."""
     never: tuple[int, ...] = ()

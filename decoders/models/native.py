@@ -24,14 +24,14 @@ def adapt(
     family: Family | None
     try:
         family = family_of(config, name)
-        if family.settled and mask_id is not None:  # a class of autoregressive models that was trained otherwise
+        if family.settled and mask_id is not None:  # an autoregressive class that was trained for diffusion
             family = None
     except UsageError:
         family = FAMILIES["causal_lm"] if attention == "causal" else None
         if mask_id is None and not family:
             raise UsageError(
-                f"{name} is of no known diffusion family: say what its mask token is, mask_id=..., or "
-                "attention='causal' if it is autoregressive"
+                f"{name} is of no known diffusion family: give mask_id=..., or "
+            "attention='causal' if it is autoregressive"
             ) from None
     native = is_native(model)
     if not native and not (family and family.remote):

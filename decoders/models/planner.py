@@ -16,13 +16,13 @@ class WithPlanner(Wrapper):
     """A model whose planning forwards (the second phase of `p2:planner=forward`) run on another one. Peng et al. 2025,
     2502.03540: a BERT as the planner of a diffusion model.
 
-    Both see the same token ids, so they need the same vocabulary, and they are run on whole rows: neither reads keys
-    and values that the other has stored. Raises `UsageError` for vocabularies of different sizes."""
+    Both get the same token ids, so they need the same vocabulary, and they are run on whole rows: neither reads keys
+    and values of the other. Raises `UsageError` for vocabularies of different sizes."""
 
     model: Model
     planner: Model
     phase: int = 1
-    """The phase of the decoder whose forwards are the planner's."""
+    """The phase of the decoder whose forwards run on the planner."""
 
     def __post_init__(self) -> None:
         if self.model.vocab != self.planner.vocab:
@@ -52,6 +52,6 @@ def of(f: Forward, rows: Tensor) -> Forward:
 
 
 def joined(p: Pred, q: Pred) -> Pred:
-    """One prediction from two that are of different rows."""
+    """One prediction from two predictions of different rows."""
     cost = p.cost and q.cost and (p.cost[0] + q.cost[0], p.cost[1] + q.cost[1])
     return Pred(torch.cat([p.logits, q.logits.to(p.logits)], 1), torch.cat([p.at, q.at], 1), p.width, cost)

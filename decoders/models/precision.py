@@ -1,15 +1,15 @@
-"""In which precision a checkpoint computes, where nobody says."""
+"""The default precision of a checkpoint."""
 
 from __future__ import annotations
 
 import torch
 
 LARGE = 100_000_000
-"""Parameters from which the time of a matrix product matters more than its last digits."""
+"""The number of parameters from which the speed of matrix products matters more than their last digits."""
 
 
 def multiplies_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 in hardware (AMX or AVX512-BF16); where torch cannot say, it does not."""
+    """Whether this CPU multiplies bfloat16 in hardware (AMX or AVX512-BF16); False if torch cannot tell."""
     asked = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
     return any(ask() for ask in asked if ask)
 

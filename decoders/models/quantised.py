@@ -27,7 +27,7 @@ GROUP = 32
 MULTIPLE = 16
 """Torch's kernel packs the outputs by so many."""
 LEAST = 0.5
-"""The share of the weights below the head that has to lie in linear layers, or it is not worth the error."""
+"""The least share of the weights below the head in linear layers for which quantisation is worth its error."""
 
 
 class Int4Linear(nn.Module):
@@ -102,7 +102,7 @@ def with_torchao(base: nn.Module, bits: str, layers: Collection[str], device: st
 
 
 def weight_bytes(model: nn.Module) -> int:
-    """What parameters and buffers take, those that are quantised as they are stored."""
+    """Bytes of parameters and buffers, quantised ones as they are stored."""
 
     def parts(x: Any) -> int:
         inner = getattr(x, "tensor_data_names", None)

@@ -1,4 +1,4 @@
-"""What reading any file of a checkpoint needs: JSON, a cause in one line, and transformers kept quiet."""
+"""Helpers for reading the files of a checkpoint: JSON, errors in one line, and silencing transformers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def refuse_pointer(path: Path) -> None:
-    """Raises `UsageError` for what git leaves in place of a file that git-lfs keeps."""
+    """Raises `UsageError` for a pointer file of git-lfs."""
     try:
         with path.open("rb") as file:
             pointer = file.read(len(POINTER)) == POINTER
@@ -41,15 +41,14 @@ def refuse_pointer(path: Path) -> None:
 
 
 def refuse_mark(path: Path) -> None:
-    """Raises `UsageError` for a file behind a byte order mark, where it is transformers that reads it and cannot."""
+    """Raises `UsageError` for a file with a byte order mark, which transformers cannot read."""
     if path.is_file() and path.read_bytes()[: len(BOM)] == BOM:
         raise UsageError(f"{path} begins with a byte order mark, which transformers does not read; save it without")
 
 
 @contextmanager
 def blamed(path: Path) -> Iterator[None]:
-    """Whatever goes wrong meanwhile is told as a fault of that file, in one line: values of a kind that nobody
-    foresaw."""
+    """Reports any error meanwhile as an error of that file, in one line, for values of an unexpected kind."""
     try:
         yield
     except UsageError:
@@ -60,7 +59,7 @@ def blamed(path: Path) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No progress bars and no advice from transformers; its own settings come back afterwards."""
+    """Silences progress bars and advice of transformers; its settings are restored afterwards."""
     from transformers.utils import logging
 
     level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -75,5 +74,5 @@ def quiet() -> Iterator[None]:
 
 
 def line(e: BaseException) -> str:
-    """The first line of what an exception says."""
+    """The first line of the message of an exception."""
     return next(iter(str(e).splitlines()), "") or type(e).__name__

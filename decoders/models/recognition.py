@@ -1,4 +1,4 @@
-"""Which family of checkpoints a config.json is of: one of the table, or one that another distribution brings."""
+"""Finds the family of a config.json: one of the table, or one of another distribution."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from decoders.models.families import FAMILIES, Family
 ABSENT = {
     "sumi": "Sumi, whose attention has a softmax with one more term",
 }
-"""How the type or the architecture of a family begins that is known of and not run, in small letters and digits."""
+"""Families that are known but not supported: the start of their type or architecture, in small letters and digits."""
 
 
 def family_of(config: Mapping[str, Any], where: str) -> Family:
@@ -21,7 +21,7 @@ def family_of(config: Mapping[str, Any], where: str) -> Family:
     `UsageError` if it names none or one that is not known."""
     name = config.get("diffusion_family")
     if isinstance(name, str) and name in FAMILIES:
-        return FAMILIES[name]  # and nobody's package is imported
+        return FAMILIES[name]  # without importing other packages
     added, problems = installed()
     every = FAMILIES | added
     left_out = "".join(f"; left out: {problem}" for problem in problems)
@@ -73,8 +73,9 @@ def claims(family: Family, config: Mapping[str, Any]) -> bool:
 
 
 def installed() -> tuple[dict[str, Family], list[str]]:
-    """The families of other distributions (entry points `decoders.families`) by their names, and why others of theirs
-    are left out. They go behind those of the table that name their architectures, and before those that take any."""
+    """The families of other distributions (entry points `decoders.families`) by their names, and the reasons why others
+    are left out. They come after the built-in families that name their architectures, and before those that accept
+    any."""
     found, problems = dict[str, Family](), list[str]()
     for name in specs.table("families"):
         try:
@@ -106,8 +107,8 @@ def get_family(spec: str) -> Family:
 
 
 def is_settled(config: Mapping[str, Any], made: list[str]) -> bool:
-    """Whether nothing in a config speaks of diffusion or of code of its own, and its type and class are a pair of
-    transformers' own, an autoregressive model."""
+    """Whether a config has no sign of diffusion or of its own code, and its type and class are those of an
+    autoregressive model of transformers."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as PAIRS
 
     foreign = config.get("auto_map") or config.get("mask_token_id") is not None

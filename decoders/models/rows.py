@@ -1,5 +1,5 @@
-"""Models whose forwards run whole rows, of which nothing is kept: everything on a row sees everything, and output i
-predicts position i. Only the wanted positions reach the head."""
+"""Models whose forwards run whole rows and store nothing: attention is bidirectional, and output i predicts position i.
+Only the wanted positions reach the head."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RowWork:
     pair: float
     """One layer's attention, for one position and one column that it sees."""
     halves: tuple[int | None, ...]
-    """For each layer, how many columns to either side a position sees; none: all."""
+    """For each layer, the number of columns that a position sees on either side; None: all."""
     row: float
     """The head, for one row of logits."""
 
@@ -39,7 +39,7 @@ class RowWork:
 
 
 class RowModel(ABC):
-    """A model that is its own session, for those who write `states` and `head`."""
+    """A model that is its own session; a subclass writes `states` and `head`."""
 
     model: Any
     mask_id: int | None
@@ -76,7 +76,7 @@ class RowModel(ABC):
         at = compact(f.want, W, widths(W))
         column = f.at.gather(1, at.clamp(max=W - 1)).clamp(max=hidden.shape[1] - 1)
         wanted = f.want.sum(-1)
-        columns = torch.where(wanted > 0, end, 0)  # rows that have ended are not theirs to pay for
+        columns = torch.where(wanted > 0, end, 0)  # rows that have ended have no cost
         logits = self.said(f, hidden.gather(1, column[..., None].expand(-1, -1, hidden.shape[-1])), column)
         return Pred(logits, at, W, (columns, torch.where(wanted > 0, self.work(columns, wanted), 0.0)))
 

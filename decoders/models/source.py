@@ -19,22 +19,22 @@ from decoders.models.loaded import Loaded
 
 @dataclass(frozen=True)
 class Source:
-    """A model that can be asked for by name. Subclass it as a frozen dataclass and write `load`."""
+    """A model with a name. Subclass it as a frozen dataclass and write `load`."""
 
     def __post_init__(self) -> None:
         validate(self)
 
     @abstractmethod
     def load(self) -> Loaded:
-        """Raises `UsageError` for what the user can mend."""
+        """Raises `UsageError` for errors that the user can fix."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Checkpoint(Source):
     """A directory with config.json, the files of a tokenizer and weights in safetensors, or the name of a repository on
-    the hub that has them, which is fetched into the hub's cache. No code of the checkpoint's is ever run, unless its
-    family has no other and `trust_remote_code` is set."""
+    the hub that has them, which is downloaded into the hub's cache. Code of the checkpoint is run only if its family
+    has no other code and `trust_remote_code` is set."""
 
     path: str = option("", "the directory, or ORG/NAME or ORG/NAME@REVISION on the hub")
     attention: Literal["auto", "bidirectional", "block", "causal"] = option(
@@ -63,7 +63,7 @@ class Checkpoint(Source):
         )
 
     def place(self) -> tuple[Path, str]:
-        """The directory, and what the model is called; it is fetched if it lies on the hub. Raises `UsageError`."""
+        """The directory, and the name of the model; it is downloaded if it is on the hub. Raises `UsageError`."""
         directory = expanded(self.path)
         repository = None if is_directory(directory) else Repository.named(self.path)
         if repository is None:
@@ -75,8 +75,8 @@ class Checkpoint(Source):
 def source_of(spec: str, **options: Any) -> Source:
     """The source that `-m SPEC` names: `name`, `name:key=value`, `name:directory` or `name:directory,key=value` for one
     that has an option `path`, a directory, or `directory:key=value`, where a directory may also be the name of a
-    repository on the hub. `options` are more of its options, as Python
-    values. Raises `UsageError`, also for an option that stands in both places."""
+    repository on the hub. `options` are further options, as Python values. Raises `UsageError`, also for an option that
+    is given in both ways."""
     path, _, written = spec.rpartition(":")
     if is_checkpoint(spec):
         path, written = spec, ""
@@ -104,7 +104,7 @@ def source_of(spec: str, **options: Any) -> Source:
 
 
 def is_checkpoint(path: str) -> bool:
-    """Whether this names a directory, or else can name a repository on the hub, and no model that is registered."""
+    """Whether this names a directory, or can name a repository on the hub and is not a registered model."""
     if path in specs.table("models"):
         return False
     return is_directory(expanded(path)) or Repository.named(path) is not None
@@ -114,7 +114,7 @@ def refuse_twice(spec: str, written: Collection[str], options: Collection[str]) 
     """Raises `UsageError` if an option of the spec is given beside it too."""
     twice = sorted(set(written) & set(options))
     if twice:
-        raise UsageError(f"the option {twice[0]!r} stands in {spec!r} and is given beside it; say it once")
+        raise UsageError(f"the option {twice[0]!r} is given both in {spec!r} and separately; give it once")
 
 
 def load_model(spec: str, **options: Any) -> Loaded:

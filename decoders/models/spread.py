@@ -1,7 +1,7 @@
 """Several canvases of a row in one forward, for models that run rows: each candidate is a row of its own beside the
 row's.
 
-A model that has the capability candidates hands out this session where they are needed:
+A model with the capability `candidates` returns this session if they are needed:
 
     def session(self, spec):
         return Spread(self, spec) if spec.candidates else ...
@@ -20,9 +20,9 @@ from decoders.core import Attention, Forward, Model, Movable, Pred, SessionSpec
 class Spread:
     """A session of B rows with A candidates each, on a session of B (1 + A) rows.
 
-    Every candidate keeps keys and values of its own. What sees the window is computed in every forward, by the
-    decoder's query; the rest of a row is the same for all its candidates, and an candidate computes it when it is first
-    asked about in a window. One that wants nothing computes nothing. `Pred.cost` is that of all canvases together: one
+    Every candidate has its own keys and values. Columns that see the window are computed in every forward, by the
+    decoder's query; the rest of a row is the same for all its candidates, and a candidate computes it when it is first
+    used in a window. A candidate that wants nothing computes nothing. `Pred.cost` is that of all canvases together: one
     forward, at the price of several.
     """
 

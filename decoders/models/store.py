@@ -1,4 +1,4 @@
-"""Keys and values by column, for a network that hands its fresh ones over and attends to what it gets back."""
+"""Keys and values by column, for a network that passes its fresh ones and attends to those that it gets back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Store:
     rows alone, `index` is (N, M)."""
 
     def __init__(self, columns: int, total: int | None = None) -> None:
-        """`total`: rows in all, where forwards may be of some rows only."""
+        """`total`: the number of all rows, if forwards may run some rows only."""
         self.columns, self.total = columns, total
         self.index: Tensor | None = None
         self.rows: Tensor | None = None
@@ -42,7 +42,7 @@ class Store:
         return store[0][rows], store[1][rows]
 
     def take(self, rows: Tensor) -> None:
-        """Go on with these of the rows (R,)."""
+        """Continue with these rows (R,)."""
         self.total = len(rows)
         self.stored = {
             layer: (keys.index_select(0, rows.to(keys.device)), values.index_select(0, rows.to(values.device)))

@@ -1,4 +1,4 @@
-"""The tokenizer of a checkpoint and its chat template, on transformers' native classes; no code of a checkpoint's is
+"""The tokenizer of a checkpoint and its chat template, on transformers' native classes; no code of a checkpoint is
 run."""
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ class JsonTokenizer:
         probe = self.core.encode("a")
         added = [*probe.special_tokens_mask, 0].index(0)
         self.begin = list(probe.ids[:added])
-        """What the tokenizer puts before a text: a begin token, [CLS], or nothing."""
+        """The tokens that the tokenizer puts before a text: a begin token, [CLS], or none."""
 
     def encode(self, text: str) -> list[int]:
-        """No chat template is put around the text, and special tokens written in it count as such. What the tokenizer
-        puts before a text ([CLS], a begin token) stays, unless there is no text; what it puts after one ([SEP]) does
-        not, since the text goes on."""
+        """No chat template is put around the text, and special tokens written in it count as such. Tokens that the
+        tokenizer puts before a text ([CLS], a begin token) are kept, unless the text is empty; tokens that it puts
+        after one ([SEP]) are not, because the text continues."""
         inner = self.inner(text)
         return [*self.begin, *inner] if inner else []
 
@@ -65,24 +65,23 @@ class JsonTokenizer:
         return tuple(i for i in range(vocab) if i not in known)
 
     def named(self, role: str) -> int | None:
-        """The id of the token that the files of the tokenizer give a role, such as `mask_token`; none where they name
-        none.
-
-        As written: a token that a class of transformers makes up where none is named may be the stop token."""
+        """The id of the token that the files of the tokenizer give a role, such as `mask_token`; None if they name
+        none. Only names in the files count: a class of transformers may use the stop token for a role that is not
+        named."""
         text = self.roles.get(role)
         return None if text is None else self.core.token_to_id(text)
 
     @property
     def ends(self) -> tuple[int, ...]:
-        """The tokens that end a text or a turn as the tokenizer has it: its end token, and what its chat template puts
-        behind an answer."""
+        """The tokens that end a text or a turn: the tokenizer's end token, and the token that its chat template puts
+        after an answer."""
         chat = self.chat
         found = self.named("eos_token"), chat.end if chat else None
         return tuple(dict.fromkeys(t for t in found if t is not None))
 
     @property
     def chat(self) -> ChatTemplate | None:
-        """The chat template; none if the checkpoint has none, or several and none that is the default."""
+        """The chat template; None if the checkpoint has none, or several without a default."""
         found = self.fast.chat_template
         named = found.get("default") if isinstance(found, dict) else found
         return ChatTemplate(self) if named and isinstance(named, str) else None
@@ -120,12 +119,12 @@ class ChatTemplate:
 
     @cached_property
     def end(self) -> int | None:
-        """The added token that comes right after an answer, past blanks; none if none does, or the template refuses to
-        say."""
+        """The added token that the template puts after an answer, past spaces; None if there is none, or the template
+        fails."""
         talk = [{"role": "user", "content": "a"}, {"role": "assistant", "content": ANSWER}]
         try:
             text = str(self.tokenizer.fast.apply_chat_template(talk, tokenize=False, add_generation_prompt=False))
-        except Exception:  # a template can raise whatever it likes, and then nobody talks to the model in it either
+        except Exception:  # a template can raise anything, and then it cannot be used for prompts either
             return None
         rest = text.rpartition(ANSWER)[2].lstrip() if ANSWER in text else ""
         added = {token.content: i for i, token in self.tokenizer.core.get_added_tokens_decoder().items()}
@@ -133,16 +132,16 @@ class ChatTemplate:
 
 
 ANSWER = "0 1 2 3"
-"""An answer that no template changes."""
+"""An answer that templates do not change."""
 
 
 HOLE = "<|mask|>"
-"""How a mask token is written that is beyond a tokenizer."""
+"""The text of a mask token whose id the tokenizer does not have."""
 
 
 def home_of_tokenizer(directory: Path, name: str) -> Path:
-    """The directory of a checkpoint's tokenizer: its own, or, if it brings none, that of the repository `name` on the
-    hub, if there is such a one, fetched into the cache. Raises `UsageError` if that cannot be had."""
+    """The directory of a checkpoint's tokenizer: its own, or, if it has none, that of the repository `name` on the hub,
+    if one is named, downloaded into the cache. Raises `UsageError` if that is not available."""
     from decoders.models.hub import Repository, tokenizer_at
 
     if not name or any((directory / file).is_file() for file in ("tokenizer.json", "vocab.json")):
@@ -175,7 +174,7 @@ def no_text(tokenizer: JsonTokenizer, directory: Path, mask_id: int | None) -> t
     if mask_id is not None:
         token = core.id_to_token(mask_id)
         added = mask_id in core.get_added_tokens_decoder()
-        if not added and "mask" not in (token or "").lower():  # of iLLaDA it was not seen whether it is added
+        if not added and "mask" not in (token or "").lower():  # for iLLaDA it is not known whether it is an added token
             raise UsageError(f"the tokenizer of {directory} has no mask token with the id {mask_id} that its model has")
         named = tokenizer.named("mask_token")
         if named not in (None, mask_id):
@@ -194,7 +193,7 @@ def tokenizer_in(directory: Path) -> JsonTokenizer:
 
 
 def descriptions(directory: Path) -> list[dict[str, Any]]:
-    """What special_tokens_map.json and tokenizer_config.json hold; nothing where they are not there. Raises
+    """The contents of special_tokens_map.json and tokenizer_config.json; empty if they are missing. Raises
     `UsageError`."""
     files = [directory / name for name in ("special_tokens_map.json", "tokenizer_config.json")]
     return [read_json(file) if file.is_file() else {} for file in files]
@@ -214,11 +213,11 @@ def roles_in(described: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 @lru_cache(maxsize=16)
 def absent(name: str, vocab: int) -> tuple[int, ...]:
     """The ids below `vocab` that the tokenizer of a local directory lacks, or that of a repository in the hub's cache;
-    none where no tokenizer is found or it cannot be read. Nothing is fetched."""
+    empty if no tokenizer is found or it cannot be read. Nothing is downloaded."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
-    if not name:  # of a model that was made and not loaded
+    if not name:  # for a model that was created and not loaded
         return ()
     directory = Path(name)
     if not is_directory(directory):
@@ -236,7 +235,7 @@ def absent(name: str, vocab: int) -> tuple[int, ...]:
 
 
 def read_tokenizer(directory: Path, described: Mapping[str, Any]) -> PreTrainedTokenizerFast:
-    """The tokenizer of transformers' for the files that are there; `described` is tokenizer_config.json."""
+    """The transformers tokenizer for the existing files; `described` is tokenizer_config.json."""
     import transformers
 
     for name in ("tokenizer.json", "vocab.json", "merges.txt"):
@@ -263,10 +262,10 @@ def read_tokenizer(directory: Path, described: Mapping[str, Any]) -> PreTrainedT
             fast: PreTrainedTokenizerFast = cls.from_pretrained(
                 directory, local_files_only=True, trust_remote_code=False
             )
-    except Exception as e:  # whatever is wrong with a file, it is the file that has to be mended
+    except Exception as e:  # any error here is an error of the file
         raise UsageError(f"{path} cannot be read: {line(e)}") from e
     with blamed(directory / "tokenizer_config.json"):
-        # tokens are added in order, whatever their numbers
+        # tokens are added in order, whatever their ids are
         for number, token in described.get("added_tokens_decoder", {}).items():
             text = token.get("content", "")
             found = fast.backend_tokenizer.token_to_id(text)

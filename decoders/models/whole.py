@@ -1,7 +1,7 @@
-"""Forwards of whole rows, of which nothing is kept: for plans that recompute everything every time.
+"""Forwards of whole rows that store nothing, for plans that recompute everything in every forward.
 
-Everything that plays a part in a row is at its left, so the columns to run are those up to the last one that any row
-needs. Where all rows are equally long and everything sees everything, one mask of zeros serves all of them.
+The used columns of a row are at its left, so the columns up to the last one that any row needs are run. If all rows are
+equally long and attention is bidirectional, one mask of zeros is enough for all of them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Owner(Protocol):
 
 
 class WholeSession:
-    """Needs no probes and gives no attention maps; otherwise it does what `TransformersSession` does."""
+    """A session without probes and attention maps; otherwise it is like `TransformersSession`."""
 
     def __init__(self, owner: Owner, spec: SessionSpec) -> None:
         self.owner, self.spec = owner, spec

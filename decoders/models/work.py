@@ -1,4 +1,4 @@
-"""What the forwards of a transformer cost."""
+"""The cost of the forwards of a transformer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Work:
     """Floating point operations of a transformer; a multiplication and an addition are two."""
 
     column: float
-    """The linear layers, for one position; of a mixture of experts, those that a token takes."""
+    """The linear layers, for one position; in a mixture of experts, only those that a token uses."""
     pair: float
     """The attention of all layers, for one position and one column that it sees."""
     row: float
@@ -31,7 +31,7 @@ class Work:
         experts = getattr(config, "num_local_experts", None) or getattr(config, "num_experts", None)
         share = config.num_experts_per_tok / experts if experts else 1.0
         head = model.get_output_embeddings().weight
-        once: Any = getattr(model, "once", list)()  # what a diffusion transformer makes of the noise level
+        once: Any = getattr(model, "once", list)()  # the layers of a diffusion transformer that run on the noise level
         apart = {id(head), id(model.get_input_embeddings().weight), *map(id, once)}
         weights = ((name, p) for name, p in model.named_parameters() if p.dim() > 1 and id(p) not in apart)
         linear = sum(p.numel() * (share if ".experts." in name else 1.0) for name, p in weights)

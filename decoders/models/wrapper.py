@@ -1,4 +1,4 @@
-"""What a model that wraps another one passes on."""
+"""A base for models that wrap another one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from decoders.core.model import expand_of
 
 
 class Wrapper:
-    """Everything that a `Model` says of itself, as `model` says it."""
+    """The attributes of a `Model`, passed on from `model`."""
 
     model: Model
 

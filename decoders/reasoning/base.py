@@ -1,4 +1,4 @@
-"""What a reasoner is and what it hands over, for whoever writes one and for whoever asks one."""
+"""The interface of reasoners and of their results."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class Reasoning:
     text: str
     """Up to the boundary, which is not part of it."""
     tokens: int | None
-    """What the reasoner generated, by its own count; none if an endpoint does not say."""
+    """The tokens that the reasoner generated, by its own count; None if an endpoint does not report it."""
     seconds: float
-    """Wall time: of the request with its waits and repetitions; of the whole batch for a model in this process."""
+    """Wall time: of the request with its waits and retries; for a model in this process, of the whole batch."""
     finish_reason: str
-    """`stop` (the boundary, or an end of its own), `length` (the budget), or what else an endpoint says."""
+    """`stop` (the boundary, or its own end), `length` (the budget), or another reason of an endpoint."""
     continues: bool
-    """It goes on where the prompt ends; otherwise it is a reply that stands for itself."""
+    """It continues the prompt; otherwise it is a separate reply."""
     reasoner: str
-    """Who wrote it, without options of patience."""
+    """The reasoner, without options such as timeouts."""
 
     def record(self) -> dict[str, Any]:
         """Its part of a generation's record."""
@@ -37,8 +37,8 @@ class Reasoning:
 
 
 class ReasonerError(UsageError):
-    """There is no reasoning for a prompt. `everyone`: other prompts would fare the same, so that nobody need ask for
-    them."""
+    """There is no reasoning for a prompt. `everyone`: other prompts would fail in the same way, so they need not be
+    tried."""
 
     def __init__(self, problem: str, everyone: bool = False) -> None:
         super().__init__(problem)
@@ -50,13 +50,13 @@ class Reasoner(Protocol):
 
     @property
     def name(self) -> str:
-        """All that its texts depend on; not, for one, how often it tries again."""
+        """Its name with all options that change its texts, and without others such as the number of retries."""
 
     def write(
         self, prompts: Sequence[str | Messages], *, seeds: Sequence[int], boundary: str, budget: int
     ) -> list[Reasoning | ReasonerError]:
-        """Each prompt's reasoning, or why there is none: up to `boundary` (if it is not empty), its own end, or
-        `budget` tokens."""
+        """Each prompt's reasoning, or the error why there is none: up to `boundary` (if it is not empty), its own end,
+        or `budget` tokens."""
 
 
 def named(place: str, reasoner: Any, options: Sequence[str]) -> str:

@@ -1,8 +1,8 @@
 """A reasoner behind an OpenAI-compatible endpoint: vLLM, SGLang, llama.cpp, Ollama, or a vendor's.
 
 Fields of requests and replies: the API reference of OpenAI for `/chat/completions`, `/completions` and `/models`, and
-what vLLM's server adds (`reasoning_content`, older and newer name). The API key comes from an environment variable and
-goes nowhere but into the header; redirects are not followed, so it does not travel.
+the extensions of vLLM's server (`reasoning_content`, older and newer name). The API key comes from an environment
+variable and is only sent in the header; redirects are not followed, so it reaches no other host.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from httpx2 import AsyncClient, Response
 
 MENDABLE = (408, 425, 429)
-"""Statuses below 500 that may be another next time."""
+"""Statuses below 500 for which a retry may succeed."""
 EVERYONES = (401, 402, 403, 404, 405)
-"""Statuses that any other prompt would meet too."""
-SHOWN = 200  # characters of what a server says of its error
+"""Statuses that every other prompt would get too."""
+SHOWN = 200  # characters of a server's error message
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Endpoint:
     def write(
         self, prompts: Sequence[str | Messages], *, seeds: Sequence[int], boundary: str, budget: int
     ) -> list[Reasoning | ReasonerError]:
-        """The requests are in flight together. Raises `UsageError` for what no endpoint is to blame for."""
+        """All requests run at the same time. Raises `UsageError` for errors that are not the endpoint's."""
         try:
             import httpx2
             from anyio.from_thread import start_blocking_portal
@@ -110,7 +110,7 @@ class Endpoint:
         return Reasoning(cut, tokens, seconds, "stop" if cut != text else reason, not self.chat, name)
 
     async def ask(self, client: AsyncClient, method: str, path: str, body: dict[str, Any] | None, read: Any) -> Any:
-        """What `read` finds in the reply. Raises `ReasonerError`."""
+        """The result of `read` for the reply. Raises `ReasonerError`."""
         import httpx2
 
         async def once() -> Any:
@@ -135,7 +135,7 @@ class Endpoint:
         return await Patience(self.retries, self.wait, self.timeout, self.patience).ask(self.name, once)
 
     def refusal(self, response: Response) -> AttemptError:
-        """What a status other than success means."""
+        """The error for a status other than success."""
         status = response.status_code
         said = self.shown(message(response))
         again = status in MENDABLE or status >= 500
@@ -170,13 +170,13 @@ class Endpoint:
         return found
 
     def shown(self, text: str) -> str:
-        """The beginning of what a server said, in one line and without the key, which some of them repeat."""
+        """The beginning of a server's message, in one line and without the key, which some servers repeat."""
         whole = " ".join(text.replace(self.secret, "***").split() if self.secret else text.split())
         return whole if len(whole) <= SHOWN else whole[: SHOWN - 1] + "…"
 
 
 def message(response: Response) -> str:
-    """What a server says of its error: OpenAI's form, those of vLLM and FastAPI, or the bare text."""
+    """The error message of a server: in OpenAI's form, those of vLLM and FastAPI, or plain text."""
     try:
         data = response.json()
     except (ValueError, RecursionError):
@@ -188,7 +188,7 @@ def message(response: Response) -> str:
 
 
 def first_model(data: Any) -> str:
-    """From the reply to /models. Raises `LookupError` or `TypeError` where there is none."""
+    """The first model in the reply to /models. Raises `LookupError` or `TypeError` if there is none."""
     return checked(data["data"][0]["id"])
 
 
@@ -214,7 +214,7 @@ def spent(data: Any) -> tuple[int | None, str]:
 
 
 def checked(text: Any) -> str:
-    """Raises `TypeError` for no text, and `ValueError` for one that is no Unicode."""
+    """Raises `TypeError` if it is not a text, and `ValueError` if it is not valid Unicode."""
     if not isinstance(text, str):
         raise TypeError(text)
     text.encode("utf-8")

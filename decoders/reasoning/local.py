@@ -1,5 +1,5 @@
-"""A reasoner in this process: any causal language model of transformers in a local directory. Nothing is fetched, no
-code of the checkpoint's is run, weights are read from safetensors."""
+"""A reasoner in this process: any causal language model of transformers in a local directory. Nothing is downloaded, no
+code of the checkpoint is run, and weights are read from safetensors."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Local:
                     self.directory, local_files_only=True, trust_remote_code=False, use_safetensors=True,
                     output_loading_info=True, **place
                 )
-        except Exception as e:  # whatever is wrong with it, it is the directory that has to be mended
+        except Exception as e:  # any error here is an error of the directory
             raise UsageError(
                 f"{self.directory} is no causal language model that transformers can load: {line(e)}"
             ) from e
@@ -98,7 +98,7 @@ class Local:
     def write(
         self, prompts: Sequence[str | Messages], *, seeds: Sequence[int], boundary: str, budget: int
     ) -> list[Reasoning | ReasonerError]:
-        """All prompts are one batch. What is drawn for a prompt depends on its own seed alone."""
+        """All prompts are one batch. The samples of a prompt depend on its own seed alone."""
         began = time.perf_counter()
         ids: dict[int, list[int]] = {}
         out: dict[int, Reasoning | ReasonerError] = {}
@@ -124,7 +124,7 @@ class Local:
         return [out[i] for i in range(len(prompts))]
 
     def encode(self, prompt: str | Messages) -> list[int]:
-        """Token ids of the model's own. Raises `UsageError`."""
+        """Token ids of the reasoner's own tokenizer. Raises `UsageError`."""
         if self.template:
             return self.template([{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt)
         if not isinstance(prompt, str):
@@ -138,14 +138,14 @@ class Local:
     def generate(
         self, prompts: list[list[int]], seeds: Sequence[int], boundary: str, budget: int
     ) -> list[tuple[list[int], int]]:
-        """For each prompt the tokens that are text, and how many were generated, an end token included."""
+        """For each prompt the tokens of the text, and the number of generated tokens, including an end token."""
         from transformers import GenerationConfig
 
         settings, device = self.model.generation_config, self.model.device
         said = settings.eos_token_id if settings.eos_token_id is not None else []
         ends = [said] if isinstance(said, int) else list(said)
         width = max(map(len, prompts))
-        pad = ends[0] if ends else 0  # what is padding is masked out, whatever token stands there
+        pad = ends[0] if ends else 0  # padding is masked, whatever its token is
         shown = torch.tensor([[pad] * (width - len(p)) + p for p in prompts], device=device)
         mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
         stop = AtBoundary(self.tokenizer, boundary, width)

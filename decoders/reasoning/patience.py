@@ -1,4 +1,4 @@
-"""To try again: which failures that can mend, how long to wait, and when it is enough."""
+"""Retries: which failures are retried, how long to wait, and when to stop."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from decoders.reasoning.base import ReasonerError
 
 T = TypeVar("T")
 LONGEST = 60.0
-"""Seconds; no wait of our own choosing is longer."""
+"""The longest wait in seconds that is not requested by a server."""
 
 
 class AttemptError(Exception):
-    """One try failed. `problem` says how and `remedy` what the user can do; `again`: another try may mend it;
-    `everyone`: as in `ReasonerError`; `wait`: at least so many seconds, as the other side asked."""
+    """One try failed. `problem` is the error and `remedy` what the user can do; `again`: a retry may succeed;
+    `everyone`: as in `ReasonerError`; `wait`: the least number of seconds that the server asked for."""
 
     def __init__(
         self, problem: str, remedy: str, *, again: bool = True, everyone: bool = False, wait: float = 0.0
@@ -35,16 +35,16 @@ class Patience:
     retries: int
     """Tries after the first."""
     wait: float
-    """Seconds before the second try; doubled before each one more, and up to a half taken off by chance, so that those
-    who failed together do not come back together."""
+    """Seconds before the second try; doubled before each further one, and randomly reduced by up to a half, so that
+    simultaneous failures are not retried simultaneously."""
     timeout: float
     """Seconds for one try."""
     patience: float
     """Seconds for all of them, and for the waits."""
 
     async def ask(self, name: str, once: Callable[[], Awaitable[T]]) -> T:
-        """What `once` answers, which raises `AttemptError`. Raises `ReasonerError` when it is enough: one line, that
-        begins with `name`."""
+        """The result of `once`, which may raise `AttemptError`. After the last try it raises `ReasonerError` with one
+        line that begins with `name`."""
         import anyio
 
         began = anyio.current_time()
@@ -67,8 +67,8 @@ class Patience:
 
 
 def retry_after(header: str | None) -> float:
-    """Seconds, from the header Retry-After: a number of them, or a date (RFC 9110, 10.2.3). What cannot be read is no
-    wish."""
+    """Seconds, from the header Retry-After: a number of them, or a date (RFC 9110, 10.2.3). 0 if the header cannot be
+    read."""
     try:
         if header and header.strip().isdecimal():
             return float(header)

@@ -1,10 +1,8 @@
-"""What a reasoner is, and the text that names one: another model, which writes the reasoning before a diffusion model's
-answer.
+"""Reasoners and their specs: a reasoner is another model, which writes the reasoning before a diffusion model's answer.
 
-A reasoner hands over text and nothing else, so its tokenizer may be any. A decoder asks for one by having the
-attributes of `Reasoned`; the `Generator` looks at those and knows no class. To put an autoregressive model's plan
-frozen into the prompt of a diffusion model is the plan conditioning of St Sauver 2026, 2603.13243, who also measured
-that small planners hurt.
+A reasoner returns only text, so it may have any tokenizer. A decoder requests one by having the attributes of
+`Reasoned`; the `Generator` only reads those. To put an autoregressive model's plan frozen into the prompt of a
+diffusion model is the plan conditioning of St Sauver 2026, 2603.13243, who also measured that small planners hurt.
 """
 
 from __future__ import annotations
@@ -18,23 +16,22 @@ from decoders.core import Decoder, UsageError, option_named
 from decoders.reasoning.base import Reasoner
 
 BUDGET = 256
-"""Tokens of the reasoner, where the decoder sets no limit."""
+"""The default limit of the reasoner's tokens."""
 
 
 @runtime_checkable
 class Reasoned(Protocol):
-    """A decoder that wants its prompts reasoned about first, such as `after_reasoning`."""
+    """A decoder that needs a reasoning for its prompts, such as `after_reasoning`."""
 
     reasoner: str | None
     boundary: str | tuple[int, ...] | None
-    """Ends the reasoning, and stands between it and the answer, also where the reasoner did not come to it; token ids
-    are the diffusion model's."""
+    """The text that ends the reasoning and stands between it and the answer, even if the reasoner did not write it;
+    token ids are the diffusion model's."""
     budget: int | None
 
 
 def wants(decoder: Decoder) -> str:
-    """The reasoner that a decoder asks for; empty if it asks for none. Raises `UsageError` if it needs one and names
-    none."""
+    """The spec of a decoder's reasoner; empty if it has none. Raises `UsageError` if it needs one and names none."""
     if not isinstance(decoder, Reasoned):
         return ""
     if not decoder.reasoner:
@@ -49,8 +46,8 @@ def reasoner_of(spec: str) -> Reasoner:
 
     `hf:DIRECTORY?temperature=0.7`: a causal language model (`decoders.reasoning.local.Local`).
     `http://host:port/v1?retries=3#model` or https: an OpenAI-compatible endpoint
-    (`decoders.reasoning.endpoint.Endpoint`). `module:Class`: any other, made without arguments. What means something in
-    a URL (`?`, `#` and `%` in the name of a directory) is written as %3F and so on.
+    (`decoders.reasoning.endpoint.Endpoint`). `module:Class`: any other, made without arguments. Special characters of
+    URLs (`?`, `#` and `%` in the name of a directory) are written as %3F and so on.
     """
     from decoders.reasoning.endpoint import Endpoint
     from decoders.reasoning.local import Local
@@ -84,9 +81,9 @@ def reasoner_of(spec: str) -> Reasoner:
 
 
 def parsed(cls: type, given: dict[str, str]) -> dict[str, Any]:
-    """Options from the query of a URL. Raises `UsageError` for one that there is not."""
+    """Options from the query of a URL. Raises `UsageError` for an unknown one."""
     known = {f.name for f in fields(cls)} - {"url", "path", "model"}  # those are parts of a URL themselves
     owner = f"the reasoner {cls.__name__}"
     for key in given.keys() - known:
-        raise UsageError(f"{owner} has no option {key!r}; there is {', '.join(sorted(known))}")
+        raise UsageError(f"{owner} has no option {key!r}; known: {', '.join(sorted(known))}")
     return {key: option_named(cls, owner, key).parse(owner, text) for key, text in given.items()}

@@ -1,3 +1,3 @@
-"""The server: OpenAI's HTTP interface on the library's own engine, and what only a diffusion model can say beside it.
+"""The server: OpenAI's HTTP interface on the library's own engine, with extensions for diffusion models.
 
-It is imported by the command `decoders serve` alone, and needs the extra `serve`."""
+Only the command `decoders serve` imports it; it needs the extra `serve`."""

@@ -1,4 +1,4 @@
-"""The application: what is answered under which path."""
+"""The application: its paths and their handlers."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 
 @dataclass
 class App:
-    """A server of one model. `queue`: texts that may wait; `body`: bytes of the largest body; `key`: what clients have
-    to send; `local`: only those who ask for this machine by its own name are answered; `deadline`: the most seconds
-    that an answer may take."""
+    """A server of one model. `queue`: texts that may wait; `body`: bytes of the largest body; `key`: the API key of
+    clients; `local`: only requests to a local host name are answered; `deadline`: the most seconds that an answer may
+    take."""
 
     generator: Generator
     name: str
@@ -60,12 +60,12 @@ class App:
 
     @property
     def asgi(self) -> ASGIApp:
-        """The application with all that stands in front of it."""
+        """The application with its middleware."""
         return Front(self.inner, self.metrics.requests, self.key, self.paths, self.body, self.local)
 
     @property
     def inner(self) -> Starlette:
-        """The application alone."""
+        """The application without middleware."""
         return Starlette(routes=self.routes, exception_handlers=dict.fromkeys(TOLD, told))
 
     @property
@@ -99,15 +99,14 @@ class App:
         return Response(self.metrics.text(), media_type=EXPOSITION)
 
     async def models(self, request: Request) -> Response:
-        """The model, and beside it the model with each decoder that can run it, for clients that can only choose
-        one."""
+        """The model, and the model with each decoder that can run it, for clients that can only choose a model."""
         names = await asyncio.to_thread(lambda: self.decoders)
         known = {self.name: self.generator.decoder_spec, **{f"{self.name}{SEPARATOR}{d}": d for d in names}}
         common = {"object": "model", "created": self.started, "owned_by": "decoders", "mask": self.generator.mask}
         common |= {"max_model_len": self.generator.loaded.positions}
         data = [{"id": name, "decoder": decoder, **common} for name, decoder in known.items()]
         described = [{"name": x["id"], "description": x["decoder"], "release_date": ""} for x in data]
-        return Json({"object": "list", "data": data, "models": described})  # the latter as System One has it
+        return Json({"object": "list", "data": data, "models": described})  # the latter in System One's form
 
     @cached_property
     def decoders(self) -> tuple[str, ...]:
@@ -120,10 +119,10 @@ class App:
             settings(name).on(loaded.model, loaded.never, loaded.block)
         except UsageError:
             return False
-        return name != "after_reasoning"  # whose reasoner a request cannot name
+        return name != "after_reasoning"  # a request cannot name a reasoner for it
 
     async def answered(self, kind: Kind, request: Request) -> Response:
-        """What is asked for at one of the paths for texts."""
+        """The answer to a request at one of the paths for texts."""
         body = await body_of(request, self.body)
         ask = read(body, self.name, kind, self.deadline)
         form = Form(body.get("model") or self.name, kind, self.generator.loaded.tokenizer.decode)

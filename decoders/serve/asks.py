@@ -1,4 +1,4 @@
-"""What a request asks for, read and checked."""
+"""Requests for texts, read and checked."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ IDLE: Mapping[str, Sequence[Any]] = {
     "function_call": ("none",), "reasoning_effort": ("none",), "verbosity": (), "web_search_options": (),
     "metadata": ({},),
 }
-"""What others have and we have not, with the values that change nothing."""
+"""Fields of other servers that this one lacks, with the values that have no effect."""
 LABELS = "user", "safety_identifier", "prompt_cache_key"
-"""What says something about the client and nothing about the answer."""
+"""Fields about the client that do not change the answer."""
 MOST_TEXTS = 128
 MOST_LIKELY = 20
-"""Tokens beside the chosen one of which log probabilities can be had."""
+"""The largest number of other tokens whose log probabilities can be requested."""
 
 
 class Kind(Enum):
-    """What a path is for."""
+    """The kind of request at a path."""
 
     TEXT = "/v1/completions"
     CHAT = "/v1/chat/completions"
@@ -60,19 +60,19 @@ class Ask:
     prompts: tuple[Prompt | Region | Update, ...]
     n: int
     seed: int
-    """Of the first sample of each prompt; the others have those after it."""
+    """The seed of the first sample of each prompt; further samples have the seeds after it."""
     how: dict[str, Any]
     """Arguments of `Generator.submit`."""
     suffix: str | None = None
     stream: bool = False
     usage: bool = False
-    """A stream ends with what it took."""
+    """A stream ends with its usage."""
     diffusing: bool = False
     """A stream is one of drafts."""
     tools: Tools | None = None
     """The answer is a call of one of these functions, or may be."""
     timeout: float | None = None
-    """Seconds, after which the answer is not wanted any more."""
+    """Seconds after which the answer is no longer wanted."""
 
     @property
     def count(self) -> int:
@@ -80,7 +80,7 @@ class Ask:
 
     @property
     def rows(self) -> int:
-        """How many canvases there may be for the texts."""
+        """The largest number of canvases for the texts."""
         return self.count * (len(GROWTH) if self.kind is Kind.EDIT else 1)
 
     @property
@@ -121,7 +121,7 @@ def read(body: Any, served: str, kind: Kind, longest: float | None = None) -> As
 
 
 def asked(f: Fields, kind: Kind, tools: Tools | None) -> tuple[Prompt | Region | Update, ...]:
-    """What the texts are to follow, or to take the place of."""
+    """The prompts that the texts follow, or in which they fill holes."""
     if not kind.said:
         return texts(f)
     messages = conversation(f)
@@ -134,21 +134,21 @@ def asked(f: Fields, kind: Kind, tools: Tools | None) -> tuple[Prompt | Region |
 
 
 def check(ask: Ask) -> None:
-    """Raises `RefusedError` for what does not go together."""
+    """Raises `RefusedError` for options that cannot be combined."""
     if ask.count > MOST_TEXTS:
         raise RefusedError(400, f"{ask.count} texts are more than the {MOST_TEXTS} that one request may ask for", "n")
     if ask.tools and ask.diffusing:
-        raise RefusedError(400, "what may be a call is not streamed as drafts; leave out diffusing", "diffusing")
+        raise RefusedError(400, "an answer that may be a call has no drafts; leave out diffusing", "diffusing")
     if ask.diffusing and not ask.stream:
-        raise RefusedError(400, "diffusing is a way of streaming; say stream as well", "diffusing")
+        raise RefusedError(400, "diffusing is a way of streaming; set stream as well", "diffusing")
     if ask.infill and ask.suffix:
-        raise RefusedError(400, "suffix and infill are two ways of saying where holes are; take one", "suffix")
+        raise RefusedError(400, "suffix and infill both say where holes are; use one", "suffix")
     if ask.infill and ask.stream and not ask.diffusing:
         raise RefusedError(400, "holes are not filled from left to right; stream drafts (diffusing)", "stream")
     if ask.infill and ask.how["logprobs"]:
-        raise RefusedError(400, "logprobs of holes are not told; leave out logprobs or infill", "logprobs")
+        raise RefusedError(400, "there are no logprobs of holes; leave out logprobs or infill", "logprobs")
     if ask.suffix and ask.how["constraint"]:
-        raise RefusedError(400, "a constraint is about what follows a prompt; drop response_format or suffix", "suffix")
+        raise RefusedError(400, "a constraint is about text after a prompt; drop response_format or suffix", "suffix")
 
 
 def decoding(f: Fields, served: str) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def decoding(f: Fields, served: str) -> dict[str, Any]:
     named = split_model(f.text("model") or served, served)
     decoder, cache = f.text("decoder"), f.text("cache")
     if named and decoder:
-        raise RefusedError(400, "the decoder stands in the name of the model and beside it; leave one out", "decoder")
+        raise RefusedError(400, "the decoder is in the name of the model and in a field; leave one out", "decoder")
     decoder = decoder or named
     if decoder:
         only_registered(decoder)
@@ -167,7 +167,7 @@ def decoding(f: Fields, served: str) -> dict[str, Any]:
 
 
 def length(f: Fields, chat: bool) -> int | None:
-    """How many positions there are for the text; None: as many as the model has by default."""
+    """The number of positions for the text; None: the model's default."""
     newer = f.whole("max_completion_tokens", 1) if chat else None
     older = f.whole("max_tokens", 1)
     if newer and older and newer != older:
@@ -184,7 +184,7 @@ def seconds(f: Fields, longest: float | None) -> float | None:
 
 
 def logprobs(f: Fields, chat: bool) -> dict[str, Any]:
-    """Whether log probabilities are wanted, and of how many of the likeliest tokens."""
+    """Whether log probabilities are wanted, and for how many of the likeliest tokens."""
     if not chat:
         top = f.whole("logprobs", 0, MOST_LIKELY)
         return {"logprobs": top is not None, "top_logprobs": top or 0}
@@ -195,7 +195,7 @@ def logprobs(f: Fields, chat: bool) -> dict[str, Any]:
 
 
 def constraint(f: Fields) -> Constraint | None:
-    """What the text has to be."""
+    """The constraint on the text."""
     given = f.inner("response_format")
     if given is None:
         return None

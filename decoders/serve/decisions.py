@@ -1,4 +1,4 @@
-"""Decisions as a server is asked for them, whatever the form."""
+"""Requests for decisions, independent of their form."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ MOST_QUESTIONS = 400
 
 @dataclass(frozen=True)
 class Asking:
-    """Questions about something. `values`: for each question, what its options are called in the answer; `names`: what
-    it is called itself."""
+    """Questions about a text. `values`: for each question, the names of its options in the answer; `names`: the names
+    of the questions."""
 
     model: str
     state: Any
@@ -29,10 +29,10 @@ class Asking:
 
 
 def model_of(f: Fields, served: str) -> str:
-    """Raises `RefusedError` for a model that is not here, or that is to be decoded in some way."""
+    """Raises `RefusedError` for a model that is not served, or that is named with a decoder."""
     model = f.text("model") or served
     if split_model(model, served):
-        raise RefusedError(400, "nothing is decoded for a decision: leave out the decoder", "model")
+        raise RefusedError(400, "a decision does not use a decoder: leave it out", "model")
     return model
 
 
@@ -43,7 +43,7 @@ def counted(questions: int) -> None:
 
 
 def asks(at: str, make: Callable[[], Question]) -> Question:
-    """A question that stands at a place in the body. Raises `RefusedError` if it cannot be asked."""
+    """A question at a place in the body. Raises `RefusedError` if it cannot be asked."""
     try:
         return make()
     except UsageError as e:
@@ -51,5 +51,5 @@ def asks(at: str, make: Callable[[], Question]) -> Question:
 
 
 def text_of(x: Any) -> str:
-    """What may be a text or JSON, as text."""
+    """A text, or JSON as text."""
     return x if isinstance(x, str) else json.dumps(x, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""The desk: lets requests in as long as there is room, hands their prompts to the engine, and follows them."""
+"""The desk: admits requests as long as there is room, passes their prompts to the engine, and follows them."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from decoders.text.records import Generation
 
 @dataclass
 class Job:
-    """A text on its way, on one canvas, or on several of which one will be chosen."""
+    """A text that is being decoded, on one canvas, or on several of which one will be chosen."""
 
     ways: list[tuple[Stream, Place]]
     sample: int
-    """Which of those of its prompt."""
+    """Its number among the samples of its prompt."""
     began: float = field(default_factory=time.monotonic)
     first: float | None = None
     """Seconds to the first token that was final."""
@@ -42,7 +42,7 @@ class Job:
         return self.ways[0][1].tokens
 
     async def drafts(self) -> AsyncIterator[Draft]:
-        """Until it has ended. While nothing is chosen there are none."""
+        """The drafts until it has ended; none while no canvas is chosen."""
         for stream, _ in self.ways:
             async for draft in stream.news():
                 if len(self.ways) > 1:
@@ -58,7 +58,7 @@ class Job:
         return self.ended(metrics)
 
     def ended(self, metrics: Metrics) -> Generation:
-        """What became of it, after its last draft; the metrics are told."""
+        """Its result, after its last draft; the metrics are updated."""
         whole, found = time.monotonic() - self.began, list[Generation]()
         for stream, place in self.ways:
             made = stream.result()
@@ -94,7 +94,7 @@ class Desk(Gate):
 
     async def decided(self, asked: Asking) -> Decisions:
         """The answers to questions; they are cancelled when the caller leaves. Together they take no more room than the
-        texts that there are slots for, as each is one forward. Raises `RefusedError`, or `UsageError`."""
+        texts for which there are slots, because each is one forward. Raises `RefusedError`, or `UsageError`."""
         begun, gone = list[Pending[Decisions]](), threading.Event()
 
         def begin() -> None:
@@ -112,8 +112,8 @@ class Desk(Gate):
                     pending.cancel()
 
     def begin(self, ask: Ask, begun: list[Job], gone: threading.Event) -> None:
-        """Hand all texts of a request to the engine, in a thread beside the event loop: to read a schema can take
-        seconds. Whoever asked may be gone before that is done."""
+        """Pass all texts of a request to the engine, in a thread beside the event loop, because reading a schema can
+        take seconds. The client may be gone before that is done."""
         until = None if ask.timeout is None else time.monotonic() + ask.timeout
         for prompt, sample in product(ask.prompts, range(ask.n)):
             job = Job([], sample)

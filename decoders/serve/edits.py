@@ -1,5 +1,5 @@
-"""Mercury's two ways of editing code: a region that is written anew where it stands, and an update that is merged into
-the original. Both come as one message, whose parts stand between tags."""
+"""Mercury's two ways of editing code: a region that is rewritten in place, and an update that is merged into the
+original. Both come as one message, whose parts stand between tags."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from decoders.text.records import Generation
 
 CURSOR = "<|cursor|>"
 GROWTH = (-8, -4, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 16)
-"""How many tokens more than the region as it stands the canvases have on which it is written anew."""
+"""The canvases for the new region have so many tokens more than the present region."""
 MERGED = "The original code with the update merged into it:\n"
-"""Stands between what an update is merged into and the answer."""
+"""The text between the original and the answer."""
 _MARKER = re.compile(r"[^\w\n]*\.\.\.\s*existing code\s*\.\.\.[^\w\n]*")
 
 
 @dataclass(frozen=True)
 class Region:
-    """The code of a file that is to be written anew, between what the model is told before it and the code below; it
-    ends with its line."""
+    """The region of a file that is to be rewritten, between the text that the model gets before it and the code below;
+    it ends at the end of a line."""
 
     before: str
     code: str
@@ -39,7 +39,7 @@ class Region:
         return cls("".join(f"{x}\n\n" for x in told if x) + above, plain, below)
 
     def sizes(self, tokens: int, most: int | None) -> list[int]:
-        """The tokens of its canvases, where it has so many now; each has one more, for the end of the line. Raises
+        """The tokens of its canvases if it has so many now; each has one more, for the end of the line. Raises
         `RefusedError` if that is more than `most`."""
         if most is not None and tokens >= most:
             raise RefusedError(400, f"the region has {tokens} tokens, and max_tokens is {most}", "max_tokens")
@@ -48,8 +48,8 @@ class Region:
 
 @dataclass(frozen=True)
 class Update:
-    """A snippet of code that is merged into an original. `pieces`: its lines between those that stand for code that
-    stays; `opens`, `closes`: such a line stands before the first piece, and behind the last one."""
+    """A snippet of code that is merged into an original. `pieces`: its lines between those that stand for unchanged
+    code; `opens`, `closes`: such a line stands before the first piece, and after the last one."""
 
     content: str
     original: tuple[str, ...]
@@ -79,7 +79,7 @@ class Update:
 
 
 def section(content: str, tag: str) -> tuple[str, str, str] | None:
-    """What stands before, between and behind a pair of tags; none, if they are not there once each, in order."""
+    """The text before, between and after a pair of tags; None if they do not occur exactly once each, in this order."""
     opening, closing = f"<|{tag}|>", f"<|/{tag}|>"
     if content.count(opening) != 1 or content.count(closing) != 1:
         return None
@@ -89,7 +89,7 @@ def section(content: str, tag: str) -> tuple[str, str, str] | None:
 
 
 def divided(content: str, tag: str) -> tuple[str, str, str]:
-    """The same, without the ends of lines beside the tags. Raises `RefusedError` if they are not there."""
+    """The same, without the line ends beside the tags. Raises `RefusedError` if the tags are missing."""
     found = section(content, tag)
     if found is None:
         raise RefusedError(400, f"the message needs one part between <|{tag}|> and <|/{tag}|>", "messages")
@@ -108,8 +108,8 @@ def tagged(content: str, tag: str) -> str:
 
 
 def likeliest(made: Sequence[Generation]) -> Generation:
-    """Of the texts that end with the line, if there are such, the one whose tokens were the likeliest on average, each
-    in the forward that committed it; the first of several. What all of them took is its own."""
+    """Of the texts that end with the line, if there are any, the one whose tokens had the highest average probability
+    in the forwards that committed them; the first of several. It is charged with the cost of all of them."""
     ended = [g for g in made if g.text.endswith("\n")]
     best = max(ended or made, key=mean)
     took = {key: sum(getattr(g, key) for g in made) for key in ("nfe", "positions_computed", "flops")}

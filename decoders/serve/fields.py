@@ -1,4 +1,4 @@
-"""The fields of a JSON body: each is asked for by name and type, and what nobody asked for is refused."""
+"""The fields of a JSON body: each is read by name and type, and fields that are not read are refused."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ MOST = 1 << 63
 
 
 class Fields:
-    """An object whose fields are taken out one by one. A field that is null is as one that is not there. `at`: where
-    in the body it stands."""
+    """An object whose fields are taken out one by one. A null field counts as missing. `at`: its place in the body."""
 
     def __init__(self, found: Any, at: str = "") -> None:
         if not isinstance(found, Mapping):
@@ -86,20 +85,21 @@ class Fields:
         return None if value is None else Fields(value, self.name(key))
 
     def idle(self, unsupported: Mapping[str, Sequence[Any]]) -> None:
-        """Fields that have no effect here, and may be said with the values that have none anywhere. True is not 1."""
+        """Fields that have no effect here; they are accepted with the values that have no effect anywhere. True is not
+        1."""
         for key, idle in unsupported.items():
             value = self.any(key)
             if value is not None and not any(type(value) is type(x) and value == x for x in idle):
                 raise RefusedError(400, f"{self.name(key)} is not supported; leave it out", self.name(key))
 
     def end(self) -> None:
-        """Raises `RefusedError` if something is left."""
+        """Raises `RefusedError` if a field is left."""
         for key in self.found:
             hint = suggest(key, self.known)
             raise RefusedError(400, f"there is no field {self.name(key)!r}{hint}", self.name(key), "unknown_field")
 
 
 def said(value: Any) -> str:
-    """A wrong value, in a few words that hold nothing of a prompt."""
+    """A wrong value, in a few words that quote nothing of a prompt."""
     kinds = {bool: str(value).lower(), str: "a text", list: "a list", dict: "an object", type(None): "null"}
     return kinds.get(type(value)) or (f"{value:.6g}" if abs(value) < MOST else "one that large")

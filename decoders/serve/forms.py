@@ -41,7 +41,8 @@ class Form:
         return {**self.head(chunk=False), "choices": choices, "usage": usage(jobs, made)}
 
     def shown(self, made: Generation) -> str:
-        """What an answer says. Mercury tells a region between fences, and the last line of a merged text has no end."""
+        """The text of an answer. Mercury puts a region between fences, and omits the end of the last line of a merged
+        text."""
         if self.kind is Kind.EDIT:
             return "```\n" + made.text.rstrip("\n") + "\n```"
         return made.text.removesuffix("\n") if self.kind is Kind.APPLY else made.text
@@ -50,7 +51,7 @@ class Form:
         return {"message": {"role": "assistant", "content": text}} if self.chat else {"text": text}
 
     def called(self, made: Generation) -> dict[str, Any]:
-        """A call; a text, where it is one, or was cut short."""
+        """A call of a function; a text if the answer is one, or was cut short."""
         calls, end = call(made.text), self.end(made)
         if calls is None:
             return self.text(made.text) | end
@@ -58,7 +59,7 @@ class Form:
         return end | {"message": message, "finish_reason": "tool_calls"}
 
     def chunk(self, index: int, text: str | None, **more: Any) -> dict[str, Any]:
-        """A piece of a text; of a call, where there is no text."""
+        """A piece of a text, or of a call if there is no text."""
         said: dict[str, Any] = {"text": text}
         if self.chat:
             calls = {"tool_calls": [call]} if (call := more.pop("call", None)) else {}
@@ -67,11 +68,11 @@ class Form:
         return {**self.head(chunk=True), "choices": [choice]}
 
     def sums(self, jobs: Sequence[Job], made: Sequence[Generation]) -> dict[str, Any]:
-        """What follows the last chunk, where it was asked for."""
+        """The usage after the last chunk, if it was requested."""
         return {**self.head(chunk=True), "choices": [], "usage": usage(jobs, made)}
 
     def end(self, made: Generation) -> dict[str, Any]:
-        """What is known of a text when it has ended; `decoding` is beyond OpenAI."""
+        """The fields of a finished text; `decoding` is our extension."""
         more = {
             "decoder": made.decoder, "cache": made.cache, "seed": made.seed, "forwards": made.nfe,
             "tokens_per_forward": per_forward(made.generated_tokens, made.nfe), "seconds": made.seconds,
@@ -92,7 +93,7 @@ class Form:
         if self.chat:
             said = [{**token_of(p, v), "top_logprobs": [token_of(*x) for x in pairs]} for p, v, pairs in told]
             return {"content": said, "refusal": None}
-        # as OpenAI has it, the chosen token is told too if others were likelier
+        # as with OpenAI, the chosen token is included even if others were likelier
         found = [{**dict(reversed(pairs)), **({} if v is None else {p: v})} for p, v, pairs in told]
         offsets = [sum(map(len, pieces[:i])) for i in range(len(pieces))]
         values, others = list(made.logprobs), found if made.top_logprobs is not None else None
@@ -105,12 +106,13 @@ def token_of(piece: str, value: float | None) -> dict[str, Any]:
 
 
 def inside(decode: Callable[[Sequence[int]], str], token: int) -> str:
-    """What a token writes inside a text. Some tokenizers drop a space that begins one, so it is read behind another."""
+    """The text of a token inside a text. It is decoded after another token, because some tokenizers drop a space at the
+    start."""
     return decode([token, token])[len(decode([token])) :]
 
 
 def spelled(decode: Callable[[Sequence[int]], str], tokens: Sequence[int]) -> list[str]:
-    """What each token adds to the text; nothing, for one that begins a character which another ends."""
+    """The text that each token adds; empty for a token that begins a character which another one ends."""
     ends = [decode(tokens[:i]).rstrip("\N{REPLACEMENT CHARACTER}") for i in range(len(tokens) + 1)]
     return [after[len(before) :] for before, after in pairwise(ends)]
 
@@ -120,7 +122,7 @@ def per_forward(tokens: int, forwards: int) -> float:
 
 
 def usage(jobs: Sequence[Job], made: Sequence[Generation]) -> dict[str, Any]:
-    """What a request took. A prompt with several samples is counted once."""
+    """The usage of a request. A prompt with several samples is counted once."""
     prompt, tokens = sum(j.tokens for j in jobs if j.sample == 0), sum(g.generated_tokens for g in made)
     forwards = sum(g.nfe for g in made)
     return {

@@ -1,4 +1,4 @@
-"""In front of all routes: the id of a request, its key, its line in the log, and an answer whatever happens."""
+"""Middleware for all routes: the id of a request, its API key, its line in the log, and an answer in every case."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _ID = re.compile(r"[\w.:-]{1,64}")
 
 
 class Front:
-    """Wraps the application. With a `key`, everything below `/v1` needs it. A `local` server is only for those who
-    know it as one: a page that has made its own name mean this machine sends that name. Nothing of a body is ever
-    logged, nor are the messages of refusals, which may quote one."""
+    """Wraps the application. With a `key`, everything below `/v1` needs it. A `local` server answers only requests to a
+    local host name, which stops web pages whose own host name resolves to this machine (DNS rebinding). Bodies are
+    never logged, nor are the messages of refusals, which may quote them."""
 
     def __init__(
         self, app: ASGIApp, requests: Counter, key: str | None, routes: Sequence[str], limit: int, local: bool
@@ -57,7 +57,7 @@ class Front:
             status = GONE
         except RefusedError as e:
             await refused(e, scope["path"])(scope, receive, answer)
-        except Exception as e:  # which Starlette has answered and hands on
+        except Exception as e:  # Starlette has answered it and raises it again
             line["error"] = type(e).__name__
         finally:
             self.note(scope, line, status or GONE, time.monotonic() - began)
@@ -65,7 +65,7 @@ class Front:
     def check(self, path: str, headers: Headers) -> None:
         """Raises `RefusedError`."""
         if self.local and _PORT.sub("", headers.get("host", "")).lower() not in LOCAL:
-            raise RefusedError(403, "this server is for its own machine: ask for it as 127.0.0.1 or localhost")
+            raise RefusedError(403, "this server is for its own machine only: use 127.0.0.1 or localhost")
         given = headers.get("authorization", "").removeprefix("Bearer ")
         if self.key and path.startswith("/v1") and not hmac.compare_digest(given.encode(), self.key.encode()):
             raise RefusedError(401, "the API key is missing or wrong: send it as Authorization: Bearer KEY")

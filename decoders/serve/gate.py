@@ -1,4 +1,4 @@
-"""The gate: lets requests in as long as there is room."""
+"""The gate: admits requests as long as there is room."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Gate:
     def __init__(self, slots: int, queue: int) -> None:
         self.slots, self.room = slots, slots + queue
         self.open, self.pace = 0, 1.0
-        """Texts that are on their way, and how long one takes, lately."""
+        """The number of admitted texts, and the recent time that one takes."""
 
     @contextmanager
     def taken(self, count: int) -> Iterator[None]:
-        """So many texts are on their way. Raises `RefusedError`."""
+        """Admit so many texts. Raises `RefusedError`."""
         self.check(count)
         self.open += count
         since = time.monotonic()
@@ -35,4 +35,4 @@ class Gate:
             raise RefusedError(400, f"{count} texts are more than the {self.room} that this server holds", "n")
         if self.open + count > self.room:
             seconds = math.ceil(self.pace * max(self.open // self.slots, 1))
-            raise RefusedError(429, f"{self.open} texts are on their way already; try again later", retry_after=seconds)
+            raise RefusedError(429, f"{self.open} texts are in progress already; try again later", retry_after=seconds)

@@ -1,4 +1,4 @@
-"""Where the text of an answer stands: behind the prompt, in holes of it, or between it and what follows."""
+"""The place of an answer: after the prompt, in holes of it, or between it and a suffix."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from decoders.text.encoding import Prompt
 from decoders.text.records import Generation
 
 Canvas = tuple[Prompt, dict[str, Any], "Place"]
-"""A prompt for the generator, how it is decoded, and where the answer will stand."""
+"""A prompt for the generator, how it is decoded, and the place of the answer."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """`tokens`: those of the prompt that are no holes. `span`: the positions between a prompt and what follows; None
-    where all of the text is the answer. `stop`: strings that end what stands there."""
+    """`tokens`: those of the prompt that are no holes. `span`: the positions between a prompt and a suffix; None if the
+    whole text is the answer. `stop`: strings that end the answer."""
 
     decode: Callable[[Sequence[int]], str]
     hole: int | None = None
@@ -38,7 +38,7 @@ class Place:
         return replace(self, tokens=len(prompt) - len(holes), span=span)
 
     def only(self, made: Generation) -> Generation:
-        """What was made, without the prompt and what follows, up to a stop string."""
+        """The generated text, without the prompt and the suffix, up to a stop string."""
         if self.span is None:
             return made
         tokens = made.tokens[slice(*self.span)]
@@ -74,11 +74,11 @@ def canvases(generator: Generator, ask: Ask, prompt: Any) -> list[Canvas]:
 
 
 def between(generator: Generator, ask: Ask, before: str, holes: int, after: str, behind: int = 0) -> Canvas:
-    """So many holes between two texts, and places behind them. Raises `RefusedError`."""
+    """A canvas with so many holes between two texts. Raises `RefusedError`."""
     mask, most, what = generator.mask, generator.loaded.positions, "messages" if ask.kind is Kind.EDIT else "suffix"
     if not mask:
         raise RefusedError(400, "the model has no mask token, so it cannot write between two texts", what)
-    if generator.decoder.moves:
+    if generator.decoder.moves_text:
         name = type(generator.decoder).__name__
         raise RefusedError(400, f"{name} moves text; send one prompt with {mask} where it writes, and infill", what)
     if mask in before or mask in after:
@@ -93,7 +93,7 @@ def between(generator: Generator, ask: Ask, before: str, holes: int, after: str,
 
 
 def merging(generator: Generator, ask: Ask, update: Update) -> Canvas:
-    """The merge of an update, which has room for all of both texts and a stop token."""
+    """The merge of an update, with room for both whole texts and a stop token."""
     merge = Merge(
         "the merge of the update into the original", update.original, update.pieces, update.opens, update.closes,
         generator.ids,

@@ -1,4 +1,4 @@
-"""What the server counts, for Prometheus."""
+"""The metrics of the server, for Prometheus."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TOKENS = (0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 32, 64)
 
 
 class Metrics:
-    """Of one server. `decoder` labels are names without their options, so that there are few."""
+    """The metrics of one server. `decoder` labels are names without options, so that there are few."""
 
     def __init__(self, service: Service) -> None:
         self.registry = r = CollectorRegistry()
@@ -38,7 +38,7 @@ class Metrics:
         self.watch(service, service.engine)
 
     def watch(self, service: Service, engine: Engine) -> None:
-        """Numbers that are read where they stand when somebody asks."""
+        """Gauges whose values are read at each scrape."""
         gauges = {
             ("decoders_queue", "Texts that wait for a slot."): lambda: service.waiting,
             ("decoders_slots", "Texts that can be decoded at a time."): lambda: engine.slots,
@@ -52,7 +52,7 @@ class Metrics:
             Gauge(name, what, registry=self.registry).set_function(value)
 
     def ended(self, made: Generation, first: float | None, whole: float) -> None:
-        """A text came to its end, `whole` seconds after it was asked for; `first` is when a token was final."""
+        """A text has ended, `whole` seconds after its request; `first` is the time of its first final token."""
         name = made.decoder.partition(":")[0]
         self.texts.labels(name, made.finish_reason).inc()
         self.tokens.labels(name).inc(made.generated_tokens)

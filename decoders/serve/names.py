@@ -1,4 +1,4 @@
-"""Which model and which decoder a request names."""
+"""The model and the decoder that a request names."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def split_model(asked: str, served: str) -> str | None:
 
 
 def only_registered(spec: str, kind: Kind = "strategies") -> None:
-    """Raises `UsageError` for a spec that reaches beyond what is installed: one that names a class by its module, or
-    gives an option that names a file or another machine. Nothing is made or imported for it."""
+    """Raises `UsageError` for a spec that a request may not use: one that names a class by its module, or has an option
+    that names a file or another machine. Nothing is made or imported for it."""
     for name, key, option in registry.options_given(spec, kind, of_no_module):
         if str in option.types and tuple not in option.types and not option.choices:
             raise UsageError(f"{name}: {key} names something outside of the server, which a request may not")

@@ -14,13 +14,13 @@ from decoders.serve.refusals import RefusedError
 
 ROLES = "user", "system", "developer", "assistant"
 PARTS = {"input_text": "text", "output_text": "text", "refusal": "refusal", "input_json": "data"}
-"""Kinds of parts of a message that are text or JSON, and where that stands."""
+"""Kinds of message parts that are text or JSON, and the field that contains it."""
 KINDS: Mapping[str, tuple[Any, ...]] = {
     "predicate": (), "choice": ("choices", "value", str, bool), "score": ("levels", "label", str),
 }
-"""Kinds of questions: where the options stand, and what is one there."""
+"""Kinds of questions: the field of the options, and the form of an option."""
 NAMED = tuple[str | None, Question, tuple[Any, ...]]
-"""The name of a question, the question, and what its options are called."""
+"""The name of a question, the question, and the names of its options."""
 
 
 def read_openai(body: Any, served: str) -> Asking:
@@ -33,7 +33,7 @@ def read_openai(body: Any, served: str) -> Asking:
     read = [question(Fields(x, f"questions[{i}]")) for i, x in enumerate(found)]
     for label in LABELS:
         f.text(label)
-    f.inner("prompt_cache_options")  # there is no cache of prompts to choose anything of
+    f.inner("prompt_cache_options")  # there is no prompt cache that this could configure
     f.end()
     names, questions, values = zip(*read, strict=True)
     state = given if isinstance(given, str) else conversation(given)
@@ -41,7 +41,7 @@ def read_openai(body: Any, served: str) -> Asking:
 
 
 def conversation(found: Any) -> str:
-    """Messages as text: that of a single user message as it is, otherwise each behind its role; other items as JSON.
+    """Messages as text: a single user message unchanged, otherwise each message after its role; other items as JSON.
     Raises `RefusedError`."""
     if not isinstance(found, list) or not found:
         raise RefusedError(400, f"input must be a text or a list of messages, not {said(found)}", "input")
@@ -52,7 +52,7 @@ def conversation(found: Any) -> str:
 
 
 def message(x: Any, at: str) -> tuple[str, str]:
-    """The role and the text of a message; of a call of a function, or of what came of it, no role and the JSON. Raises
+    """The role and the text of a message; for a call of a function or its result, no role and the JSON. Raises
     `RefusedError`."""
     f = Fields(x, at)
     if (f.text("type") or "message") != "message":
@@ -102,7 +102,7 @@ def question(f: Fields) -> NAMED:
 
 
 def listed(f: Fields, key: str, value: str, *types: type) -> list[tuple[Any, str | None]]:
-    """The options of a question: what each is called, and what is said of it. Raises `RefusedError`."""
+    """The options of a question, each with its name and its description. Raises `RefusedError`."""
     found = []
     for i, x in enumerate(f.items(key)):
         option = Fields(x, f"{f.name(key)}[{i}]")

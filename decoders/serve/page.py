@@ -19,4 +19,4 @@ POLICY = (
     f"default-src 'none'; style-src {hashed(_STYLE)}; script-src {hashed(_SCRIPT)}; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""The browser runs and shows what stands in the page, and talks to nobody else."""
+"""The browser runs only the page's own script and style, and connects only to this server."""

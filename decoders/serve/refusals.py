@@ -1,4 +1,4 @@
-"""What a request is refused with: an HTTP status and one line, in OpenAI's form of an error."""
+"""Refusals of requests: an HTTP status and one line, in OpenAI's form of an error."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from decoders.core import RowError, UsageError
 from decoders.engine import CancelledError, DeadlineError
 
 SYSTEM_ONE = "/v1/systemone"
-"""A route whose refusals have a form of their own."""
+"""A route whose refusals have another form."""
 TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 
 class RefusedError(Exception):
-    """`param`: the field of the request that is to blame; `code`: a word for programs."""
+    """`param`: the wrong field of the request; `code`: a word for programs."""
 
     def __init__(
         self, status: int, message: str, param: str | None = None, code: str | None = None,
@@ -29,7 +29,7 @@ class RefusedError(Exception):
         return {"error": {"message": str(self), "type": self.kind, "param": self.param, "code": self.code}}
 
     def told(self, path: str) -> tuple[dict[str, object], int]:
-        """The body and the status of the answer on a path. System One has 422 for a body that is wrong."""
+        """The body and the status of the answer on a path. System One uses 422 for a wrong body."""
         if path != SYSTEM_ONE:
             return self.body, self.status
         if self.status != 400:
@@ -44,8 +44,8 @@ class RefusedError(Exception):
 
 
 def refusal(e: Exception) -> RefusedError:
-    """The answer to a request that came to this. A row that a decoder or a model could not bring to its end is no
-    fault of the client's."""
+    """The answer to a request that ended in this error. A row that a decoder or a model could not finish is not a
+    client error."""
     if isinstance(e, RefusedError):
         return e
     if isinstance(e, CancelledError):

@@ -25,7 +25,7 @@ class GoneError(Exception):
 
 
 async def body_of(request: Request, limit: int) -> Any:
-    """The JSON body of a request, which has so many bytes at most. Raises `RefusedError`."""
+    """The JSON body of a request, of at most `limit` bytes. Raises `RefusedError`."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise RefusedError(415, "send JSON, with the header Content-Type: application/json")
@@ -37,7 +37,7 @@ async def body_of(request: Request, limit: int) -> Any:
 
 
 async def bytes_of(request: Request, limit: int) -> bytes:
-    """A body of so many bytes at most. Raises `RefusedError`."""
+    """The body of a request, of at most `limit` bytes. Raises `RefusedError`."""
     read = bytearray()
     async for piece in request.stream():
         read += piece
@@ -66,7 +66,7 @@ async def attended(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
 
 
 class Events(Response):
-    """Server-sent events, of which the first is known, so that what is wrong with a request is told by its status."""
+    """Server-sent events, of which the first is known, so that an error of the request is reported by its status."""
 
     media_type = "text/event-stream"
 
@@ -107,14 +107,14 @@ async def events(receive: Receive, source: AsyncGenerator[dict[str, Any], None])
 
 
 class Json(JSONResponse):
-    """JSON that is all ASCII: a message may quote half of a character that a client sent."""
+    """JSON in ASCII: a message may quote half of a character that a client sent."""
 
     def render(self, content: Any) -> bytes:
         return json.dumps(content, allow_nan=False).encode()
 
 
 def noted(scope: Scope, e: Exception) -> None:
-    """Say in the log what kind of error it was, and where, if it is the server's own."""
+    """Log the kind and the place of an error, if it is the server's own."""
     line = scope["log"]
     line["error"] = type(e).__name__
     if not isinstance(e, RefusedError | UsageError):

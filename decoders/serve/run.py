@@ -1,4 +1,4 @@
-"""The process: a socket, signals, and how it ends."""
+"""The process: its socket, its signals, and its end."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ from decoders.serve.front import Lines
 from decoders.serve.replies import LOG
 
 DROPPED = 1
-"""Exit code where requests were not answered."""
+"""Exit code if requests were not answered."""
 
 
 class Server(uvicorn.Server):
-    """Ends when its requests have been answered after a first SIGTERM or SIGINT, and at once after a second."""
+    """After a first SIGTERM or SIGINT the server ends when its requests have been answered, and after a second at
+    once."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.should_exit:
@@ -37,8 +38,8 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Unlike uvicorn's own, this does not raise the signal again at the end: a server that was told to end has
-        done well. Signals are the main thread's."""
+        """Unlike uvicorn's own, this does not raise the signal again at the end, because a requested end is a success.
+        Only the main thread handles signals."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -51,7 +52,7 @@ class Server(uvicorn.Server):
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """A socket that listens there. Raises `UsageError`."""
+    """A socket that listens at an address. Raises `UsageError`."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=2048)
@@ -60,7 +61,7 @@ def listening(host: str, port: int) -> socket.socket:
 
 
 def serve(app: ASGIApp, listener: socket.socket, level: str) -> None:
-    """Answer requests until a signal ends that."""
+    """Answer requests until a signal arrives."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Lines())
     for name, at in ((LOG.name, level.upper()), ("uvicorn.error", "WARNING"), ("ray.serve", "WARNING")):

@@ -1,4 +1,4 @@
-"""What is served, and how; of one process or of each of several."""
+"""The settings of a server, of one process or of each of several."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from decoders.serve.app import App
 
 @dataclass(frozen=True)
 class Setup:
-    """The fields are those of `Generator` and `App`. `name`: what clients call the model; empty: its own name.
-    `options`: of loading the model."""
+    """The fields are those of `Generator` and `App`. `name`: the model's name for clients; empty: its own name.
+    `options`: options of loading the model."""
 
     model: str
     decoder: str

@@ -1,4 +1,4 @@
-"""Texts as they come: settled text in OpenAI's chunks, or whole drafts."""
+"""Streams of texts: settled text in OpenAI's chunks, or whole drafts."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from decoders.text.records import Generation
 from decoders.text.stopping import sure
 
 UNDECIDED = "\N{LIGHT SHADE}"
-"""Stands in the text of a draft for a position where nothing is decided."""
+"""The character for an open position in the text of a draft."""
 
 
 class Settling:
-    """The settled text of a row, piece by piece. What may yet be part of a stop string is held back, and so are the
-    first bytes of a character."""
+    """The settled text of a row, piece by piece. Text that may become part of a stop string is held back, and so are
+    the first bytes of an incomplete character."""
 
     def __init__(self, form: Form, stop: Sequence[str]) -> None:
         self.form, self.stop, self.sent = form, stop, 0
@@ -36,13 +36,13 @@ class Settling:
         return text[: sure(text, self.stop)]
 
     def rest(self, text: str) -> str:
-        """What of a text has not been handed out."""
+        """The part of a text that has not been sent."""
         new, self.sent = text[self.sent :], max(self.sent, len(text))
         return new
 
 
 class Pieces:
-    """What single tokens write inside a text. A stop token writes nothing."""
+    """The text of single tokens inside a text. A stop token writes nothing."""
 
     def __init__(self, form: Form, stop_ids: Sequence[int]) -> None:
         self.form, self.known = form, dict.fromkeys(stop_ids, "")
@@ -53,8 +53,8 @@ class Pieces:
         return self.known[token]
 
     def draft(self, draft: Draft) -> dict[str, Any]:
-        """A draft in a form of its own: every position's text, null where nothing is decided; the first `settled` are
-        final. In OpenAI's place stands the whole text, which takes the place of the one before."""
+        """A draft, in our own form: the text of every position, null if it is open; the first `settled` are final.
+        OpenAI's field contains the whole text, which replaces the previous one."""
         pieces = [None if t is None else self(t) for t in draft.tokens]
         return {"step": draft.step, "settled": draft.settled, "pieces": pieces}
 
@@ -64,7 +64,7 @@ def shown(draft: dict[str, Any]) -> str:
 
 
 async def chunks(desk: Desk, ask: Ask, form: Form) -> AsyncGenerator[dict[str, Any], None]:
-    """The chunks of an answer. Whoever leaves early cancels what has not ended."""
+    """The chunks of an answer. Leaving early cancels texts that have not ended."""
     async with desk.jobs(ask) as jobs:
         made: dict[int, Generation] = {}
         source = merged([of_draft(desk, ask, form, i, job, made) for i, job in enumerate(jobs)])
@@ -78,7 +78,7 @@ async def chunks(desk: Desk, ask: Ask, form: Form) -> AsyncGenerator[dict[str, A
 async def of_draft(
     desk: Desk, ask: Ask, form: Form, index: int, job: Job, made: dict[int, Generation]
 ) -> AsyncIterator[dict[str, Any]]:
-    """The chunks of one text; at its end it stands in `made`."""
+    """The chunks of one text; at its end the text is put into `made`."""
     settling, pieces = Settling(form, ask.how["stop"]), Pieces(form, desk.generator.model.stop_ids)
     calling = Calling() if ask.tools else None
     async for draft in job.drafts():
@@ -101,12 +101,12 @@ async def of_draft(
 
 
 def begins(text: str) -> bool:
-    """Whether a text begins as a call does, or may yet."""
+    """Whether a text begins like a call, or is too short to tell."""
     return text.lstrip()[:1] in ("", "{")
 
 
 async def merged(sources: Sequence[AsyncIterator[dict[str, Any]]]) -> AsyncGenerator[dict[str, Any], None]:
-    """What several sources give, in the order in which it comes."""
+    """The items of several sources, in the order in which they arrive."""
     queue: asyncio.Queue[dict[str, Any] | Exception | None] = asyncio.Queue(len(sources))
 
     async def pump(source: AsyncIterator[dict[str, Any]]) -> None:

@@ -10,13 +10,13 @@ from decoders.serve.fields import Fields, said
 from decoders.serve.refusals import RefusedError
 
 ALIAS = "jev-latest"
-"""What clients call whatever model there is."""
+"""The name by which clients ask for the served model."""
 KINDS = {"noul": "true and false, or nothing", "choice": "an object of options", "score": "a list of levels"}
-"""What is asked for, and what its criteria have to be."""
+"""The kinds of questions, and the form of their criteria."""
 
 
 def read_system_one(body: Any, served: str) -> Asking:
-    """A body of `/v1/systemone`, whose unknown fields mean nothing. Raises `RefusedError`."""
+    """A body of `/v1/systemone`; unknown fields are ignored. Raises `RefusedError`."""
     f = Fields(body)
     if f.found.get("model") == ALIAS:
         f.found["model"] = served

@@ -19,12 +19,12 @@ OFFERED = (
     "text. The functions, as JSON: "
 )
 NO_CALL = r"(?:\s*[^\s{](?:.|\n)*)?"
-"""What is no call: all that does not begin with a brace."""
+"""Texts that are not calls: all that do not begin with a brace."""
 _HEAD = re.compile(r'\{\s?"name"\s?:\s?("(?:[^"\\]|\\.)*")\s?,\s?"arguments"\s?:\s?')
 
 
 class CallOrText(InlineSchema):
-    """The text is JSON that a schema describes, or does not begin as an object does."""
+    """The text is JSON that a schema describes, or does not begin like an object."""
 
     def pattern(self, described: str) -> str:
         return f"(?:{described})|{NO_CALL}"
@@ -32,8 +32,8 @@ class CallOrText(InlineSchema):
 
 @dataclass(frozen=True)
 class Tools:
-    """The functions of which the answer is to call one, by name: what is said of each in the request. `offered`: it may
-    as well be a text."""
+    """The functions of which the answer calls one, by name, with the description of each from the request. `offered`:
+    the answer may also be a text."""
 
     functions: dict[str, Mapping[str, Any]]
     offered: bool = False
@@ -53,13 +53,13 @@ class Tools:
 
     @property
     def message(self) -> dict[str, str]:
-        """What the model is told of them."""
+        """The description of the functions for the model."""
         told = json.dumps(list(self.functions.values()), ensure_ascii=False)
         return {"role": "system", "content": (OFFERED if self.offered else SHOWN) + told}
 
 
 def read_tools(f: Fields) -> Tools | None:
-    """The tools of a request of which one has to be called, or may be; none, where none may. Raises `RefusedError`."""
+    """The tools of a request of which one has to be, or may be, called; None if none may. Raises `RefusedError`."""
     functions = dict(function(Fields(x, f"tools[{i}]")) for i, x in enumerate(f.items("tools")))
     f.flag("parallel_tool_calls")
     choice = f.any("tool_choice")
@@ -85,7 +85,7 @@ CHOICES = 'none, auto, required, or {"type": "function", ...}'
 
 
 def function(f: Fields) -> tuple[str, Mapping[str, Any]]:
-    """The name of a tool, and what is said of it."""
+    """The name of a tool, and its description."""
     inner = f.inner("function")
     if f.text("type") != "function" or inner is None:
         raise RefusedError(400, f"{f.at} must be a function", f.at)
@@ -100,7 +100,7 @@ def function(f: Fields) -> tuple[str, Mapping[str, Any]]:
 
 
 def said(f: Fields) -> str:
-    """A call that a message tells of, as the model was asked to write it."""
+    """A call in a message, in the form in which the model writes calls."""
     f.text("id")
     inner = f.inner("function")
     if f.text("type", "function") != "function" or inner is None:
@@ -113,14 +113,14 @@ def said(f: Fields) -> str:
 
 @dataclass
 class Calling:
-    """A call as it is written: its name as soon as that is known, and its arguments piece by piece, as they stand in
-    the text."""
+    """A call while it is written: its name as soon as that is known, and its arguments piece by piece, as in the
+    text."""
 
     id: str = ""
     sent: int = 0
 
     def __call__(self, text: str, ended: bool = False) -> Iterator[dict[str, Any]]:
-        """What is news in a text that has grown, in OpenAI's form. The brace that ends the call is none of its
+        """The new part of a growing text, in OpenAI's form. The brace that ends the call is not part of its
         arguments."""
         head = _HEAD.match(text)
         if head is None:
@@ -148,7 +148,7 @@ def is_call(text: str) -> bool:
 
 
 def call(text: str) -> list[dict[str, Any]] | None:
-    """An answer as a call; none, if it is none."""
+    """An answer as a call; None if it is not a call."""
     if not is_call(text):
         return None
     first, *rest = Calling()(text, ended=True)

@@ -1,10 +1,10 @@
-"""Row statistics: everything that a strategy may ask of rows of logits.
+"""Row statistics: all functions of rows of logits that strategies use.
 
-`of` picks who answers: for logits of bfloat16, float16 or float32 on a CUDA device the Triton kernels
+`of` chooses the implementation: for logits of bfloat16, float16 or float32 on a CUDA device the Triton kernels
 (`decoders.stats.triton_kernel`), for bfloat16 and float32 on a CPU a kernel in C++ that is compiled when it is first
-needed (`decoders.stats.compiled`), else, and where there is no compiler, plain torch (`decoders.stats.reference`).
-`DECODERS_STATS=torch` in the environment, or `with using("torch"):`, keeps to plain torch everywhere; `triton` insists
-on Triton's kernels, on a CPU under its interpreter (`TRITON_INTERPRET=1`), and `compiled` on the one in C++.
+needed (`decoders.stats.compiled`), and otherwise, or without a compiler, plain torch (`decoders.stats.reference`).
+`DECODERS_STATS=torch` in the environment, or `with using("torch"):`, uses plain torch everywhere; `triton` requires
+Triton's kernels, on a CPU under its interpreter (`TRITON_INTERPRET=1`), and `compiled` the one in C++.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ _ON_CPU = (torch.bfloat16, torch.float32)
 
 
 class Statistics(Protocol):
-    """What there is to know of `logits (R, V)` from which some tokens may be banned. Probabilities are of the raw
-    distribution."""
+    """Statistics of `logits (R, V)` from which some tokens may be banned. Probabilities are of the raw distribution."""
 
     @property
     def allowed(self) -> Tensor:
@@ -37,8 +36,8 @@ class Statistics(Protocol):
 
     @property
     def defined(self) -> Tensor | None:
-        """(R,) bool: rows that are a distribution, with no NaN and no positive infinity; None if nothing has been asked
-        yet that tells."""
+        """(R,) bool: rows that are a distribution, with no NaN and no positive infinity; None if no statistic that
+        shows it has been computed."""
 
     def best(self) -> tuple[Tensor, Tensor]:
         """(R,) long and (R,): the likeliest token, the leftmost of several, and its probability."""
@@ -61,7 +60,7 @@ class Statistics(Protocol):
 
 
 def checked(choice: str) -> Choice:
-    """Raises `UsageError` for what is no choice."""
+    """Raises `UsageError` for an invalid choice."""
     for known in get_args(Choice):
         if choice == known:
             return known  # type: ignore[no-any-return]
@@ -73,7 +72,7 @@ _choice: Choice = checked(os.environ.get("DECODERS_STATS", "auto"))
 
 @contextmanager
 def using(choice: Choice) -> Iterator[None]:
-    """Let plain torch or one of the kernels answer, for as long as this lasts."""
+    """Use plain torch or one of the kernels within this context."""
     global _choice
     before, _choice = _choice, checked(choice)
     try:
@@ -83,13 +82,13 @@ def using(choice: Choice) -> Iterator[None]:
 
 
 def fused(logits: Tensor) -> bool:
-    """Whether Triton's kernels answer for these logits."""
+    """Whether Triton's kernels are used for these logits."""
     able = HAS_TRITON and logits.dtype in _SINGLE
     return able and (_choice == "triton" or (_choice == "auto" and logits.device.type == "cuda"))
 
 
 def native(logits: Tensor) -> bool:
-    """Whether the kernel in C++ answers for these logits. Raises `UsageError` where it is insisted on and cannot be
+    """Whether the kernel in C++ is used for these logits. Raises `UsageError` if it is required and cannot be
     compiled."""
     able = logits.device.type == "cpu" and logits.dtype in _ON_CPU and _choice in ("auto", "compiled")
     if not able or (logits.requires_grad and torch.is_grad_enabled()):
@@ -102,8 +101,8 @@ def native(logits: Tensor) -> bool:
 
 
 def of(logits: Tensor, banned: tuple[int, ...] = ()) -> Statistics:
-    """The statistics of `logits (R, V)` with the tokens `banned` made impossible, each computed when it is first asked
-    for. Raises `UsageError` where `DECODERS_STATS=compiled` insists on a kernel that cannot be compiled."""
+    """The statistics of `logits (R, V)` with the tokens `banned` made impossible, each computed at its first use.
+    Raises `UsageError` if `DECODERS_STATS=compiled` requires a kernel that cannot be compiled."""
     if fused(logits):
         from decoders.stats.triton_kernel import OnePass
 

@@ -15,15 +15,15 @@ import torch
 from torch import Tensor
 
 Signal = Callable[[Tensor], Tensor]
-"""How much of the variance at a share of the way to noise is the text's: alpha squared."""
+"""The share of the variance that belongs to the text, alpha squared, at a share of the way to noise."""
 
 LARGEST = 0.999
 HEAD = 10  # steps of `pw_lin` that begin with more noise
 
 
 def from_signal(signal: Signal, count: int, first: bool = False) -> Tensor:
-    """(count,): the betas under which so much signal is left after each step. `first`: the first of them takes away
-    what is missing at the start already, and the others follow one step later."""
+    """(count,): the betas under which so much signal is left after each step. `first`: the first beta removes the
+    signal that is already missing at the start, and the others follow one step later."""
     left = signal(torch.arange(count + 1, dtype=torch.float64) / count)
     betas = (1 - left[1:] / left[:-1]).clamp(max=LARGEST)
     return torch.cat([(1 - left[:1]).clamp(max=LARGEST), betas[:-1]]) if first else betas
@@ -70,7 +70,7 @@ def evenly(steps: int, count: int) -> list[int]:
     if count > steps:
         raise ValueError(f"{count} of {steps} steps")
     stride = (steps - 1) / max(count - 1, 1)
-    # summed up, and not multiplied, as the reference does: where a half is rounded they differ
+    # summed instead of multiplied, as in the reference: halves are rounded differently
     return [round(at) for at in accumulate(repeat(stride, count - 1), initial=0.0)]
 
 

@@ -1,9 +1,9 @@
-"""The compiled kernel: one C++ file of this package, made into a library by the system's compiler when it is first
+"""The compiled kernel: one C++ file of this package, compiled to a library by the system's compiler when it is first
 needed, and kept in the user's cache.
 
-The library lies in `$XDG_CACHE_HOME/decoders`, else `~/.cache/decoders`, under a name that holds a hash of the source,
-the flags, the compiler and the processor. It is written under another name first and then renamed, so that two
-processes may make it at the same time.
+The library is in `$XDG_CACHE_HOME/decoders`, else `~/.cache/decoders`; its name contains a hash of the source, the
+flags, the compiler and the processor. It is written under another name first and then renamed, so that two processes
+may compile it at the same time.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from pathlib import Path
 SOURCE = Path(__file__).with_name("rows.cpp")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-pthread", "-Wno-psabi")
 COMPILERS = "c++", "g++", "clang++"
-SECONDS = 120  # more than any compiler takes
+SECONDS = 120  # longer than any compiler takes
 CPU_INFO = Path("/proc/cpuinfo")
 TELLING = "model name", "flags", "Features", "CPU part"
-"""What tells processors apart that are made for different instructions."""
+"""The fields that distinguish processors with different instruction sets."""
 
 
 class CannotBuildError(Exception):
@@ -66,14 +66,14 @@ def cache() -> Path:
 
 
 def own(path: Path) -> None:
-    """Raises `CannotBuildError` for what another user made, or may write to."""
+    """Raises `CannotBuildError` for a path of another user, or that another user can write to."""
     found = path.stat()
     if found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise CannotBuildError(f"{path} is not this user's alone")
 
 
 def fingerprint(command: list[str]) -> str:
-    """A hash of all that decides what is made."""
+    """A hash of everything that determines the library."""
     made = Path(command[0]).resolve().stat()
     what = (*command, *FLAGS, str(made.st_mtime_ns), str(made.st_size), platform.machine(), processor())
     return sha256(b"\0".join([SOURCE.read_bytes(), *map(os.fsencode, what)])).hexdigest()[:24]

@@ -1,10 +1,10 @@
 """Row statistics by the compiled kernel (`rows.cpp`), for logits of float32 or bfloat16 on a CPU.
 
-One read of the logits brings the likeliest token, its probability, entropy and margin, and with them a sample. They are
-operations of torch, so that what records or compiles a step sees one operation in each.
+One pass over the logits gives the likeliest token, its probability, entropy and margin, and a sample. Each function is
+an operation of torch, so that a recording or compiler of a step sees one operation.
 
-Tokens are the reference's. A row in which rounding could decide, because a random number falls within 2e-7 of the
-border between two tokens' shares, and a row that is no distribution are answered by the reference, whatever it costs.
+Tokens are the same as the reference's. A row in which rounding could decide, because a random number is within 2e-7 of
+the border between two tokens' shares, and a row that is no distribution are computed by the reference.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ MISSING = -1  # the kernel's token where the reference is asked: the row is no d
 
 _LIBRARY: ctypes.CDLL | None = None
 _WHY = ""
-"""Why there is no library; empty as long as nobody has asked."""
+"""Why there is no library; empty before the first use."""
 
 
 def problem() -> str:
-    """Why the kernel cannot answer; empty if it can. The first call compiles it, and no later call tries again."""
+    """Why the kernel cannot be used; empty if it can. The first call compiles it, and later calls do not try again."""
     global _LIBRARY, _WHY
     if _LIBRARY is None and not _WHY:
         try:
@@ -40,7 +40,7 @@ def problem() -> str:
 
 
 class Job(ctypes.Structure):
-    """What is asked, and where the answers go, as `rows.cpp` has it."""
+    """The inputs and outputs of the kernel, in the layout of `rows.cpp`."""
 
     _fields_ = [
         ("data", ctypes.c_void_p), ("brain", ctypes.c_int64), ("rows", ctypes.c_int64), ("columns", ctypes.c_int64),
@@ -59,7 +59,7 @@ def kernel() -> ctypes.CDLL:
 
 
 Rows = tuple[Tensor, Tensor]
-"""Of R rows: (2, R) long, the likeliest token and the sample, which means nothing where none was asked for; (5, R)
+"""Of R rows: (2, R) long, the likeliest token and the sample, which has no meaning if none was requested; (5, R)
 float32, the logarithms of the sum of exponentials and of the probabilities of those two tokens, the entropy, and the
 margin."""
 LOG_WHOLE, LOG_BEST, LOG_SAMPLE, ENTROPY, MARGIN = range(5)
@@ -79,7 +79,7 @@ def rows(logits: Tensor, banned: Sequence[int], uniform: Tensor | None, temperat
 def completed(
     logits: Tensor, banned: Sequence[int], u: Tensor | None, temperature: float, tokens: Tensor, numbers: Tensor
 ) -> None:
-    """Has the reference find what is `MISSING`."""
+    """Let the reference compute the rows that are `MISSING`."""
     at = (tokens[0] == MISSING).nonzero()[:, 0]
     x = plain(logits, banned, at)
     tokens[0, at], top, log_z = reference.best(x)
@@ -113,7 +113,7 @@ def laid(logits: Tensor) -> Tensor:
 
 
 def read(x: Tensor, banned: Sequence[int]) -> tuple[object, ...]:
-    """What a `Job` says of what is read."""
+    """The part of a `Job` that describes its input."""
     (R, V), (stride, _) = x.shape, x.stride()
     ban = ctypes.addressof(ascending(tuple(banned))) if banned else None
     return x.data_ptr(), x.dtype == torch.bfloat16, R, V, stride, ban, len(banned), torch.get_num_threads()
@@ -147,7 +147,7 @@ for _name, _run, _like in (("rows", rows, rows_like), ("race", race, race_like))
 
 
 class Compiled:
-    """The statistics of R rows, `decoders.stats.Statistics`: the first that is asked for brings all the others."""
+    """The statistics of R rows, `decoders.stats.Statistics`: the first one that is used computes all the others."""
 
     def __init__(self, logits: Tensor, banned: tuple[int, ...]) -> None:
         self.logits, self.banned = logits, banned

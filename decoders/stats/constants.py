@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 _MADE: dict[tuple[tuple[float, ...], torch.device, torch.dtype], Tensor] = {}
-"""Nothing is ever taken out: a captured graph knows a tensor by its address alone."""
+"""Tensors are never removed, because a captured graph knows a tensor by its address alone."""
 
 
 def constant(values: tuple[float, ...], device: torch.device, dtype: torch.dtype = torch.long) -> Tensor:
@@ -24,7 +24,7 @@ def constant(values: tuple[float, ...], device: torch.device, dtype: torch.dtype
 
 
 _COUNTED: dict[torch.device, Tensor] = {}
-"""Of each device 0, 1, 2, ..., twice as many whenever more are asked for."""
+"""For each device the numbers 0, 1, 2, ..., doubled whenever more are needed."""
 
 
 def counting(n: int, device: torch.device) -> Tensor:
@@ -42,11 +42,11 @@ def counting(n: int, device: torch.device) -> Tensor:
 
 
 _KEPT: list[Tensor] = []
-"""Those that have become too short, for the sake of graphs."""
+"""Tensors that have become too short, kept for captured graphs."""
 
 
 def number(value: float, like: Tensor) -> Tensor:
-    """() of the type of `like`: what `torch.where` would make of a number in every step."""
+    """() of the type of `like`: the tensor that `torch.where` would create from a number in every step."""
     return constant((value,), like.device, like.dtype)[0]
 
 

@@ -1,7 +1,7 @@
 """Random numbers without a generator: hashes of integers.
 
-A number depends on the row's key, the step, the position and a salt, and on nothing else; so a row's tokens never
-depend on the batch it was decoded in, and a trace replays without a model.
+A number depends only on the row's key, the step, the position and a salt; so a row's tokens never depend on the batch
+it was decoded in, and a trace replays without a model.
 """
 
 from __future__ import annotations

@@ -68,8 +68,8 @@ def best(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(R,) long, (R,) and (R,): the likeliest token, its logit, and the log of the sum of exponentials.
 
     The normaliser comes out of `log_softmax`, whose kernel sums exponentials as it reads and is faster than
-    `logsumexp`. What else it writes nobody reads, so on a CPU it goes to one small buffer again and again, and no
-    memory is asked for.
+    `logsumexp`. Its other output is not needed, so on a CPU it is written to one small buffer again and again, without
+    new memory.
     """
     token, top = argmax(logits)
     kind, (R, V) = accumulator(logits), logits.shape
@@ -112,8 +112,8 @@ def margin(logits: Tensor) -> Tensor:
 
 
 def sample(logits: Tensor, u: Tensor, temperature: float) -> Tensor:
-    """(R,) long: the token in whose share of the distribution the uniform number `u (R,)` falls. One number a row draws
-    from softmax(logits / temperature) exactly as Gumbel noise on every logit would. Token 0 in a row of -inf or with a
+    """(R,) long: the token sampled by the uniform number `u (R,)` (inverse transform). One number a row draws from
+    softmax(logits / temperature) exactly as Gumbel noise on every logit would. Token 0 in a row of -inf or with a
     NaN."""
 
     def part(x: Tensor, u: Tensor) -> tuple[Tensor, ...]:
@@ -159,7 +159,7 @@ def filtered(logits: Tensor, top_k: int | None, top_p: float | None) -> Tensor:
 
 
 class InTorch:
-    """The statistics of R rows, `decoders.stats.Statistics`, each computed when it is first asked for."""
+    """The statistics of R rows, `decoders.stats.Statistics`, each computed at its first use."""
 
     def __init__(self, logits: Tensor, banned: tuple[int, ...]) -> None:
         self.allowed = logits.index_fill(-1, constant(banned, logits.device), -torch.inf) if banned else logits

@@ -2,12 +2,11 @@
 
 `scan` reads every logit once. A program takes one stretch of one row and keeps, for each of its lanes, the running
 maximum, the sum of exponentials below it and their sum weighted by the distance from it (online softmax: Milakov and
-Gimelshein 2018, 1805.02867), all in float32. `finish` puts the stretches of a row together and looks a second time at
-no more than one tile, for the leftmost argmax, one lane, for the second maximum, and one stretch, for the token in
-whose share the row's uniform number falls.
+Gimelshein 2018, 1805.02867), all in float32. `finish` combines the stretches of a row and reads a second time at most
+one tile, for the leftmost argmax, one lane, for the second maximum, and one stretch, for the sampled token.
 
-How a row is cut depends on the vocabulary alone, never on how many rows there are, so that a row has the same bits in
-any batch. The same cut keeps a GPU busy when rows are few. Loads are along the row; rows that lie otherwise are copied
+The division of a row depends on the vocabulary alone, never on the number of rows, so that a row has the same bits in
+any batch. It also keeps a GPU busy when rows are few. Loads are along the row; rows with another layout are copied
 first.
 """
 
@@ -184,7 +183,7 @@ def draw(
         hit = tl.minimum(hit, tl.min(tl.where(reached, place, NEVER), 0))
         final = tl.maximum(final, tl.max(tl.where(share > 0, place, 0), 0))
         before += tl.sum(share, 0)
-    # rounding may leave nobody to reach the goal
+    # because of rounding, no column may reach the goal
     return tl.where(hit == NEVER, final, hit)
 
 
@@ -338,7 +337,7 @@ def narrowed(banned: tuple[int, ...], vocab: int) -> tuple[int, tuple[int, ...]]
 
 
 class OnePass:
-    """The statistics of R rows, `decoders.stats.Statistics`: the first that is asked for brings all the others."""
+    """The statistics of R rows, `decoders.stats.Statistics`: the first one that is used computes all the others."""
 
     def __init__(self, logits: Tensor, banned: tuple[int, ...]) -> None:
         self.logits, self.banned = logits, banned

@@ -33,7 +33,7 @@ from decoders.strategies.fast_dllm import Threshold
 class Block(NamedTuple):
     """The block at the left end of the window."""
 
-    end: Tensor  # (B,) long  the column of the window after its last; 0 until the first forward has found it
+    end: Tensor  # (B,) long  the column of the window after the block's last; 0 until the first forward has found it
     opened: Tensor  # (B,) long  positions open in it before that forward
 
 
@@ -43,15 +43,14 @@ class AdaBlock(Around):
     most confident delimiter predicted there is at or above `tau`, the block ends after it, otherwise it has `block`
     positions. AdaBlock-dLLM, 2509.26432.
 
-    That forward also commits, by `base`, in the block that it found. The paper looks over a quarter of the answer,
-    which is 64 of its 256 positions; its `tau` is 0.3 for LLaDA and 0.5 for Dream. The default delimiter is the line
-    break of LLaDA's and Dream's tokenizers; other models need theirs, as text (every token of it is a delimiter) or
-    token ids.
+    `base` commits in that block from the first forward on. The paper looks over a quarter of the answer, which is 64 of
+    its 256 positions; its `tau` is 0.3 for LLaDA and 0.5 for Dream. The default delimiter is the line break of LLaDA's
+    and Dream's tokenizers; other models need theirs, as text (every token of it is a delimiter) or token ids.
 
-    Blocks are counted from the first open position, whatever size of blocks was asked for. In a block-causal model the
-    blocks of the attention stay what they are, and a delimiter may cut them further. A `base` with a budget of steps is
-    refused, as nobody knows over how many blocks to split it, and so is one that changes the length of its window
-    itself.
+    Blocks are counted from the first open position; a requested block size has no effect. In a block-causal model the
+    attention blocks stay as they are, and a delimiter may divide them further. A `base` with a budget of steps is
+    refused, because the number of blocks over which to split it is unknown, and so is one that changes the length of
+    its window.
     """
 
     source: ClassVar[str] = "AdaBlock-dLLM, 2025, arXiv 2509.26432"
@@ -67,11 +66,11 @@ class AdaBlock(Around):
         super().__post_init__()
         if getattr(self.base, "steps", None) is not None:
             raise UsageError(
-                "AdaBlock: base has a budget of steps, and how many blocks there will be is not known; leave steps out"
+                "AdaBlock: base has a budget of steps, and the number of blocks is unknown; leave steps out"
             )
         if "resizes" in asks(self.base):
             raise UsageError(
-                f"AdaBlock: {type(self.base).__name__} changes the length of its window, which is for AdaBlock to find"
+                f"AdaBlock: {type(self.base).__name__} changes the length of its window, which AdaBlock has to choose"
             )
         check_ids("AdaBlock", "delimiters", self.delimiters)
 
@@ -104,7 +103,7 @@ class AdaBlock(Around):
         return super().step(self.keeping(s, choose(self.finished(s), new, s.memo.own)), p)
 
     def finished(self, s: State) -> Tensor:
-        """(B,) bool: there is no block, or the base is done with it."""
+        """(B,) bool: there is no block, or the base has finished it."""
         block: Block = s.memo.own
         return (block.end == 0) | self.done(s)
 
@@ -119,7 +118,7 @@ class AdaBlock(Around):
     def ids(self) -> tuple[int, ...]:
         if isinstance(self.delimiters, str):
             raise UsageError(
-                f"AdaBlock: delimiters is the text {self.delimiters!r}, and there is no tokenizer here; give token ids"
+                f"AdaBlock: delimiters is the text {self.delimiters!r}, and this host has no tokenizer; give token ids"
             )
         return self.delimiters
 

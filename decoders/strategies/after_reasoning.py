@@ -1,4 +1,4 @@
-"""Two models: another one reasons, and this one decodes the answer behind its text."""
+"""Two models: another one reasons, and this one decodes the answer after its text."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ class AfterReasoning(Around):
     """Decode the answer with any decoder after another model has written the reasoning: the plan conditioning of St
     Sauver 2026, 2603.13243.
 
-    Nothing of that happens while decoding. Whoever has texts (`Generator`, `decoders generate`) asks the `reasoner`
-    first, and puts what it wrote and the `boundary` between the prompt and the answer; whoever has token ids alone
-    refuses. So a spec can say who reasons, and two of them can be compared like any others."""
+    The reasoning is written before decoding starts. A host that has texts (`Generator`, `decoders generate`) asks the
+    `reasoner` first, and puts its text and the `boundary` between the prompt and the answer; a host that has only token
+    ids refuses the strategy. So a spec names the reasoner, and two reasoners can be compared like any two
+    strategies."""
 
     source: ClassVar[str] = "St Sauver 2026, arXiv 2603.13243"
     attested: ClassVar[Attested] = "abstract"

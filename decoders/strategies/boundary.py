@@ -1,4 +1,4 @@
-"""Where a reasoning ends: with a boundary of one or more tokens, or after so many positions."""
+"""Where a reasoning ends: with a boundary of one or more tokens, or after a number of positions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NONE = -1  # no token
 
 
 def check_boundary(owner: str, boundary: str | tuple[int, ...] | None) -> None:
-    """Raises `UsageError` for what cannot end a reasoning."""
+    """Raises `UsageError` for a boundary or a limit that cannot end a reasoning."""
     if isinstance(boundary, str) and not boundary:
         raise UsageError(f"{owner}: boundary is an empty text")
     check_ids(owner, "boundary", boundary)
@@ -22,17 +22,17 @@ def check_boundary(owner: str, boundary: str | tuple[int, ...] | None) -> None:
 
 @dataclass(frozen=True)
 class Past:
-    """The reasoning in the windows that a row has left."""
+    """The reasoning in the windows that a row has finished."""
 
-    made: Tensor  # (B,) long  how many positions
-    # (B, n - 1) long  its last tokens, where a boundary of n tokens may have begun; NONE where there are none
+    made: Tensor  # (B,) long  its number of positions
+    # (B, n - 1) long  its last tokens, in which a boundary of n tokens may have begun; NONE if it is shorter
     tail: Tensor
     end: Tensor  # (B,) long  the position after them
 
 
 @dataclass(frozen=True)
 class Boundary:
-    """The reasoning ends with the first occurrence of the tokens `ids` in what is settled of it, or with `limit`
+    """The reasoning ends with the first occurrence of the tokens `ids` among its settled tokens, or after `limit`
     positions."""
 
     ids: tuple[int, ...]
@@ -40,7 +40,7 @@ class Boundary:
 
     @property
     def kept(self) -> int:
-        """How many tokens of a window a boundary may have begun in that ends in the next."""
+        """The number of a window's last tokens in which a boundary may begin that ends in the next window."""
         return max(len(self.ids) - 1, 0)
 
     def nothing(self, s: State) -> Past:
@@ -49,7 +49,7 @@ class Boundary:
         return Past(zero, zero[:, None].expand(-1, self.kept) + NONE, zero)
 
     def settled(self, s: State) -> Tensor:
-        """(B, W) bool: what is generated in this window, with nothing open to its left."""
+        """(B, W) bool: the generated positions of this window without an open position to their left."""
         return s.decided & until_first(s.open)
 
     def region(self, s: State, past: Past) -> Tensor:
@@ -58,7 +58,7 @@ class Boundary:
         return torch.ones_like(s.open) if self.limit is None else number <= self.limit
 
     def text(self, s: State, past: Past) -> Tensor:
-        """(B, n - 1 + W) long: what is settled, from the tail of the window before on; NONE where there is nothing."""
+        """(B, n - 1 + W) long: the settled tokens, after the tail of the previous window; NONE elsewhere."""
         tail = torch.where((past.end == s.position[:, 0])[:, None], past.tail, NONE)
         return torch.cat([tail, torch.where(self.settled(s), s.tokens, NONE)], 1)
 
@@ -74,7 +74,7 @@ class Boundary:
         return ends
 
     def left_behind(self, s: State, past: Past) -> Past:
-        """The past of the next window, if this one is finished as it stands."""
+        """The past for the next window, if this one is finished now."""
         tail = s.size[:, None] + torch.arange(self.kept, device=s.size.device)
         made = past.made + self.settled(s).sum(-1)
         return Past(made, self.text(s, past).gather(1, tail), s.position[:, 0] + s.size)

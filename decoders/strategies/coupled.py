@@ -18,18 +18,18 @@ class Coupled(InTurns):
     """Self-speculation that produces exactly the tokens of `left_to_right` with the same `temperature` (and
     `race=true`, if that is not 0), `top_p` and `top_k`. Ours; after Han et al. 2026, 2603.25702.
 
-    Drafter and verifier race with the same timeless Gumbel noise. A draft stands while both sides agree, and where they
-    first do not, the verifier's own sample is taken, so that every token is the one that autoregression would have
-    raced to. No draft distribution is kept and no coin is flipped; all open positions are verified, not the leftmost
-    run alone. Equal up to rounding: a near tie can fall the other way where logits of the same thing are computed in
-    two layouts.
+    Drafter and verifier sample by Gumbel races with the same timeless noise. Drafts are accepted up to the first one
+    that differs from the verifier's sample, which replaces it; so every token is the one that autoregression would have
+    sampled. No draft distribution is stored and no acceptance is drawn; all open positions are verified, not only the
+    leftmost run. Tokens are equal up to rounding: a near tie can be decided differently if the same logits are computed
+    in two layouts.
 
     A verification that takes fewer than `redraft` positions leaves its samples right of them as the next drafts (a
-    Jacobi iteration) instead of asking for new ones. By default, 2, no row takes more than a forward a token and one a
-    block, even on a model that was never trained to be causal; 1 always drafts anew.
+    Jacobi iteration) instead of asking for new ones. With the default 2, a row takes at most one forward per token plus
+    one per block, even on a model that was never trained to be causal; with 1 it always drafts again.
 
-    A causal model cannot draft from both sides, so there every forward verifies and leaves its samples as the next
-    drafts: Jacobi decoding (Santilli et al. 2023, 2305.10427), in windows of `ahead` positions.
+    A causal model cannot draft from both sides. On it every forward verifies and leaves its samples as the next drafts:
+    Jacobi decoding (Santilli et al. 2023, 2305.10427), in windows of `ahead` positions.
     """
 
     source: ClassVar[str] = "after Han et al. 2026, arXiv 2603.25702"

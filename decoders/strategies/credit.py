@@ -1,4 +1,4 @@
-"""CreditDecoding: a token that was the likeliest before is believed sooner."""
+"""CreditDecoding: a token that was the likeliest in earlier forwards is committed sooner."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from decoders.core import Attested, Decoder, Pred, State, above, only, option
 
 TIE = 1e-5
 SPENT = 1e-9
-"""What is left of a credit that nobody can see any more: it moves a logit by less than float32 holds of one."""
+"""A credit that has faded to this share has no effect: it changes a logit by less than the precision of float32."""
 
 
 class Credits(NamedTuple):
-    """What each of the last K forwards of the window gave, a column for each, the oldest written over."""
+    """The credits of each of the last K forwards of the window, a column for each; the oldest is overwritten."""
 
     token: Tensor  # (B, W, K) long
     credit: Tensor  # (B, W, K) float  to that token, decayed since
@@ -29,15 +29,16 @@ class Credit(Decoder):
     gains credit in every forward in which it is the likeliest. CreditDecoding, 2510.06133;
     `CreditThresholdParallelDecoder` of dInfer, 2510.08666.
 
-    In every forward all credits fade to a share `decay`, and at each open position the likeliest token gains its
-    probability to the power `gamma`. Committed is what is at or above `tau` after that, or else the best, and what ties
-    with it to 1e-5, as in the reference. A position whose likeliest token is the mask is no candidate, unless there is
-    no other: then the best of them takes its second choice, where the reference would wait forever. With `alpha=0` it
-    is dInfer's `ThresholdParallelDecoder`.
+    In every forward all credits are multiplied by `decay`, and at each open position the likeliest token gains its
+    probability to the power `gamma`. Then positions at or above `tau` are committed, or else the best one and those
+    that tie with it to 1e-5, as in the reference. A position whose likeliest token is the mask is no candidate, unless
+    there is no other: then the best of them takes its second choice; the reference would wait forever. With `alpha=0`
+    it is dInfer's `ThresholdParallelDecoder`.
 
-    The reference keeps a credit for every token of the vocabulary. Only one token a forward gains any, a window takes
-    at most W forwards, and of a credit of K forwards ago `decay ** K` is left: so it is enough to remember who gained
-    what in the last K forwards, W of them or as many as leave a billionth (94 of a decay of 0.8).
+    The reference keeps a credit for every token of the vocabulary. Here the gains of the last K forwards are kept,
+    which is enough: one token per position gains in a forward, a window takes at most W forwards, and the share `decay
+    ** K` of a credit remains after K forwards. K is W, or the number of forwards after which a billionth remains (94
+    for a decay of 0.8).
     """
 
     source: ClassVar[str] = "CreditDecoding, 2025, arXiv 2510.06133; dInfer, 2025, arXiv 2510.08666"
@@ -52,7 +53,7 @@ class Credit(Decoder):
         return replace(s, memo=Credits(torch.zeros_like(none), torch.zeros(none.shape, device=none.device)))
 
     def kept(self, W: int) -> int:
-        """How many forwards of a window of W positions are remembered."""
+        """K: the number of forwards that are kept for a window of W positions."""
         if self.decay in (0, 1):
             return W if self.decay else 1
         return min(W, ceil(log(SPENT) / log(self.decay)) + 1)
@@ -75,7 +76,7 @@ class Credit(Decoder):
         )
 
     def fused(self, p: Pred, memo: Credits) -> Pred:
-        """The prediction with the credits in it."""
+        """The prediction with the credits added to its logits."""
         at = p.at.clamp(max=p.width - 1)[..., None].expand(-1, -1, memo.token.shape[-1])
         credit = torch.zeros_like(p.logits).scatter_add(
             2, memo.token.gather(1, at), memo.credit.gather(1, at).to(p.logits.dtype)

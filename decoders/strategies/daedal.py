@@ -1,4 +1,4 @@
-"""DAEDAL: a text as long as it needs to be."""
+"""DAEDAL: the length of a text is chosen while decoding."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ class Daedal(Decoder):
     """Begin with a short canvas, lengthen it until the model predicts that the text ends within it, then insert mask
     tokens where the model is least confident. Li et al. 2025, 2508.00819 (DAEDAL); `LLaDA_DAEDAL.generate`.
 
-    First the row has `initial` positions, all masked, and `grow` more after every forward, until the end is expected
-    with at least `tau_eos` or the row has its full `length`. How much the end is expected is summed from the right over
-    the last `watched` positions whose likeliest token is a stop token, as its probability, and divided by `watched`,
-    however few there are. Then half of `watched` end tokens are given behind the text, as far as there is room; where
-    there is none, the forward that found the length commits too. Then, in blocks, whatever is above `tau` is committed
-    and always the best; and where the end is expected with less than `tau_expand`, the block's least certain open
-    position, if its confidence is below `tau_low`, becomes `grow` masks. What lies right of it moves up, and beyond the
-    full length it falls off. What the row never grew to ends up as end tokens.
+    First the row has `initial` masked positions, and `grow` more after every forward, until the end is expected with at
+    least `tau_eos` or the row has its full `length`. This expectation is a sum over the last `watched` positions whose
+    likeliest token is a stop token, of the probability of that token, divided by `watched` even if there are fewer such
+    positions. Then `watched` / 2 end tokens are added after the text, as far as there is room; if there is no room, the
+    forward that found the length commits too. Then, in blocks, every prediction above `tau` is committed, and always
+    the best one. If the end is expected with less than `tau_expand`, the block's least certain open position, if its
+    confidence is below `tau_low`, becomes `grow` masks. The positions to its right move right, and those beyond the
+    full length are dropped. Positions to which the row never grew become end tokens.
 
-    The paper says that the confidence in the end is looked at where the text ends; which positions those are, and the
-    end tokens behind the text, are the code's. Blocks are counted over the positions as they stand, so one that grows
-    hands its last positions on to the next. A row with given tokens between the open ones (infilling) keeps its length
-    after the first stage, for they cannot be moved. In a block-causal model the row is the window that was asked for.
-    Without stop tokens in the model a row has its full length at once.
+    The paper measures the confidence in the end where the text ends; the choice of these positions, and the end tokens
+    after the text, follow the code. Blocks are counted over the present positions, so the last positions of a block
+    that grows belong to the next block. A row with given tokens between the open ones (infilling) keeps its length
+    after the first stage, because given tokens cannot be moved. In a block-causal model the row is the requested
+    window. If the model has no stop tokens, a row has its full length at once.
     """
 
     source: ClassVar[str] = "Li et al. 2025, arXiv 2508.00819"
@@ -74,7 +74,7 @@ class Daedal(Decoder):
         return torch.minimum(s.size + more, s.room)
 
     def closed(self, s: State, number: int) -> State:
-        """With so many end tokens behind what there is."""
+        """The state with so many end tokens after its present positions."""
         size = self.up_to(s, number)
         new = (s.place >= s.size[:, None]) & (s.place < size[:, None])
         return replace(s.commit(new, self.ends(s), torch.ones_like(s.confidence)), size=size)
@@ -84,7 +84,8 @@ class Daedal(Decoder):
         return torch.full_like(s.tokens, s.stop_ids[0] if s.stop_ids else 0)
 
     def write(self, s: State, p: Pred, end: Tensor) -> State:
-        """Commit in the block of the leftmost open position, expand in it, and close what was never grown to."""
+        """Commit in the block of the leftmost open position, expand in it, and fill positions that were never grown to
+        with end tokens."""
         tokens, confidence = p.best()
         open = s.open & s.present
         here = s.place // self.block == (open.long().argmax(-1) // self.block)[:, None]
@@ -102,7 +103,8 @@ class Daedal(Decoder):
         return replace(after, size=torch.where(full, s.room, after.size))
 
     def expanded(self, s: State, where: Tensor) -> State:
-        """With the one open position `where (B, W)` made `grow` open ones, and what lies right of it moved up."""
+        """The state with the one open position `where (B, W)` replaced by `grow` open ones; positions to its right move
+        right."""
         at, more = where.long().argmax(-1, keepdim=True), self.grow - 1
         source = torch.where(s.place > at + more, s.place - more, torch.minimum(s.place, at))
         moved = {name: getattr(s, name).gather(1, source) for name in ("tokens", "open", "confidence", "committed_at")}

@@ -1,4 +1,4 @@
-"""DAWN: what to commit together, from what attends to what."""
+"""DAWN: attention maps decide which positions are committed together."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ class DAWN(Decoder):
     `get_transfer_index_dawn`.
 
     A position depends on another if it attends to it with at least `tau_edge`, averaged over heads and the layers from
-    the share `depth` of them on, leaving out sinks: positions that draw more than `tau_sink` of all attention, and more
-    than `sink_times` an even share of it. Committed are, if they are open,
+    the share `depth` of them on, except for sinks: positions that draw more than `tau_sink` of all attention, and more
+    than `sink_times` an even share of it. These open positions are committed:
 
-    1. what is at or above `tau`;
-    2. from `tau_induce` on, what depends on an anchor: a decided position of the window where some token is predicted
-       with at least `tau` now, or anything given or left of the window;
-    3. of what is at or above `tau_low` and depends on nothing in 1 and 2, the best, then the next that neither depends
-       on one taken before nor the other way round, and so on: a greedy independent set.
+    1. those at or above `tau`;
+    2. those at or above `tau_induce` that depend on an anchor: a decided position of the window where some token is
+       predicted with at least `tau` now, or anything given or left of the window;
+    3. of those at or above `tau_low` that depend on nothing in 1 and 2, the best one, then the next that has no
+       dependency in either direction on one taken before, and so on: a greedy independent set.
 
-    If that is nothing, the best one. The set is found in a fixed number of rounds that settle all positions without a
-    better undecided neighbour at once, which is the same set.
+    If there is none, the best one is committed. The set is found in a fixed number of rounds; each settles all
+    positions without a better undecided neighbour at once, which gives the same set.
 
     The thresholds are the code's for LLaDA, and so is `depth`, 28 of 32 layers. `sink_times` is ours: a position that
     draws an even share of the attention draws more than 0.01 of it on any canvas below a hundred columns, where the
     code finds nothing but sinks and is `threshold:tau=0.7`; from 400 columns on the two are the same, and 0 is the
-    code. The code asks for 0.9 of what is predicted at prompt positions and in earlier blocks too, which are not
-    predicted here. It leaves out in 3 only what depends on a position that is in 1 and in 2, against the paper's words
-    ("avoiding strongly coupled positions"), and overwrites the first token of the prompt when its set runs out of
-    positions.
+    code. The code also demands 0.9 of the predictions at prompt positions and in earlier blocks, which are not
+    predicted here. In 3 it only excludes positions that depend on one that is in both 1 and 2, against the paper's
+    words ("avoiding strongly coupled positions"), and it overwrites the first token of the prompt when its set runs out
+    of positions.
     """
 
     source: ClassVar[str] = "Luo et al. 2026, arXiv 2602.06953"
@@ -74,7 +74,7 @@ class DAWN(Decoder):
         return s.commit(above(only(s.open, confidence), chosen), tokens, confidence)
 
     def edges(self, attention: Attention, columns: Tensor) -> Tensor:
-        """(B, W, L) bool: what the positions at `columns (B, W)` depend on."""
+        """(B, W, L) bool: the columns that the positions at `columns (B, W)` depend on."""
         bin_ = attention.weights.shape[-1] - 1
         rows = (attention.index < bin_).sum(-1, keepdim=True).clamp(min=1)
         drawn = attention.weights.sum(1) / rows  # (B, L)
@@ -83,14 +83,13 @@ class DAWN(Decoder):
         return (attention.rows(columns) >= self.tau_edge) & ~sink[:, None]
 
     def anchors(self, s: State, confidence: Tensor, columns: int) -> Tensor:
-        """(B, L) bool: what is certain, of so many `columns`, from what the window's positions are predicted with
-        now."""
+        """(B, L) bool: the anchors among so many `columns`, from the present predictions of the window's positions."""
         known = s.present & ~s.open & (~s.editable | (confidence >= self.tau))
         left = torch.arange(columns, device=s.tokens.device) < s.position[:, :1]
         return left.scatter(1, s.position, known)
 
     def excluded(self, depends: Tensor, sure: Tensor, induced: Tensor) -> Tensor:
-        """(B, W) bool: what depends on something that is committed anyway."""
+        """(B, W) bool: the positions that depend on one that is committed in any case."""
         return (depends & (sure | induced)[:, None]).any(-1)
 
 

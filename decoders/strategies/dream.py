@@ -19,13 +19,13 @@ class Dream(Decoder):
     """Dream's noise schedule says how many positions a step commits, and one of its scores says which. Ye et al. 2025,
     2508.15487; `diffusion_generate`, parameter `alg`.
 
-    Time runs from 1 to `eps` in equal steps; from t to s a share 1 - s/t of what is open is committed, rounded down, so
-    that a step may commit nothing, and the last step commits all. `by=origin` unmasks each position by chance instead.
-    Temperature, top-k and top-p act before the confidence is taken, unlike in LLaDA. The reference averages the number
-    of open positions over the batch, which can take committed tokens back; here each row has its own.
-    `confidence_threshold` is Fast-dLLM's addition (2505.22618): of the best n, those at or above `tau`, and always the
-    best one. n is what an even share per step would have committed by now; without `steps` it is all. After the last
-    step it goes on until nothing is open.
+    Time runs from 1 to `eps` in equal steps; from t to s a share 1 - s/t of the open positions is committed, rounded
+    down, so that a step may commit nothing, and the last step commits all. `by=origin` unmasks each position by chance
+    instead. Temperature, top-k and top-p act before the confidence is taken, unlike in LLaDA. The reference averages
+    the number of open positions over the batch, which can take committed tokens back; here each row has its own.
+    `confidence_threshold` is Fast-dLLM's addition (2505.22618): of the best n, it commits those at or above `tau`, and
+    always the best one. n is the number that an even share per step would have committed by now; without `steps` it is
+    all. After the last step it continues until no position is open.
     """
 
     source: ClassVar[str] = "Ye et al. 2025, arXiv 2508.15487"
@@ -62,7 +62,8 @@ class Dream(Decoder):
         return top(only(s.open, score), quota)
 
     def allowance(self, s: State) -> Tensor:
-        """(B,) how many more an even share per step would have committed after this one; at least one."""
+        """(B,) the number of further positions that an even share per step would have committed after this step; at
+        least one."""
         each = s.opened if self.steps is None else s.opened // s.window_steps(self.steps)
         late = s.step >= s.window_steps(self.steps) - 1
         due = torch.where(late, s.opened, torch.minimum((s.step + 1) * each, s.opened))

@@ -34,7 +34,7 @@ class DreamOn(Decoder):
     attested: ClassVar[Attested] = "replayed"
     needs_mask: ClassVar[bool] = True
     needs_expand: ClassVar[bool] = True
-    moves: ClassVar[bool] = True
+    moves_text: ClassVar[bool] = True
     by: Literal["maskgit_plus", "topk_margin", "entropy"] = option("entropy", "how to choose the position")
     temperature: float = option(0.0, "0 takes the likeliest token", min=0)
     top_p: float | None = option(None, "keep the smallest set of tokens with this probability", min=0, max=1)

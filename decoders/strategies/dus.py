@@ -1,4 +1,4 @@
-"""Dilated unmasking: what is far apart is committed together, whatever was predicted."""
+"""Dilated unmasking: positions that are far apart are committed together, independently of the predictions."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class DUS(Decoder):
     `base`^t), at least 1; the block is full after at most ceil(log B) steps to that base. Dilated Unmasking Scheduler,
     2506.19037, equations 8 and 9.
 
-    The set depends on nothing that the model says, so the number of forwards is known beforehand. Given positions are
-    counted, and a step that would find all its positions given is skipped. `merge` is the official code's and not in
-    the paper: a last step of fewer positions than the one before joins it, which saves a forward for some B that are no
-    power of the base, and decides all five positions of a block at once. The code's option to put off what is below a
-    threshold is left out: it masks again and does not come back, so that masks are left in the text.
+    The set does not depend on predictions, so the number of forwards is known in advance. Given positions are counted,
+    and a step whose positions are all given is skipped. `merge` is in the official code and not in the paper: a last
+    step with fewer positions than the one before is merged with it, which saves a forward for some B that are no power
+    of the base; a block of five positions is then decided at once. The code's option to postpone positions below a
+    threshold is left out: it masks them and never returns to them, so that masks are left in the text.
     """
 
     source: ClassVar[str] = "DUS, 2025, arXiv 2506.19037"
@@ -38,7 +38,7 @@ class DUS(Decoder):
         return s.commit(level == level.amin(-1, keepdim=True), tokens, confidence)
 
     def levels(self, s: State) -> Tensor:
-        """(B, W) long: the step in which each position's turn is, from 0."""
+        """(B, W) long: the step in which each position is committed, counted from 0."""
         t = torch.arange(1, LEVELS + 1, device=s.size.device)
         stride = (s.size[:, None] / float(self.base) ** t).long().clamp(min=1)  # (B, LEVELS)
         level = (s.place[:, None] % stride[:, None] == 0).to(torch.uint8).argmax(-1)

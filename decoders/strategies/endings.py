@@ -1,4 +1,5 @@
-"""What a text does about its end: stop there, be drawn to it, or leave room behind it. Each works with any rule."""
+"""Three ways to treat the end of a text: stop at it, make it likelier, or add room after it. Each works with any
+rule."""
 
 from __future__ import annotations
 
@@ -24,13 +25,12 @@ class EOSStop(Around):
     end token at once, decided positions included. dInfer, Ma et al. 2025, 2510.08666 (early termination);
     `generate_fastdllm.generate` with `early_stop`.
 
-    What stood behind the end is no part of the text, but the model sees it as long as anything is open before the end:
-    that is why decided tokens are overwritten, and the text can be another one than `base` alone would have written.
-    What is saved are the forwards that would have filled what lies behind. The code writes end tokens into the blocks
-    behind this one too, which a window here does not reach. dInfer's `BlockRunner` does this only once a block is full,
-    and for later blocks; here a row ends then anyhow, for every strategy. `trust` is ours: the confidence that the stop
-    token was committed with has to reach it, so that an end that the model only guessed does not cut a text. Without
-    stop tokens in the model it is `base`.
+    Tokens after the end are no part of the text, but the model sees them while positions before the end are open.
+    Therefore decided tokens are overwritten, and the text can differ from that of `base` alone. The forwards that would
+    have filled the positions after the end are saved. The code also writes end tokens into later blocks, which a window
+    here does not reach. dInfer's `BlockRunner` does this only once a block is full, and for later blocks; here a row
+    ends at that point with every strategy. `trust` is ours: the confidence with which the stop token was committed has
+    to reach it, so that a guessed end does not cut a text. Without stop tokens in the model it is `base`.
     """
 
     source: ClassVar[str] = "Ma et al. 2025, arXiv 2510.08666"
@@ -88,10 +88,10 @@ class EOSPadding(Around):
     """Any rule, on a row that is followed by `pad` end tokens from the start, in which the model can compute. Breckner
     and Schuster 2026, 2603.05197 (EoS-by-EoS).
 
-    The paper finds that masked diffusion models compute in the end tokens behind a short answer, and answer better with
-    more of them. It is an analysis, and nothing is carried over but tokens; as a decoder this is our reading: the end
-    tokens are given, come after `length`, and are no part of the text. Block-causal models are refused, for no block
-    sees what comes later. Without stop tokens in the model it is `base`.
+    The paper finds that masked diffusion models compute in the end tokens after a short answer, and answer better with
+    more of them. The paper is an analysis; that this is a decoder is our reading: the end tokens are given, come after
+    `length`, and are no part of the text. Block-causal models are refused, because no block sees later positions.
+    Without stop tokens in the model it is `base`.
     """
 
     source: ClassVar[str] = "Breckner and Schuster 2026, arXiv 2603.05197"

@@ -36,7 +36,7 @@ class Factor(Decoder):
     1) for every i up to n; always at least one. Wu et al. 2025, 2505.22618, section 3.3 (Theorem 1: greedy parallel
     decoding is right while (n + 1)(1 - c) < f, where c is the n-th confidence).
 
-    The code in circulation commits every candidate when only the last one fails its bound; this one does not.
+    The published code commits every candidate if only the last one fails its bound; this implementation does not.
     """
 
     source: ClassVar[str] = "Wu et al. 2025, arXiv 2505.22618"

@@ -16,9 +16,10 @@ class Frechet(Decoder):
     bound on their joint probability, U an upper bound on that of any other choice. Fast-dLLM++, 2606.02955.
 
     For confidences c_1 >= c_2 >= ... any joint distribution with these marginals gives the n predictions together at
-    least L = max(0, c_1 + ... + c_n - (n - 1)), Fréchet's lower bound, and whatever differs from them somewhere at most
-    U = 1 - c_n. Both move against each other as n grows, so the n that pass are the first ones. Where all confidences
-    are the same it is `factor` with f = 1 - delta; where they are not it uses what the surer ones have to spare.
+    least L = max(0, c_1 + ... + c_n - (n - 1)), Fréchet's lower bound, and any choice that differs from them somewhere
+    at most U = 1 - c_n. As n grows, L falls and U rises, so the n that pass are the first ones. If all confidences are
+    equal it is `factor` with f = 1 - delta; otherwise it commits more, because surer predictions compensate for less
+    sure ones.
     """
 
     source: ClassVar[str] = "Fast-dLLM++, 2026, arXiv 2606.02955"
@@ -38,5 +39,5 @@ def jointly_likeliest(score: Tensor, delta: float) -> Tensor:
     """(B,) long: the largest n such that L > U + `delta` for the n highest of `score (B, W)`, confidences or -inf; see
     `Frechet`."""
     ordered = score.sort(dim=-1, descending=True, stable=True).values
-    doubt = (1 - ordered).cumsum(-1)  # 1 - L, where that is not cut off at 0
+    doubt = (1 - ordered).cumsum(-1)  # 1 - L, before L is clamped at 0
     return ((1 - doubt).clamp(min=0) - (1 - ordered) > delta).sum(-1)

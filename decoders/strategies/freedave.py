@@ -26,13 +26,13 @@ from decoders.strategies.llada import LLaDA
 
 
 class Run(NamedTuple):
-    """How far the base strategy would be, and what it was guessed to ask next."""
+    """How far the base strategy would be, and its guessed next queries."""
 
-    step: Tensor  # (B,)   long  its forwards in this window
+    step: Tensor  # (B,)   long  the base's forwards in this window
     clock: Tensor  # (B,)   long  and on this row
     committed_at: Tensor  # (B, W) long  by that clock
-    tokens: Tensor  # (B, A, W) long  what it would show in its 2nd forward from here, 3rd, ...
-    want: Tensor  # (B, A, W) bool  and prepare
+    tokens: Tensor  # (B, A, W) long  the tokens that it would show in its 2nd forward from here, 3rd, ...
+    want: Tensor  # (B, A, W) bool  and the positions that it would want
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,15 @@ class FreeDave(Around):
     those of `base`. Wu and Zhang 2025, 2510.00294.
 
     The base strategy's step with a prediction gives its next state, which is certain; stepping it further with the same
-    prediction, as though that did not change, gives `ahead` guesses of the states after that. The next forward shows
-    the model the certain state and the guesses beside it (`Query.beside`). Its predictions are then taken one after the
-    other: as long as the base strategy, stepped with the last one, would next ask exactly what has been asked, the next
-    prediction is the one that it would have got. So tokens are those of the base strategy, bit by bit where the model's
-    arithmetic does not depend on the batch, in as many forwards or fewer, each of the price of up to 1 + `ahead`.
+    prediction gives `ahead` guesses of the states after that. The next forward shows the model the certain state and,
+    beside it, the guesses (`Query.beside`). Its predictions are then used one after the other: as long as the query of
+    the base strategy, after a step with the last prediction, equals the next guess, the prediction of that guess is the
+    one that it would have got. So the tokens are those of the base strategy, exactly so if the model's arithmetic does
+    not depend on the batch, in as many forwards or fewer, each of which costs up to 1 + `ahead`.
 
-    It holds for every base strategy that asks plain questions: greedy or sampling (its random numbers are hashes of its
-    own clock, which goes on here as it would alone), revising or not, and the paper's own, which commits a fixed number
-    of tokens a step. With approximate caches, which see other forwards here than there, tokens may differ.
+    It works for every base strategy with plain queries: greedy or sampling (its random numbers are hashes of its own
+    clock, which advances here as it would alone), revising or not, and the paper's own, which commits a fixed number of
+    tokens a step. With approximate caches tokens may differ, because the caches see other forwards.
     """
 
     source: ClassVar[str] = "Wu and Zhang 2025, arXiv 2510.00294"
@@ -64,11 +64,11 @@ class FreeDave(Around):
         lays_out = any(self.base.windows(any_size, b) is not any_size for b in (False, True))
         if lays_out or {"causal", "sight", "resizes"} & asked:
             raise UsageError(
-                f"freedave cannot guess what {name} asks next; take a base that asks about its window as it stands"
+                f"freedave cannot guess the next query of {name}; take a base whose queries show its window as it is"
             )
         if {"attention", "hidden_states"} & asked:
             raise UsageError(
-                f"freedave has nothing but logits of what it guesses, and {name} reads more of a prediction"
+                f"freedave has only logits of its guesses, and {name} reads more of a prediction"
             )
 
     def own(self, s: State) -> Run:
@@ -114,11 +114,12 @@ class FreeDave(Around):
         return replace(self.base.step(s, p), step=s.step + 1, clock=s.clock + 1)
 
     def asks(self, s: State) -> tuple[Tensor, Tensor]:
-        """(B, W) long and (B, W) bool: what it would show and ask next; nothing where it is done with the window."""
+        """(B, W) long and (B, W) bool: the tokens and the wanted positions of its next query; nothing is wanted if it
+        has finished the window."""
         q = self.base.query(s)
         return q.tokens, q.want & s.editable & ~self.base.done(s)[:, None]
 
 
 def alone(p: Pred) -> Pred:
-    """The prediction of one canvas, without those beside it and without what was spent."""
+    """The prediction of one canvas, without those beside it and without its cost."""
     return replace(p, beside=(), cost=None, attention=None)

@@ -1,4 +1,4 @@
-"""Order from left to right without giving up parallel commitment: a window behind the frontier, or a prefix."""
+"""Parallel commitment roughly from left to right: only near the leftmost open position, or only a prefix."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class Frontier(Around):
     """Frontier-gated commitment: any rule, but it may commit only among the `w` positions that begin with the leftmost
     open one. "Answer First, Reason Later", 2608.05687.
 
-    A masked diffusion model left to itself commits a final answer long before its reasoning is written; this keeps the
-    order. With `w=1` it writes from left to right, one position a forward, while the model still sees both directions;
-    with `w` as large as the window it is `base`. The paper's abstract is what was available: that the rule sees no
-    candidate beyond `w`, rather than losing some of its choice, is ours; so the likeliest candidate is always one of
-    those that may be committed.
+    Without a gate, a masked diffusion model commits a final answer long before its reasoning is written. With `w=1` it
+    writes from left to right, one position a forward, while the model still sees both directions; with `w` as large as
+    the window it is `base`. Only the paper's abstract was available. It is our reading that `base` sees no candidate
+    beyond `w`, instead of losing some of its selected positions; so the likeliest candidate is always one that may be
+    committed.
     """
 
     source: ClassVar[str] = "Answer First, Reason Later, 2026, arXiv 2608.05687"
@@ -36,7 +36,7 @@ class Frontier(Around):
 class Pard(Decoder):
     """Commit the open positions from the leftmost one on, as far as each prediction is at or above `tau`, and always
     the leftmost. PARD, 2607.24306: block diffusion is best decoded from left to right, so what is committed in parallel
-    is a prefix. The paper's abstract is what was available; confidence as the test of a prediction is that of
+    is a prefix. Only the paper's abstract was available; the test of a prediction by its confidence is that of
     `threshold`."""
 
     source: ClassVar[str] = "PARD, 2026, arXiv 2607.24306"

@@ -14,13 +14,13 @@ class Hierarchy(Decoder):
     """Commit every prediction above `tau`, in each contiguous run of open positions the best one if it is above `low`,
     and always the best of all. dInfer, 2510.08666, `HierarchyDecoder`.
 
-    Tokens that are committed together are so mostly far from each other, and every gap is divided again by the next
-    forward. Both comparisons are strict; positions whose likeliest token is the mask are no candidates (see `guarded`).
+    So tokens that are committed together are mostly far from each other, and the next forward divides every gap again.
+    Both comparisons are strict; positions whose likeliest token is the mask are no candidates (see `guarded`).
 
-    `remask` above 0 first opens what is decided where the likeliest token is below it
-    (`get_transfer_index_hierarchy_remask`): such a position may get a token again in the same step, or stays open. One
-    more than was opened is committed in any case, the best of what is left if need be, so a forward always decides more
-    than it opens.
+    `remask` above 0 first reopens decided positions whose likeliest token is below it
+    (`get_transfer_index_hierarchy_remask`); such a position may get a token again in the same step, or stays open. At
+    least one more position is committed than was reopened, if necessary the best of the others, so a forward always
+    decides more than it reopens.
     """
 
     source: ClassVar[str] = "dInfer, 2025, arXiv 2510.08666"

@@ -1,8 +1,8 @@
 """Reasoning from left to right, then the answer by diffusion, in one model.
 
-Nobody has published exactly this for a model off the shelf. Order matters (2608.05687): a masked diffusion model that
-may commit anything anywhere names its answer before its steps, and gets it wrong. Two models can be put together where
-the reasoning is text (plan conditioning, 2603.13243); Planned Diffusion (2510.18087) trains one model for both.
+Exactly this has not been published for a model without further training. Order matters (2608.05687): a masked diffusion
+model that may commit at any position commits its answer before its steps, and gets it wrong. Two models can be combined
+if the reasoning is text (plan conditioning, 2603.13243); Planned Diffusion (2510.18087) trains one model for both.
 
 Two forms of reasoning in a block-causal model. They are different algorithms:
 
@@ -46,12 +46,12 @@ from decoders.strategies.frontier import Frontier
 from decoders.strategies.left_to_right import LeftToRight
 from decoders.strategies.one_by_one import OneByOne
 
-BUDGET = 64  # positions of reasoning where neither a budget nor a boundary says when it ends
+BUDGET = 64  # positions of reasoning if neither a budget nor a boundary ends it
 
 
 @dataclass(frozen=True)
 class Memo:
-    """Where a row is, and what the two decoders keep."""
+    """The phase of a row, and the memos of the two decoders."""
 
     answering: Tensor  # (B,) bool
     begun: Tensor  # (B,) long  the position where the answer begins
@@ -74,11 +74,11 @@ class Hybrid(Decoder):
     open one (`frontier`). `mode=auto`: block or frontier, as the model is. Where another model reasons, see
     `after_reasoning`.
 
-    The reasoning ends with the first settled `boundary`: a text, matched as the tokens that the model's tokenizer makes
-    of it on its own, or token ids. So a text that is written with other tokens where it stands in a sentence has to be
-    given as those ids, or with the space before it. Rows turn at steps of their own and share every forward. To the
-    answer's decoder the rest of the window in which a row turns is a window that is entered then; reasoning is never
-    revised by it. Its `steps`, if it has any, are split over all windows of the row, those of the reasoning among them.
+    The reasoning ends with the first settled `boundary`: a text, matched by the tokens that the tokenizer gives for it
+    alone, or token ids. If the text has other tokens inside a sentence, give these ids, or write the space before it.
+    Each row changes from reasoning to answer at its own step, and rows share every forward. The answer's decoder sees
+    the rest of the window in which a row changes as a window that it has just entered, and never revises the reasoning.
+    Its `steps`, if it has any, are split over all windows of the row, including those of the reasoning.
     """
 
     source: ClassVar[str] = "cf. arXiv 2510.18087, 2603.13243, 2608.05687, 2503.09573"
@@ -106,7 +106,7 @@ class Hybrid(Decoder):
 
     @classmethod
     def respelled(cls, name: str, given: dict[str, str]) -> tuple[str, dict[str, str]]:
-        """Mode `two-model`, and a reasoner in mode `auto`, once meant that another model reasons."""
+        """In older specs, mode `two-model`, or a reasoner in mode `auto`, means that another model reasons."""
         mode, reasoner = given.get("mode", "auto"), given.get("reasoner", "none")
         if mode != "two-model" and reasoner.lower() == "none":
             return name, {key: text for key, text in given.items() if key != "reasoner"}
@@ -115,21 +115,21 @@ class Hybrid(Decoder):
         new = {"reasoner": "reasoner", "boundary": "boundary", "budget": "budget", "answer": "base"}
         return "after_reasoning", {new[key]: text for key, text in given.items() if key in new}
 
-    # --- what it is made of
+    # --- its parts
 
     def blocks(self, block_causal: bool) -> bool:
-        """It reasons as mode `block` says, on such a model."""
+        """Whether it reasons in mode `block` on such a model."""
         return self.mode == "block" or (self.mode == "auto" and block_causal)
 
     @cached_property
     def orders(self) -> tuple[Decoder, Decoder]:
-        """Who decodes the reasoning in mode frontier, and in mode block."""
-        # in a window of one every rule is autoregression, and none has to ask causally
+        """The decoders of the reasoning in mode frontier, and in mode block."""
+        # in a window of one position every rule is autoregression, without causal queries
         alone = LeftToRight(self.temperature) if self.ar == "wide" else Threshold(temperature=self.temperature)
         return Frontier(self.w, self.base), alone
 
     def thinker(self, s: State) -> Decoder:
-        """Who decodes the reasoning."""
+        """The decoder of the reasoning."""
         return self.orders[self.blocks(s.block_causal)]
 
     @property
@@ -141,7 +141,7 @@ class Hybrid(Decoder):
         """Where the reasoning ends."""
         if isinstance(self.boundary, str):
             raise UsageError(
-                f"Hybrid: the boundary {self.boundary!r} is a text, and there is no tokenizer here; give token ids"
+                f"Hybrid: the boundary {self.boundary!r} is a text, and this host has no tokenizer; give token ids"
             )
         return Boundary(self.boundary or (), self.budget or (None if self.boundary else BUDGET))
 
@@ -152,7 +152,7 @@ class Hybrid(Decoder):
     def windows(self, asked: Windows, block_causal: bool) -> Windows:
         return OneByOne(asked) if self.blocks(block_causal) and self.ar == "window" else asked
 
-    # --- where a row is
+    # --- the phase of a row
 
     def init(self, s: State) -> State:
         zero, past = torch.zeros_like(s.key), self.end.nothing(s)
@@ -167,17 +167,18 @@ class Hybrid(Decoder):
         return replace(s, memo=replace(m, reasoning=reasoning, answer=answer))
 
     def rest(self, s: State) -> State:
-        """What the answer's decoder sees: a window that was entered when the answer began, with the reasoning given."""
+        """The state for the answer's decoder: a window that was entered when the answer began, with the reasoning
+        given."""
         m: Memo = s.memo
         return s.within(s.position >= m.begun[:, None], m.opened, m.answer, since=m.step)
 
     def thinking(self, s: State) -> State:
-        """What the decoder of the reasoning sees: the window as far as it may write."""
+        """The state for the decoder of the reasoning: the part of the window in which it may write."""
         m: Memo = s.memo
         return s.within(self.end.region(s, m.past), s.opened, m.reasoning)
 
     def turned(self, s: State) -> State:
-        """The state after a step, with rows whose reasoning is complete turned to their answer."""
+        """The state after a step; rows whose reasoning is complete begin their answer."""
         m: Memo = s.memo
         ends = self.end.ends(s, m.past)
         turn = ends.any(-1) & ~m.answering

@@ -18,30 +18,30 @@ COIN, REST = 0x45, 0x46  # salts
 
 
 class Stride(NamedTuple):
-    """What one forward leaves to the next."""
+    """The memo from one forward to the next."""
 
     draft: Draft
-    drafted: Tensor  # (B, W) bool  where it drafted, in the window that began at
+    drafted: Tensor  # (B, W) bool  the positions that it drafted, in the window that began at
     start: Tensor  # (B,) long  this place
     how: Tensor  # (B, W) long  which of `outcomes` the last step's commitments were
 
 
 @dataclass(frozen=True)
 class Introspective(Decoder):
-    """Show the model the drafts of the last forward and masks behind them, causally: the same forward verifies the
+    """Show the model the drafts of the last forward and masks after them, causally: the same forward verifies the
     drafts, gives one token more, and drafts the next `stride` - 1 tokens in the masks. Yu et al. 2026, 2604.11035;
     `IDLMBlockN` in thuEcstasy/I-DLM.
 
-    A draft x with probability q(x) stands with probability min(1, p(x) / q(x)) for the verifier's p. The first one that
-    does not is drawn from the positive part of p - q, and what is right of it is drafted anew; where all stand, the
-    next token is drawn from p. So the tokens have the distribution of `left_to_right` with the same `temperature`,
-    `top_p` and `top_k`, and at temperature 0 they are its tokens: there a draft stands where it is the likeliest one. A
-    forward gives one token at least and `stride` at most.
+    A draft x with probability q(x) is accepted with probability min(1, p(x) / q(x)) for the verifier's p. The first
+    rejected one is drawn from the positive part of p - q, and the positions to its right are drafted again; if all are
+    accepted, the next token is drawn from p. So the tokens have the distribution of `left_to_right` with the same
+    `temperature`, `top_p` and `top_k`, and at temperature 0 they are its tokens, because a draft is then accepted if it
+    is the likeliest one. A forward gives between one token and `stride` tokens.
 
-    Above temperature 0 the code drafts the likeliest token and judges it as though it had been drawn from q, which
-    changes the distribution, and its p and q are those before `top_k` and `top_p`; here a draft is drawn from the
-    `keep` likeliest tokens after both, and q is what it was drawn from. The adapter that the makers' lossless variant
-    puts on masks alone is not here.
+    Above temperature 0 the code drafts the likeliest token and accepts it as if it had been drawn from q, which changes
+    the distribution, and its p and q are those before `top_k` and `top_p`; here a draft is drawn from the `keep`
+    likeliest tokens after both, and q is the distribution it was drawn from. The authors' lossless variant has an
+    adapter for masks only, which is not included.
     """
 
     source: ClassVar[str] = "Yu et al. 2026, arXiv 2604.11035"
@@ -67,7 +67,7 @@ class Introspective(Decoder):
         return replace(s, memo=Stride(draft, cell.bool(), s.position[:, 0], cell))
 
     def begin(self, s: State) -> State:
-        """Windows slide, and drafts stay at their places in the text."""
+        """Windows slide, and drafts keep their places in the text."""
         m: Stride = s.memo
         width = s.tokens.shape[1]
         source = s.place + (s.position[:, 0] - m.start)[:, None]
@@ -88,7 +88,8 @@ class Introspective(Decoder):
 
     def wanted(self, s: State) -> Tensor:
         """(B, W) bool: the drafts, the next token, and `stride` - 1 masks behind it."""
-        return s.open & ((s.open & ~s.memo.drafted).cumsum(-1) <= self.stride)
+        m: Stride = s.memo
+        return s.open & ((s.open & ~m.drafted).cumsum(-1) <= self.stride)
 
     def query(self, s: State) -> Query:
         m: Stride = s.memo
@@ -108,15 +109,15 @@ class Introspective(Decoder):
         return replace(s.commit(taken, tokens, p.prob(tokens)), memo=memo)
 
     def accepted(self, s: State, p: Pred, draft: Draft, new: Draft) -> Tensor:
-        """(B, W) bool: the drafts that stand if all left of them do."""
+        """(B, W) bool: the drafts that are accepted if all left of them are."""
         if self.temperature == 0:
             return draft.tokens == new.tokens
         ratio = p.prob(draft.tokens) / draft.chance.clamp(min=torch.finfo(draft.probs.dtype).tiny)
         return s.uniform(COIN) < ratio
 
     def drawn(self, s: State, p: Pred, where: Tensor, new: Draft) -> Tensor:
-        """(B, W) the token of the one position `where`; nothing was drafted behind the drafts, so there the rest is all
-        of p."""
+        """(B, W) the token of the one position `where`; after the last draft nothing was drafted, so the residual is p
+        itself."""
         if self.temperature == 0:
             return new.tokens
         u = (s.uniform(REST) * where).sum(-1)

@@ -1,4 +1,4 @@
-"""KLASS: commit what is confident and has stopped moving."""
+"""KLASS: commit predictions that are confident and stable."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ UNKNOWN = -1
 
 
 class History(NamedTuple):
-    """What the window's positions were predicted to be."""
+    """Earlier predictions of the window's positions."""
 
     log_p: Tensor  # (B, W, V) float32  the last prediction
-    # (B, W) long  forwards in a row that moved it by less than eps; UNKNOWN where there is no last prediction
+    # (B, W) long  successive forwards that changed it by less than eps; UNKNOWN if there is no last prediction
     stable: Tensor
 
 
@@ -29,11 +29,11 @@ class KLASS(Decoder):
     KLASS, 2511.05664.
 
     `unmask=max_conf` commits only the surest of those, and `min_kl` the one that moved least in this forward. Both
-    comparisons are strict, and the share is LLaDA's for this step, at least one. The reference takes that share also
-    where fewer are open, and then overwrites decided positions; here nothing decided is touched. Its predictions are
-    remembered over the whole answer and from block to block; a window is all that is predicted here, so its history
-    starts with it, which costs a block the first `history` forwards. The published settings for LLaDA are 0.6/0.015
-    (GSM8K), 0.6/0.01 (MATH), 0.9/0.01 (HumanEval) and 0.7/0.01 (MBPP).
+    comparisons are strict, and the share is LLaDA's for this step, at least one. The reference takes that share even if
+    fewer positions are open, and then overwrites decided ones; here decided positions are never changed. It keeps
+    predictions of the whole answer across blocks; here only the window is predicted, so the history starts with each
+    window, which costs a block its first `history` forwards. The published settings for LLaDA are 0.6/0.015 (GSM8K),
+    0.6/0.01 (MATH), 0.9/0.01 (HumanEval) and 0.7/0.01 (MBPP).
 
     It keeps the last distribution of every position of the window, 4 bytes for each token of the vocabulary.
     """
@@ -60,15 +60,15 @@ class KLASS(Decoder):
         return replace(s, memo=memo).commit(where, tokens, confidence)
 
     def picked(self, sure: Tensor, confidence: Tensor, moved: Tensor) -> Tensor:
-        """(B, W) bool: what is committed of what is `sure (B, W)`."""
+        """(B, W) bool: the positions that are committed, of those that are `sure (B, W)`."""
         if self.unmask == "all":
             return sure
         score = confidence if self.unmask == "max_conf" else -moved
         return top(only(sure, score), 1)
 
     def moved(self, memo: History, p: Pred) -> tuple[History, Tensor]:
-        """The history with this prediction in it, and (B, W) float32, by how many nats it has moved; infinite where
-        there was none."""
+        """The history with this prediction added, and (B, W) float32, the change of each prediction in nats; infinite
+        if there was none before."""
         rows = p.rows
         log_p = p.spread(rows.log_softmax(-1, dtype=accumulator(rows)).float())
         here = p.spread(torch.ones_like(rows[:, 0], dtype=torch.bool))

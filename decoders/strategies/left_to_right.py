@@ -12,8 +12,8 @@ from decoders.core import Attested, Decoder, Pred, Query, State, leftmost, optio
 
 
 def drawn_in_a_race(s: State, p: Pred, temperature: float) -> Tensor:
-    """(B, W) long: a sample of a prediction that is already at `temperature`, the same whenever and beside whatever it
-    is drawn; at 0 the likeliest token."""
+    """(B, W) long: a sample of a prediction that is already at `temperature`, with timeless noise; at 0 the likeliest
+    token."""
     return p.race(s) if temperature > 0 else p.best()[0]
 
 

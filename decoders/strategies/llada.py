@@ -15,12 +15,12 @@ class LLaDA(Decoder):
     """Keep the most confident predictions, an even share a step; the others are masked again. Nie et al. 2025,
     2502.09992, Algorithm 5 (`remasking=low_confidence`) and 4 (`random`).
 
-    The popular description, that a committed token gets a second chance, is not the algorithm: only this step's own
-    predictions are remasked, and what was committed stays. Confidence is the raw probability of the sampled token,
-    without the temperature, as in the official code; its Gumbel noise at temperature T draws from softmax(logits / T),
-    which is drawn here by one hashed uniform number a position. `eos=suppress` makes stop tokens impossible; `eos=last`
-    commits them only where nothing else is left, which the official `confidence_eos_eot_inf` is named for but misses,
-    as it changes the wrong tensor.
+    Only this step's own predictions are remasked, and committed tokens stay; the popular description, that a committed
+    token can change, is not the algorithm. Confidence is the raw probability of the sampled token, without the
+    temperature, as in the official code; its Gumbel noise at temperature T samples from softmax(logits / T), as the one
+    hashed uniform number per position does here. `eos=suppress` makes stop tokens impossible; `eos=last` commits them
+    only if no other candidate is left. The official `confidence_eos_eot_inf` was meant to do so, but changes the wrong
+    tensor.
     """
 
     source: ClassVar[str] = "Nie et al. 2025, arXiv 2502.09992"

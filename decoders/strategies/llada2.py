@@ -1,4 +1,4 @@
-"""LLaDA2.1: fill what is masked and edit what is decided, both from one forward."""
+"""LLaDA2.1: fill masked positions and edit decided ones, both from one forward."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from decoders.strategies.sdar import block_share
 
 
 class Edits(NamedTuple):
-    """What a window has seen of editing."""
+    """The record of editing in a window."""
 
     post: Tensor  # (B,)   long  forwards that began with nothing open
     settled: Tensor  # (B,)   bool  the last of them changed nothing
-    own: Any  # what else a rule keeps
+    own: Any  # the memo of a subclass
 
     def after(self, s: State, revised: Tensor, own: Any) -> Edits:
         """After a forward on `s`, by which positions were `revised (B, W)`."""
@@ -28,14 +28,15 @@ class Edits(NamedTuple):
 
 @dataclass(frozen=True)
 class FillAndRevise(Decoder):
-    """Fill masks above `tau_mask` and, from the same forward, revise what is decided; a subclass says how, in `revise`.
+    """Fill masks above `tau_mask` and, from the same forward, revise decided positions; a subclass defines how, in
+    `revise`.
 
     If fewer than `at_least` masks are sure, the best ones are filled instead; with `block_steps`, at least as many as
     fall to this step if the block's positions, given ones counted, are spread over so many steps, the remainder over
     the first ones: the schedule of diffusers' `BlockRefinementScheduler`, also where the steps do not divide the block.
-    Only what stood at the start of the forward is revised, and never the prompt. A window ends when a forward that
-    began with nothing open has changed nothing, or after `max_post` such forwards; so it pays one forward for the
-    finding that all is well, unless `max_post` is 0.
+    Only tokens that were decided before the forward are revised, and never the prompt. A window ends when a forward
+    that began with no open position has changed nothing, or after `max_post` such forwards; so it spends one forward to
+    confirm its tokens, unless `max_post` is 0.
     """
 
     revises: ClassVar[bool] = True

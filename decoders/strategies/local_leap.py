@@ -1,4 +1,4 @@
-"""LocalLeap: a lower threshold in the neighbourhood of what is sure."""
+"""LocalLeap: a lower threshold near confident positions."""
 
 from __future__ import annotations
 

@@ -15,10 +15,10 @@ TIME = 0x31  # salt
 
 
 def absorbing_posterior(logits: Tensor, tokens: Tensor, open: Tensor, mask_id: int, t: float, s: float) -> Tensor:
-    """(B, W, V) float: q(x_s | x_t, x_0 ~ model), the distribution that every position is drawn from when time goes
-    from `t` to `s`: an open position stays masked with probability s/t and else takes a token from the model, which
-    never predicts the mask (SUBS); a decided one stays. Sahoo et al. 2024, 2406.07524, equation 7; Austin et al. 2021,
-    2107.03006, section 3.1. The schedule is log-linear, so the chance of being masked at t is t.
+    """(B, W, V) float: q(x_s | x_t, x_0 ~ model), the distribution of every position when time goes from `t` to `s`: an
+    open position stays masked with probability s/t and otherwise takes a token from the model, which never predicts the
+    mask (SUBS); a decided one stays. Sahoo et al. 2024, 2406.07524, equation 7; Austin et al. 2021, 2107.03006, section
+    3.1. The schedule is log-linear, so the chance of being masked at t is t.
     """
     x0 = logits.index_fill(-1, constant((mask_id,), logits.device), -torch.inf).softmax(-1)
     blank = torch.nn.functional.one_hot(torch.full_like(tokens, mask_id), logits.shape[-1]).to(x0)
@@ -51,8 +51,8 @@ class Ancestral(Decoder):
 
     Under that posterior (`absorbing_posterior`) each position is unmasked at a time of its own, uniform in [0, 1] and
     independent of all tokens. So the times are drawn first, each step of the schedule that contains none is skipped,
-    and what is left has the law of the step-by-step sampler, with at most `steps` forwards. The reference's final
-    argmax for times below its epsilon of 1e-5 is left out: those positions are sampled in the last step.
+    and the result has the distribution of the step-by-step sampler, with at most `steps` forwards. The reference's
+    final argmax for times below its epsilon of 1e-5 is left out: those positions are sampled in the last step.
     """
 
     source: ClassVar[str] = "Sahoo et al. 2024, arXiv 2406.07524; Austin et al. 2021, arXiv 2107.03006"
@@ -76,8 +76,8 @@ class FirstHitting(Decoder):
 
     It jumps to the next time at which something is unmasked, t * u^(1/n) for n masked positions, and unmasks one of
     them at random: the order statistics of independent uniform times, which are drawn here directly. `top_p` is the
-    official code's: see `nucleus`. That code also tells the model the time and spends a forward a block on storing keys
-    and values; here neither is needed.
+    official code's: see `nucleus`. That code also gives the model the time and spends a forward per block on storing
+    keys and values; neither is needed here.
     """
 
     source: ClassVar[str] = "Arriola et al. 2025, arXiv 2503.09573"

@@ -17,15 +17,15 @@ class NemotronLinear(InTurns):
     """Draft the next block in one forward, verify it in a second one that is causal, and take what the two agree on and
     one token more. Fu et al. 2026, 2607.05722; `linear_spec_generate` in the checkpoints' own code.
 
-    Every token is the causal forward's own, drawn after those left of it, and a draft stands where it is the same
-    token: so at temperature 0 the tokens are those of `left_to_right`, and with a `temperature` samples have its
-    distribution. Where the two do not agree, the rest of the block is drafted anew, and the next block begins right
-    there: blocks of the size of the windows slide along the row. A round takes two forwards and gives one token at
-    least, and as many as a block has at most.
+    Every token comes from the causal forward, conditioned on the tokens to its left, and a draft is accepted if it is
+    the same token: so at temperature 0 the tokens are those of `left_to_right`, and with a `temperature` samples have
+    its distribution. The next block begins at the first disagreement, and the rest is drafted again: blocks of the size
+    of the windows slide along the row. A round takes two forwards and gives between one token and a whole block.
 
-    Theirs begins a block with the last token that was taken, which sees the block's masks, and takes the first token of
-    all from a causal forward; here the block begins behind it, and that token is context. So drafts may differ, and
-    tokens do not. Theirs stops with an error where no draft is above `threshold`; here such a round gives one token.
+    In the official code a block begins with the last accepted token, which sees the block's masks, and the very first
+    token comes from a causal forward; here the block begins after that token, which is context. So drafts may differ,
+    and tokens do not. The official code stops with an error if no draft is above `threshold`; here such a round gives
+    one token.
     """
 
     source: ClassVar[str] = "Fu et al. 2026, arXiv 2607.05722"

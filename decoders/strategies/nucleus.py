@@ -18,8 +18,8 @@ class Nucleus(Around):
     probabilities reach `top_p`, and of those the tokens that are at least `min_p` times as likely as the likeliest. Fan
     et al. 2018, 1805.04833; Holtzman et al. 2020, 1904.09751; Nguyen et al. 2024, 2407.01082.
 
-    For rules that have no such options; what is left is likelier then, to the rule too. Probabilities are those at the
-    temperature of `base`. Without options it is `base`.
+    This is for rules that have no such options; the rule sees the renormalised probabilities. Probabilities are those
+    at the temperature of `base`. Without options it is `base`.
     """
 
     source: ClassVar[str] = "Holtzman et al. 2020, arXiv 1904.09751"
@@ -34,7 +34,7 @@ class Nucleus(Around):
         return super().step(s, self.cut(p))
 
     def cut(self, p: Pred) -> Pred:
-        """The prediction, and those beside it, without what is cut away."""
+        """The truncated prediction, and those beside it."""
         rows = p.filtered(temperature_of(self.base) or 1.0, self.top_k, self.top_p).rows
         if self.min_p:
             rows = rows.masked_fill(rows < rows.amax(-1, keepdim=True) + math.log(self.min_p), -torch.inf)
@@ -43,9 +43,9 @@ class Nucleus(Around):
 
 
 def temperature_of(decoder: Decoder) -> float:
-    """At which temperature a decoder samples; 0 for one that does not, or does not say."""
+    """The temperature at which a decoder samples; 0 for one that does not sample, or has no such option."""
     own = getattr(decoder, "temperature", None)
     inner = getattr(decoder, "base", None)
-    if isinstance(own, int | float):  # `gemma` has a temperature of each step, which it sees to itself
+    if isinstance(own, int | float):  # `gemma` has a temperature for each step, which it applies itself
         return float(own)
     return temperature_of(inner) if isinstance(inner, Decoder) else 0.0

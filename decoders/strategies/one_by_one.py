@@ -12,9 +12,9 @@ from decoders.core import Rows, Windows
 
 @dataclass(frozen=True)
 class OneByOne:
-    """Windows of one open position while a row reasons, and of what is given right of it; then those of `blocks`, the
-    first of them from where the answer begins. What was reasoned in the same block is not part of the answer's: it
-    keeps seeing nothing to its right, and neither does what is given in between."""
+    """Windows of one open position, and the given positions right of it, while a row reasons; then those of `blocks`,
+    the first of them where the answer begins. Reasoning in the same block, and given positions in between, are not part
+    of the answer's window: they keep seeing nothing to their right."""
 
     blocks: Windows
 
@@ -40,13 +40,13 @@ class OneByOne:
         return start, torch.where(answering(c), end, c.start + 1)
 
     def count(self, c: Rows) -> Tensor:
-        """As many as there would be without reasoning; how long that is, nobody knows beforehand."""
+        """The number of windows without reasoning, because the length of the reasoning is not known in advance."""
         return self.blocks.count(c)
 
 
 def answering(c: Rows) -> Tensor:
-    """(B,) bool, of a canvas that `Hybrid` decodes; before its first window, where there is no memo yet, nobody
-    answers."""
+    """(B,) bool: the rows of a canvas of `Hybrid` that have begun their answer; none before the first window, when
+    there is no memo."""
     return torch.zeros_like(c.start, dtype=torch.bool) if c.memo is None else c.memo.answering
 
 

@@ -1,4 +1,4 @@
-"""P2, path planning: which positions show a token is planned anew at every step."""
+"""P2, path planning: every step chooses again which positions show a token."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from decoders.core import Attested, Decoder, Pred, Query, State, choose, either,
 
 
 class Draft(NamedTuple):
-    """What the denoiser has drawn, between its forward and the planner's."""
+    """The tokens that the denoiser has drawn, between its forward and the planner's."""
 
     tokens: Tensor  # (B, W) long
     confidence: Tensor  # (B, W) float
-    worth: Tensor  # (B, W) float  what the open positions are scored by
+    worth: Tensor  # (B, W) float  the scores of the open positions
     planning: Tensor  # (B,)   bool  the next forward is the planner's
 
 
@@ -25,17 +25,16 @@ class P2(Decoder):
     """Keep the best-scored share kappa of the window, whether its tokens were drawn just now or decided earlier, and
     mask the rest. Peng et al. 2025, 2502.03540, Algorithm 1; kappa at step i of T is i / T.
 
-    Open positions are scored by the log-probability of the token that is drawn for them, decided ones by that of the
-    token that stands there, times `eta`: 0 never takes a token back (LLaDA's schedule), 1 is the paper's self-planning,
-    more takes back more. `score=drawn` scores a decided position by the token that would be drawn there now, as the
-    official code does; a token that the model would replace by a likelier one then counts as good. `score=diff_top2`
-    scores every position by how much the likeliest token is likelier than the second, the difference of their logits,
-    whatever stands there: it is never negative, so that with it a larger `eta` takes back less, and 0 takes all back
-    before anything else.
+    Open positions are scored by the log-probability of the token that is drawn for them, decided ones by that of their
+    present token, times `eta`: 0 never takes a token back (LLaDA's schedule), 1 is the paper's self-planning, more
+    takes back more. `score=drawn` scores a decided position by the token that would be drawn there now, as the official
+    code does; a token that the model would replace by a likelier one then has a good score. `score=diff_top2` scores
+    every position by the difference between the logits of the two likeliest tokens, whatever its present token is: this
+    is never negative, so with it a larger `eta` takes back less, and 0 takes all back first.
 
     `planner=forward` has the decided tokens scored by a second forward, over the text with its blanks filled in: by the
-    model itself, or by another one (`decoders.models.planner.WithPlanner`; the paper takes a BERT). So a step is two
-    forwards. At a temperature the official code scores with its Gumbel noise; here probabilities are the raw ones.
+    model itself, or by another one (`decoders.models.planner.WithPlanner`; the paper takes a BERT). A step is then two
+    forwards. At a temperature the official code scores with its Gumbel noise; here scores use the raw probabilities.
     """
 
     source: ClassVar[str] = "Peng et al. 2025, arXiv 2502.03540"
@@ -78,7 +77,7 @@ class P2(Decoder):
         return choose(draft.planning, self.planned(planning, draft.tokens, draft.confidence, worth), denoised)
 
     def worth(self, p: Pred, tokens: Tensor) -> Tensor:
-        """(B, W) float: what positions are scored by that show `tokens (B, W)`."""
+        """(B, W) float: the scores of positions that show `tokens (B, W)`."""
         if self.score == "diff_top2":
             two = p.rows.topk(2, -1).values
             return p.spread((two[:, 0] - two[:, 1]).float().clamp(max=torch.finfo(torch.float).max))

@@ -1,4 +1,4 @@
-"""PC-Sampler: from left to right rather than not, and no credit for what is common anyway."""
+"""PC-Sampler: a preference for the left, and less weight for tokens that are common anyway."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ TABLE = "frequency"
 
 
 class Rarity(NamedTuple):
-    """How rare the tokens of a corpus are."""
+    """The rarity of tokens in a corpus."""
 
     known: Tensor  # (V,) float  -log of the frequency of every token
-    absent: float  # of a token that the table does not reach
+    absent: float  # for token ids beyond the table
 
 
 @cache
@@ -55,21 +55,21 @@ class PCSampler(Decoder):
     """Commit an even share a step, by exp(-`decay` i) min(-c log f, `cap`) for confidence c at position i and the
     frequency f of the token in a corpus. PC-Sampler, 2508.13021.
 
-    The first factor keeps the order from left to right, the second one, the paper's content-aware calibration, holds
-    back tokens such as stop tokens and punctuation, which are likely because they are common. The paper's `decay` is
-    0.25, 0 for Sudoku and 0.5 for Countdown, and its cap 10. Only ratios of positions count, so it does not matter
-    where they are counted from.
+    The first factor prefers positions to the left; the second one, the paper's content-aware calibration, holds back
+    tokens such as stop tokens and punctuation, which are likely because they are common. The paper's `decay` is 0.25, 0
+    for Sudoku and 0.5 for Countdown, and its cap 10. Only ratios of these factors matter, so positions may be counted
+    from anywhere.
 
-    Frequencies belong to a tokenizer and a corpus, so none are shipped: without a `corpus` all tokens count as equally
-    frequent, and what is left is confidence with a decay. A token that the corpus lacks counts as one that occurs once:
-    the official code has 1 over the number of tokens in the corpus, which is the smallest frequency in any large table,
-    and so that is taken here unless `absent` says otherwise.
+    Frequencies belong to a tokenizer and a corpus, so none are included: without a `corpus` all tokens count as equally
+    frequent, and the score is confidence with a decay. A token that the corpus lacks counts as one that occurs once:
+    the official code uses 1 over the number of tokens in the corpus, which is the smallest frequency in any large
+    table; so the smallest frequency is used here unless `absent` is given.
     """
 
     source: ClassVar[str] = "PC-Sampler, 2025, arXiv 2508.13021"
     attested: ClassVar[Attested] = "replayed"
     rarity: ClassVar[Rarity | None] = None
-    """What `corpus` holds."""
+    """The content of `corpus`."""
     steps: int | None = option(None, "forwards for the whole row; none: one per position", min=1)
     decay: float = option(0.25, "how much the order is from left to right; 0: not at all", min=0)
     cap: float = option(10.0, "the largest value of confidence times rarity", min=1e-6)

@@ -1,5 +1,5 @@
-"""Persistent drafts: several steps a forward, by showing the model its own next tokens beside the canvas and keeping
-those that last."""
+"""Persistent drafts: several steps per forward. The model is shown its own next tokens beside the canvas, and those
+that stay the likeliest are kept."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from decoders.strategies.frechet import jointly_likeliest
 
 
 class Drafts(NamedTuple):
-    """What the last prediction would have decided next."""
+    """The tokens that the last prediction would have decided next."""
 
     tokens: Tensor  # (B, W) long
     rank: Tensor  # (B, W) long  0 for the surest; `ahead` or more is no draft
@@ -41,17 +41,17 @@ class PersistentDrafts(Decoder):
     finds it the likeliest, with a probability of at least `keep`; the second one if, seeing the first, it still does;
     and so on. Fréchet's bound is then applied to the prediction beside the last committed draft. Ours.
 
-    Made of Fast-dLLM++'s bound (2606.02955), FreeDave's several canvases in a forward (2510.00294) and CreditDecoding's
-    observation that a token that stays the likeliest may be believed sooner (2510.06133). It is not lossless as
-    `freedave` is: a draft need not be what the rule alone would have decided next, and that is where it is faster.
-    Measured on nano's validation items (docs/best.md): on the same canvases, `freedave` guessing the next states of
-    `threshold` saves less, as a guess that is wrong in one place is lost; asking of a draft no more than that it stays
-    the likeliest loses little, of any token on the canvas a lot; drafts in another order than by confidence, or more
-    than one a canvas, are worse.
+    It combines Fast-dLLM++'s bound (2606.02955), FreeDave's several canvases in a forward (2510.00294) and
+    CreditDecoding's observation that a token that stays the likeliest can be committed sooner (2510.06133). It is not
+    lossless as `freedave` is: a draft need not be the token that the rule alone would have decided next, which is why
+    it is faster. Measured on nano's validation items (docs/best.md), on the same canvases: `freedave` with guesses of
+    the next states of `threshold` saves less, because a guess with one wrong position is lost; requiring only that a
+    draft stays the likeliest token loses little accuracy, but the same test for every token on the canvas loses a lot;
+    drafts in another order than by confidence, or more than one per canvas, are worse.
 
-    Positions right of a decided stop token are decided when they are sure, but are neither drafted nor the best one
-    that a forward decides at least. Every forward decides something, so a window of W positions takes at most W
-    forwards, each of the price of up to 1 + `ahead`. With `ahead=0` it is `frechet`.
+    Positions right of a decided stop token are decided when they are sure, but they are not drafted, and they do not
+    count as the one best position that every forward decides. Every forward decides something, so a window of W
+    positions takes at most W forwards, each of which costs up to 1 + `ahead`. With `ahead=0` it is `frechet`.
     """
 
     source: ClassVar[str] = "cf. arXiv 2606.02955, 2510.00294, 2510.06133"
@@ -94,6 +94,7 @@ class PersistentDrafts(Decoder):
         return replace(s, memo=Drafts(tokens, torch.where(self.counts(s), order, self.ahead)))
 
     def counts(self, s: State) -> Tensor:
-        """(B, W) bool: what is open and not right of a decided stop token; where that is nothing, what is open."""
+        """(B, W) bool: the open positions that are not right of a decided stop token; in rows that have none, all open
+        positions."""
         left = s.open & until_first(s.decided & s.is_stop(s.tokens))
         return torch.where(left.any(-1, keepdim=True), left, s.open)

@@ -1,9 +1,9 @@
-"""Planned Diffusion: an autoregressive plan promises spans, and diffusion writes them all at once.
+"""Planned Diffusion: an autoregressive plan announces spans, and diffusion writes them all at once.
 
-Israel et al. 2025, 2510.18087. Read beside the paper, for what it leaves open: the training mask
+Israel et al. 2025, 2510.18087. For details that the paper leaves open, these were read: the training mask
 (`train/attention_mask.py`) and the generation loop (`dream/generation_utils_cached_pd.py`, `dream/pd_utils.py`) of
-github.com/planned-diffusion/planned-diffusion. Unlike that loop, which keeps the keys and values of a span as they were
-when its last token was still masked, the exact cache renews them.
+github.com/planned-diffusion/planned-diffusion. Unlike that loop, which keeps the keys and values that a span had when
+its last token was still masked, the exact cache recomputes them.
 
 The text of a row is `plan, spans, sync, plan, spans, sync, ...`:
 
@@ -11,9 +11,9 @@ The text of a row is `plan, spans, sync, plan, spans, sync, ...`:
     <sync> ...
 
 The model writes the plan from left to right. When it writes the sync token, or a stop token, while promises are
-pending, the spans take that token's place and it follows them. Everything outside of spans sees itself and what is left
-of it. A span sees itself and what is left of the first span of its plan, so spans of one plan are blind to each other;
-what follows sees them all, and later spans do too.
+pending, the spans take that token's place and it follows them. A position outside of spans sees itself and the
+positions to its left. A span sees itself and the positions left of the first span of its plan, so spans of one plan do
+not see each other; all later positions, including later spans, see them all.
 """
 
 from __future__ import annotations
@@ -51,16 +51,16 @@ from decoders.strategies.left_to_right import LeftToRight
 from decoders.strategies.spans import NONE, Spans, promised
 
 COUNTS = {"promise": 2, "span": 2, "sync": 1, "digits": 10}
-"""How many tokens each option that names some is, at most; of digits there may be fewer."""
+"""The largest number of tokens of each option that takes token ids; `digits` may have fewer."""
 
 
 @dataclass(frozen=True)
 class Memo:
-    """Where a row is, and what the answer's decoder keeps for every span."""
+    """The phase of a row, and the memo of the answer's decoder for every span."""
 
     spanning: Tensor  # (B,) bool  the spans are being written
     begun: Tensor  # (B,) long  the column of the window where the text of the present plan starts
-    span: Tensor  # (B, W) long  which span of the present plan a position's text is part of, or NONE
+    span: Tensor  # (B, W) long  the span of the present plan that contains a position, or NONE
     sight: Sight
     step: Tensor  # (B,) long  forwards spent on the row before the spans
     opened: Tensor  # (B, spans) long  positions open in each when they were laid out
@@ -72,18 +72,18 @@ class Planned(Decoder):
     """Write a plan from left to right, then decode the spans that it announces in parallel, without attention between
     them, and continue from left to right until a stop token. Israel et al. 2025, Planned Diffusion, 2510.18087.
 
-    A promise is what stands between the two tokens of `promise`. The first digit in it, with the one after it if there
-    is one, is its number; one without a number is no promise. A span of number times `scale` positions stands between
-    the two tokens of `span`, which are written without asking the model. What does not fit the row is cut. The defaults
-    are the token ids of the published checkpoint, a Dream that was trained for this; a model that writes no plan is
+    A promise is the text between the two tokens of `promise`. Its first digit, with the next digit if one follows, is
+    its number; without a number it is no promise. A span of number times `scale` positions stands between the two
+    tokens of `span`, which are written without a prediction. Spans are cut at the end of the row. The defaults are the
+    token ids of the published checkpoint, a Dream model that was trained for this; a model that writes no plan is
     decoded from left to right.
 
     `answer` decodes each span as if it were alone in its window, all of them in the same forwards; so with `threshold`
-    every span gets a token in every forward. Its `steps`, if it has any, are those of all spans of a plan together. The
-    spans from number `spans` on are one to it, though they see each other no more than others do. A stop token cannot
-    stand in a span.
+    every span gets a token in every forward. Its `steps`, if it has any, are shared by all spans of a plan. The spans
+    from number `spans` on are one window for it, although they do not see each other. A span cannot contain a stop
+    token.
 
-    The row is one window, whatever size of blocks was asked for: a plan does not know of blocks.
+    The row is one window whatever block size was requested, because plans have no blocks.
     """
 
     source: ClassVar[str] = "Israel et al. 2025, arXiv 2510.18087"
@@ -106,7 +106,7 @@ class Planned(Decoder):
         object.__setattr__(self, "phases", ("plan", *(self.answer.phases or ("spans",))))
         if {"causal", "sight"} & asks(self.answer):
             raise UsageError(
-                f"Planned: {type(self.answer).__name__} cannot write spans, since it says itself what positions see"
+                f"Planned: {type(self.answer).__name__} cannot write spans, since it sets its own attention mask"
             )
         for name, count in COUNTS.items():
             value = getattr(self, name)
@@ -115,11 +115,11 @@ class Planned(Decoder):
                 raise UsageError(f"Planned: {name} must be {tokens}, and {name}={written(value)} is {len(value)}")
             check_ids("Planned", name, value)
 
-    # --- what it is made of
+    # --- its parts
 
     @cached_property
     def writer(self) -> Decoder:
-        """Who writes the plan."""
+        """The decoder of the plan."""
         return LeftToRight(self.temperature)
 
     @property
@@ -127,10 +127,10 @@ class Planned(Decoder):
         return getattr(self.answer, "steps", None)
 
     def ids(self, name: str) -> tuple[int, ...]:
-        """One of the options that name tokens, as ids."""
+        """One of the options that take token ids, as ids."""
         value: str | tuple[int, ...] = getattr(self, name)
         if isinstance(value, str):
-            raise UsageError(f"Planned: {name} is the text {value!r}, and there is no tokenizer here; give token ids")
+            raise UsageError(f"Planned: {name} is the text {value!r}, and this host has no tokenizer; give token ids")
         return value
 
     def tokenized(self, encode: Callable[[str], list[int]]) -> Self:
@@ -142,7 +142,7 @@ class Planned(Decoder):
     def windows(self, asked: Windows, block_causal: bool) -> Windows:
         return Whole()
 
-    # --- where a row is
+    # --- the phase of a row
 
     def init(self, s: State) -> State:
         zero, nowhere = torch.zeros_like(s.key), torch.full_like(s.tokens, NONE)
@@ -153,7 +153,8 @@ class Planned(Decoder):
         return replace(s, memo=replace(m, inner=tuple(self.answer.begin(part).memo for part in alone)))
 
     def each(self, s: State, m: Memo) -> list[State]:
-        """What the answer's decoder sees when it decodes each span: a window in which all else is given."""
+        """The state for the answer's decoder when it decodes a span: a window in which all other positions are
+        given."""
         return [
             s.within(
                 (m.span >= k) if k == self.spans - 1 else (m.span == k), m.opened[:, k],
@@ -192,7 +193,7 @@ class Planned(Decoder):
         return replace(t, memo=replace(m, spanning=m.spanning & ~over))
 
     def write(self, s: State, p: Pred) -> State:
-        """A token from left to right; where it ends a plan, the spans are laid out."""
+        """A token from left to right; if it ends a plan, the spans are laid out."""
         m, here = s.memo, leftmost(s.open)
         t = self.writer.step(s, p)
         at = here.long().argmax(-1)
@@ -206,7 +207,7 @@ class Planned(Decoder):
         return choose(turn, laid, replace(t, memo=replace(m, begun=begun)))
 
     def lay(self, s: State, spans: Spans, token: Tensor, confidence: Tensor) -> State:
-        """The state with spans laid out where it is open, and `token (B, 1)` after them."""
+        """The state with spans laid out at its open positions, and `token (B, 1)` after them."""
         m, sure = s.memo, torch.ones_like(s.confidence)
         for where, control in zip((spans.at(0), spans.at(spans.size - 1)), self.ids("span"), strict=True):
             s = s.commit(where, torch.full_like(s.tokens, control), sure)

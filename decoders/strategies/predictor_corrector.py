@@ -1,5 +1,5 @@
-"""Predictor-corrector sampling: steps that lower the noise, and between them steps that mend what stands without
-lowering it."""
+"""Predictor-corrector sampling: steps that lower the noise, and between them steps that correct tokens at the same
+noise level."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ FATE, RETURN, NOISE = 0x43, 0x44, 0x45  # salts
 
 
 class Clock(NamedTuple):
-    """Where a forward is in time, (B, 1) double each."""
+    """The times of a forward, (B, 1) double each."""
 
     t: Tensor  # before
-    s: Tensor  # where its prediction is taken to
-    back: Tensor  # and where noise takes it back to: t in a corrector step, s in a predictor step
+    s: Tensor  # the time to which its prediction leads
+    back: Tensor  # the time to which noise leads back: t in a corrector step, s in a predictor step
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class PredictorCorrector(Decoder):
     equation 3 and its uniform transitions).
 
     With alpha = 1 - t and one x_0 drawn from the model, q(x_s | x_t, x_0) is a mixture, from which each position draws:
-    it keeps what it has, takes x_0, or is noise again. The predictor goes from t to s so. The corrector's rate in the
-    paper is the sum of the rates of noise and of its reversal, which leaves the distribution at time t as it is. Ours
-    is such a step of finite length: by that mixture from t back to t - `depth` / (predictor steps), and by noise to t
-    again; both from one forward. In uniform noise any token may be wrong at any time, and only this lets a text be
-    mended without more of its time being spent. In a model with a mask token the process is the absorbing one: what is
-    decided stays until noise masks it again.
+    it keeps its token, takes x_0, or is noise again. The predictor goes from t to s in this way. The corrector's rate
+    in the paper is the sum of the rates of noise and of its reversal, which leaves the distribution at time t
+    unchanged. Ours is such a step of finite length: by that mixture from t to t - `depth` / (predictor steps), and by
+    noise back to t; both from one forward. With uniform noise any token may be wrong at any time, and a corrector step
+    corrects a text without spending its time. In a model with a mask token the process is the absorbing one: a decided
+    token stays until noise masks it again.
 
     `correctors` follow each predictor step but the last, so T of those take T + correctors (T - 1) forwards, T being
     the most that `steps` has room for.

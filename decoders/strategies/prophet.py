@@ -1,4 +1,4 @@
-"""Prophet: commit everything as soon as the answer is clear."""
+"""Prophet: commit all positions as soon as the model is sure of the answer."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ class Prophet(Around):
     """Any rule, until the model is sure of the answer; then every open position takes its likeliest token of that
     forward. Li et al. 2025, 2508.19982 (early commit decoding).
 
-    Sure: the gap between the logits of the two likeliest tokens, in the mean over the answer's positions, decided ones
-    included, is at least `early` in the first third of the run (progress below 0.33), `mid` in the second (below 0.67)
-    and `late` in the last. Progress is the forwards spent, this one too, of `base`'s budget; where it has none, the
-    share of positions decided. The answer is `answer_length` positions from the `answer_start`-th generated one on, as
-    in the paper, which forces a text to say where it stands; without `answer_start`, which is ours, it is all of the
-    row. A base that revises is not asked again once nothing is open.
+    The model is sure if the gap between the logits of the two likeliest tokens, averaged over the answer's positions
+    including decided ones, is at least `early` in the first third of the run (progress below 0.33), `mid` in the second
+    (below 0.67) and `late` in the last. Progress is the share of `base`'s budget of forwards that is spent, including
+    this one; if it has no budget, the share of decided positions. The answer is `answer_length` positions from the
+    `answer_start`-th generated one on, as in the paper, whose prompts force the answer to a known place; without
+    `answer_start`, which is ours, it is the whole row. A base that revises takes no further step once no position is
+    open.
 
     The exit is for the whole row, so the row is one window, and `block` makes `base` work in blocks within it. In a
-    block-causal model a window is what was asked for, and the exit ends that.
+    block-causal model windows are as requested, and the exit ends the window.
     """
 
     source: ClassVar[str] = "Li et al. 2025, arXiv 2508.19982"
@@ -59,7 +60,7 @@ class Prophet(Around):
         return Block(torch.full_like(s.size, -1), s.step, s.opened)
 
     def begin(self, s: State) -> State:
-        """In the block that holds the leftmost open position."""
+        """The state in the block that contains the leftmost open position."""
         number = s.open.long().argmax(-1) // self.width(s)
         s = self.keeping(s, Block(number, s.step, (s.open & self.here(s, number)).sum(-1)))
         return self.begun(s, self.beneath(s))
@@ -75,7 +76,7 @@ class Prophet(Around):
         return replace(part, windows=s.windows * ((s.size + self.width(s) - 1) // self.width(s)))
 
     def entered(self, s: State) -> State:
-        """With the next block entered where the one before has nothing open."""
+        """The state with the next block entered if the previous one has no open position."""
         over = ~(s.open & self.here(s, s.memo.own.number)).any(-1) & s.open.any(-1)
         return replace(s, memo=choose(over, self.begin(s).memo, s.memo))
 

@@ -18,8 +18,8 @@ ETA = {"cap": 0.008, "rescale": 0.015, "conf": 1.0, "loop": 0.02, "forward_backw
 class Rates(NamedTuple):
     """Chances in one step of time, (B, W) each."""
 
-    unmask: Tensor  # of what is open
-    remask: Tensor  # of what is decided
+    unmask: Tensor  # of open positions
+    remask: Tensor  # of decided positions
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class ReMDM(Decoder):
     - `forward_backward`: eta (alpha_s - alpha_t) / alpha_t, the forward-backward corrector (Campbell et al. 2022,
       2205.14987) in this form.
 
-    It spends all its steps, also where nothing is open meanwhile; more of them give better texts. The reference ends at
-    time 1e-5 and takes the likeliest tokens there; here the last step goes to 0 and samples. Its nucleus leaves out the
-    token that crosses `top_p`, unlike the usual one, and so does this one.
+    It spends all its steps, even if no position is open in between; more steps give better texts. The reference ends at
+    time 1e-5 and takes the likeliest tokens there; here the last step goes to 0 and samples. As in the reference, the
+    nucleus leaves out the token that crosses `top_p`, unlike the usual one.
     """
 
     source: ClassVar[str] = "Wang et al. 2025, arXiv 2503.00307"
@@ -71,7 +71,7 @@ class ReMDM(Decoder):
         return s.commit(u < rates.unmask, tokens, confidence).reopen(~s.open & (u < rates.remask))
 
     def rates(self, t: Tensor, s: Tensor, confidence: Tensor, decided: Tensor) -> Rates:
-        """From the times `t` and `s (B, 1)`, and what the tokens had when they were `decided`, both (B, W)."""
+        """From the times `t` and `s (B, 1)`, and the confidences (B, W) with which the tokens were `decided (B, W)`."""
         eta = ETA[self.schedule] if self.eta is None else self.eta
         if self.schedule == "loop":
             now, then = self.looped(t, t), self.looped(s, t)

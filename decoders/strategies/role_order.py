@@ -62,11 +62,10 @@ class RoleOrder(Decoder):
 
     The priority, lowest first, is 0.7 role / 4 + 0.3 (1 - confidence); a fixed number of positions is committed a
     forward, as in LLaDA. The paper trains a two-layer head on hidden states, with a layer norm before it (`head`: a
-    file of safetensors, see `read_head`, which has no norm besides what is folded into its first layer; `nano`: the one
-    that comes with that model, made by `decoders bench train-roles`). The `heuristic` goes by the likeliest token
-    itself: stop tokens are filler, the tokens of `connectives` and `conclusions` what they are called, what stands
-    decided elsewhere in the window a premise, and the rest derived. The abstract and second-hand notes of the paper are
-    what was available.
+    safetensors file, see `read_head`, in which the norm has to be folded into the first layer; `nano`: the head for
+    that model, made by `decoders bench train-roles`). The `heuristic` uses the likeliest token itself: stop tokens are
+    filler, the tokens of `connectives` and `conclusions` have these roles, tokens that are decided elsewhere in the
+    window are premises, and the rest is derived. Only the paper's abstract and second-hand notes were available.
     """
 
     source: ClassVar[str] = "after Aman 2026, arXiv 2603.26771"
@@ -76,7 +75,7 @@ class RoleOrder(Decoder):
     connectives: str | tuple[int, ...] = option((), "heuristic: tokens that connect; a text is every token of it")
     conclusions: str | tuple[int, ...] = option((), "heuristic: tokens that conclude; a text is every token of it")
     classify: ClassVar[RoleHead | None] = None
-    """The head, read when the strategy is made."""
+    """The head, which is read when the strategy is made."""
     weight: float = option(0.7, "weight of the role in the priority; the rest is 1 - confidence", min=0, max=1)
 
     def __post_init__(self) -> None:

@@ -22,14 +22,14 @@ LENIENT = {k: k for k in ("temper", "ratio", "resample", "confident")}
 
 
 class Round(NamedTuple):
-    """Where a row is: between a draft and its verification, or before the next draft."""
+    """The phase of a row: between a draft and its verification, or before the next draft."""
 
     draft: Draft
     verify: Tensor  # (B,) bool     the next forward verifies it
     number: Tensor  # (B,) long     drafts made in this window
     how: Tensor  # (B, W) long      which of `outcomes` the last step's commitments were
-    route: Any  # what the route remembers of the row
-    base: Any  # and the base rule of the window
+    route: Any  # the memo of the route for the row
+    base: Any  # the memo of the base rule for the window
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,15 @@ class S2D2(Decoder):
     speculative rule. Han et al. 2026, 2603.25702.
 
     One forward drafts every open position. `route` decides whether the next one verifies: the run of drafts is shown to
-    the model causally (block size 1), and `accept` says which of them stand: by the speculative rule a draft x with
-    probability min(1, q(x) / p(x)), and the first that does not is drawn from the positive part of q - p. Without
-    verification, and for what verification left of the step's quota, `base` commits drafts.
+    the model causally (block size 1), and `accept` decides which of them are kept. The speculative rule keeps a draft x
+    with probability min(1, q(x) / p(x)), and draws the first rejected one from the positive part of q - p. Without
+    verification, and if verification commits less than the step's quota, `base` commits drafts.
 
     With a `temperature` above 0 and `route`, `accept` and `base` as they are by default, samples have the distribution
-    of `left_to_right` with the same `temperature`, `top_p` and `top_k`: whatever `keep` is, since the drafts are drawn
-    from the renormalised distribution that they are judged by. Nothing else is exact, unless it happens to do the same.
-    Measured on `decoders.testing.oracle`, the total variation between the truth and 4000 samples of four positions,
-    where perfect samples are at 0.033 by chance:
+    of `left_to_right` with the same `temperature`, `top_p` and `top_k`: this holds for any `keep`, since drafts are
+    drawn from the same renormalised distribution that acceptance uses. Other settings are not exact, unless they amount
+    to the same. Measured on `decoders.testing.oracle`, the total variation between the truth and 4000 samples of four
+    positions, where perfect samples are at 0.033 by chance:
 
         temperature=1.0                                            0.035
         temperature=0.0                                            0.707
@@ -58,17 +58,17 @@ class S2D2(Decoder):
         temperature=1.0,accept=(lenient:temper=0.5)                0.169
         temperature=1.0,accept=(lenient:ratio=0.5)                 0.101
 
-    As in the reference, p and q of an argmax draft (`temperature=0`) are those of temperature 1, so that such a run is
-    random, too. Where a row ends inside a block, the quota divides what there is of it; the reference pads the row and
-    divides the whole block. With `keep` below the vocabulary the p of an argmax draft is a little larger than in the
-    reference, by the renormalisation.
+    As in the reference, p and q of an argmax draft (`temperature=0`) are those of temperature 1, so such a run is
+    random, too. If a row ends inside a block, the quota divides the part of the block that exists; the reference pads
+    the row and divides the whole block. With `keep` below the vocabulary the p of an argmax draft is a little larger
+    than in the reference, by the renormalisation.
 
     The reference's `cache_ver` and `draft_ver` keep the keys and values of the accepted prefix from the causal forward,
     so that later drafts of the block see them as blocks of one. Here the exact rule (`must_recompute`) compares what
-    every column saw: the turn from draft to verification and back makes the block's columns stale and nothing left of
-    the block, and there is never a commit pass. What those options would still save are the accepted columns of the
-    current block, at the price of drafts from another model than the block-causal one; a draft, which changes for every
-    token that a block gets, has to run the rest of them anyway. So there is no such option.
+    every column saw: the change from draft to verification and back makes the block's columns stale and no column left
+    of the block, and no separate commit pass is needed. Those options would only save recomputing the accepted columns
+    of the current block, and drafts would then come from another model than the block-causal one; the other columns of
+    the block have to run for every draft anyway. So there is no such option.
     """
 
     source: ClassVar[str] = "Han et al. 2026, arXiv 2603.25702"
@@ -122,7 +122,7 @@ class S2D2(Decoder):
         return choose(s.memo.verify, self.verified(s, p), self.drafted(s, p))
 
     def drafted(self, s: State, p: Pred) -> State:
-        """Draft all that is open; commit by the base rule unless the drafts are to be verified."""
+        """Draft every open position; commit by the base rule unless the drafts are to be verified."""
         m: Round = s.memo
         s, base = self.base.edited(s, p, m.base)
         draft = Draft.of(s, p, self.keep, self.temperature == 0, self.tau)
@@ -132,7 +132,7 @@ class S2D2(Decoder):
         return choose(verify, s, self.learned(s, self.base.committed(s, draft, self.quota(s))))
 
     def verified(self, s: State, p: Pred) -> State:
-        """Commit what is accepted of the leftmost open run, and see to the quota."""
+        """Commit the accepted drafts of the leftmost open run, and as many others as the quota requires."""
         m: Round = s.memo
         ratio = p.prob(m.draft.tokens) / m.draft.chance.clamp(min=torch.finfo(m.draft.probs.dtype).tiny)
         taken, redrawn, how = self.accept(s, m.draft, ratio, self.coin(s))
@@ -158,11 +158,11 @@ class S2D2(Decoder):
         return self.pick(d.rest(p, where), (s.uniform(RESIDUAL) * where).sum(-1))
 
     def pick(self, weight: Tensor, u: Tensor) -> Tensor:
-        """(B,) the token of `weight (B, V)` in whose share the uniform number `u (B,)` falls."""
+        """(B,) the token sampled from `weight (B, V)` by the uniform number `u (B,)`."""
         return stats.sample(weight.log(), u, 1.0)
 
     def learned(self, before: State, after: State) -> State:
-        """The route learns what a round has made."""
+        """The state after the route has learnt from a round."""
         m: Round = before.memo
         return replace(after, memo=after.memo._replace(route=self.route.learned(before, after, m.verify, m.route)))
 
@@ -184,7 +184,7 @@ class EditingS2D2(S2D2):
     @classmethod
     def respelled(cls, name: str, given: dict[str, str]) -> tuple[str, dict[str, str]]:
         names = {"block_steps": "steps", "tau_edit": "tau_edit", "max_post": "max_post"}
-        if given.get("base") in ("dynamic", "static"):  # which once said how to fill, while editing was never left out
+        if given.get("base") in ("dynamic", "static"):  # older specs chose how to fill; editing was always on
             never = {"tau": "1.0"} if given["base"] == "static" else {}
             given = {key: text for key, text in given.items() if key != "base"} | never
         return super().respelled(name, moved(given, "base", Base, "joint", names))

@@ -1,4 +1,5 @@
-"""Saber: commit what is surer than the average so far, and take back what has lost most in one forward."""
+"""Saber: commit predictions that are surer than the average so far, and reopen tokens whose confidence fell most in one
+forward."""
 
 from __future__ import annotations
 
@@ -22,10 +23,10 @@ class Sum(NamedTuple):
 
 
 class Running(NamedTuple):
-    """What a row has come to."""
+    """Sums of confidences of a row."""
 
-    earlier: Sum  # of what the windows before this one decided
-    here: Sum  # and of what is decided in this one
+    earlier: Sum  # over tokens decided in earlier windows
+    here: Sum  # over tokens decided in this window
     before: Tensor  # (B, W) float  the confidence of every position in the forward before; 0 before a window's first
 
 
@@ -37,13 +38,13 @@ class Saber(Decoder):
     `generate_with_saber`.
 
     Decided tokens count in the mean with the confidence that they were committed with, and a position's confidence in a
-    forward is that of the token predicted there now, whatever stands there. Taken back is without any other condition,
-    and what was committed in the same forward can be: in a window's first forward, where nothing came before, that is
-    the least sure. A window that has just been filled is left as it is. Fewer are taken back than were just committed,
-    so every forward decides at least one position more.
+    forward is that of the token predicted there now, whatever its present token is. There is no other condition, and a
+    token committed in the same forward can be reopened: in a window's first forward, which has no forward before it,
+    these are the least sure ones. A window that has just been filled is left unchanged. Fewer positions are reopened
+    than were just committed, so every forward decides at least one more position.
 
-    The paper's mean is over what is unmasked; the code goes on counting what it took back, which is not done here. The
-    code takes back in earlier blocks too; here a window that is finished stays.
+    The paper's mean is over unmasked tokens; the code also counts tokens that it took back, which is not done here. The
+    code also reopens positions in earlier blocks; here a finished window stays unchanged.
     """
 
     source: ClassVar[str] = "Dong et al. 2025, arXiv 2510.18165"
@@ -76,12 +77,12 @@ class Saber(Decoder):
         return replace(after, memo=Running(memo.earlier, self.counted(after), confidence.to(s.confidence.dtype)))
 
     def counted(self, s: State) -> Sum:
-        """Of the decided positions of the window, given ones left out."""
+        """The sum over the decided positions of the window, without given ones."""
         return Sum(torch.where(s.decided, s.confidence, 0.0).double().sum(-1), s.decided.sum(-1))
 
     def fallen(self, s: State, committed: Tensor, fall: Tensor) -> Tensor:
-        """(B, W) bool: what is taken back once so many `committed (B,)` have come in, by how much each position's
-        confidence fell."""
+        """(B, W) bool: the positions to reopen after so many were `committed (B,)`, by the fall of each position's
+        confidence."""
         count = torch.maximum((self.share * committed).ceil().long(), torch.full_like(committed, self.at_least // 2))
         count = torch.where(s.open.any(-1), torch.minimum(count, committed - 1), 0)
         return top(only(s.decided, fall), count)

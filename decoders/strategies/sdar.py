@@ -16,19 +16,20 @@ class SDAR(Decoder):
     """Commit a share of the block a step, or more where the model is sure. Cheng et al. 2025, 2510.06303;
     `block_diffusion_generate`, parameter `remasking_strategy`.
 
-    The share is of the block's length over `block_steps`, the remainder to the first steps. `sequential` takes it from
+    The share is the block's length over `block_steps`; the first steps get the remainder. `sequential` takes it from
     the left, `low_confidence_static` by confidence, and `low_confidence_dynamic` takes all above `tau` (strictly) if
-    those are no fewer than the share. `entropy_bounded` has no share: see `within_bound`. Confidence is that of the
-    drawn token after temperature, top-k and top-p, as in the reference and unlike LLaDA.
+    these are at least as many as the share. `entropy_bounded` has no share: see `within_bound`. Confidence is that of
+    the drawn token after temperature, top-k and top-p, as in the reference and unlike LLaDA.
 
-    Where the share is more than what is open, in a block that holds the prompt's tail or after an ample step, the
-    reference picks given or committed positions and overwrites them; here nothing decided is touched. Its
-    `entropy_bounded` cannot run: it takes the entropy of one scalar a position, summed over the positions, and uses a
-    name that does not exist; here it is what the paper names, the EB-Sampler. The share is at least one, so that a
-    block is also finished in which steps were spent otherwise.
+    If the share is larger than the number of open positions, in a block that contains the end of the prompt or after a
+    step that committed more, the reference overwrites given or committed positions; here decided positions are never
+    changed. Its `entropy_bounded` cannot run: it takes the entropy of one scalar per position, summed over the
+    positions, and uses a name that does not exist; here it is the method that the paper names, the EB-Sampler. The
+    share is at least one, so that every block is finished.
 
     At temperature 1 with one token a step, `sequential` and `entropy_bounded` (bound 0) sample from the model's own
-    distribution, as their order does not look at the drawn token; the other two do not, so the class does not claim it.
+    distribution, as their order does not look at the drawn token; the other two do not, so the class does not set
+    `unbiased`.
     """
 
     source: ClassVar[str] = "Cheng et al. 2025, arXiv 2510.06303"
@@ -59,6 +60,6 @@ class SDAR(Decoder):
 
 
 def block_share(s: State, steps: int | None, i: Tensor) -> Tensor:
-    """(B,) long: how many of a block's positions fall to its step `i (B,)`, given ones counted; at least one. Without
-    `steps`, one."""
+    """(B,) long: the number of a block's positions, including given ones, that step `i (B,)` has to commit; at least
+    one. Without `steps`, one."""
     return torch.ones_like(i) if steps is None else share(s.size, steps, i).clamp(min=1)

@@ -1,4 +1,4 @@
-"""Slow-Fast sampling: explore until it is clear how far the model is sure, then fill all that quickly."""
+"""Slow-Fast sampling: explore until the span in which the model is sure is stable, then fill that span quickly."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ EXPLORE, FAST = 0, 1
 
 
 class Cycle(NamedTuple):
-    """Where a row is in its cycle of exploring and filling. Columns of the window count from 0."""
+    """The phase of a row in its cycle of exploring and filling. Columns of the window count from 0."""
 
     fast: Tensor  # (B,) bool
     explored: Tensor  # (B,) long  forwards spent on exploring in this cycle
-    ends: Tensor  # (B, history) long  where the last of them saw the span end; the newest is last
+    ends: Tensor  # (B, history) long  the end of the span in the last of them; the newest is last
     end: Tensor  # (B,) long  the last column of the span that is being filled
 
 
@@ -30,13 +30,13 @@ class SlowFast(Decoder):
     mean over the last `history` of them (equation 9). The filling phase commits every prediction in the span above
     `tau`, or else the most confident one, until the span is full. Wei et al. 2025, 2506.10848 (Slow-Fast Sampling).
 
-    The defaults are the paper's (section 4); the official code has `tau=0.9,low=0.3,explore=6`. That code does other
-    things than the paper says, which are not done here: it always explores six forwards, settled or not and with
-    nothing left to decide; it commits everything at or above `tau` in exploring too, if that is more than one; it
-    measures the span from the start of the block; and from the second forward of filling on it cuts the canvas off
-    behind the span, so that what lies there is not seen. What the paper leaves open is our reading: where nothing is
-    above `low`, the end is the leftmost open position, and a cycle whose span turns out to be full is followed by the
-    next one. Its reuse of what is outside the span is a matter of the cache.
+    The defaults are the paper's (section 4); the official code has `tau=0.9,low=0.3,explore=6`. That code departs from
+    the paper in ways that are not followed here: it always explores six forwards, even if the end is stable or nothing
+    is left to decide; it commits all predictions at or above `tau` while exploring too, if there is more than one; it
+    measures the span from the start of the block; and from the second filling forward on it cuts the canvas off after
+    the span, so that later positions are not seen. Two details are our reading: if no position is above `low`, the end
+    is the leftmost open position, and a cycle whose span is already full is followed by the next one. The paper's reuse
+    of positions outside the span is left to the cache policy.
     """
 
     source: ClassVar[str] = "Wei et al. 2025, arXiv 2506.10848"
@@ -72,8 +72,8 @@ class SlowFast(Decoder):
         return replace(s, memo=Cycle(over & span(s, end).any(-1), torch.where(over, 0, count), ends, end))
 
     def mean(self, ends: Tensor, count: Tensor) -> Tensor:
-        """(B,) long: of the last `history` of `ends (B, history)`, or of as many as there were forwards, `count (B,)`;
-        rounded down."""
+        """(B,) long: the mean of the last `history` of `ends (B, history)`, or of all if there were only `count (B,)`
+        forwards; rounded down."""
         recorded = torch.arange(self.history, 0, -1, device=ends.device) <= count[:, None]
         return torch.where(recorded, ends, 0).sum(-1) // recorded.sum(-1)
 

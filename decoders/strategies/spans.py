@@ -1,4 +1,4 @@
-"""Spans that a plan promises: how a plan is read, and where its spans stand in the window. Planned Diffusion,
+"""Spans that a plan announces: reading a plan, and laying out its spans in the window. Planned Diffusion,
 2510.18087."""
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ class Spans:
         return self.number != NONE
 
     def at(self, offset: Tensor | int) -> Tensor:
-        """(B, W) bool: the positions that are so far from the start of their span."""
+        """(B, W) bool: the positions at this distance from the start of their span."""
         return self.inside & (torch.arange(self.start.shape[1], device=self.start.device) == self.start + offset)
 
     @property
     def blanks(self) -> Tensor:
-        """(B, W) long: the number of the span whose text a position is part of, or NONE."""
+        """(B, W) long: the number of the span that contains a position in its text, or NONE."""
         return torch.where(self.at(0) | self.at(self.size - 1), NONE, self.number)
 
     def sight(self, s: State, before: Sight) -> Sight:
-        """What positions see with these spans laid out, and what others saw `before`."""
+        """The attention mask with these spans laid out; other positions see the same as `before`."""
         left = s.position[:, :1]
         until = left + torch.minimum(self.start + self.size, s.size[:, None])
         hidden = torch.stack([(left + self.first[:, None]).expand_as(self.start), left + self.start], -1)

@@ -1,4 +1,4 @@
-"""T2M, token to mask: what looks wrong is masked again, and not overwritten."""
+"""T2M, token to mask: tokens that look wrong are masked again instead of overwritten."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ TAU = {"low_prob": 0.5, "t2t_remask": 0.9, "logit_diff": 0.3}
 
 
 class Suspicion(NamedTuple):
-    """What a window remembers of its positions."""
+    """The history of a window's positions."""
 
     reopened: Tensor  # (B, W) long  how often each was taken back
-    # (B, W) float  the probability of the token that stands there, in the forward before; 0 in the first
+    # (B, W) float  the probability of the present token in the forward before; 0 in the first
     support: Tensor
 
 
@@ -27,18 +27,18 @@ class T2M(FillAndRevise):
     """Fill as `llada2` does, and mask suspect tokens again, so that the next forward predicts them without seeing them.
     Yao 2026, 2604.18738, Algorithm 1.
 
-    Its three triggers say which tokens are suspect:
+    A trigger chooses the suspect tokens:
 
-    - `low_prob` (equation 3): the model gives the token that stands there less than `tau`. The paper's best, at most
-      forwards.
-    - `t2t_remask` (4): it gives another token more than `tau`, which is where LLaDA2.1 would overwrite. Its cheapest.
-    - `logit_diff` (5): it gives the token less than in the forward before, by more than `tau`. The paper means a fall,
-      and so does this; its code takes a rise as well.
+    - `low_prob` (equation 3): the model gives the present token less than `tau`. It is the best in the paper, and
+      takes the most forwards.
+    - `t2t_remask` (4): it gives another token more than `tau`; LLaDA2.1 would overwrite there. It is the cheapest.
+    - `logit_diff` (5): it gives the token less than in the forward before, by more than `tau`. As in the paper this
+      is a fall; the code also counts a rise.
 
-    All comparisons are strict. Of the suspects the most suspect, at most a share `share` of the decided positions but
-    at least one, as in its code (by the paper's floor a short block could never take anything back). No position is
-    taken back more than `max_remasks` times in a window. So it ends: a forward that begins with something open fills at
-    least one, and a window of W positions takes at most (1 + max_remasks) W + max_post forwards.
+    All comparisons are strict. The most suspect tokens are taken back, at most a share `share` of the decided positions
+    but at least one, as in the code (with the paper's floor a short block could never take anything back). No position
+    is taken back more than `max_remasks` times in a window. So decoding ends: a forward that begins with something open
+    fills at least one, and a window of W positions takes at most (1 + max_remasks) W + max_post forwards.
     """
 
     source: ClassVar[str] = "Yao 2026, arXiv 2604.18738"
@@ -57,7 +57,7 @@ class T2M(FillAndRevise):
     def revise(self, s: State, p: Pred, own: Any) -> tuple[State, Tensor, Any]:
         memory: Suspicion = own
         tokens, confidence = p.best()
-        standing = torch.where(s.open, tokens, s.tokens)  # what is filled now stands there in the next forward
+        standing = torch.where(s.open, tokens, s.tokens)  # tokens filled now are present in the next forward
         support, decided = p.prob(standing).to(s.confidence.dtype), s.decided
         tau = TAU[self.trigger] if self.tau is None else self.tau
         score, suspect = {

@@ -1,5 +1,5 @@
-"""Uniform noise: models without a mask token, where a blank is any token and every position is predicted at every
-step."""
+"""Uniform noise: for models without a mask token, in which open positions show random tokens and every position is
+predicted at every step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FATE, NOISE = 0x41, 0x42  # salts
 
 
 class Draft(NamedTuple):
-    """What a window has come to."""
+    """The state of convergence of a window."""
 
     best: Tensor  # (B, W) long  the likeliest tokens of the last forward, -1 before the first
     stable: Tensor  # (B,) long  forwards since they last changed
@@ -29,18 +29,17 @@ class Gemma(Decoder):
     new noise at the others. transformers' `EntropyBoundSampler` with `StableAndConfidentStoppingCriteria` (5.23); the
     bound is that of the EB-Sampler, Ben-Hamu et al. 2025, 2505.24857, Equation 7.
 
-    At every step each position is sampled at a temperature that falls in a straight line from `t_max` to `t_min`. Of
-    the positions in the order of their entropy at that temperature those are accepted before which the entropies sum to
-    at most `bound`: the joint mutual information of the accepted ones is at most that. Acceptance lasts for a step; all
-    others are noise again. The window ends with the likeliest tokens of the last forward: when they have not changed
-    for `stability` forwards and the mean entropy is below `confidence`, or after `block_steps` forwards. The model
-    conditions on its last prediction at that step's temperature (`Query.level`).
+    At every step each position is sampled at a temperature that falls in a straight line from `t_max` to `t_min`. In
+    order of their entropy at that temperature, positions are accepted as long as the entropies before them sum to at
+    most `bound`, which bounds the joint mutual information of the accepted ones. Acceptance lasts for one step; all
+    other positions become noise again. The window ends with the likeliest tokens of the last forward: when they have
+    not changed for `stability` forwards and the mean entropy is below `confidence`, or after `block_steps` forwards.
+    The model conditions on its last prediction at that step's temperature (`Query.level`).
 
     The last of `block_steps` commits everything, as the official generation loop does; the `step` of diffusers'
-    `EntropyBoundScheduler` by itself goes on accepting by the bound at its last timestep, and leaves the rest to its
-    pipeline.
+    `EntropyBoundScheduler` accepts by the bound at its last timestep too, and leaves the rest to its pipeline.
 
-    A model with a mask token is shown that instead of noise. Given tokens take no part; the official sampler knows of
+    A model with a mask token is shown mask tokens instead of noise. Given tokens are left out; the official sampler has
     none.
     """
 
@@ -60,7 +59,7 @@ class Gemma(Decoder):
         )
 
     def temperature(self, step: Tensor) -> Tensor:
-        """(B,) float32 of a step counted from 0."""
+        """(B,) float32: the temperature of a step, counted from 0."""
         left = (self.block_steps - step).float() / self.block_steps
         return self.t_min + (self.t_max - self.t_min) * left
 
@@ -121,9 +120,9 @@ class UniformDDIM(Decoder):
 
     With alpha = 1 - t, the share of the text that is not noise, q(x_s | x_t, x_0) keeps x_t with probability sigma,
     takes x_0 with alpha_s - sigma alpha_t, and is uniform otherwise. sigma = (1 - eta) (1 - alpha_s) / (1 - alpha_t)
-    here: at `eta=0`, the largest that the process allows, nothing turns to noise again; at 1 nothing is kept for its
-    own sake. x_0 is sampled from the model. In a model with a mask token the process that it was trained to undo is the
-    absorbing one: what is decided stays, and with `eta` above 0 may be masked again.
+    here: at `eta=0`, the largest that the process allows, nothing turns to noise again; at 1, x_t is never kept as
+    such. x_0 is sampled from the model. A model with a mask token was trained to reverse the absorbing process: a
+    decided token stays, and with `eta` above 0 may be masked again.
     """
 
     source: ClassVar[str] = "Song et al. 2021, arXiv 2010.02502, appendix A"
@@ -143,11 +142,11 @@ class UniformDDIM(Decoder):
         t, then = ((steps - s.step - n).clamp(min=0) / steps for n in (0, 1))
         sigma = (1 - self.eta) * then / t.clamp(min=1e-12)
         take = (1 - then) - sigma * (1 - t)
-        fate = s.uniform(FATE)  # first what takes a token, then what keeps its own, then noise
+        fate = s.uniform(FATE)  # first positions that take a token, then those that keep theirs, then noise
         taken = fate < take[:, None]
         noise = fate >= (take + sigma)[:, None]
         after = s.reopen(noise).commit(taken & s.open, tokens, confidence)
-        if s.mask_id is not None:  # the absorbing process: a decided position's own token is what the model says of it
+        if s.mask_id is not None:  # the absorbing process: a decided position predicts its own token
             return after
         fresh = (s.uniform(NOISE) * s.vocab).long()
         after = replace(after, tokens=torch.where(noise & s.open, fresh, after.tokens))
@@ -155,5 +154,5 @@ class UniformDDIM(Decoder):
 
     def done(self, s: State) -> Tensor:
         over = s.step >= s.window_steps(self.steps)
-        settled = s.mask_id is not None and self.eta == 0  # nothing would change any more
+        settled = s.mask_id is not None and self.eta == 0  # no further change is possible
         return ~s.open.any(-1) & (over | settled)

@@ -1,4 +1,4 @@
-"""WeDLM's streaming parallel decoding: masks are read behind everything that is known, in a window that slides."""
+"""WeDLM's streaming parallel decoding: masks are read after all known tokens, in a window that slides."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from decoders.core.windows import Sliding, one_by_one
 
 
 def known_first(s: State) -> Tensor:
-    """(B, W) long: the number of each position of the window, of which what is known comes first, then what is open,
-    both from left to right, and last what the row does not have."""
+    """(B, W) long: the number of each position of the window, first the known ones, then the open ones, both from left
+    to right, and last those that the row does not have."""
     known = s.present & ~s.open
     behind = known.sum(-1, keepdim=True) + s.open.cumsum(-1)
     return torch.where(known, known.cumsum(-1) - 1, torch.where(s.open, behind - 1, s.place))
@@ -22,19 +22,19 @@ def known_first(s: State) -> Tensor:
 
 @dataclass(frozen=True)
 class WeDLM(Decoder):
-    """Show the model a window of `window` positions from the leftmost open one on, in which the masks are read behind
-    everything that is known, each position where it stands in the text (topological reordering); commit every mask
-    whose entropy and `penalty` times its distance from the leftmost mask are below `tau` together, and always the
-    lowest. Liu et al. 2025, 2512.22737, Algorithm 1 and equation 11.
+    """Show the model a window of `window` positions from the leftmost open one on, in which the masks are read after
+    all known tokens, each position with its place in the text (topological reordering); commit every mask whose entropy
+    and `penalty` times its distance from the leftmost mask are below `tau` together, and always the lowest. Liu et al.
+    2025, 2512.22737, Algorithm 1 and equation 11.
 
-    What is known sees only what is known left of it, so that its keys and values are final as soon as nothing left of
-    it is open; masks see all of it, also what is right of them. The window slides as soon as its first position is
-    committed, and is filled up with masks.
+    A known token sees only the known tokens left of it, so its keys and values are final as soon as no position to its
+    left is open; masks see all known tokens, also those to their right. The window slides as soon as its first position
+    is committed, and is filled up with masks.
 
-    The paper's Algorithm 1 fills the window up behind a forward, and its Figure 3 and the code (`WeDLMDecoder` in
-    Tencent/WeDLM) before it, so that every forward has `window` positions from the leftmost mask on: so it is here. The
-    code has a forward for the prompt alone, which decides nothing. Where a temperature is given, the code divides by it
-    after `top_k` and `top_p`, and here it does so before them, as elsewhere.
+    The paper's Algorithm 1 fills the window up after a forward; its Figure 3 and the code (`WeDLMDecoder` in
+    Tencent/WeDLM) do so before it, so that every forward has `window` positions from the leftmost mask on, and this
+    follows them. The code runs a forward for the prompt alone, which decides nothing. The code divides by the
+    temperature after `top_k` and `top_p`, and this library before them, as everywhere.
 
     The paper has windows of 6 and a `penalty` of 0.1; defaults are those of the code.
     """
@@ -65,5 +65,5 @@ class WeDLM(Decoder):
         return s.commit(above(score, score > -self.tau), tokens, confidence)
 
     def done(self, s: State) -> Tensor:
-        """What is known at the left end of the window leaves it."""
+        """Known tokens at the left end of the window leave it."""
         return ~s.open[:, 0]

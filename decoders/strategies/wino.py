@@ -1,4 +1,4 @@
-"""WINO: decide much at once, and check each decided token against all the others."""
+"""WINO: decide many tokens at once, and check each decided token against all others."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from torch import Tensor
 from decoders.core import Attested, Decoder, Pred, Query, State, above, only, option, top
 
 FIRST = 30
-"""What the official code takes for the number of tokens decided before the first forward."""
+"""The official code's initial value for the number of tokens decided in the forward before."""
 
 
 @dataclass(frozen=True)
 class WINO(Decoder):
     """Wide in, narrow out: commit every prediction above a low `tau`, and reopen decided tokens that the other
-    positions no longer support. Hong et al. 2025, 2507.18578 (ICLR 2026); read from its official code, as the paper's
-    text was not at hand.
+    positions no longer support. Hong et al. 2025, 2507.18578 (ICLR 2026); this follows its official code, because the
+    paper's text was not available.
 
-    Each forward decides the open positions with a confidence above `tau` (strict), at most `share` of what is open but
-    no fewer than `fewest` and no more than `most`, and always the best one. In the same forward every decided position
-    is predicted without its own token in sight, by a shadow copy of the block (`Query.left_out`): where that gives the
-    token less than `tau_back`, it is taken back; the worst first, one less than the forward before has decided, and
-    none in a forward that decides one token only. So of what two forwards decide at least one token stays, and a window
-    of W positions takes at most W forwards.
+    Each forward decides the open positions with a confidence above `tau` (strict), at most a `share` of the open
+    positions but no fewer than `fewest` and no more than `most`, and always the best one. In the same forward every
+    decided position is predicted without seeing its own token, by a shadow copy of the block (`Query.left_out`). If
+    this gives the token less than `tau_back`, it is reopened: the worst first, at most one fewer than the forward
+    before has decided, and none in a forward that decides only one token. So at least one of the tokens that two
+    forwards decide stays, and a window of W positions takes at most W forwards.
 
-    The shadow, a mask token in every place of the block, sees what the block sees but each its own place, and itself;
-    what other positions have made of a token it sees too, so that this is leave-one-out only as far as one forward can
-    be. In a forward before which nothing is decided there is none.
+    The shadow has a mask token for every position of the block. Each sees what the block sees, except for its own
+    position, and the other mask tokens of the shadow. The hidden states of other positions still depend on the left-out
+    token, so one forward is only approximately leave-one-out. There is no shadow in a forward before which no position
+    is decided.
     """
 
     source: ClassVar[str] = "Hong et al. 2025, arXiv 2507.18578"
@@ -51,7 +52,7 @@ class WINO(Decoder):
         return Query(s.tokens, s.editable, left_out=s.decided)
 
     def step(self, s: State, p: Pred) -> State:
-        before: Tensor = s.memo  # (B,) how many the forward before has decided
+        before: Tensor = s.memo  # (B,) the number of positions that the forward before has decided
         tokens, confidence = p.draw(s, self.temperature)
         score = only(s.open, confidence)
         allowed = (self.share * s.open.sum(-1)).long().clamp(self.fewest, max(self.most, self.fewest))

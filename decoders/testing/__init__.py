@@ -34,7 +34,7 @@ PLACES = {
     "FAMILY_LAWS": "decoders.testing.family_laws", "FamilyLaw": "decoders.testing.family_laws",
     "Tiny": "decoders.testing.tiny",
 }
-"""Where a name is from that is imported when it is first asked for, since it needs what only checkpoints need."""
+"""The modules of names that are imported at their first use, because they need what only checkpoints need."""
 
 
 def __getattr__(name: str) -> Any:
@@ -44,7 +44,7 @@ def __getattr__(name: str) -> Any:
 
 
 def check(decoder: Decoder | str) -> None:
-    """Hold a strategy, or the one that a spec string makes, against every law.
+    """Test a strategy, or the one that a spec string makes, against every law.
 
     Raises `AssertionError` with one paragraph for each breach that does not follow from another, and `UsageError` for a
     spec that makes no strategy."""
@@ -52,13 +52,13 @@ def check(decoder: Decoder | str) -> None:
 
 
 def check_cache(cache: Cache | str) -> None:
-    """Hold a cache policy, or the one that a spec string makes, against every law of such. Raises as `check` does."""
+    """Test a cache policy, or the one that a spec string makes, against every law of caches. Raises as `check` does."""
     insist(CACHE_LAWS, get_cache(cache) if isinstance(cache, str) else cache, "stale")
 
 
 def check_family(family: Family | str) -> None:
-    """Hold a family of checkpoints, or the one of a name or of `module:NAME`, against every law of such. Raises as
-    `check` does, and `UsageError` for one without a sample."""
+    """Test a family of checkpoints, or the one of a name or of `module:NAME`, against every law of families. Raises as
+    `check` does, and `UsageError` for a family without a sample."""
     from decoders.models.recognition import get_family
     from decoders.testing.family_laws import FAMILY_LAWS
     from decoders.testing.tiny import Tiny

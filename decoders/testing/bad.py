@@ -1,4 +1,4 @@
-"""A control set: strategies that each break one law, and show that the laws bite. None is registered.
+"""A control set: strategies that each break one law, which show that the laws detect breaches. None is registered.
 
 `CONTROLS` maps each of them to the name of the law that is meant for it; it may break others on the way.
 """

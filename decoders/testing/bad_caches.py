@@ -1,4 +1,4 @@
-"""A control set: cache policies that each break one law, and show that the laws bite. None is registered.
+"""A control set: cache policies that each break one law, which show that the laws detect breaches. None is registered.
 
 `CACHE_CONTROLS` maps each of them to the name of the law that is meant for it; it may break others on the way.
 """

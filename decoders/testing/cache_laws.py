@@ -1,8 +1,8 @@
 """The laws that every cache policy keeps. Each is a function of a policy that raises `AssertionError`, with what went
 wrong.
 
-An approximation may be wrong about what it keeps, and how far it is is measured (`decoders.testing.measured`). It may
-not be wrong about its form, its rows or its costs, and it may not keep for ever what was never right.
+An approximation may keep keys and values that are out of date; `decoders.testing.measured` measures how many. Its form,
+its rows and its costs have to be right, and it may not keep forever what was never right.
 """
 
 from __future__ import annotations
@@ -34,32 +34,31 @@ CacheLaw = Callable[[Cache], None]
 
 
 def written(cache: Cache) -> None:
-    """Its class is a frozen dataclass itself, and what it writes is asked for: `stale` is, unless it declares itself
-    `exact` or `whole`."""
+    """Its class is a frozen dataclass itself, and it has either a `stale` or declares itself `exact` or `whole`."""
     check_written(cache)
     cls = type(cache)
     own = cls.stale is not Cache.stale
     expect(own or not speaks(cache), f"{cls.__name__} has no stale, and declares neither exact nor whole")
     declared = "exact" if cache.exact else "whole"
-    expect(speaks(cache) or not own, f"{cls.__name__} declares {declared}, so its stale is never asked")
+    expect(speaks(cache) or not own, f"{cls.__name__} declares {declared}, so its stale is never called")
 
 
 def form(x: object) -> dict[str, object]:
-    """Shapes and types of a tree's tensors, and what else is in it."""
+    """Shapes and types of a tree's tensors, and its other leaves."""
     return {k: (v.shape, v.dtype) if isinstance(v, Tensor) else v for k, v in leaves(x).items()}
 
 
 def gives_columns(cache: Cache) -> None:
-    """`stale` gives (B, L) bool, a column each; what `init` and `remember` give has one row for each of the batch, and
-    its structure never changes."""
+    """`stale` returns (B, L) bool, one for each column; the results of `init` and `remember` have leading dimension B,
+    and their structure never changes."""
     for room, spec in asked_in(cache):
         for q in questions(room, spec, cache):
             columns = q.after.open.shape
             found, kept = cache.stale(*copied(q).arguments), cache.remember(*copied(q).arguments)
-            expect(isinstance(found, Tensor), f"{room.name}: stale gives {type(found).__name__}, and no tensor")
+            expect(isinstance(found, Tensor), f"{room.name}: stale returns {type(found).__name__}, not a tensor")
             told = f"{tuple(found.shape)} {str(found.dtype).removeprefix('torch.')}"
             right = found.shape == columns and found.dtype == torch.bool
-            expect(right, f"{room.name}: stale gives {told}, and not {tuple(columns)} bool (B, L)")
+            expect(right, f"{room.name}: stale returns {told}, not {tuple(columns)} bool (B, L)")
             memory = q.after.store.memory
             rows = all(x.shape[:1] == columns[:1] for x in leaves(memory).values() if isinstance(x, Tensor))
             expect(rows, f"{room.name}: what it remembers has no leading dimension of {columns[0]} rows")
@@ -67,7 +66,7 @@ def gives_columns(cache: Cache) -> None:
 
 
 def asked_in(cache: Cache) -> list[tuple[Room, str]]:
-    """Where a policy is asked."""
+    """A step at which a policy is called."""
     return [(room, spec) for room in cache_rooms(cache) for spec in DECODERS] if speaks(cache) else []
 
 
@@ -106,7 +105,7 @@ def no_loops(cache: Cache) -> None:
 
     def operations(room: Room) -> int:
         *_, q = questions(room, DECODERS[0], cache, most=2)
-        cache.stale(*copied(q).arguments)  # what is made once and kept is made now
+        cache.stale(*copied(q).arguments)  # values that are computed once and kept are computed now
         cache.remember(*copied(q).arguments)
         given, count = copied(q), Count()  # type: ignore[no-untyped-call]  # torch's own constructor
         with count:
@@ -142,8 +141,8 @@ def batch_invariant(cache: Cache) -> None:
 
 
 def settles(cache: Cache) -> None:
-    """What was decided is computed again as what it is before its window is left behind: no later window reads keys and
-    values of a token that no longer stands there."""
+    """A decided token is computed again before its window is left: no later window reads keys and values of a token
+    that has been replaced."""
     for room, spec in asked_in(cache):
         held = torch.full_like(trodden(room, spec, cache)[0].before.tokens, NOTHING)
         for n, m in enumerate(trodden(room, spec, cache)):
@@ -158,8 +157,8 @@ def settles(cache: Cache) -> None:
 
 
 def costs(cache: Cache) -> None:
-    """`positions_computed` and `positions_reused` are what the model ran and read: what the policy calls stale, what is
-    wanted, and what was never computed, and nothing else."""
+    """`positions_computed` and `positions_reused` count what the model ran and read: it runs stale, wanted and never
+    computed positions, and no others."""
     for room in cache_rooms(cache):
         for spec in DECODERS:
             check_costs(room, spec, cache)
@@ -174,7 +173,7 @@ def check_costs(room: Room, spec: str, cache: Cache) -> None:
         within = (c.column < c.reach[:, None]) & c.live[:, None]
         if speaks(cache):
             due = (c.store.stale | ~known | wanted(c, f.want)) & within
-            expect((f.compute == due).all(), f"{room.name}: what is computed is not what is stale, wanted or unknown")
+            expect((f.compute == due).all(), f"{room.name}: other columns are computed than stale, wanted and new ones")
         computed = computed + f.compute.sum(-1)
         seen = c.column < torch.where(f.compute, f.until, 0).amax(-1, keepdim=True)
         read = read + (known & seen & ~f.compute & c.live[:, None]).sum(-1)
@@ -203,7 +202,7 @@ def exact_is_exact(cache: Cache) -> None:
 
 
 def sizes(cache: Cache) -> None:
-    """`sizes` ascend and end with the longest row, so that every forward has one to be padded to."""
+    """`sizes` ascend and end with the longest row, so that every forward can be padded to one."""
     for columns, width in ((12, 4), (12, 12), (33, 8), (7, 1)):
         found = cache.sizes(columns, width)
         rising = all(0 < a < b for a, b in pairwise((0.5, *found)))
@@ -226,4 +225,4 @@ CACHE_LAWS: tuple[CacheLaw, ...] = (
     spec_round_trip,
 )
 CACHE_FAST: tuple[CacheLaw, ...] = (written, gives_columns, meta_safe, pure, sizes, spec_round_trip)
-"""The cheapest."""
+"""The quickest laws."""

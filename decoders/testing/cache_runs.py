@@ -1,4 +1,4 @@
-"""What cache policies are tried on: toy models with some rows, and what a policy is asked in a run over them."""
+"""Test runs for cache policies: toy models with some rows, and the calls of a policy in a run over them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CACHE_ROOMS = (
     Room("causal blocks", ToyModel(mask_id=MASK, seed=3, sharp=12.0, block_causal=True), PROMPTS, 12, 4),
 )
 DECODERS = ("threshold:tau=0.5", "first_hitting")
-"""Several positions a step, and one."""
+"""Decoders with several positions a step, and with one."""
 
 
 def cache_rooms(cache: Cache) -> tuple[Room, ...]:
@@ -48,13 +48,13 @@ def cache_rooms(cache: Cache) -> tuple[Room, ...]:
 
 
 def speaks(cache: Cache) -> bool:
-    """Whether a policy is asked for what is stale."""
+    """Whether the `stale` of a policy is called."""
     return not (cache.exact or cache.whole)
 
 
 @dataclass(frozen=True)
 class Cautious(Cache):
-    """Refreshes everything in every forward; another policy is asked beside it."""
+    """Refreshes everything in every forward, while another policy is called beside it."""
 
     asked: Cache
 
@@ -74,7 +74,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Question:
-    """What a policy is asked after a step: the arguments of `stale` and of `remember`."""
+    """The calls of a policy after a step: the arguments of `stale` and of `remember`."""
 
     after: Canvas
     before: State
@@ -110,15 +110,15 @@ def laid(room: Room, decoder: Decoder, cache: Cache) -> Canvas:
     )
 
 
-@lru_cache(maxsize=8)  # one law after the other looks at the same
+@lru_cache(maxsize=8)  # several laws use the same run
 def trodden(room: Room, spec: str, cache: Cache) -> tuple[Step, ...]:
     """The forwards of a run in which a policy decides."""
     return tuple(steps(room, get(spec), cache))
 
 
 def questions(room: Room, spec: str, cache: Cache, most: int = 6) -> Iterator[Question]:
-    """What a policy would be asked after the first forwards of a run in which another one decides, so that what it
-    answers does no harm; what it remembers is its own."""
+    """The calls of a policy after the first forwards of a run in which another policy decides, so that wrong answers
+    have no effect; its memory is its own."""
     decoder = get(spec)
     for i, m in enumerate(islice(steps(room, decoder, Cautious(cache)), most)):
         if i == 0:
@@ -130,12 +130,12 @@ def questions(room: Room, spec: str, cache: Cache, most: int = 6) -> Iterator[Qu
 
 
 def copied(q: Question) -> Question:
-    """The same in tensors that a policy has not had in its hands."""
+    """The same call with copied tensors."""
     return mapped(torch.Tensor.clone, q)
 
 
 def cached_rows(room: Room, spec: str, cache: Cache, prompts: tuple[tuple[int, ...], ...]) -> list[Row]:
-    """What becomes of prompts under a policy."""
+    """The results of prompts under a policy."""
     return decode(
         room.model, get(spec), prompts, length=room.length, windows=room.windows(prompts), cache=cache,
         seeds=[sum(p) for p in prompts], max_steps=room.length * 8,

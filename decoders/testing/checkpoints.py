@@ -1,5 +1,4 @@
-"""Parts of tiny checkpoints, as they lie on a disk: a tokenizer of single characters, and the weights that transformers
-would save."""
+"""Parts of tiny checkpoints on disk: a tokenizer of single characters, and the weights that transformers would save."""
 
 from __future__ import annotations
 
@@ -29,8 +28,8 @@ def write_tokenizer(
     directory: Path, special: tuple[str, str, str] = SPECIAL, kind: str = "PreTrainedTokenizerFast",
     chat: str | None = None, files: str = "json",
 ) -> None:
-    """A tokenizer whose tokens are characters and, behind them, the three that are special: mask, end and another; one
-    that is `UNUSED` has no role. `kind`: its class by the name in the files. `chat`: its template. `files`: `json` is
+    """A tokenizer whose tokens are characters and, after them, three special tokens: mask, end and another; one named
+    `UNUSED` has no role. `kind`: its class, by the name in the files. `chat`: its template. `files`: `json` is
     tokenizer.json, `vocab` is vocab.json and merges.txt."""
     added = {len(TEXT) + i: text for i, text in enumerate(special)}
     named = zip(("mask_token", "eos_token", "pad_token"), special, strict=True)
@@ -62,7 +61,7 @@ def write_tokenizer(
 
 def saved_weights(model: PreTrainedModel, directory: Path) -> dict[str, Tensor]:
     """The weights of a model under the names that transformers saves; the directory is empty before and after. Weights
-    that start as ones or zeros are made random first, so that no two can be mistaken for each other."""
+    that start as ones or zeros are made random first, so that all weights differ."""
     from safetensors.torch import load_file
 
     from decoders.models.reading import quiet

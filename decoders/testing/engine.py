@@ -1,8 +1,8 @@
-"""A host that owns the loop: slots, rows that come and go, several plans in one batch, one forward a step.
+"""A host with its own loop: slots, rows that join and leave, several plans in one batch, one forward per step.
 
-It is what an inference server does with `prepare` and `apply`, in as few lines as show it: each plan has a canvas over
-all slots, in which only its own rows are live; the forwards of all plans are merged row by row, and every plan reads
-its rows of the answer.
+It shows in few lines how an inference server uses `prepare` and `apply`: each plan has a canvas over all slots, in
+which only its own rows are live; the forwards of all plans are merged row by row, and every plan reads its rows of the
+prediction.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from decoders.core import (
 
 @dataclass(frozen=True)
 class Request:
-    """A row to decode: `length` positions after a prompt, under a plan of its own."""
+    """A row to decode: `length` positions after a prompt, with its own plan."""
 
     prompt: tuple[int, ...]
     length: int
@@ -65,11 +65,11 @@ class Engine:
         )
         self.canvases: dict[Plan, Canvas] = {}
         self.running: dict[int, tuple[int, Request]] = {}
-        """Slot to the request in it and that request's place among all."""
+        """Slot to the request in it and the number of that request."""
         self.forwards = 0
 
     def admit(self, slot: int, number: int, r: Request) -> None:
-        """Lay a request out in a free slot of its plan's canvas. Raises `UsageError` if it does not fit."""
+        """Put a request into a free slot of its plan's canvas. Raises `UsageError` if it does not fit."""
         row = layout(
             self.shape, r.plan.decoder, [r.prompt], length=r.length, keys=[r.key], windows=r.plan.windows,
             cache=r.plan.cache, infill=r.infill, columns=self.columns, width=self.width, candidates=self.candidates,
@@ -82,7 +82,7 @@ class Engine:
 
     @torch.inference_mode()
     def step(self) -> dict[int, Row]:
-        """One forward for all slots; the requests that it finished come back under their number."""
+        """One forward for all slots; returns the requests that it finished, by number."""
         asked = {plan: ranked(prepare(plan, c)) for plan, c in self.canvases.items()}
         merged, *_ = asked.values()
         for plan, f in asked.items():

@@ -1,8 +1,8 @@
 """The laws that every family of checkpoints keeps. Each is a function of a family with a tiny checkpoint (`Tiny`) that
 raises `AssertionError`, with what went wrong.
 
-The checkpoint is random: they say whether a family is run as it declares itself and as the code of its makers runs it,
-where that is given (`Family.reference`), and nothing of real weights.
+The checkpoint is random: the laws test whether a family is run as it declares itself and as its makers' code runs it,
+if that is given (`Family.reference`); they do not test real weights.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ from decoders.testing.tiny import Tiny
 FamilyLaw = Callable[[Tiny], None]
 PROMPTS = ((3, 7, 30, 41, 5), (60, 61, 62, 2, 11, 12, 13, 9, 8, 1, 0))
 NEAR = 1e-4
-"""What two logits may differ by, relative to the largest: the rounding of float32 in another order of sums."""
+"""The largest difference between two logits, relative to the largest logit: the rounding of float32 in another order of
+sums."""
 
 
 def known(tiny: Tiny) -> None:
@@ -61,14 +62,15 @@ def known(tiny: Tiny) -> None:
 
 
 def before(family: Family, other: Family) -> bool:
-    """Whether the table has a family before another one, of whose configs it takes those that say more (`only`)."""
+    """Whether the table has a family before another one, from which it takes the configs with additional keys
+    (`only`)."""
     order = list(FAMILIES)
     there = bool(family.only) and {family.name, other.name} <= FAMILIES.keys()
     return there and order.index(family.name) < order.index(other.name)
 
 
 def configured(tiny: Tiny) -> None:
-    """`settings` makes of its config.json what the class of transformers takes."""
+    """`settings` turns its config.json into valid settings of the transformers class."""
     cls, config = tiny.native
     vocab = int(config.get_text_config().vocab_size)
     least = max(value for key, value in tiny.config.items() if key.endswith("_token_id") and isinstance(value, int)) + 1
@@ -86,13 +88,13 @@ def round_trip(tiny: Tiny) -> None:
         net = getattr(tiny.load(attention).model, "model", None)
         found = net.state_dict() if isinstance(net, nn.Module) else {}
         for name, w in tiny.weights.items():
-            if name in found:  # what transformers stores apart and keeps together is told by the logits
+            if name in found:  # weights that transformers stores apart and keeps together are tested by the logits
                 expect(torch.equal(found[name], w), f"the weight {name} is not what was written")
 
 
 @dataclass(frozen=True)
 class Told:
-    """What a forward told of one position: how it was asked, and the logits."""
+    """The prediction of one position: its query, and the logits."""
 
     row: int
     at: int
@@ -144,7 +146,7 @@ def near(a: Tensor, b: Tensor) -> bool:
 
 
 def plain(tiny: Tiny) -> None:
-    """A session predicts what a plain forward does, or its makers' code where it is given."""
+    """A session predicts the same as a plain forward, or as its makers' code if that is given."""
     for attention in tiny.family.attentions:
         loaded, rows = tiny.load(attention), dict[tuple[int, int, int], Tensor]()
         for n, t in enumerate(told_in(tiny, attention, NoCache())):
@@ -168,7 +170,7 @@ def whole_row(tiny: Tiny, loaded: Loaded, t: Told) -> Tensor:
     net: Any = getattr(model, "model", None)
     if f.adapter:
         own = net is not None and not model.block_causal
-        expect(own, "what an adapter predicts is held against a plain forward: say reference=")
+        expect(own, "the predictions of an adapter have to be compared with the makers' code: give reference=")
         logits: Tensor = net(input_ids=t.tokens[None]).logits[0]
         return logits
     n = len(t.tokens)
@@ -187,9 +189,9 @@ def whole_row(tiny: Tiny, loaded: Loaded, t: Told) -> Tensor:
 
 
 def sees(tiny: Tiny) -> None:
-    """A position sees what is declared, and nothing else.
+    """A position sees the declared positions, and no others.
 
-    All of the row, or its own block and what is left of it.
+    These are the whole row, or its own block and the positions left of it.
     """
     for attention in tiny.family.attentions:
         check_sight(tiny, attention)
@@ -200,7 +202,7 @@ def check_sight(tiny: Tiny, attention: str) -> None:
     plan, c = laid(tiny, loaded)
 
     def asked(f: Forward) -> Tensor:
-        """(N, V) the logits of all wanted positions, in their order, of a session that has stored nothing."""
+        """(N, V) the logits of all wanted positions, in their order, from a session with an empty store."""
         p = loaded.model.session(session_spec(plan, c))(f)
         assert p.logits is not None
         return p.logits[0, p.at[0].argsort()[: int(f.want[0].sum())]]
@@ -215,7 +217,7 @@ def check_sight(tiny: Tiny, attention: str) -> None:
             where = f"{attention}: the prediction of position {position}"
             if column >= end:
                 expect(near(now, then), f"{where} changes {told}")
-            elif column != position:  # its own token is in its output whatever it sees
+            elif column != position:  # a position's output always depends on its own token
                 expect(not torch.equal(now, then), f"{where} does not change {told}")
 
 
@@ -231,13 +233,13 @@ def laid(tiny: Tiny, loaded: Loaded) -> tuple[Plan, Canvas]:
 def end_of_sight(loaded: Loaded, f: Forward) -> int:
     """The column up to which the wanted positions of a row see."""
     at = f.at[0][f.want[0]]
-    alone = is_causal(loaded.model)  # what is left of a position, and not its own token
+    alone = is_causal(loaded.model)  # the positions left of it, without its own token
     return int(at.max()) if alone else int(f.until[0][at].max())
 
 
 def keeping(tiny: Tiny, attention: str) -> Cache:
-    """A policy that stores keys and values and is exact, for a model that can store any. Where everything sees
-    everything nothing that is stored stays exact: all is computed and stored anew."""
+    """An exact policy that uses stored keys and values, if the model can store any. With bidirectional attention no
+    stored value stays exact, so all are computed and stored again."""
     model = tiny.load(attention).model
     if "store" not in model.capabilities:
         return NoCache()
@@ -245,7 +247,7 @@ def keeping(tiny: Tiny, attention: str) -> Cache:
 
 
 def padding(tiny: Tiny) -> None:
-    """A row is predicted beside a longer one as it is alone: no padding is seen."""
+    """A row gets the same predictions beside a longer one as alone: no padding is seen."""
     for attention in tiny.family.attentions:
         cache = keeping(tiny, attention)
         together = told_in(tiny, attention, cache)
@@ -256,15 +258,15 @@ def padding(tiny: Tiny) -> None:
 
 
 def stores(tiny: Tiny) -> None:
-    """Stored keys and values change nothing: what is exact with a store is what there is without."""
+    """Stored keys and values change no prediction under an exact policy."""
     for attention in tiny.family.attentions:
         stored, without = (told_in(tiny, attention, cache) for cache in (keeping(tiny, attention), NoCache()))
         check_alike(f"{attention}: with stored keys and values", stored, without)
 
 
 def check_alike(where: str, found: Sequence[Told], wanted: Sequence[Told]) -> None:
-    """Raises `AssertionError` for two predictions of the same text that differ. The texts of two runs may part for
-    their rounding alone."""
+    """Raises `AssertionError` for two predictions of the same text that differ. The texts of two runs may differ
+    because of rounding alone."""
     for n, (a, b) in enumerate(zip(found, wanted, strict=False)):
         if a.at == b.at and torch.equal(a.tokens, b.tokens):
             expect(near(a.logits, b.logits), f"{where}: prediction {n + 1}, of position {a.at}, is another one")
@@ -272,4 +274,4 @@ def check_alike(where: str, found: Sequence[Told], wanted: Sequence[Told]) -> No
 
 FAMILY_LAWS: tuple[FamilyLaw, ...] = (known, configured, round_trip, plain, sees, padding, stores)
 FAMILY_FAST: tuple[FamilyLaw, ...] = (known, configured, round_trip)
-"""Those that decode nothing."""
+"""The laws that decode nothing."""

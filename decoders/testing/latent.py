@@ -1,4 +1,4 @@
-"""Models of latents whose denoisers are known in closed form, to try samplers on."""
+"""Models of latents whose denoisers are known in closed form, for tests of samplers."""
 
 from __future__ import annotations
 
@@ -29,10 +29,8 @@ class ToyLatent(ModelDefaults):
     """Tokens are points in the plane; a position holds each with a probability of its own, which depends on its place
     and on the tokens that are given. Its denoiser is exact: the posterior of the token, given the noisy point.
 
-    Asked causally, it is a rounder: tokens follow one another with probabilities of their own, and the clean latents
-    say the rest.
-
-    Every position is computed by itself, so that nothing of a batch can change it."""
+    With causal queries it is a rounder: each token depends on the token before it and on the clean latents. Every
+    position is computed by itself, so that the batch has no effect."""
 
     capabilities = frozenset({"movable", "causal"})
     vocab: int = 9
@@ -41,7 +39,7 @@ class ToyLatent(ModelDefaults):
     space: Space | None = SPACE
     spread: float = 3.0
     pull: float = 3.0
-    """How much a token says of the next one, to the rounder."""
+    """How strongly a token determines the next one, for the rounder."""
     seed: int = 0
     device: torch.device = CPU
 
@@ -64,7 +62,7 @@ class ToyLatent(ModelDefaults):
         return self.prior(f.tokens, f.given, f.at).to(z.dtype) + near
 
     def rounding(self, f: Forward, clean: Tensor) -> Tensor:
-        """(B, W, V) logits of the token at each position, from what stands left of it and the clean latents."""
+        """(B, W, V) logits of the token at each position, from the tokens left of it and the clean latents."""
         left = torch.where(f.at > 0, f.tokens.gather(1, (f.at - 1).clamp(min=0)), self.vocab)
         chain = self.pull * normal(scramble(left + (self.seed << 30)), self.vocab)
         gap = clean[..., None, :] - self.table.to(clean)
@@ -103,7 +101,7 @@ def mixture(z: Tensor, level: Tensor) -> Tensor:
 
 
 def solved(decoder: Latent, denoiser: Denoiser = mixture, points: int = 400) -> Tensor:
-    """(points, 2): where a sampler takes so many points from noise, by the last x that it goes by."""
+    """(points, 2): the last x of a sampler that starts at so many points of noise."""
     zero, one = torch.zeros(1, points, dtype=torch.long), torch.ones(1, dtype=torch.long)
     size = one * points
     s: State = State(
@@ -126,7 +124,7 @@ def solved(decoder: Latent, denoiser: Denoiser = mixture, points: int = 400) -> 
 
 
 def gain(of: Callable[[int], Latent], truth: Tensor, steps: int = 64) -> float:
-    """By how much the median error falls when a sampler `of` so many levels is given twice as many: about 2 for a
+    """The factor by which the median error falls if a sampler `of` so many levels gets twice as many: about 2 for a
     solver of first order, and 4 for one of second."""
     coarse, fine = (float((solved(of(n)) - truth).norm(dim=-1).median()) for n in (steps, 2 * steps))
     return coarse / fine

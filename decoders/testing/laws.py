@@ -2,7 +2,7 @@
 wrong.
 
 They run the decoder on toy models in exact arithmetic, so "the same" means the same bits. A strategy whose budget of
-steps cannot be split over the blocks of a room is not led into it.
+steps cannot be split over the blocks of a room is not tested in it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def batch_invariant(decoder: Decoder) -> None:
         together = decoded(room, decoder, room.prompts)
         alone = [decoded(room, decoder, (prompt,))[0] for prompt in room.prompts]
         same(room.name, room.prompts, {"alone": alone, "in a batch": together})
-        # by two blocks, so that a budget can be split over it if over the others
+        # longer by two blocks, so that a budget that can be split over the others can be split over it
         longer = (1, 2, 3, 4) * 2 + room.prompts[-1]
         backwards = (longer, *room.prompts[::-1])
         beside = room.decode(decoder, backwards)[:0:-1]
@@ -54,14 +54,14 @@ def batch_invariant(decoder: Decoder) -> None:
 
 
 def same(where: str, prompts: Sequence[Sequence[int]], runs: dict[str, Sequence[Row]]) -> None:
-    """Raises `AssertionError` for the first row of which two runs made something else."""
+    """Raises `AssertionError` for the first row that differs between two runs."""
     first, second = runs.values()
     if list(first) != list(second):
         raise AssertionError(apart(where, prompts, runs))
 
 
 def engine_agrees(decoder: Decoder) -> None:
-    """In an engine whose rows join and leave, beside rows of another plan, a row becomes what `decode` makes of it."""
+    """In an engine whose rows join and leave, beside rows of another plan, a row has the same result as in `decode`."""
     for room in rooms(decoder):
         plan = room.plan(decoder)
         columns = max(map(len, room.prompts)) + room.length + decoder.padding + 2
@@ -84,20 +84,20 @@ def engine_agrees(decoder: Decoder) -> None:
 
 
 OTHER = Plan(LeftToRight(temperature=1.0), Blocks(8), Exact())
-"""What else runs in the engine,"""
+"""The other decoder in the engine,"""
 OTHER_LATENT = Plan(DDIM(steps=5), Whole(), Exact())
 """and on a model of latents."""
 
 
 @lru_cache
 def guest(model: ToyModel | ToyLatent, r: Request) -> Row:
-    """What a row of another plan becomes without an engine."""
+    """The result of a row of another plan without an engine."""
     windows = r.plan.windows
     return decode(model, r.plan.decoder, [r.prompt], length=r.length, windows=windows, infill=r.infill, seed=r.key)[0]
 
 
 def replays(decoder: Decoder) -> None:
-    """The predictions of a run alone reproduce it: there is no other source of chance or state."""
+    """The predictions of a run are enough to reproduce it: there is no other source of chance or state."""
     for room in rooms(decoder):
         trace = Trace()
         for m in run(room, decoder):
@@ -118,7 +118,7 @@ def spec_round_trip(decoder: Decoder) -> None:
 
 
 def nfe_is_forwards(decoder: Decoder) -> None:
-    """The forwards that a row reports are those that were run: alone all of them, in a batch those until it ended."""
+    """A row reports the number of forwards that were run: alone all of them, in a batch those until it ended."""
     for room in rooms(decoder):
         for prompts in (room.prompts[:1], room.prompts):
             rows, run = counted(room, decoder, prompts)
@@ -127,8 +127,8 @@ def nfe_is_forwards(decoder: Decoder) -> None:
 
 
 def written(decoder: Decoder) -> None:
-    """Its class is a frozen dataclass itself: only then are the values that it names options, and two that differ in
-    them are two."""
+    """Its class is a frozen dataclass itself: only then are its annotated values options, and objects with different
+    values unequal."""
     check_written(decoder)
 
 
@@ -143,9 +143,9 @@ LAWS: tuple[Law, ...] = (
     written, meta_safe, pure, given_stays_given, terminates, asks_what_it_may, moves_are_legal, batch_invariant,
     no_loops, packing, rests, engine_agrees, compiles, replays, spec_round_trip, nfe_is_forwards, wraps,
 )
-"""Those whose breach explains others come first."""
+"""Laws whose breach explains others come first."""
 FAST: tuple[Law, ...] = (
     written, meta_safe, pure, given_stays_given, terminates, asks_what_it_may, moves_are_legal, batch_invariant,
     no_loops, spec_round_trip,
 )
-"""The cheapest."""
+"""The quickest laws."""

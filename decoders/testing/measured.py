@@ -1,5 +1,5 @@
-"""How far a cache policy is from no cache: what it computes, how much of what it reads is out of date, and whether the
-same tokens come of it."""
+"""The difference between a cache policy and no cache: the computed positions, the share of read positions that are out
+of date, and whether the tokens are the same."""
 
 from __future__ import annotations
 
@@ -21,17 +21,16 @@ DECODER, LENGTH, BLOCK = "threshold:tau=0.9", 32, 8
 
 @dataclass(frozen=True)
 class Measured:
-    """What was found, in numbers; nothing of it is demanded of a policy."""
+    """The results in numbers; a policy need not reach any of them."""
 
     computed: float
-    """Positions that are computed, as a share of those without a cache; on toy models."""
+    """The computed positions, as a share of those without a cache; on toy models."""
     outdated: float
-    """Of the positions that are read instead, the share whose keys and values saw something that has changed since; on
-    toy models."""
+    """The share of the read positions whose keys and values saw tokens that have changed since; on toy models."""
     agreeing: int
-    """Tokens of the embedded model that are those without a cache,"""
+    """The number of tokens of the embedded model that are the same as without a cache,"""
     tokens: int
-    """and how many there are."""
+    """and the number of all tokens."""
 
     def __str__(self) -> str:
         return (
@@ -42,7 +41,7 @@ class Measured:
 
 
 def measured(cache: Cache) -> Measured:
-    """What a policy does on toy models and on the embedded one."""
+    """Measure a policy on toy models and on the embedded one."""
     computed, whole, read, outdated = 0, 0, 0, 0
     for room in cache_rooms(cache):
         for spec in DECODERS:
@@ -57,7 +56,7 @@ def measured(cache: Cache) -> Measured:
 
 @torch.inference_mode()
 def agreement(cache: Cache) -> tuple[int, int]:
-    """How many tokens of the embedded model are those that it gives without a cache, and how many it gives."""
+    """The number of tokens of the embedded model that are the same as without a cache, and of all tokens."""
     from decoders.generator import Generator
 
     model = "nano:attention=block" if cache.needs_blocks else "nano"

@@ -1,4 +1,4 @@
-"""Laws of what a decoder does to its rows: what it may ask and change, and that rows end and then rest."""
+"""Laws about a decoder's effect on its rows: what it may ask and change, and that rows end and then stay unchanged."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from decoders.testing.telling import tokens
 
 
 def given_stays_given(decoder: Decoder) -> None:
-    """What the prompt gives is there at the end, unchanged, or in its order where the decoder `moves` text; a literal
-    mask token is data unless holes are asked for."""
+    """What the prompt gives is there at the end, unchanged, or in its order where the decoder moves it
+    (`moves_text`); a literal mask token is data unless holes are asked for."""
     for room in rooms(decoder):
         for prompt, row in zip(room.prompts, decoded(room, decoder, room.prompts), strict=True):
             holes = [room.infill and given == MASK for given in prompt]
-            if decoder.moves:
+            if decoder.moves_text:
                 kept = in_order([x for x, hole in zip(prompt, holes, strict=True) if not hole], row.canvas)
             else:
                 kept = all(h or x == now for x, h, now in zip(prompt, holes, row.canvas, strict=False))
@@ -35,7 +35,7 @@ def in_order(some: Iterable[object], every: Iterable[object]) -> bool:
 
 
 def terminates(decoder: Decoder) -> None:
-    """Every row ends, by a stop token or with nothing left open, in a reasonable number of forwards."""
+    """Every row ends, by a stop token or with no open position, in a reasonable number of forwards."""
     for room in rooms(decoder):
         for row in decoded(room, decoder, room.prompts):
             expect(
@@ -47,8 +47,8 @@ def terminates(decoder: Decoder) -> None:
 
 
 def asks_what_it_may(decoder: Decoder) -> None:
-    """Queries have the shapes and types that `Query` says, and all ask the same of a model; `ahead` is said where it is
-    so."""
+    """Queries have the shapes and types of `Query`, and all need the same of a model; `ahead` is set where it has to
+    be."""
     for room in rooms(decoder):
         for m in unrefused(room, decoder):
             q, (B, W) = m.query, (len(m.before.tokens), m.before.width)
@@ -65,7 +65,7 @@ def asks_what_it_may(decoder: Decoder) -> None:
                 ahead = q.want & ~leftmost(view(m.before).open) & (q.causal & m.live)[:, None]
                 expect(
                     q.ahead or not ahead.any(),
-                    f"{room.name}: a causal row wants more than its leftmost position; say `ahead`",
+                    f"{room.name}: a causal row wants more than its leftmost position; set `ahead`",
                 )
             if q.order is not None:
                 each = torch.arange(W).expand(B, W)
@@ -76,7 +76,7 @@ def asks_what_it_may(decoder: Decoder) -> None:
 
 
 def unrefused(room: Room, decoder: Decoder) -> Iterator[Moment]:
-    """Its forwards in a room; raises `AssertionError` where a query asks what the first one did not."""
+    """Its forwards in a room; raises `AssertionError` if a query has needs that the first one did not have."""
     try:
         yield from run(room, decoder)
     except UsageError as e:
@@ -84,8 +84,8 @@ def unrefused(room: Room, decoder: Decoder) -> Iterator[Moment]:
 
 
 def moves_are_legal(decoder: Decoder) -> None:
-    """A step changes editable positions of its own window alone, only opens or changes what is decided if it `revises`,
-    fills with tokens of the vocabulary, keeps types and shapes, and leaves blanks where it decides nothing."""
+    """A step changes only editable positions of its own window, reopens or changes decided ones only if it `revises`,
+    commits tokens of the vocabulary, keeps types and shapes, and leaves blanks at open positions."""
     for room in rooms(decoder):
         for m in run(room, decoder):
             check_move(room, decoder, m)
@@ -105,7 +105,7 @@ def check_move(room: Room, decoder: Decoder, m: Moment) -> None:
         f"{room.name}: the memo changed its structure",
     )
     for name in ("editable", "position", "room", "opened", "windows", "key"):
-        if name == "editable" and decoder.moves:
+        if name == "editable" and decoder.moves_text:
             continue
         expect((getattr(s, name) == getattr(t, name))[m.live].all(), f"{room.name}: a step changed State.{name}")
     expect((t.size <= t.room)[m.live].all(), f"{room.name}: a step set State.size beyond State.room")
@@ -114,13 +114,13 @@ def check_move(room: Room, decoder: Decoder, m: Moment) -> None:
             (s.size == t.size)[m.live].all(), f"{room.name}: a step changed State.size, which the first one left alone"
         )
     changed = (s.tokens != t.tokens) | (s.open != t.open)
-    if decoder.moves:
+    if decoder.moves_text:
         check_order(room, m)
     else:
         expect(not (changed & ~s.editable & live).any(), f"{room.name}: a step changed a position that is not editable")
-    if not (decoder.revises or decoder.moves):
+    if not (decoder.revises or decoder.moves_text):
         expect(
-            not (changed & ~s.open & live).any(), f"{room.name}: what was decided changed, but revises is not declared"
+            not (changed & ~s.open & live).any(), f"{room.name}: a decided token changed, but revises is not declared"
         )
     decided = (s.open & ~t.open).sum(-1)
     expect((decided <= s.open.sum(-1))[m.live].all(), f"{room.name}: more was decided than was open")
@@ -151,7 +151,7 @@ def check_order(room: Room, m: Moment) -> None:
 
 
 def rests(decoder: Decoder) -> None:
-    """A row that has ended asks for nothing and stays as it is, however often it is stepped."""
+    """A row that has ended wants nothing and stays unchanged, however often it is stepped."""
     for room in rooms(decoder):
         plan, last = room.plan(decoder), room.layout(decoder)
         for m in run(room, decoder):

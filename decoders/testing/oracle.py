@@ -1,4 +1,4 @@
-"""A model that knows its joint distribution by enumeration, so that what a decoder samples can be held against the
+"""A model that knows its joint distribution by enumeration, so that a decoder's samples can be compared with the
 truth."""
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Oracle(ModelDefaults):
     `decoders.core.Model` for canvases without a prompt.
 
     Its logits are the exact log conditionals given what each position sees, in float64. The mask token is the last of
-    the vocabulary and is never predicted. `sharp`: how far from uniform. Its attention is what an ideal model's might
-    be: each position attends to the others by how much they have to do with its token (`bonds`).
+    the vocabulary and is never predicted. `sharp`: how far from uniform. Its attention is that of an ideal model: each
+    position attends to the others in proportion to their dependence (`bonds`).
     """
 
     capabilities = frozenset("causal store attention sight order leave_one_out candidates".split())
@@ -97,9 +97,9 @@ class Oracle(ModelDefaults):
 
     @cached_property
     def bonds(self) -> Tensor:
-        """(vocab ** length, length, length) float64, in nats: how much every position of every partial text has to do
-        with the token at another. Of two that are open it is their mutual information given what is shown; of one that
-        is shown, how far the other's distribution is from what it would be without it. 0 of a position with itself."""
+        """(vocab ** length, length, length) float64, in nats: the dependence between any two positions of every partial
+        text. For two open positions it is their mutual information given the shown tokens; for a shown one, the
+        divergence of the other's distribution from that without it. It is 0 for a position with itself."""
         both = torch.einsum("sn,niv,njw->sijvw", self.fits, self.onehot, self.onehot)
         p = self.table.exp()
         apart = p[:, :, None, :, None] * p[:, None, :, None, :]
@@ -138,8 +138,8 @@ class Oracle(ModelDefaults):
         return torch.where(f.causal[:, None, None], column < column[:, None], seen)
 
     def maps(self, row: Tensor) -> Attention:
-        """Of positions that see the partial texts `row (B, length)`: the shares of their bonds, or themselves where
-        they have none. Every column is told, whether it was computed or not."""
+        """For positions that see the partial texts `row (B, length)`: their normalised bonds, or attention to
+        themselves if they have none. Every column is given, computed or not."""
         bond = self.bonds[row, torch.arange(self.length)]
         total = bond.sum(-1, keepdim=True)
         share = torch.where(total > 0, bond / total, torch.eye(self.length, dtype=torch.double))
@@ -149,8 +149,8 @@ class Oracle(ModelDefaults):
 
 @torch.inference_mode()
 def sampled(decoder: Decoder, oracle: Oracle, rows: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """(rows,) long the text that every row became, in counting order, and (rows,) long its forwards. Every row has a
-    seed of its own: `seed * rows` and those after it."""
+    """(rows,) long the text of every row, in counting order, and (rows,) long its forwards. Every row has its own seed:
+    `seed * rows` and those after it."""
     from decoders.core import Exact
 
     plan = Plan(decoder, Blocks(oracle.length), Exact())
@@ -164,8 +164,8 @@ def sampled(decoder: Decoder, oracle: Oracle, rows: int, seed: int = 0) -> tuple
 
 
 def distance(decoder: Decoder, oracle: Oracle, rows: int = 4000, seed: int = 0) -> tuple[float, float]:
-    """Total variation between `rows` samples and the truth, and mean forwards a row. Even perfect samples are some way
-    off, by chance: see `floor`."""
+    """Total variation between `rows` samples and the truth, and mean forwards per row. It is above 0 even for perfect
+    samples, by chance: see `floor`."""
     code, forwards = sampled(decoder, oracle, rows, seed)
     frequency = torch.bincount(code, minlength=len(oracle.joint)).double() / rows
     return float((frequency - oracle.joint).abs().sum() / 2), float(forwards.double().mean())

@@ -1,4 +1,4 @@
-"""What decoders are tried on: toy models with some rows, and every forward of a run over them."""
+"""Test settings for decoders ("rooms"): toy models with some rows, and every forward of a run over them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from decoders.testing.toy import ToyModel
 
 @dataclass(frozen=True)
 class Room:
-    """What a decoder is tried on: a model and some rows."""
+    """A test setting: a model and some rows."""
 
     name: str
     model: ToyModel | ToyLatent
@@ -79,16 +79,16 @@ class Room:
         )
 
 
-@lru_cache(maxsize=32)  # one law after the other asks for the same
+@lru_cache(maxsize=32)  # several laws use the same run
 def counted(room: Room, decoder: Decoder, prompts: tuple[tuple[int, ...], ...]) -> tuple[list[Row], int]:
-    """What becomes of prompts in a room, and how many forwards were run."""
+    """The results of prompts in a room, and the number of forwards that were run."""
     seen: list[Forward] = []
     rows = room.decode(decoder, prompts, lambda f, p, c: seen.append(f))
     return rows, len(seen)
 
 
 def decoded(room: Room, decoder: Decoder, prompts: tuple[tuple[int, ...], ...]) -> list[Row]:
-    """What becomes of prompts in a room."""
+    """The results of prompts in a room."""
     return counted(room, decoder, prompts)[0]
 
 
@@ -105,7 +105,7 @@ ROOMS = (
     ),
 )
 NO_MASK = Room("no mask token", ToyModel(mask_id=None, stop_ids=(9,)), ((1, 2, 3), (4, 5, 6, 7, 8)), 8, 4)
-"""For strategies that say they need no mask token."""
+"""For strategies that do not need a mask token."""
 SMALL = (
     Room("a small window", ToyModel(mask_id=MASK, stop_ids=(9,)), ((1, 2), (3,)), 6),
     Room("small blocks", ToyModel(mask_id=MASK, stop_ids=(9,), block_causal=True), ((1, 2), (3,)), 6, 2),
@@ -120,7 +120,7 @@ EXPANDING = Room(
 
 
 LATENT = Room("latents", ToyLatent(stop_ids=(7,)), ((1, 2, 3), (), (4, 8, 5, 6, 7, 0)), 9)
-"""For samplers of latents, which are at home in no other."""
+"""For samplers of latents, which run in no other room."""
 
 
 @lru_cache(maxsize=4)
@@ -152,7 +152,7 @@ def home(decoder: Decoder) -> Room:
 
 
 def seeds(prompts: tuple[tuple[int, ...], ...]) -> list[int]:
-    """A seed for every row that goes with its prompt and not with its place."""
+    """A seed for every row that depends on its prompt and not on its place."""
     return [sum(prompt) * 31 + len(prompt) for prompt in prompts]
 
 
@@ -178,7 +178,7 @@ class Moment:
     forward: Forward
     pred: Pred
     state: State
-    """After `Decoder.step`, before the canvas takes it over."""
+    """The state after `Decoder.step`, before it is written to the canvas."""
     after: Canvas
 
     @property
@@ -188,8 +188,7 @@ class Moment:
 
 
 class Moments:
-    """Forwards that are run when they are first looked at, and kept. What running one raises is raised again by whoever
-    comes to it."""
+    """Forwards that are run when they are first used, and kept. An error of a forward is raised again at each use."""
 
     def __init__(self, source: Iterator[Moment]) -> None:
         self.source, self.seen = source, list[Moment]()
@@ -214,7 +213,7 @@ class Moments:
             raise
 
 
-@lru_cache(maxsize=16)  # one law after the other looks at the same
+@lru_cache(maxsize=16)  # several laws use the same run
 def run(room: Room, decoder: Decoder) -> Moments:
     """The forwards of a room's rows until all have ended."""
     return Moments(forwards(room, decoder))
@@ -232,7 +231,7 @@ def forwards(room: Room, decoder: Decoder) -> Iterator[Moment]:
 
 
 def leaves(x: Any) -> dict[str, Any]:
-    """Path to leaf of anything made of dataclasses and of what pytrees know."""
+    """Path to leaf of a structure of dataclasses and pytrees."""
     if is_dataclass(x) and not isinstance(x, type):
         return {
             f"{f.name}{path}": leaf for f in fields(x) if f.init for path, leaf in leaves(getattr(x, f.name)).items()
@@ -244,7 +243,7 @@ def leaves(x: Any) -> dict[str, Any]:
 
 
 def difference(a: Any, b: Any) -> str | None:
-    """The path of the first leaf that differs, NaN being equal to itself; none if all are the same."""
+    """The path of the first leaf that differs, with NaN equal to itself; None if all are equal."""
     first, second = leaves(a), leaves(b)
     if first.keys() != second.keys():
         return min(first.keys() ^ second.keys())

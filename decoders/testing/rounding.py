@@ -1,4 +1,4 @@
-"""The law of verified rounding: the tokens of rounding one by one, for a forward and one more for each correction."""
+"""The law of verified rounding: the tokens of rounding one by one, in one forward plus one for each correction."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from decoders.testing.rooms import expect
 
 
 class Rounded(NamedTuple):
-    """What became of a row, and how."""
+    """The result of a row, and how it was reached."""
 
     row: Row
     draft: tuple[int, ...]
-    """How its latents read."""
+    """The tokens of its latents."""
     text: tuple[int, ...]
-    """What was made of that."""
+    """The tokens after rounding."""
     forwards: dict[str, int]
-    """How many of each kind there were."""
+    """The number of forwards of each kind."""
 
 
 def rounded(decoder: Codar, prompt: tuple[int, ...], length: int = 16, seed: int = 0) -> Rounded:
@@ -40,8 +40,8 @@ def rounded(decoder: Codar, prompt: tuple[int, ...], length: int = 16, seed: int
 
 
 def verified(decoder: Codar, rows: int = 4) -> int:
-    """Rounding is the same verified and one by one, and costs what it should. The number of corrections; raises
-    `AssertionError`."""
+    """Rounding has the same result verified and one by one, and the right cost. Returns the number of corrections;
+    raises `AssertionError`."""
     total = 0
     for seed in range(rows):
         quick, slow = (rounded(replace(decoder, verify=v), (1, seed % 8), seed=seed) for v in (True, False))
@@ -49,7 +49,7 @@ def verified(decoder: Codar, rows: int = 4) -> int:
         expect(quick.draft == slow.draft, f"the drafts are {quick.draft} and {slow.draft}")
         corrections = [i for i, (a, b) in enumerate(zip(quick.draft, quick.text, strict=True)) if a != b]
         total += len(corrections)
-        due = 1 + len([i for i in corrections if i < len(quick.text) - 1])  # nothing is left behind the last one
+        due = 1 + len([i for i in corrections if i < len(quick.text) - 1])  # no position is left after the last one
         found, each = quick.forwards["round"], slow.forwards["round"]
         expect(found == due, f"{found} forwards for {len(corrections)} corrections")
         expect(each == len(slow.text), f"{each} forwards for {len(slow.text)} positions one by one")

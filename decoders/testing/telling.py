@@ -1,4 +1,4 @@
-"""What went wrong, as a person can read it: rows of tokens under one another, and where in an author's code it was."""
+"""Readable errors: rows of tokens under one another, and the place in an author's code."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ HERE = Path(__file__).parents[1]
 OURS = tuple(Path(s.origin).parent for s in map(find_spec, ("decoders", "decoders_bench")) if s and s.origin)
 """The two that this distribution installs."""
 BASES = (HERE / "core", *(path / "tasks" / "base.py" for path in OURS))
-"""What authors write subclasses of."""
+"""The base classes of authors."""
 LIBRARIES = tuple(Path(sysconfig.get_path(x)) for x in ("stdlib", "platstdlib"))
 THEIRS = {
     "torch", "transformers", "safetensors", "tokenizers", "click", "_pytest", "pytest", "pluggy", "hypothesis", "numpy",
     "sympy",
 }
-"""Packages that are not an author's, wherever they are installed."""
+"""Packages that are not an author's own, wherever they are installed."""
 
 LISTED = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
 """How compilers list the code that they could not compile."""
@@ -42,7 +42,7 @@ class Place:
 
     @property
     def code(self) -> str:
-        """What stands there."""
+        """The code in this line."""
         return linecache.getline(self.file, self.line).strip()
 
     def __str__(self) -> str:
@@ -53,21 +53,21 @@ class Place:
 
 
 def place_of(error: BaseException, plug: Any) -> Place | None:
-    """The deepest line of the author's own code that an error came through; none if it came through none. Whatever
-    defines `plug` is its author's, wherever it lies."""
+    """The deepest line of the author's own code in an error's traceback; None if there is none. The files that define
+    `plug` are always its author's."""
     own = plug.own() if hasattr(plug, "own") else files_of(type(plug))
     found = [x for x in came_through(error) if x.file in own or not is_library(x.file)]
     return found[-1] if found else None
 
 
 def files_of(cls: type) -> set[str]:
-    """Where a class and those that it inherits from are written, but for what authors write subclasses of."""
+    """The files of a class and of the classes that it inherits from, except for `BASES`."""
     files = {file for c in cls.__mro__ if (file := file_of(c))}
     return {file for file in files if not any(Path(file).is_relative_to(base) for base in BASES)}
 
 
 def file_of(cls: type) -> str | None:
-    """Where a class is written; none for one of Python's own, or of a session that is no file."""
+    """The file of a class; None for a built-in class, or one of an interactive session."""
     try:
         return inspect.getfile(cls)
     except (TypeError, OSError):
@@ -75,7 +75,7 @@ def file_of(cls: type) -> str | None:
 
 
 def came_through(error: BaseException) -> Iterator[Place]:
-    """The lines that an error came through, outermost first, and those that its message lists."""
+    """The lines of an error's traceback, outermost first, and those that its message lists."""
     origin = error.__cause__ or error
     for frame in traceback.extract_tb(origin.__traceback__):
         yield Place(frame.filename, frame.lineno or 0, frame.name)
@@ -84,7 +84,7 @@ def came_through(error: BaseException) -> Iterator[Place]:
 
 
 def is_library(file: str) -> bool:
-    """Whether a file belongs to this distribution, to Python, or to one of the packages that both stand on."""
+    """Whether a file belongs to this distribution, to Python, or to one of the packages in `THEIRS`."""
     path = Path(file)
     packages = {path.parts[i + 1] for i, part in enumerate(path.parts[:-1]) if part == "site-packages"}
     if packages:
@@ -97,7 +97,7 @@ def ours(path: Path) -> bool:
 
 
 def definition(plug: Any, method: str) -> Place | None:
-    """Where a method of a plug is written, or the class itself if it inherits the method from this package; none if the
+    """The place of a method of a plug, or of the class itself if it inherits the method from this package; None if the
     source cannot be read."""
     if hasattr(plug, "located"):
         found: Place | None = plug.located(method)
@@ -113,7 +113,7 @@ def definition(plug: Any, method: str) -> Place | None:
 
 
 def apart(where: str, prompts: Sequence[Sequence[int]], runs: dict[str, Sequence[Row]]) -> str:
-    """The first row of which two runs made something else, once for each of the two, under one another."""
+    """The first row that differs between two runs, as each has it, under one another."""
     (first, a), (second, b) = runs.items()
     i, one, other = next((i, x, y) for i, (x, y) in enumerate(zip(a, b, strict=True)) if x != y)
     width = max(len(str(t)) for t in (*one.canvas, *other.canvas))

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from unittest import SkipTest
 
 from decoders.testing.telling import Place, definition, place_of
 
@@ -29,6 +30,10 @@ METHODS = {
 is made with; none: the class, or the whole call."""
 
 
+class NotAsked(SkipTest):
+    """Raised by a law that asks nothing of a plug, with the reason. In a test of pytest or unittest it is a skip."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What became of one law."""
@@ -46,10 +51,16 @@ class Verdict:
     """The breach is the very one that broke that law."""
     raised: bool = False
     """The plug itself raised something."""
+    unasked: str = ""
+    """Why the law asks nothing of this plug; empty if it does."""
+
+    @property
+    def broken(self) -> bool:
+        return bool(self.message)
 
     @property
     def passed(self) -> bool:
-        return not self.message
+        return not self.broken and not self.unasked
 
 
 @dataclass(frozen=True)
@@ -62,7 +73,7 @@ class Trial:
 
     @property
     def broken(self) -> tuple[Verdict, ...]:
-        return tuple(v for v in self.verdicts if not v.passed)
+        return tuple(v for v in self.verdicts if v.broken)
 
     @property
     def findings(self) -> tuple[str, ...]:
@@ -101,6 +112,8 @@ def verdicts(laws: Sequence[Callable[[P], None]], plug: P, method: str = "step")
         name, about = law.__name__, first_sentence(law.__doc__ or "")
         try:
             law(plug)
+        except NotAsked as e:
+            yield Verdict(name, about, unasked=str(e))
         except Exception as e:  # a broken plug may raise anything anywhere, and the other laws are still worth hearing
             place = place_of(e, plug) or definition(plug, METHODS.get(name, method))
             by_law = isinstance(e, AssertionError)

@@ -1,2 +1,1 @@
-"""Between texts and canvases: prompts to token ids, canvases back to texts, where a text ends, and what is told of
-it."""
+"""Between texts and canvases: prompts to token ids, canvases to texts, ends of texts, and records of results."""

@@ -16,11 +16,11 @@ Prompt = str | Messages
 
 @dataclass(frozen=True)
 class Encoding:
-    """How a model is told its prompts.
+    """Encodes prompts for a model.
 
-    `chat`: whether a text is put to it as a user's message, in the checkpoint's chat template. None: where it has one
-    and nothing is to be filled in. `boundary` stands between a reasoning and the answer. Raises `UsageError` for a
-    template that there is not."""
+    `chat`: whether a text becomes a user's message in the checkpoint's chat template. None: if there is a template and
+    no hole to fill. `boundary` is the text between a reasoning and the answer. Raises `UsageError` if the template is
+    missing."""
 
     loaded: Loaded
     chat: bool | None = None
@@ -32,17 +32,18 @@ class Encoding:
 
     @property
     def mask(self) -> str:
-        """How a hole is written in a prompt; empty if the model has no mask token."""
+        """The text of the mask token, which marks a hole in a prompt; empty if the model has no mask token."""
         mask_id = self.loaded.model.mask_id
         return "" if mask_id is None else self.loaded.tokenizer.decode([mask_id])
 
     def length(self, length: int | None, infill: bool) -> int:
-        """Positions after the prompt: as asked, else none after an infilled prompt and the model's default after
+        """Positions after the prompt: as requested, else none after an infilled prompt and the model's default after
         others."""
         return length if length is not None else 0 if infill else self.loaded.length
 
     def ids(self, text: str) -> list[int]:
-        """The token ids of a text that stands inside another: without what the tokenizer puts before every text."""
+        """The token ids of a text that stands inside another one, without the tokens that the tokenizer puts before
+        every text."""
         return inner_ids(self.loaded.tokenizer, text)
 
     def encode(
@@ -65,11 +66,10 @@ class Encoding:
         return tokens
 
     def tokens(self, prompt: Prompt, infill: bool, reasoning: Reasoning | None = None) -> list[int]:
-        """The token ids of a text or of a conversation, with the chat template where that is asked for. Raises
-        `UsageError`.
+        """The token ids of a text or of a conversation, with the chat template if it is requested. Raises `UsageError`.
 
-        A reasoning and the boundary follow: as the beginning of the answer where there is a chat template, elsewhere as
-        more of the text, on a line of its own unless it continues the prompt."""
+        A reasoning and the boundary follow: with a chat template as the beginning of the answer, otherwise as further
+        text, on a new line unless it continues the prompt."""
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else conversation(prompt)
         for message in messages:
             check_unicode(message["content"])
@@ -85,8 +85,8 @@ class Encoding:
 
 
 def listed(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
-    """The prompts; one alone may stand for itself. A message is no prompt, so a sequence of messages is one
-    conversation."""
+    """The prompts as a list; a single prompt need not be in a list. A message is no prompt, so a sequence of messages
+    is one conversation."""
     one = isinstance(prompts, str) or (len(prompts) > 0 and isinstance(prompts[0], Mapping))
     return [cast(Prompt, prompts)] if one else list(cast(Sequence[Prompt], prompts))
 

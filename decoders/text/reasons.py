@@ -1,4 +1,4 @@
-"""What a reasoner writes between prompts and their answers."""
+"""Reasonings: the texts that a reasoner writes between prompts and their answers."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Reasons:
     def __call__(
         self, prompts: Sequence[Prompt], seeds: Sequence[int], length: int | None, infill: bool
     ) -> list[Reasoning | UsageError]:
-        """Each prompt's reasoning, or why there is none: the prompt cannot be decoded alone, and then it is not
-        reasoned about; or a `ReasonerError`, since the reasoner failed, or the prompt cannot be decoded with what it
-        wrote. Raises `UsageError` for what concerns all of them."""
+        """Each prompt's reasoning, or an error. If the prompt itself cannot be decoded, the reasoner is not asked; it
+        is a `ReasonerError` if the reasoner failed, or if the prompt cannot be decoded with its text. Raises
+        `UsageError` for errors that concern all prompts."""
         if infill:
-            why = "a reasoner writes what comes between a prompt and its answer"
+            why = "a reasoner writes text between a prompt and its answer"
             raise UsageError(f"{why}, so it cannot be used with infill")
         found = {i: problem for i, p in enumerate(prompts) if (problem := self.problem(p, length))}
         todo = [i for i in range(len(prompts)) if i not in found]
@@ -36,12 +36,12 @@ class Reasons:
         return [found[i] if i in found else written[i] for i in range(len(prompts))]
 
     def usable(self, prompt: Prompt, length: int | None, made: Reasoning | ReasonerError) -> Reasoning | ReasonerError:
-        """What the reasoner made, or why the prompt cannot be decoded with it."""
+        """The reasoning, or the error why the prompt cannot be decoded with it."""
         problem = None if isinstance(made, ReasonerError) else self.problem(prompt, length, made)
         return ReasonerError(str(problem)) if problem else made
 
     def problem(self, prompt: Prompt, length: int | None, reasoning: Reasoning | None = None) -> UsageError | None:
-        """Why a prompt cannot be decoded, if so."""
+        """The error why a prompt cannot be decoded, if there is one."""
         try:
             self.encoding.encode(prompt, length, reasoning=reasoning)
         except UsageError as e:

@@ -1,4 +1,4 @@
-"""What became of a prompt, and the record of it that JSON can hold."""
+"""The result of a prompt, and its record for JSON."""
 
 from __future__ import annotations
 
@@ -73,9 +73,9 @@ class Generation:
         return self.generated_tokens / self.nfe
 
     def record(self) -> dict[str, Any]:
-        """Everything, under `KEYS`, as JSON can hold it; with several kinds of forwards also those (`forwards`), with a
-        reasoning what that was and took (`Reasoning.record`), and with log probabilities those, `commit_steps`,
-        `revisions` and, if they were asked for, `top_logprobs`."""
+        """All fields in `KEYS`, for JSON; with several kinds of forwards also `forwards`, with a reasoning its text and
+        cost (`Reasoning.record`), and with log probabilities those, `commit_steps`, `revisions` and, if they were asked
+        for, `top_logprobs`."""
         own = {key: getattr(self, key) for key in KEYS} | {"tokens": list(self.tokens)}
         if self.logprobs is not None:
             own |= {"logprobs": self.logprobs, "commit_steps": self.commit_steps, "revisions": self.revisions}
@@ -86,25 +86,25 @@ class Generation:
         return own | (self.reasoning.record() if self.reasoning else {})
 
     def _repr_html_(self) -> str:
-        """As a notebook shows it: the text, coloured by confidence where there is a `trace`, which can be replayed."""
+        """HTML for notebooks: the text, and with a `trace` its tokens coloured by confidence and a replay."""
         from decoders.text.shown import page
 
         return page(self)
 
     def __rich__(self) -> Group:
-        """As `rich.print` shows it: the text and, where there is a `trace`, the canvas after each forward."""
+        """The output of `rich.print`: the text and, with a `trace`, the canvas after each forward."""
         from decoders.text.shown import table
 
         return table(self)
 
 
 def or_raise(made: Generation | UsageError) -> Generation:
-    """What became of a prompt, which is raised if it is an error."""
+    """The result of a prompt; an error is raised."""
     if isinstance(made, UsageError):
         raise made
     return made
 
 
 def with_trace(made: Generation | UsageError, trace: Trace) -> Generation | UsageError:
-    """What became of a prompt, with how it came to be."""
+    """The result of a prompt, with its trace."""
     return replace(made, trace=trace) if isinstance(made, Generation) else made

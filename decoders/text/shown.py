@@ -1,5 +1,4 @@
-"""A `Generation` as a notebook and as a terminal show it. The page needs nothing from anywhere else, and what a model
-wrote is text in it, whatever it looks like."""
+"""A `Generation` in a notebook and in a terminal. The HTML loads nothing, and text from a model is escaped in it."""
 
 from __future__ import annotations
 
@@ -11,6 +10,7 @@ from html import escape
 from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
+from decoders.errors import several
 from decoders.text.trace import Settled, Trace
 
 if TYPE_CHECKING:
@@ -18,18 +18,23 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 OPEN = "\u00b7"
+SPACED = f" {OPEN}"
+"""An open position in a notebook: set apart from the token before it, as most tokens are."""
+LEGEND = "amber: low confidence; underlined: changed by this forward"
+END_OPACITY = 0.5
+"""Of a stop token, which is not part of the text."""
 LINES = 16
-"""Forwards that the table shows at most, the first and the last among them."""
+"""The largest number of forwards in the table, including the first and the last."""
 DOUBT = "217, 119, 6"
-"""The colour behind what a strategy was unsure of; the surer it was, the fainter."""
+"""The colour behind tokens of low confidence; it is fainter for higher confidence."""
 FAINTEST = 0.65
 STYLES = ((0.5, "bold red"), (0.8, "yellow"), (0.95, "green"), (math.inf, "bold green"))
-"""On a terminal: confidence below that, and its style."""
+"""Styles on a terminal, each for confidences below its limit."""
 Canvas = Sequence[Settled | None]
 
 
 class Generation(Protocol):
-    """What is shown of a `decoders.Generation`."""
+    """The fields of a `decoders.Generation` that are shown."""
 
     @property
     def text(self) -> str: ...
@@ -56,7 +61,7 @@ class Generation(Protocol):
 
 
 def sure(x: Settled) -> float:
-    """Its confidence from 0 to 1; what is no number is none."""
+    """Its confidence from 0 to 1; 0 if it is not finite."""
     return min(max(x.confidence, 0.0), 1.0) if math.isfinite(x.confidence) else 0.0
 
 
@@ -68,8 +73,9 @@ def canvases(g: Generation) -> list[list[Settled | None]]:
 
 def facts(g: Generation) -> str:
     return (
-        f"{g.nfe} forwards, {g.generated_tokens} tokens, {g.tokens_per_forward:.2f} tokens per forward, "
-        f"{g.seconds:.2f} s, {g.decoder}, cache {g.cache}, seed {g.seed}, {g.finish_reason}"
+        f"{several(g.nfe, 'forward')}, {several(g.generated_tokens, 'token')}, "
+        f"{g.tokens_per_forward:.2f} tokens per forward, {g.seconds:.2f} s, {g.decoder}, cache {g.cache}, "
+        f"seed {g.seed}, {g.finish_reason}"
     )
 
 
@@ -82,20 +88,24 @@ def page(g: Generation) -> str:
     name = f"decoders-{uuid.uuid4().hex}"
     frames = json.dumps(differences(shown)).replace("<", "\\u003c")
     script = SCRIPT.replace("NAME", name).replace("FRAMES", frames)
-    slots = "".join(slot(x) for x in shown[-1])
+    ended = g.finish_reason == "stop"
+    slots = "".join(slot(x, ended and i == len(shown[-1]) - 1) for i, x in enumerate(shown[-1]))
     control = (
         f'<div style="display: flex; gap: .6em; align-items: center; margin-top: .4em"><button type="button">play'
         f'</button><input type="range" aria-label="forward" min="0" max="{len(shown)}" value="{len(shown)}" '
-        f'style="flex: 0 1 20em"><span>forward {len(shown)} of {len(shown)}</span></div>'
+        f'style="flex: 0 1 20em"><span>forward {len(shown)} of {len(shown)}</span>'
+        f'<span style="opacity: .65; font-size: 85%">{LEGEND}</span></div>'
     )
     text = f'<div style="white-space: pre-wrap; line-height: 1.7">{slots}</div>'
     return f'<div id="{name}">{text}{control}{below}</div><script>{script}</script>'
 
 
-def slot(x: Settled | None) -> str:
+def slot(x: Settled | None, end: bool) -> str:
+    """A position; `end`: it is that of the stop token."""
     if x is None:
-        return f"<span>{OPEN}</span>"
+        return f"<span>{SPACED}</span>"
     style = f"background: rgba({DOUBT}, {FAINTEST * (1 - sure(x)):.3f})"
+    style += f"; opacity: {END_OPACITY}" if end else ""
     return f'<span style="{style}" title="{escape(title(x))}">{escape(x.text)}</span>'
 
 
@@ -125,9 +135,9 @@ SCRIPT = """
     const now = Array.from(slots, () => null);
     for (const frame of frames.slice(0, count)) for (const x of frame) now[x[0]] = x[1] === null ? null : x;
     now.forEach((x, i) => {
-      slots[i].textContent = x ? x[1] : "\\u00b7";
+      slots[i].textContent = x ? x[1] : "SPACED";
       slots[i].style.background = x ? `rgba(COLOUR, ${x[2]})` : "none";
-      slots[i].style.outline = x && frames[count - 1].includes(x) ? "1px solid rgba(COLOUR, .9)" : "none";
+      slots[i].style.boxShadow = x && frames[count - 1].includes(x) ? "inset 0 -2px rgba(COLOUR, .9)" : "none";
       slots[i].title = x ? x[3] : "";
     });
     label.textContent = `forward ${count} of ${frames.length}`;
@@ -145,7 +155,7 @@ SCRIPT = """
     }, 250);
   };
 })();
-""".replace("COLOUR", DOUBT)
+""".replace("COLOUR", DOUBT).replace("SPACED", SPACED)
 
 
 def table(g: Generation) -> Group:

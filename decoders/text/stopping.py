@@ -1,4 +1,4 @@
-"""Where a text ends: stop strings, and that stop tokens have no place inside a prompt with holes."""
+"""Ends of texts: stop strings, and a rule that forbids stop tokens inside a prompt with holes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from decoders.core import Pred, State, UsageError
 
 
 def stop_strings(stop: str | Sequence[str], infill: bool) -> tuple[str, ...]:
-    """The strings that end a text; one alone may stand for itself. Raises `UsageError`."""
+    """The strings that end a text, from a list or a single string. Raises `UsageError`."""
     ends = (stop,) if isinstance(stop, str) else tuple(stop)
     if not all(ends):
         raise UsageError("a stop string is empty")
@@ -21,15 +21,15 @@ def stop_strings(stop: str | Sequence[str], infill: bool) -> tuple[str, ...]:
 
 
 def sure(text: str, stop: Sequence[str]) -> int:
-    """How much of a text that goes on stands left of every stop string, begun or whole."""
+    """The length of the part of a growing text that no stop string, complete or begun, can reach."""
     found = [i for end in stop if (i := text.find(end)) >= 0]
     begun = [len(text) - n for end in stop for n in range(1, len(end)) if text.endswith(end[:n])]
     return min([*found, *begun, len(text)])
 
 
 class StopStrings:
-    """A `halt` for `decode`: true once the settled text of a row holds one of `ends`. `ended` keeps the tokens that
-    did, by row."""
+    """A `halt` for `decode`: true once the settled text of a row contains one of `ends`. `ended` keeps the tokens at
+    that moment, by row."""
 
     def __init__(self, decode: Callable[[Sequence[int]], str], ends: Sequence[str]) -> None:
         self.decode, self.ends = decode, ends
@@ -50,15 +50,15 @@ class StopStrings:
 
 @dataclass(frozen=True)
 class NoStopInHoles:
-    """Stop tokens are impossible inside a prompt with holes: text stands right of them."""
+    """Stop tokens are impossible inside a prompt with holes, because text follows them."""
 
     behind: int
-    """Positions of a row behind its prompt."""
+    """Positions of a row after its prompt."""
     stop_ids: tuple[int, ...]
 
     def __call__(self, s: State, p: Pred) -> Pred:
         if s.rest is None:
-            raise UsageError("holes need to know how long the row is, and this engine does not say")
+            raise UsageError("holes need the length of the row, which this engine does not report")
         end = s.position[:, 0] + s.room + s.rest
         inside = (s.position < (end - self.behind)[:, None]).gather(1, p.at.clamp(max=p.width - 1))
         rows = torch.where(inside.flatten()[:, None], p.without(self.stop_ids).rows, p.rows)

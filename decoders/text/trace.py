@@ -1,4 +1,4 @@
-"""Which positions every forward changed: of a batch as it is decoded, and of one text afterwards."""
+"""The positions that every forward changed: for a batch while it is decoded, and for one text afterwards."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Watch = Callable[[Forward, Pred, Canvas], None]
 
 
 class Changes:
-    """What one forward after the other changes on the canvases of a batch."""
+    """The changes of each forward on the canvases of a batch."""
 
     def __init__(self, decoder: Decoder) -> None:
         self.decoder = decoder
@@ -25,9 +25,9 @@ class Changes:
 
     def rows(self, f: Forward, c: Canvas) -> Iterator[tuple[int, dict[str, Any]]]:
         """The rows that took part in a forward after which the canvas is `c`, each with what was `committed`, `edited`
-        and `reopened` in it: lists of `{"position", "token", "confidence"}`, where of a reopened position the token and
-        confidence are those it had. Also the "phase" where the decoder has several kinds of forwards, and the "outcome"
-        of what is committed where it knows several ways to that."""
+        and `reopened` in it: lists of `{"position", "token", "confidence"}`, where a reopened position has the token
+        and confidence that it had before. Also the "phase" if the decoder has several kinds of forwards, and the
+        "outcome" of committed positions if the decoder reports outcomes."""
         old = self.before
         committed, edited, reopened = moved(old, f, c)
         changed = {
@@ -47,21 +47,21 @@ class Changes:
 
 
 def ways(decoder: Decoder, f: Forward, c: Canvas) -> list[list[int]]:
-    """For every column, which of the decoder's outcomes the last step's commitments were."""
+    """For every column, the decoder's outcome of the last step's commitments."""
     outcome: list[list[int]] = torch.zeros_like(c.tokens).scatter(1, f.at, decoder.outcome(behind(f, c))).tolist()
     return outcome
 
 
 def behind(f: Forward, c: Canvas) -> State:
-    """What stands on the windows of a forward after it, on the canvas `c`, which may have left them; with the memo of
-    now."""
+    """The state of the windows of a forward, after it, on the canvas `c`, which may have left them; with the present
+    memo."""
     shown = {name: getattr(c, name).gather(1, f.at) for name in ("tokens", "open", "confidence", "committed_at")}
     return replace(view(c), **shown, editable=c.editable.gather(1, f.at), position=f.at)
 
 
 def moved(old: Canvas | None, f: Forward, c: Canvas) -> tuple[Tensor, Tensor, Tensor]:
     """(B, L) bool each: what the forward `f` committed, edited and reopened, from the canvas before it, none if it is
-    the first, and the one after it. Of a decoder that `moves` text these are the columns that show something else,
+    the first, and the one after it. Of a decoder that `moves_text` these are the columns that show something else,
     given ones too."""
     # the canvas of the first forward is what it is told of it; nothing is decided there that a query could hide
     was, tokens = (c.editable if f.open is None else f.open, f.tokens) if old is None else (old.open, old.tokens)
@@ -75,28 +75,28 @@ def changes(where: Tensor, source: Canvas, row: int) -> list[dict[str, Any]]:
 
 
 class Settled(NamedTuple):
-    """What stands at a position for now."""
+    """The present token at a position."""
 
     text: str
     confidence: float
-    """The probability that the strategy went by when it committed it."""
+    """Its confidence when the strategy committed it."""
     step: int
-    """The forward that put it there, counted from 0."""
+    """The forward that committed it, counted from 0."""
 
 
 @dataclass(frozen=True)
 class Trace:
-    """How a text came to be, forward by forward: `Generation.trace`, where it was asked for."""
+    """The history of a text, forward by forward: `Generation.trace`, if it was requested."""
 
     positions: tuple[int, ...]
     """The positions that were to be decided, left to right, counted from the start of the prompt."""
     steps: tuple[Mapping[str, Any], ...]
-    """For each forward, what was `committed`, `edited` and `reopened`: as `--trace` writes it."""
+    """For each forward, the positions that were `committed`, `edited` and `reopened`, as `--trace` writes them."""
     pieces: Mapping[int, str] = field(repr=False)
     """The text of each token in them."""
 
     def canvases(self) -> list[list[Settled | None]]:
-        """For each forward, what stands at each of the `positions` after it; none where nothing is decided."""
+        """For each forward, the token at each of the `positions` after it; None at open positions."""
         place = {position: i for i, position in enumerate(self.positions)}
         now: list[Settled | None] = [None] * len(place)
         out = []
@@ -110,7 +110,7 @@ class Trace:
 
 
 class Tracing:
-    """Who listens to a run for the traces of its texts."""
+    """A listener that collects the traces of a run's texts."""
 
     def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
         self.decode = decode
@@ -132,14 +132,14 @@ class Tracing:
             self.steps[b].append(row)
 
     def traced(self, results: Iterable[tuple[int, T]], put: Callable[[T, Trace], T]) -> Iterator[tuple[int, T]]:
-        """The results of the run, each with its trace, which is `put` to it; they are handed out before the next batch
-        begins. What was in no batch has none."""
+        """The results of the run, each with its trace, which `put` adds; they are yielded before the next batch begins.
+        A result that was in no batch has no trace."""
         for index, made in results:
             yield index, put(made, self.of(self.rows[index])) if index in self.rows else made
 
     def of(self, row: int) -> Trace:
         steps, c = self.steps[row], self.changes.before if self.changes else None
-        if c is None:  # not one forward
+        if c is None:  # no forward was run
             return Trace((), (), {})
         here = c.editable[row] & (c.column < c.limit[row])
         tokens = {x["token"] for step in steps for kind in KINDS for x in step[kind]}
@@ -149,7 +149,7 @@ class Tracing:
 
 
 def both(first: Watch | None, second: Watch) -> Watch:
-    """Two who watch as one."""
+    """Two observers as one."""
     if first is None:
         return second
 

@@ -18,13 +18,13 @@ class Text(NamedTuple):
     cut: bool = False
 
     def behind(self, prompt: int, tokenizer: Tokenizer) -> Text:
-        """Without the prompt, of so many tokens."""
+        """The text without the prompt, which has so many tokens."""
         return self._replace(tokens=self.tokens[prompt:], text=tokenizer.decode(self.tokens[prompt:]))
 
 
 def written(c: Canvas, row: int, revises: bool, halt: StopStrings) -> Text:
-    """What follows the prompt, cut before a stop string; only settled text can hold one. `revises`: as of the
-    decoder."""
+    """The text after the prompt, cut before a stop string; only settled text can contain one. `revises`: the attribute
+    of the decoder."""
     tokens, count = generated(c, row, revises)
     kept = [t for t in tokens if t is not None]
     sure = halt.ended.get(row) or [t for t in tokens[:count] if t is not None]

@@ -19,7 +19,9 @@ from decoders_bench.quality.matched import (
     Sweep,
     Table,
     between,
+    cost_at,
     critical,
+    front,
     gains,
     sample,
     verdicts,
@@ -102,6 +104,14 @@ def test_between_two_settings_the_baseline_is_a_mixture_of_them():
     assert between(costs, accuracy, 4.0) == (0.6, 0, 0)
     assert between(costs, accuracy, 9.0) == (0.9, 2, None)
     assert between(costs, accuracy, 1.0) == (0.5, None, 1)
+
+
+def test_what_an_accuracy_costs_is_that_of_a_mixture_of_settings_on_the_front():
+    """Whichever order they come in; a setting that is no better than a cheaper one counts nowhere, and beyond an end
+    the end does."""
+    costs, accuracy = np.array([7.0, 2.0, 9.0, 6.0, 2.0]), np.array([0.75, 0.25, 0.5, 0.75, 0.2])
+    assert front(costs, accuracy) == [1, 3]
+    assert [cost_at(costs, accuracy, x) for x in (0.1, 0.25, 0.5, 0.75, 0.9)] == pytest.approx([2, 2, 4, 6, 6])
 
 
 def test_rungs_weigh_equally_and_are_drawn_apart():

@@ -79,14 +79,12 @@ def test_a_rule_is_short(file):
 DRAWING = {"temperature", "top_k", "top_p"}
 """Options of many strategies that say how a token is drawn, and not which positions are committed: a rule may leave
 them to the table of options."""
-WITHOUT_EFFECT = {("bridge", "clamp")}
-"""Inherited options that the strategy does not read."""
 
 
 @pytest.mark.parametrize("entry", built_in(), ids=lambda entry: entry.name)
 def test_a_rule_names_every_option_that_changes_it(entry):
     text = (RULES / f"{entry.name}.txt").read_text()
-    asked = {o.name for o in entry.options} - DRAWING - {o for name, o in WITHOUT_EFFECT if name == entry.name}
+    asked = {o.name for o in entry.options} - DRAWING
     assert not {name for name in asked if not re.search(rf"\b{name}\b", text)}
 
 

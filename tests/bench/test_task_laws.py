@@ -7,9 +7,9 @@ import json
 import pytest
 
 from decoders import UsageError
-from decoders.testing.trial import tried
+from decoders.testing.trial import NotAsked, tried
 from decoders_bench.tasks import GENERATED, FileTask, task_of
-from decoders_bench.tasks.laws import TASK_FAST, TASK_LAWS, check_task
+from decoders_bench.tasks.laws import TASK_FAST, TASK_LAWS, check_task, worded, wrong_is_wrong
 from decoders_bench.tasks.parallel import Copy, Replace, Reverse, Sort
 from support.bad_tasks import TASK_CONTROLS, Fair, ForgetsRng, Raises
 
@@ -78,6 +78,20 @@ def test_a_file_has_a_path_behind_a_class_too_and_keeps_the_laws(tmp_path) -> No
     check_task(task)
     with pytest.raises(UsageError, match="reads a file; write"):
         task_of(spec)
+
+
+def test_a_law_that_asks_nothing_of_a_task_says_so(tmp_path) -> None:
+    class OneWording(Capitals):
+        words = Capitals.words[:1]
+
+    path = tmp_path / "x.jsonl"
+    path.write_text(json.dumps({"country": "?", "capital": "-"}) + "\n")
+    task = OneWording(path)
+    with pytest.raises(NotAsked, match="the task has one wording"):
+        worded(task)
+    with pytest.raises(NotAsked, match="no answer has a letter or digit to change"):
+        wrong_is_wrong(task)
+    check_task(task)
 
 
 def test_a_class_has_rungs_as_a_name_has() -> None:

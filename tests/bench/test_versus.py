@@ -24,9 +24,11 @@ from decoders.models.source import load_model
 from decoders_bench.nano.batches import Example
 from decoders_bench.nano.train import create
 from decoders_bench.tasks import GENERATED
-from decoders_bench.versus import asks, stages
+from decoders_bench.versus import asks, costs, stages
+from decoders_bench.versus.charts import ticks
 from decoders_bench.versus.checkpoints import write
 from decoders_bench.versus.claims import claims, crossed, crossing, judged_together, same
+from decoders_bench.versus.equal import AXES
 from decoders_bench.versus.examples import canaries, encoded, levels, of_step, segmenter
 from decoders_bench.versus.looks import decoded, items, losses, questions
 from decoders_bench.versus.moderated import Prior, fitted, interval, ratio, trigamma_inverse
@@ -34,7 +36,7 @@ from decoders_bench.versus.packing import batch, objective, of_stream, packed, s
 from decoders_bench.versus.page import page
 from decoders_bench.versus.plan import CANARIES, TASKS, Plan, Twin
 from decoders_bench.versus.stack import Stack
-from decoders_bench.versus.tables import PARTS, sentence
+from decoders_bench.versus.tables import PARTS, same_line, sentence
 from decoders_bench.versus.train import Run, drawn, export, go, initial, network_plan, weights_of
 
 TINY = Plan(
@@ -186,17 +188,62 @@ def trained(plan, where, deadline=float("inf")):
 
 def test_a_run_that_is_cut_off_goes_on_as_if_it_had_not_been(tmp_path):
     plan = replace(ALONE, kinds=("ar", "mdm"))
-    export(trained(plan, tmp_path / "a"), tmp_path / "a", {})
+    export([trained(plan, tmp_path / "a")], tmp_path / "a", {})
     (tmp_path / "b").mkdir()
     run = Run(plan, tmp_path / "b", "cpu")
     go(run, draw(plan), lambda run: None, 3, time.monotonic() + 0.05)
     assert run.step < plan.steps
-    export(trained(plan, tmp_path / "b"), tmp_path / "b", {})
+    export([trained(plan, tmp_path / "b")], tmp_path / "b", {})
     a, b = weights_of(tmp_path / "a"), weights_of(tmp_path / "b")
     assert a.keys() == b.keys()
     assert all(torch.equal(a[name], b[name]) for name in a)
     curves = [json.loads((tmp_path / x / "trained.json").read_text())["curve"] for x in "ab"]
     assert [x["loss"] for x in curves[0]] == [x["loss"] for x in curves[1]]
+
+
+def trained_in_parts(out, workers, begun):
+    """Weights and curve."""
+    out.mkdir()
+    told = []
+    if begun:
+        run = Run(TINY, out, "cpu", 0)
+        for step in range(3):
+            run.one_step(drawn(TINY, step, run.streams))
+        run.save()
+    stages.train(TINY, out, "cpu", workers, lambda *x: told.append(x))
+    assert told[-1] == ("training", 4 * TINY.steps, 4 * TINY.steps)
+    return weights_of(out), json.loads((out / "trained.json").read_text())["curve"]
+
+
+@pytest.mark.slow
+def test_two_workers_train_what_one_does(tmp_path):
+    """Bit for bit, also if one of the streams was begun before; what is told adds up to all steps."""
+    weights, curve = trained_in_parts(tmp_path / "one", 1, False)
+    others, again = trained_in_parts(tmp_path / "two", 2, True)
+    assert others.keys() == weights.keys()
+    assert all(torch.equal(x, others[key]) for key, x in weights.items())
+    for name in ("step", "right", "loss", "training"):
+        assert [look[name] for look in again] == [look[name] for look in curve]
+
+
+def test_streams_by_themselves_are_the_twins_of_the_whole_plan(tmp_path):
+    """In its order, with the same examples."""
+    runs = [Run(TINY, tmp_path, "cpu", i) for i in range(len(TINY.streams))]
+    assert [t for run in runs for t in run.twins] == TINY.twins
+    one, every = drawn(TINY, 2, TINY.streams[1:2]), drawn(TINY, 2)
+    rows = one.tokens.shape[1]
+    mine = [i for i, t in enumerate(TINY.twins) if (t.regime, t.seed) == TINY.streams[1]]
+    assert torch.equal(one.tokens, every.tokens[mine][:, :rows])
+
+
+def test_a_run_that_was_begun_in_one_piece_goes_on_in_one_piece(tmp_path):
+    plan = replace(TINY, kinds=("ar",), steps=2)
+    export([trained(plan, tmp_path / "whole")], tmp_path / "whole", {})
+    go(Run(plan, tmp_path, "cpu"), draw(plan), lambda run: None, 3)
+    stages.train(plan, tmp_path, "cpu", 2, lambda *x: None)
+    assert not list(tmp_path.glob("training-*"))
+    a, b = weights_of(tmp_path), weights_of(tmp_path / "whole")
+    assert all(torch.equal(a[name], b[name]) for name in a)
 
 
 def test_nothing_of_a_step_stays_on_the_host(tmp_path, monkeypatch):
@@ -242,7 +289,7 @@ def test_kill_9_loses_nothing(tmp_path):
         " heads=2, inner=32, looks=2, items=1)\n"
         "out = Path(sys.argv[1]); run = Run(plan, out, 'cpu')\n"
         "go(run, lambda step: drawn(plan, step), lambda run: None, 2)\n"
-        "export(run, out, {})\n"
+        "export([run], out, {})\n"
     )
     for name, patience in (("a", None), ("b", 0.4)):
         where = tmp_path / name
@@ -273,7 +320,7 @@ def run(tmp_path_factory):
     torch.set_num_threads(1)
     plan = replace(ALONE, kinds=("ar", "mdm", "block"))
     made = trained(plan, out)
-    export(made, out, {"hardware": "here"})
+    export([made], out, {"hardware": "here"})
     write(plan, weights_of(out), out)
     return out
 
@@ -309,6 +356,35 @@ def test_the_masked_twins_are_ordinary_checkpoints(run, name):
     want = float(reference(run, name, [*prompt, segmenter().mask], sees)[-1, token[0]])
     assert found.exact
     assert found.nats == pytest.approx(want, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_costs_of_every_setting_of_the_twins(run, monkeypatch):
+    """Turns are all timed; Jacobi iteration makes the tokens of one by one; the caches compute fewer positions and the
+    same forwards."""
+    monkeypatch.setattr(costs, "ALONE", 1)
+    turns = []
+    twins = {"ar": "ar", "mdm": "mdm", "block": "block", "again": "ar"}
+    rows = costs.costs({kind: str(run / name) for kind, name in twins.items()}, 0, 1, 2, lambda: turns.append(1))
+    assert [(x["kind"], x["decoder"], x["cache"]) for x in rows] == [
+        (kind, x.decoder, x.cache) for kind in twins for x in costs.swept(kind)
+    ]
+    assert len(turns) == 2 * len(rows)
+    for x in rows:
+        assert len(x["right"]) == len(x["forwards"]) == len(TASKS)
+        assert len(x["alone"]) == len(x["together"]) == 2
+        assert min(x["alone"]) > 0
+        assert x["flops"] > 0
+    own = {(x["kind"], x["decoder"], x["cache"]): x for x in rows}
+    assert own["ar", "coupled", "exact"]["right"] == own["ar", "left_to_right", "exact"]["right"]
+    assert own["again", "left_to_right", "exact"]["forwards"] == own["ar", "left_to_right", "exact"]["forwards"]
+    plain, stored, blocks = (
+        own[kind, "llada", cache] for kind, cache in (("mdm", "exact"), ("mdm", "dual"), ("block", "block"))
+    )
+    assert plain["forwards"] == stored["forwards"]
+    assert plain["positions"] > stored["positions"] > blocks["positions"]
+    fixed = own["block", "sdar:by=low_confidence_static,block_steps=1", "block"]
+    assert max(fixed["forwards"]) < min(blocks["forwards"])
 
 
 def test_names_of_checkpoints():
@@ -354,6 +430,15 @@ def test_questions_of_a_look_are_the_items_with_masks():
 # claims
 
 
+def cost_row(kind, right, forwards, decoder="x", cache="exact"):
+    """A setting that takes so many forwards, and seconds of a thousandth of them, in three turns."""
+    seconds = [forwards / 1000 * (1 + turn / 10) for turn in range(3)]
+    return {
+        "kind": kind, "decoder": decoder, "cache": cache, "right": right, "forwards": [forwards] * len(right),
+        "positions": 2.0 * forwards, "flops": 1e6 * forwards, "alone": seconds, "together": seconds,
+    }  # fmt: skip
+
+
 def results(plan, right, letters="8"):
     """Results in which `right(twin, item)` says which items are right."""
     def marks(t, n, salt):
@@ -365,7 +450,6 @@ def results(plan, right, letters="8"):
         return {
             "quality": {name: marks(t, 16, name) for name in TASKS},
             "likelihood": {n: {"nats": [1.0 + 0.1 * t.seed, 2.0], "exact": True, "truth": [1.0, 2.0]} for n in TASKS},
-            "speed": [{"decoder": "x", "right": marks(t, 16, "speed"), "nfe": 4.0, "positions": 4.0, "flops": 1.0}],
             "control": {n: marks(t, 8, n) for n in (
                 "shuffle/easy, holes", "sudoku/easy, holes", "shuffle/easy, told", "sudoku/easy, told"
             )},
@@ -379,10 +463,13 @@ def results(plan, right, letters="8"):
          "right": [dict.fromkeys(TASKS, int(right(t, Random(s + t.seed)))) for t in plan.twins]}
         for s in (4, 8)
     ]  # fmt: skip
-    timing = [{"kind": t.kind, "decoder": "x", "batch": 1, "seconds": 0.1} for t in plan.twins]
+    spent = [
+        [cost_row(kind, marks(Twin(kind, plan.regimes[0], seed), 20, f"costs/{kind}"), 4) for kind in plan.kinds]
+        for seed in range(plan.seeds)
+    ]
     return {
         "plan": stages.plain(plan), "trained_on": "here", "seconds": 1.0, "hardware": "there", "curve": curve,
-        "timing": timing, "measured": {t.name: of(t) for t in plan.twins},
+        "costs": spent, "measured": {t.name: of(t) for t in plan.twins},
     }
 
 
@@ -420,16 +507,115 @@ def test_seeds_that_disagree_show_nothing_whatever_their_items_say():
     assert own.p > 0.5
 
 
+def first(right, n=40):
+    """Marks of n items, of which the first so many are right."""
+    return "1" * right + "0" * (n - right)
+
+
+def with_costs(rows_of):
+    """Results of three seeds with the rows that `rows_of(seed)` gives for masked diffusion, against autoregression that
+    has 20 of 40 right in 10 forwards, and no other twins."""
+    plan = replace(THREE, kinds=("ar", "mdm", "again"))
+    found = results(plan, half)
+    found["costs"] = [
+        [cost_row(kind, first(20), 10) for kind in ("ar", "again")]
+        + [cost_row("mdm", right, forwards) for right, forwards in rows_of(seed)] for seed in range(3)
+    ]  # fmt: skip
+    return {c.text: c for c in claims(found, plan) if c.dimension == "speed"}, found, plan
+
+
+def test_costs_are_compared_at_equal_accuracy_by_the_settings_next_to_it():
+    """Half way between 10 of 40 in 2 forwards and 30 of 40 in 6 are 20 of 40 in 4; a setting that is dearer and no more
+    often right does not count. Seconds are those of the turn in which both were measured."""
+    own, found, plan = with_costs(lambda seed: [(first(10), 2), (first(30), 6), (first(20), 9), (first(30), 7)])
+    assert len(own) == 4
+    for text, c in own.items():
+        assert c.differences == pytest.approx((-1.3219,) * 3, abs=1e-3)  # 4 against 10, in doublings
+        assert c.means == pytest.approx((4.4, 11.0) if "(ms)" in text else (4.0, 10.0))
+        assert c.noise > 0
+        assert c.low < c.difference < c.high
+        assert "x 0.40" in sentence(c)
+    check = [c for c in same(found, plan) if c.dimension == "speed"]
+    assert [c.word for c in check] == ["not distinguishable"] * 4
+    assert all(c.differences == (0.0,) * 3 for c in check)
+
+
+def test_a_cost_of_every_seed_alike_is_found():
+    own, *_ = with_costs(lambda seed: [(first(18), 2 + seed / 8), (first(22), 2.2 + seed / 8)])
+    c = own["forwards of an answer at equal accuracy"]
+    assert c.high < 0
+    assert c.p is not None
+    assert c.p < 0.01
+    assert c.fewer
+
+
+def test_costs_without_a_common_accuracy_are_not_compared():
+    """Every setting of one is more often right than any of the other; neither order of the two matters."""
+    own, found, plan = with_costs(lambda seed: [(first(0), 1), (first(6), 6)])
+    (c,) = own.values()
+    assert c.word == "no common accuracy"
+    assert c.p is None
+    nearest = "masked diffusion is right in at most 15.0 % and autoregression is right in at least 50.0 %"
+    assert sentence(c).endswith(f"no common accuracy, {nearest}.")
+    assert "no common accuracy" in page(found, plan)
+    own, *_ = with_costs(lambda seed: [(first(39), 1), (first(40), 6)])
+    (c,) = own.values()
+    assert "masked diffusion is right in at least 97.5 % and autoregression is right in at most 50.0 %" in sentence(c)
+
+
+def test_whether_an_accuracy_is_common_is_not_decided_by_one_seed():
+    """Seeds that disagree on who is ahead, or a gap that the items explain, are no reason not to compare."""
+    assert len(with_costs(lambda seed: [(first(5 + 15 * seed), 4)])[0]) == 4
+    assert len(with_costs(lambda seed: [(first(19), 4)])[0]) == 4
+
+
 def test_costs_of_twins_that_are_next_to_never_right_are_not_compared():
-    assert any(c.dimension == "speed" for c in claims(results(THREE, half), THREE))
-    found = results(THREE, lambda t, rng: t.kind == "ar")
-    assert not any(c.dimension == "speed" for c in claims(found, THREE))
+    assert sum(c.dimension == "speed" for c in claims(results(THREE, half), THREE)) == 8
+    seldom = results(THREE, lambda t, rng: False)
+    found = [c for c in (*claims(seldom, THREE), *same(seldom, THREE)) if c.dimension == "speed"]
+    assert {c.word for c in found} == {"seldom right"}
+    assert "seldom right, block diffusion is right in at most 0.0 %" in sentence(found[1])
+    assert "none of 16 differences is found" in same_line(same(seldom, THREE))
+
+
+def test_the_command_of_a_run_is_told():
+    found = results(THREE, half)
+    assert PARTS["command"](found, Plan()).endswith("`decoders bench versus -o run`.")
+    told = PARTS["command"](found, replace(Plan(), steps=850, kinds=("ar", "mdm")))
+    assert told.endswith("`decoders bench versus -o run --kind ar --kind mdm --steps 850`.")
+
+
+def test_a_page_has_every_twin_in_every_part():
+    """The costs of block diffusion stand in the table, and its curves in all four charts."""
+    found = results(THREE, half)
+    made = page(found, THREE)
+    assert made.count("> block diffusion</span>") == len(AXES)
+    assert "Block diffusion against autoregression" in made
+    assert "| block diffusion | `x` | `exact` |" in PARTS["speed"](found, THREE)
+    assert "block diffusion" in PARTS["block"](found, THREE)
+    without = replace(THREE, kinds=("ar", "mdm"))
+    assert PARTS["block"](results(without, half), without).startswith("This run has no block diffusion")
+
+
+def test_a_logarithmic_axis_has_ticks_where_its_range_is_narrow():
+    assert ticks(5.0, 13.0, True) == [6, 8, 12]
+    assert ticks(1.0, 64.0, True) == [1, 2, 4, 8, 16, 32, 64]
+
+
+def test_results_without_costs_say_so():
+    found = results(THREE, half)
+    del found["costs"]
+    assert not [c for c in claims(found, THREE) if c.dimension == "speed"]
+    assert PARTS["speed"](found, THREE).startswith("This run was measured before")
+    assert "This run was measured before" in page(found, THREE)
 
 
 def test_one_seed_tests_nothing():
     found = results(ALONE, half)
     assert {c.word for c in claims(found, ALONE)} == {"one seed"}
     assert "one seed" in sentence(claims(found, ALONE)[0])
+    (way,) = (c for c in claims(found, ALONE) if c.text.startswith("right validation") and c.kind == "mdm")
+    assert "[" not in sentence(way)  # neither seeds nor items say how sure it is
 
 
 def test_agreement_beyond_what_items_allow_is_no_evidence():
@@ -473,7 +659,9 @@ def test_no_more_than_a_twentieth_of_nothing_is_found_and_more_of_something():
 
 
 def test_claims_are_corrected_together():
-    own = claims(results(THREE, lambda t, rng: (rng.random() < 0.6) | (t.kind == "mdm")), THREE)
+    every = claims(results(THREE, lambda t, rng: (rng.random() < 0.6) | (t.kind == "mdm")), THREE)
+    own = [c for c in every if not c.why]
+    assert [c.kind for c in every if c.why] == ["mdm"]  # whose costs have no common accuracy with autoregression's
     assert all(c.adjusted is not None and c.p is not None and c.adjusted >= c.p for c in own)
     assert min(c.adjusted for c in own) == pytest.approx(min(1.0, len(own) * min(c.p for c in own)))
     assert judged_together([]) == []
@@ -526,15 +714,25 @@ def test_plans_that_do_not_fit(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_command_from_beginning_to_end(tmp_path):
+def test_the_command_from_beginning_to_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(stages, "BATCH", 2)  # items of a task whose costs are measured
+    monkeypatch.setattr(costs, "ALONE", 1)
+    monkeypatch.setattr(costs, "SWEPT", {kind: own[:1] + own[-1:] for kind, own in costs.SWEPT.items()})
     out = tmp_path / "run"
-    plan = replace(TINY, kinds=("ar", "mdm", "again"))
+    plan = TINY
     stages.begin(out, plan, 0.1, set())
     done = CliRunner().invoke(main, ["bench", "versus", "-o", str(out), "--workers", "1", "--json"])
     assert done.exit_code == 0, done.output
     document = json.loads(done.output.splitlines()[-1])
     assert document["command"] == "versus"
-    assert {c["verdict"] for c in document["same"]} == {"not distinguishable"}
+    assert {c["verdict"] for c in document["same"]} <= {"not distinguishable", "seldom right"}
+    assert {c["dimension"] for c in document["same"]} == {c["dimension"] for c in document["claims"]} - {"data"} | {
+        "likelihood"
+    }
+    assert {c["kind"] for c in document["claims"]} == {"mdm", "block"}
+    found = json.loads((out / "results.json").read_text())
+    assert [{row["kind"] for row in own} for own in found["costs"]] == [set(plan.kinds)] * plan.seeds
+    assert all(len(row["right"]) == len(row["forwards"]) == 2 * len(TASKS) for own in found["costs"] for row in own)
     assert "Autoregression" in (out / "report.html").read_text()
     before = {p: p.stat().st_mtime_ns for p in (out / "measured").iterdir()}
     again = CliRunner().invoke(main, ["bench", "versus", "-o", str(out), "--workers", "1"])

@@ -331,7 +331,7 @@ def matrix() -> Iterator[Any]:
 
 @pytest.mark.parametrize(("spec", "cache", "setting"), list(matrix()))
 def test_the_matrix(plain_net: Qwen3ForCausalLM, setting: str, spec: str, cache: str) -> None:
-    model = TransformersModel(plain_net, mask_id=MASK, **SETTINGS[setting])
+    model = TransformersModel(plain_net, mask_id=MASK, reordered=True, **SETTINGS[setting])
     decoder, policy, windows = get(spec), get_cache(cache), Blocks(4, model.attention_block)
 
     def rows(prompts: list[list[int]], seeds: list[int]) -> list[Any]:
@@ -397,7 +397,7 @@ def test_a_model_that_stores_nothing_knows_two_caches(cache: str) -> None:
     else:
         with pytest.raises(UsageError, match="keeps none; take exact or none"):
             rows()
-    with pytest.raises(UsageError, match="cannot be asked so"):
+    with pytest.raises(UsageError, match="cannot do that"):
         decode(Storeless(), get("left_to_right"), PROMPTS, length=4)
 
 

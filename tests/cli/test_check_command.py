@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -83,6 +84,28 @@ def test_a_task_is_checked_too(how: tuple[str, ...]) -> None:
     done = call("check", "--fast", "sudoku")
     assert done.exit_code == 0
     assert done.output.splitlines()[-1].startswith("sudoku keeps the 8 quickest of 10 laws (")
+
+
+def test_laws_that_ask_nothing_of_a_task_from_a_file_are_not_said_to_be_passed(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    problems = [{"question": f"What is {n} + 1?", "answer": f"#### {n + 1}"} for n in range(100, 120)]
+    path.write_text("".join(json.dumps(problem) + "\n" for problem in problems))
+    spec = f"gsm8k:{path}"
+    done = call("check", "-t", spec)
+    assert done.exit_code == 0
+    *laws, last = done.output.splitlines()
+    unasked = {line.split()[2]: line.split(maxsplit=3)[3] for line in laws if line.startswith("not asked  ")}
+    assert unasked == {
+        "splits": "a file is not divided into splits",
+        "fits": "the lengths are meant for other models than the embedded one",
+        "same_elsewhere": "the order of the problems is that of the file",
+    }
+    assert len({line.index(line.split(maxsplit=2)[2]) for line in laws if line.startswith("passed")}) == 1
+    assert last.startswith(f"{spec} keeps 7 of 10 laws, and 3 asked nothing of it (")
+    found = json.loads(call("check", "--json", "-t", spec).output)
+    assert found["passed"]
+    assert {law["law"]: law["unasked"] for law in found["laws"] if law["passed"] is None} == unasked
+    assert all(law["passed"] and not law["unasked"] for law in found["laws"] if law["law"] not in unasked)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import click
 import pytest
 import torch
 
-from decoders import Decoder, Generator, registry, specs
+from decoders import Decoder, Family, Generator, registry, specs
 from decoders.cli import batch, show, terminal
 from decoders.cli.compare import agreement
 from decoders.cli.show import Streaming, Watching
@@ -416,7 +416,7 @@ def test_a_run_survives_ctrl_c_and_a_kill_without_a_missing_or_a_double_row(tmp_
     _, told = run.communicate()
     assert (run.returncode, told) == (
         130,
-        f"Interrupted; what is finished is in {target}: run the same command again to go on\n",
+        f"Interrupted; finished rows are in {target}: run the same command again to continue\n",
     )
     after_interrupt = target.read_bytes()
     assert after_interrupt.endswith(b"\n")
@@ -490,10 +490,11 @@ def test_in_a_prompt_with_holes_only_what_was_filled_is_compared():
 
 def test_list_as_json():
     whole = json.loads(call("list", "--json").stdout)
-    assert list(whole) == ["strategies", "caches", "presets", "models"]
+    assert list(whole) == ["strategies", "caches", "presets", "models", "tasks", "families"]
     for kind, entries in whole.items():
         assert json.loads(call("list", kind, "--json").stdout) == entries
-        for e in entries:
+    for kind in ("strategies", "caches", "presets", "models"):
+        for e in whole[kind]:
             own = {"kv_bytes_per_position"} if kind == "caches" else set()
             assert set(e) == {"name", "options", "source", "capabilities", "distribution", "attested"} | own
             assert all(set(o) == {"name", "type", "default", "min", "max"} for o in e["options"])
@@ -505,9 +506,40 @@ def test_list_as_json():
     assert {e["attested"] for e in whole["presets"]} == {None}
 
 
+def test_list_of_tasks_as_json():
+    found = {e["name"]: e for e in json.loads(call("list", "tasks", "--json").stdout)}
+    assert set(found) == set(specs.table("tasks"))
+    assert all(set(e) == {"name", "rungs", "summary", "capabilities", "distribution"} for e in found.values())
+    assert (found["sudoku"]["rungs"], found["sudoku"]["capabilities"]) == (["easy", "hard"], [])
+    assert (found["mbpp"]["rungs"], found["mbpp"]["capabilities"]) == (["all"], ["reads_file", "runs_code"])
+    assert found["sort"]["summary"] == "Write the list in alphabetical order."
+
+
+def test_list_of_families_is_that_of_models():
+    assert json.loads(call("list", "families", "--json").stdout) == json.loads(call("models", "--json").stdout)
+    heading, *lines = call("list", "families").stdout.splitlines()
+    assert heading == "families of checkpoints:"
+    assert [line.removeprefix("  ") for line in lines] == call("models").stdout.splitlines()
+
+
+WAVE = Family("wave", types=("wave",), architectures=("WaveModel",), native="LlamaForCausalLM")
+
+
+def test_tasks_and_families_of_other_distributions_are_in_the_lists(monkeypatch):
+    fake(monkeypatch, "tasks", mine="decoders_bench.tasks.lists:Shuffle", crooked="no.such.module:Thing")
+    done = call("list", "tasks")
+    assert "  mine  (easy, hard; from " in done.stdout
+    assert "crooked" not in done.stdout
+    assert "Warning: left out: task 'crooked'" in done.stderr
+    fake(monkeypatch, "families", wave=f"{__name__}:WAVE", crooked="no.such.module:THING")
+    done = call("list", "families")
+    assert "  wave  " in done.stdout
+    assert "Warning: left out: family 'crooked'" in done.stderr
+
+
 def test_list_for_people_names_everything():
     text = call("list").stdout
-    for kind in ("strategies", "caches", "presets", "models"):
+    for kind in ("strategies", "caches", "presets", "models", "tasks"):
         for e in registry.entries(kind):
             assert f"  {e.name}  (" in text
             assert not e.attested or ATTESTED[e.attested] in text

@@ -116,6 +116,6 @@ def test_what_is_there_is_left_alone(as_file: bool, tmp_path: Path, monkeypatch:
     there = Path("sure")
     there.write_text("mine") if as_file else there.mkdir()
     done = call("new", "strategy", "sure")
-    told = "Error: sure is there already; choose another name, or work in another directory\n"
+    told = "Error: sure exists already; choose another name, or work in another directory\n"
     assert (done.exit_code, done.output) == (2, told)
     assert there.read_text() == "mine" if as_file else list(there.iterdir()) == []

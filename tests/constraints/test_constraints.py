@@ -93,7 +93,7 @@ def test_a_language_that_the_vocabulary_cannot_write_is_refused():
         ("a{100000}", "about 100000 states, and up to 32768 are compiled"), ("(a{1000}b){100}", "about 100100 states"),
         (r"(\w{100}){10}", "about 320000 states"), ("a{1,99999999999999}", "too large"), ("ab" * 200_000, "too large"),
         ("a)(b", "a parenthesis is closed that was not opened"),
-        ("(a$|b)c", r"\$ can stand at an end of the expression alone"), ("a^b", r"\^ can stand"),
+        ("(a$|b)c", r"\$ is allowed only at the ends of the expression"), ("a^b", r"\^ is allowed only"),
         ("(a", "a parenthesis is not closed"), ("[a", "a bracket is not closed"), ("a**{", "NFA"),
         ("a\\", "ends with a backslash"),
     ],

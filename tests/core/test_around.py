@@ -73,7 +73,7 @@ def test_windows_that_read_a_memo_find_it_inside_of_a_wrapper():
 )
 def test_what_a_base_is_made_for_is_asked_of_the_model(spec):
     d = get(spec.format("hybrid:mode=block"))
-    says = "does what its name says on block-causal models only, and this model is not one"
+    says = "works on block-causal models only, and this model is not one"
     with pytest.raises(UsageError, match=says):
         Generator("nano", d)
     with pytest.raises(UsageError, match=says):
@@ -143,11 +143,11 @@ def test_bases_that_a_wrapper_cannot_take_are_refused():
     with pytest.raises(UsageError, match="AdaBlock: Daedal changes the length of its window"):
         get("ada_block:base=daedal")
     with pytest.raises(
-        UsageError, match="freedave has nothing but logits of what it guesses, and DAWN reads more of a prediction"
+        UsageError, match="freedave has only logits of its guesses, and DAWN reads more of a prediction"
     ):
         get("freedave:base=dawn")
     for spec in ("frontier", "eos_stop", "prophet", "ada_block"):
-        with pytest.raises(UsageError, match="cannot hand steps on to WINO, whose forwards show more than the window"):
+        with pytest.raises(UsageError, match="cannot wrap WINO, whose forwards show more than the window"):
             get(f"{spec}:base=wino")
 
 

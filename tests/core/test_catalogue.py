@@ -37,6 +37,7 @@ def test_so_are_the_families():
     ("command", "code"),
     [
         ("--help", 0), ("--version", 0), ("", 2), ("list", 0), ("list strategies --json", 0), ("models", 0),
+        ("list tasks", 0), ("list tasks --json", 0), ("list families", 0), ("list families --json", 0),
         ("bench --help", 0), ("generate --help", 0), ("serve --help", 0), ("nosuch", 2), ("generate", 2),
         ("generate --nosuch", 2), ("generate -d nosuch a", 2), ("generate -d threshold:taw=1 a", 2),
         ("generate -d threshold: a", 2), ("compare a", 2), ("compare a -d nosuch", 2), ("bench nosuch", 2),

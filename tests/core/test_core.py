@@ -731,7 +731,7 @@ def test_a_host_may_end_a_row():
     [
         ({"poll": 0}, "at least 1"),
         ({"max_steps": 0}, "at least 1"),
-        ({"seeds": [1]}, "3 prompts need as many seeds, not 1"),
+        ({"seeds": [1]}, "3 prompts need 3 seeds, not 1"),
         ({"model": ToyModel(mask_id=None), "decoder": get("ancestral")}, "Ancestral needs a model with a mask token"),
         ({"length": 0}, "length must be at least 1"),
         ({"prompts": []}, "there is no prompt"),

@@ -56,7 +56,7 @@ def test_a_decoder_that_says_nothing_of_itself_asks_what_it_does():
     decode(ToyModel(), Bare(), [[1]], length=3, watch=lambda f, p, c: seen.append(int(f.left_out.sum())))
     assert seen == [0, 1, 2]
     with pytest.raises(
-        UsageError, match="Bare predicts positions without their own token in sight, and this model cannot be asked so"
+        UsageError, match="Bare predicts positions without seeing their own token, and this model cannot do that"
     ):
         decode(replace_capabilities({"causal", "store"}), Bare(), [[1]], length=3)
 
@@ -72,11 +72,11 @@ def replace_capabilities(able: set[str]) -> ToyModel:
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
-        ("left_to_right", "LeftToRight asks what follows from the left alone, and this model cannot be asked so"),
-        ("planned", "Planned asks what follows from the left alone"),
+        ("left_to_right", "LeftToRight makes causal forward passes, and this model cannot do that"),
+        ("planned", "Planned makes causal forward passes"),
         ("dawn", "DAWN reads attention maps, and this model gives none"),
-        ("persistent_drafts", "PersistentDrafts asks about several canvases of a row in one forward"),
-        ("hybrid:mode=block", "Hybrid does what its name says on block-causal models only, and this model is not one"),
+        ("persistent_drafts", "PersistentDrafts evaluates several canvases of a row in one forward"),
+        ("hybrid:mode=block", "Hybrid works on block-causal models only, and this model is not one"),
     ],
 )
 def test_the_loop_refuses_what_a_model_cannot_do(spec, says):
@@ -105,7 +105,7 @@ def test_a_query_that_asks_more_than_the_first_one_is_an_error():
     decode(ToyModel(), Fickle(), [[1]], length=7)
     with pytest.raises(
         UsageError,
-        match="Fickle asks what follows from the left alone in some queries, and its first one did not say so",
+        match="Fickle makes causal forward passes in some queries, but not in its first one",
     ):
         decode(ToyModel(), Fickle(), [[1]], length=9)
 

@@ -76,7 +76,7 @@ def test_a_decoder_comes_back_from_its_spec(decoder):
     ("spec", "message"),
     [
         ("treshold", "unknown strategy 'treshold'; did you mean 'threshold'?"),
-        ("qqq", "unknown strategy 'qqq'; there is "),
+        ("qqq", "unknown strategy 'qqq'; known: "),
         ("threshold:tua=1", "threshold has no option 'tua'; did you mean 'tau'?"),
         ("threshold:tau=high", "threshold: tau must be float, not 'high'"),
         ("threshold:tau=1.5", "threshold: tau must be between 0 and 1, not 1.5"),

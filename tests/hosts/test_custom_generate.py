@@ -377,7 +377,7 @@ def characters_of(directory):
 def test_a_tokenizer_that_disagrees_about_the_mask_is_refused():
     nano = load_model("nano")
     other = characters(mask_token="B")
-    with pytest.raises(UsageError, match="the mask token is 1 to the model and 7 to the tokenizer"):
+    with pytest.raises(UsageError, match="the model's mask token is 1 and the tokenizer's 7"):
         run(nano.model.model, mask_id=None, tokenizer=other)
     run(nano.model.model, mask_id=1, tokenizer=other, max_new_tokens=2)
 
@@ -418,7 +418,7 @@ def test_the_model_comes_back_as_it_was(model):
         ),
         ({"remove_invalid_values": True}, "logits that are not finite are an error here"),
         ({"guidance_scale": 2.0}, "say guidance=..."),
-        ({"exponential_decay_length_penalty": (3, 1.1)}, "it is not known here"),
+        ({"exponential_decay_length_penalty": (3, 1.1)}, "it is unknown, and may be one that reads the text"),
         ({"eos_token_id": MASK}, "the id 3 is that of the mask token and of one that ends a text"),
         ({"no_repeat_ngram_size": 2}, "NoRepeatNGramLogitsProcessor"),
         ({"prefix_allowed_tokens_fn": lambda b, s: [4]}, "PrefixConstrainedLogitsProcessor"),

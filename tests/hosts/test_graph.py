@@ -27,7 +27,9 @@ from support.marks import slow
 
 PROMPTS = [[1, 2, 3], [4], [5, 6, 7, 8, 9]]
 MASK = 23
-SETTINGS: dict[str, dict[str, Any]] = {"aligned": {}, "shifted": {"shifted": True}, "blocks": {"block_causal": True}}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "aligned": {}, "shifted": {"shifted": True, "reordered": True}, "blocks": {"block_causal": True},
+}
 STRATEGIES = [e.name for e in entries("strategies") if not e.special]
 FEW = ["threshold", "first_hitting", "llada2", "s2d2", "freedave"]
 CACHES = [e.name for e in entries("caches") if e.name != "block"]

@@ -135,7 +135,7 @@ def lines(path: Path) -> list[dict]:
     [
         ("ftp://a/v1", "unknown reasoner"), ("nothing", "unknown reasoner"), ("http:///v1", "names no host"),
         ("http://a:b/v1", "Port could not be cast"), ("http://user:pass@a/v1", "holds no credentials"),
-        ("http://[a/v1", "cannot be read"), ("http://a/v1?tries=3", "no option 'tries'; there is chat, key, parallel"),
+        ("http://[a/v1", "cannot be read"), ("http://a/v1?tries=3", "no option 'tries'; known: chat, key, parallel"),
         ("http://a/v1?url=b", "no option 'url'"), ("http://a/v1?retries=-1", "retries must be at least 0"),
         ("http://a/v1?temperature=hot", "temperature must be float"), ("http://a/v1?retries", "cannot be read"),
         ("hf:", "write hf:DIRECTORY"), ("hf://host/a", "write hf:DIRECTORY"), ("hf:/no/such/place", "no checkpoint"),
@@ -500,7 +500,7 @@ def test_a_file_goes_on_when_the_server_is_back(tmp_path):
 
     done = run()  # nobody is there
     assert (done.exit_code, target.read_text(), done.stderr.count("cannot be reached")) == (1, "", 2)
-    assert "Error: 4 more lines were not tried; when that is mended, the same command goes on\n" in done.stderr
+    assert "Error: 4 more lines were not tried; fix the cause and run the command again to continue\n" in done.stderr
     assert done.stderr.endswith(f"0 rows are in {target}; 6 lines could not be decoded\n")
 
     with serving(port, lives=3):

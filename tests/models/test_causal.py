@@ -79,9 +79,9 @@ def test_windows_of_several_positions_are_for_decoders_that_look_left_alone(pair
     _, loaded = pair
     windows = Blocks(8, within=1)
     assert made(loaded, "left_to_right", windows=windows)[0] == made(loaded, "left_to_right")[0]
-    with pytest.raises(UsageError, match="Threshold looks at all of its window, and this model is causal"):
+    with pytest.raises(UsageError, match="Threshold reads its whole window, and this model is causal"):
         made(loaded, "threshold", windows=windows)
-    with pytest.raises(UsageError, match=r"EOSStop looks at all of its window"):
+    with pytest.raises(UsageError, match=r"EOSStop reads its whole window"):
         made(loaded, "eos_stop:base=threshold", windows=windows)
 
 

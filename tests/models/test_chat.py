@@ -220,6 +220,6 @@ def test_flags_for_loading_are_handed_on_if_they_are_given(monkeypatch):
 
 
 def test_options_of_loading_are_for_a_model_that_is_not_loaded(loaded):
-    with pytest.raises(UsageError, match="dtype: options of loading a model, and this one is loaded"):
+    with pytest.raises(UsageError, match="dtype: options of loading a model, and this one is already loaded"):
         Generator(loaded, dtype="float32")
     assert Generator("nano", device="cpu").loaded.model.device.type == "cpu"

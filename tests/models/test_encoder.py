@@ -162,6 +162,6 @@ def test_nothing_is_stored():
     adapted = EncoderModel(tiny("Bert"), mask_id=MASK)
     assert adapted.capabilities == {"candidates", "movable"}
     assert (adapted.column_bytes, adapted.block_causal) == (0, False)
-    for decoder, cache, says in (("threshold", Dual(), "keeps none"), ("left_to_right", None, "cannot be asked so")):
+    for decoder, cache, says in (("threshold", Dual(), "keeps none"), ("left_to_right", None, "cannot do that")):
         with pytest.raises(UsageError, match=says):
             decode(adapted, get(decoder), PROMPTS, length=4, cache=cache)

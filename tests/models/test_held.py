@@ -129,7 +129,7 @@ def test_what_cannot_be_wrapped_is_one_line(loaded):
         decoders.wrap(Foreign(net, {"model_type": "sdar"}), fast, mask_id=MASK)
     with pytest.raises(UsageError, match=r"Linear cannot be run by its plain forward, model\(input_ids=...\)"):
         decoders.wrap(nn.Linear(2, 2), fast, mask_id=MASK)
-    with pytest.raises(UsageError, match="nothing says what the mask token of Foreign is"):
+    with pytest.raises(UsageError, match="the mask token of Foreign is unknown"):
         decoders.wrap(Foreign(net), characters())
 
 

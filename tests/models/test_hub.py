@@ -132,9 +132,9 @@ def test_what_cannot_be_had_is_one_line(hub, fetch):
     hub.gated.add("org/sharded")
     said, beside = fetch("org/onne", "org/sharded", "org/one@v2", "org/bare", "org/pickled", "org/x--y")
     assert [s["error"] for s in said] == [
-        f"there is no model org/onne at {hub.url}, nor a directory of that name here; if it is private, say who asks "
+        f"there is no model org/onne at {hub.url}, nor a directory of that name here; if it is private, log in "
         "with HF_TOKEN or `hf auth login`",
-        f"org/sharded is gated: accept its terms at {hub.url}/org/sharded, and say who asks with HF_TOKEN or "
+        f"org/sharded is gated: accept its terms at {hub.url}/org/sharded, and log in with HF_TOKEN or "
         "`hf auth login`",
         f"org/one has no revision 'v2' at {hub.url}",
         "org/bare on the hub is no checkpoint: it has no config.json",
@@ -152,7 +152,7 @@ def test_what_cannot_be_had_is_one_line(hub, fetch):
 def test_no_network_and_nothing_in_the_cache(hub, fetch):
     (offline,), _ = fetch("org/one", HF_HUB_OFFLINE="1")
     (away,), _ = fetch("org/one", HF_ENDPOINT="http://127.0.0.1:9")
-    assert "and HF_HUB_OFFLINE keeps it from being fetched" in offline["error"]
+    assert "and HF_HUB_OFFLINE forbids a download" in offline["error"]
     assert "http://127.0.0.1:9 cannot be reached" in away["error"]
     assert "\n" not in offline["error"] + away["error"]
 
@@ -174,7 +174,7 @@ def test_a_process_that_is_killed_leaves_what_is_whole(hub, fetch, environment, 
     process.kill()
     process.wait()
     (offline,), _ = fetch("org/one", HF_HUB_OFFLINE="1")
-    assert "org/one is not whole" in offline["error"]
+    assert "org/one is not complete" in offline["error"]
     hub.stalls, hub.breaks = False, None
     hub.asked.clear()
     (whole,), _ = fetch("org/one")
@@ -193,7 +193,7 @@ def wait_for(found, least, seconds=60):
 
 def test_a_full_disk_and_a_small_one(monkeypatch):
     repository = Repository("org/one", "main")
-    with pytest.raises(UsageError, match=r"the disk of .* is full; make room and run this again"), told(repository):
+    with pytest.raises(UsageError, match=r"the disk of .* is full; make room and run the command"), told(repository):
         raise OSError(errno.ENOSPC, "No space left on device")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=3 << 20))
     plan = [

@@ -188,7 +188,7 @@ def test_langflow_sees_what_it_said_last(made):
 def test_a_generator_counts_the_kinds_of_forwards_where_there_are_several(made):
     whole = Generator(str(made["langflow"][0]), decoder="ddim:steps=3")(["a"], length=4)[0]
     assert (whole.forwards, "forwards" in whole.record()) == ({}, False)
-    with pytest.raises(UsageError, match="Codar asks what follows from the left alone"):
+    with pytest.raises(UsageError, match="Codar makes causal forward passes"):
         Generator(str(made["langflow"][0]), decoder="codar")(["a"], length=4)
     (nano,) = Generator("nano:attention=block", decoder="s2d2")(["1 + 1 ="], length=8)
     assert sum(nano.forwards.values()) == nano.nfe

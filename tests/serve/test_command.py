@@ -77,7 +77,7 @@ def test_a_size(said, size):
 @pytest.mark.parametrize("said", ["0", "much", "4 GiBs", "-1", "1e3", "0.1"])
 def test_what_is_no_size(said):
     done = call("serve", "--port", "0", "--memory", said)
-    assert (done.exit_code, "is no size; write bytes, or 500MB or 4GiB" in done.stderr) == (2, True)
+    assert (done.exit_code, "is not a size; write a number of bytes, 500MB or 4GiB" in done.stderr) == (2, True)
 
 
 def test_memory_and_deadline_reach_the_server(monkeypatch):

@@ -77,7 +77,7 @@ def test_what_it_asks_is_refused_where_it_cannot_be():
     class Unrounded(ToyLatent):
         capabilities = frozenset({"movable"})
 
-    with pytest.raises(UsageError, match="Codar asks what follows from the left alone, and this model cannot"):
+    with pytest.raises(UsageError, match="Codar makes causal forward passes, and this model cannot"):
         decode(Unrounded(), Codar(), [[1]], length=4)
     with pytest.raises(UsageError, match="Codar denoises latents, and this model has none"):
         decode(ToyModel(), Codar(), [[1]], length=4)

@@ -153,7 +153,7 @@ def test_what_goes_by_positions_takes_no_text_that_moves():
             get(f"{wrapper}:base=dreamon")
     with pytest.raises(UsageError, match="Hybrid goes by positions"):
         get("hybrid:answer=dreamon")
-    assert get("after_reasoning:base=dreamon").moves
+    assert get("after_reasoning:base=dreamon").moves_text
 
 
 # --- on a checkpoint: DreamOn is Dream with a token more

@@ -387,7 +387,7 @@ def test_it_needs_what_its_parts_need():
         ("after_reasoning:boundary=3+-1", "must be a text or token ids, not 3\\+-1"),
         ("hybrid:mode=block,reasoner=a:b", "writes the reasoning in mode two-model, not in mode block"),
         ("hybrid:answer=treshold", "unknown strategy 'treshold'; did you mean 'threshold'"),
-        ('hybrid:boundary="a', "is no text in quotes"),
+        ('hybrid:boundary="a', "is not a quoted text"),
         ("hybrid:budget=0", "budget must be at least 1"),
     ],
 )
@@ -398,7 +398,7 @@ def test_a_mistake_gets_one_clear_line(spec, says):
 
 
 def test_a_text_is_no_boundary_where_there_is_no_tokenizer():
-    with pytest.raises(UsageError, match="'####' is a text, and there is no tokenizer here; give token ids"):
+    with pytest.raises(UsageError, match="'####' is a text, and this host has no tokenizer; give token ids"):
         decode(TOYS["blocks"], get("hybrid:boundary=####"), ROWS, length=4)
 
 
@@ -523,7 +523,7 @@ def test_phases_have_colours_of_their_own(nano, monkeypatch):
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
-        ("hybrid:mode=block", "does what its name says on block-causal models only, and this model is not one"),
+        ("hybrid:mode=block", "works on block-causal models only, and this model is not one"),
         ("after_reasoning", "AfterReasoning needs a reasoner"),
     ],
 )

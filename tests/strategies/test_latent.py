@@ -57,6 +57,12 @@ def test_steps_read_nothing_on_the_host(spec):
     assert after.memo.z.shape == view(c).memo.z.shape
 
 
+def test_bridge_has_no_option_that_it_does_not_read():
+    with pytest.raises(UsageError, match="bridge has no option 'clamp'"):
+        get("bridge:clamp=1.0")
+    assert get("bridge:steps=4,last=table").clamp == 0
+
+
 def test_a_draft_is_shown_until_the_end_and_nothing_of_it_is_final():
     events = []
     (row,) = run("ddpm", PROMPTS[:1], on_event=events.append)

@@ -218,7 +218,7 @@ def test_a_model_that_cannot_hide_anything_is_refused(net):
     assert not {"causal", "sight"} & encoder.capabilities
     for model in (NoSight(), Guided(NoSight(), 1.0), encoder, remote):
         says = (
-            "asks what follows from the left alone" if model is encoder else "hides parts of the text from each other"
+            "makes causal forward passes" if model is encoder else "hides parts of the text from each other"
         )
         with pytest.raises(UsageError, match=f"Looks {says}, and this model cannot be "):
             check(model, Looks(), Exact())
@@ -228,7 +228,7 @@ def test_a_model_that_cannot_hide_anything_is_refused(net):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"answer": get("left_to_right")}, "LeftToRight cannot write spans, since it says itself what positions see"),
+        ({"answer": get("left_to_right")}, "LeftToRight cannot write spans, since it sets its own attention mask"),
         ({"answer": Planned()}, "Planned cannot write spans"),
         ({"promise": (1,)}, "promise must be 2 tokens, and promise=1 is 1"),
         ({"sync": (1, 2)}, "sync must be 1 token, and sync=1\\+2 is 2"),
@@ -252,7 +252,7 @@ def test_texts_become_tokens_and_need_a_tokenizer():
         (59,),
         tuple(range(48, 58)),
     )
-    with pytest.raises(UsageError, match="promise is the text '<>', and there is no tokenizer here; give token ids"):
+    with pytest.raises(UsageError, match="promise is the text '<>', and this host has no tokenizer; give token ids"):
         decode(ToyModel(), Planned(promise="<>"), [[1]], length=4)
     with pytest.raises(UsageError, match=r"sync must be 1 token, and .* is 6"):
         Planned(sync="<sync>").tokenized(lambda text: list(text.encode()))

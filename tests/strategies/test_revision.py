@@ -143,8 +143,8 @@ class Few(ToyModel):
 @pytest.mark.parametrize(
     ("spec", "says_"),
     [
-        ("wino", "WINO predicts positions without their own token in sight, and this model cannot be asked so"),
-        ("freedave", "FreeDave asks about several canvases of a row in one forward, and this model cannot be asked so"),
+        ("wino", "WINO predicts positions without seeing their own token, and this model cannot do that"),
+        ("freedave", "FreeDave evaluates several canvases of a row in one forward, and this model cannot do that"),
     ],
 )
 def test_models_that_cannot_are_refused(net, spec, says_):
@@ -265,15 +265,15 @@ def test_an_alternative_that_wants_nothing_costs_nothing():
 def test_bases_that_ask_otherwise_are_refused():
     for base in ("left_to_right", "planned", "hybrid"):
         with pytest.raises(
-            UsageError, match=r"freedave cannot guess what .* asks next; take a base that asks about its"
+            UsageError, match=r"freedave cannot guess the next query of .*; take a base whose queries show"
         ):
             FreeDave(base=get(base))
     for base in ("wino", "freedave"):
         with pytest.raises(
-            UsageError, match=r"FreeDave cannot hand steps on to .*, whose forwards show more than the window"
+            UsageError, match=r"FreeDave cannot wrap .*, whose forwards show more than the window"
         ):
             FreeDave(base=get(base))
-    with pytest.raises(UsageError, match="Hybrid cannot hand steps on to WINO"):
+    with pytest.raises(UsageError, match="Hybrid cannot wrap WINO"):
         get("hybrid:answer=wino")
 
 

@@ -380,11 +380,11 @@ def test_edits_are_made_before_the_verifier_sees_the_block() -> None:
 
 def test_options_that_make_no_sense_are_one_clear_line() -> None:
     for spec, words in (
-        ("s2d2:route=sometimes", "unknown route 'sometimes'; there is always, hysteresis, min_span, never, score, ucb"),
+        ("s2d2:route=sometimes", "unknown route 'sometimes'; known: always, hysteresis, min_span, never, score, ucb"),
         ("s2d2:route=scores", "unknown route 'scores'; did you mean 'score'"),
-        ("s2d2:route=(ucb:cost=1)", "ucb has no option 'cost'; there is beta"),
+        ("s2d2:route=(ucb:cost=1)", "ucb has no option 'cost'; known: beta"),
         ("s2d2:route=dynamic", "unknown route 'dynamic'"),
-        ("s2d2:route=builtins:dict", "is not a dataclass, so it is no route"),
+        ("s2d2:route=builtins:dict", "is not a dataclass, so it cannot be a route"),
         ("s2d2:route=(decoders.strategies.fast_dllm:Threshold)", "route must be always.never"),
         ("s2d2:costs=1", "s2d2 has no option 'costs'"), ("s2d2:keep=0", "keep must be at least 1"),
         ("s2d2:accept=(lenient:ratio=2)", "ratio must be between 0 and 1"),

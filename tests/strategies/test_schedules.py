@@ -46,7 +46,7 @@ def test_between_what_a_model_learnt_levels_are_on_a_line():
 def test_a_model_that_learnt_no_level_between_is_asked_at_its_own():
     own = Space(2, (4.0, 3.0, -1.0, -6.0), discrete=True)
     assert levels(Learned(), 3, own).tolist() == [4.0, 3.0, -6.0]
-    with pytest.raises(UsageError, match="learnt 4 noise levels, and 5 forwards"):
+    with pytest.raises(UsageError, match="has 4 noise levels, and 5 forwards"):
         levels(Learned(), 5, own)
 
 

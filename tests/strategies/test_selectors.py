@@ -255,7 +255,7 @@ def test_a_block_ends_after_its_surest_delimiter():
     assert (~after.open)[0].nonzero().flatten().tolist() == [3]  # the best in the block, though others are surer
     with pytest.raises(UsageError, match="leave steps out"):
         get("ada_block:base=(llada:steps=4)")
-    with pytest.raises(UsageError, match="there is no tokenizer here"):
+    with pytest.raises(UsageError, match="this host has no tokenizer"):
         decode(TOY, get('ada_block:delimiters="x"'), ROWS, length=4)
     with pytest.raises(UsageError, match=r"delimiters must be a text or token ids, not 3\+-1"):
         get("ada_block:delimiters=3+-1")

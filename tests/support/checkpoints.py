@@ -178,7 +178,7 @@ RECIPES = {
         {
             "model_type": "wedlm", "architectures": ["WeDLMForCausalLM"], **QWEN_ON_DISK,
             **auto_map("configuration_wedlm.WeDLMConfig", "modeling_wedlm.WeDLMForCausalLM"), "attention_bias": False,
-            "qk_norm": True,
+            "qk_norm": True, "mask_token_id": MASK,
         },
         ("<|mask|>", "<|endoftext|>", "<|im_end|>"),
     ),

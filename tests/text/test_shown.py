@@ -96,6 +96,15 @@ def test_the_page_is_text_whatever_the_model_wrote_and_asks_for_nothing(nano):
     assert made(g)._repr_html_() != made(g)._repr_html_()  # two in one notebook do not meddle with each other
 
 
+def test_a_notebook_tells_the_stop_token_from_the_text_and_says_what_the_colours_mean(nano):
+    (g,) = nano("Sort: c a b", length=8, trace=True)
+    assert g.finish_reason == "stop"
+    slots = re.findall(r'<span style="([^"]*)" title=', g._repr_html_())
+    assert ["opacity" in style for style in slots] == [False] * g.generated_tokens + [True]
+    assert "amber: low confidence; underlined: changed by this forward" in g._repr_html_()
+    assert "1 forward, 1 token," in replace(g, nfe=1, generated_tokens=1)._repr_html_()
+
+
 def test_the_table_shows_the_canvases_without_control_characters(nano):
     (g,) = nano("Sort: b a", length=8)
     for shown in (made(g), replace(made(g), trace=None)):

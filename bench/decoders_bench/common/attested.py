@@ -1,4 +1,4 @@
-"""The mark of decoders that are known from an abstract alone, in every table that ranks decoders."""
+"""The mark of decoders that were implemented from an abstract alone, in every table that ranks decoders."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ MARK = "abstract only"
 
 
 def from_abstract(decoder: Decoder) -> bool:
-    """It, or a decoder among its options, is known from an abstract alone."""
+    """Whether it, or a decoder among its options, was implemented from an abstract alone."""
     return decoder.attested == "abstract" or any(map(from_abstract, inner_decoders(decoder).values()))
 
 
 @cache
 def marked(spec: str, quote: str = "") -> str:
-    """A spec in its quotes, with the mark behind it if it is due; one that means nothing any more, as an old run may
-    have it, has none."""
+    """A spec in quotes, with the mark after it if it applies; a spec of an old run that is no longer valid has none."""
     try:
         due = from_abstract(get(spec))
     except UsageError:

@@ -1,4 +1,4 @@
-"""Whether what a JSON file holds is what is read from it."""
+"""Checks that the content of a JSON file has the expected form."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from decoders import UsageError
 
 
 def misfit(value: Any, shape: Any, at: str = "") -> str | None:
-    """Where a value first departs from a shape, in words; none if it fits.
+    """The first place where a value departs from a shape, in words; None if it fits.
 
     A shape is a type, or several as `int | None`; `[shape]`, a list of any length; `(shape, shape)`, a list of so many;
     `{"key": shape}`, an object with at least these keys; `{str: shape}`, an object with any keys. A whole number is a

@@ -1,4 +1,4 @@
-"""What became of task items under a cache, and how it differs from what became of the same items under another."""
+"""The results of task items under a cache, and their difference from the results under another cache."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Outcome:
     text: tuple[int, ...]
     """Generated token ids before the first stop token."""
     places: tuple[int, ...]
-    """Everything generated, stop tokens and what stands right of them included; -1 where a row ended before it was
-    decided."""
+    """All generated tokens, including stop tokens and those after them; -1 at positions that were open when the row
+    ended."""
     nfe: int
     computed: int
-    """Positions that the model had to run for it."""
+    """Positions that the model ran for it."""
     reused: int
     """Positions whose keys and values it read instead."""
 
@@ -47,8 +47,7 @@ class Batch:
     outcomes: list[Outcome]
     seconds: float
     run: int
-    """Positions that the model ran, padding beside the fullest row and up to a size that the policy declares
-    included."""
+    """Positions that the model ran, including padding to the fullest row and to a size that the policy declares."""
 
 
 def decode_items(
@@ -91,7 +90,7 @@ def padded(asked: Tensor, sizes: tuple[int, ...], whole: bool = False) -> int:
 
 
 def agreeing(a: Sequence[Outcome], b: Sequence[Outcome], whole: bool = False) -> float:
-    """The share of equal generated tokens, place by place, in the mean over items: of the texts, or of the `whole`
+    """The mean over items of the share of equal generated tokens, position by position: of the texts, or of the `whole`
     canvas."""
     pairs = zip(a, b, strict=True)
     shares = [agreement(x.places, y.places) if whole else agreement(x.text, y.text) for x, y in pairs]
@@ -105,5 +104,5 @@ def hit_rate(made: Sequence[Outcome]) -> float:
 
 
 def lost_and_won(none: Sequence[Outcome], own: Sequence[Outcome]) -> tuple[int, int]:
-    """Items that only `none` has right, and items that only the other has."""
+    """The items that only `none` has right, and those that only the other cache has right."""
     return disagreements([x.right for x in none], [x.right for x in own])

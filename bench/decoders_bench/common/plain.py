@@ -1,10 +1,8 @@
-"""The loop that our runs are held against: a full forward over the whole canvas, with logits of all of it, in every
-step.
+"""The loop with which our runs are compared: every step is a full forward over the whole canvas with all logits.
 
-It does what the generation script that comes with LLaDA does (Nie et al. 2025, 2502.09992, Algorithm 5, low-confidence
-remasking, in semi-autoregressive blocks), in our own words: the same forward, the same float64 softmax of every
-position's logits, the same choice of the most confident masked positions of the current block. Nothing of `decoders` is
-in it.
+It works like LLaDA's generation script (Nie et al. 2025, 2502.09992, Algorithm 5, low-confidence remasking, in
+semi-autoregressive blocks), in our own words: the same forward, the same float64 softmax of every position's logits,
+the same choice of the most confident masked positions of the current block. It does not use `decoders`.
 """
 
 from __future__ import annotations

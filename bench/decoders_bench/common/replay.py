@@ -1,9 +1,9 @@
-"""A recorded run as a decoder and a cache: what a model with random weights needs to spend what a trained one would.
+"""A recorded run as a decoder and a cache, with which a model with random weights has the same cost as a trained one.
 
-Random weights are never sure of anything: no confidence reaches a threshold and every entropy is near its maximum, so a
+A model with random weights is never sure: no confidence reaches a threshold and every entropy is near its maximum, so a
 threshold would commit one token a forward and EntropyCache would refresh always. Here the numbers of tokens committed
-and the forwards that refreshed are those of a run on `nano`, and the statistics that decide about both are computed in
-full and then not used.
+and the forwards that refreshed are those of a run on `nano`, and the statistics that would decide them are computed in
+full and not used.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ RECORDED = (("chain", "hard"), ("answer_first", "hard"), ("sudoku", "hard"), ("l
 
 @dataclass(frozen=True)
 class Replayed(Around):
-    """Pay for a decoder, and commit the most confident `commits[i]` tokens in forward i of the row instead of what it
-    would. It asks what the decoder asks and goes through its phases; what it would edit or take back stays."""
+    """Run a decoder at its full cost, but commit the most confident `commits[i]` tokens in forward i of the row instead
+    of its own choice. Queries and phases are the decoder's; its edits and remasks are not applied."""
 
     everything: ClassVar[bool] = True
     base: Decoder

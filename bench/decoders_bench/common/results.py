@@ -1,4 +1,4 @@
-"""Results on disk, and the words that their tables are written in."""
+"""Results on disk, and formatting of their tables."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def hardware(device: str = "cpu") -> str:
-    """The processor, or the accelerator if `device` is one, and what ran on it, for the record."""
+    """The processor, or the accelerator if `device` is one, and the versions of the software, for the record."""
     if device.startswith("cuda"):
         return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
     try:
@@ -38,7 +38,7 @@ def hardware(device: str = "cpu") -> str:
 
 @cache
 def weights() -> str:
-    """What names the weights of the embedded model that is here: the beginning of their SHA-256."""
+    """The beginning of the SHA-256 of the embedded model's weights."""
     path = Path(decoders.__file__).parent / "models" / "nano" / "model.safetensors"
     return sha256(path.read_bytes()).hexdigest()[:12]
 
@@ -94,7 +94,7 @@ def measured_with(found: Mapping[str, Any], nano: bool = True) -> str:
 
 
 def earlier(found: Mapping[str, Any]) -> str:
-    """Where results are of other weights than those that are here, or do not say: a remark on that."""
+    """A remark if results are of other weights than the present ones, or do not name their weights."""
     return "" if found.get("nano") == weights() else ", earlier weights of `nano`"
 
 

@@ -1,14 +1,15 @@
-"""Jobs on several processes, here or on the machines of a Ray cluster. A worker that dies does not take its jobs with
-it: they are begun again, and a job has one result whatever happens."""
+"""Jobs on several processes, here or on the machines of a Ray cluster. If a worker dies its jobs are started again, and
+every job has exactly one result."""
 
 from __future__ import annotations
 
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import active_children, get_context, parent_process
 from threading import Thread
 from typing import Any, TypeVar
@@ -26,9 +27,9 @@ RETRIES = 3
 def spread(
     work: Callable[[Job], Result], jobs: Iterable[Job], workers: int, notify: Callable[[Result], object]
 ) -> list[Result]:
-    """What `work` makes of each job, in the order of the jobs, on `workers` processes of one thread each; they begin in
-    that order, and `notify` hears of each result, once. The first error of a job is raised, and what has not begun is
-    left. Raises `UsageError` where workers die again and again."""
+    """The results of `work` for each job, in the order of the jobs, on `workers` processes of one thread each; they
+    start in that order, and `notify` is called once with each result. The first error of a job is raised, and jobs that
+    have not started are dropped. Raises `UsageError` if workers die again and again."""
     todo = list(jobs)
     results: dict[int, Result] = {}
     deaths = 0
@@ -62,6 +63,35 @@ def attempt(
                 process.terminate()
             pool.shutdown(cancel_futures=True)
             raise
+
+
+class Teller:
+    """What a job may carry to tell its parent something on the way: call it."""
+
+    def __init__(self, queue: Any) -> None:
+        self.queue = queue
+
+    def __call__(self, *told: object) -> None:
+        self.queue.put(told)
+
+
+@contextmanager
+def heard_from_others(heard: Callable[..., object]) -> Iterator[Teller]:
+    """While this lasts, `heard` is called here, in a thread, with all that is told in other processes."""
+    with get_context("spawn").Manager() as manager:
+        queue = manager.Queue()
+
+        def follow_all() -> None:
+            while (told := queue.get()) is not None:
+                heard(*told)
+
+        thread = Thread(target=follow_all, daemon=True)
+        thread.start()
+        try:
+            yield Teller(queue)
+        finally:
+            queue.put(None)
+            thread.join()
 
 
 def begin() -> None:

@@ -45,11 +45,11 @@ def packed(plan: Plan, step: int) -> bytes:
 
 def tell(run: Run, every: int) -> None:
     if run.step % every == 0:
-        lost = {t.name: round(x, 2) for t, x in zip(run.plan.twins, run.smooth.tolist(), strict=True)}
+        lost = {t.name: round(x, 2) for t, x in zip(run.twins, run.smooth.tolist(), strict=True)}
         say(f"step {run.step} of {run.plan.steps}, {run.seconds:.0f} s, loss: {lost}")
     if run.curve and run.curve[-1]["step"] == run.step:
         right = run.curve[-1]["right"]
-        say(f"right: { {t.name: list(own.values()) for t, own in zip(run.plan.twins, right, strict=True)} }")
+        say(f"right: { {t.name: list(own.values()) for t, own in zip(run.twins, right, strict=True)} }")
 
 
 def fitted(plan: Plan, state: Path, device: str, draw: Draw, deadline: float, until: float) -> int:
@@ -94,5 +94,5 @@ def train_for(out: Path, state: Path, deadline: float, rehearse: bool) -> bool:
         go(run, ahead(plan, plan.steps), partial(tell, every=3 if rehearse else TOLD), SAVE, deadline)
     say(f"{run.step} of {plan.steps} steps are done, in {run.seconds:.0f} s in all")
     if run.step == plan.steps:
-        export(run, out, {"hardware": hardware(device)})
+        export([run], out, {"hardware": hardware(device)})
     return run.step == plan.steps

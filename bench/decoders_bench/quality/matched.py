@@ -291,6 +291,24 @@ def mixed(costs: Array, cheap: int, dear: int, cost: float) -> float:
     return (cost - float(costs[cheap])) / width if width > 0 else 0.0
 
 
+def front(costs: Sequence[float] | Array, accuracy: Sequence[float] | Array) -> list[int]:
+    """The settings than which none is both cheaper and at least as accurate, nor as cheap and more accurate, from the
+    cheapest on."""
+    out: list[int] = []
+    for i in sorted(range(len(costs)), key=lambda i: (costs[i], -accuracy[i])):
+        if not out or accuracy[i] > accuracy[out[-1]]:
+            out.append(i)
+    return out
+
+
+def cost_at(costs: Array, accuracy: Array, wanted: float) -> float:
+    """What an accuracy costs a decoder by its settings' costs (S,) and accuracies (S,): `between`, the other way. It is
+    the cost of a mixture of the two settings of the front next to that accuracy; beyond an end of the front, that of
+    the end."""
+    own = front(costs, accuracy)
+    return -between(accuracy[own], -costs[own], wanted)[0]
+
+
 @dataclass(frozen=True)
 class Verdict:
     """A decoder against the baseline along the whole axis."""

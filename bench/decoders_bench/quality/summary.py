@@ -16,7 +16,7 @@ import numpy as np
 
 from decoders import UsageError
 from decoders_bench.common.statistics import Z, clustered, student, two_sided
-from decoders_bench.quality.matched import differing, sample
+from decoders_bench.quality.matched import differing, front, sample
 from decoders_bench.quality.rows import Row, Setting, grouped
 
 ALPHA, TOLERATED = 3.0, 5.0
@@ -177,13 +177,8 @@ def area(where: Sequence[tuple[float, float]], best: float) -> float:
 
 
 def pareto(own: Sequence[Point], cost: Callable[[Point], float]) -> list[Point]:
-    """The points than which none is both cheaper and at least as accurate, nor as cheap and more accurate, from the
-    cheapest on."""
-    out: list[Point] = []
-    for p in sorted(own, key=lambda p: (cost(p), -p.summary.accuracy)):
-        if not out or p.summary.accuracy > out[-1].summary.accuracy:
-            out.append(p)
-    return out
+    """The points on the front (`matched.front`), from the cheapest on."""
+    return [own[i] for i in front([cost(p) for p in own], [p.summary.accuracy for p in own])]
 
 
 ENOUGH = 3

@@ -117,7 +117,8 @@ class Chain(Task):
 
 
 class AnswerFirst(Task):
-    """The same problems as JSON that names the answer before the steps, so that order of decoding matters."""
+    """The problems of `chain`, answered in JSON that names the answer before the steps, so that the order of decoding
+    matters."""
 
     name = "answer_first"
     length = {"easy": 24, "hard": 48}

@@ -1,7 +1,7 @@
 """What a task is: seeded problems, prompts in several templates, an exact grader, and a split that cannot leak.
 
-A problem is plain JSON data, apart from its wording. Whether it belongs to training, validation or test is a hash of
-what is asked, so the same problem in another template, or drawn with another seed, always lands in the same split.
+A problem is plain JSON data, apart from its wording. A hash of the question decides whether it belongs to training,
+validation or test, so the same problem in another template, or drawn with another seed, always lands in the same split.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ Problem = dict[str, Any]
 
 @dataclass(frozen=True)
 class Grade:
-    """How an answer was graded.
+    """The grade of an answer.
 
-    `exact`: the final answer is right. `work`: the written steps are right and agree with the answer; None where a task
+    `exact`: the final answer is right. `work`: the written steps are right and agree with the answer; None if a task
     has no written steps.
     """
 
@@ -43,28 +43,29 @@ class Item:
 
 
 class Gradable(ABC):
-    """What can be asked and graded: what `decoders bench quality` needs, and what the entry points `decoders.tasks`
-    name. Most are a `Task`, whose problems are drawn; `decoders_bench.tasks.files` reads them."""
+    """A source of gradable items: the interface that `decoders bench quality` needs, and the base class of the entry
+    points `decoders.tasks`. Most are a `Task`, whose problems are drawn; those of `decoders_bench.tasks.files` read
+    them."""
 
     name: str
     rungs: tuple[str, ...] = ("easy", "hard")
     templates: int = 2
-    """In how many ways a problem is worded."""
+    """The number of wordings of a problem."""
     length: dict[str, int]
-    """Canvas length per rung, in tokens of the model that it is made for."""
+    """Canvas length per rung, in tokens of the model for which the task is meant."""
     reads_file: ClassVar[bool] = False
-    """Is made with the path of a file of problems: `name:FILE`."""
+    """It is made with the path of a file of problems: `name:FILE`."""
     runs_code: ClassVar[bool] = False
-    """Grading runs what the model wrote (`decoders_bench.tasks.sandbox`)."""
+    """Grading runs code that the model wrote (`decoders_bench.tasks.sandbox`)."""
 
     @abstractmethod
     def items(self, rung: str, split: Split, n: int, seed: int = 0, template: int | None = None) -> list[Item]:
         """The first `n` items of a split, the same for the same arguments on every machine; another template words the
-        same problems. Raises `UsageError` if there are not so many."""
+        same problems differently. Raises `UsageError` if there are fewer."""
 
     @abstractmethod
     def grade(self, problem: Problem, text: str) -> Grade:
-        """Grade any text; never raises on a malformed one."""
+        """Grade any text; it never raises, even for a malformed one."""
 
     def said(self, text: str) -> str | None:
         """The final answer in a text, as it is shown; None if there is none."""
@@ -72,18 +73,19 @@ class Gradable(ABC):
 
 
 class Task(Gradable):
-    """A family of problems that are drawn, on a ladder of rungs: the `length` of each is for the embedded model, and
-    every answer and one stop token fit."""
+    """Problems that are drawn at random, on several rungs of difficulty. The `length` of each rung is for the embedded
+    model: every answer and one stop token fit."""
 
     family: ClassVar[str] = ""
-    """The task whose problems these are, where another one words them or takes a part of them: its split is theirs."""
+    """The task whose problems these are, if this task words them differently or uses a part of them; it has the same
+    split."""
 
     @abstractmethod
     def problem(self, rng: Random, rung: str) -> Problem:
-        """Draw a problem; everything random about it comes from `rng`."""
+        """Draw a problem; all randomness comes from `rng`."""
 
     def asked(self, problem: Problem) -> Problem:
-        """The part of a problem that its prompt shows; override where a problem also holds one of several right
+        """The part of a problem that its prompt shows; override it if a problem also contains one of several right
         answers."""
         return problem
 

@@ -1,5 +1,5 @@
-"""A long chain of sums whose steps come round again: each line needs the balance of the line before it, and a step that
-the prompt names once and that stands many lines further up."""
+"""A long chain of sums whose steps repeat: each line needs the balance of the line before it, and a step that the
+prompt names once and that occurs many lines before."""
 
 from __future__ import annotations
 

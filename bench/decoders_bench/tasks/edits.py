@@ -15,8 +15,8 @@ WIDTH = 4
 
 
 class Edit(Task):
-    """Lines ` a : pens Oslo 12 baker ;`. `puts` names each new word; the `renamed` names become other names, of which
-    any will do that the text does not have. Hard texts take 125 to 153 tokens, and so do their prompts."""
+    """Lines ` a : pens Oslo 12 baker ;`. `puts` names each new word; each of the `renamed` names becomes any name that
+    the text does not contain. Hard texts take 125 to 153 tokens, and so do their prompts."""
 
     name = "edit"
     length = {"easy": 56, "hard": 160}

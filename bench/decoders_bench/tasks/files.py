@@ -1,7 +1,7 @@
-"""The standard sets, from files that the user has: JSON lines as they are published. Nothing is downloaded.
+"""Standard test sets, read from the user's files: JSON lines as they are published. Nothing is downloaded.
 
 A problem is a line; its wordings are for models that follow instructions, with no examples. `MATH-500` is graded by
-comparing normalised text, which takes an equal answer in another form for a wrong one.
+comparing normalised text, so an equal answer in another form counts as wrong.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class FileTask(Gradable):
     format: ClassVar[str]
     """Its name among the entry points."""
     keys: ClassVar[tuple[str, ...]]
-    """What every line has."""
+    """The keys that every line has."""
     words: ClassVar[tuple[str, ...]]
     """The wordings, with `{key}` where something of the problem stands."""
     canvas: ClassVar[int]
@@ -77,8 +77,8 @@ def shown(value: Any) -> str:
 
 
 class GSM8K(FileTask):
-    """Word problems (Cobbe et al. 2021, 2110.14168): `{"question", "answer"}`, the answer's last line `#### 18`. The
-    number that is marked as the answer, or the last one, has to be equal."""
+    """Word problems (Cobbe et al. 2021, 2110.14168): `{"question", "answer"}`, where the answer's last line is `####
+    18`. The number that a text marks as its answer, or its last number, has to be equal."""
 
     format = "gsm8k"
     keys = ("question", "answer")
@@ -102,7 +102,7 @@ class GSM8K(FileTask):
 
 class Math500(FileTask):
     """Competition problems (Hendrycks et al. 2021, 2103.03874; the 500 of Lightman et al. 2023, 2305.20050):
-    `{"problem", "answer"}`. What is marked as the answer has to be equal after `normal`."""
+    `{"problem", "answer"}`. The marked answer of a text has to be equal after normalisation."""
 
     format = "math500"
     keys = ("problem", "answer")
@@ -124,24 +124,24 @@ class Math500(FileTask):
 
 
 def block(text: str) -> str:
-    """The first fenced block of a text, or all of it where there is none."""
+    """The first fenced block of a text, or all of it if there is none."""
     found = re.search(r"```(?:python|py)?[ \t]*\n(.*?)(?:```|\Z)", text, re.DOTALL | re.IGNORECASE)
     return found[1] if found else text
 
 
 class Code(FileTask):
-    """Programs, which have to pass tests: they are run in a sandbox."""
+    """Tasks whose answers are programs that have to pass tests; they are run in a sandbox."""
 
     runs_code = True
     canvas = 512
 
     @abstractmethod
     def program(self, problem: Problem, text: str) -> str:
-        """What the model wrote, and what has to stand before it."""
+        """The code that the model wrote, after any code that has to precede it."""
 
     @abstractmethod
     def tests(self, problem: Problem) -> tuple[str, Sequence[str]]:
-        """The tests, and the names in them that are the program's though Python has them too."""
+        """The tests, and the names in them that the program defines although Python has them too."""
 
     def said(self, text: str) -> str | None:
         return block(text)
@@ -153,7 +153,7 @@ class Code(FileTask):
 
 class HumanEval(Code):
     """Functions to complete (Chen et al. 2021, 2107.03374): `{"prompt", "entry_point", "test", "canonical_solution"}`.
-    The answer is a whole function, or goes on where the prompt ends, up to the first line that is not indented."""
+    The answer is a whole function, or continues the prompt up to the first line that is not indented."""
 
     format = "humaneval"
     keys = ("prompt", "entry_point", "test", "canonical_solution")
@@ -168,7 +168,7 @@ class HumanEval(Code):
     def program(self, problem: Problem, text: str) -> str:
         code, name = block(text), problem["entry_point"]
         if re.search(rf"^def {re.escape(name)}\b", code, re.MULTILINE):
-            head = str(problem["prompt"]).partition(f"def {name}")[0]  # imports, and what else is defined before
+            head = str(problem["prompt"]).partition(f"def {name}")[0]  # imports, and other definitions before it
             return f"{head}\n{code}"
         return str(problem["prompt"]) + until_outdented(code)
 
@@ -178,7 +178,7 @@ class HumanEval(Code):
 
 
 def until_outdented(text: str) -> str:
-    """The lines up to the first that stands at the left edge."""
+    """The lines up to the first one that is not indented."""
     kept: list[str] = []
     for line in text.splitlines():
         if kept and line and not line[0].isspace():
@@ -189,7 +189,7 @@ def until_outdented(text: str) -> str:
 
 class MBPP(Code):
     """Small programs (Austin et al. 2021, 2108.07732): `{"text" or "prompt", "test_list"}`, and `test_setup_code` or
-    `test_imports` where the tests need any."""
+    `test_imports` if the tests need them."""
 
     format = "mbpp"
     keys = ("test_list",)

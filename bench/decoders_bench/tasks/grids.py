@@ -1,4 +1,4 @@
-"""A table whose columns are steps: a cell is the one to its left plus or minus what the column says, so a row is a
+"""A table whose columns are steps: a cell is the one to its left plus or minus the number of its column, so a row is a
 chain and the rows do not depend on each other."""
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The laws that every task keeps. Each is a function of a task that raises `AssertionError`, with what went wrong.
+"""The laws that every task keeps. Each is a function of a task that raises `AssertionError`, with what went wrong,
+or `NotAsked` if it asks nothing of this task.
 
     from decoders_bench.tasks.laws import check_task
     check_task("my_file:MyTask")
@@ -20,7 +21,7 @@ from random import Random
 
 from decoders import UsageError
 from decoders.testing.rooms import expect
-from decoders.testing.trial import insist
+from decoders.testing.trial import NotAsked, insist
 from decoders_bench.tasks import task_of
 from decoders_bench.tasks.base import Gradable, Grade, Item, Split, Task, items, split_of
 
@@ -31,12 +32,12 @@ NO_ANSWERS = (
     "", " ", "{}", "[1]", '{"answer": "x", "work": 3}', " # ", " = ", "null", "é\x00", "\ud800", "[" * 2000, "9" * 5000,
     "```python\n", "\\boxed{",
 )
-"""Texts that a model may write and that no task takes for an answer."""
+"""Texts that a model may write and that are no answer to any task."""
 OTHER = {"8": "7", "p": "q"}
 
 
 def written(task: Gradable) -> None:
-    """It says its name, its rungs, how many wordings it has, and a canvas length a rung."""
+    """It has a name, rungs, a number of wordings, and a canvas length for each rung."""
     cls = type(task).__name__
     for name, kind in (("name", str), ("rungs", tuple), ("templates", int), ("length", dict)):
         found = getattr(task, name, None)
@@ -47,14 +48,14 @@ def written(task: Gradable) -> None:
 
 
 def some(task: Gradable, n: int = FEW, seed: int = 0, split: Split = "test") -> Iterator[tuple[str, int, list[Item]]]:
-    """Items of every rung in every wording, fewer where a file has no more."""
+    """Items of every rung in every wording, fewer if a file has no more."""
     for rung in task.rungs:
         for template in range(task.templates):
             yield rung, template, taken(task, rung, split, n, seed, template)
 
 
 def taken(task: Gradable, rung: str, split: Split, n: int, seed: int, template: int | None) -> list[Item]:
-    """The first items of a split; of a file what it has, if that is less."""
+    """The first items of a split; for a file, all that it has if these are fewer."""
     try:
         return task.items(rung, split, n, seed, template)
     except UsageError:
@@ -64,7 +65,7 @@ def taken(task: Gradable, rung: str, split: Split, n: int, seed: int, template: 
 
 
 def well_formed(task: Gradable) -> None:
-    """Every item holds a prompt and another text as its answer; its problem is plain JSON."""
+    """Every item has a prompt and another text as its answer; its problem is plain JSON."""
     for rung, template, found in some(task):
         for item in found:
             where = f"{rung}, wording {template}"
@@ -82,6 +83,8 @@ def well_formed(task: Gradable) -> None:
 
 def worded(task: Gradable) -> None:
     """All wordings ask the same problems, each in other words."""
+    if task.templates == 1:
+        raise NotAsked("the task has one wording")
     for rung in task.rungs:
         first, *others = [taken(task, rung, "test", FEW, 0, template) for template in range(task.templates)]
         for template, found in enumerate(others, 1):
@@ -91,7 +94,7 @@ def worded(task: Gradable) -> None:
 
 
 def right_is_right(task: Gradable) -> None:
-    """The right answer of every item is graded right, its work too."""
+    """The right answer of every item is graded right, and so is its work."""
     for rung, template, found in some(task):
         for item in found:
             grade = task.grade(item.problem, item.answer)
@@ -100,12 +103,14 @@ def right_is_right(task: Gradable) -> None:
 
 
 def wrong_is_wrong(task: Gradable) -> None:
-    """A changed answer is graded wrong, and so is that to another problem."""
+    """A changed answer is graded wrong, and so is the answer to another problem."""
+    graded = 0
     for rung, template, found in some(task):
         mistaken, tried = list[str](), 0
         for item in found:
             text = "".join(OTHER.get(c, "8" if c.isdigit() else "p" if c.isalpha() else c) for c in item.answer)
             if text != item.answer:
+                graded += 1
                 grade = task.grade(item.problem, text)
                 wrong = not (grade.exact and grade.work is not False)
                 expect(wrong, f"{rung}, wording {template}: to {item.prompt!r} the answer {text!r} is {grade}")
@@ -115,9 +120,12 @@ def wrong_is_wrong(task: Gradable) -> None:
                     if task.grade(item.problem, other.answer).exact:
                         mistaken.append(f"to {item.prompt!r} the answer {other.answer!r}")
         # some problems have several right answers, which others may share
+        graded += tried
         few = 2 * len(mistaken) <= tried
         expect(few, f"{rung}, wording {template}: {len(mistaken)} of {tried} answers to other problems are right, "
                     f"such as {mistaken[0] if mistaken else ''}")
+    if not graded:
+        raise NotAsked("no answer has a letter or digit to change, and all problems have the same one")
 
 
 def asked(task: Gradable, item: Item) -> object:
@@ -125,7 +133,7 @@ def asked(task: Gradable, item: Item) -> object:
 
 
 def grades_anything(task: Gradable) -> None:
-    """Whatever a model writes is graded and never raises; what is no answer is wrong."""
+    """Every text is graded without an error; a text that is no answer is wrong."""
     for rung in task.rungs:
         (item,) = taken(task, rung, "test", 1, 0, 0)
         for text in NO_ANSWERS:
@@ -139,7 +147,7 @@ def grades_anything(task: Gradable) -> None:
 
 
 def repeats(task: Gradable) -> None:
-    """The same seed gives the same items whatever random state there is; another, others."""
+    """The same seed gives the same items, whatever the random state is, and another seed other items."""
     before = random.getstate()
     try:
         runs = []
@@ -157,7 +165,7 @@ def repeats(task: Gradable) -> None:
 
 
 def digest(task: Gradable) -> str:
-    """What stands for all items of a seed."""
+    """A hash of all items of a seed."""
     every = [[i.prompt, i.answer] for _, _, found in some(task) for i in found]
     return sha256(json.dumps(every).encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -165,8 +173,10 @@ def digest(task: Gradable) -> str:
 def same_elsewhere(task: Gradable) -> None:
     """Another process, in which sets have another order, gives the same items."""
     cls = type(task)
-    if cls.__module__ == "__main__" or not isinstance(task, Task):
-        return  # what was typed into a session is in no other; and a file has its order
+    if not isinstance(task, Task):
+        raise NotAsked("the order of the problems is that of the file")
+    if cls.__module__ == "__main__":
+        raise NotAsked("the task was written in this session, so another process does not have it")
     code = (
         f"from decoders.specs import load_path; from {__name__} import digest; "
         f"print(digest(load_path('task', {cls.__module__ + ':' + cls.__qualname__!r})()))"
@@ -188,7 +198,7 @@ def drawn(task: Task, rung: str, n: int) -> Iterator[Item]:
 def splits(task: Gradable) -> None:
     """No prompt is in two splits, and the same words have the same answer."""
     if not isinstance(task, Task):
-        return
+        raise NotAsked("a file is not divided into splits")
     for rung in task.rungs:
         seen = dict[str, Item]()
         for item in drawn(task, rung, MANY):
@@ -217,7 +227,7 @@ def fits(task: Gradable) -> None:
     from decoders import load
 
     if not isinstance(task, Task):
-        return  # its lengths are for models that follow instructions
+        raise NotAsked("the lengths are meant for other models than the embedded one")
     encode = load("nano").tokenizer.encode
     for rung in task.rungs:
         for item in islice(drawn(task, rung, 10 * FEW), 10 * FEW):
@@ -234,10 +244,10 @@ TASK_LAWS: tuple[TaskLaw, ...] = (
 TASK_FAST: tuple[TaskLaw, ...] = (
     written, well_formed, repeats, worded, right_is_right, grades_anything, wrong_is_wrong, splits,
 )
-"""Those that need neither the embedded model nor another process."""
+"""The laws that need neither the embedded model nor another process."""
 
 
 def check_task(task: Gradable | str) -> None:
-    """Hold a task, or the one of a spec, against every law of such. Raises `AssertionError` with one paragraph for each
-    breach that does not follow from another, and `UsageError` for a spec that makes no task."""
+    """Test a task, or the one of a spec, against every law of tasks. Raises `AssertionError` with one paragraph for
+    each breach that does not follow from another, and `UsageError` for a spec that makes no task."""
     insist(TASK_LAWS, task_of(task)[0] if isinstance(task, str) else task, "grade")

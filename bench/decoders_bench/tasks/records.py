@@ -16,7 +16,7 @@ PEOPLE = {"easy": (5, 7), "hard": (20, 24)}
 
 class Records(Task):
     """A list of `{"name", "age", "job", "city", "left"}`; hard ones take 201 to 241 tokens. The facts depend on the
-    prompt alone, what is left on the record before."""
+    prompt alone, and `left` on the record before."""
 
     name = "records"
     length = {"easy": 72, "hard": 248}

@@ -65,7 +65,9 @@ def key(s: Series) -> str:
 def ticks(low: float, high: float, logarithmic: bool) -> list[float]:
     """About five of them, round ones."""
     if logarithmic:
-        return [x for x in (1, 2, 4, 8, 16, 32, 64, 128, 256) if low <= x <= high]
+        powers = [x for x in (2.0**i for i in range(-10, 31)) if low <= x <= high]
+        between = [x for x in (3 * 2.0**i for i in range(-10, 29)) if low <= x <= high]
+        return powers if len(powers) > 3 else sorted(powers + between)
     step = 10 ** (len(str(int(high))) - 1)
     step = step if high / step >= 3 else step / 2
     return [i * step for i in range(int(high / step) + 1)]

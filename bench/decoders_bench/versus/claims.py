@@ -9,19 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from math import log2
 from statistics import fmean
 from typing import Any, Literal
 
 from decoders_bench.common.statistics import bonett_price, disagreements, mcnemar
 from decoders_bench.quality.summary import holm
+from decoders_bench.versus.equal import AXES, Open, apart, curves
+from decoders_bench.versus.equal import ratio as equal_costs
 from decoders_bench.versus.examples import SUFFIX
 from decoders_bench.versus.moderated import Prior, fitted, interval, ratio
 from decoders_bench.versus.plan import TASKS, Kind, Plan, Twin
 
 LEVEL = 0.05
 Results = dict[str, Any]
-Word = Literal["better", "worse", "more", "less", "not distinguishable", "one seed"]
+Word = Literal[
+    "better", "worse", "more", "less", "not distinguishable", "one seed", "no common accuracy", "seldom right"
+]
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ class Claim:
     p: float | None = None
     """None of one seed."""
     adjusted: float | None = None
+    why: Open | None = None
+    """Why nothing is compared, if it is not; then there are no differences."""
 
     @property
     def difference(self) -> float:
@@ -73,6 +78,8 @@ class Claim:
 
     @property
     def word(self) -> Word:
+        if self.why:
+            return self.why
         if self.adjusted is None:
             return "one seed"
         if self.adjusted >= LEVEL:
@@ -155,15 +162,6 @@ def of_twin(found: Results, plan: Plan, twin: Twin) -> Results:
     return own | {"curve": [sum(look["right"][number].values()) / items for look in found["curve"]]}
 
 
-def cost_at(own: Results, target: float, cost: str) -> float:
-    """The least that an answer costs at that accuracy."""
-    return min(float(row[cost]) for row in own["speed"] if fmean(ones(row["right"])) >= target - 1e-9)
-
-
-def best_of(own: Results) -> float:
-    return max(fmean(ones(row["right"])) for row in own["speed"])
-
-
 def claim(found: Results, plan: Plan, m: Measure, regime: str, kind: Kind, base: Kind) -> list[Claim]:
     """One, or none of what the run was too short for."""
     pairs = [
@@ -193,33 +191,21 @@ def claim(found: Results, plan: Plan, m: Measure, regime: str, kind: Kind, base:
     ]
 
 
-COSTS = {"nfe": "forwards of an answer", "flops": "operations of an answer (MFLOP)"}
-
-
-ENOUGH = 0.1
-"""Right answers of the weaker twin below which nothing is said of what they cost."""
-
-
-def speed_claims(found: Results, plan: Plan, regime: str, kind: Kind, base: Kind) -> list[Claim]:
-    """What an answer costs where both are as right as the weaker of the two can be; none where that is next to
-    never."""
-    pairs = [(of_twin(found, plan, Twin(kind, regime, s)), of_twin(found, plan, Twin(base, regime, s)))
-             for s in range(plan.seeds)]  # fmt: skip
-    targets = [min(best_of(a), best_of(b)) for a, b in pairs]
-    if fmean(targets) < ENOUGH:
+def speed_claims(found: Results, plan: Plan, kind: Kind, base: Kind) -> list[Claim]:
+    """What an answer costs where both are equally often right, on each axis; or one that says why that is not
+    compared. None where costs were not measured."""
+    regime, pairs = plan.regimes[0], list(zip(*(curves(found.get("costs", []), k) for k in (kind, base)), strict=True))
+    if not pairs:
         return []
-    out = []
-    for cost, told in COSTS.items():
-        scale = 1e-6 if cost == "flops" else 1.0
-        each = [
-            (scale * cost_at(a, t, cost), scale * cost_at(b, t, cost)) for (a, b), t in zip(pairs, targets, strict=True)
-        ]
-        means = fmean(x for x, _ in each), fmean(y for _, y in each)
-        out.append(Claim(
-            "speed", f"{told}, at the accuracy of the weaker", regime, kind, base, "doublings", means,
-            tuple(log2(x / y) for x, y in each), 0.0, None, True, True,
-        ))  # fmt: skip
-    return out
+
+    def made(text: str, unit: str, means: tuple[float, float], own: tuple[float, ...], **more: Any) -> Claim:
+        return Claim("speed", f"{text} at equal accuracy", regime, kind, base, unit, means, own, mcnemar=None,
+                     judged=True, fewer=True, **more)  # fmt: skip
+
+    if why := apart(pairs):
+        return [made("costs of an answer", "points", why.means, (), noise=0.0, why=why.reason)]
+    found_ratios = [(text, equal_costs(pairs, axis)) for axis, text in AXES.items()]
+    return [made(text, "doublings", r.means, r.doublings, noise=r.noise) for text, r in found_ratios]
 
 
 def interplay(found: Results, plan: Plan, regime: str) -> Claim:
@@ -243,15 +229,17 @@ def judged_together(chosen: Sequence[Claim]) -> list[Claim]:
     Holm."""
     if not chosen:
         return []
-    n = len(chosen[0].differences)
-    ratios = [ratio(c.differences, c.noise) for c in chosen if c.noise and n > 1]
+    able = [c for c in chosen if not c.why]
+    n = len(able[0].differences)
+    ratios = [ratio(c.differences, c.noise) for c in able if c.noise and n > 1]
     prior = fitted(ratios, n - 1) if ratios else Prior()
-    made = [(c, *interval(c.differences, c.noise, prior)) for c in chosen]
-    ps = [p for *_, p in made if p is not None]
-    right = iter(holm(ps))
-    return [
-        replace(c, low=low, high=high, p=p, adjusted=None if p is None else next(right)) for c, low, high, p in made
-    ]
+    made = [interval(c.differences, c.noise, prior) for c in able]
+    right = iter(holm([p for *_, p in made if p is not None]))
+    judged = iter(
+        replace(c, low=low, high=high, p=p, adjusted=None if p is None else next(right))
+        for c, (low, high, p) in zip(able, made, strict=True)
+    )
+    return [c if c.why else next(judged) for c in chosen]
 
 
 def claims(found: Results, plan: Plan) -> list[Claim]:
@@ -265,7 +253,7 @@ def claims(found: Results, plan: Plan) -> list[Claim]:
             chosen = MEASURES if regime == plan.regimes[0] else REPEATED
             out += [c for m in chosen for c in claim(found, plan, m, regime, kind, "ar")]
             if regime == plan.regimes[0]:
-                out += speed_claims(found, plan, regime, kind, "ar")
+                out += speed_claims(found, plan, kind, "ar")
             elif kind == "mdm":
                 out.append(interplay(found, plan, regime))
     return judged_together(out)
@@ -278,7 +266,7 @@ def same(found: Results, plan: Plan) -> list[Claim]:
     regime = plan.regimes[0]
     measures = [m for m in (*MEASURES, EXACT) if m.base is None]
     out = [c for m in measures for c in claim(found, plan, m, regime, "again", "ar")]
-    return judged_together([*out, *speed_claims(found, plan, regime, "again", "ar")])
+    return judged_together([*out, *speed_claims(found, plan, "again", "ar")])
 
 
 def crossing(

@@ -17,7 +17,7 @@ QUICK: dict[str, Any] = {"seeds": 1, "regimes": ("fresh",), "kinds": ("ar", "mdm
 @click.option(
     "-o", "--out", required=True, metavar="RUN", type=click.Path(path_type=Path), help="directory of the run"
 )
-@click.option("--quick", is_flag=True, help="one seed, two twins, 1500 steps, half the items: in about ten minutes")
+@click.option("--quick", is_flag=True, help="one seed, two twins, 1500 steps, half the items: in five to ten minutes")
 @click.option("--seeds", type=click.IntRange(1), help="seeds of weights and of examples  [default: 3]")
 @click.option(
     "--regime", "regimes", multiple=True, metavar="fresh|repeat:N",

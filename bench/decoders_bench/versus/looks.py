@@ -15,7 +15,7 @@ from decoders_bench.nano.tokenizer import segmenter
 from decoders_bench.tasks import GENERATED, Item
 from decoders_bench.versus.examples import canvas, encoded, of_item
 from decoders_bench.versus.packing import Batch, batch, shown
-from decoders_bench.versus.plan import BLOCK, TASKS, Plan, Twin
+from decoders_bench.versus.plan import BLOCK, TASKS, Plan, Stream, Twin
 from decoders_bench.versus.stack import Stack
 
 SEED = 71
@@ -34,12 +34,12 @@ def items(n: int) -> list[Item]:
     return out
 
 
-def validation(plan: Plan) -> Batch:
+def validation(plan: Plan, streams: Sequence[Stream]) -> Batch:
     """What the loss is measured on: the same examples and the same noise for every stream, at any time."""
     examples = [of_item(item) for item in items(max(plan.items, 8))]
     parts = []
-    for regime, _ in plan.streams:
-        kinds = [t.objective for t in plan.twins if (t.regime, t.seed) == (regime, 0)]
+    for stream in streams:
+        kinds = [t.objective for t in plan.twins_of([stream])]
         parts.append(shown(examples, kinds, plan.width, "versus/validation"))
     return batch(parts, plan.width)
 
@@ -113,12 +113,12 @@ def text(tokens: Sequence[int]) -> str:
     return "".join(pieces[t] for t in known[: known.index(own.end) if own.end in known else None])
 
 
-def look(stack: Stack, plan: Plan, known: Batch, device: str) -> dict[str, Any]:
+def look(stack: Stack, plan: Plan, twins: Sequence[Twin], known: Batch, device: str) -> dict[str, Any]:
     """The validation loss of each twin, and how many of the items of each task it has right."""
     asked = items(plan.items)
     with torch.inference_mode():
         lost = losses(stack, known) / len(items(max(plan.items, 8)))
-    made = decoded(stack, plan.twins, questions(asked), device).tolist()
+    made = decoded(stack, twins, questions(asked), device).tolist()
     right = []
     for rows in made:
         own = dict.fromkeys(TASKS, 0)

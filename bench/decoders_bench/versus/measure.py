@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterable, Sequence
-from statistics import median
 from typing import Any
 
 from decoders import Generator
@@ -25,10 +23,6 @@ CANDIDATES: dict[Kind, tuple[Way, ...]] = {
     "block": (("llada", BLOCK), ("threshold:tau=0.9", BLOCK), ("threshold", 1)),
 }
 """As many for each: the most right one on validation items is taken."""
-SWEEP = (0.99, 0.95, 0.9, 0.8, 0.7, 0.5, 0.3)
-"""Thresholds of the curve of forwards against accuracy."""
-TIMED = 3
-"""One in so many of its settings is timed."""
 SINGLE: dict[Kind, Way] = {"ar": ("left_to_right", None), "mdm": ("llada", None), "block": ("llada", BLOCK)}
 """The greedy decoder of each that commits one position a forward."""
 DRAWN: dict[Kind, Way] = {
@@ -39,12 +33,6 @@ STEPS = (1, 2, 4, 8)
 DRAWS = 32
 SAMPLES = 32
 BATCH = 32
-
-
-def swept(kind: Kind) -> list[Way]:
-    """The settings of the curve of a kind."""
-    own = [SINGLE[kind]]
-    return own if kind == "ar" else own + [(f"threshold:tau={tau}", SINGLE[kind][1]) for tau in SWEEP]
 
 
 def made(run: str, way: Way, chosen: Sequence[Ask], infill: bool = False, seed: int = 0) -> list[Any]:
@@ -98,25 +86,6 @@ def likelihood(run: str, twin: Twin, plan: Plan, n: int) -> dict[str, Any]:
         }
         if name == "shuffle/easy":
             out[name]["truth"] = [round(math.lgamma(len(x.problem["letters"]) + 1), 4) for x in own]
-    return out
-
-
-def speed(run: str, twin: Twin, plan: Plan, n: int) -> list[dict[str, Any]]:
-    """A row a setting: items that are right, and forwards and positions of an answer."""
-    asked, out = asks.tasks("test", n, 100 + twin.seed), []
-    for way in swept(twin.objective):
-        right, nfe, positions, flops = "", 0, 0, 0.0
-        for own in asked.values():
-            found = made(run, way, own)
-            right += marks([a.right(g.text) for a, g in zip(own, found, strict=True)])
-            nfe += sum(g.nfe for g in found)
-            positions += sum(g.positions_computed for g in found)
-            flops += sum(g.flops for g in found)
-        total = len(right)
-        out.append({
-            "decoder": way[0], "right": right, "nfe": nfe / total, "positions": positions / total,
-            "flops": flops / total
-        })
     return out
 
 
@@ -206,30 +175,9 @@ def diversity(run: str, twin: Twin, plan: Plan, n: int) -> dict[str, Any]:
     return out
 
 
-def timing(runs: dict[Kind, str], n: int, repeats: int) -> list[dict[str, Any]]:
-    """Seconds of an answer, one prompt at a time and 32, of every setting of the curves: medians of runs that take
-    turns."""
-    asked = asks.tasks("test", n, 200)
-    settings = [(kind, way, batch) for kind in runs for way in swept(kind)[::TIMED] for batch in (1, BATCH)]
-    taken: dict[tuple[Kind, Way, int], list[float]] = {setting: [] for setting in settings}
-    for _ in range(repeats + 1):
-        for kind, way, batch in settings:
-            g, seconds, count = Generator(loaded(runs[kind]), way[0]), 0.0, 0
-            for own in asked.values():
-                some = own[: max(n // 8, 1)] if batch == 1 else own
-                began = time.perf_counter()
-                g([a.prompt for a in some], length=some[0].length, block=way[1], batch=batch)
-                seconds, count = seconds + time.perf_counter() - began, count + len(some)
-            taken[kind, way, batch].append(seconds / count)
-    return [
-        {"kind": kind, "decoder": way[0], "batch": batch, "seconds": round(median(own[1:]), 6)}  # the first warms up
-        for (kind, way, batch), own in taken.items()
-    ]
-
-
 Measure = Callable[..., Any]
 DIMENSIONS: dict[str, tuple[Measure, int]] = {
-    "validation": (validation, 12), "quality": (quality, 32), "likelihood": (likelihood, 12), "speed": (speed, 8),
+    "validation": (validation, 12), "quality": (quality, 32), "likelihood": (likelihood, 12),
     "control": (control, 24), "reasoning": (reasoning, 32), "memorisation": (memorisation, 0),
     "diversity": (diversity, 8),
 }

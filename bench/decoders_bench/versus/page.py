@@ -10,6 +10,7 @@ from decoders_bench.report.page import STATIC
 from decoders_bench.versus import tables
 from decoders_bench.versus.charts import Series, chart
 from decoders_bench.versus.claims import Claim, Results, claims, same
+from decoders_bench.versus.equal import AXES
 from decoders_bench.versus.plan import TITLES, Plan
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'"
@@ -17,7 +18,13 @@ COLOURS = {"ar": 0, "mdm": 1, "block": 2}
 STYLE = """
 .plot > svg { width: 100%; height: auto; }
 .legend span { display: inline-flex; gap: 6px; align-items: center; }
-section h3 { font: 500 17px/1.3 var(--serif); margin: 26px 0 8px; }
+section h3 { font: 500 17px/1.3 var(--serif); margin: 34px 0 8px; }
+.scroll, .pair, .findings { margin-top: 22px; }
+.pair { row-gap: 36px; }
+.findings li { padding: 8px 0; }
+.findings li:first-child { padding-top: 8px; }
+td.text { white-space: normal; }
+td.text:last-child, td code { white-space: nowrap; }
 @media (max-width: 760px) { .pair { grid-template-columns: minmax(0, 1fr); } .page { padding: 0 16px 64px; } }
 """
 
@@ -66,12 +73,25 @@ def learning(found: Results, plan: Plan) -> str:
     return chart(series, "thousand examples", "right, %")
 
 
-def speed(found: Results, plan: Plan) -> str:
-    series = [
-        Series(TITLES[k], sorted((nfe, right) for _, right, nfe, _, _ in tables.speed_rows(found, plan, k)), COLOURS[k])
-        for k in tables.shown_kinds(plan, plan.regimes[0])
-    ]
-    return chart(series, "forwards of an answer", "right, %", logarithmic=True)
+def costs(found: Results, plan: Plan) -> str:
+    """A chart for each axis, a line for each kind and cache, and the table of them."""
+    if not found.get("costs"):
+        return f"<p>{inline(tables.UNMEASURED)}</p>"
+    drawn = []
+    for axis, told in AXES.items():
+        series = []
+        for kind in tables.shown_kinds(plan, plan.regimes[0]):
+            rows = tables.speed_rows(found, plan, kind)
+            caches = list(dict.fromkeys(x["cache"] for x in rows))
+            for cache in caches:
+                name = TITLES[kind] + (f", {CACHES[cache]}" if len(caches) > 1 else "")
+                points = sorted((x[axis], x["right"]) for x in rows if x["cache"] == cache)
+                series.append(Series(name, points, COLOURS[kind], dashed=cache != caches[0]))
+        drawn.append(figure(chart(series, told, "right, %", logarithmic=True), f"Right answers against {told}."))
+    return f'<div class="pair">{"".join(drawn)}</div>{table(tables.speed_table(found, plan))}'
+
+
+CACHES = {"exact": "no cache", "dual": "dual cache"}
 
 
 def memory(found: Results, plan: Plan) -> str:
@@ -104,14 +124,14 @@ def page(found: Results, plan: Plan) -> str:
             ))  # fmt: skip
     charts = [figure(drawn, told) for drawn, told in (
         (learning(found, plan), "Right answers to validation items on the way, mean over seeds."),
-        (speed(found, plan), "Right answers against forwards, a point a setting, mean over seeds."),
         (memory(found, plan), "Letters of planted canaries that come back from their beginning, one letter a forward."),
     ) if drawn]  # fmt: skip
     parts += [
-        section("On the way, and at what cost", f'<div class="pair">{"".join(charts)}</div>',
-                items(tables.crossing_lines(found, plan)), f'<p class="note">{inline(LOSSES)}</p>',
-                table(tables.loss_table(found, plan)),
-                table(tables.curve_table(found, plan)), table(tables.speed_table(found, plan))),
+        section("On the way", f'<div class="pair">{"".join(charts)}</div>',
+                items(tables.crossing_lines(found, plan)), "<h3>Right validation answers, %</h3>",
+                table(tables.curve_table(found, plan)), "<h3>Validation loss</h3>",
+                f'<p class="note">{inline(LOSSES)}</p>', table(tables.loss_table(found, plan))),
+        section("What an answer costs", f'<p class="note">{inline(COSTS)}</p>', costs(found, plan)),
         section("Canaries", f'<p class="note">{inline(CANARIES_TEXT)}</p>', table(tables.memory_table(found, plan))),
         section("Likelihood", f'<p class="note">{inline(LIKELIHOOD)}</p>', table(tables.likelihood_table(found, plan))),
         section("Order", f"<p>{inline(tables.late_line(found, plan))}</p>"),
@@ -130,11 +150,18 @@ def page(found: Results, plan: Plan) -> str:
     )
 
 
+COSTS = (
+    "A point is a setting of a decoder, in the mean over seeds. Autoregression has its KV cache, and takes one token a "
+    "forward, or several by Jacobi iteration (`coupled`), which changes no token. The dual cache of masked diffusion "
+    "takes the keys and values of the prompt as final, which is an approximation. Block diffusion reads finished "
+    "blocks from its cache. Times are those of one thread of a processor, the median of turns in which all settings "
+    "were measured one after the other."
+)
 CANARIES_TEXT = (
     "The share of letters that come back, and in brackets that of canaries that come back whole; columns say how often "
     "a canary was shown. A letter that was never shown comes back by chance in 1 of 26 cases."
 )
-LOSSES = "Validation losses: each is that of its own objective, so a column compares with itself alone."
+LOSSES = "Each loss is that of its own objective, so a column is compared with itself alone."
 LIKELIHOOD = (
     "Nats of a whole canvas of 8 to 24 positions, its stop tokens included. A number of autoregression is the "
     "likelihood itself; one with ≤ is a bound that lies above what the model would pay, so the two columns are not "

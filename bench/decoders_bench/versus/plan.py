@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from decoders.core import UsageError
 
+Stream = tuple[str, int]
+"""The regime and the seed of examples that several twins see, one twin of each kind."""
 Kind = Literal["ar", "mdm", "block", "again"]
 KINDS: tuple[Kind, ...] = ("ar", "mdm", "block", "again")
 """Autoregression; masked diffusion over the whole canvas; masked diffusion in blocks; and autoregression from other
@@ -79,17 +82,16 @@ class Plan:
     @property
     def twins(self) -> list[Twin]:
         """By regime and seed; what shows the noise between two seeds is trained in the first regime alone."""
-        return [
-            Twin(kind, regime, seed)
-            for regime in self.regimes for seed in range(self.seeds) for kind in self.kinds_in(regime)
-        ]
+        return self.twins_of(self.streams)
+
+    def twins_of(self, streams: Sequence[Stream]) -> list[Twin]:
+        return [Twin(kind, regime, seed) for regime, seed in streams for kind in self.kinds_in(regime)]
 
     def kinds_in(self, regime: str) -> tuple[Kind, ...]:
         return self.kinds if regime == self.regimes[0] else tuple(k for k in self.kinds if k in ("ar", "mdm"))
 
     @property
-    def streams(self) -> list[tuple[str, int]]:
-        """The regime and the seed of each stream of examples, which all twins of that seed see."""
+    def streams(self) -> list[Stream]:
         return [(regime, seed) for regime in self.regimes for seed in range(self.seeds)]
 
 

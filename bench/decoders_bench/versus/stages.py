@@ -15,12 +15,14 @@ import torch
 
 from decoders.core import UsageError
 from decoders_bench.common.results import hardware
-from decoders_bench.common.workers import spread
+from decoders_bench.common.workers import heard_from_others, spread
 from decoders_bench.versus import measure
 from decoders_bench.versus.checkpoints import write
+from decoders_bench.versus.costs import costs, swept
+from decoders_bench.versus.measure import BATCH
 from decoders_bench.versus.packing import Batch
 from decoders_bench.versus.plan import Kind, Plan, Twin
-from decoders_bench.versus.train import TRAINED, Run, drawn, export, go, plain, weights_of
+from decoders_bench.versus.train import TRAINED, Run, drawn, export, go, plain, state_file, weights_of
 
 PLAN, RESULTS, MEASURED = "plan.json", "results.json", "measured"
 SAVE = 50
@@ -28,6 +30,7 @@ SAVE = 50
 CHOOSING = 2
 """Seeds whose validation items decoders are chosen on."""
 REPEATS = 3
+"""Turns of all settings whose time is measured."""
 Told = Callable[[str, int, int], object]
 """Hears of a stage, how much of it is done, and how much there is."""
 
@@ -72,19 +75,51 @@ def put(path: Path, found: Any) -> None:
     os.replace(new, path)
 
 
-def train(plan: Plan, out: Path, device: str, told: Told) -> None:
-    """In this process, and on a CPU in one thread: several wait for one another where matrices are this small."""
+@dataclass(frozen=True)
+class Part:
+    """The training of all twins, or of those of one stream."""
+
+    plan: Plan
+    out: Path
+    device: str
+    stream: int | None
+    heard: Callable[[int | None, int], object]
+    """Hears of the stream, and how many of its steps are done."""
+
+
+def train_part(part: Part) -> None:
+    """On a CPU in one thread: several wait for one another where matrices are this small."""
     torch.set_num_threads(1)
-    run = Run(plan, out, device)
+    run = Run(part.plan, part.out, part.device, part.stream)
+    part.heard(part.stream, run.step)
 
     def draw(step: int) -> Batch:
-        return drawn(plan, step)
+        return drawn(part.plan, step, run.streams)
 
-    def heard(run: Run) -> None:
-        told("training", run.step, plan.steps)
+    def notify(run: Run) -> None:
+        part.heard(part.stream, run.step)
 
-    go(run, draw, heard, SAVE)
-    export(run, out, {"hardware": hardware(device)})
+    go(run, draw, notify, SAVE)
+
+
+def train(plan: Plan, out: Path, device: str, workers: int, told: Told) -> None:
+    """On an accelerator, all twins at once. On a CPU each stream by itself, which is as fast there, so that several
+    processes may take them, and the weights do not depend on how many do."""
+    whole = device != "cpu" or state_file(out, None).exists()
+    streams = [None] if whole else list(range(len(plan.streams)))
+    done = dict.fromkeys(streams, 0)
+
+    def heard(stream: int | None, step: int) -> None:
+        done[stream] = step
+        told("training", sum(done.values()), plan.steps * len(streams))
+
+    if workers > 1 and len(streams) > 1:
+        with heard_from_others(heard) as tell:
+            spread(train_part, [Part(plan, out, device, i, tell) for i in streams], workers, lambda _: None)
+    else:
+        for i in streams:
+            train_part(Part(plan, out, device, i, heard))
+    export([Run(plan, out, device, i) for i in streams], out, {"hardware": hardware(device)})
 
 
 @dataclass(frozen=True)
@@ -165,10 +200,31 @@ def measure_all(plan: Plan, share: float, out: Path, workers: int, told: Told) -
         Job(t, name, out, plan, items_of(name, share), best[t.kind, t.regime] if name == "quality" else None)
         for t in plan.twins for name in names
     ])
-    file = out / MEASURED / "timing.json"
-    if not file.exists():
-        first = {t.kind: str(out / t.name) for t in plan.twins if (t.regime, t.seed) == (plan.regimes[0], 0)}
-        put(file, measure.timing({k: d for k, d in first.items() if k != "again"}, items_of("speed", share), REPEATS))
+
+
+def cost_file(out: Path, seed: int) -> Path:
+    return out / MEASURED / f"costs-{seed}.json"
+
+
+def measure_costs(plan: Plan, share: float, out: Path, told: Told) -> None:
+    """Of the twins of each seed in the first regime, in this process alone, as its time is what is measured."""
+    torch.set_num_threads(1)
+    regime, repeats = plan.regimes[0], max(round(REPEATS * share), 1)
+    runs = [{kind: str(out / Twin(kind, regime, seed).name) for kind in plan.kinds} for seed in range(plan.seeds)]
+    each = repeats * sum(len(swept(kind)) for kind in plan.kinds)
+    done = 0
+
+    def heard() -> None:
+        nonlocal done
+        done += 1
+        told("costs", done, each * plan.seeds)
+
+    for seed, own in enumerate(runs):
+        if cost_file(out, seed).exists():
+            done += each - 1
+            heard()
+        else:
+            put(cost_file(out, seed), costs(own, seed, BATCH, repeats, heard))
 
 
 def gathered(plan: Plan, out: Path) -> dict[str, Any]:
@@ -179,7 +235,7 @@ def gathered(plan: Plan, out: Path) -> dict[str, Any]:
         "plan": plain(plan), "trained_on": trained["hardware"], "seconds": trained["seconds"],
         "hardware": hardware(), "curve": trained["curve"],
         "chosen": [[kind, regime, *way] for (kind, regime), way in best.items()],
-        "timing": json.loads((out / MEASURED / "timing.json").read_text()),
+        "costs": [json.loads(cost_file(out, seed).read_text()) for seed in range(plan.seeds)],
         "measured": {
             t.name: {name: measured(out, t, name) for name in measure.DIMENSIONS if name != "validation"}
             for t in plan.twins
@@ -195,11 +251,10 @@ def run(plan: Plan, share: float, out: Path, device: str, workers: int, told: To
         except OSError:
             raise UsageError(f"another process is writing to {out}") from None
         if not (out / TRAINED).exists():
-            train(plan, out, device, told)
+            train(plan, out, device, workers, told)
         write(plan, weights_of(out), out)
         measure_all(plan, share, out, workers, told)
+        measure_costs(plan, share, out, told)
         found = gathered(plan, out)
         put(out / RESULTS, found)
         return found
-
-

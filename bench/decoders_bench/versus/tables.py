@@ -6,7 +6,8 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
+from typing import Any
 
 from decoders_bench.common.results import markdown
 from decoders_bench.versus.claims import (
@@ -19,6 +20,7 @@ from decoders_bench.versus.claims import (
     ones,
     same,
 )  # fmt: skip
+from decoders_bench.versus.equal import AXES, cost_of, curves
 from decoders_bench.versus.examples import SUFFIX
 from decoders_bench.versus.plan import BLOCK, TASKS, TITLES, Kind, Plan, Twin
 from decoders_bench.versus.stages import plan_of
@@ -36,13 +38,19 @@ def value(x: float, unit: str) -> str:
 
 
 def change(c: Claim) -> str:
-    """The difference and its interval; ratios as such."""
-    if c.unit == "doublings":
-        return f"x {2**c.difference:.2f} [{2**c.low:.2f}, {2**c.high:.2f}]"
+    """The difference and its interval, where something says how sure it is; ratios as such; nothing where nothing is
+    compared."""
+    if c.why:
+        return ""
     low, high = (max(c.low, -1.0), min(c.high, 1.0)) if c.unit == "points" else (c.low, c.high)
-    if c.unit == "points":
-        return f"{100 * c.difference:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
-    return f"{c.difference:+.2f} [{low:+.2f}, {high:+.2f}]"
+
+    def told(x: float) -> str:
+        if c.unit == "doublings":
+            return f"{2**x:.2f}"
+        return f"{100 * x:+.1f}" if c.unit == "points" else f"{x:+.2f}"
+
+    interval = f" [{told(low)}, {told(high)}]" if c.noise or len(c.differences) > 1 else ""
+    return f"{'x ' if c.unit == 'doublings' else ''}{told(c.difference)}{interval}"
 
 
 def probability(p: float | None) -> str:
@@ -51,29 +59,42 @@ def probability(p: float | None) -> str:
 
 def sentence(c: Claim) -> str:
     """One claim."""
-    of = "points" if c.unit == "points" else "times as many" if c.unit == "doublings" else c.unit
     head = f"{c.text[0].upper()}{c.text[1:]}"
-    told = f"{value(c.means[0], c.unit)} against {value(c.means[1], c.unit)} {UNITS[c.unit]}".rstrip()
     who, than = TITLES[c.kind], TITLES[c.base]
+    if c.why:
+        return f"{head} ({c.regime}): {c.why}, {nearest(c)}."
+    of = "" if c.unit == "doublings" else f" {c.unit}"
+    told = f"{value(c.means[0], c.unit)} against {value(c.means[1], c.unit)} {UNITS[c.unit]}".rstrip()
     word = {
         "better": f"{who} is better", "worse": f"{who} is worse", "more": f"{who} has more", "less": f"{who} has less",
         "not distinguishable": f"{who} and {than} are not distinguishable", "one seed": f"{who}, one seed",
     }[c.word]
     p = f", p {'' if c.adjusted < 0.001 else '= '}{probability(c.adjusted)}" if c.adjusted is not None else ""
-    return f"{head} ({c.regime}): {word}, {told}; {change(c)} {of}{p}."
+    return f"{head} ({c.regime}): {word}, {told}; {change(c)}{of}{p}."
+
+
+def nearest(c: Claim) -> str:
+    """How often the two are right that are not compared at equal accuracy."""
+    ahead = c.means[0] > c.means[1]
+    both = zip((TITLES[c.kind], TITLES[c.base]), c.means, ("at least", "at most") if ahead else ("at most", "at least"),
+               strict=True)  # fmt: skip
+    return " and ".join(
+        f"{who} is right in {'at most' if c.why == 'seldom right' else bound} {value(x, c.unit)} %"
+        for who, x, bound in both
+    )
 
 
 def counted(own: Sequence[Claim]) -> str:
     """How many claims went which way."""
-    words = Counter(c.word for c in own)
+    words = Counter(c.word for c in own if not c.why)
     if "one seed" in words:
-        return f"{len(own)} differences of one seed, none of them tested"
+        return f"{words['one seed']} differences of one seed, none of them tested"
     told = [f"{word} in {n}" for word, n in words.items() if word in ("better", "worse")]
     told += [f"{word} in {n}" for word, n in words.items() if word in ("more", "less")]
     rest = words["not distinguishable"]
     head = ", ".join(told) or "in none found to differ"
     who = TITLES[own[0].kind]
-    return f"of {len(own)} differences from autoregression, {who} is {head}, and {rest} are not distinguishable"
+    return f"of {words.total()} differences from autoregression, {who} is {head}, and {rest} are not distinguishable"
 
 
 def claim_table(chosen: Sequence[Claim], item_test: bool = False) -> str:
@@ -114,31 +135,32 @@ def likelihood_table(found: Results, plan: Plan) -> str:
     return markdown(["task", *(TITLES[k] for k in kinds), "the best possible"], rows)
 
 
-def speed_rows(found: Results, plan: Plan, kind: Kind) -> list[tuple[str, float, float, float, float]]:
-    """Decoder, accuracy, forwards, positions and MFLOP of an answer, in the mean over seeds."""
-    own = [of_twin(found, plan, t)["speed"] for t in twins_of(plan, plan.regimes[0], kind)]
+def speed_rows(found: Results, plan: Plan, kind: Kind) -> list[dict[str, Any]]:
+    """A row a setting of a kind: accuracy, positions, and its cost on each axis, in the mean over seeds."""
     return [
-        (
-            same_way[0]["decoder"], fmean(fmean(ones(r["right"])) for r in same_way), fmean(r["nfe"] for r in same_way),
-            fmean(r["positions"] for r in same_way), fmean(r["flops"] for r in same_way) / 1e6,
-        )
-        for same_way in zip(*own, strict=True)
-    ]
+        {
+            "decoder": same[0]["decoder"], "cache": same[0]["cache"],
+            "right": fmean(fmean(ones(x["right"])) for x in same),
+            "positions": fmean(x["positions"] for x in same),
+            **{axis: fmean(median(cost_of(x, axis)) for x in same) for axis in AXES},
+        }
+        for same in zip(*(c.rows for c in curves(found.get("costs", []), kind)), strict=True)
+    ]  # fmt: skip
+
+
+UNMEASURED = "This run was measured before costs were compared at equal accuracy; the same command measures them."
 
 
 def speed_table(found: Results, plan: Plan) -> str:
-    taken = {(t["kind"], t["decoder"], t["batch"]): t["seconds"] for t in found["timing"]}
-    rows = []
-    for kind in shown_kinds(plan, plan.regimes[0]):
-        for decoder, right, nfe, positions, flops in speed_rows(found, plan, kind):
-            times = [taken.get((kind, decoder, batch)) for batch in (1, 32)]
-            rows.append([
-                TITLES[kind], f"`{decoder}`", f"{100 * right:.1f}", f"{nfe:.2f}", f"{positions:.0f}", f"{flops:.0f}",
-                *("" if x is None else f"{1000 * x:.1f}" for x in times),
-            ])
-    return markdown(
-        ["twin", "decoder", "right, %", "forwards", "positions", "MFLOP", "ms, alone", "ms, of 32"], rows
-    )
+    if not found.get("costs"):
+        return UNMEASURED
+    rows = [
+        [TITLES[kind], f"`{x['decoder']}`", f"`{x['cache']}`", f"{100 * x['right']:.1f}", f"{x['forwards']:.2f}",
+         f"{x['positions']:.0f}", f"{x['flops']:.1f}", f"{x['alone']:.1f}", f"{x['together']:.2f}"]
+        for kind in shown_kinds(plan, plan.regimes[0]) for x in speed_rows(found, plan, kind)
+    ]  # fmt: skip
+    header = ["twin", "decoder", "cache", "right, %", "forwards", "positions", "MFLOP", "ms, alone", "ms, of 32"]
+    return markdown(header, rows)
 
 
 def memory_rows(found: Results, plan: Plan, regime: str, kind: Kind, name: str) -> list[tuple[int, float, float]]:
@@ -242,14 +264,26 @@ def summary(found: Results, plan: Plan) -> str:
         f"({plan.steps * plan.examples / 1000:.0f} thousand), {len(plan.twins)} models of {plan.layers} layers of "
         f"{plan.hidden}; regimes "
         f"{', '.join(plan.regimes)}; blocks of {BLOCK}. Trained on {found['trained_on']} in {found['seconds']:.0f} s, "
-        f"all at once; measured on {found['hardware']}."
+        f"summed over processes; measured on {found['hardware']}."
     )
+
+
+def command(found: Results, plan: Plan) -> str:
+    """What was typed, as far as it matters."""
+    given: dict[str, Sequence[object]] = {
+        "seeds": [plan.seeds], "regime": plan.regimes, "kind": plan.kinds, "steps": [plan.steps]
+    }
+    usual = Plan()
+    own = {"seeds": [usual.seeds], "regime": usual.regimes, "kind": usual.kinds, "steps": [usual.steps]}
+    flags = [f" --{name} {x}" for name, xs in given.items() if xs != own[name] for x in xs]
+    return f"The run shown here is `decoders bench versus -o run{''.join(flags)}`."
 
 
 def same_line(own: Sequence[Claim]) -> str:
     """What the comparison of a twin with itself shows of the method."""
     if not own or own[0].adjusted is None:
         return "With one seed nothing is tested."
+    own = [c for c in own if c.why != "seldom right"]
     off = [c for c in own if c.word != "not distinguishable"]
     raw = sum(c.p is not None and c.p < 0.05 for c in own)
     counted = [c for c in own if c.mcnemar is not None]
@@ -268,7 +302,7 @@ def claim_text(found: Results, plan: Plan, kind: Kind) -> str:
     """How a kind differs from autoregression: a sentence a claim, and the table."""
     own = [c for c in claims(found, plan) if c.kind == kind]
     if not own:
-        return ""
+        return f"This run has no {TITLES[kind]} that is compared with autoregression."
     told = counted(own)
     return "\n\n".join(
         [f"{told[0].upper()}{told[1:]}.", "\n".join(f"- {sentence(c)}" for c in own), claim_table(own)]
@@ -286,7 +320,7 @@ def on_the_way(found: Results, plan: Plan) -> str:
 
 
 PARTS: dict[str, Callable[[Results, Plan], str]] = {
-    "summary": summary, "mdm": lambda found, plan: claim_text(found, plan, "mdm"),
+    "summary": summary, "command": command, "mdm": lambda found, plan: claim_text(found, plan, "mdm"),
     "block": lambda found, plan: claim_text(found, plan, "block"), "way": on_the_way, "loss": loss_table,
     "late": late_line, "likelihood": likelihood_table, "speed": speed_table, "memory": memory_table, "same": same_text,
 }

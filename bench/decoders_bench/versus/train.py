@@ -1,11 +1,12 @@
-"""All twins of a run, trained side by side; a run that is cut off goes on as if it had not been."""
+"""Twins trained side by side, those of all streams of examples or of one; a run that is cut off goes on as if it had
+not been."""
 
 from __future__ import annotations
 
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from math import inf
 from pathlib import Path
@@ -22,10 +23,10 @@ from decoders_bench.nano.tokenizer import segmenter
 from decoders_bench.nano.train import grad_of, rate_at
 from decoders_bench.versus.looks import look, losses, validation
 from decoders_bench.versus.packing import Batch, batch, of_stream
-from decoders_bench.versus.plan import Plan, Twin
+from decoders_bench.versus.plan import Plan, Stream, Twin
 from decoders_bench.versus.stack import Stack
 
-STATE, WEIGHTS, TRAINED = "training.pt", "weights-{}.safetensors", "trained.json"
+STATE, WEIGHTS, TRAINED = "training{}.pt", "weights-{}.safetensors", "trained.json"
 AGAIN = 1000
 """How far the seeds of the initial weights of `again` are from those of its twin."""
 PART = 14 << 20
@@ -49,9 +50,14 @@ def network_plan(plan: Plan, seed: int = 0) -> nano.Plan:
     )
 
 
-def drawn(plan: Plan, step: int) -> Batch:
-    """A step of every twin."""
-    return batch([of_stream(plan, regime, seed, step) for regime, seed in plan.streams], plan.width)
+def drawn(plan: Plan, step: int, streams: Sequence[Stream] | None = None) -> Batch:
+    """A step of every twin, or of those of some streams."""
+    return batch([of_stream(plan, *stream, step) for stream in streams or plan.streams], plan.width)
+
+
+def state_file(where: Path, part: int | None) -> Path:
+    """Of what a later process goes on from: of all streams, or of one."""
+    return where / STATE.format("" if part is None else f"-{part}")
 
 
 def clip(params: list[torch.nn.Parameter]) -> None:
@@ -63,32 +69,35 @@ def clip(params: list[torch.nn.Parameter]) -> None:
 
 
 class Run:
-    """The twins, their optimisers, and how far they are. `state`: the directory of what a later process goes on
-    from."""
+    """The twins, their optimisers, and how far they are. `where`: the directory of what a later process goes on from;
+    `part`: the number of the one stream whose twins these are; none: all."""
 
-    def __init__(self, plan: Plan, state: Path, device: str) -> None:
-        self.plan, self.state, self.device, self.schedule = plan, state, device, network_plan(plan)
-        self.stack = Stack([initial(plan, twin) for twin in plan.twins], plan.heads).to(device)
+    def __init__(self, plan: Plan, where: Path, device: str, part: int | None = None) -> None:
+        self.plan, self.device, self.schedule = plan, device, network_plan(plan)
+        self.state = state_file(where, part)
+        self.streams = plan.streams if part is None else [plan.streams[part]]
+        self.twins = plan.twins_of(self.streams)
+        self.stack = Stack([initial(plan, twin) for twin in self.twins], plan.heads).to(device)
         self.optimisers = [
             Muon(self.stack.matrices, plan.rate),
             torch.optim.AdamW(self.stack.rest, plan.rate * 0.6, betas=(0.9, 0.95), weight_decay=0.0),
         ]
         self.base = [[g["lr"] for g in o.param_groups] for o in self.optimisers]
         self.step, self.seconds = 0, 0.0
-        self.smooth = torch.zeros(len(plan.twins), device=device)
+        self.smooth = torch.zeros(len(self.twins), device=device)
         self.curve: list[dict[str, Any]] = []
-        self.known = validation(plan).to(device)
-        if (state / STATE).exists():
+        self.known = validation(plan, self.streams).to(device)
+        if self.state.exists():
             self.load()
 
     def load(self) -> None:
         """Raises `UsageError` for the state of another plan."""
         try:
-            found = torch.load(self.state / STATE, map_location="cpu", weights_only=True)
+            found = torch.load(self.state, map_location="cpu", weights_only=True)
         except Exception as e:  # whatever is wrong with the file, it is the file that has to go
-            raise UsageError(f"{self.state / STATE} cannot be read: {next(iter(str(e).splitlines()), e)}") from None
+            raise UsageError(f"{self.state} cannot be read: {next(iter(str(e).splitlines()), e)}") from None
         if found["plan"] != plain(self.plan):
-            raise UsageError(f"{self.state} holds the training of another plan; give the same or another directory")
+            raise UsageError(f"{self.state} is the training of another plan; give the same or another directory")
         self.stack.load_state_dict(found["weights"])
         for o, own in zip(self.optimisers, found["optimisers"], strict=True):
             o.load_state_dict(own)
@@ -101,8 +110,9 @@ class Run:
             "plan": plain(self.plan), "weights": self.stack.state_dict(), "step": self.step, "seconds": self.seconds,
             "optimisers": [o.state_dict() for o in self.optimisers], "curve": self.curve, "smooth": self.smooth,
         }  # fmt: skip
-        torch.save(own, self.state / f"{STATE}.new")
-        os.replace(self.state / f"{STATE}.new", self.state / STATE)
+        new = self.state.with_name(self.state.name + ".new")
+        torch.save(own, new)
+        os.replace(new, self.state)
 
     def one_step(self, b: Batch) -> None:
         lost = losses(self.stack, b.to(self.device)) / self.plan.examples
@@ -117,7 +127,7 @@ class Run:
         self.step += 1
 
     def look(self) -> None:
-        made = look(self.stack, self.plan, self.known, self.device)
+        made = look(self.stack, self.plan, self.twins, self.known, self.device)
         told = [round(x, 5) for x in self.smooth.tolist()]
         self.curve.append({"step": self.step, "seconds": round(self.seconds, 2), "training": told} | made)
 
@@ -147,15 +157,16 @@ def go(run: Run, draw: Draw, notify: Notify, every: int, deadline: float = inf, 
         run.save()
 
 
-def export(run: Run, out: Path, told: dict[str, Any]) -> None:
-    """Write all weights, in bfloat16, and how they were trained; the last file says that the others are whole."""
+def export(runs: Sequence[Run], out: Path, told: dict[str, Any]) -> None:
+    """Write all weights of a plan, in bfloat16, and how they were trained, of the run of all its streams or of one of
+    each; the last file says that the others are whole."""
     out.mkdir(parents=True, exist_ok=True)
     parts: list[dict[str, Tensor]] = [{}]
     size = 0
-    for number, twin in enumerate(run.plan.twins):
+    for stack, number, twin in ((run.stack, i, twin) for run in runs for i, twin in enumerate(run.twins)):
         own = {
             f"{twin.name}/{name}": x.to("cpu", torch.bfloat16).contiguous()
-            for name, x in run.stack.network(number).items()
+            for name, x in stack.network(number).items()
         }
         more = sum(x.numel() * 2 for x in own.values())
         if size + more > PART and parts[-1]:
@@ -166,10 +177,17 @@ def export(run: Run, out: Path, told: dict[str, Any]) -> None:
     for number, part in enumerate(parts):
         save_file(part, out / WEIGHTS.format(number), {"format": "pt"})
     found = {
-        "plan": plain(run.plan), "files": len(parts), "seconds": round(run.seconds, 1), "curve": run.curve, **told
+        "plan": plain(runs[0].plan), "files": len(parts), "seconds": round(sum(run.seconds for run in runs), 1),
+        "curve": [together(looks) for looks in zip(*(run.curve for run in runs), strict=True)], **told
     }
     (out / f"{TRAINED}.new").write_text(json.dumps(found) + "\n")
     os.replace(out / f"{TRAINED}.new", out / TRAINED)
+
+
+def together(looks: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A look at all twins, of one at those of each stream."""
+    whole = {name: [x for look in looks for x in look[name]] for name in ("training", "loss", "right")}
+    return {"step": looks[0]["step"], "seconds": round(sum(look["seconds"] for look in looks), 2)} | whole
 
 
 def weights_of(out: Path) -> dict[str, Tensor]:

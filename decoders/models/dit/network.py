@@ -1,7 +1,7 @@
 """The diffusion transformer of SEDD, MDLM and BD3-LM in plain torch, as a class that transformers reads weights into.
 
-Its layers are those of a DiT (Peebles and Xie 2023, 2212.09748): each norm is scaled and shifted, and what a layer adds
-is scaled, by what a linear layer makes of the noise level. Positions are told by rotation. The names of the modules are
+Its layers are those of a DiT (Peebles and Xie 2023, 2212.09748): a linear layer computes from the noise level the scale
+and the shift of each norm, and the scale of each layer's output. Positions are rotary. The names of the modules are
 those of the weights in the checkpoints.
 """
 
@@ -25,8 +25,8 @@ the rotation, and how much wider than the network its feedforward layers are."""
 
 
 class DitConfig(PreTrainedConfig):
-    """Sizes, under transformers' usual names. `least` and `most`: the noise levels between which it was trained; none:
-    it is told no noise level."""
+    """Sizes, under transformers' usual names. `least` and `most`: the noise levels between which it was trained; None:
+    it gets no noise level."""
 
     model_type = "dit"
 
@@ -108,7 +108,7 @@ class Block(nn.Module):
         self, x: Tensor, turn: tuple[Tensor, Tensor], bias: Tensor | None, store: Store | None, layer: int,
         maps: list[Tensor] | None,
     ) -> Tensor:
-        """(B, M, D) what the heads bring together; with `maps`, (B, H, M, K) of their weights is put there."""
+        """(B, M, D) the joined outputs of the heads; with `maps`, their weights (B, H, M, K) are stored there."""
         q, k, v = self.attn_qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         q, k = rotated(q, *turn), rotated(k, *turn)
         if store is not None:
@@ -129,7 +129,7 @@ class Output(nn.Module):
         self.adaLN_modulation = nn.Linear(c.cond_dim, 2 * c.hidden_size)
 
     def forward(self, x: Tensor, told: Tensor) -> Tensor:
-        """What the head maps to logits."""
+        """The input of the head."""
         shift, scale = self.adaLN_modulation(told)[:, None].chunk(2, -1)
         return self.norm_final(x) * (1 + scale) + shift  # type: ignore[no-any-return]
 
@@ -194,6 +194,6 @@ class Dit(PreTrainedModel):
         return CausalLMOutput(logits=logits)
 
     def once(self) -> list[nn.Parameter]:
-        """The weights of what is computed once a row, and not once a position."""
+        """The weights of layers that run once per row, and not once per position."""
         parts = [m for name, m in self.named_modules() if name.endswith(("sigma_map", "adaLN_modulation"))]
         return [p for m in parts for p in m.parameters()]

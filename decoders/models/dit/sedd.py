@@ -1,20 +1,20 @@
-"""SEDD's network as a `Model`: its scores are read as probabilities, and its noise level is read off the row. Lou, Meng
-and Ermon 2024, 2310.16834; `Absorbing`, `Uniform` and the samplers in louaaron/Score-Entropy-Discrete-Diffusion 0605786
-(graph_lib.py, sampling.py).
+"""SEDD's network as a `Model`: its scores are converted to probabilities, and its noise level is estimated from the
+row. Lou, Meng and Ermon 2024, 2310.16834; `Absorbing`, `Uniform` and the samplers in
+louaaron/Score-Entropy-Discrete-Diffusion 0605786 (graph_lib.py, sampling.py).
 
 The network gives the logarithm of s(y) = p(x with y at i) / p(x), the ratio of two probabilities at its noise level.
 
-- Masks. At a masked position s(y) is p(y | what is not masked) / (exp(sigma) - 1), so what differs between tokens is
-  the logarithm of their probabilities, and the official code subtracts log(exp(sigma) - 1) and a constant from all of
-  them alike. The logits here are those before it does: their softmax over the tokens, without the mask, is what its
-  scores say.
-- Uniform noise. s over its sum, with s = 1 at the token that stands there, is p(y at i | the rest) at the noise level;
-  a share a = exp(-sigma) of it is text and the rest uniform. So the text's own distribution is that less (1 - a) / V,
-  over a, and, by Bayes's rule, what stands there makes its own token likelier: by a + (1 - a) / V against (1 - a) / V.
-  That is what the official denoiser samples from.
-- Noise level. The network is told sigma, by which a position is masked, or drawn anew, with probability 1 -
-  exp(-sigma). Decoders here have no time: sigma is the one under which as many positions of the row are noise as are
-  (`Forward.open`), which is its estimate of maximum likelihood, within the levels of the training.
+- Masks. At a masked position s(y) is p(y | what is not masked) / (exp(sigma) - 1), so the log scores of tokens differ
+  by their log probabilities, and the official code subtracts log(exp(sigma) - 1) and a constant from all of them. The
+  logits here are those before this subtraction: their softmax over the tokens, without the mask, gives the
+  probabilities.
+- Uniform noise. s over its sum, with s = 1 at the present token, is p(y at i | the rest) at the noise level; a share a
+  = exp(-sigma) of it is text and the rest uniform. So the text's own distribution is that less (1 - a) / V, divided by
+  a, and, by Bayes's rule, the present token gets the weight a + (1 - a) / V against (1 - a) / V for others. The
+  official denoiser samples from this distribution.
+- Noise level. The network gets sigma; a position is masked, or replaced by noise, with probability 1 - exp(-sigma).
+  Decoders here have no time: sigma is its maximum likelihood estimate from the number of noisy positions of the row
+  (`Forward.open`), within the levels of the training.
 - Nothing is stored, because keys and values depend on the noise level, and every forward changes it.
 """
 
@@ -32,7 +32,7 @@ from decoders.models.work import Work
 
 
 class SeddModel(RowModel):
-    """A `Dit` that is told a noise level. `mask_id`: none, where noise is uniform."""
+    """A `Dit` with a noise level. `mask_id`: None if noise is uniform."""
 
     def __init__(self, model: Dit, *, mask_id: int | None, stop_ids: tuple[int, ...] = ()) -> None:
         self.model: Dit = model.eval()  # type: ignore[no-untyped-call]
@@ -47,7 +47,7 @@ class SeddModel(RowModel):
         return self.states(f.tokens[:, :-1], end, self.noisy(f)[:, :-1])
 
     def states(self, tokens: Tensor, end: Tensor, noisy: Tensor | None = None) -> Tensor:
-        """`noisy (B, M)` bool: what is noise; none: the mask tokens."""
+        """`noisy (B, M)` bool: the noisy positions; None: the mask tokens."""
         inside = torch.arange(tokens.shape[1], device=tokens.device) < end[:, None]
         dtype = self.model.dtype
         bias = torch.zeros(inside.shape, dtype=dtype, device=tokens.device).masked_fill(~inside, torch.finfo(dtype).min)
@@ -59,8 +59,8 @@ class SeddModel(RowModel):
         return torch.zeros_like(tokens, dtype=torch.bool) if self.mask_id is None else tokens.eq(self.mask_id)
 
     def noisy(self, f: Forward) -> Tensor:
-        """(B, L) bool: the columns that are noise: mask tokens, or else what is open, or, where nobody says what is,
-        what is asked about."""
+        """(B, L) bool: the noisy columns: mask tokens, or else the open columns, or, if these are unknown, the wanted
+        ones."""
         if self.mask_id is not None:
             return self.masked(f.tokens)
         return torch.zeros_like(f.compute).scatter(1, f.at, f.want) if f.open is None else f.open
@@ -83,8 +83,8 @@ class SeddModel(RowModel):
 
 
 def denoised(score: Tensor, token: Tensor, level: Tensor) -> Tensor:
-    """(B, N, V) the logarithm of how likely each token is to be the text, from the logarithms of the ratios `score (B,
-    N, V)` at positions where uniform noise of a `level (B,)` has left `token (B, N)`. Not normalised."""
+    """(B, N, V) the log probability of each token to be the text, from the logarithms of the ratios `score (B, N, V)`
+    at positions where uniform noise of a `level (B,)` has left `token (B, N)`. Not normalised."""
     own = token[..., None]
     wide = score.to(torch.promote_types(score.dtype, torch.float32)).scatter(-1, own, 0.0)
     text = (-level)[:, None, None].exp().to(wide.dtype)

@@ -1,4 +1,4 @@
-"""What the networks of several families have in common."""
+"""Layers that the networks of several families share."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def attention(qkv: Tensor, heads: int, turn: tuple[Tensor, Tensor], sees: Tensor
 
 
 def step_of(levels: tuple[float, ...], level: Tensor) -> Tensor:
-    """(B,) float64: the step of training, from 0 on, after which there is so much noise; `levels` are those of all
-    steps, from noise to text. Between two levels it lies between their steps."""
+    """(B,) float64: the training step, counted from 0, with this noise level; `levels` are those of all steps, from
+    noise to text. Between two levels it is interpolated."""
     rising, level = constant(levels[::-1], level.device, torch.float64), level.double()
     before = (torch.searchsorted(rising, level) - 1).clamp(0, len(levels) - 2)
     share = (level - rising[before]) / (rising[before + 1] - rising[before])

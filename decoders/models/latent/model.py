@@ -1,7 +1,7 @@
 """A network that denoises latents as a `Model`.
 
-A row is run whole in every forward: what is given stands there as its clean latent, as Diffusion-LM fills in, and what
-is not as it is by now. Nothing is kept from forward to forward.
+A row is run whole in every forward: given positions have their clean latents, as in Diffusion-LM's infilling, and the
+others their present latents. Nothing is stored between forwards.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from decoders.core import Forward, ModelDefaults, Pred, Session, SessionSpec, Sp
 
 
 class Said(NamedTuple):
-    """What a network says of every position of its rows."""
+    """The output of a network for every position of its rows."""
 
     logits: Tensor  # (B, L, V)
-    point: Tensor | None = None  # (B, L, D)  the clean latent; none: the mean of the table
+    point: Tensor | None = None  # (B, L, D)  the clean latent; None: the mean of the table
     offset: Tensor | None = None  # (V,)  see `Pred.offset`
 
 
@@ -27,15 +27,15 @@ class Network(Protocol):
 
     @property
     def table(self) -> Tensor:
-        """(V, D): what each token is as a latent."""
+        """(V, D): the latent of each token."""
 
     def __call__(self, z: Tensor, said: Tensor, level: Tensor, sees: Tensor) -> Said:
-        """Of rows `z (B, L, D)` at the levels `level (B,)`, with what it last said of them, `said (B, L, D)`, where a
-        position attends to those that it `sees (B, L, L)`."""
+        """The output for rows `z (B, L, D)` at the levels `level (B,)`, with the last prediction of them, `said (B, L,
+        D)`, and the attention mask `sees (B, L, L)`."""
 
 
 class WholeRows(ModelDefaults):
-    """What models of latents have in common: every forward runs the rows anew, and nothing is kept of it."""
+    """The base of models of latents: every forward runs whole rows, and nothing is stored."""
 
     mask_id: int | None = None
     capabilities = frozenset({"movable"})
@@ -48,7 +48,7 @@ class WholeRows(ModelDefaults):
 
 
 class LatentModel(WholeRows):
-    """A network of latents, with the levels that it learnt. `network` is a module, too."""
+    """A network of latents, with the levels of its training. `network` is also a module."""
 
     def __init__(self, network: Network, space: Space, stop_ids: tuple[int, ...] = ()) -> None:
         assert isinstance(network, nn.Module)

@@ -1,10 +1,10 @@
 """The two networks of nano-latent: a denoiser in LangFlow's form, and its rounder.
 
-Each is what stands around a stack of layers like Qwen3's: the embedded model runs transformers', its training another
-one with the same names of weights. The denoiser reads tokens from left to right up to where its latents begin, and
-these see all of the row; so nothing of a prompt changes from forward to forward. The rounder reads clean latents, all
-of which it sees, and the tokens left of each position; it sees no prompt. What a latent is near to is added to what
-both say.
+Each class has the layers around a stack like Qwen3's: the embedded model uses that of transformers, and its training
+another one with the same names of weights. The denoiser reads tokens causally up to the start of the latents, which see
+the whole row; so the keys and values of a prompt do not change between forwards. The rounder sees all clean latents,
+and the tokens left of each position; it does not see the prompt. The similarity of a latent to each token's latent is
+added to the logits of both.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from decoders.models.latent.model import prior
 
 FREQUENCIES = 32
 NEAREST = 8.0
-"""How much the rounder goes by the nearest token, before it is trained."""
+"""The initial weight of the nearest token in the rounder's logits."""
 
 
 class Denoiser(nn.Module):

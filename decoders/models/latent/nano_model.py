@@ -1,7 +1,8 @@
-"""nano-latent as a `Model`: the prompt's keys and values are kept, so that a forward costs what its window does.
+"""nano-latent as a `Model`: the prompt's keys and values are stored, so that a forward costs only as much as its
+window.
 
-What is left of the window is read from left to right and stored; the window is run whole in every forward and sees all
-of that and itself. In rows that are causal the rounder is asked, which keeps nothing.
+The text left of the window is read causally and stored; the window is run whole in every forward and sees that text and
+itself. Causal rows are run by the rounder, which stores nothing.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """nano without transformers, whose import takes three times as long as torch's: its own network, and its tokenizer by
 the library `tokenizers` alone.
 
-Whatever more than that is asked for is given by transformers, here and nowhere else: `LeanModel.model` and
-`LeanTokenizer.fast` are what they are of any other checkpoint, made when they are first asked for and used from then
-on; so are the attention's weights, `compile`, and whatever else goes by way of them. `Nano.load` takes this path on a
-CPU for weights that are not quantised; a directory is always read by transformers (`load_checkpoint`).
+Everything else comes from transformers: `LeanModel.model` and `LeanTokenizer.fast` are the same objects as for any
+other checkpoint, created at their first use and used from then on; so are attention weights, `compile`, and everything
+that uses them. `Nano.load` takes this path on a CPU for weights that are not quantised; a directory is always read by
+transformers (`load_checkpoint`).
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 
 class LeanModel(TransformersModel):
-    """A `TransformersModel` whose network is plain torch until somebody asks for transformers' own, `model`. Both give
-    the same bits, and a session that has begun stays with the network that it began with, unless it keeps nothing."""
+    """A `TransformersModel` whose network is plain torch until transformers' own, `model`, is used. Both give the same
+    bits, and a session keeps the network with which it began, unless it stores nothing."""
 
     running: Any
 
@@ -84,7 +84,7 @@ class LeanTokenizer(JsonTokenizer):
         path = directory / "tokenizer.json"
         try:
             core = Tokenizer.from_file(str(path))
-        except Exception as e:  # the library raises nothing narrower
+        except Exception as e:  # the library raises no narrower type
             raise UsageError(f"{path} cannot be read: {line(e)}") from e
         self.on(core, roles_in(self.described))
 

@@ -1,8 +1,8 @@
 """nano's network in plain torch: the decoder layers of Qwen3 (arXiv 2505.09388) and a head of its own.
 
 Every operation is the one that transformers' `Qwen3ForCausalLM` does there, in the same order and precision, so that
-the logits are the same bits; the test compares them. What it does not have is all that others need: dropout, gradients,
-grouped queries, sliding windows, other implementations of attention.
+the logits are the same bits; the test compares them. It leaves out what other models need: dropout, gradients, grouped
+queries, sliding windows, other implementations of attention.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from decoders.models.store import Store
 
 
 class Matrix(nn.Module):
-    """A linear layer without a bias, or the table of an embedding. Nothing is drawn for its weights, which are read:
-    neither is torch's generator touched, nor the meta device, for which torch imports half of itself."""
+    """A linear layer without a bias, or the table of an embedding. Its weights are not initialised, because they are
+    read: this uses neither torch's generator nor the meta device, which imports a large part of torch."""
 
     def __init__(self, rows: int, columns: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The cluster: which machines there are, and what runs on them."""
+"""The cluster: its machines, and the replicas on them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LOGS = {"log_level": "WARNING", "enable_access_log": False}
 def cluster(address: str) -> Iterator[None]:
     """The Ray cluster at an address, or `local`: one of this machine alone, which ends with the block. Raises
     `UsageError`."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage statistics are sent
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
         how = HERE if address == "local" else {}
@@ -48,9 +48,9 @@ def cluster(address: str) -> Iterator[None]:
 def deployed(
     setup: Setup, replicas: int | None, address: str
 ) -> Iterator[tuple[DeploymentHandle[Any], About, int]]:
-    """So many replicas on the cluster at an address, by default one for each GPU; they end with the block. Raises
+    """`count` replicas on the cluster at an address, by default one for each GPU; they end with the block. Raises
     `UsageError`."""
-    settings(setup.decoder, setup.cache, setup.guidance)  # before anything is started for a mistake
+    settings(setup.decoder, setup.cache, setup.guidance)  # find mistakes before anything is started
     with cluster(address):
         count, each, setup = placed(setup, replicas, machines())
         router: Any = {"request_router_class": Shortest}
@@ -68,12 +68,12 @@ def deployed(
                 raise UsageError(error)
             yield handle, found[0], count
         finally:
-            if address != "local":  # whose processes all end anyway
+            if address != "local":  # all its processes end anyway
                 serve.delete(name)
 
 
 def machines() -> list[dict[str, float]]:
-    """What each machine of the cluster has."""
+    """The resources of each machine of the cluster."""
     nodes: Any = ray.nodes  # which has no annotations
     return [n["Resources"] for n in nodes() if n["Alive"]]
 
@@ -81,8 +81,8 @@ def machines() -> list[dict[str, float]]:
 def placed(
     setup: Setup, replicas: int | None, there: Sequence[dict[str, float]]
 ) -> tuple[int, dict[str, float], Setup]:
-    """How many replicas there are to be, what each takes of its machine, and what it serves: one GPU where there are
-    any and nobody asks for the CPU; else as many cores as leave every other replica as many. Raises `UsageError`."""
+    """The number of replicas, the resources of each, and its setup: each has one GPU if there are any and the CPU is
+    not requested; otherwise cores are shared equally. Raises `UsageError`."""
     gpus = sum(int(m.get("GPU", 0)) for m in there)
     device = setup.options.get("device", "cuda" if gpus else "cpu")
     setup = replace(setup, options={**setup.options, "device": device})

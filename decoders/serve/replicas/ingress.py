@@ -1,4 +1,4 @@
-"""In front of the replicas: the one process that clients talk to."""
+"""The ingress: the one process that clients talk to, in front of the replicas."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from decoders.serve.replies import attended, bytes_of
 from decoders.serve.setup import Setup
 
 TRIES = 3
-"""So many replicas may die under one request. It may be the request that they die of."""
+"""A request is given up after so many replicas died while they worked on it, because it may be the cause."""
 PAUSE = 0.2
-"""Seconds before a request that was let in asks again for a place, where replicas are full since one of them died."""
+"""Seconds after which an admitted request asks again for a place, if replicas are full because one of them died."""
 PATIENCE = 5.0
-"""Seconds that replicas have for saying how they are."""
+"""Seconds that replicas have for reporting their state."""
 
 
 class FullError(Exception):
@@ -42,9 +42,9 @@ class FullError(Exception):
 
 
 class Ingress:
-    """Hands requests to replicas, and begins one again whose replica died before anything of its answer was sent on.
+    """Passes requests to replicas, and restarts a request whose replica died before any part of its answer was sent.
 
-    `replicas`: how many there are to be; `setup`: of each; `key` and `local` as in `App`."""
+    `replicas`: their number; `setup`: that of each; `key` and `local` as in `App`."""
 
     def __init__(
         self, handle: DeploymentHandle[Any], about: About, replicas: int, setup: Setup, key: str | None, local: bool
@@ -90,7 +90,7 @@ class Ingress:
         return dict(x for x in found if not isinstance(x, BaseException))
 
     async def relay(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Everything else is for a replica."""
+        """Pass every other request to a replica."""
         request = Request(scope, receive)
         body = await bytes_of(request, self.body)
         texts = texts_of(body)
@@ -99,7 +99,7 @@ class Ingress:
             await attended(receive, self.answered(asked, scope["log"], send))
 
     async def answered(self, asked: Asked, line: dict[str, Any], send: Send) -> None:
-        """Raises `RefusedError` where replica after replica dies."""
+        """Raises `RefusedError` if replica after replica dies."""
         deaths = 0
         while deaths < TRIES:
             answer = Answer(send, line)
@@ -117,7 +117,7 @@ class Ingress:
         raise RefusedError(503, f"{TRIES} replicas died while they worked on this request")
 
     async def said(self, asked: Asked) -> AsyncGenerator[list[Message], None]:
-        """What a replica says. Whoever leaves early ends its work."""
+        """The messages of a replica. Leaving early ends its work."""
         response: Any = self.handle.answer.options(stream=True).remote(asked)
         try:
             async for some in response:
@@ -127,8 +127,9 @@ class Ingress:
 
 
 class Answer:
-    """An answer on its way to the client. Its head and its end are held back until there is more: so what is no stream
-    is sent as a whole or not at all, and what the log is to say is known before the client may leave."""
+    """An answer that is being sent to the client. Its head and its end are held back until more arrives: so an answer
+    that is not a stream is sent as a whole or not at all, and the line of the log is known before the client can
+    leave."""
 
     def __init__(self, send: Send, line: dict[str, Any]) -> None:
         self.send, self.line = send, line
@@ -161,7 +162,7 @@ class Answer:
             await self.send(message)
 
     async def broken(self) -> None:
-        """End a stream whose replica died: what was sent cannot be taken back, and another replica would not go on from
+        """End a stream whose replica died: sent text cannot be taken back, and another replica cannot continue from
         there."""
         self.held, self.line["error"] = [], "ReplicaLost"
         e = RefusedError(502, "the replica that wrote this died; ask again", code="replica_lost")
@@ -169,7 +170,7 @@ class Answer:
 
 
 def texts_of(body: bytes) -> int:
-    """How many texts a body seems to ask for; what is wrong with it, a replica says."""
+    """An estimate of the number of texts that a body requests; the replica checks the body."""
     try:
         found = parsed(body)
     except ValueError:

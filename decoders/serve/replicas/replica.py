@@ -1,4 +1,4 @@
-"""A replica: a model, its engine, and the application without what stands in front of it."""
+"""A replica: a model, its engine, and the application without its middleware."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from decoders.serve.setup import Setup
 GRACE = 60
 FULL: Message = {"type": "http.response.start", "status": 429, "headers": []}
 END = "decoders.end"
-"""The type of the last message of an answer, which says what goes into the log."""
+"""The type of the last message of an answer, which contains its line of the log."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A request on its way to a replica."""
+    """A request that is sent to a replica."""
 
     id: str
     texts: int
-    """How many texts it asks for, at a guess: by this it is sent to one replica or another."""
+    """An estimate of the number of texts that it requests, by which a replica is chosen."""
     method: str
     path: str
     headers: list[tuple[bytes, bytes]]
@@ -47,7 +47,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class About:
-    """What whoever stands in front has to know of a replica; `error`: why it has no model."""
+    """Facts about a replica for the ingress; `error`: why it has no model."""
 
     error: str | None = None
     name: str = ""
@@ -55,8 +55,8 @@ class About:
 
 
 class Replica:
-    """What Ray Serve makes several of. A model that cannot be loaded is told by `about`, as one line; for that one
-    without a model lives `GRACE` seconds."""
+    """The class that Ray Serve runs several times. If the model cannot be loaded, `about` reports it in one line; for
+    this purpose a replica without a model lives for `GRACE` seconds."""
 
     def __init__(self, setup: Setup) -> None:
         self.started = time.monotonic()
@@ -73,8 +73,7 @@ class Replica:
         return About(None, self.app.name, tuple(self.app.paths))
 
     async def answer(self, asked: Asked) -> AsyncGenerator[list[Message], None]:
-        """The messages of an answer, those together that have come since the last. Whoever leaves early frees the
-        slots."""
+        """The messages of an answer, in batches of those that arrived since the last. Leaving early frees the slots."""
         if isinstance(self.app, UsageError):
             yield [FULL]  # another replica may have a model
             return
@@ -85,12 +84,12 @@ class Replica:
         yield [{"type": END, "line": scope["log"], "lines": self.log.taken()}]
 
     async def numbers(self) -> tuple[str, str]:
-        """Which replica this is, and its metrics as text."""
+        """The id of this replica, and its metrics as text."""
         text = "" if isinstance(self.app, UsageError) else self.app.metrics.text().decode()
         return serve.get_replica_context().replica_id.unique_id, text
 
     def check_health(self) -> None:
-        """Ray Serve puts another in the place of a replica for which this raises."""
+        """Ray Serve replaces a replica for which this raises."""
         if isinstance(self.app, UsageError):
             if time.monotonic() > self.started + GRACE:
                 raise self.app
@@ -99,13 +98,13 @@ class Replica:
 
 
 async def conversation(app: ASGIApp, scope: Scope, body: bytes) -> AsyncGenerator[list[Message], None]:
-    """What an application says to a request. What it raises it has told already: as an answer, and in the log."""
+    """The messages of the application for a request. Errors that it raises have been answered and logged already."""
     said: asyncio.Queue[Message | None] = asyncio.Queue()
     asked = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> Message:
         if not asked:
-            await asyncio.Event().wait()  # a client that leaves is told by a cancellation
+            await asyncio.Event().wait()  # a client that leaves shows as a cancellation
         return asked.pop()
 
     async def send(message: Message) -> None:
@@ -126,7 +125,7 @@ async def conversation(app: ASGIApp, scope: Scope, body: bytes) -> AsyncGenerato
 
 
 class Kept(logging.Handler):
-    """Keeps lines of the log until an answer takes them along."""
+    """Keeps lines of the log until they are sent with an answer."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""To which replica a request goes."""
+"""The choice of a replica for a request."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ray.serve.request_router import PendingRequest, ReplicaID, RequestRouter, R
 
 
 class Shortest(RequestRouter):
-    """Of two replicas at random, the one with fewer texts on their way.
+    """Of two random replicas, the one with fewer texts in progress.
 
-    Ray Serve's own router counts requests, of which one may ask for a hundred texts. Requests that no replica has taken
-    yet count as one text. There has to be one of these in all: only its own requests are counted."""
+    Ray Serve's own router counts requests, one of which may ask for a hundred texts. Requests that no replica has taken
+    yet count as one text. There has to be exactly one such router, because it counts only its own requests."""
 
     def initialize_state(self, **kwargs: Any) -> None:
         self.texts: Counter[ReplicaID] = Counter()

@@ -1,4 +1,4 @@
-"""What all replicas count, in one text for Prometheus."""
+"""The metrics of all replicas, in one text for Prometheus."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Families(Collector):
 
 
 def labelled(texts: Mapping[str, str]) -> bytes:
-    """The metrics of replicas, by their ids, which become the label `replica`. Sums are the reader's to make: those of
-    counters would fall when a replica dies."""
+    """The metrics of replicas, by their ids, which become the label `replica`. They are not summed: a sum of counters
+    would fall when a replica dies."""
     found: dict[str, Metric] = {}
     for replica, text in texts.items():
         for family in text_string_to_metric_families(text):

@@ -16,20 +16,20 @@ FIRST, AGAIN = 0x61, 0x62  # salts
 
 
 class Memo(NamedTuple):
-    """Where the window's latents are."""
+    """The latents of the window."""
 
     z: Tensor  # (B, W, D)
-    said: Tensor  # (B, W, D)  the clean latent as the model last said it, for self-conditioning
-    x: Tensor  # (B, W, D)  and as the last move went by it
+    said: Tensor  # (B, W, D)  the model's last prediction of the clean latent, for self-conditioning
+    x: Tensor  # (B, W, D)  the clean latent that the last move used
 
 
 @dataclass(frozen=True)
 class Latent(Decoder):
     """A sampler of latents: write `move`, which says where z goes from one noise level to the next.
 
-    The model is asked `steps` times, at as many levels, from noise to text; one that works in blocks, in each of them.
-    What it says in the last forward is the text; before, the tokens that are committed and edited are how the latents
-    read by then. Nothing is final until the end, so all of it is shown as a draft."""
+    There are `steps` forwards, at as many noise levels, from noise to text; for a model with blocks, so many in each
+    block. The prediction of the last forward is the text; before it, the committed and edited tokens are those that the
+    present latents are closest to. No token is final until the end, so all are shown as a draft."""
 
     revises: ClassVar[bool] = True
     steps: int = option(32, "forwards, each at a noise level of its own", min=2)
@@ -79,7 +79,8 @@ class Latent(Decoder):
         return self.spaced(s, step, self.steps)
 
     def spaced(self, s: State, place: Tensor, count: int) -> Tensor:
-        """(B,) float64: the level at a `place (B,)` among `count`, from noise to text; beyond the last it is that."""
+        """(B,) float64: the level number `place (B,)` of `count`, from noise to text; the last one for larger
+        numbers."""
         return self.schedule(space(s), place.clamp(max=count - 1), count)
 
     def rounded(self, s: State, p: Pred, x: Tensor) -> Tensor:
@@ -92,15 +93,15 @@ class Latent(Decoder):
         return torch.where(late[:, None, None], near, x)
 
     def sharpened(self, z: Tensor, x: Tensor, level: Tensor) -> Tensor:
-        """x at a temperature of the score: the noise that it leaves in z is divided by that (Gulrajani and Hashimoto
-        2023, 2305.18619, section 6)."""
+        """x at a temperature of the score: the noise that x leaves in z is divided by the temperature (Gulrajani and
+        Hashimoto 2023, 2305.18619, section 6)."""
         if self.temperature == 1:
             return x
         a = alpha(level).to(z.dtype)
         return (z - (z - a * x) / self.temperature) / a
 
     def reading(self, p: Pred, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, W) long and (B, W): the tokens that stand there now, and how likely they are."""
+        """(B, W) long and (B, W): the tokens of the present latents, and their probabilities."""
         token, confidence = p.best()
         if self.last == "forward" or p.table is None:
             return token, confidence
@@ -114,12 +115,12 @@ class Latent(Decoder):
 
 
 def space(s: State) -> Space:
-    """Where the model of a state denoises. Raises `UsageError` if it has no latents."""
+    """The latent space of the model. Raises `UsageError` if it has none."""
     if s.space is None:
         raise UsageError("this engine has no latents to denoise")
     return s.space
 
 
 def scales(level: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, 1, 1) and (B, 1, 1): how much of the clean latent and of noise there is at a level."""
+    """(B, 1, 1) and (B, 1, 1): the scales of the clean latent and of the noise at a level."""
     return alpha(level).to(like.dtype), sigma(level).to(like.dtype)

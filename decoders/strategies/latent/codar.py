@@ -15,10 +15,10 @@ from decoders.strategies.left_to_right import drawn_in_a_race
 
 
 class Memo(NamedTuple):
-    """Where a row is, and what its sampler keeps."""
+    """The phase of a row, and the memo of its sampler."""
 
-    rounding: Tensor  # (B,) bool  its latents are done
-    draft: Tensor  # (B, W) long  how they read
+    rounding: Tensor  # (B,) bool  its latents are finished
+    draft: Tensor  # (B, W) long  their tokens
     own: Any
 
 
@@ -27,11 +27,11 @@ class Codar(Decoder):
     """Denoise the latents, then round them to tokens: the model's rounder, an autoregressive decoder that attends to
     the clean latents, writes the tokens from left to right. For models of latents that accept causal queries.
 
-    With `verify` the tokens that the latents read as are a draft: one causal forward says what the rounder makes of
-    each position behind the draft's own beginning, what agrees stands up to the first that does not, and that one is
-    the rounder's. So the tokens are those of rounding one by one (`verify=false`), for one forward and one more for
-    each correction in place of one for each position. Nobody has published this for CoDAR; it is the verification of
-    S2D2 (2603.25702), and at a `temperature` draws agree because their noise is timeless.
+    With `verify` the tokens closest to the latents are a draft. One causal forward gives the rounder's token at each
+    position after the draft's tokens to its left; the draft is accepted up to the first difference, where the rounder's
+    token is taken. So the tokens are those of rounding one by one (`verify=false`), in one forward plus one for each
+    correction, instead of one for each position. This has not been published for CoDAR; it is the verification of S2D2
+    (2603.25702), and at a `temperature` both sides sample with the same timeless noise.
 
     Forwards of the two kinds are its phases, so that traces tell them apart."""
 
@@ -63,14 +63,14 @@ class Codar(Decoder):
         return choose(s.memo.rounding, self.rounded(s, p), self.denoised(s, p))
 
     def denoised(self, s: State, p: Pred) -> State:
-        """A step of the sampler. After its last one all that is decided is a draft, and open again."""
+        """A step of the sampler. After its last one all decided positions are a draft, and open again."""
         t = self.denoiser.step(replace(s, memo=s.memo.own), p)
         turn = self.denoiser.done(replace(t, step=s.step + 1, clock=s.clock + 1))
         t = replace(t, memo=Memo(turn, t.tokens, t.memo))
         return choose(turn, t.reopen(t.decided), t)
 
     def rounded(self, s: State, p: Pred) -> State:
-        """The draft as far as the rounder agrees, and the token with which it does not."""
+        """The draft as far as the rounder agrees, and the rounder's token at the first difference."""
         p = p.filtered(self.temperature)
         token = drawn_in_a_race(s, p, self.temperature)
         stands = self.stands(s, token) if self.verify else leftmost(s.open)
@@ -78,7 +78,7 @@ class Codar(Decoder):
 
     def stands(self, s: State, token: Tensor) -> Tensor:
         """(B, W) bool: the open positions up to the first one where the rounder's `token (B, W)` is not the draft's,
-        that one among them."""
+        including that one."""
         other = s.open & (token != s.memo.draft)
         found: Tensor = s.open & (other.cumsum(-1) - other.long() == 0)
         return found

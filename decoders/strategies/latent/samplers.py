@@ -1,4 +1,4 @@
-"""Samplers: each says where z goes from one noise level to the next, and nothing else.
+"""Samplers: each computes the latent z at the next noise level, and nothing else.
 
 Levels are gamma = -log SNR, so the ratio of the SNRs of two levels is the exponential of their difference.
 """
@@ -73,24 +73,24 @@ class DPMpp2M(Latent):
         return z + b_next * fresh * s.normal(AGAIN, x.shape[-1]).to(x.dtype)
 
     def back(self, s: State, forwards: int, like: Tensor) -> Tensor:
-        """(B, 1, 1): the step that ended so many forwards ago, of which 0 is this one."""
+        """(B, 1, 1): the step that ended so many forwards ago; 0 is this one."""
         from_, to = (self.level(s, (s.step - forwards - k).clamp(min=0)) for k in (1, 0))
         return ((from_ - to) / 2)[:, None, None].to(like.dtype).clamp(min=1e-12)
 
     def lead(self, s: State, x: Tensor, step: Tensor, whole: Tensor) -> Tensor:
-        """(B, W, D): what is added to x for how it changes on the way; `whole (B, 1, 1)` is the step with its noise."""
+        """(B, W, D): the term that extrapolates x over the step; `whole (B, 1, 1)` is the step with its noise."""
         far = -torch.expm1(-whole) / 2 if self.solver == "midpoint" else second(whole)
         change = (x - s.memo.x) * step / self.back(s, 0, x)
         return torch.where((s.step > 0)[:, None, None], far * change, 0)
 
 
 def second(step: Tensor) -> Tensor:
-    """How far a slope leads in an exponential integrator of second order."""
+    """The weight of a slope in an exponential integrator of second order."""
     return 1 + torch.expm1(-step) / step
 
 
 class Three(NamedTuple):
-    """A memo that goes back to the forward before the last."""
+    """A memo that also holds the forward before the last."""
 
     z: Tensor
     said: Tensor
@@ -174,6 +174,7 @@ class Bridge(DDPM):
 
     source: ClassVar[str] = "marginal-conditioned bridges, 2605.13681"
     attested: ClassVar[Attested] = "abstract"
+    clamp: ClassVar[float] = 0.0  # type: ignore[misc]  # no option: every forward rounds x, to the drawn token
     token_temperature: float = option(1.0, "of the draw; 0 takes the likeliest token", min=0)
 
     def rounded(self, s: State, p: Pred, x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Schedules: gamma(t), the noise level of every forward of a sampler.
 
-A level is gamma = -log SNR. Where a model learnt its levels (`Space.levels`) is its own affair; these say which of them
-a sampler takes.
+A level is gamma = -log SNR. The levels on which a model was trained are in `Space.levels`; a schedule chooses the
+levels of a sampler's forwards.
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ from decoders.stats.constants import constant
 
 @dataclass(frozen=True)
 class Schedule(Part):
-    """Says at which level each forward is made."""
+    """Chooses the noise level of each forward."""
 
     @abstractmethod
     def __call__(self, space: Space, place: Tensor, count: int) -> Tensor:
-        """(B,) float64: the level at a `place (B,)` among `count`, the first of which is noise and the last the
-        text."""
+        """(B,) float64: the level number `place (B,)` of `count`; the first is noise and the last the text."""
         raise NotImplementedError
 
 
@@ -53,11 +52,11 @@ class Learned(Schedule):
 
 @cache
 def some(levels: tuple[float, ...], count: int) -> tuple[float, ...]:
-    """So many of the levels of a model. Raises `UsageError` if there are not so many."""
+    """`count` of the levels of a model. Raises `UsageError` if it has fewer."""
     try:
         kept = betas.evenly(len(levels), count)
     except ValueError:
-        raise UsageError(f"this model learnt {len(levels)} noise levels, and {count} forwards need as many") from None
+        raise UsageError(f"this model has {len(levels)} noise levels, and {count} forwards need {count}") from None
     return tuple(levels[-1 - i] for i in reversed(kept))
 
 
@@ -87,8 +86,8 @@ class Karras(Schedule):
 
 @dataclass(frozen=True)
 class Discrete(Schedule):
-    """At some of the levels of a table that training had, whatever the model says it learnt. Respacing of Nichol and
-    Dhariwal 2021, 2102.09672, as in the code of Diffusion-LM."""
+    """At some of the levels of a table used in training, whatever `Space.levels` is. Respacing of Nichol and Dhariwal
+    2021, 2102.09672, as in the code of Diffusion-LM."""
 
     trained: int = option(2000, "steps of training", min=20)
     kept: Literal["even", "stride"] = option(
@@ -105,7 +104,8 @@ class Discrete(Schedule):
         return constant(respaced(self, count), place.device, torch.float64)[place]
 
     def steps(self, count: int) -> list[int]:
-        """Which steps of training `count` forwards are made at. Raises `UsageError` if it cannot be so many."""
+        """The steps of training at which `count` forwards are made. Raises `UsageError` if that number is
+        impossible."""
         try:
             if not self.sections:
                 return (betas.evenly if self.kept == "even" else betas.strided)(self.trained, count)
@@ -113,7 +113,7 @@ class Discrete(Schedule):
                 return betas.by_section(self.trained, self.sections)
         except ValueError:
             pass
-        raise UsageError(f"the schedule {self.name} has no {count} levels that are kept as it is asked to")
+        raise UsageError(f"the schedule {self.name} cannot give {count} levels with these options")
 
 
 @cache
@@ -125,7 +125,7 @@ def respaced(schedule: Discrete, count: int) -> tuple[float, ...]:
 
 @dataclass(frozen=True)
 class Sqrt(Discrete):
-    """Much noise early, and little of it left late. Li et al. 2022 (Diffusion-LM), 2205.14217, appendix A."""
+    """Much noise early, and little late. Li et al. 2022 (Diffusion-LM), 2205.14217, appendix A."""
 
     name: ClassVar[str] = "sqrt"
 

@@ -1,1 +1,1 @@
-"""What S2D2 is put together from: the draft, the routes with their estimators, the acceptance and the base rules."""
+"""The parts of S2D2: the draft, the routes with their estimators, the acceptance and the base rules."""

@@ -1,5 +1,4 @@
-"""Which drafts stand before the verifier: the rule of speculative sampling, and the reference's ways of being more
-lenient."""
+"""Which drafts are accepted: the rule of speculative sampling, and the more lenient rules of the reference."""
 
 from __future__ import annotations
 
@@ -18,9 +17,9 @@ BASE, ACCEPTED, RESAMPLED, RATIO, CONFIDENT = range(5)
 
 
 class Verdict(NamedTuple):
-    """What becomes of a draft."""
+    """The result for a draft."""
 
-    taken: Tensor  # (B, W) bool    what is committed
+    taken: Tensor  # (B, W) bool    the committed positions
     redrawn: Tensor  # (B, W) bool  of that, the one position that gets another token than was drafted
     how: Tensor  # (B, W) long      which of `OUTCOMES` it is
 
@@ -37,7 +36,7 @@ class Acceptance(Part):
 
 def rejection(s: State, ratio: Tensor, u: Tensor) -> Verdict:
     """Speculative sampling: the first draft of the first run whose number `u` is not below its ratio is rejected, and
-    those before it stand."""
+    those before it are accepted."""
     span = first_run(s.open)
     failed = span & ~(u < ratio)
     accepted, rejected = span & until_first(failed), leftmost(failed)
@@ -46,8 +45,8 @@ def rejection(s: State, ratio: Tensor, u: Tensor) -> Verdict:
 
 @dataclass(frozen=True)
 class Speculative(Acceptance):
-    """A draft x stands with probability min(1, q(x) / p(x)); the first that does not is drawn anew. Leviathan et al.
-    2023, 2211.17192."""
+    """A draft x is accepted with probability min(1, q(x) / p(x)); the first rejected one is drawn again. Leviathan et
+    al. 2023, 2211.17192."""
 
     name: ClassVar[str] = "speculative"
 

@@ -1,4 +1,4 @@
-"""What commits drafts that nobody verifies: the rule that S2D2 speeds up."""
+"""Rules that commit unverified drafts: the rule that S2D2 speeds up."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from decoders.strategies.speculation.draft import Draft
 
 @dataclass(frozen=True)
 class Base(Part):
-    """Commits the drafts that are sure, or as many as the quota. What it remembers begins anew with every window."""
+    """Commits the drafts that are sure, or as many as the quota. Its memo is reset in every window."""
 
     revises: ClassVar[bool] = False
     steps: int | None = option(None, "drafts of a block, for the quota of each; none: one position each", min=1)
@@ -26,7 +26,7 @@ class Base(Part):
         return torch.ones_like(number) if self.steps is None else share(s.size, self.steps, number - 1)
 
     def sure(self, draft: Draft) -> Tensor:
-        """(B, W) bool: what it commits in any case."""
+        """(B, W) bool: the drafts that it commits in any case."""
         return draft.sure
 
     def committed(self, s: State, draft: Draft, at_least: Tensor) -> State:
@@ -35,15 +35,15 @@ class Base(Part):
         )
 
     def begin(self, s: State) -> Any:
-        """What it remembers when a window is entered."""
+        """The memo when a window is entered."""
         return ()
 
     def wanted(self, s: State) -> Tensor:
-        """(B, W) bool: what it needs to have predicted."""
+        """(B, W) bool: the positions whose prediction it needs."""
         return s.open
 
     def edited(self, s: State, p: Pred, memo: Any) -> tuple[State, Any]:
-        """The state with what it changes of what is decided, from the forward that drafts, and what it remembers."""
+        """The state with its edits of decided positions, from the drafting forward, and its new memo."""
         return s, memo
 
     def done(self, s: State, memo: Any) -> Tensor:
@@ -71,9 +71,9 @@ class Static(Base):
 
 @dataclass(frozen=True)
 class Joint(Base):
-    """`dynamic`, and what is decided is overwritten where another token is above `tau_edit`: the joint threshold of
+    """`dynamic`, and decided tokens are overwritten if another token is above `tau_edit`: the joint threshold of
     `llada2` (Bie et al. 2026, 2602.08676). Edits come from drafts and are made before the verifier sees the block. A
-    block ends when a draft that began with nothing open has changed nothing, or after `max_post` such drafts."""
+    block ends when a draft that began with no open position has changed nothing, or after `max_post` such drafts."""
 
     name: ClassVar[str] = "joint"
     revises: ClassVar[bool] = True

@@ -14,8 +14,8 @@ DRAW = 0x41  # salt
 
 
 class Draft(NamedTuple):
-    """Made by one forward, and judged by the next or committed by the base rule. Nothing in it means anything where
-    nothing was open."""
+    """The drafts of one forward, which the next forward verifies or the base rule commits. Entries at positions that
+    were not open have no meaning."""
 
     tokens: Tensor  # (B, W) long
     confidence: Tensor  # (B, W) float32     their probability
@@ -37,7 +37,7 @@ class Draft(NamedTuple):
         tokens = kept[..., 0]
         if not greedy:
             index = stats.sample(probs.log().flatten(0, 1), s.uniform(DRAW).flatten(), 1.0).view_as(s.tokens)
-            index = index.clamp(max=kept.shape[-1] - 1)  # unasked positions have nothing to draw from
+            index = index.clamp(max=kept.shape[-1] - 1)  # unwanted positions have no distribution to draw from
             tokens = kept.gather(-1, index[..., None])[..., 0]
         confidence = p.prob(tokens).float()
         return cls(tokens, confidence, confidence > tau, kept, probs.float())
@@ -56,8 +56,8 @@ class Draft(NamedTuple):
 
 
 def residual(q: Tensor, kept: Tensor, probs: Tensor) -> Tensor:
-    """(B, V) the positive part of `q (B, V)` less the draft distribution on its tokens `kept (B, K)`; q itself where
-    nothing is left. What is drawn where a draft is rejected; not normalised. Leviathan et al. 2023, 2211.17192, section
-    2.3."""
+    """(B, V) the distribution from which a rejected draft is drawn again, not normalised: the positive part of `q (B,
+    V)` less the draft distribution on its tokens `kept (B, K)`, or q itself if that is 0 everywhere. Leviathan et al.
+    2023, 2211.17192, section 2.3."""
     rest = q.scatter_add(1, kept, -probs).clamp(min=0)
     return torch.where(rest.sum(-1, keepdim=True) > 0, rest, q)

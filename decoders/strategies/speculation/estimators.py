@@ -1,4 +1,5 @@
-"""How likely a verifier is to accept a draft, foretold from the draft's own distribution. Han et al. 2026, 2603.25702.
+"""Estimates of the probability that a verifier accepts a draft, from the draft's own distribution. Han et al. 2026,
+2603.25702.
 
 Each is (B, W) in [0, 1] from its one parameter, the state, the prediction and the drafts' confidence (B, W).
 """
@@ -36,16 +37,16 @@ ESTIMATORS: dict[str, tuple[Callable[[float, State, Pred, Tensor], Tensor], floa
     "clipped_margin": (lambda c, s, p, confidence: (c * p.margin()).clamp(0, 1), 1.0),
     "renyi2": (lambda c, s, p, confidence: collision(p) ** c, 1.0),
 }
-"""Each with its parameter as the reference has it."""
+"""Each with the reference's value of its parameter."""
 
 
 def acceptance(kind: Estimator, c: float | None, s: State, p: Pred, confidence: Tensor) -> Tensor:
-    """(B, W) by the estimator of that name, with its parameter `c`, or the reference's if that is none."""
+    """(B, W) by the estimator of that name, with its parameter `c`; None: the reference's value."""
     estimate, default = ESTIMATORS[kind]
     return estimate(default if c is None else c, s, p, confidence)
 
 
 def expected_length(alpha: Tensor, span: Tensor) -> Tensor:
-    """(B,): how many drafts of the span are likely to be accepted, the sum over k of the product of the first k of
+    """(B,): the expected number of accepted drafts of the span, the sum over k of the product of the first k of
     `alpha`."""
     return (torch.where(span, alpha, 1.0).cumprod(-1) * span).sum(-1)

@@ -20,21 +20,19 @@ from decoders.strategies.speculation.estimators import Estimator, acceptance, di
 
 @dataclass(frozen=True)
 class Route(Part):
-    """Says of every draft whether it is verified. What it remembers lives as long as the row."""
+    """Decides whether each draft is verified. Its memo lasts as long as the row."""
 
     def init(self, s: State) -> Any:
-        """What it remembers when a row joins."""
+        """The memo when a row joins."""
         return ()
 
     @abstractmethod
     def __call__(self, s: State, p: Pred, draft: Draft, memo: Any) -> tuple[Tensor, Any]:
-        """(B,) whether to verify the draft, and what is remembered. Rows with nothing open are not looked at, but for
-        the latter."""
+        """(B,) whether to verify the draft, and the new memo. For rows without open positions only the memo is used."""
         raise NotImplementedError
 
     def learned(self, before: State, after: State, verified: Tensor, memo: Any) -> Any:
-        """What is remembered after a round that made `after` of `before`, in which a draft was `verified (B,)` or
-        not."""
+        """The memo after a round that changed `before` to `after`, in which a draft was `verified (B,)` or not."""
         return memo
 
 
@@ -81,7 +79,7 @@ class Score(Route):
     parameter: float | None = option(None, "of the estimator; none: the reference's", min=0)
 
     def score(self, s: State, p: Pred, draft: Draft) -> Tensor:
-        """(B,): how many drafts of the leftmost open run are likely to be accepted, less the cost."""
+        """(B,): the expected number of accepted drafts of the leftmost open run, less the cost."""
         return self.worth(s, p, draft, first_run(s.open))
 
     def worth(self, s: State, p: Pred, draft: Draft, span: Tensor) -> Tensor:
@@ -102,7 +100,7 @@ class Hysteresis(Score):
     off: float = option(0.0, "score below which to stop")
 
     def init(self, s: State) -> Tensor:
-        """(B,) bool: it is on."""
+        """(B,) bool: whether verification is on."""
         return torch.zeros_like(s.key, dtype=torch.bool)
 
     def __call__(self, s: State, p: Pred, draft: Draft, memo: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,8 +110,8 @@ class Hysteresis(Score):
 
 
 def bucket(s: State, p: Pred) -> Tensor:
-    """(B,) long in 0..7, the bandit's context: 4 for a span of more than half the window, 2 once as much as half the
-    window has been decided in it, 1 for a mean entropy of the span of at least half the largest."""
+    """(B,) long in 0..7, the bandit's context: 4 for a span of more than half the window, 2 once half the window has
+    been decided, 1 for a mean entropy of the span of at least half the largest."""
     span = first_run(s.open)
     n = span.sum(-1)
     mean = (disorder(s, p) * span).sum(-1) / n.clamp(min=1)
@@ -122,7 +120,7 @@ def bucket(s: State, p: Pred) -> Tensor:
 
 
 class Bandit(NamedTuple):
-    """What the UCB bandit has seen, for the two arms in each of eight buckets: 0 leaves a draft to the base rule, 1
+    """The history of the UCB bandit, for the two arms in each of eight buckets: 0 leaves a draft to the base rule, 1
     verifies it."""
 
     bucket: Tensor  # (B,) long             the context of this draft
@@ -136,9 +134,10 @@ class Bandit(NamedTuple):
 
     def verifies(self, beta: float) -> Tensor:
         """(B,) bool: the arm with the larger upper bound, mean reward + beta sqrt(log t / n), n being the pulls of the
-        arm and t the number of this decision; an arm that was never pulled comes first, and of equal ones verifying.
+        arm and t the number of this decision; an arm that was never pulled comes first, and in a tie the draft is
+        verified.
 
-        The recorded decisions also fit sqrt(2 log t / n) with t counted in each bucket of its own.
+        The recorded decisions also fit sqrt(2 log t / n) with t counted separately in each bucket.
         """
         here = self.bucket[:, None, None].expand(-1, 1, 2)
         n, total = self.pulls.gather(1, here)[:, 0], self.reward.gather(1, here)[:, 0]
@@ -148,7 +147,7 @@ class Bandit(NamedTuple):
         return bound[:, 1] >= bound[:, 0]
 
     def learn(self, verified: Tensor, tokens: Tensor) -> Bandit:
-        """After a draft that was `verified (B,)` or not and made so many `tokens (B,)`; verifying costs two
+        """The bandit after a draft that was `verified (B,)` or not and gave so many `tokens (B,)`; verifying costs two
         forwards."""
         arms, buckets = torch.arange(2, device=tokens.device), torch.arange(8, device=tokens.device)
         pull = (buckets == self.bucket[:, None])[..., None] & (arms == verified[:, None].long())[:, None]

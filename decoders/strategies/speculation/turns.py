@@ -1,4 +1,4 @@
-"""Two kinds of forwards in turns: one drafts what is open, the next verifies it causally."""
+"""Two kinds of forwards in turns: one drafts the open positions, the next verifies the drafts causally."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Turn(NamedTuple):
 
 @dataclass(frozen=True)
 class InTurns(Decoder):
-    """Drafts and verifies in turns; a subclass says in `step` what is drafted and what is taken."""
+    """Drafts and verifies in turns; the `step` of a subclass chooses the drafts and the accepted tokens."""
 
     phases: ClassVar[tuple[str, ...]] = ("draft", "verify")
     outcomes: ClassVar[tuple[str, ...]] = ("accepted", "resampled")

@@ -75,7 +75,7 @@ def check(served: Served, decoder: Decoder, spec: str, infill: bool) -> None:
         refuse(spec, asked & {"mask"}, (), f"the family {served.family}")
     if served.causal and ("causal" in asked or decoder.windows(served.windows, True) != served.windows):
         raise UsageError(
-            f"{spec} asks what follows from the left alone, or works on less than whole canvases, which the family "
+            f"{spec} makes causal forward passes, or works on less than whole canvases, which the family "
             f"{served.family} does "
             "not carry; take a diffusion decoder such as gemma"
         )
