@@ -1,8 +1,7 @@
-"""Rows: what stands in a batch of rows, where each of them is at work, and how a strategy sees that.
+"""Rows: the text of a batch of rows, the window of each, and the view of them that a strategy gets.
 
-This is the state machine of decoding and nothing else; what a store of keys and values holds is
-`decoders.core.store`'s. An engine of its own, such as vLLM's, keeps rows of this kind too, each with as many columns as
-it has room for, from `base` on.
+This is the state machine of decoding; the KV store is in `decoders.core.store`. External engines, such as vLLM, also
+use these rows, with as many columns as they have room for, starting at `base`.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from decoders.core.tree import altered
 from decoders.stats.constants import counting, number
 
 LIVE, BROKEN, STOPPED, FILLED, EXHAUSTED, STALLED = range(6)
-"""Why a row ended; of several reasons the first one counts."""
+"""Why a row ended; of several reasons the first counts."""
 
 NON_FINITE, NO_PROGRESS = "non_finite", "no_progress"
 REASONS = ("live", NON_FINITE, "stop", "length", "max_steps", NO_PROGRESS)
@@ -33,7 +32,7 @@ _KNOWN: dict[str, frozenset[str] | None] = {
     "first_open": frozenset({"open", "base", "limit"}), "live": frozenset({"reason"}), "fresh": frozenset({"step"}),
     **dict.fromkeys(("state", "reach", "refreshed")),
 }
-"""What is remembered of rows once it was asked for, and what it depends on; None: anything."""
+"""Values of rows that are computed once and kept, with the fields that each depends on; None: all fields."""
 
 R = TypeVar("R", bound="Rows")
 
@@ -41,18 +40,18 @@ R = TypeVar("R", bound="Rows")
 @dataclass(frozen=True, kw_only=True)
 class Rows:
     """B rows of L columns of text each, as tensors; never changed in place. Rows are independent: each enters and
-    leaves windows of its own."""
+    leaves its own windows."""
 
     tokens: Tensor  # (B, L) long
     open: Tensor  # (B, L) bool
     editable: Tensor  # (B, L) bool
     confidence: Tensor  # (B, L) float
     committed_at: Tensor  # (B, L) long
-    start: Tensor  # (B,)   long  place of the first position of the row's window
-    size: Tensor  # (B,)   long   how many of the window's positions there are,
-    room: Tensor  # (B,)   long   and how many there may come to be
+    start: Tensor  # (B,)   long  position of the first column of the row's window, in the text
+    size: Tensor  # (B,)   long   the size of the window,
+    room: Tensor  # (B,)   long   and the size to which it may grow
     limit: Tensor  # (B,)   long  place where the row ends
-    block_start: Tensor  # (B,)   long  in a block-causal model, the block of the attention that the window is in
+    block_start: Tensor  # (B,)   long  in a block-causal model, the attention block that contains the window
     block_end: Tensor  # (B,)   long
     # (B,)   long  positions open when the window was entered; for rows that are `fresh` the state counts them anew
     opened: Tensor
@@ -80,18 +79,18 @@ class Rows:
 
     @property
     def place(self) -> Tensor:
-        """(B, W) places of the window's positions, those past its end among them."""
+        """(B, W) places of the window's positions, including those past its end."""
         return self.start[:, None] + counting(self.width, self.start.device)
 
     @cached_property
     def at(self) -> Tensor:
-        """(B, W) columns of the window; past the last one, that."""
+        """(B, W) columns of the window; positions past the last column have the last column."""
         index = self.place if self.base is None else self.place - self.base[:, None]
         return index.clamp(max=self.tokens.shape[1] - 1)
 
     @cached_property
     def inside(self) -> Tensor:
-        """(B, W) bool: positions that belong to the row's own window, those that are not there yet among them."""
+        """(B, W) bool: positions that belong to the row's own window, including those into which it may yet grow."""
         return counting(self.width, self.start.device) < self.room[:, None]
 
     @cached_property
@@ -106,12 +105,12 @@ class Rows:
 
     @cached_property
     def index(self) -> Tensor:
-        """(B, L) long: the position of the window that is at a column, and some position where none is."""
+        """(B, L) long: the position of the window at each column; arbitrary at columns outside the window."""
         return self.offset.clamp(min=0, max=self.width - 1)
 
     @property
     def end(self) -> Tensor:
-        """(B,) place after the last one that windows may have for now: of the row, or of the columns that there are."""
+        """(B,) the place where windows end at the latest for now: the end of the row, or of the columns that exist."""
         return self.limit if self.base is None else torch.minimum(self.base + self.tokens.shape[1], self.limit)
 
     @cached_property
@@ -125,7 +124,7 @@ class Rows:
         return self.step == 0
 
     def changed(self, **new: Any) -> Self:
-        """The same with other tensors, and with what is known of its windows and of what did not change."""
+        """The rows with other tensors; kept values that do not depend on the changed ones stay."""
         made = altered(self, **new)
         known = vars(made)
         for name, of in _KNOWN.items():
@@ -143,7 +142,7 @@ class Rows:
         return self.showing(**cut, opened=opened, position=at if self.base is None else self.place)
 
     def showing(self, **cut: Tensor) -> State:
-        """The state in which these stand on the windows."""
+        """The state of the windows with these tensors."""
         return State(
             **cut, size=self.size, room=self.room, windows=self.windows, step=self.step, clock=self.clock, key=self.key,
             limit=self.limit, mask_id=self.mask_id, vocab=self.vocab, stop_ids=self.stop_ids,
@@ -163,8 +162,8 @@ def put(r: Rows, old: Tensor, new: Tensor) -> Tensor:
 
 
 def write(r: R, s: State, rows: Tensor | None = None) -> R:
-    """The rows with their windows replaced, or those of `rows (B,)` alone. What is no other tensor than in `view` is
-    left as it is."""
+    """The rows with their windows replaced, or those of `rows (B,)` alone. Tensors that are the same objects as in
+    `view` are not written."""
     where = r.window if rows is None else r.window & rows[:, None]
     changed: dict[str, Any] = {
         name: torch.where(where, new.gather(1, r.index), getattr(r, name))

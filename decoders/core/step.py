@@ -40,7 +40,7 @@ from decoders.stats.constants import but, constant, counting, everywhere, number
 
 
 def session_spec(plan: Plan, c: Canvas) -> SessionSpec:
-    """What a session has to be ready for when it decodes this canvas by this plan."""
+    """The requirements for a session that decodes this canvas with this plan."""
     (rows, columns), width = c.tokens.shape, c.width
     asked, sizes = asks(plan.decoder, c.block_causal), plan.cache.sizes(columns - 1, width)  # less the bin
     return SessionSpec(
@@ -52,12 +52,12 @@ def session_spec(plan: Plan, c: Canvas) -> SessionSpec:
 
 
 REUSED = frozenset({"causal", "sight", "order", "resizes", "latents"})
-"""What a decoder asks by which some columns do not see all others, so that a change may leave these as they are."""
+"""Needs with which some columns do not see all others, so that a change may leave their keys and values exact."""
 
 
 def forgets(plan: Plan, block_causal: bool) -> bool:
-    """Whether keys and values that were stored would never be read: the cache policy recomputes everything, or it is
-    the exact one where everything sees everything, and so whatever changes."""
+    """Whether stored keys and values would never be read: the cache policy recomputes everything, or it is the exact
+    one with bidirectional attention, where any change makes everything stale."""
     if plan.cache.whole or not plan.cache.exact:
         return plan.cache.whole
     return not (block_causal or asks(plan.decoder) & REUSED)
@@ -73,7 +73,7 @@ def prepare(plan: Plan, c: Canvas) -> Forward:
     if q.tokens is not s.tokens:
         shown = torch.where(c.window & live, torch.where(s.editable, q.tokens, s.tokens).gather(1, c.index), shown)
     causal, until, unseen, reach, want = ranges(c, q, want, "resizes" in asked)
-    rank = None
+    rank: Tensor | None = None
     if q.order is not None:
         rank, until, reach = ordered(c, q.order)
     compute, outdated = run(plan, c, q, shown, until, unseen if q.sight else None, rank, reach, want, causal)
@@ -89,8 +89,8 @@ def prepare(plan: Plan, c: Canvas) -> Forward:
 
 
 def ranges(c: Canvas, q: Query, want: Tensor, resizes: bool) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Which rows are causal (B,), what columns see (B, L) and (B, L, 2), the columns from which on nothing plays a part
-    (B,), and what is wanted (B, W) of what there is."""
+    """Which rows are causal (B,), what columns see (B, L) and (B, L, 2), the first column that a row does not use (B,),
+    and the wanted positions (B, W) that exist."""
     until, unseen, reach, at = c.until, c.store.unseen, c.reach, c.at
     causal = everywhere(False, c.key, torch.bool)
     if q.causal is not None:
@@ -116,7 +116,7 @@ def run(
     plan: Plan, c: Canvas, q: Query, shown: Tensor, until: Tensor, unseen: Tensor | None, rank: Tensor | None,
     reach: Tensor, want: Tensor, causal: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """(B, L) bool and (B, L) bool: the columns to run, and those that are left as they are though they see a change."""
+    """(B, L) bool and (B, L) bool: the columns to run, and those that see a change and are not recomputed."""
     within = (c.column < reach[:, None]) & c.live[:, None]
     if forgets(plan, c.block_causal):
         return within, everywhere(False, within)
@@ -129,7 +129,7 @@ def run(
         chosen = c.store.stale | c.store.nothing
         if q.causal is not None:
             chosen = torch.where(causal[:, None], stale, chosen)
-    elif q.beside is not None or q.latents is not None:  # what sees the window sees more than its tokens tell
+    elif q.beside is not None or q.latents is not None:  # columns that see the window see more than its tokens show
         chosen = chosen | sees_any(c.window, until)
     open_ = want if q.causal is None else but(want, causal[:, None])
     wanted = put(c, everywhere(False, within), open_)
@@ -138,8 +138,8 @@ def run(
 
 
 def candidates(c: Canvas, s: State, q: Query) -> tuple[Tensor, Tensor]:
-    """(B, A, W) long and (B, A, W) bool: `Forward.candidate_tokens` and `candidate_want`. Where the canvas has room for
-    more than are asked about, the rest wants nothing."""
+    """(B, A, W) long and (B, A, W) bool: `Forward.candidate_tokens` and `candidate_want`. If the canvas has room for
+    more candidates than the query has, the rest wants nothing."""
     (B, W), A = s.tokens.shape, c.candidates
     tokens, want = s.tokens.new_empty(B, A, W), s.open.new_empty(B, A, W)
     if not A:
@@ -171,8 +171,8 @@ def ordered(c: Canvas, order: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def apply(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
-    """The canvas after one step: with commitments, finished windows, ended rows, and stale columns. A row ends as it is
-    if the model's logits for it are not finite, or if its decoder commits nothing any more."""
+    """The canvas after one step: with commitments, finished windows, ended rows, and stale columns. A row ends
+    unchanged if the model's logits for it are not finite, or if its decoder has stopped committing."""
     p = ruled(plan, view(c), f, p)
     after = plan.decoder.step(view(c), p)
     undefined = p.undefined()  # after the step, whose statistics tell without another pass over the logits
@@ -180,8 +180,8 @@ def apply(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
 
 
 def kept(plan: Plan, c: Canvas, f: Forward, p: Pred, after: State, undefined: Tensor) -> Canvas:
-    """The canvas after a step that was decided: the windows are as they stand in `after`, and of the rows `undefined
-    (B,)` the model said nothing."""
+    """The canvas after the decision of a step: the windows have the state `after`, and the rows `undefined (B,)` had no
+    usable prediction."""
     before, live = view(c), c.live
     after = altered(after, step=before.step + live, clock=before.clock + live)
     sound = but(live, undefined)
@@ -190,7 +190,7 @@ def kept(plan: Plan, c: Canvas, f: Forward, p: Pred, after: State, undefined: Te
     over = but(sound, after.open.any(-1)) if until_decided else plan.decoder.done(after) & sound
     size, memo = choose(sound, after.size, before.size), choose(sound, after.memo, before.memo)
     c = stored(plan, write(c, altered(after, size=size, memo=memo), sound), f, p)
-    if plan.decoder.moves:
+    if plan.decoder.moves_text:
         c = rearranged(c, before)
     start = next_start(c)
     filled = start >= c.limit  # and nothing is open, so that the window is over if only that counts
@@ -216,16 +216,16 @@ def rearranged(c: Canvas, before: State) -> Canvas:
 
 
 def trusted(plan: Plan, c: Canvas, before: State, live: Tensor, p: Pred) -> Canvas:
-    """The canvas with what the cache policy says of the store after a step."""
+    """The canvas with the stale columns and the memory of the cache policy after a step."""
     memory = choose(live, plan.cache.remember(c, before, p), c.store.memory)
     after = c.changed(store=altered(c.store, stale=plan.cache.stale(c, before, p), memory=memory))
-    if REFRESHED in vars(c):  # neither of the two has a part in that
+    if REFRESHED in vars(c):  # neither of the two is used there
         vars(after)[REFRESHED] = vars(c)[REFRESHED]
     return after
 
 
 def moved_on(plan: Plan, c: Canvas, rows: Tensor, start: Tensor) -> Canvas:
-    """The canvas with a window of those `rows (B,)` that have left theirs at their `start (B,)`."""
+    """The canvas with a new window, from `start (B,)` on, for the `rows (B,)` that have left theirs."""
     c = c.changed(start=torch.where(rows, start, c.start))
     windows = plan.decoder.windows(plan.windows, c.block_causal)
     moved = begun(seeing(placed(c, windows)), plan.decoder)
@@ -237,7 +237,7 @@ def moved_on(plan: Plan, c: Canvas, rows: Tensor, start: Tensor) -> Canvas:
     }
     if "resizes" in asks(plan.decoder, c.block_causal):
         new["size"] = choose(rows, moved.size, c.size)
-    else:  # then a window has all the room that it may have
+    else:  # then a window has its full room
         new["size"] = new["room"]
     return c.changed(**new)
 
@@ -261,7 +261,7 @@ def reasons(plan: Plan, c: Canvas, filled: Tensor, ended: Tensor | None, undefin
 
 
 def ruled(plan: Plan, s: State, f: Forward, p: Pred) -> Pred:
-    """The prediction as the plan's rules have it, and those of the candidates beside it, each as of what it shows."""
+    """The prediction after the plan's rules, and those of its candidates, each with the state that it shows."""
     if not plan.rules:
         return p
 
@@ -278,7 +278,7 @@ def ruled(plan: Plan, s: State, f: Forward, p: Pred) -> Pred:
 
 
 def stored(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
-    """The canvas after a forward: what the store now holds, and what was spent."""
+    """The canvas after a forward, with its store and costs."""
     positions, flops = p.cost or (f.compute.sum(-1), everywhere(0, c.store.flops))
     live, kinds = c.live, c.store.kinds
     if plan.decoder.phases:
@@ -291,8 +291,8 @@ def stored(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
 
 
 def held(plan: Plan, c: Canvas, s: Store, f: Forward) -> Store:
-    """The store as a forward leaves it, and what was read of it. Whatever sees a column that stayed out of date is
-    approximate, so that an exact refresh finds it later."""
+    """The store after a forward, and the columns that were read from it. A column that sees one that is out of date is
+    marked as approximate, so that an exact refresh finds it later."""
     asked = asks(plan.decoder, c.block_causal)
     tokens = torch.where(f.compute, f.tokens, s.tokens)
     until = torch.where(f.compute, f.until, s.until)
