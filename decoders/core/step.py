@@ -185,12 +185,12 @@ def kept(plan: Plan, c: Canvas, f: Forward, p: Pred, after: State, undefined: Te
     before, live = view(c), c.live
     after = altered(after, step=before.step + live, clock=before.clock + live)
     sound = but(live, undefined)
-    until_decided = type(plan.decoder).done is Decoder.done and not plan.decoder.moves
+    until_decided = type(plan.decoder).done is Decoder.done and not plan.decoder.moves_text
     # rows that leave their window
     over = but(sound, after.open.any(-1)) if until_decided else plan.decoder.done(after) & sound
     size, memo = choose(sound, after.size, before.size), choose(sound, after.memo, before.memo)
     c = stored(plan, write(c, altered(after, size=size, memo=memo), sound), f, p)
-    if plan.decoder.moves_text:
+    if plan.decoder.moves_text_text:
         c = rearranged(c, before)
     start = next_start(c)
     filled = start >= c.limit  # and nothing is open, so that the window is over if only that counts
@@ -230,7 +230,7 @@ def moved_on(plan: Plan, c: Canvas, rows: Tensor, start: Tensor) -> Canvas:
     windows = plan.decoder.windows(plan.windows, c.block_causal)
     moved = begun(seeing(placed(c, windows)), plan.decoder)
     # where windows follow from their start and the row's end, those of rows that stay are found as they were
-    kept = FOLLOWING if isinstance(windows, Blocks | Whole) and not plan.decoder.moves else ()
+    kept = FOLLOWING if isinstance(windows, Blocks | Whole) and not plan.decoder.moves_text else ()
     new = {
         x: y if x in kept else choose(rows, y, getattr(c, x))
         for x in TURNED if (y := getattr(moved, x)) is not getattr(c, x)
