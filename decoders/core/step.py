@@ -190,7 +190,7 @@ def kept(plan: Plan, c: Canvas, f: Forward, p: Pred, after: State, undefined: Te
     over = but(sound, after.open.any(-1)) if until_decided else plan.decoder.done(after) & sound
     size, memo = choose(sound, after.size, before.size), choose(sound, after.memo, before.memo)
     c = stored(plan, write(c, altered(after, size=size, memo=memo), sound), f, p)
-    if plan.decoder.moves_text_text:
+    if plan.decoder.moves_text:
         c = rearranged(c, before)
     start = next_start(c)
     filled = start >= c.limit  # and nothing is open, so that the window is over if only that counts
