@@ -19,7 +19,19 @@ from decoders.core.needs import asks, hold_to
 from decoders.core.plan import Plan, patience
 from decoders.core.pred import Pred
 from decoders.core.query import Query, Sight
-from decoders.core.rows import BROKEN, EXHAUSTED, FILLED, REASONS, STALLED, STOPPED, put, settled_stop, view, write
+from decoders.core.rows import (
+    BROKEN,
+    EXHAUSTED,
+    FILLED,
+    LIVE,
+    REASONS,
+    STALLED,
+    STOPPED,
+    put,
+    settled_stop,
+    view,
+    write,
+)
 from decoders.core.state import State, choose
 from decoders.core.store import APPROXIMATE, NOTHING, Store
 from decoders.core.tree import altered
@@ -173,7 +185,7 @@ def kept(plan: Plan, c: Canvas, f: Forward, p: Pred, after: State, undefined: Te
     before, live = view(c), c.live
     after = altered(after, step=before.step + live, clock=before.clock + live)
     sound = but(live, undefined)
-    until_decided = type(plan.decoder).done is Decoder.done
+    until_decided = type(plan.decoder).done is Decoder.done and not plan.decoder.moves_text
     # rows that leave their window
     over = but(sound, after.open.any(-1)) if until_decided else plan.decoder.done(after) & sound
     size, memo = choose(sound, after.size, before.size), choose(sound, after.memo, before.memo)
@@ -217,8 +229,8 @@ def moved_on(plan: Plan, c: Canvas, rows: Tensor, start: Tensor) -> Canvas:
     c = c.changed(start=torch.where(rows, start, c.start))
     windows = plan.decoder.windows(plan.windows, c.block_causal)
     moved = begun(seeing(placed(c, windows)), plan.decoder)
-    # where windows follow from their start alone, those of rows that stay are found as they were
-    kept = FOLLOWING if isinstance(windows, Blocks | Whole) else ()
+    # where windows follow from their start and the row's end, those of rows that stay are found as they were
+    kept = FOLLOWING if isinstance(windows, Blocks | Whole) and not plan.decoder.moves_text else ()
     new = {
         x: y if x in kept else choose(rows, y, getattr(c, x))
         for x in TURNED if (y := getattr(moved, x)) is not getattr(c, x)
@@ -241,9 +253,11 @@ def reasons(plan: Plan, c: Canvas, filled: Tensor, ended: Tensor | None, undefin
     stalled = c.clock - c.committed_at.amax(-1) > patience(plan.decoder)
     exhausted = None if plan.max_steps is None else c.clock >= plan.max_steps
     found = {BROKEN: undefined, STOPPED: ended, FILLED: filled, EXHAUSTED: exhausted, STALLED: stalled}
-    never = everywhere(False, undefined)
-    holds = torch.stack([never if (x := found.get(reason)) is None else x for reason in range(len(REASONS))])
-    return holds.view(torch.uint8).argmax(0)  # reasons are numbered as they count, and where none holds it is LIVE
+    why = number(LIVE, c.reason)
+    for reason in reversed(range(len(REASONS))):  # they are numbered as they count
+        if (holds := found.get(reason)) is not None:
+            why = torch.where(holds, number(reason, c.reason), why)
+    return why
 
 
 def ruled(plan: Plan, s: State, f: Forward, p: Pred) -> Pred:

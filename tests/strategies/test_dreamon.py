@@ -75,7 +75,7 @@ def window(tokens, size, *says):
     s = replace(
         s, tokens=row, open=open, editable=~given, confidence=row.float() / 10, committed_at=row, size=one * size,
         position=torch.arange(len(tokens))[None], room=one * len(tokens), opened=one, windows=one, step=one, clock=one,
-        key=one, memo=0 * one,
+        key=one, limit=one * len(tokens), memo=0 * one,
     )
     logits = torch.full((1, len(tokens), 11), math.log(0.1))
     for i, (token, p) in enumerate(says):
@@ -141,7 +141,7 @@ def test_without_text_behind_it_begins_with_some_masks():
 
 
 def test_models_without_the_tokens_are_refused():
-    with pytest.raises(UsageError, match=r"DreamOn follows tokens by which a model asks .* DreamOn has them.* dream"):
+    with pytest.raises(UsageError, match=r"DreamOn goes by tokens with which a model asks .* DreamOn has them.* dream"):
         Generator("nano", "dreamon")
     with pytest.raises(UsageError, match="and this model has none; DreamOn has them, a checkpoint of the family dream"):
         decode(ToyModel(stop_ids=(9,)), get("dreamon"), [[1]], length=4)
