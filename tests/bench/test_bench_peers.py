@@ -234,15 +234,20 @@ def test_a_realistic_model_is_the_same_each_time_and_never_predicts_its_mask(tmp
 
 def test_the_short_table_has_a_line_for_each_loop_and_columns_for_each_vocabulary(monkeypatch, tmp_path):
     rows = [
-        Compared(Case("llada", "`generate`", "llada", "none", model="realistic", vocab=v), prompts=1, same=same,
-                 agreement=1.0, ours=Side(4, 8, 1.0, 2 << 20), peer=Side(4, 8, 2.0, peak), ratios=(2.0, 3.0, 2.5))
-        for v, same, peak in ((32_000, 1, 9 << 20), (126_464, 0, None))
-    ]  # fmt: skip
+        Compared(
+            Case(peer, "`generate`, 16 steps", "llada", "none", model="realistic", vocab=v), prompts=1, same=same,
+            agreement=1.0, ours=Side(4, 8, 1.0, 2 << 20), peer=Side(4, 8, 2.0, peak), ratios=(2.0, 3.0, 2.5),
+        )
+        for peer, v, same, peak in (
+            ("llada", 32_000, 1, 9 << 20), ("llada", 126_464, 0, None), ("fast-dllm", 126_464, 1, 8 << 20)
+        )
+    ]
     save(tmp_path / "rows.json", rows)
     monkeypatch.setattr(tables, "REALISTIC_ROWS", tmp_path / "rows.json")
-    header, _, line = tables.realistic_summary().splitlines()
-    assert "| times as fast, 32,000 | MiB, 32,000 | times as fast, 126,464 | MiB, 126,464 |" in header
-    assert line == "| llada: `generate`; here `none` | no | **2.50** | 2 / 9 | **2.50** |  |"
+    header, _, line, other = tables.realistic_summary().splitlines()
+    assert header.startswith("| loop | cache here | same tokens | times as fast, V = 32,000 | MiB here / there, V = 32")
+    assert line == "| llada: `generate` | `none` | no | **2.50** | 2 / 9 | **2.50** |  |"
+    assert other == "| fast-dllm: `generate` | `none` | yes |  |  | **2.50** | 2 / 8 |"  # one was not measured
     assert "### A vocabulary of 126,464" in tables.realistic_section()
 
 

@@ -126,18 +126,19 @@ def realistic_section() -> str:
 
 
 def realistic_summary() -> str:
-    """For the README: a line for each loop and cache, and of each vocabulary how many times as fast this library is and
-    how much memory each of the two takes."""
+    """For the README: a line for each loop and cache, and for each vocabulary how many times as fast this library is
+    and how much memory each of the two takes."""
     rows = [r for r in load_peers(REALISTIC_ROWS) if not r.failed]
     vocabs = list(dict.fromkeys(r.case.vocab for r in rows))
     found = {(r.case.peer, r.case.named, r.case.cache, r.case.vocab): r for r in rows}
-    header = ["loop", "same tokens", *(f"{text}, {v:,}" for v in vocabs for text in ("times as fast", "MiB"))]
+    columns = (f"{text}, V = {v:,}" for v in vocabs for text in ("times as fast", "MiB here / there"))
+    header = ["loop", "cache here", "same tokens", *columns]
     lines = []
     for peer, named, cache in dict.fromkeys(key[:3] for key in found):
-        own = [found[peer, named, cache, v] for v in vocabs if (peer, named, cache, v) in found]
-        same = "yes" if all(r.same == r.prompts for r in own) else "no"
-        cells = [x for r in own for x in (f"**{r.ratio:.2f}**", memory(r))]
-        lines.append([f"{peer}: {named}; here `{cache}`", same, *cells])
+        own = [found.get((peer, named, cache, v)) for v in vocabs]
+        same = "yes" if all(r.same == r.prompts for r in own if r) else "no"
+        cells = [x for r in own for x in ((f"**{r.ratio:.2f}**", memory(r)) if r else ("", ""))]
+        lines.append([f"{peer}: {named.partition(',')[0]}", f"`{cache}`", same, *cells])
     return markdown(header, lines)
 
 
