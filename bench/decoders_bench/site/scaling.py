@@ -9,12 +9,12 @@ from pathlib import Path
 
 from decoders_bench.site.drawing import image, line, words
 from decoders_bench.step_time.measure import Timing
-from decoders_bench.step_time.scaling import BASE, SWEPT, Axis, alike, swept
+from decoders_bench.step_time.scaling import BASE, SWEPT, alike, swept
 from decoders_bench.step_time.tables import load_timings
 
 KEPT = Path(__file__).parents[2] / "results" / "step-scaling.json"
 PANEL, HEIGHT, LEFT, TOP, BOTTOM = 250, 256, 46, 60, 44
-NAMES: dict[Axis, str] = {"length": "canvas, positions", "batch": "batch, rows", "vocab": "vocabulary"}
+NAMES = {"length": "canvas, positions", "batch": "batch, rows", "vocab": "vocabulary"}
 
 
 def short(x: int) -> str:
@@ -29,7 +29,7 @@ def decades(timings: Sequence[Timing]) -> tuple[int, int]:
     return int(low // 1), int(-(-high // 1))
 
 
-def panel(timings: Sequence[Timing], axis: Axis, left: float) -> list[str]:
+def panel(timings: Sequence[Timing], axis: str, left: float) -> list[str]:
     """One axis; both scales are logarithmic, and panels share that of time."""
     low, high = decades(timings)
     values = SWEPT[axis]

@@ -5,27 +5,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
 
 from decoders_bench.common.results import markdown
 from decoders_bench.step_time.measure import Timing
 
-Axis = Literal["length", "batch", "vocab"]
-BASE: Mapping[Axis, int] = {"length": 128, "batch": 1, "vocab": 32_000}
-SWEPT: Mapping[Axis, tuple[int, ...]] = {
+BASE: Mapping[str, int] = {"length": 128, "batch": 1, "vocab": 32_000}
+SWEPT: Mapping[str, tuple[int, ...]] = {
     "length": (32, 128, 512, 2048, 4096),
     "batch": (1, 4, 16, 64),
     "vocab": (1000, 8000, 32_000, 126_464),
 }
 
 
-def shapes() -> list[Mapping[Axis, int]]:
+def shapes() -> list[dict[str, int]]:
     """What is measured, each once."""
     found = [{**BASE, axis: value} for axis, values in SWEPT.items() for value in values]
     return [shape for i, shape in enumerate(found) if shape not in found[:i]]
 
 
-def swept(timings: Sequence[Timing], axis: Axis) -> list[tuple[int, Timing]]:
+def swept(timings: Sequence[Timing], axis: str) -> list[tuple[int, Timing]]:
     """The values of an axis and what was measured there, ascending."""
     base = {name: value for name, value in BASE.items() if name != axis}
     own = [t for t in timings if all(getattr(t, name) == value for name, value in base.items())]
