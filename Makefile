@@ -80,6 +80,7 @@ results: $(VENV)/installed
 	$(BIN)/decoders bench tasks -n 40 -d left_to_right -d threshold:tau=0.5 -d threshold:tau=0.9 -d llada:steps=8 -d llada \
 		-d ancestral:temperature=0.0 -d dawn -d s2d2 -d factor:f=1.0 $(KNOWN:%=-t %) -o bench/results/nano-spread.json
 	$(BIN)/decoders bench step-time --clock cpu -o bench/results/step-time.json
+	$(BIN)/decoders bench step-time --scaling -d threshold --dtype float32 --clock cpu -o bench/results/step-scaling.json
 	$(BIN)/decoders bench row-time --clock cpu -o bench/results/row-time.json
 	$(BIN)/decoders bench caches --clock cpu -o bench/results/caches.json
 	$(BIN)/decoders bench calibrate-entropycache -o bench/results/caches-calibration.json

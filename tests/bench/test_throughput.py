@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from click.testing import CliRunner
 
+from decoders import UsageError
 from decoders_bench.cli import bench
 from decoders_bench.throughput.first import batched, flowing
+from decoders_bench.throughput.lines import Lines, lines_table, measure_lines
 from decoders_bench.throughput.measure import RUNGS, items_of, prompts_of
 
 
@@ -45,3 +48,25 @@ def test_in_batches_a_client_waits_for_the_slowest_row():
     assert all(sorted(w.asked) == sorted(w.first) == list(range(6)) for w in waits)
     assert [w.made[i].text for w in waits for i in range(3)] == 2 * [waits[0].made[i].text for i in range(3)]
     assert max(waits[0].seconds) < max(waits[1].seconds)
+
+
+@pytest.mark.slow
+def test_a_file_of_prompts_is_decoded_by_the_command_and_measured(tmp_path):
+    out = tmp_path / "rows.json"
+    args = ["throughput", "--lines", "3", "--batch", "2", "-d", "threshold", "--length", "8", "-o", str(out)]
+    done = CliRunner().invoke(bench, args, catch_exceptions=False)
+    (row,) = json.loads(out.read_text())["rows"]
+    assert (row["prompts"], row["batch"], row["length"]) == (3, 2, 8)
+    assert 0 < row["seconds"] < 600
+    assert 50 << 20 < row["peak"] < 8 << 30
+    assert "| `threshold` | 2 | 3 |" in done.output
+
+
+def test_what_the_command_refuses_is_said_in_its_line():
+    with pytest.raises(UsageError, match=r"decoders generate --input: .*unknown strategy 'nothing'"):
+        measure_lines("nothing", "nano", 2, 1, 8, 0)
+
+
+def test_the_table_of_files_gives_time_a_prompt_and_memory():
+    made = lines_table([Lines("threshold", "nano", 8, 48, 1000, 25.0, 600 << 20)])
+    assert made.splitlines()[-1] == "| `threshold` | 8 | 1,000 | 25.0 | 600 |"

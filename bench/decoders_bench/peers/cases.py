@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 
@@ -20,7 +20,9 @@ class Case:
     cache: str = "exact"
     way: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
-    model: Literal["nano", "diffusion_gemma"] = "nano"
+    model: Literal["nano", "diffusion_gemma", "realistic"] = "nano"
+    vocab: int = 0
+    """Of a realistic model."""
     attention: Literal["bidirectional", "block"] = "bidirectional"
     block: int = 16
     length: int = 32
@@ -55,6 +57,11 @@ def canvases(peer: str, named: str, because: str = "", **options: Any) -> Case:
 def reason(scheduler: str, decoder: str, steps: int, because: str = "") -> Case:
     named = f"`DiffusionSampler`, scheduler `{scheduler}`, {steps} steps"
     return Case("dllm-reason", named, decoder, options={"scheduler": scheduler, "num_steps": steps}, because=because)
+
+
+def fast(loop: str, named: str, cache: str) -> Case:
+    options = {"loop": loop, "threshold": 0.9}
+    return Case("fast-dllm", f"`{loop}`, {named}", "threshold:tau=0.9", cache, options=options)
 
 
 def served(named: str, decoder: str, because: str = "", **options: Any) -> Case:
@@ -110,3 +117,25 @@ CASES = (
     served("32 steps, LocalLeap", "local_leap", ALL_ANCHORS, num_denoising_steps=32, use_local_leap=True),
     Case("dlmserve", "`LLM(model)`, its own loader, on the directory of nano", way="loader"),
 )
+
+
+VOCABULARIES = (32_000, 126_464)
+"""Of Llama 2, and of LLaDA."""
+
+
+def realistic(vocab: int, length: int) -> tuple[Case, ...]:
+    """What is measured on a model of LLaDA's shape, with a canvas of `length` in blocks of 16: official loops, and what
+    there is of them in other libraries."""
+    steps, block = length // 2, 16
+    decoder, editing = f"llada:steps={steps}", "llada2:tau_mask=0.95,tau_edit=1.1,max_post=0"
+    options = {"threshold": 0.95, "num_inference_steps": block}
+    cases = (
+        Case("llada", f"`generate`, {steps} steps", decoder, "none", options={"steps": steps}),
+        fast("generate", "threshold 0.9", "none"),
+        fast("generate_with_prefix_cache", "threshold 0.9", "prefix"),
+        fast("generate_with_dual_cache", "threshold 0.9", "dual"),
+        *(refinement(editing, cache, LAST_LOOK, **options) for cache in ("none", "exact")),
+        reason("confidence", decoder, steps),
+        served(f"{steps} steps", decoder, num_denoising_steps=steps),
+    )
+    return tuple(replace(case, model="realistic", vocab=vocab, length=length, block=block) for case in cases)

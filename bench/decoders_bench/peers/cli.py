@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from decoders import UsageError
 from decoders_bench.common.options import finish, json_option, output_option, repeats_option, tracked
-from decoders_bench.peers.environments import PEERS
+from decoders_bench.peers.cases import VOCABULARIES
+from decoders_bench.peers.environments import FETCHED, PEERS, checked_code
+
+if TYPE_CHECKING:
+    from decoders_bench.peers.cases import Case
+    from decoders_bench.peers.measure import Compared, Setting
+
+CHECKOUT = click.Path(file_okay=False, path_type=Path)
 
 
 @click.command("peers")
 @click.option(
     "-p", "--peer", "peers", multiple=True, type=click.Choice(tuple(PEERS)), help="repeat for more  [default: all]"
 )
+@click.option("--realistic", is_flag=True, help="on models of LLaDA's shape, 4 layers of 512, instead of nano")
 @click.option(
-    "-n", "--prompts", default=8, show_default=True, type=click.IntRange(1, 64), help="prompts, decoded one by one"
+    "--vocab", "vocabs", multiple=True, default=VOCABULARIES, show_default=True, type=click.IntRange(1024),
+    help="of the realistic models; repeat for more",
+)
+@click.option(
+    "--length", default=64, show_default=True, type=click.IntRange(32),
+    help="canvas of the realistic models, a multiple of 32",
+)
+@click.option("--llada", type=CHECKOUT, help=f"a checkout of {FETCHED['llada'][0]}, whose code is run")
+@click.option("--fast-dllm", type=CHECKOUT, help=f"a checkout of {FETCHED['fast-dllm'][0]}, whose code is run")
+@click.option(
+    "-n", "--prompts", type=click.IntRange(1, 64), help="prompts, decoded one by one  [default: 8; realistic: 1]"
 )
 @repeats_option(7, "runs of each side, in turns")
 @click.option(
@@ -28,26 +50,27 @@ from decoders_bench.peers.environments import PEERS
 @output_option
 @json_option
 def peers(
-    peers: tuple[str, ...], prompts: int, repeats: int, environments: Path, output: Path | None, as_json: bool
+    peers: tuple[str, ...], realistic: bool, vocabs: tuple[int, ...], length: int, llada: Path | None,
+    fast_dllm: Path | None, prompts: int | None, repeats: int, environments: Path, output: Path | None, as_json: bool,
 ) -> None:
     """Other decoders beside this library's: the same machine, model and prompts, in turns. Whether tokens are the same,
-    forwards, and tokens per second of one over the other. Each peer is installed from PyPI into an environment of its
-    own, which sees this one's torch; one that cannot be installed or run is listed with the reason."""
-    from tempfile import TemporaryDirectory
-
+    forwards, tokens per second of one over the other, and the memory that each takes. Each peer is installed from PyPI
+    into an environment of its own, which sees this one's torch, or lies in a directory that you name; one that cannot
+    be installed or run is listed with the reason."""
     import torch
 
     from decoders_bench.common.results import hardware, save
-    from decoders_bench.peers.cases import CASES
-    from decoders_bench.peers.measure import Compared, compare_all
-    from decoders_bench.peers.settings import diffusion_gemma, nano
-    from decoders_bench.peers.tables import ABOUT, peer_tables
+    from decoders_bench.peers.measure import compare_all
+    from decoders_bench.peers.tables import ABOUT, REALISTIC, peer_tables, realistic_tables
 
+    if length % 32:
+        raise UsageError(f"--length {length}: give a multiple of 32, which is two blocks")
+    given = {"llada": llada, "fast-dllm": fast_dllm}
+    code = {name: checked_code(name, where) for name, where in given.items() if where}
+    parts = [(v, chosen(peers, v, length)) for v in vocabs] if realistic else [(0, chosen(peers))]
     torch.set_num_threads(1)  # as in the processes, and what is recorded
-    cases = [c for c in CASES if not peers or c.peer in peers]
     rows: list[Compared] = []
-    with TemporaryDirectory() as made, tracked("comparisons", len(cases)) as advance:
-        settings = {"nano": nano(prompts), "diffusion_gemma": diffusion_gemma(prompts, Path(made))}
+    with tracked("comparisons", sum(len(cases) for _, cases in parts)) as advance:
 
         def keep(row: Compared) -> None:
             rows.append(row)
@@ -55,5 +78,37 @@ def peers(
             if output:  # what is measured stays, whatever becomes of the rest
                 save(output, rows)
 
-        compare_all(cases, settings, environments.absolute(), repeats, keep)
-    finish("peers", rows, f"{hardware()}; {ABOUT}\n\n{peer_tables(rows)}", output, as_json)
+        for vocab, cases in parts:
+            with models(vocab, prompts) as settings:
+                compare_all(cases, settings, environments.absolute(), repeats, keep, code)
+    about, table = (REALISTIC, realistic_tables(rows)) if realistic else (ABOUT, peer_tables(rows))
+    finish("peers", rows, f"{hardware()}; {about}\n\n{table}", output, as_json)
+
+
+def chosen(peers: Sequence[str], vocab: int = 0, length: int = 0) -> list[Case]:
+    """The cases of some peers, or of all: on a realistic model if there is a vocabulary. Raises `UsageError` for a peer
+    that has none."""
+    from decoders_bench.peers import cases
+
+    every = cases.realistic(vocab, length) if vocab else cases.CASES
+    known = dict.fromkeys(c.peer for c in every)
+    if odd := next((name for name in peers if name not in known), None):
+        wrong = "is not compared with --realistic" if vocab else "is compared with --realistic only"
+        raise UsageError(f"{odd} {wrong}; here are {', '.join(known)}")
+    return [c for c in every if not peers or c.peer in peers]
+
+
+@contextmanager
+def models(vocab: int, prompts: int | None) -> Iterator[dict[str, Setting]]:
+    """By the names that cases have for them: a realistic one if there is a vocabulary, and the small ones else. What is
+    made for them on the disk is there as long."""
+    from tempfile import TemporaryDirectory
+
+    from decoders_bench.peers import settings
+
+    with TemporaryDirectory() as made:
+        if vocab:
+            yield {"realistic": settings.realistic(prompts or 1, vocab, Path(made))}
+        else:
+            count = prompts or 8
+            yield {"nano": settings.nano(count), "diffusion_gemma": settings.diffusion_gemma(count, Path(made))}

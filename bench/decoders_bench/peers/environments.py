@@ -22,10 +22,27 @@ PEERS: Mapping[str, tuple[str, ...]] = {
         "dlmserve==0.1.1", "transformers==4.57.6", "tokenizers==0.22.1", "huggingface-hub==0.36.0",
         "prometheus-client==0.23.1",
     ),
+    "llada": (),
+    "fast-dllm": ("einops==0.8.2",),
 }
 """What is installed for each beside torch and what else this environment has, which it sees too: whole installations of
 torch would be gigabytes. Its own packages come before those. `--no-deps`: what a peer names but does not import here
 (servers, data sets, CUDA kernels) stays out."""
+
+FETCHED: Mapping[str, tuple[str, str]] = {
+    "llada": ("https://github.com/ML-GSAI/LLaDA", "generate.py"),
+    "fast-dllm": ("https://github.com/NVlabs/Fast-dLLM", "llada/generate.py"),
+}
+"""Peers that are on no index: the repository, and a file that a checkout of it has. Nothing of them is brought along;
+whoever measures them gives the directory."""
+
+
+def checked_code(name: str, directory: Path) -> Path:
+    """The directory of a fetched peer. Raises `UsageError` where its code is not in it."""
+    where, file = FETCHED[name]
+    if not (directory / file).is_file():
+        raise UsageError(f"--{name} {directory}: there is no {file} in it; give a checkout of {where}")
+    return directory.absolute()
 
 
 def prepare(name: str, root: Path) -> Path:

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from statistics import fmean, median
+from types import MappingProxyType
 from typing import Any
 
 from decoders import UsageError
 from decoders_bench.common.rates import Rates
 from decoders_bench.peers.cases import Case
-from decoders_bench.peers.environments import prepare
+from decoders_bench.peers.environments import FETCHED, prepare
 from decoders_bench.peers.process import SCRIPTS, Process
 
 PATIENCE = 600.0
@@ -38,6 +39,9 @@ class Setting:
 class Side(Rates):
     """One of the two, over all prompts. All of the canvas is decoded, whatever of it is text; seconds are of processor
     time, the median over repeats."""
+
+    peak: int | None = None
+    """The most bytes that it held beyond its model in any repeat; None where the system does not say."""
 
 
 @dataclass(frozen=True)
@@ -75,15 +79,16 @@ class Compared:
 
 def compare_all(
     cases: Sequence[Case], settings: Mapping[str, Setting], root: Path, repeats: int,
-    notify: Callable[[Compared], object], scripts: Path = SCRIPTS, patience: float = PATIENCE,
+    notify: Callable[[Compared], object], code: Mapping[str, Path] = MappingProxyType({}), scripts: Path = SCRIPTS,
+    patience: float = PATIENCE,
 ) -> list[Compared]:
-    """Every case, peer by peer; `settings` by the name of a case's model, and environments under `root`. A peer that
-    cannot be installed, started or run costs its own cases only. Raises `UsageError` if this library itself cannot run
-    one."""
+    """Every case, peer by peer; `settings` by the name of a case's model, environments under `root`, and `code`, the
+    directories of peers that are fetched by the user. A peer that cannot be installed, started or run costs its own
+    cases only. Raises `UsageError` if this library itself cannot run one."""
     rows = []
     with Process(prepare("transformers", root), scripts / "with_decoders.py", patience) as ours:
         for name, group in groupby(cases, key=lambda c: c.peer):
-            for row in compare_with(name, list(group), settings, root, repeats, ours, scripts, patience):
+            for row in compare_with(name, list(group), settings, root, repeats, ours, code, scripts, patience):
                 rows.append(row)
                 notify(row)
     return rows
@@ -91,13 +96,13 @@ def compare_all(
 
 def compare_with(
     name: str, cases: Sequence[Case], settings: Mapping[str, Setting], root: Path, repeats: int, ours: Process,
-    scripts: Path, patience: float,
+    code: Mapping[str, Path], scripts: Path, patience: float,
 ) -> Iterable[Compared]:
     script = scripts / f"with_{name.replace('-', '_')}.py"
     done = 0
     while done < len(cases):
         try:
-            peer = Process(prepare(name, root), script, patience)
+            peer = Process(prepare(name, root), script, patience, *fetched(name, code))
         except UsageError as e:
             yield from (Compared(case, str(e)) for case in cases[done:])
             return
@@ -107,6 +112,16 @@ def compare_with(
                 case = cases[done]
                 done += 1
                 yield compare(case, settings[case.model], ours, peer, repeats)
+
+
+def fetched(name: str, code: Mapping[str, Path]) -> list[Path]:
+    """What the script of a peer is told: where its code is, if the user fetched it. Raises `UsageError` where that was
+    not said."""
+    if name not in FETCHED:
+        return []
+    if name not in code:
+        raise UsageError(f"not measured: give --{name} DIR, a checkout of {FETCHED[name][0]}")
+    return [code[name]]
 
 
 def compare(case: Case, setting: Setting, ours: Process, peer: Process, repeats: int) -> Compared:
@@ -131,17 +146,17 @@ def compare(case: Case, setting: Setting, ours: Process, peer: Process, repeats:
         if not case.decoder:
             raise UsageError(f"{case.peer}: {case.named} runs, and is compared with nothing")
         mine = own()
-        pairs: list[tuple[float, float]] = []
+        pairs: list[tuple[dict[str, Any], dict[str, Any]]] = []
         for i in range(repeats):
             first, second = (own, theirs) if i % 2 == 0 else (theirs, own)
-            a, b = first()["seconds"], second()["seconds"]
+            a, b = first(), second()
             pairs.append((a, b) if i % 2 == 0 else (b, a))
     except PeerError as e:
         return Compared(case, str(e), peer.versions, tuple(peer.offers))
     left, right = ([row["tokens"] for row in x["rows"]] for x in (mine, made))
     equal = [a == b for x, y in zip(left, right, strict=True) for a, b in zip(x, y, strict=True)]
     us, them = side(mine, [a for a, _ in pairs], setting.stops), side(made, [b for _, b in pairs], setting.stops)
-    ratios = tuple((us.tokens / a) / (them.tokens / b) for a, b in pairs)
+    ratios = tuple((us.tokens / a["seconds"]) / (them.tokens / b["seconds"]) for a, b in pairs)
     same = sum(a == b for a, b in zip(left, right, strict=True))
     return Compared(case, "", peer.versions, tuple(peer.offers), len(prompts), same, fmean(equal), us, them, ratios)
 
@@ -150,7 +165,10 @@ class PeerError(Exception):
     """A peer said that it cannot do a case."""
 
 
-def side(made: Mapping[str, Any], seconds: Sequence[float], stops: Sequence[int]) -> Side:
+def side(made: Mapping[str, Any], runs: Sequence[Mapping[str, Any]], stops: Sequence[int]) -> Side:
+    """What a warm-up made, and what the timed runs after it took."""
     rows = made["rows"]
     texts = [next((i for i, t in enumerate(row["tokens"]) if t in stops), len(row["tokens"])) for row in rows]
-    return Side(sum(row["nfe"] for row in rows), sum(texts), median(seconds))
+    peaks = [run["peak"] for run in runs]
+    peak = None if None in peaks else max(peaks)
+    return Side(sum(row["nfe"] for row in rows), sum(texts), median(run["seconds"] for run in runs), peak)

@@ -23,11 +23,11 @@ START = 300.0
 
 
 class Process:
-    """`script` in the environment of `python`, in the process group of whoever starts it. Raises `UsageError`, also in
-    `ask`, with the line that the process says is wrong or ends with, or if it does not answer for `patience` seconds,
-    after which it is ended."""
+    """`script` with its `arguments` in the environment of `python`, in the process group of whoever starts it. Raises
+    `UsageError`, also in `ask`, with the line that the process says is wrong or ends with, or if it does not answer for
+    `patience` seconds, after which it is ended."""
 
-    def __init__(self, python: Path, script: Path, patience: float) -> None:
+    def __init__(self, python: Path, script: Path, patience: float, *arguments: Path) -> None:
         self.patience, self.lines = patience, Queue[str]()
         self.errors = TemporaryFile("w+", errors="replace")  # noqa: SIM115 -- closed in `close`
         env = {
@@ -35,7 +35,8 @@ class Process:
             "TOKENIZERS_PARALLELISM": "false",
         }
         self.child = subprocess.Popen(
-            [python, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True, env=env
+            [python, script, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True,
+            env=env,
         )
         self.reader = Thread(target=self.read, daemon=True)
         self.reader.start()

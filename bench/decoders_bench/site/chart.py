@@ -8,7 +8,7 @@ from math import log2
 from typing import NamedTuple
 
 from decoders_bench.quality.summary import Point
-from decoders_bench.site.drawing import image, words
+from decoders_bench.site.drawing import image, line, words
 
 WIDTH, HEIGHT, LEFT, TOP = 520, 240, 44, 14
 
@@ -49,7 +49,3 @@ def chart(mine: list[Mark], base: list[Mark], name: str, baseline: str = "thresh
         parts += [line(a, b, joined) for a, b in pairwise(spots)]
         parts += [f'<circle class="{dot}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>' for x, y in spots]
     return image(WIDTH, HEIGHT, f"Right answers against forwards: {name} and {baseline}", parts)
-
-
-def line(a: tuple[float, float], b: tuple[float, float], kind: str) -> str:
-    return f'<line class="{kind}" x1="{a[0]:.1f}" y1="{a[1]:.1f}" x2="{b[0]:.1f}" y2="{b[1]:.1f}"/>'

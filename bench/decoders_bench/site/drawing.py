@@ -26,6 +26,9 @@ def box(x: float, y: float, width: float, height: float, kind: str, label: str =
 def words(x: float, y: float, text: str, kind: str = "s") -> str:
     return f'<text class="{kind}" x="{x:g}" y="{y:g}">{escape(text)}</text>'
 
+def line(a: tuple[float, float], b: tuple[float, float], kind: str) -> str:
+    """Between two points; `kind` is a class of the style."""
+    return f'<line class="{kind}" x1="{a[0]:.1f}" y1="{a[1]:.1f}" x2="{b[0]:.1f}" y2="{b[1]:.1f}"/>'
 
 def image(width: float, height: float, title: str, parts: list[str]) -> str:
     """A whole SVG file, which scales down with its page."""

@@ -1,4 +1,5 @@
-"""The figures of the page of concepts: `python -m decoders_bench.site.figures DIRECTORY` draws them."""
+"""The figures of the page of concepts, and a measured one: `python -m decoders_bench.site.figures DIRECTORY` draws
+them."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from decoders_bench.site.drawing import box, image, words
+from decoders_bench.site.scaling import scaling
 
 CELL, HEIGHT = 52, 28
 PROMPT = ("The", "sum", "is")
@@ -69,7 +71,7 @@ def stale() -> str:
     return image(COLUMNS * CELL, 72, "Stale columns are computed again; the others are read from the store", parts)
 
 
-FIGURES = {f.__name__: f for f in (canvas, window, step, forward, stale)}
+FIGURES = {f.__name__: f for f in (canvas, window, step, forward, stale, scaling)}
 
 
 def draw(directory: Path) -> None:

@@ -31,14 +31,18 @@ FLOATS = ("float32", "bfloat16")
 @click.option("--dtype", "dtypes", multiple=True, default=FLOATS, show_default=True, type=click.Choice(FLOATS))
 @click.option("--block", default=32, show_default=True, type=click.IntRange(1))
 @click.option("--vocab", default=126_464, show_default=True, type=click.IntRange(2))
+@click.option(
+    "--scaling", is_flag=True,
+    help="canvases, batches and vocabularies that grow, one at a time, for the chart in the docs; not --batch, --vocab",
+)
 @repeats_option(21)
 @threads_option
 @clock_option
 @output_option
 @json_option
 def step_time(
-    decoders: tuple[str, ...], batches: tuple[int, ...], dtypes: tuple[str, ...], block: int, vocab: int, repeats: int,
-    threads: int, clock: Any, output: Path | None, as_json: bool,
+    decoders: tuple[str, ...], batches: tuple[int, ...], dtypes: tuple[str, ...], block: int, vocab: int, scaling: bool,
+    repeats: int, threads: int, clock: Any, output: Path | None, as_json: bool,
 ) -> None:
     """The time of everything in a step that is not the model's forward, beside that of a bare `logits.max(-1)`."""
     import torch
@@ -46,14 +50,17 @@ def step_time(
     from decoders_bench.common.outcome import CLOCK_TEXT
     from decoders_bench.common.results import hardware
     from decoders_bench.step_time.measure import Timing, time_step
+    from decoders_bench.step_time.scaling import scaling_table, shapes
     from decoders_bench.step_time.tables import timing_table
 
     torch.set_num_threads(threads)
-    jobs = [(spec, getattr(torch, dtype), batch) for spec in decoders for dtype in dtypes for batch in batches]
+    sizes = shapes() if scaling else [{"batch": batch, "vocab": vocab} for batch in batches]
+    jobs = [(spec, getattr(torch, dtype), size) for spec in decoders for dtype in dtypes for size in sizes]
     timings: list[Timing] = []
     with tracked("timing", len(jobs)) as advance:
-        for job in jobs:
-            timings.append(time_step(*job, block, vocab, repeats, clock))
+        for spec, dtype, size in jobs:
+            timings.append(time_step(spec, dtype, block=block, repeats=repeats, clock=clock, **size))
             advance()
-    about = f"{hardware()}; block {block}, vocabulary {vocab}, medians of {repeats}, {CLOCK_TEXT[clock]}"
-    finish("step-time", timings, f"{about}\n\n{timing_table(timings)}", output, as_json)
+    vocabularies = "growing canvases, batches and vocabularies" if scaling else f"vocabulary {vocab}"
+    about = f"{hardware()}; block {block}, {vocabularies}, medians of {repeats}, {CLOCK_TEXT[clock]}"
+    finish("step-time", timings, f"{about}\n\n{(scaling_table if scaling else timing_table)(timings)}", output, as_json)

@@ -24,6 +24,8 @@ class Timing:
     step_ms: float
     bare_max_ms: float
     clock: Clock = "wall"
+    length: int = 0
+    """Positions of the canvas; 0: those of one block."""
 
     @property
     def ratio(self) -> float:
@@ -42,14 +44,16 @@ Steps = tuple[Callable[[], object], Callable[[], object]]
 
 @torch.inference_mode()
 def prepared(
-    spec: str, dtype: torch.dtype, batch: int, block: int = 32, vocab: int = 126_464, device: str = "cpu"
+    spec: str, dtype: torch.dtype, batch: int, block: int = 32, vocab: int = 126_464, device: str = "cpu",
+    length: int = 0,
 ) -> Steps:
-    """For a window that is all open."""
+    """For a window that is all open, the first of a canvas of `length` (0: of one block)."""
     decoder = get(spec)
     plan = Plan(decoder, Blocks(block), Exact())
     shape = Shape(mask_id=vocab - 1, vocab=vocab, stop_ids=(vocab - 2,))
     c = layout(
-        shape, decoder, [[1, 2, 3]] * batch, length=block, keys=range(batch), windows=plan.windows, device=device
+        shape, decoder, [[1, 2, 3]] * batch, length=length or block, keys=range(batch), windows=plan.windows,
+        device=device,
     )
     logits = (3 * torch.randn(batch, block, vocab, generator=torch.Generator().manual_seed(0))).to(dtype).to(device)
     f = prepare(plan, c)
@@ -61,15 +65,15 @@ def prepared(
 
 def time_step(
     spec: str, dtype: torch.dtype, batch: int, block: int = 32, vocab: int = 126_464, repeats: int = 21,
-    clock: Clock = "wall",
+    clock: Clock = "wall", length: int = 0,
 ) -> Timing:
     """The median over `repeats` steps of a window that is all open, after one warm-up; step and bare maximum take
     turns."""
-    step, bare = prepared(spec, dtype, batch, block, vocab)
+    step, bare = prepared(spec, dtype, batch, block, vocab, length=length)
     step(), bare()
     ours, theirs = [], []
     for _ in range(repeats):
         ours.append(milliseconds(step, CLOCKS[clock]))
         theirs.append(milliseconds(bare, CLOCKS[clock]))
     kind = str(dtype).removeprefix("torch.")
-    return Timing(spec, kind, batch, block, vocab, statistics.median(ours), statistics.median(theirs), clock)
+    return Timing(spec, kind, batch, block, vocab, statistics.median(ours), statistics.median(theirs), clock, length)

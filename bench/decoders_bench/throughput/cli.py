@@ -29,6 +29,11 @@ from decoders_bench.common.options import (
     "--clients", type=click.IntRange(1),
     help="measure how long so many clients at a time wait for their first settled token instead; not --batch",
 )
+@click.option(
+    "--lines", "files", multiple=True, type=click.IntRange(1),
+    help="measure `decoders generate --input` on a file of so many prompts instead: processor time and memory; repeat "
+    "for more; not --prompts, --repeats, --clock",
+)
 @click.option("-n", "--prompts", default=2000, show_default=True, type=click.IntRange(1))
 @click.option("--length", default=48, show_default=True, type=click.IntRange(1), help="positions after each prompt")
 @click.option("--repeats", default=3, show_default=True, type=click.IntRange(1))
@@ -38,20 +43,33 @@ from decoders_bench.common.options import (
 @output_option
 @json_option
 def throughput(
-    model: str, decoders: tuple[str, ...], batches: tuple[int, ...], clients: int | None, prompts: int, length: int,
-    repeats: int, threads: int, seed: int, clock: Any, output: Path | None, as_json: bool,
+    model: str, decoders: tuple[str, ...], batches: tuple[int, ...], clients: int | None, files: tuple[int, ...],
+    prompts: int, length: int, repeats: int, threads: int, seed: int, clock: Any, output: Path | None, as_json: bool,
 ) -> None:
     """Tokens a second of many prompts of mixed length and difficulty: through the engine, where a row takes the place
     of another that has ended, and in batches that stay together, in turn in one run. Exits with 1 if a text differs."""
     import torch
 
     from decoders_bench.common.outcome import CLOCK_TEXT
-    from decoders_bench.common.results import hardware
+    from decoders_bench.common.results import hardware, save
     from decoders_bench.throughput.first import First, measure_first
+    from decoders_bench.throughput.lines import Lines, lines_table, measure_lines
     from decoders_bench.throughput.measure import Throughput, measure
     from decoders_bench.throughput.tables import first_table, throughput_table
 
     torch.set_num_threads(threads)
+    if files:
+        found: list[Lines] = []
+        pairs = [(spec, batch, count) for spec in decoders for batch in batches for count in files]
+        with tracked("measuring", len(pairs)) as advance:
+            for spec, batch, count in pairs:
+                found.append(measure_lines(spec, model, batch, count, length, seed))
+                advance()
+                if output:  # what is measured stays, whatever becomes of the rest
+                    save(output, found)
+        about = f"{hardware()}; processor time of a process of one thread, from its start to its end"
+        finish("throughput", found, f"{about}\n\n{lines_table(found)}", output, as_json)
+        return
     common = (prompts, length, seed, repeats, clock)
     rows: list[Throughput] = []
     waits: list[First] = []

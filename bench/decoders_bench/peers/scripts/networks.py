@@ -10,18 +10,29 @@ from serving import Counted, Job
 from torch import Tensor
 
 
+def network(job: Job) -> Any:
+    """As it lies in the job's directory, in float32."""
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(job["path"], dtype=torch.float32).eval()
+
+
 def masked(job: Job) -> tuple[Any, Counted]:
     """The network of a masked diffusion model, which every peer may call as its own: it answers for `(input_ids,
     attention_mask, position_ids)`, and each position sees all, or all up to the end of its block. Peers give masks of
-    padding only; there is none."""
-    from transformers import AutoModelForCausalLM
-
-    net = AutoModelForCausalLM.from_pretrained(job["path"], dtype=torch.float32).eval()
+    padding only; there is none. Where all is seen, the attention gets no mask, which is its fastest path."""
+    net = network(job)
     plain = net.forward
+    if job["attention"] != "block":
+        for module in net.modules():
+            if hasattr(module, "is_causal"):
+                module.is_causal = False
 
     @cache
-    def sees(n: int) -> Tensor:
-        block = torch.arange(n) // job["block"] if job["attention"] == "block" else torch.zeros(n, dtype=torch.long)
+    def sees(n: int) -> Tensor | None:
+        if job["attention"] != "block":
+            return None
+        block = torch.arange(n) // job["block"]
         hidden = torch.zeros(n, n).masked_fill(block[None] > block[:, None], torch.finfo(torch.float32).min)
         return hidden[None, None]
 

@@ -3,20 +3,24 @@ can let it take turns with others. It runs in the decoder's own environment, so 
 here.
 
 The first line out is `{"versions": {...}, "offers": [...]}`. Then, line by line: in `{"job": {...}, "prompts": [[...]],
-"draws": [...]}`, out `{"rows": [{"tokens": [...], "nfe": n}], "seconds": s}`, or `{"error": "..."}`; rows of a job that
-records its draws have "draws", too. `seconds` is the processor time of this process, of one thread, with the model in
-place.
+"draws": [...]}`, out `{"rows": [{"tokens": [...], "nfe": n}], "seconds": s, "peak": b}`, or `{"error": "..."}`; rows of
+a job that records its draws have "draws", too. `seconds` is the processor time of this process, of one thread, with the
+model in place; `peak` is the most bytes that it held while it decoded, beyond what it held before, or null where the
+system does not say.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import hashlib
 import json
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -28,9 +32,12 @@ Decode = Callable[[list[int], Any], tuple[Any, ...]]
 that is asked."""
 
 
-def serve(prepare: Callable[[Job], Decode], packages: Sequence[str], offers: Sequence[str] = ()) -> None:
+def serve(
+    prepare: Callable[[Job], Decode], packages: Sequence[str], offers: Sequence[str] = (), files: Sequence[Path] = ()
+) -> None:
     """`prepare(job)` gives the function that decodes a prompt: `(prompt, draws)` to `(tokens, nfe)`, or `(tokens, nfe,
-    draws)` where it records them; it is asked for once per job. `packages`: whose versions are said."""
+    draws)` where it records them; it is asked for when the job is not that of the line before, whose model is forgotten
+    first. `packages`: whose versions are said; `files` have none, and are named by their Git blob."""
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints is not an answer
     torch.set_num_threads(1)
@@ -41,13 +48,15 @@ def serve(prepare: Callable[[Job], Decode], packages: Sequence[str], offers: Seq
 
     python = ".".join(map(str, sys.version_info[:3]))
     versions = {name: metadata.version(name) for name in ("torch", "transformers", *packages)}
-    answer(versions={"python": python, **versions}, offers=list(offers))
+    blobs = {path.name: f"blob {blob(path)}" for path in files}
+    answer(versions={"python": python, **versions, **blobs}, offers=list(offers))
     ready: dict[str, Decode] = {}
     for line in sys.stdin:
         asked = json.loads(line)
         try:
             key = json.dumps(asked["job"], sort_keys=True)
             if key not in ready:
+                ready.clear()
                 ready[key] = prepare(asked["job"])
             answer(**timed(ready[key], asked["prompts"], asked["draws"]))
         except Exception as e:
@@ -55,10 +64,36 @@ def serve(prepare: Callable[[Job], Decode], packages: Sequence[str], offers: Seq
 
 
 def timed(decode: Decode, prompts: Sequence[list[int]], draws: Sequence[Any] | None) -> dict[str, Any]:
+    before = settled()
     began = time.process_time()
     made = [decode(prompt, drawn) for prompt, drawn in zip(prompts, draws or [None] * len(prompts), strict=True)]
     seconds = time.process_time() - began
-    return {"rows": [dict(zip(("tokens", "nfe", "draws"), row, strict=False)) for row in made], "seconds": seconds}
+    peak = None if before is None else max(0, resident("VmHWM") - before)
+    rows = [dict(zip(("tokens", "nfe", "draws"), row, strict=False)) for row in made]
+    return {"rows": rows, "seconds": seconds, "peak": peak}
+
+
+def settled() -> int | None:
+    """The bytes that this process holds once it has given back what it does not use; from here on the kernel notes the
+    most that it holds. None where there is no such note (only Linux has one)."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")  # man 5 proc: the peak is set to what is held now
+        return resident("VmRSS")
+    except (OSError, AttributeError):
+        return None
+
+
+def resident(name: str) -> int:
+    """A line of the process's status, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+
+
+def blob(path: Path) -> str:
+    """How Git names what is in a file (`git hash-object`), as its short form."""
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()[:10]
 
 
 def first_line(e: Exception) -> str:

@@ -8,20 +8,27 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from networks import diffusion_gemma
+from networks import diffusion_gemma, network
 from serving import Decode, Job, serve
 from torch import Tensor
 
 import decoders
 from decoders import Blocks, Forward, Pred, State, get, get_cache
-from decoders.core import asks
+from decoders.core import Model, asks
 from decoders.core.canvas import Canvas
+from decoders.models.adapter import TransformersModel
 from decoders.models.diffusion_gemma import DiffusionGemmaModel
 from decoders.strategies.uniform import Gemma
 
 
+def model_of(job: Job) -> Model:
+    if job["model"] == "nano":
+        return decoders.load("nano", attention=job["attention"]).model
+    return TransformersModel(network(job), mask_id=job["mask"], block_causal=job["attention"] == "block")
+
+
 def masked(job: Job) -> Decode:
-    model = decoders.load("nano", attention=job["attention"]).model
+    model = model_of(job)
     decoder, length, windows, cache = get(job["decoder"]), job["length"], Blocks(job["block"]), get_cache(job["cache"])
 
     def decode(prompt: list[int], draws: Any) -> tuple[list[int], int]:
@@ -89,4 +96,4 @@ def listed(tensors: Iterable[Tensor]) -> list[list[int]]:
 
 
 if __name__ == "__main__":
-    serve(lambda job: {"nano": masked, "diffusion_gemma": canvases}[job["model"]](job), ["dllm-decoders"])
+    serve(lambda job: (canvases if job["model"] == "diffusion_gemma" else masked)(job), ["dllm-decoders"])

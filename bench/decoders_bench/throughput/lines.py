@@ -1,0 +1,72 @@
+"""`decoders generate --input` on files of many prompts: processor time a prompt, and the most memory that it takes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
+
+from decoders import UsageError
+from decoders_bench.common.results import markdown, recorded_on, rows_of
+from decoders_bench.throughput.measure import prompts_of
+
+
+@dataclass(frozen=True)
+class Lines:
+    """One file, decoded by a process of one thread."""
+
+    decoder: str
+    model: str
+    batch: int
+    """Rows at a time."""
+    length: int
+    """Positions after each prompt."""
+    prompts: int
+    seconds: float
+    """Of processor time, from the start of the process to its end."""
+    peak: int
+    """The most bytes that the process held, in all."""
+
+    @property
+    def ms_a_prompt(self) -> float:
+        return 1e3 * self.seconds / self.prompts
+
+
+def measure_lines(spec: str, model: str, batch: int, count: int, length: int, seed: int) -> Lines:
+    """Raises `UsageError` with the command's own line if it cannot decode the file."""
+    with TemporaryDirectory() as made, TemporaryFile("w+") as said:
+        source, target = Path(made) / "in.jsonl", Path(made) / "out.jsonl"
+        prompts = prompts_of(count, seed)
+        source.write_text("".join(json.dumps({"prompt": p}) + "\n" for p in prompts))
+        command = [
+            sys.executable, "-m", "decoders.cli", "generate", "-m", model, "-d", spec, "-n", str(length), "--batch",
+            str(batch), "--input", str(source), "--output", str(target),
+        ]  # fmt: skip
+        child = subprocess.Popen(
+            command, stdout=said, stderr=said, env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        )
+        _, status, used = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        if child.returncode:
+            said.seek(0)
+            raise UsageError(f"decoders generate --input: {said.read().strip().splitlines()[-1]}")
+        done = target.read_text().count("\n")
+    return Lines(spec, model, batch, length, done, used.ru_utime + used.ru_stime, 1024 * used.ru_maxrss)
+
+
+def lines_table(rows: Sequence[Lines]) -> str:
+    head = ["decoder", "rows at a time", "prompts", "ms a prompt", "peak memory, MiB"]
+    return markdown(head, [
+        [f"`{r.decoder}`", str(r.batch), f"{r.prompts:,}", f"{r.ms_a_prompt:.1f}", f"{r.peak / (1 << 20):.0f}"]
+        for r in rows
+    ])
+
+
+def measured_lines(path: Path) -> str:
+    """What a file of such results says, and what it was measured on."""
+    return f"{lines_table([Lines(**row) for row in rows_of(path)])}\n\n{recorded_on(path)}."
