@@ -35,7 +35,9 @@ def info(model: str, as_json: bool) -> None:
 
 
 def takes(g: Glance) -> dict[str, int]:
-    """Bytes of the weights in each precision."""
+    """Bytes of the weights in each precision, or as they are stored if they are quantised."""
+    if g.quantised:
+        return {"quantised": g.bytes}
     return {name: g.parameters * size for name, size in TAKES.items()}
 
 
@@ -72,10 +74,13 @@ def about(g: Glance) -> list[str]:
 def fits(g: Glance, free: dict[str, int]) -> list[str]:
     """For each device, the precisions in which the weights fit into its free memory."""
     sizes = takes(g)
-    head = "  takes       " + ", ".join(f"{readable(size)} in {name}" for name, size in sizes.items())
+    parts = (f"{readable(size)} {name if g.quantised else f'in {name}'}" for name, size in sizes.items())
+    head = "  takes       " + ", ".join(parts)
     rows = []
     for device, room in free.items():
         good = [name for name, size in sizes.items() if size <= room]
         what = f"weights fit in {', '.join(good)}" if good else "the weights fit in none of these"
+        if g.quantised:
+            what = "weights fit" if good else "the weights do not fit"
         rows.append(f"  {device:<11} {readable(room)} free: {what}")
     return [head, *rows]

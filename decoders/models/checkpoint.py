@@ -27,6 +27,7 @@ from decoders.models.ids import edits_of, expand_in, forbidden, mask_of, stops_o
 from decoders.models.latent.families import latent_family
 from decoders.models.loaded import Loaded
 from decoders.models.precision import in_bfloat16
+from decoders.models.prequantised import quantisation_of
 from decoders.models.quantised import quantise
 from decoders.models.reading import blamed, line, quiet, read_json, refuse_mark, refuse_pointer
 from decoders.models.recognition import family_of
@@ -67,18 +68,21 @@ def load_checkpoint(
             )
         return load(directory, name, {"device": checked_device(device), "dtype": getattr(torch, dtype, None)})
     config = read_json(directory / "config.json")
-    refuse_quantised(config, name)
     family = family or family_of(config, name)
+    stored = quantisation_of(config, name, family)
     if attention != "auto" and attention not in family.attentions:
         raise UsageError(
             f"the family {family.name} knows the attention {' or '.join(family.attentions)}, not {attention!r}"
         )
     chosen = family.attention(name) if attention == "auto" else cast(Attention, attention)
+    if stored and (quantize or tp):
+        raise UsageError(f"the weights of {name} are quantised already: leave out {'quantize' if quantize else 'tp'}")
     if quantize and (device_map or tp):
         raise UsageError("a model that is quantised on load lies on one device: leave out device_map and tp")
     place = placed(device, dtype, device_map, tp)
     check_weights(directory)
-    if dtype == "auto" and place["dtype"] is torch.float32 and not quantize and in_bfloat16(numbers_in(directory)):
+    usual = dtype == "auto" and place["dtype"] is torch.float32 and not (quantize or stored)
+    if usual and in_bfloat16(numbers_in(directory)):
         place["dtype"] = torch.bfloat16
         print(f"{name} computes in bfloat16, which this CPU multiplies fast: dtype float32 is the exact way",
               file=sys.stderr, flush=True)
@@ -86,7 +90,7 @@ def load_checkpoint(
     words = home_of_tokenizer(directory, family.tokenizer)
     tokenizer, never = load_tokenizer(words, mask, beyond=family.mask == "last")
     window, fixed = family.blocks(config, chosen)
-    model = load_weights(directory, config, family, place, trust_remote_code)
+    model = load_weights(directory, config, family, place, trust_remote_code, stored)
     vocab = int(model.config.get_text_config().vocab_size)
     stop_ids = stops_of(directory, config, family, vocab, tokenizer)
     never = forbidden(tokenizer, (*never, *edits_of(directory, config, tokenizer)), stop_ids, vocab)
@@ -134,17 +138,6 @@ def refuse_adapter(directory: Path) -> None:
         raise UsageError(
             f"{directory} holds an adapter (LoRA) for {base or 'another model'} and no model; merge it into that one "
             "first"
-        )
-
-
-def refuse_quantised(config: dict[str, Any], name: str) -> None:
-    """Raises `UsageError` for a checkpoint whose weights were quantised before they were written."""
-    how = config.get("quantization_config") or config.get("compression_config")
-    if how:
-        method = how.get("quant_method") if isinstance(how, dict) else None
-        raise UsageError(
-            f"the weights of {name} are quantised ({method or 'by an unnamed method'}), and such checkpoints are not "
-            "read here: take the one in bfloat16, or load it with transformers and hand the model to decoders.wrap"
         )
 
 
@@ -206,10 +199,11 @@ def placed(device: str, dtype: str, device_map: str | None, tp: bool) -> dict[st
 
 
 def load_weights(
-    directory: Path, config: dict[str, Any], family: Family, place: dict[str, Any], trust_remote_code: bool
+    directory: Path, config: dict[str, Any], family: Family, place: dict[str, Any], trust_remote_code: bool,
+    stored: dict[str, Any] | None = None,
 ) -> PreTrainedModel:
-    """Raises `UsageError` if the weights cannot be read, are not those of the family, or need code that is not
-    trusted."""
+    """The model; `stored`: how its weights were quantised before they were written, if they were. Raises `UsageError`
+    if the weights cannot be read, are not those of the family, or need code that is not trusted."""
     if family.remote:
         settings_of(directory, config, family)
         if not trust_remote_code:
@@ -221,6 +215,8 @@ def load_weights(
 
     place = dict(place)
     device = place.pop("device", None)
+    if stored and device is not None:  # such a model is put on its device while it is read
+        place["device_map"], device = {"": device}, None
     with quiet(), as_in_transformers_4() if family.remote else nullcontext():
         cls = remote_class(directory, config) if family.remote else native_class(config, family)
         try:
@@ -233,6 +229,8 @@ def load_weights(
             raise UsageError(
                 f"{directory / 'config.json'} does not describe weights of a {cls.__name__}: {cause}"
             ) from e
+        if stored:
+            native.quantization_config = stored
         # it would be looked up in the checkpoint's files, and is not used
         usual = GenerationConfig if issubclass(cls, GenerationMixin) else None
         defaults = getattr(cls, "generation_config_class", usual)

@@ -35,6 +35,8 @@ class Glance:
     stored: dict[str, int]
     """Numbers of each type in its files."""
     bytes: int
+    quantised: bool
+    """Its weights were quantised before they were written."""
     column: int | None
     """The size of a position's keys and values in all layers, in numbers; None if only its code knows it, or it has
     none."""
@@ -47,6 +49,7 @@ def glance(path: str) -> Glance:
     Raises `UsageError` if it is not a checkpoint of a known family."""
     from decoders.models.checkpoint import native_class, settings_of
     from decoders.models.ids import mask_of
+    from decoders.models.prequantised import quantisation_in
     from decoders.models.recognition import family_of
 
     directory, weights = Path(nano.__file__).parent if path == "nano" else expanded(path), None
@@ -67,7 +70,7 @@ def glance(path: str) -> Glance:
         where=where, family=family.name, attention=attention, block=family.blocks(config, attention)[0],
         shifted=family.shifted or attention == "causal", mask_id=mask_of(directory, config, family),
         positions=getattr(text, "max_position_embeddings", None), parameters=sum(stored.values()), stored=stored,
-        bytes=sum(n * SIZES[kind] for kind, n in stored.items()),
+        bytes=sum(n * SIZES[kind] for kind, n in stored.items()), quantised=bool(quantisation_in(config)),
         column=column_of(native) if native and not family.adapter else None, remote=family.remote,
     )
 

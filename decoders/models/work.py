@@ -34,7 +34,7 @@ class Work:
         once: Any = getattr(model, "once", list)()  # the layers of a diffusion transformer that run on the noise level
         apart = {id(head), id(model.get_input_embeddings().weight), *map(id, once)}
         weights = ((name, p) for name, p in model.named_parameters() if p.dim() > 1 and id(p) not in apart)
-        linear = sum(p.numel() * (share if ".experts." in name else 1.0) for name, p in weights)
+        linear = sum(numbers(p) * (share if ".experts." in name else 1.0) for name, p in weights)
         width = heads(model)[0] * heads(model)[2]
         return cls(2 * linear, 4 * config.num_hidden_layers * width, 2 * head.numel())
 
@@ -54,6 +54,12 @@ class Work:
         """(B,) double, of `counts`."""
         each = constant((self.column, self.pair, self.row), counts.device, torch.double)
         return (counts * each[:, None]).sum(0)
+
+
+def numbers(p: torch.nn.Parameter) -> int:
+    """Of a matrix, also where bitsandbytes keeps two of them in a byte."""
+    packed: Any = getattr(p, "quant_state", None)
+    return p.numel() if packed is None else int(packed.shape.numel())
 
 
 def heads(model: PreTrainedModel) -> tuple[int, int, int]:

@@ -899,7 +899,6 @@ def test_a_cache_that_a_family_cannot_have_is_one_line(tmp_path, name, cache):
     [
         ({"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}}, "fp8"),
         ({"quantization_config": {"quant_method": "compressed-tensors"}}, "compressed-tensors"),
-        ({"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}, "bitsandbytes"),
         ({"compression_config": {"format": "pack-quantized"}}, "by an unnamed method"),
     ],
 )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+from dataclasses import replace
+from shutil import copytree
 
 import pytest
 import torch
@@ -11,6 +14,7 @@ from torch import nn
 from decoders import Generator, UsageError
 from decoders.models.quantised import GROUP, Int4Linear, quantise, weight_bytes
 from decoders.models.source import load_model
+from support import checkpoints
 from support.checkpoints import write
 from support.commands import call
 
@@ -105,3 +109,87 @@ def test_what_torchao_says_is_one_line(monkeypatch):
     with pytest.raises(UsageError, match="torchao cannot quantise this model to int8 on cpu: Requires mslk") as e:
         quantise(model, "int8")
     assert "\n" not in str(e.value)
+
+
+# weights that bitsandbytes quantised before they were written
+
+WIDE = {"hidden_size": 64, "intermediate_size": 128}
+"""Its kernel on a CPU has groups of 64."""
+
+
+@pytest.fixture
+def stored(tmp_path, monkeypatch):
+    """A function that gives the directory of a checkpoint in so many bits, and the model of transformers that it is."""
+    bitsandbytes = pytest.importorskip("bitsandbytes")
+    transformers = pytest.importorskip("transformers")
+    assert bitsandbytes
+
+    def made(name, bits):
+        recipe = checkpoints.RECIPES[name]
+        monkeypatch.setitem(checkpoints.RECIPES, name, replace(recipe, settings={**recipe.settings, **WIDE}))
+        write(tmp_path / "plain", name)
+        own = load_model(str(tmp_path / "plain")).model.model
+        own.save_pretrained(tmp_path / "native")
+        nf4 = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": torch.float32}
+        how = transformers.BitsAndBytesConfig(**(nf4 if bits == 4 else {"load_in_8bit": True}))
+        small = type(own).from_pretrained(tmp_path / "native", quantization_config=how, device_map={"": "cpu"})
+        small.save_pretrained(tmp_path / "small")
+        copytree(tmp_path / "plain", tmp_path / "c")
+        (tmp_path / "small" / "model.safetensors").replace(tmp_path / "c" / "model.safetensors")
+        said = json.loads((tmp_path / "small" / "config.json").read_text())["quantization_config"]
+        config = json.loads((tmp_path / "c" / "config.json").read_text()) | {"quantization_config": said}
+        (tmp_path / "c" / "config.json").write_text(json.dumps(config))
+        return tmp_path, small
+
+    return made
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("name", ["sdar", "dream"])
+def test_a_checkpoint_of_bitsandbytes_is_what_transformers_makes_of_it(stored, name, bits):
+    at, small = stored(name, bits)
+    plain, found = load_model(str(at / "plain")), load_model(str(at / "c"))
+    assert torch.equal(logits(found.model.model), logits(small))
+    assert weight_bytes(found.model.model) < (0.3 if bits == 4 else 0.45) * weight_bytes(plain.model.model)
+    assert plain.model.work == found.model.work
+    [g] = Generator(found, "threshold")(["ab"], length=8, block=4)
+    assert g.generated_tokens <= 8 < g.positions_computed
+
+
+def test_what_info_says_of_quantised_weights(stored):
+    at, _ = stored("sdar", 4)
+    size = (at / "c" / "model.safetensors").stat().st_size
+    told = json.loads(call("info", "-m", at / "c", "--json").stdout)
+    assert told["quantised"] is True
+    assert 0.5 * size < told["takes"]["quantised"] == told["bytes"] <= size
+    assert call("info", "-m", at / "c").stdout.splitlines()[-1].endswith("free: weights fit")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("sdar", {"quantize": "int8"}, "are quantised already: leave out quantize"),
+        ("llada", {}, "those of the family llada are not read so: take the checkpoint in bfloat16, with --quantize"),
+    ],
+)
+def test_what_cannot_be_done_with_quantised_weights_is_one_line(tmp_path, name, options, said):
+    pytest.importorskip("bitsandbytes")
+    quantised_on_disk(tmp_path / "c", name)
+    with pytest.raises(UsageError, match=said):
+        load_model(str(tmp_path / "c"), **options)
+
+
+def test_a_package_that_is_missing_is_named(tmp_path, monkeypatch):
+    quantised_on_disk(tmp_path / "c", "sdar")
+    there = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "bitsandbytes" else there(name))
+    with pytest.raises(UsageError, match=r"read with bitsandbytes and accelerate: pip install bitsandbytes$"):
+        load_model(str(tmp_path / "c"))
+
+
+def quantised_on_disk(directory, name):
+    """A checkpoint whose config says that its weights are quantised."""
+    write(directory, name)
+    file = directory / "config.json"
+    how = {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}
+    file.write_text(json.dumps(json.loads(file.read_text()) | how))
