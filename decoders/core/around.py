@@ -25,7 +25,7 @@ def inherit(d: Decoder, parts: Sequence[Decoder], everything: bool = False, move
     for part in parts:
         if not everything and {"leave_one_out", "candidates"} & asks(part):
             own, other = type(d).__name__, type(part).__name__
-            raise UsageError(f"{own} cannot hand steps on to {other}, whose forwards show more than the window")
+            raise UsageError(f"{own} cannot wrap {other}, whose forwards show more than the window")
         if part.moves_text and not moves_text:
             own, other = type(d).__name__, type(part).__name__
             raise UsageError(f"{own} goes by positions, and {other} moves what stands there; take {other} by itself")

@@ -65,7 +65,8 @@ def test_text_goes_to_stdout_and_the_count_to_stderr():
     done = call("generate", "-n", 16, PROMPT)
     made = Generator()(PROMPT, length=16)[0]
     assert done.stdout == made.text + "\n"
-    assert done.stderr.startswith(f"[threshold: {made.nfe} forwards, {made.generated_tokens} tokens")
+    forwards = f"{made.nfe} forward{'s' * (made.nfe > 1)}"
+    assert done.stderr.startswith(f"[threshold: {forwards}, {made.generated_tokens} tokens")
 
 
 def test_the_flags_are_options_of_the_decoder():

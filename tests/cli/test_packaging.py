@@ -36,8 +36,11 @@ OPTIONAL = {
     "torchao": "quantize", "mkdocs": "docs",
 }
 """What is imported where it is needed and told to be missing elsewhere, and the extra that brings it."""
-ELSEWHERE = {"vllm", "decoders_vllm", "diffusers", "dllm_reason", "dlmserve", "networks", "serving", "_typeshed"}
-"""In environments of their own, or for type checkers alone."""
+ELSEWHERE = {
+    "vllm", "decoders_vllm", "diffusers", "dllm_reason", "dlmserve", "networks", "serving", "generate", "model",
+    "_typeshed",
+}
+"""In environments or checkouts of their own, or for type checkers alone."""
 WITH = {"huggingface_hub": "transformers"}
 """What comes with a package that is asked for."""
 

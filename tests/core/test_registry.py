@@ -85,7 +85,7 @@ def test_a_decoder_comes_back_from_its_spec(decoder):
         ("llada:steps=2.5", "llada: steps must be int or none, not '2.5'"),
         ("llada:remasking=best", "llada: remasking must be one of low_confidence, random, not 'best'"),
         ("threshold:tau", "cannot read 'tau'"),
-        ("threshold:tau=0.5,tau=0.6", "option 'tau' stands twice"),
+        ("threshold:tau=0.5,tau=0.6", "option 'tau' is given twice"),
         (f"{HERE}:answer=(llada", "parentheses do not match"),
         (f"{HERE}:answer=llama", "unknown strategy 'llama'; did you mean 'llada'?"),
         ("", "names nothing"),

@@ -811,13 +811,13 @@ def test_options_beside_a_spec(tmp_path):
     )
     assert source_of(f"{path}:device=cpu", dtype="float16") == Checkpoint(path, device="cpu", dtype="float16")
     assert source_of(f"checkpoint-{path}"[11:]) == Checkpoint(path)
-    with pytest.raises(UsageError, match="the option 'dtype' stands in"):
+    with pytest.raises(UsageError, match="the option 'dtype' is given both in"):
         source_of(f"{path}:dtype=bfloat16", dtype="bfloat16")
     with pytest.raises(UsageError, match="did you mean 'dtype'"):
         source_of(path, dtyp="bfloat16")
     with pytest.raises(UsageError, match="dtype"):
         source_of("nano", dtype="bfloat16")
-    with pytest.raises(UsageError, match="the option 'attention' stands in"):
+    with pytest.raises(UsageError, match="the option 'attention' is given both in"):
         source_of("nano:attention=block", attention="block")
     assert load_model("nano", attention="block").model.block_causal
     with pytest.raises(UsageError, match="there is no checkpoint directory"):

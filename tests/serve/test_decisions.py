@@ -70,7 +70,7 @@ MISTAKES = {
     "no input": ({"questions": ASKED}, "input is missing"),
     "no questions": ({"input": "a"}, "1 to 400 questions, not 0"),
     "no list": ({"input": "a", "questions": {}}, "questions must be a list"),
-    "a decoder": ({"input": "a", "questions": ASKED, "model": "nano@llada"}, "nothing is decoded"),
+    "a decoder": ({"input": "a", "questions": ASKED, "model": "nano@llada"}, "a decision does not use a decoder"),
     "unknown field": ({"input": "a", "questions": ASKED, "temprature": 1}, "no field 'temprature'"),
     "no message": ({"input": [], "questions": ASKED}, "input must be a text or a list of messages"),
     "a role": ({"input": [{"role": "x", "content": "a"}], "questions": ASKED}, "input[0].role must be user"),

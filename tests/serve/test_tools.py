@@ -164,7 +164,7 @@ def test_a_call_is_read_and_grows(text, found):
         ({"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "x"}}}, "no such function"),
         ({"tools": TOOLS, "tool_choice": {"type": "x"}}, "tool_choice must be"),
         ({"tools": TOOLS, "tool_choice": "any"}, "tool_choice must be"),
-        ({"tools": TOOLS, "stream": True, "diffusing": True}, "not streamed as drafts"),
+        ({"tools": TOOLS, "stream": True, "diffusing": True}, "an answer that may be a call has no drafts"),
         ({"tools": TOOLS, "tool_choice": "required", "response_format": {"type": "json_object"}}, "take one"),
     ],
 )

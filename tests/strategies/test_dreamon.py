@@ -141,7 +141,7 @@ def test_without_text_behind_it_begins_with_some_masks():
 
 
 def test_models_without_the_tokens_are_refused():
-    with pytest.raises(UsageError, match=r"DreamOn goes by tokens with which a model asks .* DreamOn has them.* dream"):
+    with pytest.raises(UsageError, match=r"DreamOn follows tokens by which a model asks .* DreamOn has them.* dream"):
         Generator("nano", "dreamon")
     with pytest.raises(UsageError, match="and this model has none; DreamOn has them, a checkpoint of the family dream"):
         decode(ToyModel(stop_ids=(9,)), get("dreamon"), [[1]], length=4)

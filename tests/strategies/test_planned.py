@@ -220,7 +220,7 @@ def test_a_model_that_cannot_hide_anything_is_refused(net):
         says = (
             "makes causal forward passes" if model is encoder else "hides parts of the text from each other"
         )
-        with pytest.raises(UsageError, match=f"Looks {says}, and this model cannot be "):
+        with pytest.raises(UsageError, match=f"Looks {says}, and this model cannot "):
             check(model, Looks(), Exact())
     check(Guided(ToyModel(), 1.0), Looks(), Exact())
 

@@ -69,7 +69,7 @@ def test_discrete_schedules_are_those_of_the_papers():
 def test_what_cannot_be_kept_is_refused_in_a_line():
     assert len(levels(Sqrt(trained=300, sections=(10, 15, 20)), 45)) == 45
     for schedule, count in ((Sqrt(trained=20), 21), (Sqrt(trained=20, kept="stride"), 6), (Sqrt(sections=(1, 2)), 5)):
-        with pytest.raises(UsageError, match=f"sqrt has no {count} levels"):
+        with pytest.raises(UsageError, match=f"the schedule sqrt cannot give {count} levels"):
             levels(schedule, count)
     with pytest.raises(UsageError, match="sections must be numbers of at least 1"):
         get("ddim:schedule=(sqrt:sections=0+3)")
