@@ -24,7 +24,7 @@ class Rows:
     tokens: Tensor  # (N * T,) long
     segment: Tensor  # (N * T,) long  which example of its row
     position: Tensor  # (N * T,) long  within the example
-    place: Tensor  # (G, S) long the column of each canvas position in the flattened rows; -1 past the canvas
+    place: Tensor  # (G, S) long  the column of each canvas position in the flattened rows; -1 past the canvas
     weight: Tensor  # (G, S) float  stop tokens after the first count less; 0 past the canvas
     width: int
 
