@@ -106,7 +106,7 @@ def one(example: Example, mode: Mode, rng: Random, phase: float, end: int, mask:
             begin, high = torch.where(column < P, column, begin), torch.where(column < P, column + 1, high)
     index = begin.unique(return_inverse=True)[1]
     made = column >= P
-    count = torch.zeros_like(index).scatter_add_(0, index, made.long())[index]  # number of answer positions in the same block
+    count = torch.zeros_like(index).scatter_add_(0, index, made.long())[index]  # answer positions in the same block
     share = (phase + torch.tensor([rng.random() for _ in range(int(index.max()) + 1)])[index]) % 1
     wanted = (share * count).long() + 1
     noise = torch.where(made, torch.tensor([rng.random() for _ in range(P + g)]), 2.0)
