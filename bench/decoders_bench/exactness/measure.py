@@ -20,8 +20,8 @@ from decoders.testing.oracle import Oracle, distance, floor
 from decoders_bench.common.workers import spread
 
 DEVIATIONS = 4.0
-"""In standard deviations of the floor: a decoder further above it is not exact. Perfect samples are that far off in
-less than 1 case of 10,000."""
+"""A decoder that is further above the floor than this number of its standard deviations is not exact. Perfect samples
+are that far off in less than 1 case of 10,000."""
 LARGEST = 1 << 26  # entries of an oracle's table
 
 SWEEPS = (

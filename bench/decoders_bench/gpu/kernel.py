@@ -46,7 +46,7 @@ def backend_of(scale: Scale) -> Backend:
 
 
 def milliseconds(work: Callable[[], object], scale: Scale, each: int) -> float:
-    """The median time of several runs, for each of the `each` calls in a run."""
+    """The median time of several runs, divided by `each`, the number of calls in a run."""
     watch = Stopwatch(torch.device(scale.device))
     work()
     watch.begin()

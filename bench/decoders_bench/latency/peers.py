@@ -39,8 +39,9 @@ class Spent:
 
 @dataclass(frozen=True)
 class Peer:
-    """How a peer runs: `decode(net, canvas, prompt, block, counts, mask_id, after)` does the forward passes of
-    `counts`, calls `after` after each step, and `spends(case, i)` is the cost of forward pass i."""
+    """How a peer runs: `decode(net, canvas, prompt, block, counts, mask_id, after)` does the forward passes of `counts`
+    and calls `after` after each step; `spends(case, n)` is the cost of a forward pass after n committed positions per
+    row."""
 
     decode: Callable[[PreTrainedModel, Tensor, int, int, Sequence[int], int, Callable[[], object]], object]
     spends: Callable[[Case, int], Spent]

@@ -22,7 +22,7 @@ class Case:
     options: Mapping[str, Any] = field(default_factory=dict)
     model: Literal["nano", "diffusion_gemma", "realistic"] = "nano"
     vocab: int = 0
-    """Whether the model is a realistic one."""
+    """The vocabulary size of a realistic model; 0 for the others."""
     attention: Literal["bidirectional", "block"] = "bidirectional"
     block: int = 16
     length: int = 32

@@ -145,7 +145,7 @@ def digits(counts: Iterable[int]) -> str:
 
 
 def steps_of(kind: Kind) -> tuple[int, ...]:
-    """Numbers of forward passes; with blocks, at least one for each block."""
+    """The numbers of forward passes that are compared; none with blocks, which need at least one per block."""
     return STEPS if kind == "mdm" else ()
 
 
