@@ -1,4 +1,4 @@
-"""`decoders bench`: the commands that measure. Each is in the `cli.py` of its room."""
+"""`decoders bench`: the commands that measure. Each is in the `cli.py` of its package."""
 
 from __future__ import annotations
 

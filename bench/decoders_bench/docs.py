@@ -1,4 +1,5 @@
-"""The generated parts of the README; cog calls these, and a test checks that the text is what they say."""
+"""The generated parts of the documentation; cog calls these functions, and a test checks that the pages agree with
+them."""
 
 from __future__ import annotations
 
@@ -56,7 +57,7 @@ def shown(o: Option) -> str:
 
 
 def plug_table(kind: str) -> str:
-    """All built-in plugs of a kind: name, options with defaults, what is declared, how well it is attested."""
+    """All built-in components of a kind: name, options with defaults, declared properties, how well it is attested."""
     own: list[Entry] = [e for e in entries(kind) if e.distribution == DISTRIBUTION and not e.problem]
     rows = [
         [
@@ -69,13 +70,13 @@ def plug_table(kind: str) -> str:
 
 
 def attested_key() -> str:
-    """What the words of the last column mean, and how many strategies each is said of."""
+    """The meaning of the words in the last column, and the number of strategies with each."""
     own = [e.attested for e in entries("strategies") if e.distribution == DISTRIBUTION and not e.problem]
     return "; ".join(f"*{word}*, {own.count(word)}: {sentence}" for word, sentence in ATTESTED.items()) + "."
 
 
 def part_table() -> str:
-    """All parts that options of strategies choose from: whose option it is, name, options with defaults."""
+    """All components from which options of strategies choose: the options' strategies, name, options with defaults."""
     choosing = {
         o.part: o.name for e in entries("strategies") if e.distribution == DISTRIBUTION for o in e.options if o.part
     }
@@ -105,17 +106,17 @@ def shelf_section() -> str:
 
 
 def range_section() -> str:
-    """How far the decoders of the shelf lie apart on each rung."""
+    """How much the decoders differ on each rung."""
     return ranges(load_quality(RESULTS / "shelf").rows)
 
 
 def best_section(name: str) -> str:
-    """Our own decoder against others: `test` or `shelf`, as `decoders bench areas` kept them."""
+    """Our own decoder compared with others: `test` or `shelf`, from the files of `decoders bench areas`."""
     return areas_of(RESULTS / "best" / f"{name}.json", tested=name == "test")
 
 
 def tried_section() -> str:
-    """What was tried on the validation split before our own decoder was what it is, a point each."""
+    """The variants of our own decoder that were tried on the validation split, a point each."""
     found = json.loads((RESULTS / "best" / "tried.json").read_text())
     body = [
         [x["tried"], percent(x["right"] / x["n"]), f"{x['nfe'] / x['n']:.2f}",
@@ -131,14 +132,14 @@ def tried_section() -> str:
 
 
 def choosing_section() -> str:
-    """Every strategy at its defaults against a threshold at its own."""
+    """Every strategy at its defaults compared with a threshold at its own."""
     run = load_quality(RESULTS / "shelf")
     return f"{measured_with(run.info['environment'])}. {shelf_against(points(run.rows))}"
 
 
 def recorded(name: str, load: Callable[[Path], Rows], table: Callable[[Rows], str], nano: bool = True) -> str:
-    """The table of a file of results, below the hardware that it was measured on and, if it is about `nano`, whether
-    that was the one that is here."""
+    """The table of a file of results, after the hardware of the measurement and, if it is about `nano`, whether the
+    weights were the present ones."""
     path = RESULTS / name
     return f"{recorded_on(path, nano)}\n\n{table(load(path))}"
 
@@ -164,12 +165,12 @@ def gpu_summary() -> str:
 
 
 def versus_part(name: str) -> str:
-    """A part of what the kept run of `bench versus` shows."""
+    """A part of the results of the run of `bench versus` in the repository."""
     return twins.PARTS[name](*twins.load(RESULTS / "versus" / "run.json"))
 
 
 def shelf_line() -> str:
-    """How many strategies there are, and how many recorded cases of official implementations the replay counts on."""
+    """The number of strategies, and how they are tested."""
     own = [e for e in entries("strategies") if e.distribution == DISTRIBUTION and not e.problem]
     return (
         f"There are {len(own)} strategies. All are tested against the same laws, and those with recorded runs of an "
@@ -178,7 +179,7 @@ def shelf_line() -> str:
 
 
 def help_of(*command: str) -> str:
-    """What `decoders COMMAND --help` prints, in a fence."""
+    """The output of `decoders COMMAND --help`, in a fenced block."""
     done = subprocess.run(
         [sys.executable, "-c", "from decoders.cli.app import main; main(prog_name='decoders')", *command, "--help"],
         capture_output=True, text=True, check=True, env={"COLUMNS": "110"},
@@ -190,18 +191,18 @@ EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
 
 def example(path: str) -> str:
-    """A file of docs/examples, in a fence that says what it is called."""
+    """A file of docs/examples, in a fenced block titled with its name."""
     file = EXAMPLES / path
     return f'```python title="{file.name}"\n{file.read_text()}```'
 
 
 def listing(path: str) -> str:
-    """A file of docs/examples that is no code."""
+    """A file of docs/examples that is not code."""
     return example(path).replace("```python ", "```json ", 1)
 
 
 def checked(path: str, spec: str) -> str:
-    """What `decoders check --fast` says of what a file of docs/examples defines, in a fence."""
+    """The output of `decoders check --fast` for an object that a file of docs/examples defines, in a fenced block."""
     done = subprocess.run(
         [sys.executable, "-m", "decoders.cli", "check", "--fast", spec], capture_output=True, text=True,
         cwd=(EXAMPLES / path).parent, env={"OMP_NUM_THREADS": "1"},
@@ -258,7 +259,7 @@ def scratchpad_section() -> str:
 
 
 def family_table() -> str:
-    """Every family of checkpoints: how it is known, what runs it, and how it is run."""
+    """Every family of checkpoints: how it is recognised, which class runs it, and how."""
 
     def row(f: Family) -> list[str]:
         named = f.types if f.architectures else f.keys or ["diffusion_family"]

@@ -30,13 +30,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Cell:
-    """What was measured. Tokens are generated ones up to and without the stop token; neither prompt nor padding
-    counts."""
+    """The measurements of a cell. Only generated tokens before the stop token count; the prompt and padding do not."""
 
     job: Job
     right: int
     work: int | None
-    """Answers whose written steps are right and agree with the answer; None where there are none."""
+    """Number of answers whose written steps are right and agree with the answer; None if the task has no written
+    steps."""
     nfe: float
     tokens: float
     seconds: float
@@ -55,7 +55,7 @@ class Cell:
 
 
 def evaluate(job: Job) -> Cell:
-    """Decode the first `n` items of a split, templates mixed, and grade them."""
+    """Decode the first `n` items of a split, with the wordings mixed, and grade them."""
     task = GENERATED[job.task]
     chosen = items(task, job.rung, job.split, job.n, job.seed)
     generate = Generator(loaded(job.model), job.decoder)
@@ -75,5 +75,5 @@ def evaluate(job: Job) -> Cell:
 
 
 def run_all(jobs: Iterable[Job], workers: int, notify: Callable[[object], None]) -> list[Cell]:
-    """All cells, in the order of the jobs, on `workers` processes of one thread each."""
+    """The results of all jobs, in their order, computed by `workers` processes of one thread each."""
     return spread(evaluate, jobs, workers, notify)

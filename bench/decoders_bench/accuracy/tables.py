@@ -39,7 +39,8 @@ def task_table(cells: Sequence[Cell]) -> str:
 
 
 def spread_table(cells: Sequence[Cell]) -> str:
-    """One row per task and rung, the widest apart first: the lowest and the highest accuracy, and whose they are."""
+    """One row per task and rung, the largest difference first: the lowest and the highest accuracy, and the decoders
+    that reach them."""
     places = dict.fromkeys((c.job.task, c.job.rung, c.job.n) for c in cells)
     found = []
     for task, rung, n in places:
@@ -55,7 +56,7 @@ def spread_table(cells: Sequence[Cell]) -> str:
 
 
 def named(cells: Sequence[Cell], right: int) -> str:
-    """An accuracy, and whose it is."""
+    """An accuracy, and the decoders that reach it."""
     own = [c for c in cells if c.right == right]
     who = f"{len(own)} of {len(cells)}" if len(own) > 3 else ", ".join(f"`{c.job.decoder}`" for c in own)
     return f"**{percent(own[0].accuracy)}** {who}"

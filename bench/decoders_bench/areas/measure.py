@@ -1,5 +1,5 @@
-"""One decoder's area under the accuracy-parallelism curve against those of others, on the same problems: what `decoders
-bench areas` writes."""
+"""One decoder's area under the accuracy-parallelism curve compared with those of others, on the same problems: the
+results of `decoders bench areas`."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class Spot:
     tokens_per_forward: float
     positions: float
     accuracy: float | None = None
-    """With problems weighted equally within a rung and rungs equally; None in older files, where `right` over `n` is
-    all there is."""
+    """Problems have equal weight within a rung, and rungs have equal weight; None in older files, which have only
+    `right` and `n`."""
 
 
 @dataclass(frozen=True)
 class Area:
-    """The area of a curve over some rungs, and what the decoder in question has more, with a 95 % interval over
-    problems."""
+    """The area of a curve over some rungs, and by how much that of the decoder in question is larger, with a 95 %
+    interval over problems."""
 
     rungs: str
     curve: str
@@ -54,8 +54,8 @@ class Area:
 
 @dataclass(frozen=True)
 class Pair:
-    """A point of another decoder against the most accurate one of ours that takes no more forwards (`rival`), by
-    problem (`summary.compare`)."""
+    """A point of another decoder compared with the most accurate one of ours that takes no more forward passes
+    (`rival`), by problem (`summary.compare`)."""
 
     rungs: str
     other: str
@@ -69,7 +69,7 @@ class Pair:
     won: int = 0
     lost: int = 0
     p: float | None = None
-    """Holm's, among all of the table; None where there is none of ours to compare with."""
+    """Holm's adjusted p-value over the whole table; None if none of our points can be compared."""
 
 
 def place(r: Row) -> str:
@@ -77,8 +77,8 @@ def place(r: Row) -> str:
 
 
 def shared(runs: Sequence[Run]) -> list[Row]:
-    """The rows of all runs on the questions that every one of their decoders was asked. Raises `UsageError` if there
-    are none, or if there are several models, caches or blocks."""
+    """The rows of all runs on the questions that all of their decoders were asked. Raises `UsageError` if there are
+    none, or if there are several models, caches or blocks."""
     rows = {(r.decoder, *r.question): r for r in unified(r for run in runs for r in run.rows)}
     if len({(r.model, r.cache, r.block) for run in runs for r in run.rows}) > 1:
         raise UsageError("the runs have several models, caches or blocks; give those of one setting")
@@ -95,8 +95,8 @@ def spot(p: Point) -> Spot:
 
 
 def areas(rungs: str, rows: Sequence[Row], ours: str, seed: int = 0) -> list[Area]:
-    """Of all curves. The interval is the percentile bootstrap's (Efron and Tibshirani 1993, chapter 13): problems are
-    drawn again, in each rung as many as there are, with everything that was measured on them."""
+    """The areas of all curves. The interval is that of the percentile bootstrap (Efron and Tibshirani 1993, chapter
+    13): problems are resampled within each rung, with all of their measurements."""
     own = curves(points(rows))
     names = [c.curve if [d.curve for d in own].count(c.curve) == 1 else f"{c.curve}, by {c.swept}" for c in own]
     if ours not in names:
@@ -122,7 +122,7 @@ def areas(rungs: str, rows: Sequence[Row], ours: str, seed: int = 0) -> list[Are
 
 
 def resampled(rows: Sequence[Row], seed: int) -> Tensor:
-    """(R, problems): how often each problem was drawn."""
+    """(R, problems): the number of times that each problem is in a resample."""
     g = torch.Generator().manual_seed(seed)
     problems = grouped(grouped(rows, lambda r: r.problem), lambda problem: problem[:2])
     index = {problem: i for i, problem in enumerate(grouped(rows, lambda r: r.problem))}
@@ -136,8 +136,8 @@ def resampled(rows: Sequence[Row], seed: int) -> Tensor:
 
 
 def averaged(p: Point, order: dict[Any, int], draws: Tensor) -> Tensor:
-    """(R, 3): accuracy, forwards and tokens of a point in every draw, problems weighted equally within a rung and rungs
-    equally."""
+    """(R, 3): accuracy, forward passes and tokens of a point in every resample; problems have equal weight within a
+    rung, and rungs have equal weight."""
     per_problem = torch.zeros(len(order), 3, dtype=torch.double)
     weights = balanced([problem[:2] for problem in order])
     for problem, rows in grouped(p.rows, lambda r: r.problem).items():
@@ -148,7 +148,8 @@ def averaged(p: Point, order: dict[Any, int], draws: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Halved:
-    """A point and, for every second problem of each rung and for the others, its rows, accuracy and forwards."""
+    """A point with its rows, accuracy and forward passes on each half of the problems: every second one of each rung,
+    and the others."""
 
     point: Point
     rows: tuple[list[Row], list[Row]]
@@ -159,7 +160,7 @@ class Halved:
     def of(cls, p: Point) -> Halved:
         rungs = [sorted(grouped(own, lambda r: r.problem).items()) for own in grouped(p.rows, place).values()]
         first, second = ([r for rung in rungs for _, own in rung[i::2] for r in own] for i in (0, 1))
-        if not second:  # a single problem
+        if not second:  # there is only one problem
             second = first
         either = (nested(first), nested(second))
         right, forwards = (lambda r: r.right), (lambda r: r.nfe)
@@ -171,15 +172,16 @@ class Halved:
 
 @dataclass(frozen=True)
 class Rival:
-    """What a point is held against: on each half of the problems, a point that was chosen on the other half."""
+    """The opponent of a point: on each half of the problems, a point that was chosen on the other half."""
 
     decoder: str
     rows: list[Row]
 
 
 def rival(p: Halved, others: Sequence[Halved]) -> Rival | None:
-    """The most accurate of `others` that takes no more forwards than `p`, chosen on the problems that it is not
-    compared on, so that no result has a say in what it is held against; none if on a half all take more."""
+    """The most accurate of `others` that takes no more forward passes than `p`. For each half of the problems it is
+    chosen on the other half, so that no result influences the choice of its opponent; None if on one half all take
+    more."""
     taken = []
     for i in (1, 0):
         fast = [q for q in others if q.nfe[i] <= p.nfe[i]]
@@ -191,8 +193,8 @@ def rival(p: Halved, others: Sequence[Halved]) -> Rival | None:
 
 
 def pairs(rungs: str, rows: Sequence[Row], ours: str) -> list[Pair]:
-    """Every point of the other curves against the most accurate one of ours that takes no more forwards, on the same
-    problems: where ours is called better it is so in fewer forwards."""
+    """Every point of the other curves compared with the most accurate one of ours that takes no more forward passes, on
+    the same problems: if ours is called better, it is so with no more forward passes."""
     halved = [Halved.of(p) for p in points(rows)]
     mine = [h for h in halved if h.point.curve == ours]
     held = [(h.point, rival(h, mine)) for h in halved if h.point.curve != ours]
@@ -212,7 +214,7 @@ def pairs(rungs: str, rows: Sequence[Row], ours: str) -> list[Pair]:
 
 
 def measured(runs: Sequence[Run], ours: str, seen: Collection[str]) -> dict[str, Any]:
-    """Everything, as plain data. `seen`: the rungs on which the decoder was chosen; the others are held out."""
+    """All results as plain data. `seen`: the rungs on which the decoder was chosen; the others are held out."""
     rows = shared(runs)
     held_out = [r for r in rows if place(r) not in seen]
     parts = {"all": rows} | ({"held out": held_out} if held_out and len(held_out) < len(rows) else {})
@@ -229,7 +231,7 @@ def measured(runs: Sequence[Run], ours: str, seen: Collection[str]) -> dict[str,
 
 
 def save(path: Path, found: dict[str, Any]) -> None:
-    """A line an entry of each list, so that a change of one is a change of one line."""
+    """Write one line for each entry of a list, so that a changed entry is a changed line."""
 
     def lined(x: Any) -> str:
         listed = isinstance(x, list) and x and isinstance(x[0], dict)

@@ -13,7 +13,7 @@ from decoders_bench.quality.rows import grouped
 
 
 def section(path: Path, tested: bool = True) -> str:
-    """The tables of a file that `save` wrote; `tested`: with the pairs."""
+    """The tables of a file that `save` wrote; `tested`: with the comparisons of points."""
     found = json.loads(path.read_text())
     spots, own = [Spot(**x) for x in found["points"]], [Area(**x) for x in found["areas"]]
     compared, ours = [Pair(**x) for x in found["pairs"]], found["ours"]
@@ -34,7 +34,8 @@ def section(path: Path, tested: bool = True) -> str:
 
 
 def area_table(own: Sequence[Area], ours: str, rungs: Sequence[str]) -> str:
-    """A row a curve: over all and held-out rungs with what ours has more, and over each rung."""
+    """A row for each curve: the areas over all and over held-out rungs with the advantage of ours, and the area over
+    each rung."""
     by = {(x.curve, x.rungs): x for x in own}
     names = sorted({x.curve for x in own}, key=lambda c: (-by[c, "all"].aup, c))
     wide = [w for w in ("all", "held out") if (ours, w) in by]

@@ -1,16 +1,17 @@
-"""The default of EntropyCache's tau, which its paper does not publish in what could be read: measured on `nano`.
+"""Calibration of EntropyCache's default tau, which the accessible versions of its paper do not publish: it is measured
+on `nano`.
 
-Validation items, on canvases of the lengths that nano was trained on, with the paper's k of 64 and with a k of 8,
-because a canvas of nano is shorter than 64 positions, so that with the paper's k all of its decided tokens are
-recomputed in every forward and only the prompt and the masks of later blocks can become stale. 8 is to nano's canvas
-what 64 is to one of 512.
+Validation items on canvases of the lengths on which nano was trained, with the paper's k of 64 and with a k of 8. A
+canvas of nano is shorter than 64 positions, so with the paper's k all of its decided tokens are recomputed in every
+forward pass, and only the prompt and the masks of later blocks can become stale. 8 is to nano's canvas what 64 is to
+one of 512.
 
 The rule was written down before the first run:
 
-1. A tau passes if in every setting (block, k), over the items of all tasks, at most 1 in 100 answers is lost net
-   against `none`, and at least 99 % of the generated tokens agree with it; and if every smaller tau does.
-2. Of those that pass, the default is the smallest whose positions computed, over all settings, are at most 5 % more
-   than the fewest: caution that costs nothing is taken.
+1. A tau passes if in every setting (block, k), over the items of all tasks, the net loss is at most 1 in 100 answers
+   against `none`, and at least 99 % of the generated tokens agree with it; and if every smaller tau passes.
+2. Of those that pass, the default is the smallest whose computed positions, over all settings, are at most 5 % more
+   than the fewest: the more cautious value is chosen if it costs almost nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from decoders_bench.common.workers import spread
 from decoders_bench.tasks import GENERATED, Item, Split, items
 
 NEVER = 1e9
-"""A tau that no entropy reaches: after the first forward nothing is refreshed."""
+"""A tau above every entropy: after the first forward pass nothing is refreshed."""
 TAUS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, NEVER)
 LOSS, AGREE, SLACK = 0.01, 0.99, 1.05
 
@@ -52,7 +53,7 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Tried:
-    """One tau on one task, or on all of them, held against `none` on the same items."""
+    """The results of one tau on one task, or on all, compared with `none` on the same items."""
 
     task: str
     rung: str
@@ -63,12 +64,12 @@ class Tried:
     right: int
     right_none: int
     lost: int
-    """Items that only `none` has right."""
+    """The number of items that only `none` solves."""
     won: int
-    """Items that only the cache has right."""
+    """The number of items that only the cache solves."""
     agreement: float
     computed: float
-    """Positions, an item."""
+    """Computed positions per item."""
     computed_none: float
     hit_rate: float
     nfe: float
@@ -76,17 +77,17 @@ class Tried:
 
     @property
     def p(self) -> float:
-        """McNemar's, for the items lost and won."""
+        """The p-value of McNemar's test for the lost and won items."""
         return mcnemar(self.lost, self.won)
 
     @property
     def passes(self) -> bool:
-        """The first part of the rule, in this setting."""
+        """The first part of the rule, for this setting."""
         return self.lost - self.won <= LOSS * self.n and self.agreement >= AGREE
 
 
 def sweep(job: Sweep) -> list[Tried]:
-    """Every (k, tau) of a job."""
+    """The results of every (k, tau) of a job."""
     task, model = GENERATED[job.task], loaded(job.model)
     chosen = items(task, job.rung, job.split, job.n, job.seed)
     length = task.length[job.rung]
@@ -112,12 +113,12 @@ def sweep(job: Sweep) -> list[Tried]:
 
 
 def calibrate(jobs: Iterable[Sweep], workers: int, notify: Callable[[object], None]) -> list[Tried]:
-    """All jobs, in their order, on `workers` processes of one thread each."""
+    """The results of all jobs, in their order, from `workers` processes of one thread each."""
     return [row for rows in spread(sweep, jobs, workers, notify) for row in rows]
 
 
 def pool(rows: Sequence[Tried]) -> Tried:
-    """The rows of one setting and tau as one: counts are added, means weighted by items."""
+    """The rows of one setting and tau merged into one: counts are added, means are weighted by items."""
     n = sum(r.n for r in rows)
     counts = {name: sum(getattr(r, name) for r in rows) for name in ("right", "right_none", "lost", "won")}
     means = ("agreement", "computed", "computed_none", "hit_rate", "nfe", "nfe_none")
@@ -132,7 +133,7 @@ def pooled(rows: Sequence[Tried]) -> list[Tried]:
 
 
 def best_tau(rows: Sequence[Tried]) -> float | None:
-    """The default that the rule gives; None if no tau passes."""
+    """The default according to the rule; None if no tau passes."""
     whole = pooled(rows)
     taus = sorted({r.tau for r in whole})
     passed = list(takewhile(lambda tau: all(r.passes for r in whole if r.tau == tau), taus))

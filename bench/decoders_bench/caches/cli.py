@@ -23,7 +23,7 @@ from decoders_bench.common.options import (
     workers_option,
 )
 
-CAREFUL, CARELESS = "entropycache:tau=0.01", "entropycache:tau=0.5"  # the calibrated tau, and one that is not
+CAREFUL, CARELESS = "entropycache:tau=0.01", "entropycache:tau=0.5"  # the calibrated tau, and one that is too large
 POLICIES = ("none", "exact", "prefix", "dual", CAREFUL, CARELESS, "dkv", "interval", "drift")
 BLOCKWISE = ("none", "block")
 LENGTHS = ("64", "256", "1024")
@@ -77,7 +77,7 @@ def caches(
         get(spec)
     for spec in (*policies, *blocks):
         get_cache(spec)
-    torch.set_num_threads(1)  # as in the workers, and what is recorded
+    torch.set_num_threads(1)  # the worker processes use one thread, too, and the environment records it
     jobs = jobs_for(map(int, lengths), decoders, policies, blocks, alone, batched, seed, clock)
     with tracked("tables", len(jobs)) as advance:
         rows = measure_all(jobs, workers, advance)
@@ -112,7 +112,7 @@ def calibrate_entropycache(
     from decoders_bench.caches.tables import calibration_table
     from decoders_bench.tasks import chosen
 
-    torch.set_num_threads(1)  # as in the workers, and what is recorded
+    torch.set_num_threads(1)  # the worker processes use one thread, too, and the environment records it
     jobs = [Sweep(task, rung, block, ks, taus or TAUS, n=n) for task, rung in chosen(tasks) for block in blocks]
     with tracked("sweeps", len(jobs)) as advance:
         rows = calibrate(jobs, workers, advance)

@@ -1,10 +1,9 @@
-"""Cache policies on `nano`: wall time, positions computed, accuracy and agreement, each held against `none` side by
-side.
+"""Cache policies on `nano`: wall time, computed positions, accuracy and agreement, each compared with `none`.
 
-One job is one table: a length, a decoder, a model. Within it every batch of items is decoded by all caches in turn, the
-first one rotating, so that whatever else the machine does meets them all alike; ratios are taken batch by batch, and
-their median is reported. nano was trained on canvases of 24 to 64 positions. On longer ones it is often or always
-wrong, whatever the cache, so the share of generated tokens that agree with `none` stands beside the accuracy.
+A job is a table: a length, a decoder, a model. All caches decode every batch of items in turn, and the first one
+rotates, so that other work on the machine affects all of them equally; ratios are computed for each batch, and their
+median is reported. nano was trained on canvases of 24 to 64 positions. On longer ones it is often or always wrong,
+whatever the cache, so the tables also show the share of generated tokens that agree with `none`.
 """
 
 from __future__ import annotations
@@ -27,22 +26,22 @@ TOGETHER = 8
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of one length, and what is decoded on them."""
+    """The rows of one length, and the decoders for them."""
 
     positions: int
-    """About so many in a row, prompt and canvas."""
+    """The approximate length of a row, prompt and canvas, in positions."""
     length: int
-    """Of the canvas."""
+    """The length of the canvas."""
     block: int
     tasks: tuple[str, ...]
     budget: str
-    """A decoder that spends the same number of forwards under every cache, if no row ends early."""
+    """A decoder that spends the same number of forward passes under every cache if no row ends early."""
     alone: int
-    """Items decoded one by one."""
+    """The number of items that are decoded one by one."""
     batched: int
-    """Items decoded in batches; those are graded, unless they are cut."""
+    """The number of items that are decoded in batches; these are graded, unless the batches are cut."""
     forwards: int | None = None
-    """Batches are cut after so many forwards, which is enough to time them."""
+    """Batches are cut after this number of forward passes, which is enough to time them."""
     ignore_eos: bool = False
 
 
@@ -54,8 +53,8 @@ LENGTHS = {
         ignore_eos=True
     ),
 }
-"""On 1024 positions nano predicts the end token everywhere at once, so rows are decoded past it; with the threshold its
-canvas fills a block a forward, and with the budget it may not write it at all."""
+"""On 1024 positions nano predicts the end token everywhere at once, so rows are decoded past it. With the threshold,
+its canvas would fill a block per forward pass, and with the budget it is not allowed to write that token."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Measured:
-    """One cache in one table. Shares, forwards and positions are of the `n` graded items."""
+    """The results of one cache in one table. Shares, forward passes and positions refer to the `n` graded items."""
 
     positions: int
     length: int
@@ -86,38 +85,38 @@ class Measured:
     n: int
     right: int
     lost: int
-    """Items that only `none` has right."""
+    """The number of items that only `none` solves."""
     won: int
-    """Items that only this cache has right."""
+    """The number of items that only this cache solves."""
     agreement: float
-    """With `none`, in generated tokens place by place: of the text before the first stop token, or with `ignore_eos` of
-    the canvas."""
+    """The share of generated tokens that equal those of `none` at the same place: in the text before the first stop
+    token, or with `ignore_eos` in the canvas."""
     tokens: float
-    """An item, before the first stop token."""
+    """Tokens per item before the first stop token."""
     nfe: float
     computed: float
-    """An item."""
+    """Forward passes per item."""
     hit_rate: float
     alone: int
     seconds_alone: float
-    """An item, the median."""
+    """Median seconds per item."""
     ratio_alone: float
-    """Of the seconds under `none`, the median over items."""
+    """The ratio to the seconds under `none`, the median over items."""
     batched: int
     forwards: int | None
     seconds_batched: float
     ratio_batched: float
     padded: float
-    """Positions that the model ran in batches, padding included, as a multiple of those asked for."""
+    """Positions that the model computed in batches, padding included, as a multiple of the requested ones."""
 
     @property
     def place(self) -> tuple[int, str, str]:
-        """The table that it belongs to."""
+        """The table of this row."""
         return self.positions, self.model, self.decoder
 
 
 def measure(job: Job) -> list[Measured]:
-    """A table: every cache of a job, `none` first."""
+    """The table of a job: every cache, `none` first."""
     rows, model = job.rows, loaded(job.model)
     caches = tuple(dict.fromkeys(("none", *job.caches)))
     runs = {spec: Generator(model, job.decoder, spec) for spec in caches}
@@ -140,7 +139,7 @@ def measure(job: Job) -> list[Measured]:
 
 
 def mixed(names: Sequence[str], n: int, seed: int) -> list[Item]:
-    """`n` test items, the tasks taking turns."""
+    """`n` test items, from the tasks in turn."""
     each = -(-n // len(names))
     places = [name.partition("/") for name in names]
     drawn = [items(GENERATED[task], rung, "test", each, seed) for task, _, rung in places]
@@ -150,7 +149,7 @@ def mixed(names: Sequence[str], n: int, seed: int) -> list[Item]:
 def in_turn(
     runs: dict[str, Generator], batches: Sequence[Sequence[Item]], job: Job, forwards: int | None
 ) -> dict[str, list[Batch]]:
-    """Every batch under every cache, after a warm-up of two forwards each; another cache is the first each time."""
+    """Every batch under every cache, after a warm-up of two forward passes each; the first cache rotates."""
 
     def under(spec: str, batch: Sequence[Item], forwards: int | None) -> Batch:
         rows = job.rows
@@ -171,7 +170,7 @@ def in_turn(
 
 
 def times(own: Sequence[Batch], none: Sequence[Batch]) -> tuple[float, float]:
-    """Seconds an item, and the ratio to `none`; medians over batches."""
+    """Seconds per item, and the ratio to `none`; medians over batches."""
     ratios = [a.seconds / b.seconds for a, b in zip(own, none, strict=True)]
     return statistics.median(b.seconds / len(b.outcomes) for b in own), statistics.median(ratios)
 
@@ -180,9 +179,10 @@ def jobs_for(
     lengths: Iterable[int], decoders: Sequence[str], caches: Sequence[str], blocks: Sequence[str],
     alone: int | None = None, batched: int | None = None, seed: int = 0, clock: Clock = "wall",
 ) -> list[Job]:
-    """The tables: every length under every decoder, or, if none is named, under threshold and a fixed budget; `caches`
-    on nano, and `blocks` on nano with block-causal attention. There a budget is left out: blocks are cut at absolute
-    multiples, so how many a row has depends on its prompt, and no one budget divides evenly."""
+    """The tables: every length with every decoder or, if none is named, with threshold and a fixed budget; `caches` on
+    nano, and `blocks` on nano with block-causal attention. The latter has no fixed budget: blocks are cut at absolute
+    multiples, so their number in a row depends on its prompt, and no single budget is divisible by all of these
+    numbers."""
     out = []
     for rows in (LENGTHS[x] for x in lengths):
         changed = replace(rows, alone=alone or rows.alone, batched=batched or rows.batched)
@@ -196,7 +196,8 @@ def jobs_for(
 
 
 def measure_all(jobs: Iterable[Job], workers: int, notify: Callable[[object], None]) -> list[Measured]:
-    """All jobs, in their order, on `workers` processes of one thread each; the longest rows start first."""
+    """The results of all jobs, in their order, from `workers` processes of one thread each; the longest rows start
+    first."""
     jobs = list(jobs)
     ordered = sorted(jobs, key=lambda j: -j.rows.positions)
     done = dict(zip(ordered, spread(measure, ordered, workers, notify), strict=True))

@@ -1,5 +1,4 @@
-"""The tables of what caches cost and save, with the sentences that say what they show: all of it follows from the
-numbers."""
+"""The tables of the costs and savings of caches, with sentences about them that follow from the numbers."""
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ from decoders_bench.common.results import markdown, percent, rows_of
 from decoders_bench.common.statistics import mcnemar, wilson
 
 MARGIN = 0.1
-"""A difference in time below this share is none."""
+"""A difference in time below this share counts as none."""
 
 
 def load_caches(path: Path) -> list[Measured]:
@@ -33,7 +32,7 @@ def load_cache_times(path: Path) -> list[Timed]:
 
 
 def share(x: float) -> str:
-    """In percent, rounded down, so that 100 is all."""
+    """A share in percent, rounded down, so that only 1 becomes 100."""
     return f"{floor(1000 * x) / 10:.1f}" if x < 1 else "100"
 
 
@@ -53,7 +52,7 @@ def pays(m: Measured) -> str:
 
 
 def cache_tables(rows: Sequence[Measured]) -> str:
-    """A table for every length, model and decoder, and what it shows."""
+    """A table for every length, model and decoder, and its results in sentences."""
     parts = []
     for _, group in groupby(rows, key=lambda m: m.place):
         own = list(group)
@@ -62,8 +61,8 @@ def cache_tables(rows: Sequence[Measured]) -> str:
 
 
 def cache_summary(rows: Sequence[Measured]) -> str:
-    """One row per cache, one column per table: time as a multiple of that under `none`, one by one and in batches;
-    below it right answers and agreement in percent."""
+    """One row per cache, one column per table: time as a multiple of that under `none`, one by one and in batches; and
+    right answers and agreement in percent."""
     places = list(dict.fromkeys(m.place for m in rows))
     found = {(m.cache, m.place): m for m in rows}
 
@@ -95,7 +94,7 @@ def caption(m: Measured) -> str:
 
 
 def cache_table(rows: Sequence[Measured]) -> str:
-    """One row per cache. Seconds are per item; `x` is the multiple of what `none` took."""
+    """One row per cache. Seconds are per item; `x` is the multiple of the time under `none`."""
 
     def line(m: Measured) -> list[str]:
         low, high = wilson(m.right, m.n)
@@ -113,7 +112,7 @@ def cache_table(rows: Sequence[Measured]) -> str:
 
 
 def reading(rows: Sequence[Measured]) -> list[str]:
-    """What a table shows, in sentences."""
+    """The results of a table in sentences."""
     none, others = rows[0], rows[1:]
     out = []
     for word, ratio in (("One by one", attrgetter("ratio_alone")), ("In batches", attrgetter("ratio_batched"))):
@@ -151,7 +150,7 @@ def tau_text(tau: float) -> str:
 
 def calibration_table(rows: Sequence[Tried]) -> str:
     """One row per tau, one column per setting: right answers (lost, won), agreement, and positions as a share of those
-    of `none`."""
+    under `none`."""
     whole = pooled(rows)
     settings = sorted({(r.block, r.k) for r in whole}, key=lambda s: (s[0], -s[1]))
     found = {(r.block, r.k, r.tau): r for r in whole}
@@ -178,7 +177,7 @@ def calibration_table(rows: Sequence[Tried]) -> str:
 
 
 def cache_time_table(rows: Sequence[Timed]) -> str:
-    """One row per way of decoding, after a line about what they have in common."""
+    """One row per way of decoding, after a line about their common settings."""
     t = rows[0]
     r = t.run
     about = (

@@ -1,9 +1,9 @@
-"""What caches save on a model of LLaDA's shape: milliseconds a step, and tokens a second from prompt to text.
+"""The savings of caches on a model of LLaDA's shape: milliseconds per step, and tokens per second from prompt to text.
 
-The weights are random, so nothing is downloaded. A run on `nano` under the same cache says how many tokens are
-committed in which forward and when EntropyCache refreshes (`decoders_bench.common.replay`), so a cache that costs
-forwards there costs them here. All are measured in turn in one process, against a plain loop over the full canvas
-(`decoders_bench.common.plain`) that spends those of `none`.
+The weights are random, so nothing is downloaded. A run on `nano` under the same cache determines how many tokens each
+forward pass commits and when EntropyCache refreshes (`decoders_bench.common.replay`), so additional forward passes that
+a cache costs on nano are included here. All ways of decoding are measured in turn in one process. They are compared
+with a plain loop over the full canvas (`decoders_bench.common.plain`) with the forward passes of `none`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PLAIN = "plain loop"
 
 @dataclass(frozen=True)
 class Run(Workload):
-    """What is measured, on random weights of a shape."""
+    """The parameters of a measurement, on random weights of a shape."""
 
     decoder: str = "threshold:tau=0.9"
     clock: Clock = "wall"
@@ -39,44 +39,44 @@ class Run(Workload):
 
 @dataclass(frozen=True)
 class Timed:
-    """One way of decoding. Milliseconds are medians over all steps of that kind in all repeats; None where there is no
-    such step."""
+    """The results of one way of decoding. Milliseconds are medians over all steps of that type in all repeats; None if
+    there is no such step."""
 
     run: Run
     parameters: int
     way: str
-    """A cache's spec, or the plain loop."""
+    """The spec of a cache, or the plain loop."""
     repeats: int
     nfe: int
     computed: int
-    """Positions a row, in all forwards."""
+    """Computed positions per row, in all forward passes."""
     hit_rate: float
     full_ms: float
     """A step that computes every position."""
     cached_ms: float | None
-    """A step that reads some from the store."""
+    """A step that reads some positions from the cache."""
     seconds: float
-    """From prompt to text: the sum over steps of each one's median over repeats, so that what else the machine does in
-    one repeat is left out."""
+    """Seconds from prompt to text: the sum over steps of the median over repeats of each, so that other work on the
+    machine during one repeat has no effect."""
     ratio: float
-    """Of the plain loop's seconds."""
+    """The ratio to the plain loop's seconds."""
     peak_bytes: int | None
-    """Allocated on the device at most, weights included; None where torch cannot tell."""
+    """Peak memory on the device, weights included; None if torch does not report it."""
 
     @property
     def tokens_per_second(self) -> float:
-        """Of all rows together."""
+        """Tokens per second of all rows together."""
         return self.run.batch * self.run.length / self.seconds
 
     @property
     def step_ms(self) -> float:
-        """The mean."""
+        """The mean time of a step in milliseconds."""
         return 1e3 * self.seconds / self.nfe
 
 
 @dataclass(frozen=True)
 class Once:
-    """One way, one time."""
+    """One run of one way of decoding."""
 
     steps: list[float]
     full: list[bool]
@@ -132,8 +132,8 @@ class Ways:
 
 
 def recording(run: Run, cache: str) -> Recording:
-    """What nano does with its own tasks under the decoder of a run and a cache. Raises `UsageError` for a canvas of no
-    whole blocks."""
+    """The recording of nano on its own tasks with the decoder of a run and a cache. Raises `UsageError` for a canvas
+    that is not a whole number of blocks."""
     return recorded(
         get(run.decoder), get_cache(cache), "nano", block=run.block, blocks=whole_blocks(run.length, run.block)
     )
@@ -142,8 +142,8 @@ def recording(run: Run, cache: str) -> Recording:
 def time_caches(
     run: Run, caches: Sequence[str], repeats: int, notify: Callable[[], None] = lambda: None, warm: int = 2,
 ) -> list[Timed]:
-    """The plain loop and every cache, in turn, after `warm` forwards of each. Raises `UsageError` where CPU time would
-    say nothing."""
+    """The plain loop and every cache, in turn, after `warm` forward passes of each. Raises `UsageError` if CPU time
+    would be meaningless."""
     if run.clock == "cpu" and (torch.device(run.device).type != "cpu" or torch.get_num_threads() > 1):
         raise UsageError("CPU time is that of one thread: it needs --device cpu and --threads 1")
     recordings = {spec: recording(run, spec) for spec in ("none", *caches)}
@@ -173,6 +173,6 @@ def timed(run: Run, net: PreTrainedModel, way: str, own: Sequence[Once], plain: 
 
 
 def undisturbed(own: Sequence[Once]) -> float:
-    """Seconds from prompt to text, by every step's median."""
+    """Seconds from prompt to text: the sum of the median times of the steps."""
     medians: list[float] = [statistics.median(same) for same in zip(*(o.steps for o in own), strict=True)]
     return sum(medians) / 1e3

@@ -1,1 +1,1 @@
-"""Calibration: whether the probabilities of labels at holes are shares of being right."""
+"""Calibration: whether labels with a given probability at holes are right that often."""

@@ -1,4 +1,4 @@
-"""Questions with labels: holes in the answers of tasks, of which what stands there is known."""
+"""Questions with labels: holes in the answers of tasks whose right content is known."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from decoders_bench.tasks import GENERATED, Item
 NUMBERS = tuple(f" {i}" for i in range(100))
 TASKS = "sudoku", "list", "shuffle", "chain", "answer_first"
 AT_ONCE = 64
-"""Rows that are on their way together."""
+"""The number of rows that are evaluated concurrently."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,14 @@ class Case:
     item: int
     probabilities: tuple[float, ...]
     truth: int
-    """The number of the label that stands there."""
+    """The number of the right label."""
     mass: float
-    """The probability of all labels, before they are made to sum to 1."""
+    """The total probability of all labels, before normalisation."""
 
 
 def labels_of(item: Item) -> tuple[str, ...]:
-    """What may stand in the holes of an answer: the digits of a grid, the letters of a list, or the numbers that sums
-    are made of. Raises `UsageError` for a task whose answers are more than that."""
+    """The labels that can be in the holes of an answer: the digits of a grid, the letters of a list, or the numbers in
+    sums. Raises `UsageError` for a task with other answers."""
     if item.task not in (*TASKS, "ledger"):
         raise UsageError(f"an answer of {item.task} has no labels to choose from; those of {', '.join(TASKS)} have")
     if item.task == "sudoku":
@@ -41,8 +41,8 @@ def labels_of(item: Item) -> tuple[str, ...]:
 
 
 def places(generator: Generator, item: Item) -> tuple[list[int], dict[int, int]]:
-    """The token ids of an answer, and for each position that holds a label the label's number. Cells of a grid that are
-    given are no question. Raises `UsageError` where a label is not one token."""
+    """The token ids of an answer, and for each position of a label the label's number. Given cells of a grid are not
+    included. Raises `UsageError` if a label is not one token."""
     answer, ids = generator.ids(item.answer), [generator.ids(label) for label in labels_of(item)]
     if any(len(x) != 1 for x in ids):
         raise UsageError(f"the labels of {item.task} are not one token each to {generator.loaded.name}")
@@ -55,8 +55,8 @@ def places(generator: Generator, item: Item) -> tuple[list[int], dict[int, int]]
 def asked(
     generator: Generator, item: Item, half: bool, seed: int
 ) -> tuple[Pending[list[Reading]], dict[int, int]]:
-    """The reading of an item on its way, and which of its holes are questions: the number of each, with its truth. All
-    of the answer is open, or, with `half`, each label with even odds and nothing else."""
+    """The pending reading of an item, and the holes that are questions: the number of each, with its right label. The
+    whole answer is open or, with `half`, each label with probability 1/2 and nothing else."""
     answer, truths = places(generator, item)
     decider, labels = Decider(generator), labels_of(item)
     if not half:
@@ -70,7 +70,7 @@ def asked(
 
 
 def cases(generator: Generator, items: Sequence[Item], half: bool, seed: int) -> Iterator[Case]:
-    """Every question of every item, with what the model makes of it."""
+    """Every question of every item, with the model's probabilities."""
     for first in range(0, len(items), AT_ONCE):
         some = [asked(generator, item, half, seed) for item in items[first : first + AT_ONCE]]
         for i, (pending, holes) in enumerate(some, first):

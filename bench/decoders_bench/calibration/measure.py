@@ -1,5 +1,5 @@
-"""How well probabilities of labels are calibrated: the reliability curve, ECE and the Brier score, with intervals over
-items, as the holes of one are not independent."""
+"""The calibration of probabilities of labels: the reliability curve, ECE and the Brier score, with intervals over
+items, as the holes of an item are not independent."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from decoders_bench.calibration.cases import Case
 from decoders_bench.common.statistics import wilson
 
 BINS = 10
-"""Of equal width, in the probability of the likeliest label."""
+"""The bins have equal width in the probability of the most likely label."""
 DRAWS = 1000
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Holes whose likeliest label is about as probable."""
+    """Holes whose most likely labels have similar probabilities."""
 
     holes: int
     probability: float
-    """Its mean."""
+    """The mean probability of the most likely label."""
     right: float
-    """The share of them where it stands there, and its interval of 95 %."""
+    """The share of these holes at which the most likely label is right, and its 95 % interval."""
     low: float
     high: float
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """One task, or all of them, with all of an answer open or about half of its labels."""
+    """The calibration on one task, or on all of them, with the whole answer open or about half of its labels."""
 
     task: str
     open: str
@@ -41,30 +41,31 @@ class Calibration:
     items: int
     holes: int
     labels: float
-    """To choose from, on average."""
+    """The mean number of labels of a question."""
     right: float
     mass: float
-    """The probability of all labels together, before they are made to sum to 1, on average."""
+    """The mean total probability of all labels, before normalisation."""
     probability: float
-    """Of the likeliest label, on average: what the share of right ones should be."""
+    """The mean probability of the most likely label; with perfect calibration it equals the share of right ones."""
     ece: float
     """Expected calibration error (Naeini et al. 2015, AAAI; Guo et al. 2017, 1706.04599): the mean distance between the
-    two in a bin, by its holes."""
+    probability and the share of right labels in a bin, weighted by its holes."""
     ece_interval: tuple[float, float]
-    """Of 95 %, over resampled items, moved so that their mean is the value itself: a resample's ECE is too large."""
+    """The 95 % interval over resampled items, shifted so that their mean is the value itself: the ECE of a resample is
+    biased upwards."""
     ece_calibrated: float
-    """What it would be on average if every probability were right: with so many holes it is not 0."""
+    """The expected ECE if every probability were right: with a finite number of holes it is not 0."""
     brier: float
-    """The mean squared distance of a distribution from what stands there, summed over labels (Brier 1950, Monthly
-    Weather Review 78:1): from 0 to 2."""
+    """The mean squared distance between the predicted distribution and the right label, summed over labels (Brier 1950,
+    Monthly Weather Review 78:1): from 0 to 2."""
     brier_interval: tuple[float, float]
     brier_uniform: float
-    """That of a uniform distribution over the labels."""
+    """The Brier score of a uniform distribution over the labels."""
     curve: tuple[Bin, ...]
 
 
 def measured(task: str, open_: str, model: str, found: Sequence[Case], seed: int = 0) -> Calibration:
-    """The figures of some holes."""
+    """The results for some holes."""
     p = np.array([max(c.probabilities) for c in found])
     right = np.array([c.probabilities.index(max(c.probabilities)) == c.truth for c in found], dtype=float)
     squares = np.array([brier(c) for c in found])
@@ -99,20 +100,20 @@ def summed(x: NDArray[np.generic], item: NDArray[np.intp], bins: NDArray[np.intp
 
 
 def ece(holes: Floats, p: Floats, right: Floats) -> Floats:
-    """(...,): from sums over the holes of each bin, (..., BINS)."""
+    """(...,): the ECE from sums over the holes of each bin, (..., BINS)."""
     return np.asarray(np.abs(p - right).sum(-1) / holes.sum(-1))
 
 
 def interval(of: Floats) -> tuple[float, float]:
-    """The middle 95 % of draws."""
+    """The middle 95 % of resampled values."""
     low, high = np.quantile(of, [0.025, 0.975])
     return float(low), float(high)
 
 
 def curve(holes: Floats, p: Floats, right: Floats, weights: Floats) -> tuple[Bin, ...]:
-    """Bins that hold something, from the least probable on, from sums (items, BINS) and how often each item is in each
-    of many resamples (DRAWS, items). An interval is Wilson's over the number of independent holes that would scatter as
-    much as resamples do; where they do not scatter at all, over the items."""
+    """The non-empty bins in ascending order of probability, from sums (items, BINS) and the number of times that each
+    item is in each resample (DRAWS, items). An interval is Wilson's with the number of independent holes whose variance
+    equals that of the resamples; if these have no variance, with the number of items."""
     found = []
     for b in np.flatnonzero(holes.sum(0)):
         n, hit = float(holes[:, b].sum()), float(right[:, b].sum())

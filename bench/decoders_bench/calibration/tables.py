@@ -20,7 +20,7 @@ def between(x: float, ends: Sequence[float]) -> str:
 
 
 def task_table(rows: Sequence[Calibration]) -> str:
-    """A row a task and what was open of its answers."""
+    """A row for each task and open part of its answers."""
     head = [
         "task", "open", "holes", "labels", "their mass, %", "likeliest's probability, %", "right, %", "ECE",
         "ECE if calibrated", "Brier score", "of a uniform guess",
@@ -46,11 +46,11 @@ def curve_table(rows: Sequence[Calibration]) -> str:
 
 
 def section(path: Path) -> str:
-    """What a file of results says."""
+    """The results in a file as text."""
     rows = load(path)
     return f"{recorded_on(path)}.\n\n{task_table(rows)}\n\n{curve_table(rows)}"
 
 
 def summary(path: Path) -> str:
-    """Of all tasks together."""
+    """The results over all tasks."""
     return task_table([r for r in load(path) if r.task == ALL])

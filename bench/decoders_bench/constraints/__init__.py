@@ -1,1 +1,1 @@
-"""Constraints under random JSON schemas: whether every text is valid, and what that costs."""
+"""Constraints with random JSON schemas: the validity of the texts, and the additional time."""

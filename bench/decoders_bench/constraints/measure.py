@@ -1,5 +1,5 @@
-"""The two measurements: validity on random schemas, and time a forward with and without a constraint, side by side on
-`nano`."""
+"""The two measurements: validity on random schemas, and the time per forward pass on `nano` with and without a
+constraint, in one run."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ DECODERS = ("threshold:tau=0.5", "llada", "llada2")
 
 @dataclass(frozen=True)
 class Validity:
-    """Texts of one decoder under random schemas."""
+    """The texts of one decoder under random schemas."""
 
     decoder: str
     schemas: int
     valid: int
     states: float
-    """Mean states of the automata."""
+    """Mean number of states of the automata."""
     tokens: float
     forwards: float
-    """Means of a text."""
+    """Mean per text."""
 
 
 @dataclass(frozen=True)
 class Overhead:
-    """Milliseconds a forward of one decoder on `nano`, one row, medians over schemas."""
+    """Milliseconds per forward pass of one decoder on `nano`, for one row; medians over schemas."""
 
     decoder: str
     length: int
@@ -46,12 +46,12 @@ class Overhead:
     free_ms: float
     constrained_ms: float
     ratio: float
-    """The median of the ratios of the schemas, each against its own run without the constraint."""
+    """The median over schemas of the ratio to the same run without the constraint."""
 
 
 def validity(decoders: Sequence[str], count: int, seed: int, notify: Callable[[], None]) -> list[Validity]:
-    """The same schemas for every decoder, on a model of random predictions, each with a little more room than its
-    shortest text."""
+    """The same schemas for every decoder, on a model with random predictions; each canvas is a little longer than the
+    schema's shortest text."""
     rng = Random(seed)
     drawn = []
     for _ in range(count):
@@ -71,8 +71,8 @@ def validity(decoders: Sequence[str], count: int, seed: int, notify: Callable[[]
 
 
 def overhead(decoders: Sequence[str], count: int, length: int, seed: int, notify: Callable[[], None]) -> list[Overhead]:
-    """CPU time of one thread, which other processes of the machine do not lengthen much; each pair of runs after a
-    first one."""
+    """The CPU time of one thread, which other processes of the machine hardly affect; each pair of runs follows a
+    warm-up."""
     loaded = Generator("nano").loaded
     out = []
     for spec in decoders:
@@ -95,7 +95,7 @@ def overhead(decoders: Sequence[str], count: int, length: int, seed: int, notify
 
 
 def fitting(generator: Generator, length: int) -> Automaton | None:
-    """What the generator's constraint allows, if a text of it fits into so many tokens."""
+    """The automaton of the generator's constraint, if it allows a text with this number of tokens."""
     try:
         return generator.constraint.automaton(length) if generator.constraint else None
     except UsageError:
@@ -103,7 +103,7 @@ def fitting(generator: Generator, length: int) -> Automaton | None:
 
 
 def per_forward(generator: Generator, length: int) -> float:
-    """Milliseconds"""
+    """Milliseconds per forward pass."""
     began = time.process_time()
     made = generator(PROMPT, length=length)[0]
     return 1000 * (time.process_time() - began) / made.nfe

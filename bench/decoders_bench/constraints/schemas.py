@@ -1,4 +1,4 @@
-"""Random JSON schemas, and a model of random predictions over characters to write by them."""
+"""Random JSON schemas, and a model over characters with random predictions that writes texts for them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from decoders.testing.toy import ToyModel
 
 END, MASK = 0, 95
 CHARACTERS = {i: bytes([31 + i]) for i in range(1, 95)}
-"""Printable ASCII less the tilde; every token writes one character."""
+"""Printable ASCII without the tilde; every token writes one character."""
 LONGEST = 120
-"""Schemas whose shortest text is longer are drawn again, and so are those with more states than `STATES`."""
+"""Schemas whose shortest text is longer are redrawn, and so are those with more states than `STATES`."""
 STATES = 1500
 
 
 def toy(seed: int = 0, block_causal: bool = False) -> ToyModel:
-    """A model that would write anything."""
+    """A model with random predictions."""
     return ToyModel(vocab=96, mask_id=MASK, stop_ids=(END,), sharp=6.0, seed=seed, block_causal=block_causal)
 
 
@@ -57,7 +57,7 @@ def draw(rng: Random, depth: int = 3) -> tuple[dict[str, Any], Automaton, int]:
 
 
 def valid(text: str, schema: dict[str, Any]) -> bool:
-    """Whether a text is JSON that the schema allows, by a validator that is not ours."""
+    """Whether a text is JSON that the schema allows, according to an independent validator."""
     try:
         import jsonschema
     except ImportError:

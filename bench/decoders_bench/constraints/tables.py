@@ -1,4 +1,4 @@
-"""What was measured of constraints, as tables."""
+"""The tables of the measurements of constraints."""
 
 from __future__ import annotations
 

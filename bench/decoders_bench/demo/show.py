@@ -1,4 +1,4 @@
-"""One test prompt of a task under several decoders, and which answers are right."""
+"""One test prompt of a task under several decoders, with grades of the answers."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from decoders_bench.tasks import GENERATED, items
 
 
 def show(task_name: str, rung: str, decoders: Sequence[str], model: Loaded, seed: int) -> list[dict[str, Any]]:
-    """Print the prompt, then a table: decoder, answer, right or wrong, forward passes, tokens per forward, seconds. The
-    same as records."""
+    """Print the prompt, then a table: decoder, answer, right or wrong, forward passes, tokens per forward pass,
+    seconds. The rows are also returned as records."""
     records = []
     task = GENERATED[task_name]
     (item,) = items(task, rung, "test", 1, seed)

@@ -67,7 +67,7 @@ def duel(
     from decoders_bench.quality.grid import Grid
 
     check(mine, baseline, caches)
-    torch.set_num_threads(1)  # as in the workers, and what is recorded
+    torch.set_num_threads(1)  # the worker processes use one thread, too, and run.json records the number
     if runs:
         found = outcome(runs, mine, baseline, caches)
         click.echo(text(found))
@@ -88,13 +88,13 @@ def duel(
 
 
 def mark(grid: Grid) -> str:
-    """The same for the same grid, so that the same command goes on with the same runs."""
+    """A name that depends on the grid alone, so that the same command continues the same runs."""
     return hashlib.sha256(json.dumps(grid.record(), sort_keys=True).encode()).hexdigest()[:8]
 
 
 def fought(grid: Grid, path: Path, rounds: int, **how: Any) -> Outcome:
-    """Measure, compare, and refine the baseline's sweep until nothing is open that a finer one could decide. Every
-    round is a run of its own in `path`, so that the same command finds what is there."""
+    """Measure, compare, and refine the baseline's sweep until a finer one could decide nothing more. Every round is a
+    run of its own in `path`, so that the same command continues where an interrupted one ended."""
     from dataclasses import replace
 
     from decoders_bench.duel.outcome import outcome

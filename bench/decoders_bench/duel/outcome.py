@@ -1,4 +1,4 @@
-"""What a duel comes to."""
+"""The result of a duel."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from decoders_bench.report.gather import gather
 
 @dataclass(frozen=True)
 class Outcome:
-    """A decoder against a baseline, on the items that both were asked."""
+    """A decoder compared with a baseline, on their common items."""
 
     mine: Curve
     baseline: Curve
     against: dict[str, Against]
-    """By axis."""
+    """The comparison on each axis."""
     rounds: int
     items: int
     clashes: tuple[str, ...]
 
     @cached_property
     def wanted(self) -> list[str]:
-        """Settings of the baseline that would decide what is open."""
+        """Settings of the baseline that would decide the open comparisons."""
         return wanted(self.against["forwards"])
 
     @cached_property
     def decision(self) -> Decision:
-        """The items that decide it, at equal forwards."""
+        """The items that decide the comparison at equal forward passes."""
         return decision(self.against["forwards"], *right([*self.mine.points, *self.baseline.points]))
 
     @property
@@ -59,7 +59,7 @@ def cache_of(spec: str, caches: Sequence[str]) -> str:
 
 
 def check(mine: str, baseline: str, caches: Sequence[str]) -> None:
-    """Raises `UsageError` for two names of one decoder, and for several caches."""
+    """Raises `UsageError` if both names are the same decoder, and for several caches."""
     if len(caches) > 1:
         raise UsageError("a duel has one cache; give one -c")
     if known(mine) == known(baseline) and cache_of(mine, caches) == cache_of(baseline, caches):
@@ -67,7 +67,7 @@ def check(mine: str, baseline: str, caches: Sequence[str]) -> None:
 
 
 def outcome(runs: Sequence[Path], mine: str, baseline: str, caches: Sequence[str]) -> Outcome:
-    """Raises `UsageError` where the two are one curve, or share no items."""
+    """The result of some runs. Raises `UsageError` if both decoders are on one curve, or have no common items."""
     check(mine, baseline, caches)
     gathered = gather(runs)
     own, whole = comparable(gathered.rows)
@@ -82,7 +82,7 @@ def outcome(runs: Sequence[Path], mine: str, baseline: str, caches: Sequence[str
 
 
 def text(found: Outcome) -> str:
-    """The verdict, and what it rests on."""
+    """The verdict, and the comparisons on which it rests."""
     own = [*found.mine.points, *found.baseline.points]
     parts = [
         sentence([found.against["forwards"]], found.baseline.curve),

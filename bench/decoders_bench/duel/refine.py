@@ -1,4 +1,4 @@
-"""Which settings of a baseline would decide what its sweep leaves open."""
+"""Settings of a baseline that would decide the comparisons that its sweep leaves open."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from decoders_bench.quality.summary import Curve, Point
 from decoders_bench.quality.verdicts import Against, Line
 
 INSIDE = 0.15
-"""The share of a bracket that stays on either side of a new setting, so that every round narrows it."""
+"""The least share of a bracket on either side of a new setting, so that every round narrows the bracket."""
 
 
 def wanted(a: Against) -> list[str]:
-    """Specs of settings of the baseline that are not in its sweep: within brackets that are too wide, at the cost that
-    would decide, and beyond the ends of the sweep. None where it has no knob that takes numbers."""
+    """Specs of new settings of the baseline: within brackets that are too wide, at the deciding cost, and beyond the
+    ends of the sweep. Empty if the baseline has no numeric knob."""
     base, first = a.baseline, a.baseline.points[0]
     if base.swept is None or not all(isinstance(p.value, int | float) for p in base.points):
         return []
@@ -48,13 +48,13 @@ def new_value(line: Line, base: Curve, knob: Option) -> float | None:
 
 
 def number(p: Point) -> float:
-    assert isinstance(p.value, int | float)  # `wanted` has seen to that
+    assert isinstance(p.value, int | float)  # `wanted` has checked this
     return p.value
 
 
 def beyond(values: Sequence[float], knob: Option) -> float | None:
-    """One step further than the last of the values, and where the range of the option ends before that, half the way to
-    its end."""
+    """The value one step beyond the last one or, if the range of the option ends before it, halfway to the end of the
+    range."""
     last, step = values[-1], values[-1] - values[-2] if len(values) > 1 else values[-1] / 2
     end = knob.max if step > 0 else knob.min
     over = end is not None and (last + step - end) * step >= 0
@@ -63,7 +63,7 @@ def beyond(values: Sequence[float], knob: Option) -> float | None:
 
 
 def rounded(value: float, low: float, high: float, knob: Option) -> float | None:
-    """As few digits as keep it between the two; None where nothing is."""
+    """The value rounded to as few digits as keep it between `low` and `high`; None if there is no such value."""
 
     def inside(x: float) -> bool:
         return min(low, high) < x < max(low, high)

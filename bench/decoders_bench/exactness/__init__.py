@@ -1,1 +1,1 @@
-"""What decoders sample, held against a joint distribution that is known by enumeration."""
+"""Samples of decoders compared with a joint distribution that is known by enumeration."""

@@ -53,7 +53,7 @@ def exactness(
     specs, unable = hosted(dict.fromkeys((*found, *(() if decoders else SWEEPS))))
     if decoders and unable:
         raise UsageError(f"{unable[0].decoder}: {unable[0].reason}")
-    torch.set_num_threads(1)  # as in the workers, and what is recorded
+    torch.set_num_threads(1)  # the worker processes use one thread, too, and the environment records it
     trials = [Trial(spec, t, samples, seed) for t in truths for spec in specs]
     with tracked("samples", len(trials)) as advance:
         rows = measure_all(trials, workers, advance)

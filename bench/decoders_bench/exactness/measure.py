@@ -1,9 +1,9 @@
-"""Total variation between a decoder's samples and the truth, against forwards.
+"""Total variation between a decoder's samples and the true distribution, and its forward passes.
 
-The truth is an `Oracle`: a joint distribution over all texts of a few tokens, known by enumeration, whose answers are
-the exact conditionals. So what is measured is the decoder's own error and nothing of a model's. Samples are finite, and
-even perfect ones are some way off: the floor is the total variation of as many perfect samples, and a decoder is called
-exact where it is not told apart from that.
+The truth is an `Oracle`: a joint distribution over all texts of a few tokens, known by enumeration, whose predictions
+are the exact conditionals. So the error is the decoder's alone and not a model's. With finitely many samples, even
+perfect ones have an error: the floor is the total variation of as many perfect samples, and a decoder is called exact
+if it cannot be distinguished from that.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from decoders.testing.oracle import Oracle, distance, floor
 from decoders_bench.common.workers import spread
 
 DEVIATIONS = 4.0
-"""Of the floor: further above it than so many, a decoder is not exact. Perfect samples are that far off in less than 1
-case of 10,000."""
-LARGEST = 1 << 26  # entries of the table that an oracle is made from
+"""A decoder that is further above the floor than this number of its standard deviations is not exact. Perfect samples
+are that far off in less than 1 case of 10,000."""
+LARGEST = 1 << 26  # entries of an oracle's table
 
 SWEEPS = (
     *(f"ancestral:steps={n}" for n in (1, 2, 4, 16, 64, 4096)),
@@ -31,13 +31,13 @@ SWEEPS = (
     *(f"threshold:tau={tau},temperature=1.0" for tau in (0.3, 0.5, 0.7)),
     "left_to_right", "coupled", "s2d2",
 )
-"""Besides every registered strategy with its sampling on: more and fewer forwards, and three that take the likeliest
-token."""
+"""Measured in addition to every registered strategy with sampling: settings with more and fewer forward passes, and
+three that commit the most likely token."""
 
 
 @dataclass(frozen=True)
 class Truth:
-    """An oracle, and what names it."""
+    """An oracle, and its name."""
 
     letters: int = 3
     length: int = 4
@@ -66,42 +66,42 @@ class Trial:
 
 @dataclass(frozen=True)
 class Found:
-    """What was measured of it."""
+    """The results of a trial."""
 
     trial: Trial
     declared: bool
-    """The strategy says of itself that it is exact in the limit of one token a forward."""
+    """Whether the strategy declares that it is exact in the limit of one token per forward pass."""
     nfe: float
-    """Forwards a sample."""
+    """Forward passes per sample."""
     distance: float
-    """Total variation between the samples and the truth."""
+    """Total variation between the samples and the true distribution."""
     floor: float
-    """That of as many perfect samples, in the mean,"""
+    """The mean total variation of as many perfect samples."""
     deviation: float
-    """and its standard deviation."""
+    """The standard deviation of the total variation of perfect samples."""
 
     @property
     def excess(self) -> float:
-        """Above the floor, in its standard deviations."""
+        """The distance above the floor, in its standard deviations."""
         return (self.distance - self.floor) / self.deviation
 
     @property
     def exact(self) -> bool:
-        """Not told apart from perfect samples."""
+        """Whether the samples cannot be distinguished from perfect ones."""
         return self.excess < DEVIATIONS
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A decoder that an oracle cannot host, and why."""
+    """A decoder that cannot run on an oracle, and the reason."""
 
     decoder: str
     reason: str
 
 
 def truth(text: str) -> Truth:
-    """`letters=3,length=4,sharp=4,seed=0`, each of which may be left out. Raises `UsageError` for anything else, and
-    where the enumeration would be too large."""
+    """The oracle for a text such as `letters=3,length=4,sharp=4,seed=0`, in which each entry is optional. Raises
+    `UsageError` for any other text, and if the enumeration would be too large."""
     kinds = {f.name: float if f.name == "sharp" else int for f in fields(Truth)}
     given: dict[str, Any] = {}
     for part in text.split(","):
@@ -119,15 +119,15 @@ def truth(text: str) -> Truth:
 
 
 def sampling(decoder: Decoder) -> Decoder:
-    """The same decoder at temperature 1, and so are the decoders among its options; one that has no temperature is left
-    as it is."""
+    """The decoder with temperature 1, also for the decoders among its options; one without a temperature is
+    unchanged."""
     inner = {name: sampling(d) for name, d in inner_decoders(decoder).items()}
     own = {"temperature": 1.0} if any(f.name == "temperature" for f in fields(decoder)) else {}
     return replace(decoder, **own, **inner)
 
 
 def registered() -> tuple[list[str], list[Skipped]]:
-    """Every strategy that is installed, with its sampling on, and those that cannot be loaded."""
+    """Every installed strategy with sampling, and those that cannot be loaded."""
     found, broken = [], []
     for e in entries("strategies"):
         try:
@@ -140,7 +140,7 @@ def registered() -> tuple[list[str], list[Skipped]]:
 
 
 def hosted(specs: Iterable[str]) -> tuple[list[str], list[Skipped]]:
-    """Those that an oracle can host: it has no latents."""
+    """The decoders that can run on an oracle, which has no latents, and the others."""
     able, unable = [], []
     for spec in specs:
         try:
@@ -165,7 +165,7 @@ def measure(trial: Trial) -> Found:
 def measure_all(
     trials: Sequence[Trial], workers: int, notify: Callable[[object], None] = lambda _: None
 ) -> list[Found]:
-    """In the order of the trials; by one worker, in this process."""
+    """The results in the order of the trials; with one worker, they are computed in this process."""
     if workers > 1:
         return spread(measure, trials, workers, notify)
     out = []

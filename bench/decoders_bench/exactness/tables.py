@@ -1,4 +1,4 @@
-"""The tables of what decoders sample, and what they show."""
+"""The tables of the exactness of samples, and their summary."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def trial_of(row: dict[str, Any]) -> Trial:
 
 
 def exactness_table(rows: Sequence[Found], skipped: Sequence[Skipped] = ()) -> str:
-    """A table for every oracle, from few forwards to many; which decoders are exact on all of them; and what could not
-    be measured."""
+    """A table for every oracle, from few forward passes to many; the decoders that are exact on all of them; and those
+    that could not be measured."""
     parts = []
     for _, group in groupby(rows, key=lambda r: (r.trial.truth, r.trial.samples)):
         own = sorted(group, key=lambda r: (r.nfe, r.distance))
@@ -51,8 +51,8 @@ def line(r: Found) -> list[str]:
 
 
 def reading(rows: Sequence[Found]) -> str:
-    """Which decoders are told apart from perfect samples on no oracle, with their forwards on each, the fewest
-    first."""
+    """The decoders that cannot be distinguished from perfect samples on any oracle, with their forward passes on each,
+    the fewest first."""
     found: dict[str, list[Found]] = {}
     for r in rows:
         found.setdefault(r.trial.decoder, []).append(r)

@@ -15,10 +15,10 @@ from decoders_bench.golden.steps import state
 
 
 def acceptance(case: Case, models: Models) -> str:
-    """Which positions are accepted, and with which tokens where those are the likeliest; noise is not compared. The
-    logits of the transformers cases are those after the temperature. Ours has one step more than the scheduler, with
-    the same temperatures before it, as the last one commits everything, which there is the pipeline's part. Raises
-    `MismatchError`."""
+    """Which positions are accepted, and with which tokens if those are the most likely ones; noise is not compared. The
+    logits of the transformers cases are those after the temperature. This library's run has one step more than the
+    scheduler, with the same temperatures before it: the last step commits everything, which the reference leaves to its
+    pipeline. Raises `MismatchError`."""
     q, expected = case.params, case.need("expected")
     logits = case.tensors()["logits"].double()
     before = torch.tensor(rows(case.need("expected", "current" if "current" in expected else "before")))
@@ -31,7 +31,7 @@ def acceptance(case: Case, models: Models) -> str:
     theirs = torch.tensor(rows(case.need("expected", "accepted"))).bool()
     if not torch.equal(accepted, theirs):
         raise MismatchError(f"accepted {accepted.long().tolist()} instead of {theirs.long().tolist()}", 0)
-    if "tokens" in expected:  # the likeliest ones, in place of samples
+    if "tokens" in expected:  # the most likely ones instead of samples
         best, tokens = p.best()[0], torch.tensor(rows(expected["tokens"]))
         if not torch.equal(torch.where(accepted, best, -1), tokens):
             raise MismatchError(f"tokens {torch.where(accepted, best, -1).tolist()} instead of {tokens.tolist()}", 0)
@@ -39,16 +39,16 @@ def acceptance(case: Case, models: Models) -> str:
 
 
 def noise(tokens: Tensor, open: Tensor, vocab: int, step: int) -> State:
-    """A window without a mask token, of `tokens (B, W)`, in which `open (B, W)` is noise, before its step number
-    `step`."""
+    """A window without a mask token, with tokens `(B, W)` of which those at `open (B, W)` are noise, before its step
+    number `step`."""
     s = state(tokens, -1, vocab)  # no token is -1, so nothing is open yet
     everywhere = torch.ones_like(open)
     return replace(s, open=open, editable=everywhere, opened=everywhere.sum(-1), mask_id=None, step=s.step + step)
 
 
 def uniform_refinement(case: Case) -> str:
-    """Consecutive steps, each from what the reference had: which positions are committed, and what has been. Raises
-    `MismatchError`."""
+    """Consecutive steps, each from the reference's state: the positions that the step commits, and all that are
+    committed. Raises `MismatchError`."""
     q, logits = case.params, case.tensors()["logits"].double()
     decoder = BlockRefinement(block_steps=q["num_inference_steps"], tau=q["threshold"])
     open = torch.ones_like(torch.tensor(case.need("expected", "steps")[0]["before"])).bool()

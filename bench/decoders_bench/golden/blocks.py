@@ -1,13 +1,13 @@
-"""Replay of runs on block-causal models (SDAR, S2D2, LLaDA2): a case becomes a `trajectory.Job` and is compared there.
+"""Replay of runs on block-causal models (SDAR, S2D2, LLaDA2): a case becomes a `trajectory.Job`, which is compared.
 
-The references spend forwards that we do not: a prefill of the prompt's whole blocks, and after every block a commit
-pass that only stores its keys and values; ours stores them in the next block's first forward. So the forwards that
-denoise or verify are compared. The references also generate whole blocks, and here ours does: the rows are as long as
-theirs before anything is trimmed.
+The references spend additional forward passes: a prefill of the prompt's whole blocks, and after every block a commit
+pass that only stores its keys and values. This library stores them in the next block's first forward pass. So only the
+forward passes that denoise or verify are compared. The references also generate whole blocks, and the replay does the
+same: its rows are as long as theirs before any trimming.
 
-    job = job_of(case, models, decoder)   # `stop`: token ids that end the text trace = free(job)                      #
-    trajectory.free: decodes; compares every canvas, the number of forwards and the end filled(trace), edited(trace)
-    # what each forward decided and changed, in the form of the data
+    job = job_of(case, models, decoder)  # `stop`: token ids that end the text
+    trace = free(job)  # trajectory.free: decodes; compares every canvas, the number of forward passes and the end
+    filled(trace), edited(trace)  # what each forward pass decided and changed, in the form of the data
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from decoders_bench.golden.trajectory import Job, Setup
 
 
 def shared(case: Case) -> list[int]:
-    """Which of the reference's forwards ours has too, counted from 0: forward i of ours is the i-th of them."""
+    """Which of the reference's forward passes this library also has, counted from 0: its forward pass i is the i-th of
+    them."""
     return [k for k, kind in enumerate(case.need("expected", "forwards")) if kind in ("denoise", "verify")]
 
 
 def job_of(case: Case, models: Models, decoder: Decoder, stop: Sequence[int] = ()) -> Job:
-    """One row of whole blocks, and the reference's canvas after each shared forward.
+    """One row of whole blocks, and the reference's canvas after each shared forward pass.
 
     `stop`: the row ends with the block in which one of these tokens was decided. Raises `MismatchError`."""
     (prompt,), block = rows(case.need("prompt")), int(case.need("params", "block_length"))
@@ -47,9 +48,8 @@ def job_of(case: Case, models: Models, decoder: Decoder, stop: Sequence[int] = (
 
 
 def last(case: Case) -> list[int]:
-    """The whole canvas at the end; the recorded tokens may be trimmed. Where no canvas is recorded for the last
-    forward, it is the one before with what that forward did. Raises `MismatchError` where the data does not say, or
-    contradicts itself."""
+    """The whole final canvas; the recorded tokens may be trimmed. If no canvas is recorded for the last forward pass,
+    it is the one before with that pass's changes. Raises `MismatchError` if the data is incomplete or inconsistent."""
     (tokens,), canvas = rows(case.need("expected", "tokens")), list(case.need("expected", "canvases")[-1])
     if len(case.need("expected", "canvases")) < int(case.need("expected", "nfe")):
         for position, _, new in case.need("expected", "edit")[-1]:
@@ -64,15 +64,15 @@ def last(case: Case) -> list[int]:
 
 
 def filled(trace: Trace) -> list[list[int]]:
-    """The positions that each forward of ours decided, ascending, in a run of one row."""
+    """The positions that each forward pass of this library decided, ascending, in a run of one row."""
     opens = [trace.canvases[0].editable[0], *(c.open[0] for c in trace.canvases)]
     return [(before & ~after).nonzero().flatten().tolist() for before, after in pairwise(opens)]
 
 
 def edited(trace: Trace) -> list[list[list[int]]]:
-    """[position, old token, new token] of what each forward of ours changed where it was decided, in a run of one
-    row."""
-    changes: list[list[list[int]]] = [[]]  # nothing is decided before the first forward
+    """[position, old token, new token] for each change of a decided position, by forward pass of this library, in a run
+    of one row."""
+    changes: list[list[list[int]]] = [[]]  # nothing is decided before the first forward pass
     for before, after in pairwise(trace.canvases):
         where = ~before.open[0] & ~after.open[0] & (before.tokens[0] != after.tokens[0])
         changes.append(

@@ -1,4 +1,4 @@
-"""Case files: what they hold, read so that a missing or empty key is no surprise."""
+"""Case files, read with a check for missing and empty keys."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from decoders.core import UsageError, suggest
 
-MASK = 63  # of every model in the data; cases with parameters repeat it
+MASK = 63  # the mask token of every model in the data; cases with parameters repeat it
 
 
 class SkipError(Exception):
@@ -20,7 +20,8 @@ class SkipError(Exception):
 
 
 class MismatchError(Exception):
-    """A case that ours does not agree with: why, and the first forward that differs, from 0, where there is one."""
+    """A disagreement with the reference: the reason, and the first forward pass that differs, from 0, if there is
+    one."""
 
     def __init__(self, reason: str, step: int | None = None) -> None:
         super().__init__(reason)
@@ -28,8 +29,8 @@ class MismatchError(Exception):
 
 
 class WrongReferenceError(Exception):
-    """A case that the replay finds to be a reference's bug, though the data does not say so: what the paper says, and
-    where."""
+    """A bug of the reference that the replay finds although the data does not mention it: the paper's statement, and
+    its place in the paper."""
 
 
 @dataclass(frozen=True)
@@ -45,17 +46,17 @@ class Case:
 
     @property
     def flagged(self) -> bool:
-        """The reference is wrong here, and not only by forwards that it wasted."""
+        """Whether the data says that the reference is wrong here, in more than wasted forward passes."""
         return bool(self.data.get("reference_bug")) and not self.wasted
 
     @property
     def wasted(self) -> int:
-        """Forwards of the reference that decide nothing."""
+        """Number of forward passes of the reference that decide nothing."""
         return int(self.data.get("wasted_forwards") or 0)
 
     @property
     def params(self) -> dict[str, Any]:
-        """The reference's own names; what is null is left out."""
+        """The parameters by the reference's own names; null ones are omitted."""
         return {k: v for k, v in (self.data.get("params") or {}).items() if v is not None}
 
     @property
@@ -72,7 +73,7 @@ class Case:
         return at
 
     def tensors(self) -> dict[str, Tensor]:
-        """The arrays beside the case. Raises `MismatchError` if their file is missing."""
+        """The arrays of the case. Raises `MismatchError` if their file is missing."""
         path = self.path.parent / self.need("tensors")
         if not path.is_file():
             raise MismatchError(f"there is no {path.name} beside the case file")
@@ -80,7 +81,7 @@ class Case:
 
 
 def rows(x: Any) -> list[Any]:
-    """A batch of rows from a batch, or from one flat row."""
+    """A batch of rows, from a batch or from a single flat row."""
     return list(x) if x and isinstance(x[0], list) else [x]
 
 
@@ -96,7 +97,8 @@ def read(path: Path) -> Case:
 
 
 def find(folder: Path, reference: str | None = None) -> dict[str, list[Path]]:
-    """The case files of every reference, or of one. Raises `UsageError` if the folder has not the right form."""
+    """The case files of every reference, or of one. Raises `UsageError` if the folder does not have the expected
+    layout."""
     if not folder.is_dir():
         raise UsageError(f"{folder} is no directory; give one that holds models/ and cases/")
     flat = (folder / "INDEX.json").is_file() and not (folder / "cases").is_dir()

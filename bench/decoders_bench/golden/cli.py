@@ -25,10 +25,10 @@ def golden(directory: Path, reference: str | None, as_json: bool) -> None:
 
     from decoders_bench.golden.cases import find
 
-    find(directory, reference)  # what is wrong with it is said at once, before the models' library is imported
+    find(directory, reference)  # an invalid directory is reported before the slow import of the models' library
     from decoders_bench.golden.runner import replay, summary, table
 
-    torch.set_num_threads(1)  # the models are so small that threads only wait for one another
+    torch.set_num_threads(1)  # the models are so small that several threads would wait for each other
     total = summary(replay(directory, reference))
     if not as_json:
         click.echo("\n".join(table(total)))

@@ -1,8 +1,9 @@
-"""Replay of DAWN, whose code reads more than a decoder of ours does, and leaves out less than its paper says.
+"""Replay of DAWN, whose code uses more predictions than a decoder here receives, and excludes fewer positions than its
+paper says.
 
-Its anchors are what is predicted with at least 0.9 at any column left of the block's end, prompt tokens too; a model
-that tells that is put in place of ours. It has no other set of what is left out than the one of its own slip.
-Everything else is ours.
+The code's anchors are all columns left of the block's end, prompt tokens included, that are predicted with a
+probability of at least 0.9; the replay uses a model that reports these predictions. The code's set of excluded
+positions, which results from an error, is reproduced, too. Everything else is this library's DAWN.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ OPTIONS = ("tau_sink", "tau_edge", "tau_low", "tau_induce")
 
 @dataclass(eq=False)
 class Seen:
-    """What the last forward predicts at every column: the probability of the likeliest token, and whether a mask stands
-    there."""
+    """The predictions of the last forward pass at every column: the probability of the most likely token, and whether
+    the column contains a mask token."""
 
     sure: Tensor = field(default_factory=lambda: torch.zeros(1, 1))  # (B, L)
     blank: Tensor = field(default_factory=lambda: torch.zeros(1, 1).bool())  # (B, L)
 
 
 class Telling(TransformersModel):
-    """Tells what it predicts at all columns."""
+    """A model that reports its predictions at all columns."""
 
     def __init__(self, m: TransformersModel, seen: Seen) -> None:
         super().__init__(m.model, mask_id=m.mask_id)
@@ -56,7 +57,7 @@ class Telling(TransformersModel):
 
 @dataclass(frozen=True)
 class AsCoded(DAWN):
-    """With the anchors of `get_transfer_index_dawn`, and what it leaves out."""
+    """DAWN with the anchors of `get_transfer_index_dawn`, and with its excluded positions."""
 
     seen: Seen = field(default_factory=Seen)
 
@@ -69,7 +70,7 @@ class AsCoded(DAWN):
 
 
 def dawn(case: Case, models: Models) -> str:
-    """Attention is averaged over all layers, as it was for the data. Raises `MismatchError`."""
+    """Attention is averaged over all layers, as in the recorded runs. Raises `MismatchError`."""
     q, seen = case.params, Seen()
     given = {name: q[name] for name in OPTIONS if name in q}
     decoder = AsCoded(**{"tau_sink": 0.01, **given}, sink_times=0.0, depth=0.0, seen=seen)

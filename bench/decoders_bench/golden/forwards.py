@@ -1,4 +1,4 @@
-"""Replay of single forwards: the logits of a checkpoint under a recorded attention mask."""
+"""Replay of single forward passes: the logits of a checkpoint under a recorded attention mask."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ TOLERANCE = 1e-10
 
 
 def model_check(case: Case, models: Models) -> str:
-    """The recorded logits under the recorded mask; then the same forward as a session runs it, at once and block by
-    block from stored keys and values, where the mask is one that our canvas has. Raises `MismatchError`."""
+    """Compare the recorded logits under the recorded mask; then, if a canvas of this library can have that mask, the
+    same forward pass in a session, at once and block by block with stored keys and values. Raises `MismatchError`."""
     name, tensors = case.need("model"), case.tensors()
     tokens = torch.tensor(rows(case.need("prompt")))
     B, M = tokens.shape
@@ -35,16 +35,16 @@ def model_check(case: Case, models: Models) -> str:
 
 
 def whole(model: TransformersModel, tokens: Tensor, position: Tensor, sees: Tensor) -> Tensor:
-    """(B, M, V) logits, position i predicting position i, of one forward without stored keys and values."""
+    """(B, M, V) logits of one forward pass without stored keys and values, in which position i predicts position i."""
     logits = model.head(model.states(tokens, position, sees)[0])
     return torch.cat([logits[:, :1], logits[:, :-1]], 1) if model.shifted else logits
 
 
 def session_check(model: TransformersModel, tokens: Tensor, position: Tensor, sees: Tensor, logits: Tensor) -> bool:
-    """Compares one row of `M` tokens, `sees (M, M)` and `logits (M, V)`; False if the mask has another form than ours:
-    columns in order, each seeing those left of some bound, and probes. Padding, seen by nobody, is left out. Raises
-    `MismatchError`."""
-    alone = sees.sum(0) == sees.diagonal().long()  # seen by nobody else
+    """Compares one row of `M` tokens, `sees (M, M)` and `logits (M, V)`; False if the mask does not have the form of
+    this library's: columns in order, each attending to those left of some bound, and probes. Padding, to which no
+    column attends, is omitted. Raises `MismatchError`."""
+    alone = sees.sum(0) == sees.diagonal().long()  # only the column itself attends to it
     twin = (position[:, None] == position).sum(0) > 1
     probe = alone & twin & sees.diagonal() & (tokens == model.mask_id)
     kept = sees.any(0) & ~probe

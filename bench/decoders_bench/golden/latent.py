@@ -1,4 +1,4 @@
-"""Samplers of latents replayed: the strategies themselves, on recorded noise and the recorded or described model."""
+"""Replay of samplers of latents: the strategies themselves, on recorded noise and the recorded or described model."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from decoders_bench.golden.cases import Case, MismatchError, SkipError
 from decoders_bench.golden.models import Models
 
 TOLERANCE = 2e-5
-"""Of latents, relative to the largest: references cast their schedules to single precision."""
+"""The tolerance for latents, relative to the largest one: references compute their schedules in single precision."""
 
 
 @dataclass(frozen=True)
 class Recorded(State):
-    """A state whose normal numbers are those of a recorded run."""
+    """A state whose normal random numbers are those of a recorded run."""
 
     noise: Tensor | None = None  # (K, B, W, D)  in the order in which they were drawn
-    later: int = 1  # which of them the first move takes
-    every: int = 1  # and how many a move draws
+    later: int = 1  # the index of the numbers for the first move
+    every: int = 1  # how many of them a move draws
 
     def normal(self, salt: int, width: int, timeless: bool = False) -> Tensor:
         assert self.noise is not None
         k = 0 if salt == FIRST else self.later + self.every * int(self.step[0])
-        return self.noise[min(k, len(self.noise) - 1)]  # the last move goes nowhere, and some draw nothing for it
+        return self.noise[min(k, len(self.noise) - 1)]  # the last move needs no noise, and some draw none for it
 
 
 class Moment(NamedTuple):
-    """A forward: the latents before it, the clean ones by which the move went, and the tokens after it."""
+    """A forward pass: the latents before it, the clean latents that the move used, and the tokens after it."""
 
     z: Tensor
     x: Tensor
@@ -48,13 +48,14 @@ class Moment(NamedTuple):
 
 
 Network = Callable[[int, Tensor, Tensor, Tensor], Pred]
-"""The prediction in forward n, of z at a level (B,) with what the last forward said."""
+"""The prediction in forward pass n of z at a level (B,), given the last prediction of the clean latents."""
 
 
 def run(
     decoder: Latent, levels: Tensor, noise: Tensor, network: Network, later: int = 1, every: int = 1
 ) -> Iterator[Moment]:
-    """Every forward of a run at these levels; its moves take the normal numbers from `later` on, so many each."""
+    """Every forward pass of a run at these levels; each of its moves takes `every` normal numbers, beginning with
+    number `later`."""
     B, W, D = noise.shape[1:]
     zero = torch.zeros(B, W, dtype=torch.long)
     one = torch.ones(B, dtype=torch.long)
@@ -91,13 +92,13 @@ def same_tokens(own: Tensor, expected: list[list[int]]) -> None:
 
 
 def read(table: Tensor, point: Tensor) -> Pred:
-    """The prediction of a model that says the clean latent itself, whose logits are read off it."""
+    """The prediction of a model that predicts the clean latent, from which its logits are computed."""
     B, W, _ = point.shape
     return Pred(point @ table.T, torch.arange(W).expand(B, W), W, table=table, point=point)
 
 
 NOWHERE = Space(1, (0.0, 0.0))
-"""For schedules that do not ask what a model learnt."""
+"""For schedules that do not depend on what a model learnt."""
 
 
 class Tiny:
@@ -116,12 +117,13 @@ class Tiny:
 
 
 def of_signal(squared: Tensor) -> Tensor:
-    """Levels from alpha squared."""
+    """The levels for squared alphas."""
     return torch.log1p(-squared.double()) - squared.double().log()
 
 
 def named(schedule: str, trained: int, respacing: str) -> tuple[Schedule, int | None]:
-    """A schedule as the code of Diffusion-LM names it, and of how many forwards; none: of as many as in training."""
+    """A schedule by its name in the code of Diffusion-LM, and its number of forward passes; None: as many as in
+    training."""
     kind = Schedule.known()[schedule]
     if respacing.startswith("ddim"):
         return kind(trained=trained, kept="stride"), int(respacing[4:])
@@ -130,7 +132,7 @@ def named(schedule: str, trained: int, respacing: str) -> tuple[Schedule, int | 
 
 
 def schedules(case: Case) -> str:
-    """The tables of betas, and which steps of training are kept."""
+    """Compare the tables of betas, and the training steps that are kept."""
     if case.name == "schedules":
         for name, found in case.tensors().items():
             kind, count = name.removesuffix(".betas").rsplit("_", 1)
@@ -145,15 +147,15 @@ def schedules(case: Case) -> str:
 
 
 def diffusion_lm(case: Case, models: Models) -> str:
-    """Every forward of p_sample and of the DDIM loop, the clamping trick among them, at the levels of the schedule that
-    the run names; the last sample is x itself."""
+    """Compare every forward pass of p_sample and of the DDIM loop, including the clamping trick, at the levels of the
+    schedule that the run names; the last sample is x itself."""
     if case.data["kind"] != "latent_trajectory":
         return schedules(case)
     q, t = case.params, case.tensors()
     tiny, table, times = Tiny(t), t["model.emb"], t["model_time"]
     given = t.get("open")
     known, first = t.get("known_embedding"), t["noise"]
-    levels = of_signal(t["alphas_cumprod"].float()).flip(0)  # which the reference reads in single precision
+    levels = of_signal(t["alphas_cumprod"].float()).flip(0)  # the reference reads them in single precision
     schedule, count = named(q["noise_schedule"], q["diffusion_steps"], q["timestep_respacing"])
     own = schedule(NOWHERE, torch.arange(len(levels)), count or q["diffusion_steps"])
     close("the level", 0, (-own).sigmoid(), (-levels).sigmoid())
@@ -184,7 +186,7 @@ def diffusion_lm(case: Case, models: Models) -> str:
 
 
 def k_diffusion(case: Case, models: Models) -> str:
-    """In the other convention, x = clean + sigma noise, in which ours is z / alpha."""
+    """Compare in the other convention, x = clean + sigma noise, where this library's latent is z / alpha."""
     t, kind = case.tensors(), case.need("reference", "function").removeprefix("sample_")
     sigmas, tiny, table = t["sigmas"], Tiny(t), t["model.emb"]
     levels = 2 * sigmas[:-1].log()
@@ -215,7 +217,8 @@ def k_diffusion(case: Case, models: Models) -> str:
 
 @dataclass(frozen=True)
 class Plaid(Latent):
-    """A sampler under Plaid's clock: the next level is 1/T further, although neighbours are 1/(T - 1) apart."""
+    """A sampler with Plaid's time steps: the next level is 1/T further, although neighbouring levels are 1/(T - 1)
+    apart."""
 
     beyond: tuple[float, ...] = ()
     inner: Latent = DDIM()  # noqa: RUF009
@@ -229,7 +232,7 @@ class Plaid(Latent):
 
 
 def plaid(case: Case, models: Models) -> str:
-    """The last forward is made again with what it said itself, as the reference does."""
+    """The last forward pass is repeated with its own prediction as self-conditioning, as in the reference."""
     q, t = case.params, case.tensors()
     if q["guidance"]:
         raise SkipError("guidance by the gradient of the model, which no strategy has")
@@ -269,8 +272,8 @@ def plaid(case: Case, models: Models) -> str:
 
 
 def langflow(case: Case, models: Models) -> str:
-    """Its own network on its own weights, at the levels that it learnt: the sampler is DDIM, whatever its code calls
-    it."""
+    """The reference's own network with its own weights, at the levels that it learnt: the sampler is DDIM, although the
+    code names it differently."""
     t, folder = case.tensors(), case.path.parent / "model"
     net = LangFlow(read_json(folder / "config.json")).requires_grad_(False)
     fitted(net, read_weights(folder / "model.safetensors"), folder)
@@ -292,7 +295,7 @@ def langflow(case: Case, models: Models) -> str:
 
 
 def ld4lg(case: Case, models: Models) -> str:
-    """What the model says is v, noise or x0; the last x is what the run gives."""
+    """The model predicts v, noise or x0; the last x is the result of the run."""
     q, t = case.params, case.tensors()
     kind, tiny, table = case.name.split("_")[0], Tiny(t), t["model.emb"]
     squared = t["alpha"].double()

@@ -17,7 +17,7 @@ from decoders_bench.golden.cases import MismatchError
 
 
 class Models:
-    """Loads each checkpoint once. What is not in its config is in its name: `*-shift` predicts the next position,
+    """Loads each checkpoint once. The name tells what the config does not: `*-shift` predicts the next position,
     `*-block` is block-causal."""
 
     def __init__(self, folder: Path) -> None:
@@ -44,8 +44,7 @@ class Models:
         return path
 
     def of_family(self, name: str) -> Model:
-        """A checkpoint that lies there in the format of its family, as a user would load it. Raises `MismatchError`
-        if there is none."""
+        """A checkpoint in the format of its family, loaded as a user would. Raises `MismatchError` if there is none."""
         if name not in self.families:
             loaded: Any = load_model(str(self.path(name))).model
             loaded.model.double()
@@ -54,7 +53,7 @@ class Models:
 
 
 def load(path: Path) -> PreTrainedModel:
-    """As the references were run."""
+    """The model, loaded as for the references."""
     talks = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
@@ -65,9 +64,9 @@ def load(path: Path) -> PreTrainedModel:
 
 
 def purify(model: PreTrainedModel) -> PreTrainedModel:
-    """transformers takes the softmax of the attention and the rotary angles in float32 even in a float64 model, which
-    rounds differently where the same columns stand in other places: by 1e-5 in the logits here. This does both in
-    float64, so that the same forward in two layouts has to agree to the last digits."""
+    """transformers computes the softmax of the attention and the rotary angles in float32 even in a float64 model, so
+    results differ by rounding if the same columns have other places: by 1e-5 in these logits. This computes both in
+    float64, so that the same forward pass in two layouts agrees to the last digits."""
     rotary: Any = model.base_model.rotary_emb
 
     def angles(x: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,7 +84,7 @@ def attention(
     module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor, scaling: float,
     **kwargs: Any
 ) -> tuple[Tensor, None]:
-    """(B, H, M, D) queries and (B, G, K, D) keys and values under an additive mask -> (B, M, H, D)."""
+    """Attention of (B, H, M, D) queries to (B, G, K, D) keys and values under an additive mask, as (B, M, H, D)."""
     each = query.shape[1] // key.shape[1]
     key, value = key.repeat_interleave(each, 1), value.repeat_interleave(each, 1)
     weight = (query @ key.transpose(2, 3) * scaling + attention_mask).softmax(-1)

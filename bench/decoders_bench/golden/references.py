@@ -1,7 +1,7 @@
-"""One adapter per reference: from the reference's own parameters to ours.
+"""One adapter per reference: from the reference's own parameters to those of this library.
 
-An adapter replays one case; it returns a note, or nothing, if ours agrees, and raises `MismatchError` or `SkipError`
-otherwise.
+An adapter replays one case; it returns a note, or an empty text, if both agree, and raises `MismatchError` or
+`SkipError` otherwise.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def fast_dllm_setup(case: Case) -> Setup:
 
 
 def rule(case: Case) -> str:
-    """Where both are given, the reference goes by the factor."""
+    """If both are given, the reference uses the factor."""
     q = case.params
     return f"factor:f={q['factor']}" if "factor" in q else f"threshold:tau={q['threshold']}"
 
@@ -105,7 +105,7 @@ def sdar(case: Case, models: Models) -> str:
 
 
 def sdar_job(case: Case, models: Models) -> Job:
-    """Its draws are recorded as the likeliest tokens, with their probability at temperature 1."""
+    """The reference's random draws are recorded as the most likely tokens, with their probability at temperature 1."""
     q = case.params
     if q.get("temperature", 1.0) != 1.0 or q.get("top_k") or q.get("top_p", 1.0) != 1.0:
         raise SkipError("temperature, top_k or top_p: its random numbers cannot be drawn again")
@@ -117,7 +117,7 @@ def sdar_job(case: Case, models: Models) -> Job:
 
 
 def llada2(case: Case, models: Models) -> str:
-    """Also what each forward filled in, and what it edited."""
+    """Also compares what each forward pass filled in, and what it edited."""
     greedy(case)
     trace = free(llada2_job(case, models))
     for name, ours in (("unmask", filled(trace)), ("edit", edited(trace))):

@@ -1,7 +1,7 @@
 """Replay of decoders that take decided tokens back: ReMDM, P2, WINO.
 
-Their trajectories are compared freely, never forward by forward among equal scores: `trajectory.forced` looks at what
-is committed, and not at what is taken back.
+Their trajectories have to agree without the tolerance for equal scores: `trajectory.forced` handles committed
+positions, and not those that are taken back.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from decoders_bench.golden.trajectory import Job, Setup, free, job_of
 
 
 def remdm(case: Case, models: Models) -> str:
-    """Its distribution at every position when time goes from t to s. Raises `MismatchError`, `SkipError`, or
-    `WrongReferenceError` where the recorded chances are none: then the reference's sigma is beyond its bound, which its
-    forward-backward corrector does not heed."""
+    """Compare the distribution at every position for the step from time t to s. Raises `MismatchError`, `SkipError`, or
+    `WrongReferenceError` if the recorded values are no probabilities: then the reference's sigma exceeds its bound,
+    which its forward-backward corrector ignores."""
     q, tensors = case.params, case.tensors()
     tokens = torch.tensor(rows(case.need("expected", "tokens")))
     open = tokens == case.mask_id
@@ -47,8 +47,8 @@ def remdm(case: Case, models: Models) -> str:
 
 
 def decoder(case: Case) -> ReMDM:
-    """The reference's sampler `mdlm` is `cap` with an eta of 0. Raises `SkipError` for a sampler that does not exist
-    here."""
+    """The decoder of a case. The reference's sampler `mdlm` is `cap` with an eta of 0. Raises `SkipError` for a sampler
+    that does not exist here."""
     q, name = case.params, str(case.params["sampler"]).removeprefix("remdm-").replace("-", "_")
     if name not in ("mdlm", "cap", "rescale", "conf", "loop", "forward_backward"):
         raise SkipError(f"sampler {name} does not exist here")
@@ -58,7 +58,7 @@ def decoder(case: Case) -> ReMDM:
 
 
 def wino(case: Case, models: Models) -> str:
-    """Also what each forward took back."""
+    """Also compares what each forward pass took back."""
     q = case.params
     if q.get("temperature"):
         raise SkipError(f"temperature {q['temperature']}: its random numbers cannot be drawn again")
@@ -73,14 +73,13 @@ def wino(case: Case, models: Models) -> str:
 
 
 def taken_back(trace: Trace) -> list[list[int]]:
-    """The positions that each forward of ours masked again, ascending, in a run of one row."""
+    """The positions that each forward pass of this library masked again, ascending, in a run of one row."""
     opens = [trace.canvases[0].editable[0], *(c.open[0] for c in trace.canvases)]
     return [(~before & after).nonzero().flatten().tolist() for before, after in pairwise(opens)]
 
 
 def p2(case: Case, models: Models) -> str:
-    """Where there is a planner, every second forward of ours is the planner's, and the data has the canvases after
-    those."""
+    """With a planner, every second forward pass is the planner's, and the data has the canvases after those."""
     q = case.params
     if q.get("tau"):
         raise SkipError(f"tau {q['tau']}: its random numbers cannot be drawn again")
@@ -103,8 +102,8 @@ def p2(case: Case, models: Models) -> str:
 
 
 class PromptDrawn(TransformersModel):
-    """Shows the planner of P2 what the reference shows it: in place of the prompt, the likeliest tokens of the forward
-    before."""
+    """Gives the planner of P2 the reference's input: the most likely tokens of the previous forward pass in place of
+    the prompt."""
 
     @classmethod
     def of(cls, m: TransformersModel) -> Self:
@@ -127,8 +126,8 @@ class PromptDrawn(TransformersModel):
 
 
 def in_pairs(job: Job, planned: int) -> Job:
-    """The job with the canvas before each planner's forward too: there the denoiser's forward has changed nothing
-    yet."""
+    """The job with the canvases before the planner's forward passes added: the denoiser's forward pass has not changed
+    anything yet."""
     mask = job.model.mask_id
     assert mask is not None
     start = [[*p, *[mask] * job.length] for p in job.prompts]

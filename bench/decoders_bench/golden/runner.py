@@ -1,4 +1,4 @@
-"""All cases of a directory, one after the other; what a case raises is its result and stops no other."""
+"""The replay of all cases of a directory; an exception in a case becomes its result and does not stop the others."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ STATUSES = ("passed", "failed", "skipped", "reference_bug")
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one case."""
+    """The result of one case."""
 
     reference: str
     case: str
     status: str
     """`passed`, `failed`, `skipped`, or `reference_bug`: replayed, and neither passed nor failed."""
     reason: str = ""
-    """Why it failed or was skipped; else what there is to say about it, if anything."""
+    """The reason for a failure or a skip; otherwise a note on the case, or an empty text."""
     step: int | None = None
-    """The first forward that differs."""
+    """The first forward pass that differs."""
 
 
 def replay(folder: Path, reference: str | None = None) -> Iterator[Result]:
-    """Replays the cases of every reference in `folder`, or of one. Raises `UsageError` at the first step if the folder
-    has not the right form."""
+    """Replays the cases of every reference in `folder`, or of one. Raises `UsageError` on the first iteration if the
+    folder does not have the expected layout."""
     models = Models(folder / "models")
     for name, paths in find(folder, reference).items():
         for path in paths:
@@ -54,7 +54,7 @@ def replay_case(reference: str, path: Path, models: Models) -> Result:
         return Result(reference, name, "skipped", str(e))
     except WrongReferenceError as e:
         return Result(reference, name, "reference_bug", str(e))
-    except Exception as e:  # a case may be anything; whatever goes wrong in it is its own failure
+    except Exception as e:  # any error in a case is that case's own failure
         reason = e.reason if isinstance(e, MismatchError) else f"{type(e).__name__}: {e}"
         note, step = " ".join(reason.split()), e.step if isinstance(e, MismatchError) else None
         if not flagged:
@@ -64,7 +64,7 @@ def replay_case(reference: str, path: Path, models: Models) -> Result:
 
 
 def summary(results: Iterable[Result]) -> dict[str, Any]:
-    """The counts, in all and per reference, with the failures, skips and notes of each: what `--json` prints."""
+    """The counts, in total and per reference, with the failures, skips and notes of each: the output of `--json`."""
     out: dict[str, Any] = {**dict.fromkeys(STATUSES, 0), "references": {}}
     for r in results:
         own = out["references"].setdefault(
@@ -80,7 +80,7 @@ def summary(results: Iterable[Result]) -> dict[str, Any]:
 
 
 def table(total: dict[str, Any]) -> list[str]:
-    """The summary for people: counts per reference, then failures, notes, and how many cases were skipped for what
+    """The summary for people: counts per reference, then failures, notes, and the number of skipped cases for each
     reason."""
     width = max(map(len, (*total["references"], "reference")))
 

@@ -1,4 +1,4 @@
-"""Replay of selectors that look at logits alone: KLASS, dInfer's decoders, and the mask mode of diffusers' block
+"""Replay of selectors that need only logits: KLASS, dInfer's decoders, and the mask mode of diffusers' block
 refinement."""
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from decoders_bench.golden.trajectory import Setup, trajectory
 
 
 class Memory(NamedTuple):
-    """What KLASS's reference remembers over the whole answer."""
+    """The memory of KLASS's reference over the whole answer."""
 
     history: History
-    block: Tensor  # (B,) long  the block that the last forward was in
-    began: Tensor  # (B,) long  and the step that it began with
+    block: Tensor  # (B,) long  the block of the last forward pass
+    began: Tensor  # (B,) long  the step at which that block began
 
 
 @dataclass(frozen=True)
 class Remembering(Decoder):
-    """KLASS in blocks of one window, as its reference has it: predictions are remembered from block to block, and in
-    each the first forwards take the share, as many as the history is long, less one."""
+    """KLASS as in its reference, in blocks of one window: predictions are remembered across blocks, and the first
+    `history` - 1 forward passes of each block commit the even share."""
 
     klass: KLASS
     block: int
@@ -71,7 +71,7 @@ def klass(case: Case, models: Models) -> str:
 
 
 def dinfer(case: Case, models: Models) -> str:
-    """A hierarchy without a threshold has one that nothing exceeds."""
+    """A hierarchical decoder without a threshold gets one that nothing exceeds."""
     q, function = case.params, case.need("reference", "function")
     if "Credit" in function:
         decoder = get(
@@ -96,7 +96,7 @@ def diffusers(case: Case, models: Models) -> str:
 
 
 def steps(case: Case, decoder: Decoder) -> str:
-    """Consecutive steps of a decoder on given logits of one block, each from the tokens that the reference had. Raises
+    """Consecutive steps of a decoder on given logits of one block, each from the reference's tokens. Raises
     `MismatchError`."""
     memo: Any = None
     for k, (recorded, logits) in enumerate(recordings(case)):

@@ -1,8 +1,8 @@
 """Replay of whole runs of published decoders by their authors' code: AdaBlock, LocalLeap, DUS, PC-Sampler, Saber,
 DAEDAL, DreamOn.
 
-Each adapter names the options of ours that stand for the reference's constants; where those differ from our defaults,
-ours follow the paper, and the strategy says so.
+Each adapter translates the reference's constants into options of this library; where they differ from its defaults, the
+defaults follow the paper, and the strategy says so.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from decoders_bench.golden.trajectory import Setup, free, job_of, trajectory
 
 
 def run(case: Case, models: Models, decoder: Decoder) -> str:
-    """In blocks of the reference's length. Raises `MismatchError`."""
+    """Compare a run in blocks of the reference's length. Raises `MismatchError`."""
     return trajectory(case, models, Setup(decoder, Pred.best, case.params.get("block_length")))
 
 
@@ -49,8 +49,8 @@ def dus(case: Case, models: Models) -> str:
 
 
 def pc_sampler(case: Case, models: Models) -> str:
-    """A token that the corpus lacks has 1e-9 in the reference, as in a corpus of 1e9 tokens, and 1e-9 is added to every
-    frequency; only to that one it matters."""
+    """The reference gives a token that the corpus lacks a frequency of 1e-9, as in a corpus of 1e9 tokens, and adds
+    1e-9 to every frequency; the addition matters only for such a token."""
     q = case.params
     with tempfile.TemporaryDirectory() as folder:
         corpus = Path(folder) / "corpus.safetensors"
@@ -60,7 +60,7 @@ def pc_sampler(case: Case, models: Models) -> str:
 
 
 class Reached(NamedTuple):
-    """How far the reference of Saber has come, and what ours keeps."""
+    """The progress of Saber's reference, and the memory of this library's Saber."""
 
     block: Tensor  # (B,) long
     inner: Any
@@ -68,8 +68,9 @@ class Reached(NamedTuple):
 
 @dataclass(frozen=True)
 class WholeSaber(Decoder):
-    """Saber as its reference runs it in blocks: what is taken back may be in an earlier block, what was taken back
-    still counts in the mean, and in the first forward of a later block nothing of that block is taken back."""
+    """Saber as its reference runs it in blocks: tokens in earlier blocks may be taken back, the confidences of tokens
+    that were taken back still count in the mean, and the first forward pass of a later block takes nothing of that
+    block back."""
 
     saber: Saber
     block: int
@@ -89,7 +90,7 @@ class WholeSaber(Decoder):
         block = torch.where((s.open & (number <= m.block[:, None])).any(-1), m.block, m.block + 1)
         entered = (number == block[:, None]) & (number > m.block[:, None])
         memo: Running = m.inner._replace(before=torch.where(entered, -torch.inf, m.inner.before))
-        ever = s.editable & (s.confidence > 0)  # a position that is opened again keeps its confidence
+        ever = s.editable & (s.confidence > 0)  # a position that is reopened keeps its confidence
         memo = memo._replace(here=Sum(torch.where(ever, s.confidence, 0.0).double().sum(-1), ever.sum(-1)))
         here = number <= block[:, None]
         t = self.saber.step(replace(s, open=s.open & here, editable=s.editable & here, memo=memo), p)
@@ -97,8 +98,8 @@ class WholeSaber(Decoder):
 
 
 def saber(case: Case, models: Models) -> str:
-    """Where fewer positions are open than it commits at least, the reference overwrites decided ones. Raises
-    `MismatchError`, or `WrongReferenceError` where it differs by nothing but that."""
+    """If fewer positions are open than it commits at least, the reference overwrites decided ones. Raises
+    `MismatchError`, or `WrongReferenceError` if this is the only difference."""
     least, canvases = case.params["n"], case.need("expected", "canvases")
     decoder = WholeSaber(Saber(at_least=least), case.params["block_length"])
     try:
@@ -114,9 +115,9 @@ def saber(case: Case, models: Models) -> str:
 
 
 def daedal(case: Case, models: Models) -> str:
-    """Every canvas is as long as ours is then; the token that plays the end is the model's only stop token. Where ours
-    is full its rest is end tokens, and the reference has none. Where the first stage ends at the full length, the
-    reference looks at the same text twice, and ours once. Raises `MismatchError`."""
+    """Compare every canvas at the length that this library's canvas then has; the reference's end token is the model's
+    only stop token. A full canvas of this library ends with end tokens, which the reference's lacks. If the first stage
+    ends at the full length, the reference runs the same text twice, and this library once. Raises `MismatchError`."""
     q, (prompt,) = case.params, rows(case.need("prompt"))
     decoder = get(
         "daedal", initial=q["initial_gen_length"], grow=q["expansion_factor"], watched=q["eos_check_tokens"],
@@ -140,9 +141,9 @@ def daedal(case: Case, models: Models) -> str:
 
 
 def dreamon(case: Case, models: Models) -> str:
-    """Every canvas is as long as ours is then. The tokens that play those for more and fewer positions are named by the
-    case; the second is the model's only stop token. What ours never grew to is end tokens, and the reference has
-    nothing there. Raises `MismatchError`."""
+    """Compare every canvas at the length that this library's canvas then has. The case names the tokens for more and
+    fewer positions; the second is the model's only stop token. The positions to which this library's canvas did not
+    grow contain end tokens, and do not exist in the reference. Raises `MismatchError`."""
     q, (prompt,) = case.params, rows(case.need("prompt"))
     end = q["eos_id"]
     decoder = get(

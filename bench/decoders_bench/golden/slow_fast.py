@@ -1,8 +1,8 @@
-"""Replay of Slow-Fast Sampling, whose code does not do what its paper says.
+"""Replay of Slow-Fast Sampling, whose code differs from its paper.
 
-A case in which ours, with the code's constants, does the same passes. Where it does not, the case is run once more by
-the code's own rule, written down here: if that gives the recorded run, the differences are the ones that are known, and
-the case is the reference's bug; if not, it fails.
+A case passes if this library, with the code's constants, gives the recorded run. Otherwise the case is repeated with
+the code's own rule, which is written here: if that gives the recorded run, the differences are the known ones, and the
+case is the reference's bug; if not, it fails.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ WHY = (
 
 
 class Cycle(NamedTuple):
-    """Where a block is. Columns count from its start."""
+    """The state of a block. Columns count from its start."""
 
-    start: Tensor  # (B,) long  what the spans before have filled
-    explored: Tensor  # (B,) long  forwards of this cycle
-    ends: Tensor  # (B, 2) long  the lengths that the last two of them saw
-    end: Tensor  # (B,) long  the length that is filled
-    fixed: Tensor  # (B,) bool  `end` does not change any more
+    start: Tensor  # (B,) long  the length that the previous spans have filled
+    explored: Tensor  # (B,) long  forward passes of exploration in this cycle
+    ends: Tensor  # (B, 2) long  the lengths found by the last two of them
+    end: Tensor  # (B,) long  the length that is being filled
+    fixed: Tensor  # (B,) bool  `end` is final
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class AsCoded(Decoder):
         return replace(after, memo=choose(over, new, m), size=size)
 
     def measured(self, m: Cycle, length: Tensor) -> Cycle:
-        """After one more forward of exploring that saw such a `length (B,)`."""
+        """The cycle after one more forward pass of exploration, which found `length (B,)`."""
         n, ends = m.explored + 1, torch.cat([m.ends[:, 1:], length[:, None]], 1)
         settled = (n >= 2) & (ends.double().std(-1, correction=0) < 1)
         end = torch.where(settled, length, torch.where(n >= 2, ends.sum(-1) // 2, m.end))
@@ -79,7 +79,7 @@ class AsCoded(Decoder):
 
 
 def slow_fast(case: Case, models: Models) -> str:
-    """Raises `MismatchError`, or `WrongReferenceError` where the reference differs by its known deviations."""
+    """Raises `MismatchError`, or `WrongReferenceError` if only the known deviations of the reference differ."""
     block = case.params["block_length"]
     try:
         return trajectory(case, models, Setup(get("slow_fast", tau=TAU, low=LOW, explore=FORWARDS), Pred.best, block))

@@ -1,9 +1,9 @@
 """Replay of S2D2 on SDAR's and on LLaDA2.1's base rule.
 
-The uniform numbers of every verification are recorded, and go in through the door of our own (`S2D2.coin`); the
-references' draw from the residual was replaced by its argmax, and so is ours (`S2D2.pick`). Compared are, round by
-round (a draft, and its verification if there is one): what was routed and by what score, the span, how many numbers
-were used, and how every position came to be decided. See `blocks` about the forwards that are compared.
+The uniform random numbers of every verification are recorded and replace this library's (`S2D2.coin`); the references'
+sampling from the residual was replaced by its argmax, and so is this library's (`S2D2.pick`). The comparison goes round
+by round (a draft, and its verification if there is one): the route and its score, the span, the count of random
+numbers, and how every position was decided. `blocks` describes which forward passes are compared.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from decoders_bench.golden.cases import Case, MismatchError, SkipError, rows
 from decoders_bench.golden.models import Models
 from decoders_bench.golden.steps import check, state
 
-RTOL = 1e-5  # the references take their softmax in float32
+RTOL = 1e-5  # the references compute their softmax in float32
 THEIRS = {
     "soft_entropy_negexp": ("soft_entropy", "ssd_entropy_temperature"),
     "hard_margin_threshold": ("hard_margin", "ssd_confidence_margin_threshold"),
@@ -37,11 +37,11 @@ THEIRS = {
     "soft_clipped_linear_margin": ("clipped_margin", "ssd_confidence_margin_coef"),
     "soft_renyi_2_entropy": ("renyi2", ""),
 }
-"""The reference's name of each estimator to ours, and to the reference's name of its parameter."""
+"""The reference's name of each estimator, with this library's name and the reference's name of its parameter."""
 
 
 class Told(S2D2):
-    """Takes its chance from a record, where there is one: a forward that does not verify has none."""
+    """Takes its random numbers from a record, if there is one: a forward pass that does not verify has none."""
 
     draws: Tensor | None
 
@@ -75,11 +75,11 @@ class Round:
     bucket: int
     verified: bool = False
     how: dict[int, str] = field(default_factory=dict)
-    """Column to outcome, of what was decided."""
+    """The outcome of each decided column."""
     edits: list[list[int]] = field(default_factory=list)
     """[column, old token, new token]"""
     canvas: list[int] = field(default_factory=list)
-    """After the round."""
+    """The canvas after the round."""
 
 
 def routing(case: Case) -> Route:
@@ -103,16 +103,15 @@ def routing(case: Case) -> Route:
 
 
 def greedy(case: Case) -> None:
-    """Raises `SkipError` for drafts that cannot be drawn again, and for filters, which argmax drafts do not have
-    here."""
+    """Raises `SkipError` for drafts that are sampled, and for filters, which argmax drafts do not have here."""
     q = case.params
     if q.get("do_sample") or q.get("temperature") not in (0.0, 1.0) or q.get("top_k") or q.get("top_p", 1.0) < 1:
         raise SkipError("only argmax drafts at temperature 1 can be replayed")
 
 
 def run(case: Case, models: Models, decoder: ToldS2D2 | ToldEditing, forwards: int) -> Iterator[Round]:
-    """The rounds of ours, in so many forwards, whole blocks long. Raises `MismatchError` where the numbers do not
-    suffice, and if a round is still open at the end."""
+    """This library's rounds, in the given number of forward passes, with rows of whole blocks. Raises `MismatchError`
+    if there are too few recorded numbers, and if a round is incomplete at the end."""
     (prompt,), block = rows(case.need("prompt")), int(case.need("params", "block_length"))
     model, draws = models.get(case.need("model"), case.mask_id), iter(case.need("expected", "draws"))
     length = -(-(len(prompt) + int(case.need("params", "gen_length"))) // block) * block - len(prompt)
@@ -151,14 +150,14 @@ def run(case: Case, models: Models, decoder: ToldS2D2 | ToldEditing, forwards: i
 
 
 def same(what: str, ours: Any, theirs: Any, k: int) -> None:
-    """Raises `MismatchError` unless both are equal; numbers within `RTOL`."""
+    """Raises `MismatchError` unless both are equal; numbers may differ within `RTOL`."""
     near = isinstance(theirs, float) and abs(ours - theirs) <= RTOL * max(abs(theirs), 1)
     if not near and ours != theirs:
         raise MismatchError(f"{what} {ours} instead of {theirs} in round {k}", k)
 
 
 def marked(how: dict[int, str], marks: dict[str, tuple[int, float]]) -> list[float]:
-    """Each position in the notation of the data: sign and fraction for an outcome."""
+    """Each position in the notation of the data: a sign and a fraction for each outcome."""
     return sorted(round(marks[name][0] * (column + marks[name][1]), 1) for column, name in how.items())
 
 
@@ -199,7 +198,7 @@ def s2d2(case: Case, models: Models) -> str:
 
 
 def ending(ours: Sequence[Round], tokens: list[int], stop: Sequence[int], given: int) -> str:
-    """Raises `MismatchError` if ours does not end with `tokens`, up to and without a stop token."""
+    """Raises `MismatchError` if this library's run does not end with `tokens`, up to and without a stop token."""
     last = ours[-1].canvas
     cut = next((i for i in range(given, len(last)) if last[i] in stop), len(last))
     same("the tokens", last[:cut], tokens, len(ours) - 1)
@@ -207,8 +206,8 @@ def ending(ours: Sequence[Round], tokens: list[int], stop: Sequence[int], given:
 
 
 def llada2_s2d2(case: Case, models: Models) -> str:
-    """One case on LLaDA2.1's base rule. Its forwards are not named: each round's is one, and each verification's.
-    Raises `MismatchError` or `SkipError`."""
+    """One case on LLaDA2.1's base rule. Its forward passes have no names: each round has one, and each verification
+    another. Raises `MismatchError` or `SkipError`."""
     greedy(case)
     q, (prompt,) = case.params, case.need("prompt")
     if q["num_to_transfer"] != 1:
@@ -234,8 +233,8 @@ def llada2_s2d2(case: Case, models: Models) -> str:
 
 
 def estimators(case: Case) -> str:
-    """Every estimator and score on given logits, of the recorded span: an input, and maybe only the beginning of the
-    run of masks. Raises `MismatchError`."""
+    """Every estimator and score on given logits of the recorded span: the span is an input, and may be only the
+    beginning of the run of masks. Raises `MismatchError`."""
     q, logits = case.params, case.tensors()["logits"]
     masked, span = torch.tensor([case.need("block", "masked")]), case.need("block", "span")
     s = state(torch.where(masked, case.mask_id, 0), case.mask_id, logits.shape[-1])
@@ -261,7 +260,7 @@ def estimators(case: Case) -> str:
 
 
 def residuals(case: Case) -> str:
-    """What a rejected draft is drawn from. Raises `MismatchError`."""
+    """The distribution from which a rejected draft is resampled. Raises `MismatchError`."""
     t = case.tensors()
     tokens = torch.arange(t["p"].shape[-1]).expand_as(t["p"])
     ours = residual(t["q"], tokens, t["p"])

@@ -9,12 +9,11 @@ from decoders.strategies.mdlm import absorbing_posterior
 from decoders_bench.golden.cases import Case, MismatchError, rows
 from decoders_bench.golden.models import Models
 
-TOLERANCE = 1e-6  # the recorded posteriors are float32
+TOLERANCE = 1e-6  # the recorded posteriors are in float32
 
 
 def state(tokens: torch.Tensor, mask_id: int, vocab: int, opened: torch.Tensor | None = None) -> State:
-    """A window that nothing has happened to yet, of `tokens (B, W)`: the only one of its row, open where it holds the
-    mask."""
+    """A new window of `tokens (B, W)`: the only one of its row, open where it contains the mask token."""
     (B, W), open = tokens.shape, tokens == mask_id
     zero, none = torch.zeros(B, dtype=torch.long), torch.full((B, W), -1)
     return State(
@@ -29,7 +28,7 @@ def selection(case: Case, decoder: Decoder, opened: torch.Tensor | None = None) 
     """One step of a decoder on the candidate range of given logits. Raises `MismatchError`."""
     begin, end = case.need("block")
     before, after = (torch.tensor(rows(case.need("expected", key))) for key in ("before", "after"))
-    logits = case.tensors()["logits"][:, begin:end].double()  # the reference takes its softmax in float64
+    logits = case.tensors()["logits"][:, begin:end].double()  # the reference computes its softmax in float64
     s = state(before[:, begin:end], case.mask_id, logits.shape[-1], opened)
     s = decoder.step(s, Pred(logits, torch.arange(end - begin).expand(len(before), -1), end - begin))
     ours = torch.cat([before[:, :begin], s.tokens, before[:, end:]], 1)
@@ -44,15 +43,16 @@ def selection(case: Case, decoder: Decoder, opened: torch.Tensor | None = None) 
 
 
 def quotas(case: Case) -> str:
-    """The best so many of each row: an even share per step of LLaDA. A window of n times the quota, to be filled in n
-    steps, has that share at every step, whatever is open now; n is large enough for what is."""
+    """LLaDA's selection of the best positions of each row, an even share in each step. A window of n times the quota,
+    to be filled in n steps, has that share in every step, however many positions are open; n is large enough for the
+    open ones."""
     quota = torch.tensor(case.need("params", "num_transfer_tokens")).flatten()
     begin, end = case.need("block")
     return selection(case, get("llada", steps=end - begin), opened=quota * (end - begin))
 
 
 def posterior(case: Case, models: Models) -> str:
-    """MDLM's distribution at every position when time goes from t to s. Raises `MismatchError`."""
+    """MDLM's distribution at every position for the step from time t to s. Raises `MismatchError`."""
     tensors, mask_id = case.tensors(), case.mask_id
     tokens = torch.tensor(rows(case.need("expected", "tokens")))
     t, s = float(case.need("params", "t")), float(case.need("params", "s"))
@@ -63,7 +63,7 @@ def posterior(case: Case, models: Models) -> str:
 
 
 def chances(case: Case, ours: torch.Tensor) -> None:
-    """Compares the chances to be unmasked and masked again, from the distribution `ours (B, W, V)`. Raises
+    """Compares the probabilities of unmasking and of masking again, from the distribution `ours (B, W, V)`. Raises
     `MismatchError`."""
     mask_id = case.mask_id
     for key, column in (("p_unmask", 1 - ours[..., mask_id]), ("p_remask", ours[..., mask_id])):
@@ -77,7 +77,7 @@ def chances(case: Case, ours: torch.Tensor) -> None:
 
 
 def check(what: str, ours: torch.Tensor, theirs: torch.Tensor, tolerance: float = TOLERANCE) -> float:
-    """The largest difference. Raises `MismatchError` if it is beyond `tolerance`, or not a number."""
+    """The largest difference. Raises `MismatchError` if it exceeds `tolerance`, or is not a number."""
     if ours.shape != theirs.shape:
         raise MismatchError(f"{what} has shape {tuple(ours.shape)} instead of {tuple(theirs.shape)}")
     worst = float((ours.double() - theirs.double()).abs().max()) if ours.numel() else 0.0

@@ -1,7 +1,7 @@
 """Replay of WeDLM's streaming parallel decoding.
 
-Theirs goes on behind the end of the text that is asked for, and its last window reaches beyond it; so ours decodes a
-row that is a window longer, for as many forwards as theirs took.
+The reference continues past the end of the requested text, and its last window extends beyond it; so this library
+decodes a row that is a window longer, for as many forward passes.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from decoders_bench.golden.models import Models
 
 
 def wedlm(case: Case, models: Models) -> str:
-    """The text and the window after every forward. Without a threshold theirs fills one mask a forward, as ours does
-    with 0. Raises `MismatchError`."""
+    """Compare the text and the window after every forward pass. Without a threshold the reference fills one mask per
+    forward pass, as this library does with a threshold of 0. Raises `MismatchError`."""
     q, canvases, (prompt,) = case.params, case.need("expected", "canvases"), case.need("prompt")
     window = int(q["wedlm_window_size"])
     decoder = get(

@@ -1,4 +1,4 @@
-"""Replay of a whole run: final tokens, number of forwards, and the canvas after every forward."""
+"""Replay of a whole run: final tokens, number of forward passes, and the canvas after every forward pass."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from decoders_bench.golden.cases import Case, MismatchError, SkipError, rows
 from decoders_bench.golden.models import Models
 
 Score = Callable[[Pred], tuple[Tensor, Tensor]]
-"""(B, W) the token that a rule commits at each position, and (B, W) the score that it ranks positions by."""
+"""(B, W) the token that a rule commits at each position, and (B, W) the score by which it ranks positions."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """How ours is to decode a case."""
+    """How this library decodes a case."""
 
     decoder: Decoder
     score: Score
@@ -30,13 +30,14 @@ class Setup:
     guidance: float = 0.0
     cache: Cache = field(default_factory=Exact)
     padding: Literal["keys", "both"] = "keys"
-    """What the reference hides of left padding: only the padded keys, or also whatever a padded query would see."""
+    """How the reference masks left padding: only the padded keys, or also everything that a padded query would attend
+    to."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A case and what decodes it. Padded prompt tokens are dropped: our rows start at column 0, and rotary positions
-    are relative."""
+    """A case and its decoding. Padded prompt tokens are dropped: rows here start at column 0, and rotary positions are
+    relative."""
 
     setup: Setup
     model: Model
@@ -44,12 +45,12 @@ class Job:
     pads: list[int]
     length: int
     infill: bool
-    tokens: list[list[int]]  # what the reference ended with, without the padding
+    tokens: list[list[int]]  # the reference's final tokens, without the padding
     nfe: int
     canvases: list[list[list[int]]]
-    widths: list[int]  # positions that the reference ran in each forward, where the data says
+    widths: list[int]  # positions that the reference computed in each forward pass, if recorded
     nan: list[bool]  # rows in which the reference computed only NaN
-    # when the reference ends a row early, as `decode` takes it
+    # decides when the reference ends a row early, as an argument of `decode`
     halt: Callable[[int, Sequence[int]], bool] | None = None
 
     @property
@@ -78,7 +79,7 @@ def job_of(case: Case, models: Models, setup: Setup) -> Job:
     expected = case.need("expected")
     canvases = [rows(canvas) for canvas in expected.get("canvases") or []]
     shapes, nfe = [shape[1] for shape in expected.get("forward_shapes") or []], int(case.need("expected", "nfe"))
-    if case.wasted:  # ours does not run those
+    if case.wasted:  # this library does not have them
         idle = [k for k in range(1, len(canvases)) if canvases[k] == canvases[k - 1]]
         if len(idle) != case.wasted:
             raise MismatchError(
@@ -98,7 +99,7 @@ def job_of(case: Case, models: Models, setup: Setup) -> Job:
 
 
 def paddings(mask: Any, prompts: list[list[int]]) -> list[list[int]]:
-    """The attention mask of every prompt token; null, or a remark in words, stands for all ones."""
+    """The attention mask of every prompt token; null, or a remark in words, means all ones."""
     if not isinstance(mask, list):
         return [[1] * len(p) for p in prompts]
     found = [[int(bool(x)) for x in row[: len(p)]] for row, p in zip(rows(mask), prompts, strict=True)]
@@ -108,7 +109,7 @@ def paddings(mask: Any, prompts: list[list[int]]) -> list[list[int]]:
 def reference_nan(
     model: TransformersModel, prompts: list[list[int]], masks: list[list[int]], length: int, padding: str
 ) -> list[bool]:
-    """Whether the reference's own first forward is NaN at any unpadded place of a row. Where padded queries see
+    """Whether the reference's own first forward pass is NaN at any unpadded place of a row. If padded queries attend to
     nothing, the mask value overflows in the float32 softmax of the attention, their output is NaN, and the next layer
     spreads it over the row."""
     tokens = torch.tensor([p + [model.mask_id] * length for p in prompts])
@@ -123,11 +124,11 @@ def reference_nan(
 
 
 def trajectory(case: Case, models: Models, setup: Setup) -> str:
-    """Replays a case; a note, or nothing, if it agrees. Raises `MismatchError` or `SkipError`.
+    """Replays a case; the result is a note, or an empty text, if it agrees. Raises `MismatchError` or `SkipError`.
 
-    It agrees if tokens, number of forwards and all canvases are equal. Where they are not, the reference's canvases are
-    followed forward by forward: it also agrees if each of its choices is one of several that our rule ranks exactly
-    alike.
+    It agrees if tokens, number of forward passes and all canvases are equal. If they are not, each forward pass is
+    repeated from the reference's canvas: the case also agrees if each of the reference's choices is among several to
+    which our rule gives exactly equal scores.
     """
     job = job_of(case, models, setup)
     notes = [f"row {b} is not compared: the reference computed NaN there" for b, nan in enumerate(job.nan) if nan]
@@ -144,7 +145,7 @@ def trajectory(case: Case, models: Models, setup: Setup) -> str:
 
 
 def free(job: Job) -> Trace:
-    """Decode as a user would and compare; what ours did. Raises `MismatchError`."""
+    """Decode as a user would and compare; the result is the trace. Raises `MismatchError`."""
     trace = Trace()
     out = decode(
         job.model, job.setup.decoder, job.prompts, length=job.length, windows=job.windows, cache=job.setup.cache,
@@ -163,7 +164,7 @@ def free(job: Job) -> Trace:
 
 
 def same(job: Job, canvas: Canvas, theirs: list[list[int]], k: int) -> None:
-    """Raises `MismatchError` at the first place where a compared row is not as the reference has it."""
+    """Raises `MismatchError` at the first place where a compared row differs from the reference's."""
     for b in job.compared:
         ours = canvas.tokens[b, : int(canvas.limit[b])].tolist()
         if len(ours) != len(theirs[b]):
@@ -175,8 +176,8 @@ def same(job: Job, canvas: Canvas, theirs: list[list[int]], k: int) -> None:
 
 @dataclass(frozen=True)
 class Follow(Decoder):
-    """Puts what stands in `tokens (B, L)` on the windows of some rows, whatever was predicted; the other rows go on by
-    `inner`."""
+    """Commits the tokens of `tokens (B, L)` in the windows of some rows, whatever was predicted; `inner` decodes the
+    other rows."""
 
     inner: Decoder
     tokens: Tensor
@@ -191,7 +192,7 @@ class Follow(Decoder):
 
 @dataclass(frozen=True)
 class Step:
-    """One forward from the reference's canvas: what our rule made of it, and what the reference did."""
+    """One forward pass from the reference's canvas: the result of our rule, and that of the reference."""
 
     k: int
     pred: Pred
@@ -227,11 +228,11 @@ def follow(job: Job) -> Iterator[Step]:
 
 
 def forced(job: Job) -> list[int]:
-    """The forwards at which the reference chose otherwise among equal scores. Raises `MismatchError` at the first
-    choice that is no tie."""
+    """The forward passes at which the reference chose differently among equal scores. Raises `MismatchError` at the
+    first choice that is not a tie."""
     ties = []
     for step in follow(job):
-        same(job, step.canvas, job.canvases[step.k], step.k)  # it changed nothing that it must not
+        same(job, step.canvas, job.canvases[step.k], step.k)  # it left all other positions unchanged
         ours, theirs = step.committed(step.ours), step.committed(step.theirs)
         best, score = job.setup.score(step.pred)
         for b in job.compared:

@@ -1,2 +1,2 @@
-"""`bench/gpu.sh`: what can be found out on a GPU that is there for a few minutes, on a machine where nothing of ours is
-installed."""
+"""`bench/gpu.sh`: measurements on a GPU that is available for a few minutes, on a machine without an installation of
+this library."""

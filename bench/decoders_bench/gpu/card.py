@@ -1,4 +1,4 @@
-"""The card, and what it can do."""
+"""The GPU and its limits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def name_of(scale: Scale) -> str:
 
 
 def about(scale: Scale) -> dict[str, Any]:
-    """Versions of what runs here, and the driver and the memory of the card."""
+    """The versions of the software, and the driver and the memory of the GPU."""
     found: dict[str, Any] = {"name": name_of(scale), "python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -43,13 +43,14 @@ def about(scale: Scale) -> dict[str, Any]:
 
 
 def measured(scale: Scale) -> dict[str, Any]:
-    """Bytes a second of a copy, read and written, and operations a second of a matrix product, of random numbers."""
+    """Bytes per second of a copy, reads and writes both counted, and operations per second of a product of random
+    matrices."""
     found = ceilings(scale.device, getattr(torch, scale.dtype))
     return {"dtype": scale.dtype, "bandwidth": found.bandwidth, "flops": found.flops}
 
 
 def known(rows: dict[str, Any]) -> Ceilings | None:
-    """What was measured, if it was."""
+    """The measured limits, if they exist."""
     row = rows.get("card/ceilings")
     return Ceilings(row["bandwidth"], row["flops"]) if row else None
 

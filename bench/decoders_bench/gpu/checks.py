@@ -1,4 +1,4 @@
-"""`pytest -m gpu`, in several processes beside one another, since most of its time is the compiler's."""
+"""`pytest -m gpu`, in several parallel processes, since most of its time is compilation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KEY = "checks/pytest"
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Of all shares so far: the ids of tests, and the text of those that failed."""
+    """The outcomes of all shares so far: the ids of tests, and the messages of those that failed."""
 
     chosen: int
     passed: list[str]
@@ -44,14 +44,14 @@ class Outcomes:
 
 
 def files() -> list[str]:
-    """Those that hold a test for a GPU: importing the others takes what a bare machine may not have."""
+    """The files with tests for a GPU: importing the others may need packages that a bare machine lacks."""
     own = (path for path in sorted((ROOT / "tests").rglob("test_*.py")) if "mark.gpu" in path.read_text())
     return [str(path.relative_to(ROOT)) for path in own]
 
 
 def command(scale: Scale) -> list[str]:
-    """With nothing but our own plugin: what else that machine has installed is not ours, and its warnings are no
-    errors."""
+    """The command, with no plugin but our own: other plugins installed on that machine are not loaded, and their
+    warnings are no errors."""
     own = [
         "-p",
         "decoders_bench.gpu.outcomes",
@@ -83,7 +83,7 @@ def start(scale: Scale, share: int, passed: list[str], folder: Path) -> subproce
 
 
 def run(scale: Scale, ledger: Ledger, clock: Clock) -> dict[str, Any]:
-    """What passed in earlier calls is not run again. Raises `UsageError` where nothing was left to run."""
+    """Run the tests that have not passed in earlier calls. Raises `UsageError` if none are left."""
     before = ledger.rows.get("checks/passed", {"ids": []})["ids"]
     began, until = time.monotonic(), min(SECONDS, max(clock.left - 10, 1))
     with tempfile.TemporaryDirectory() as place:
@@ -103,7 +103,7 @@ def run(scale: Scale, ledger: Ledger, clock: Clock) -> dict[str, Any]:
 
 
 def stop(process: subprocess.Popen[bytes]) -> bool:
-    """Whether it was still running; then it is not any more."""
+    """Stop a process; whether it was still running."""
     if process.poll() is not None:
         return False
     process.kill()
@@ -117,8 +117,8 @@ def keep(ledger: Ledger, before: list[str], found: Outcomes) -> None:
 
 
 def row(before: list[str], found: Outcomes, stopped: int, codes: list[int]) -> dict[str, Any]:
-    """Raises `UsageError` where no test was found, and `RuntimeError` while some have not passed: they are run again in
-    a later call."""
+    """The result. Raises `UsageError` if no test was found, and `RuntimeError` while some have not passed: a later call
+    runs them again."""
     passed, failed, skipped = (len(x) for x in ({*before, *found.passed}, found.failed, found.skipped))
     missing = found.chosen - len(found.passed) - failed - skipped
     told = f"{passed} passed, {failed} failed, {skipped} skipped, {missing} not run"

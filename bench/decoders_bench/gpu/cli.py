@@ -1,5 +1,4 @@
-"""`bench/gpu.sh`. Nothing heavy is imported before it is needed: what measures is another process, which may be
-lost."""
+"""`bench/gpu.sh`. Heavy imports are deferred: another process does the measurements, and it may be lost."""
 
 from __future__ import annotations
 
@@ -18,7 +17,7 @@ import click
 from decoders_bench.gpu.codes import AGAIN, TIME_IS_UP
 
 MARGIN = 4.0
-"""Seconds that are kept for coming to an end."""
+"""Seconds reserved for an orderly end."""
 
 
 @click.group()
@@ -50,7 +49,7 @@ def first(seconds: float, out: Path, again: tuple[str, ...], only: tuple[str, ..
 def once(
     deadline: float, out: Path, again: tuple[str, ...], only: tuple[str, ...], rehearse: bool, goes_on: bool
 ) -> int:
-    """One process that measures; negative where a signal ended it."""
+    """Run one measuring process; the result is its exit code, negative if a signal ended it."""
     asked = [sys.executable, "-m", "decoders_bench.gpu", "work", "--deadline", str(deadline), "--out", str(out)]
     asked += [x for flag, names in (("--again", again), ("--part", only)) for name in names for x in (flag, name)]
     asked += [flag for flag, given in (("--rehearse", rehearse), ("--goes-on", goes_on)) if given]
@@ -86,14 +85,14 @@ def work(
     except UsageError as e:
         raise click.UsageError(str(e)) from None
     sys.stdout.flush()
-    os._exit(code)  # a driver that hangs in its own ending costs no time
+    os._exit(code)  # a driver that hangs during exit costs no time
 
 
 F = TypeVar("F", bound=Callable[..., None])
 
 
 def training(folder: str) -> Callable[[F], F]:
-    """The options of a training whose run, or what comes of it, is in a folder of OUT."""
+    """The options of a training whose state or result is in a folder of OUT."""
 
     def given(command: F) -> F:
         for add in reversed((

@@ -1,4 +1,4 @@
-"""The statistics kernel against a copy of the same logits, and against what people write."""
+"""The statistics kernel compared with a copy of the same logits, and with common implementations."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from decoders_bench.gpu.parts import Part, Task
 from decoders_bench.gpu.scale import Scale
 
 ROTATED = 2**28
-"""Bytes of logits that are gone round, so that none are in a cache of the device when they are read again."""
+"""Bytes of logits that are used in rotation, so that none are in a cache of the device when they are read again."""
 
 
 def float64_confidence(x: Tensor) -> Tensor:
-    """As LLaDA's generation script has it: the softmax in float64, and in it the probability of the likeliest token."""
+    """As in LLaDA's generation script: the softmax in float64, and from it the probability of the most likely token."""
     return x.double().softmax(-1).gather(-1, x.argmax(-1, keepdim=True))
 
 
 Asked = Callable[[Tensor, Tensor, Tensor], object]
-"""Something of logits (R, V), with a tensor like them to write to, and (R,) uniform numbers."""
+"""A function of logits (R, V), a tensor of the same shape for output, and (R,) uniform numbers."""
 ASKED: dict[str, Asked] = {
     "copy": lambda x, y, u: y.copy_(x),
     "best": lambda x, y, u: stats.of(x).best(),
@@ -38,7 +38,7 @@ ASKED: dict[str, Asked] = {
     "float64": lambda x, y, u: float64_confidence(x),
 }
 MOVED = {"copy": 2}
-"""How often every logit is moved at least; the others read it once."""
+"""The least number of times that every logit is moved; the other functions read it once."""
 
 
 def backend_of(scale: Scale) -> Backend:
@@ -46,7 +46,7 @@ def backend_of(scale: Scale) -> Backend:
 
 
 def milliseconds(work: Callable[[], object], scale: Scale, each: int) -> float:
-    """The median of some runs, of each of the `each` things that it does."""
+    """The median time of several runs, divided by `each`, the number of calls in a run."""
     watch = Stopwatch(torch.device(scale.device))
     work()
     watch.begin()
@@ -58,8 +58,8 @@ def milliseconds(work: Callable[[], object], scale: Scale, each: int) -> float:
 
 @torch.inference_mode()
 def measure(scale: Scale, rows: int, dtype: str, asked: str) -> dict[str, Any]:
-    """`launched`: milliseconds from one call to the next, as the host calls; `captured`: as a graph, which is what the
-    device takes."""
+    """`launched`: milliseconds from one call to the next, launched by the host; `captured`: milliseconds in a graph,
+    which is the time on the device."""
     kind = getattr(torch, dtype)
     size = rows * scale.vocab * kind.itemsize
     sets = max(1, min(ROTATED // size, 32)) if scale.device == "cuda" else 1

@@ -1,4 +1,5 @@
-"""Train the embedded model of latents on a GPU, as many steps as the time holds, beside another training."""
+"""Training of the embedded model of latents on a GPU, as many steps as the time allows, while another training may
+run."""
 
 from __future__ import annotations
 
@@ -13,16 +14,16 @@ from decoders_bench.nano.train import Plan
 from decoders_bench.nano.train_latents import LatentRun, recipe
 
 POSITIONS, WIDEST = 24_000, 100_000
-"""Of a step, and of its one batch with the padding."""
+"""Positions of a step, and of its one batch with the padding."""
 DRAWING = 7
-"""Processes that draw: another training has its own."""
+"""Number of processes that draw examples: another training has its own."""
 FITS = 0.0, 0.45
-"""When the number of steps is fitted to the time; again before the rate begins to fall, as the other training may have
-ended or begun."""
+"""The fractions of the steps after which their number is fitted to the time; the second is just before the learning
+rate begins to fall, as the other training may have ended or begun."""
 
 
 def plan_for(out: Path, rehearse: bool) -> Plan:
-    """The recipe in steps eight times as large as a CPU's; or, to rehearse, a small one."""
+    """The recipe with steps eight times as large as on a CPU; for a rehearsal, a small one."""
     if rehearse:
         small: dict[str, Any] = {"hidden": 32, "layers": 1, "heads": 2, "inner": 32, "save_every": 50}
         return replace(recipe(Plan(str(out), workers=1, steps=NEVER, **small)), positions=300, widest=2000)
@@ -32,7 +33,7 @@ def plan_for(out: Path, rehearse: bool) -> Plan:
 
 
 def train_latents_for(out: Path, deadline: float, rehearse: bool) -> bool:
-    """Begin, or go on from the checkpoint in `out`, until `time.monotonic` says `deadline`, and write the model;
-    whether nothing is left."""
+    """Begin, or continue from the checkpoint in `out`, until `time.monotonic()` reaches `deadline`, and write the
+    model; whether the training is complete."""
     out.mkdir(parents=True, exist_ok=True)
     return trained(LatentRun(plan_for(out, rehearse), 0), deadline, rehearse, DRAWING, FITS)

@@ -1,4 +1,4 @@
-"""What was found, on disk the moment that it is: one file of a card's results, and one of tracebacks."""
+"""The results, written to disk immediately: one file with a card's results, and one with tracebacks."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ LOST = "the process ended in the middle of it"
 
 
 def file_of(card: str) -> str:
-    """The name of the file that a card's results are in."""
+    """The name of the file with a card's results."""
     return re.sub(r"[^a-z0-9]+", "-", card.lower()).strip("-") + ".json"
 
 
 @dataclass
 class Ledger:
-    """The results of one card. `rows` are by a name that says what was measured; `failed` says why another was not."""
+    """The results of one card. `rows` are by the name of the measurement; `failed` has the reasons why others have no
+    result."""
 
     path: Path
     card: str = ""
@@ -28,12 +29,12 @@ class Ledger:
     rows: dict[str, Any] = field(default_factory=dict)
     failed: dict[str, dict[str, Any]] = field(default_factory=dict)
     calls: int = 0
-    """How often a run was begun; what failed in an earlier one is tried again."""
+    """The number of runs; what failed in an earlier one is tried again."""
     begun: str | None = None
 
     @classmethod
     def of(cls, card: str, hardware: str, out: Path, earlier: Path) -> Ledger:
-        """That of a card in `out`; where there is none, it goes on from the one in `earlier`."""
+        """The ledger of a card in `out`; if there is none, a continuation of the one in `earlier`."""
         path = out / file_of(card)
         found = next((p for p in (path, earlier / path.name) if p.exists()), None)
         known = json.loads(found.read_text()) if found else {}
@@ -43,7 +44,7 @@ class Ledger:
         return made
 
     def save(self) -> None:
-        """A line a row; the new file is whole before it takes the place of the old one."""
+        """Write one line per row, atomically: the new file is complete before it replaces the old one."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         head = {
             "card": self.card,
@@ -58,7 +59,7 @@ class Ledger:
         os.replace(part, self.path)
 
     def begin(self, key: str) -> None:
-        """A process that dies now leaves behind what it was at."""
+        """Record the start of a measurement, so that it is known if the process dies in it."""
         self.begun = key
         self.save()
 
@@ -69,22 +70,22 @@ class Ledger:
         self.save()
 
     def fail(self, key: str, why: str, final: bool = False) -> None:
-        """`final`: it cannot be, and nothing is wrong."""
+        """`final`: the measurement is impossible here, which is no error."""
         self.failed[key] = {"why": why, "call": self.calls, "final": final}
         self.begun = None
         self.save()
 
     def missing(self, key: str) -> bool:
-        """Whether to measure it: it is not there, and was not tried in this call."""
+        """Whether to measure it: it has no result, and was not tried in this call."""
         return key not in self.rows and self.failed.get(key, {}).get("call") != self.calls
 
     def forget(self, prefix: str) -> None:
-        """Everything of a part, so that it is measured again."""
+        """Remove all results of a part, so that it is measured again."""
         for known in (self.rows, self.failed):
             for key in [k for k in known if k.startswith(f"{prefix}/")]:
                 del known[key]
 
     def tell(self, key: str, text: str) -> None:
-        """A traceback, for who mends it."""
+        """Append a traceback to the log for developers."""
         with (self.path.parent / "tracebacks.txt").open("a") as out:
             out.write(f"==== {key}, {time.strftime('%H:%M:%S')}, call {self.calls}\n{text.rstrip()}\n\n")

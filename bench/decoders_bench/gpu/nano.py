@@ -1,5 +1,5 @@
-"""Train the embedded model on a GPU: the same data and the same steps as on a CPU, drawn by other processes ahead of
-their time."""
+"""Training of the embedded model on a GPU: the same data and the same steps as on a CPU, drawn in advance by other
+processes."""
 
 from __future__ import annotations
 
@@ -25,17 +25,18 @@ from decoders_bench.gpu.parts import say
 from decoders_bench.nano.train import PAGES, Draw, Notify, Plan, Run, steps, warmed
 
 AHEAD = 4
-"""Steps that are drawn beforehand, for each process that draws."""
+"""The number of steps that each drawing process draws in advance."""
 POSITIONS, WIDEST = 24_000, 48_000
-"""Of a step, and of a batch with its padding: on a GPU a small batch takes as long as a large one."""
+"""Positions of a step, and of a batch with its padding: on a GPU a small batch takes as long as a large one."""
 TOLD = 100
-"""A line of the log every so many steps."""
+"""The number of steps between lines of the log."""
 BEFORE, PACE = 20, 80
-"""After so many steps, so many say how many the time holds; the rate is constant until then."""
+"""After the first number of steps, the time of the second number determines how many steps fit into the time left; the
+learning rate is constant until then."""
 PLANNED = 0.93
-"""The share of the time that is left then, for the steps that are planned."""
+"""The share of the time then left that is used for the planned steps."""
 NEVER = 10**9
-"""Steps of a run that does not know yet how many it has."""
+"""The number of steps of a run before its real number is known."""
 EMBEDDED = Path(decoders.models.nano.__file__).parent
 ALL = PAGES | {
     "chain/easy": 0.5, "chain/hard": 1.5, "answer_first/easy": 0.4, "answer_first/hard": 1.0, "list/easy": 2.0,
@@ -43,23 +44,23 @@ ALL = PAGES | {
     "nest/hard": 0.5, "edit/easy": 1.2, "edit/hard": 0.6, "records/easy": 1.0, "records/hard": 0.4,
     "program/easy": 1.0, "program/hard": 0.5,
 }
-"""Every task of the shelf. The embedded model was trained so for 1,000 steps, after 600 with `LINES`."""
+"""Every task of the library. The embedded model was trained on them for 1,000 steps, after 600 with `LINES`."""
 REST = {task: weight / 3 for task, weight in ALL.items()} | {
     "list/easy": 1.0, "list/hard": 2.0, "table/hard": 2.0, "nest/hard": 1.5, "records/hard": 1.5,
     "edit/easy": 4.0, "edit/hard": 2.5, "program/easy": 4.0, "program/hard": 2.5,
 }
-"""Mostly what the embedded model does not know, with a third of the rest so that it is not forgotten."""
+"""Mostly tasks that the embedded model does not know, with a third of the others so that it does not forget them."""
 
 
 def packed(kind: type[Run], plan: Plan, step: int) -> bytes:
-    """What all workers of the plan would draw; as bytes, so that nothing of it is shared memory."""
+    """The examples of a step that all workers of the plan would draw; as bytes, so that no shared memory is used."""
     torch.set_num_threads(1)
     return pickle.dumps(kind.drawn(plan, step, range(plan.workers)))
 
 
 def in_order(pool: Pool, processes: int, work: Callable[[int], bytes], last: int) -> Callable[[int], Any]:
-    """A function of steps that are asked for one after the other: what other processes have pickled of each, ahead of
-    its time, up to the one before `last`."""
+    """A function of consecutive steps: the objects that other processes have pickled for each in advance, up to the
+    step before `last`."""
     waiting: deque[Any] = deque()
 
     def draw(step: int) -> Any:
@@ -72,7 +73,7 @@ def in_order(pool: Pool, processes: int, work: Callable[[int], bytes], last: int
 
 @contextmanager
 def ahead(run: Run, processes: int) -> Iterator[Draw]:
-    """Draws steps of a run one after the other, from the first that it is asked for."""
+    """Draws the steps of a run in order, from the first requested one."""
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         yield in_order(pool, processes, partial(packed, type(run), run.plan), run.plan.steps)
 
@@ -84,8 +85,8 @@ def tell(row: dict[str, Any], every: int) -> None:
 
 
 def planned(out: Path, rehearse: bool) -> Plan:
-    """What is trained: the embedded model goes on, mostly with what it does not know, in steps four times as large as
-    a CPU's; or, to rehearse, a few steps of a small one."""
+    """The plan: the embedded model is trained further, mostly on what it does not know, with steps four times as large
+    as on a CPU; for a rehearsal, a few steps of a small model."""
     small: dict[str, Any] = {
         "positions": 300, "widest": 300, "hidden": 32, "layers": 1, "heads": 2, "inner": 32, "save_every": 4,
         "steps": 8,
@@ -98,11 +99,12 @@ def planned(out: Path, rehearse: bool) -> Plan:
 
 
 def fitted(run: Run, draw: Draw, told: Notify, deadline: float) -> None:
-    """Choose how many steps the whole run has, by the pace of the first: the rate falls to 0 with the last."""
+    """Choose the number of steps of the whole run from the pace of the first ones: the learning rate falls to 0 with
+    the last."""
     steps(run, draw, told, deadline, until=run.step + BEFORE)
     began, first = time.monotonic(), run.step
     steps(run, draw, told, deadline, until=first + PACE)
-    if run.step < first + PACE:  # the time is up, and the pace unknown
+    if run.step < first + PACE:  # the time is up before the pace is known
         return
     left, each = deadline - time.monotonic(), (time.monotonic() - began) / PACE
     run.plan = replace(run.plan, steps=run.step + max(int(left * PLANNED / each), 1))
@@ -110,8 +112,8 @@ def fitted(run: Run, draw: Draw, told: Notify, deadline: float) -> None:
 
 
 def train_for(out: Path, earlier: Path, deadline: float, rehearse: bool) -> bool:
-    """Go on from the checkpoint in `out`, or from that in `earlier`, until `time.monotonic` says `deadline`, and write
-    the model; whether nothing is left."""
+    """Continue from the checkpoint in `out`, or from that in `earlier`, until `time.monotonic()` reaches `deadline`,
+    and write the model; whether the training is complete."""
     if not (out / "checkpoint.json").exists() and (earlier / "checkpoint.json").exists():
         shutil.copytree(earlier, out, dirs_exist_ok=True)
     out.mkdir(parents=True, exist_ok=True)
@@ -119,10 +121,10 @@ def train_for(out: Path, earlier: Path, deadline: float, rehearse: bool) -> bool
 
 
 def trained(run: Run, deadline: float, rehearse: bool, most: int = 12, fits: tuple[float, ...] = (0.0,)) -> bool:
-    """Train until the steps are done or `time.monotonic` says `deadline`, with at most `most` processes that draw, and
-    write the model as it is then; whether nothing is left. A run that does not know its steps yet fits them to the time
-    when such shares of them are done."""
-    torch.backends.cuda.enable_cudnn_sdp(False)  # it makes a plan for every new shape, and every batch has another
+    """Train until the steps are done or `time.monotonic()` reaches `deadline`, with at most `most` processes that draw
+    examples, and write the current model; whether the training is complete. A run whose number of steps is not known
+    yet fits it to the time when the shares `fits` of the steps are done."""
+    torch.backends.cuda.enable_cudnn_sdp(False)  # it makes a plan for every new shape, and every batch has a new one
     if run.step:
         run.plan = replace(run.plan, steps=json.loads((run.out / "checkpoint.json").read_text())["plan"]["steps"])
     say(f"{run.step} steps are done; {deadline - time.monotonic():.0f} s")

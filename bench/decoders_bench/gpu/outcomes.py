@@ -1,6 +1,6 @@
-"""A plugin of pytest: it runs one share of the tests that have not passed yet, and writes what became of each at once.
+"""A plugin of pytest that runs one share of the tests that have not passed yet, and writes each outcome at once.
 
-What to do stands as JSON in the environment, under `GPU_CHECKS`: `{"share": [i, n], "passed": [ids], "out": file}`."""
+Its input is JSON in the environment variable `GPU_CHECKS`: `{"share": [i, n], "passed": [ids], "out": file}`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ASKED = json.loads(os.environ["GPU_CHECKS"])
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
-    """After the marks have chosen."""
+    """This runs after the selection by marks."""
     number, shares = ASKED["share"]
     passed = set(ASKED["passed"])
     mine = [item for item in items if item.nodeid not in passed][number::shares]

@@ -1,4 +1,4 @@
-"""The parts of a run, in the order of their value, and how they are gone through until time is up."""
+"""The parts of a run, in order of importance, and the loop that works on them until the time is up."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from decoders_bench.gpu.ledger import LOST, Ledger
 
 
 class DeviceLostError(RuntimeError):
-    """The device answers nothing any more in this process."""
+    """The device no longer responds in this process."""
 
 
 def brief(row: dict[str, Any]) -> str:
-    """The numbers of a row that stand at its top."""
+    """The numbers at the top level of a row."""
     return ", ".join(
         f"{k} {x:.4g}" if isinstance(x, float) else f"{k} {x}"
         for k, x in row.items()
@@ -30,31 +30,31 @@ def brief(row: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Task:
-    """One figure, or a few that come together."""
+    """One figure, or a few that are measured together."""
 
     key: str
     """`PART/...`"""
     run: Callable[[], dict[str, Any]]
     seconds: float = 5.0
-    """Not begun if less is left."""
+    """The task is not begun with less time left."""
     brief: Callable[[dict[str, Any]], str] = brief
-    """What the log says of it."""
+    """The log's summary of a result."""
 
 
 @dataclass(frozen=True)
 class Part:
     name: str
     share: float
-    """Of the whole time, the most that it gets before the parts behind it have had theirs."""
+    """The largest share of the whole time that the part gets before the following parts have had theirs."""
     tasks: Sequence[Task]
 
 
 @dataclass
 class Clock:
-    """Seconds until time is up."""
+    """The seconds left."""
 
     deadline: float
-    """As `time.monotonic` counts."""
+    """In the time of `time.monotonic()`."""
 
     @property
     def left(self) -> float:
@@ -66,8 +66,8 @@ def say(text: str) -> None:
 
 
 def go(parts: Sequence[Part], ledger: Ledger, clock: Clock) -> None:
-    """Every part within its share, then whatever is left. Raises `DeviceLostError` where only a new process can go
-    on."""
+    """Run every part within its share, then whatever is left. Raises `DeviceLostError` if only a new process can
+    continue."""
     whole = clock.left
     for part in parts:
         until = time.monotonic() + part.share * whole
@@ -77,7 +77,7 @@ def go(parts: Sequence[Part], ledger: Ledger, clock: Clock) -> None:
 
 
 def through(part: Part, ledger: Ledger, clock: Clock, until: float) -> None:
-    """The tasks of a part that are missing; those that once took the process with them come last."""
+    """The missing tasks of a part; those that ended an earlier process come last."""
     missing = [t for t in part.tasks if ledger.missing(t.key)]
     missing.sort(key=lambda t: ledger.failed.get(t.key, {}).get("why") == LOST)
     for task in missing:
@@ -87,7 +87,7 @@ def through(part: Part, ledger: Ledger, clock: Clock, until: float) -> None:
 
 
 def attempt(task: Task, ledger: Ledger) -> None:
-    """One task; whatever goes wrong in it is written down, and the run goes on."""
+    """Run one task; any error in it is recorded, and the run continues."""
     began = time.monotonic()
     ledger.begin(task.key)
     try:
@@ -95,7 +95,7 @@ def attempt(task: Task, ledger: Ledger) -> None:
     except UsageError as e:
         ledger.fail(task.key, str(e), final=True)
         say(f"{task.key}: cannot be: {e}")
-    except Exception as e:  # a kernel, a driver, a strategy: the others are measured all the same
+    except Exception as e:  # whatever failed (a kernel, a driver, a strategy), the other tasks are still measured
         why = f"{type(e).__name__}: {next(iter(str(e).splitlines()), '')}"
         ledger.tell(task.key, traceback.format_exc())
         ledger.fail(task.key, why)
@@ -112,7 +112,8 @@ def attempt(task: Task, ledger: Ledger) -> None:
 
 
 def lost() -> bool:
-    """After an illegal access, say, every call of CUDA fails until the process ends."""
+    """Whether the device is lost: after an illegal access, for example, every CUDA call fails until the process
+    ends."""
     if not torch.cuda.is_available():
         return False
     try:

@@ -1,5 +1,5 @@
-"""What nano commits in which forward, for everything that is replayed on a GPU: made beforehand, on a CPU, and
-committed."""
+"""Recordings of how many tokens nano commits in each forward pass, for all runs that are replayed on a GPU: they are
+made in advance on a CPU, and committed to the repository."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from decoders_bench.latency.recordings import Recordings, Wanted
 
 
 def wanted() -> list[Wanted]:
-    """Each once, in the order in which they are needed."""
+    """All recordings without repetition, in the order in which they are needed."""
     return list(dict.fromkeys(found for cell in every(FULL) if (found := needed(cell, FULL))))
 
 
 def missing() -> Iterator[tuple[int, int, str]]:
-    """Makes those that are not there; tells the number, how many there are, and which it was, after each."""
+    """Make the missing recordings; after each, yield its number, the total and its name."""
     kept, asked = Recordings(RECORDINGS), wanted()
     for number, one in enumerate(asked, 1):
         made, why = one in kept.made, ""

@@ -1,4 +1,4 @@
-"""How large everything is: on a GPU, and in the rehearsal on a CPU."""
+"""The sizes of all measurements: on a GPU, and in the rehearsal on a CPU."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 RESULTS = Path(__file__).parents[2] / "results" / "gpu"
-"""Of earlier runs, in the tree."""
+"""The recordings of earlier runs in the repository."""
 
 
 @dataclass(frozen=True)
@@ -14,30 +14,30 @@ class Scale:
     device: str
     dtype: str
     suffix: str
-    """Of the names of shapes."""
+    """The suffix of the names of shapes."""
     rows: tuple[int, ...]
-    """Of logits, for the statistics kernel,"""
+    """Rows of logits for the statistics kernel."""
     vocab: int
-    """and their columns."""
+    """Columns of these logits."""
     batches: tuple[int, ...]
-    """Beside one row."""
+    """Batch sizes in addition to one row."""
     runs: int
-    """Of each of the kernel's questions."""
+    """The number of runs of each statistic of the kernel."""
     steps: int
     repeats: int
     marks: str
-    """Which tests, as `pytest -m` takes it,"""
+    """The selection of tests for `pytest -m`."""
     names: str
-    """and `pytest -k`;"""
+    """The selection of tests for `pytest -k`."""
     shares: int
-    """in so many processes."""
+    """The number of parallel processes of the tests."""
     reserve: float
-    """Seconds that a step's cell may take: it is not begun if less is left."""
+    """The most seconds that a cell of the step times may take: it is not begun with less time left."""
     most: int | None = None
-    """Of the other strategies, only so many."""
+    """The number of the other strategies that are measured."""
 
 
 FULL = Scale("cuda", "bfloat16", "", (4096, 32), 126_464, (8, 32), 20, 16, 3, "gpu and not slow", "", 8, 20.0)
 TINY = Scale("cpu", "float32", "-tiny", (2,), 500, (2,), 1, 2, 1, "not slow", "test_device and cpu", 1, 12.0, most=3)
 PROMPT, LENGTH, BLOCK = 256, 256, 32
-"""In positions; of both, so that the rehearsal needs the very recordings that a GPU will need."""
+"""Lengths in positions, equal in both scales, so that the rehearsal needs the same recordings as a GPU run."""

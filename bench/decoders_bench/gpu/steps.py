@@ -45,7 +45,7 @@ class Cell:
 
 
 def both(shape: str, decoder: str, *caches: str) -> list[Cell]:
-    """Launched by the host, and as graphs."""
+    """The cells with steps launched by the host, and with captured graphs."""
     return [Cell(shape, decoder, cache, graph) for cache in caches for graph in (False, True)]
 
 
@@ -61,17 +61,17 @@ SIX = [
     Cell(LLADA, THRESHOLD, "entropycache", True),
     Cell(LLADA, "llada", "none", True), Cell(LLADA, "llada", "dual", True), Cell(SDAR, "s2d2", "block", True),
 ]  # fmt: skip
-"""The cells that matter at larger batches."""
+"""The cells that are measured at larger batches."""
 
 
 def many(batches: Sequence[int]) -> list[Cell]:
-    """The six and autoregression, shape by shape, since one model is made at a time."""
+    """The six and autoregression, shape by shape, since only one model is in memory at a time."""
     made = [replace(cell, batch=n) for n in batches for cell in (*SIX, *BESIDE)]
     return sorted(made, key=lambda cell: cell.shape != LLADA)
 
 
 def others() -> list[Cell]:
-    """Every other strategy that is installed, once: as graphs where that can be (`Models.row`)."""
+    """Every other installed strategy once: with graphs if they can be captured (`Models.row`)."""
     named = {"threshold", "llada", "s2d2"}
     names = [e.name for e in entries("strategies") if not (e.problem or e.special)]
     return [Cell(LLADA, name, "dual", True) for name in names if name not in named]
@@ -89,7 +89,7 @@ def case_of(cell: Cell, scale: Scale) -> Case:
 
 
 def needed(cell: Cell, scale: Scale) -> Wanted | None:
-    """The recording that a cell replays; none: it commits one token a forward."""
+    """The recording that a cell replays; None if it commits one token per forward pass."""
     case = case_of(cell, scale)
     if cell.way == OURS:
         return wanted(case)
@@ -101,7 +101,7 @@ def every(scale: Scale) -> Iterator[Cell]:
 
 
 class Models:
-    """One model at a time, made when it is first asked for."""
+    """One model at a time, built on first use."""
 
     def __init__(self, scale: Scale, ledger: Ledger, recordings: Recordings) -> None:
         self.scale, self.ledger, self.recordings = scale, ledger, recordings
@@ -118,7 +118,7 @@ class Models:
         return self.held
 
     def row(self, cell: Cell) -> dict[str, Any]:
-        """A decoder that cannot be captured is launched by the host."""
+        """Measure a cell; steps that cannot be captured are launched by the host."""
         try:
             return self.measure(cell)
         except UsageError as e:
@@ -134,7 +134,7 @@ class Models:
                 return asdict(bench.measure(case, self.scale.repeats))
             return asdict(measure_peer(bench, case, cell.way, self.scale.repeats))
         finally:
-            vars(bench).pop("graph", None)  # its buffers and its memory
+            vars(bench).pop("graph", None)  # to free its buffers and its memory
             self.forget()
 
     def forget(self) -> None:
@@ -144,7 +144,7 @@ class Models:
 
 
 def brief(row: dict[str, Any]) -> str:
-    """What the log says of a cell."""
+    """The log's summary of a cell."""
     r = latency_of(row)
     said = {"network": r.network, "outside the network": r.beside, "idle": r.idle, "tokens/s": r.tokens_per_second}
     return f"p50 {r.p50:.3g} ms" + "".join(f", {name} {x:.3g}" for name, x in said.items() if x is not None)

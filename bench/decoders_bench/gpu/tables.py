@@ -1,4 +1,4 @@
-"""What docs/gpu.md shows of the results of GPUs; where there are none, it says so."""
+"""The tables of docs/gpu.md from the results of GPUs; without results, they say so."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ SHOWN = (
     ("threshold:tau=0.9", "dual", True),
     ("autoregression, captured", "", False),
 )
-"""What docs/gpu.md shows first: who, with which cache, and whether as graphs."""
+"""The rows of the first table of docs/gpu.md: the decoder, its cache, and whether graphs are used."""
 
 
 def cards(folder: Path) -> list[dict[str, Any]]:
-    """The results of every card, as `decoders_bench.gpu.ledger` wrote them; those of a rehearsal are not among them."""
+    """The results of every card, as written by `decoders_bench.gpu.ledger`, without those of rehearsals."""
     found = [
         json.loads(p.read_text())
         for p in sorted(folder.glob("*.json"))
@@ -33,12 +33,12 @@ def cards(folder: Path) -> list[dict[str, Any]]:
 
 
 def page(folder: Path) -> str:
-    """All of it, card by card."""
+    """The whole generated text, card by card."""
     return "\n\n".join(part for found in cards(folder) for part in sections(found)) or f"**{NOTHING}**"
 
 
 def summary(folder: Path) -> str:
-    """A few cells of each card, one row at a time."""
+    """A few cells of each card, one row per cell."""
     parts = []
     for found in cards(folder):
         steps = [r for r in latencies(found["rows"], "one") if r.case.model == "llada-8b"]
@@ -84,7 +84,7 @@ def tests(rows: dict[str, Any]) -> str:
 
 
 def kernel_table(rows: dict[str, Any]) -> str:
-    """A line a size, a column a question: microseconds, and the share of what a copy moves in that time."""
+    """One line per size, one column per statistic: microseconds, and the speed relative to a copy, in percent."""
     found = {tuple(key.split("/")[1:]): row for key, row in rows.items() if key.startswith("kernel/")}
     sizes, asked = list(dict.fromkeys((k[0], k[1]) for k in found)), list(dict.fromkeys(k[2] for k in found))
 
@@ -136,7 +136,7 @@ def who(r: Latency) -> str:
 
 
 def how(r: Latency) -> str:
-    """Who launches its steps."""
+    """How the steps are launched."""
     return "fused graph" if r.case.fused else "graph" if r.case.graph or "captured" in r.way else "loop"
 
 

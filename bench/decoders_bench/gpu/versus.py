@@ -1,5 +1,5 @@
-"""Train the twins of `bench versus` on a GPU, all of them side by side; what they are shown is drawn by other processes
-ahead of its time."""
+"""Training of the twins of `bench versus` on a GPU, all of them together; other processes draw the examples in
+advance."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from decoders_bench.versus.train import Draw, Run, drawn, export, go
 LARGE = Plan(
     seeds=6, regimes=("fresh", "repeat:2000"), examples=128, hidden=96, layers=4, inner=256, looks=12, items=24
 )
-"""Six seeds, as with three a difference has to be twice as large to be told from their noise."""
+"""Six seeds: with three, a difference has to be twice as large to be distinguished from noise."""
 SMALL = Plan(
     seeds=2, regimes=("fresh", "repeat:50"), examples=12, hidden=32, layers=1, heads=2, inner=32, looks=3, items=2
 )
 BEFORE, PACE = 10, 30
-"""After so many steps, so many say how many the time holds."""
+"""After the first number of steps, the time of the second number determines how many steps fit into the time left."""
 PLANNED = 0.88
-"""The share of the time that is left then, for the steps that are planned."""
+"""The share of the time then left that is used for the planned steps."""
 MOST = 8000
 TOLD = 100
-"""A line of the log every so many steps."""
+"""The number of steps between lines of the log."""
 SAVE = 1000
 
 
 def packed(plan: Plan, step: int) -> bytes:
-    """A step of every twin; as bytes, so that nothing of it is shared memory."""
+    """A step of every twin; as bytes, so that no shared memory is used."""
     torch.set_num_threads(1)
     return pickle.dumps(drawn(plan, step).small())
 
@@ -53,12 +53,13 @@ def tell(run: Run, every: int) -> None:
 
 
 def fitted(plan: Plan, state: Path, device: str, draw: Draw, deadline: float, until: float) -> int:
-    """How many steps the time holds, by the pace of a few that count for nothing; 0 if it does not hold those."""
+    """The number of steps that fit into the time, from the pace of a few trial steps; 0 if there is no time for
+    those."""
     run = Run(plan, state, device)
     go(run, draw, lambda run: None, SAVE, deadline, until=BEFORE)
     began = time.monotonic()
     go(run, draw, lambda run: None, SAVE, deadline, until=until)
-    float(run.smooth.sum())  # until the device has done them
+    float(run.smooth.sum())  # waits until the device has finished them
     if run.step < until:
         return 0
     each = (time.monotonic() - began) / max(run.step - BEFORE, 1)
@@ -68,8 +69,8 @@ def fitted(plan: Plan, state: Path, device: str, draw: Draw, deadline: float, un
 
 
 def train_for(out: Path, state: Path, deadline: float, rehearse: bool) -> bool:
-    """Go on from what is in `state` until `time.monotonic` says `deadline`; whether nothing is left, and then weights
-    and curves are in `out`."""
+    """Continue from the state in `state` until `time.monotonic()` reaches `deadline`; whether the training is complete,
+    in which case weights and curves are in `out`."""
     state.mkdir(parents=True, exist_ok=True)
     device = "cuda" if torch.cuda.is_available() and not rehearse else "cpu"
     torch.set_float32_matmul_precision("high")

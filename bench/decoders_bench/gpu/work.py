@@ -19,7 +19,7 @@ RECORDINGS = RESULTS / "recordings.json"
 
 
 def parts(scale: Scale, ledger: Ledger, clock: Clock, only: tuple[str, ...]) -> list[Part]:
-    """All, or those that are named. Raises `UsageError`."""
+    """All parts, or the named ones. Raises `UsageError` for an unknown name."""
     models = steps.Models(scale, ledger, Recordings(RECORDINGS, fixed=True))
     every = [
         card.part(scale),
@@ -38,15 +38,16 @@ def parts(scale: Scale, ledger: Ledger, clock: Clock, only: tuple[str, ...]) -> 
 def work(
     out: Path, deadline: float, rehearse: bool, again: tuple[str, ...], only: tuple[str, ...], goes_on: bool
 ) -> int:
-    """The exit code. `deadline` is what `time.monotonic` says, in all processes of a machine; `goes_on`: this is no new
-    call, only another process of one. Raises `UsageError` without a CUDA device."""
+    """Run the parts; the result is the exit code. `deadline` is in the time of `time.monotonic()`, which all processes
+    of a machine share; `goes_on`: this process continues a call and is not a new one. Raises `UsageError` without a
+    CUDA device."""
     import torch
 
     scale = TINY if rehearse else FULL
     if scale.device == "cuda" and not torch.cuda.is_available():
         raise UsageError("there is no CUDA device here; --rehearse does the same on a CPU at tiny shapes")
     clock = Clock(deadline)
-    faulthandler.dump_traceback_later(max(clock.left - 2, 1), file=sys.stderr)  # where it hangs, if it does
+    faulthandler.dump_traceback_later(max(clock.left - 2, 1), file=sys.stderr)  # shows where it hangs, if it does
     torch.set_num_threads(1 if rehearse else 4)
     ledger = Ledger.of(card.name_of(scale), hardware(scale.device), out, RESULTS)
     if not goes_on:
@@ -64,7 +65,7 @@ def work(
 
 
 def told(every: list[Part], ledger: Ledger) -> int:
-    """What there is, part by part. The exit code: 1 where something failed, `TIME_IS_UP` where something is left."""
+    """Print the results, part by part. The exit code is 1 if something failed, `TIME_IS_UP` if something is left."""
     left = 0
     for part in every:
         keys = [t.key for t in part.tasks]

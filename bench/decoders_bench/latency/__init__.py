@@ -1,2 +1,2 @@
-"""What a step costs: split into its parts, against other ways of decoding the same shape, and against what the device
-can do."""
+"""The cost of a step: its parts, comparisons with other ways of decoding a model of the same shape, and the limits of
+the device."""

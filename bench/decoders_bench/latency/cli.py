@@ -23,7 +23,7 @@ CACHES = ("none", "dual")
 
 
 class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
-    """Numbers of at least 1 between commas."""
+    """A list of integers of at least 1, separated by commas."""
 
     name = "N,N,..."
 

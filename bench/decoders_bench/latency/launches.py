@@ -1,8 +1,8 @@
-"""What a step launches: the operations that make a device run something, counted region by region.
+"""Kernel launches of a step: the number of operations that run something on a device, by region.
 
-On a GPU every one of them costs the host some microseconds, and the device about two where it is captured in a graph,
-however small the tensors are. The number depends on no clock, and is the same on every device: statistics of the logits
-are counted in plain torch (a CUDA device's own kernels for them are fewer, and no operations of torch's).
+On a GPU each launch costs the host some microseconds, and in a captured graph it costs the device about two, however
+small the tensors are. The number is independent of timing, and the same on every device: statistics of the logits are
+counted in plain torch (a CUDA device's own kernels for them are fewer, and are not torch operations).
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from torch.utils._pytree import tree_iter
 from decoders_bench.common.stopwatch import Stopwatch
 
 STORE = "store"
-"""The region of writing keys and values; it is the network's as much as ours, and has a place of its own here."""
+"""The region of writing keys and values; it belongs to the network as much as to this library, and is a region of its
+own here."""
 
 _ROOM = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"}
 _COPIES_FIRST = {"scatter", "scatter_add", "scatter_reduce", "masked_fill", "index_fill", "index_copy", "index_put"}
-"""Operations whose result is a copy that is then written to."""
+"""Operations that copy their input and then write to the copy."""
 
 
 def launched(func: Any, args: Any, out: Any) -> int:
-    """How many kernels an operation launches at least: none for one that only looks at what is there or only asks for
-    memory, one for most, two for one that copies first, and one more for every number that becomes a tensor."""
+    """The least number of kernels that an operation launches: none for a view or an allocation, one for most, two for
+    one that copies first, and one more for every number that becomes a tensor."""
     name = func.overloadpacket.__name__
     made = [x for x in tree_iter(out) if isinstance(x, Tensor)]
     if name in _ROOM or (made and not any(x.numel() for x in made)):
@@ -40,7 +41,7 @@ def launched(func: Any, args: Any, out: Any) -> int:
 
 
 class Launches(TorchDispatchMode):
-    """Counts them within it."""
+    """Counts the launches within its context."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -54,5 +55,5 @@ class Launches(TorchDispatchMode):
         return out
 
     def clock(self) -> Stopwatch:
-        """A watch that shows launches where another shows milliseconds."""
+        """A stopwatch that counts launches instead of milliseconds."""
         return Stopwatch(torch.device("cpu"), lambda: self.count / 1e3)

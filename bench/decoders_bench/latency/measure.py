@@ -1,9 +1,9 @@
 """The time of a step, and of its parts, for decoders and caches on one model.
 
-Given only a shape the weights are random; how many tokens which forward commits is then what the same decoder and cache
-did on `nano` (`decoders_bench.common.replay`), and a run is cut after a number of whole windows, since steps repeat.
-Given a model, its own answers decide and the prompts are items of a task. Steps are timed in a pass of their own; a
-second pass splits them, whose marks cost time themselves.
+With a shape alone, the weights are random; each forward pass then commits as many tokens as the same decoder and cache
+did on `nano` (`decoders_bench.common.replay`), and a run is cut after a whole number of windows, since steps repeat.
+With a model, its own predictions are used, and the prompts are items of a task. One pass times the steps; a second one
+splits them, as its time marks cost time themselves.
 """
 
 from __future__ import annotations
@@ -40,26 +40,26 @@ from decoders_bench.latency.split import CACHE, DECISION, Watched, hooked, timed
 from decoders_bench.tasks import TASKS, items
 
 TASK = ("chain", "hard")
-"""Whose validation items are the prompts of a model that has a tokenizer."""
+"""The task whose validation items are the prompts of a model with a tokenizer."""
 LAUNCHED = 8
-"""Steps at most whose launches are counted."""
+"""The largest number of steps whose launches are counted."""
 
 
 @dataclass(frozen=True)
 class Once:
-    """One pass."""
+    """The results of one pass."""
 
     steps: list[float]
     regions: list[dict[str, float]]
     canvas: Canvas | None = None
-    """At the end, where it was the library's loop."""
+    """The final state, if the library's loop ran."""
     runner: Ticking | None = None
-    """What ran it, likewise."""
+    """The runner of the pass, if the library's loop ran."""
 
 
 @dataclass(frozen=True)
 class Text:
-    """What the texts of a batch take, and how long they are: see `Latency`."""
+    """The costs and the length of the texts of a batch: see `Latency`."""
 
     nfe: float
     passes: int
@@ -68,7 +68,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Work:
-    """What is decoded, and how."""
+    """The input of the decoding, and how it is decoded."""
 
     decoder: Decoder
     cache: Cache
@@ -79,23 +79,23 @@ class Work:
     forwards: int | None
     """None: until all rows are done."""
     nfe: int | None
-    """Of the whole text, where it is known before."""
+    """Forward passes of the whole text, if their number is known beforehand."""
     stop: bool
 
 
 class Ticking:
-    """A runner (`decoders.core.Runner`) of the library's own loop, or of a graph, that ends a step of the clock with
-    each of its."""
+    """A runner (`decoders.core.Runner`) of the library's own loop, or of a graph, that marks the end of each of its
+    steps on the clock."""
 
     def __init__(self, clock: Stopwatch, graph: Graph | None = None) -> None:
         self.clock, self.graph = clock, graph
         self.buckets: list[Bucket] = []
-        """Of the steps of a graph."""
+        """The buckets of the steps of a graph."""
 
     def start(self, model: Model, plan: Plan, lay: Callable[..., Canvas]) -> Run:
         self.asked = model, plan, lay
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # why there is no graph is raised instead
+            warnings.simplefilter("ignore", RuntimeWarning)  # if there is no graph, an error says why
             made = self.graph.start(model, plan, lay) if self.graph else Eager(model, plan, lay())
         if made is None:
             assert self.graph
@@ -118,7 +118,7 @@ class Ticking:
     def step(self) -> None:
         if isinstance(self.run, Captured):
             self.buckets.append(self.run.bucket)
-        with self.clock.region(DECISION):  # what is not in another region inside of it
+        with self.clock.region(DECISION):  # everything that is not in an inner region
             self.run.step()
         self.clock.tick()
 
@@ -130,14 +130,14 @@ class Ticking:
 
 
 class Bench:
-    """One model, and everything that is measured on it."""
+    """One model, and the measurements on it."""
 
     def __init__(
         self, case: Case, recordings: Recordings, ceilings: Ceilings | None = None, steps: int = 16,
         loaded: Loaded | None = None,
     ) -> None:
-        """`steps`: forwards to measure, at most: as many whole windows as they hold, or one, and without a cache, where
-        all forwards of a window are alike, exactly these. Those of a model that is `loaded` are not cut."""
+        """`steps`: the most forward passes to measure: as many whole windows as fit, or one; without a cache, where all
+        forward passes of a window are alike, exactly this number. The runs of a model that is `loaded` are not cut."""
         self.recordings, self.ceilings, self.steps, self.loaded = recordings, ceilings, steps, loaded
         self.device = torch.device(case.device)
         self.shape, self.net = None, None
@@ -152,7 +152,7 @@ class Bench:
             self.net.base_model.compile()
 
     def work(self, case: Case) -> Work:
-        """Raises `UsageError` for what this model, or `nano` before it, cannot decode so."""
+        """The work of a case. Raises `UsageError` if this model, or `nano` for its recording, does not support it."""
         decoder, cache = get(case.decoder), get_cache(case.cache)
         check(self.model, decoder, cache)
         if self.loaded:
@@ -173,7 +173,8 @@ class Bench:
     def once(
         self, work: Work, clock: Stopwatch, poll: int = 1, graph: Graph | None = None, model: Model | None = None
     ) -> Once:
-        """One pass, from the first forward on. Raises `UsageError` where a graph is wanted and there can be none."""
+        """One pass, from the first forward pass on. Raises `UsageError` if a graph is requested and cannot be
+        captured."""
         last: list[Canvas] = []
         runner = Ticking(clock, graph)
         sound(decode(
@@ -187,7 +188,7 @@ class Bench:
 
     @torch.inference_mode()
     def measure(self, case: Case, repeats: int) -> Latency:
-        """Raises `UsageError` for what cannot be decoded."""
+        """The results of a case. Raises `UsageError` for a case that cannot be decoded."""
         self.graph.fuse = case.fused
         work, graph = self.work(case), self.graph if case.graph else None
 
@@ -200,11 +201,11 @@ class Bench:
         peak = peak_bytes(self.device)
         seen = [self.split(work, self.clock(case)) for _ in range(1 if graph else repeats)]
         (once, forwards), n = seen[0], len(plainly[0].steps)
-        c = once.canvas  # that of a graph is padded
+        c = once.canvas  # the canvas of a graph is padded
         assert c is not None
-        few = n if graph else min(n, 8)  # other steps than those that were measured would be captured first
+        few = n if graph else min(n, 8)  # a different number of steps than the measured one would be captured first
         busy = self.busy(lambda: self.once(replace(work, forwards=few), self.clock(case), case.poll, graph), few)
-        # steps between the end and the next poll do nothing
+        # steps between the end and the next poll have no effect
         whole = [whole_rows(f.compute, c) for f in forwards] + [False] * n
         asked = sum(int(f.want.sum()) for f in forwards) / n
         computed, reused = (float(x.sum()) / n for x in (c.store.computed, c.store.reused))
@@ -222,11 +223,12 @@ class Bench:
     def graph(self) -> Graph:
         return Graph(backend=self.backend())
     def backend(self) -> Backend:
-        """On a CPU, what stands in for CUDA graphs there: it shows that a decoder can be captured, and no time."""
+        """On a CPU, the substitute for CUDA graphs: it shows that a decoder can be captured, and its times mean
+        nothing."""
         return CudaGraphs(self.device) if self.device.type == "cuda" else Recorded()
 
     def beside(self, found: Latency, once: Once, whole: Sequence[bool]) -> Latency:
-        """With the memory of the graphs, and the time of the network alone in the same steps."""
+        """The results with the memory of the graphs, and the time of the network alone in the same steps."""
         found = replace(found, graph_bytes=self.graph.report().bytes)
         if self.net is None or once.runner is None:
             return found
@@ -238,9 +240,9 @@ class Bench:
         return replace(found, network=statistics.fmean(times), network_full=full, network_cached=cached)
 
     def launches(self, case: Case, work: Work) -> dict[str, float]:
-        """Of every region the median over the steps of a pass with the decoder and the cache themselves, since what
-        stands for them where recordings are replayed launches other operations. Statistics are those in plain torch on
-        every device, so that the number is the same."""
+        """For every region, the median over the steps of a pass with the decoder and the cache themselves, since their
+        replacements that replay recordings launch other operations. The statistics are those in plain torch on every
+        device, so that the number is the same."""
         counter = Launches()
         work = replace(work, decoder=get(case.decoder), cache=get_cache(case.cache))
         with counter, stats.using("torch"):
@@ -249,14 +251,14 @@ class Bench:
         return {x: statistics.median(round(spent.get(x, 0.0)) for spent in once.regions) for x in names}
 
     def split(self, work: Work, clock: Stopwatch, store: str = CACHE) -> tuple[Once, list[Forward]]:
-        """A pass of which all regions are timed, and its forwards."""
+        """A pass in which all regions are timed, and its forward passes."""
         model = Watched(self.model, clock, store)
         work = replace(work, cache=timed_cache(work.cache, clock))
         with hooked(self.net, clock) if self.net is not None else nullcontext():
             return self.once(work, clock, model=model), model.forwards
 
     def moved(self, computed: float, reused: float, logits: float) -> float:
-        """Bytes of one forward; 0 where the model is no transformer that can be counted."""
+        """Bytes of one forward pass; 0 if the model is not a transformer whose bytes can be counted."""
         if self.net is None:
             return 0.0
         size = self.net.dtype.itemsize
@@ -265,7 +267,7 @@ class Bench:
         )
 
     def busy(self, work: Callable[[], object], steps: int) -> float | None:
-        """Milliseconds a step in which the device runs something, by a profile of so many steps; None on a CPU."""
+        """Milliseconds per step in which the device is busy, from a profile of `steps` steps; None on a CPU."""
         if self.device.type != "cuda":
             return None
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
@@ -294,8 +296,7 @@ class Bench:
 
 
 def by_kind(steps: Iterable[tuple[float, bool]]) -> tuple[float | None, float | None]:
-    """The median of the steps that compute the whole row, and of those that do not; None where there is no such
-    step."""
+    """The median of the steps that compute the whole row, and of the others; None if there is no such step."""
     found = list(steps)
     kinds = [[ms for ms, full in found if full is kind] for kind in (True, False)]
     full, cached = (statistics.median(kind) if kind else None for kind in kinds)
@@ -303,13 +304,13 @@ def by_kind(steps: Iterable[tuple[float, bool]]) -> tuple[float | None, float | 
 
 
 def net_of(loaded: Loaded) -> PreTrainedModel | None:
-    """The transformer in a model, if there is one."""
+    """The transformer of a model, if it has one."""
     inner = getattr(loaded.model, "model", None)
     return inner if isinstance(inner, PreTrainedModel) else None
 
 
 def wanted(case: Case) -> Wanted:
-    """The recording that a case of a shape replays."""
+    """The recording that is replayed for a case with random weights."""
     model = "nano:attention=block" if scaled(case.model).block_causal else "nano"
     return Wanted(case.decoder, case.cache, model, case.block, whole_blocks(case.length, case.block))
 
@@ -321,18 +322,17 @@ def random_prompts(case: Case, model: Model) -> Tensor:
 
 
 def whole_rows(computed: Tensor, c: Canvas) -> bool:
-    """Everything that plays a part was computed; in a block-causal model that is never more than a block and what is
-    behind it."""
+    """Whether each row was computed completely; in a block-causal model that is at most a block and what follows it."""
     return bool((computed | (c.column >= c.limit[:, None])).all())
 
 
 def typical(repeats: Sequence[Sequence[float]]) -> float:
-    """The mean over steps of each one's median over repeats."""
+    """The mean over steps of the median over repeats of each."""
     return statistics.fmean(map(statistics.median, zip(*repeats, strict=True)))
 
 
 def covered(spans: Iterable[tuple[float, float]]) -> float:
-    """The length of the union of intervals."""
+    """The total length of the union of intervals."""
     total, reached = 0.0, float("-inf")
     for start, end in sorted(spans):
         total += max(end - max(start, reached), 0.0)
@@ -350,12 +350,12 @@ def peak_bytes(device: torch.device) -> int | None:
 
 
 def guarded(case: Case, way: str, measure: Callable[[], Latency]) -> Latency | Absent:
-    """What was measured, or why it was not: one case that cannot be is no reason to lose the others."""
+    """The result, or the reason for its absence: if one case fails, the others are still measured."""
     try:
         return measure()
     except UsageError as e:
         return Absent(case, way, str(e))
-    except Exception as e:  # whatever a strategy that was found by its name does; out of memory is one of them
+    except Exception as e:  # any error of a plugin's strategy, or out of memory
         return Absent(case, way, f"{type(e).__name__}: {next(iter(str(e).splitlines()), '')}")
     finally:
         gc.collect()

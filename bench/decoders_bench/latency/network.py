@@ -1,4 +1,4 @@
-"""The network's part of a captured step, captured by itself: what is left of the step is ours."""
+"""The network's part of a captured step, captured separately: the rest of the step belongs to this library."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Call = tuple[nn.Module, tuple[Any, ...], dict[str, Any]]
 
 @contextmanager
 def heard(net: PreTrainedModel) -> Iterator[list[Call]]:
-    """The calls of the model's layers and of its head within it, in their order, with what they were given."""
+    """Records the calls of the model's layers and of its head in the context, in their order, with their arguments."""
     calls: list[Call] = []
 
     def hear(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -41,8 +41,8 @@ def network_times(
     clock: Callable[[], Stopwatch],
     repeats: int = 5,
 ) -> list[float] | None:
-    """Milliseconds of the network in each of so many steps of a room, by the bucket that each was of; None where it
-    gives attention maps, for which it is another network while it is asked."""
+    """Milliseconds of the network in each of the steps of a room, by the bucket of each; None if the decoder asks for
+    attention maps, for which the network computes differently."""
     found: dict[Bucket, float] = {}
     for bucket in dict.fromkeys(buckets):
         with heard(net) as calls:
@@ -54,7 +54,7 @@ def network_times(
 
 
 def replayed(calls: Sequence[Call], backend: Backend, watch: Stopwatch, repeats: int) -> float:
-    """The median time of running captured calls again, after one."""
+    """The median time of replaying captured calls, after one warm-up."""
 
     def body() -> None:
         for module, args, kwargs in calls:

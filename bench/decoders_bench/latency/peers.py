@@ -23,31 +23,32 @@ from decoders_bench.latency.rows import Case, Latency
 from decoders_bench.latency.split import hooked
 
 FOLLOWED = "threshold:tau=0.9", "none"
-"""The peers that commit several tokens a forward spend the forwards of this decoder and cache."""
+"""The peers that commit several tokens per forward pass use the forward passes of this decoder and cache."""
 
 
 @dataclass(frozen=True)
 class Spent:
-    """Of one forward of a batch."""
+    """The cost of one forward pass of a batch."""
 
     positions: float
     pairs: float
     logits: float
     reused: float = 0.0
-    """Positions whose keys and values are read from a store."""
+    """Positions whose keys and values are read from a cache."""
 
 
 @dataclass(frozen=True)
 class Peer:
-    """How one of them runs: `decode(net, canvas, prompt, block, counts, mask_id, after)` spends the forwards that
-    `counts` says, calls `after` after each one's step, and `spends(case, i)` says what forward i costs."""
+    """How a peer runs: `decode(net, canvas, prompt, block, counts, mask_id, after)` does the forward passes of `counts`
+    and calls `after` after each step; `spends(case, n)` is the cost of a forward pass after n committed positions per
+    row."""
 
     decode: Callable[[PreTrainedModel, Tensor, int, int, Sequence[int], int, Callable[[], object]], object]
     spends: Callable[[Case, int], Spent]
     causal: bool = False
     package: str = ""
     captured: bool = False
-    """Its steps are graphs, whose inside cannot be split."""
+    """Whether its steps are graphs, which cannot be split."""
 
 
 def whole_canvas(case: Case, reached: int) -> Spent:
@@ -77,7 +78,7 @@ def autoregression(
     net: PreTrainedModel, prompts: Tensor, length: int, block: int, counts: Sequence[int], mask_id: int,
     after: Callable[[], object],
 ) -> None:
-    """The likeliest token, one at a time, over a cache of fixed size. The prompt's forward is not among those that are
+    """The most likely token, one at a time, with a KV cache of fixed size. The forward pass of the prompt is not
     timed."""
     P = prompts.shape[1]
     stored = {store_argument(net): StaticCache(config=net.config, max_cache_len=P + length), "use_cache": True}
@@ -95,14 +96,14 @@ def captured_autoregression(
     net: PreTrainedModel, prompts: Tensor, length: int, block: int, counts: Sequence[int], mask_id: int,
     after: Callable[[], object],
 ) -> None:
-    """The same with each step a graph, over a store whose size never changes; on a CPU, what stands in for graphs
-    there."""
+    """The same with each step captured as a graph, with a KV cache of constant size; on a CPU, with the substitute for
+    graphs."""
     (B, P), device, lowest = prompts.shape, prompts.device, torch.finfo(net.dtype).min
     store, key = ScatterCache(P + length), torch.arange(P + length, device=device)
     name = store_argument(net.base_model)
 
     def token_after(tokens: Tensor, at: Tensor) -> Tensor:
-        """(B, 1) the likeliest token after `tokens (B, M)`, which stand at `at (B, M)`."""
+        """(B, 1) the most likely token after `tokens (B, M)`, which are at the positions `at (B, M)`."""
         store.index = at
         bias = torch.zeros(B, 1, at.shape[1], P + length, dtype=net.dtype, device=device)
         bias = bias.masked_fill(key > at[:, None, :, None], lowest)
@@ -131,8 +132,9 @@ def captured_autoregression(
 
 
 def refinement(scheduler: str) -> Callable[..., None]:
-    """A loop around a scheduler of diffusers as its `LLaDA2Pipeline` has it: no store, a forward over everything up to
-    the block's end, the block's logits to the scheduler. A block takes the forwards that `counts` says."""
+    """A loop around a scheduler of diffusers like that of its `LLaDA2Pipeline`: no cache, a forward pass over
+    everything up to the block's end, the block's logits to the scheduler. A block takes the forward passes of
+    `counts`."""
 
     @torch.inference_mode()
     def decode(
@@ -160,7 +162,7 @@ def refinement(scheduler: str) -> Callable[..., None]:
 
 
 def per_block(counts: Iterable[int], block: int) -> list[int]:
-    """The forwards that each block takes; the last one may be cut."""
+    """The number of forward passes of each block; the last block may be cut."""
     out, filled, steps = [], 0, 0
     for n in counts:
         filled, steps = filled + n, steps + 1
@@ -182,13 +184,13 @@ PEERS = {
 
 
 def followed(case: Case) -> Wanted:
-    """The recording whose forwards a peer spends."""
+    """The recording whose forward passes a peer repeats."""
     return wanted(replace(case, decoder=FOLLOWED[0], cache=FOLLOWED[1]))
 
 
 @torch.inference_mode()
 def measure_peer(bench: Bench, case: Case, way: str, repeats: int) -> Latency:
-    """Raises `UsageError` where a peer is not installed or cannot run the model."""
+    """The results of a peer. Raises `UsageError` if it is not installed or does not support the model."""
     peer, net, shape = PEERS[way], bench.net, bench.shape
     if net is None or shape is None:
         raise UsageError("peers are measured on shapes")
@@ -209,7 +211,7 @@ def measure_peer(bench: Bench, case: Case, way: str, repeats: int) -> Latency:
     def once(clock: Stopwatch) -> Once:
         clock.begin()
         peer.decode(net, prompts, case.length, case.block, counts, shape.mask_id, clock.tick)
-        clock.marks = clock.marks[-len(counts) :]  # less the prompt's forward, where that is one of its own
+        clock.marks = clock.marks[-len(counts) :]  # without the prompt's forward pass, if it is separate
         return Once(clock.steps, clock.regions)
 
     once(bench.clock(case))
@@ -225,7 +227,7 @@ def measure_peer(bench: Bench, case: Case, way: str, repeats: int) -> Latency:
     work = Work.of(net)
     flops = mean(work.column * s.positions + work.pair * s.pairs + work.row * s.logits for s in spent)
     moved = mean(bench.moved(s.positions, s.reused, s.logits) for s in spent)
-    # or the prompt would count
+    # otherwise the prompt would count
     busy = None if peer.causal else bench.busy(lambda: once(bench.clock(case)), len(counts))
     text = Text(nfe, nfe, case.batch * case.length)
     return bench.latency(case, way, plainly, split, text, peak, busy, flops, moved, [not peer.causal] * len(counts))

@@ -1,5 +1,5 @@
-"""How many tokens decoders commit in which forward on `nano`, kept in a file, so that a model with random weights can
-spend the same."""
+"""Recordings of how many tokens each forward pass of a decoder commits on `nano`, kept in a file, so that runs with
+random weights commit the same numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from decoders_bench.common.replay import Recording, recorded
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a recording is of."""
+    """The identity of a recording."""
 
     decoder: str
     cache: str
@@ -27,8 +27,8 @@ class Wanted:
 
 
 class Recordings:
-    """Those in a file, if there is one, and those made since; a new one is written to the file at once. `fixed`: none
-    is made."""
+    """The recordings of a file, if it exists, and later ones; a new one is written to the file at once. `fixed`: no new
+    ones are made."""
 
     def __init__(self, path: Path | None = None, fixed: bool = False) -> None:
         self.path, self.fixed = path, fixed
@@ -40,8 +40,8 @@ class Recordings:
                 self.made[Wanted(**row)] = reason or Recording(*counts)
 
     def __getitem__(self, wanted: Wanted) -> Recording:
-        """Raises `UsageError` if `nano` cannot be decoded so, which is kept too, or if it was to be there and is
-        not."""
+        """The recording. Raises `UsageError` if `nano` cannot be decoded in this way, which is recorded too, or if it
+        is missing and no new ones are made."""
         if wanted not in self.made and self.fixed:
             raise UsageError(
                 f"{self.path} has no recording of {wanted.decoder} with {wanted.cache} in blocks of {wanted.block}"
@@ -61,7 +61,7 @@ class Recordings:
         return found
 
     def save(self) -> None:
-        """The new file is whole before it takes the place of the old one."""
+        """Save atomically: the new file is complete before it replaces the old one."""
         if self.path is None:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ class Recordings:
 
 
 def cut(commits: tuple[int, ...], block: int, steps: int) -> int:
-    """How many forwards to measure: as many whole windows as `steps` hold, or one."""
+    """The number of forward passes to measure: as many whole windows as fit into `steps`, or one."""
     filled, whole = 0, []
     for i, n in enumerate(commits, 1):
         filled += n

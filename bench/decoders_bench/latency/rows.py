@@ -1,4 +1,4 @@
-"""What is measured, and what was: the rows of the tables of step times."""
+"""The cases of the tables of step times, and their results."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from decoders_bench.latency.split import FORWARD
 
 @dataclass(frozen=True)
 class Case(Workload):
-    """What is measured, under one decoder and one cache."""
+    """One decoder and one cache on a workload."""
 
     decoder: str
     cache: str
     layers: int | None = None
-    """Of the shape only so many; None: all."""
+    """The number of layers, if fewer than in the shape; None: all."""
     compiled: bool = False
     graph: bool = False
-    """Steps are captured graphs (`decoders.engine.Graph`)."""
+    """Whether steps are captured graphs (`decoders.engine.Graph`)."""
     poll: int = 1
-    """The host looks whether rows are done every so many steps."""
+    """The host checks whether rows are done once in this many steps."""
     clock: Clock = "wall"
     fused: bool = False
-    """What graphs do after the decision of a step is compiled first (`Graph(fuse=True)`)."""
+    """Whether graphs compile the work after the decision of a step first (`Graph(fuse=True)`)."""
 
 
 @dataclass(frozen=True)
 class Latency:
-    """One way of decoding. Times are milliseconds a step of the whole batch; p50 and p95 are over all steps of all
-    repeats, and `mean` is
-    that of each step's median over repeats, so that what else the machine does in one repeat is left out."""
+    """The results of one way of decoding. Times are milliseconds per step of the whole batch; p50 and p95 are over all
+    steps of all repeats, and `mean` is the mean of each step's median over repeats, so that other work on the machine
+    during one repeat has no effect."""
 
     case: Case
     way: str
@@ -41,69 +41,69 @@ class Latency:
     parameters: int
     repeats: int
     forwards: int
-    """Measured in each repeat."""
+    """The number of steps in each repeat."""
     nfe: float
-    """Of a row, for the whole text,"""
+    """Forward passes of a row, for the whole text."""
     passes: int
-    """and of the batch, which goes on until its last row is done."""
+    """Forward passes of the batch, which continues until its last row is done."""
     tokens: int
-    """Of the texts of all rows; neither prompt nor padding."""
+    """Tokens of the texts of all rows, without prompts and padding."""
     p50: float
     p95: float
     mean: float
     full: float | None
-    """The median of steps that compute the whole row; None where there is no such step."""
+    """The median of the steps that compute the whole row; None if there is no such step."""
     cached: float | None
-    """And of those that do not."""
+    """The median of the other steps."""
     split: dict[str, float]
-    """The mean of each region (`decoders_bench.latency.split.REGIONS`), from a pass that is slower by its marks and
-    never captured; empty where there was none."""
+    """The mean of each region (`decoders_bench.latency.split.REGIONS`), from a pass that is slowed by its time marks
+    and never captured; empty if there was none."""
     busy: float | None
-    """Of the step, the time in which the device runs a kernel; None where there is no profile of it."""
+    """The time per step in which the device runs a kernel; None without a profile."""
     peak_bytes: int | None
-    """Allocated on the device at most, weights included; None where torch cannot tell."""
+    """Peak memory on the device, weights included; None if torch does not report it."""
     flops: float
-    """Of one forward, padding left out,"""
+    """Operations of one forward pass, without padding."""
     moved: float
-    """and the bytes that it moves at least."""
+    """The least bytes that a forward pass moves."""
     ceilings: Ceilings | None = None
     graph_bytes: int | None = None
-    """Memory of the captured graphs, where there are some."""
+    """Memory of the captured graphs, if there are any."""
     network: float | None = None
-    """Of captured steps, milliseconds of the network's part, its layers with their store and its head, captured by
-    itself: the mean over the same steps,"""
+    """For captured steps, milliseconds of the network's part, its layers with their KV cache and its head, captured
+    separately: the mean over the same steps."""
     network_full: float | None = None
-    """the median of those that compute the whole row,"""
+    """The median of the network's part over the steps that compute the whole row."""
     network_cached: float | None = None
-    """and of those that do not."""
+    """The median of the network's part over the other steps."""
     launches: dict[str, float] = field(default_factory=dict)
-    """Operations that a step launches from the host, by region, writing to the store being one of its own (`STORE`);
-    empty where they were not counted."""
+    """Operations that a step launches from the host, by region, with writes to the cache as a region of their own
+    (`STORE`); empty if they were not counted."""
 
     @property
     def launches_beside(self) -> float | None:
-        """Those that are neither the network's nor of its store; None where they were not counted."""
+        """Launches that belong neither to the network nor to its cache; None if they were not counted."""
         own = [n for name, n in self.launches.items() if name not in (FORWARD, STORE)]
         return sum(own) if own else None
 
     @property
     def tokens_per_second(self) -> float:
-        """If all steps are like those that were measured."""
+        """Tokens per second if all steps are like the measured ones."""
         return 1e3 * self.tokens / (self.mean * self.passes)
 
     @property
     def tokens_per_forward(self) -> float:
-        """Of one row."""
+        """Tokens per forward pass of one row."""
         return self.tokens / self.case.batch / self.nfe
 
     @property
     def ours(self) -> float | None:
-        """The share of the split step that is not the model's forward; None where it was not split."""
+        """The share of the split step outside the model's forward pass; None if the step was not split."""
         return 1 - self.split[FORWARD] / sum(self.split.values()) if self.split else None
 
     @property
     def beside(self) -> float | None:
-        """Of captured steps, the share that is not the network's."""
+        """For captured steps, the share outside the network."""
         return None if self.network is None else 1 - self.network / self.mean
 
     @property
@@ -121,18 +121,18 @@ class Latency:
 
     @property
     def roof(self) -> float | None:
-        """Milliseconds that the step cannot take less than."""
+        """The lower bound on the step's time in milliseconds."""
         return None if self.ceilings is None else 1e3 * self.ceilings.seconds(self.moved, self.flops)
 
     @property
     def achieved(self) -> float | None:
-        """The roof as a share of the step."""
+        """The lower bound as a share of the step's time."""
         return None if self.roof is None else self.roof / self.mean
 
 
 @dataclass(frozen=True)
 class Absent:
-    """What could not be measured, and why."""
+    """A case that could not be measured, and the reason."""
 
     case: Case
     way: str

@@ -1,4 +1,4 @@
-"""Many cases on one model, one after the other; a run that was interrupted goes on."""
+"""The measurement of many cases on one model, one after the other; an interrupted run can be continued."""
 
 from __future__ import annotations
 
@@ -21,15 +21,14 @@ from decoders_bench.latency.rows import Absent, Case, Latency
 from decoders_bench.latency.tables import load_latencies
 
 Asked = tuple[Case, str]
-"""A case, and who decodes it: `decoders` or a peer."""
+"""A case, and the way of decoding: `decoders` or a peer."""
 
 
 def cases(
     first: Case, decoders: Sequence[str], caches: Sequence[str], batches: Sequence[int], every: bool = False,
     peers: bool = False,
 ) -> list[Asked]:
-    """For every batch, the peers, then every decoder with every cache. Raises `UsageError` for a spec that makes
-    none."""
+    """For every batch, the peers, then every decoder with every cache. Raises `UsageError` for an invalid spec."""
     specs = [e.name for e in entries("strategies") if not (e.problem or e.special)] if every else list(decoders)
     for spec in specs:
         get(spec)
@@ -46,7 +45,8 @@ def cases(
 
 @dataclass(frozen=True)
 class Run:
-    """How they are measured. `output` is written after each; what stands there already is taken from there."""
+    """How the cases are measured. `output` is written after each case; results that it already contains are not
+    measured again."""
 
     recordings: Recordings
     output: Path | None = None
@@ -54,12 +54,12 @@ class Run:
     repeats: int = 3
     roofline: bool = True
     loaded: Loaded | None = None
-    """The model, where it is not a shape."""
+    """The model, unless a shape is measured."""
 
     def __call__(
         self, asked: Sequence[Asked], notify: Callable[[], None] = lambda: None
     ) -> tuple[list[Latency], list[Absent]]:
-        """The rows, and what could not be measured."""
+        """The results, and the cases that could not be measured."""
         kept = {(r.case, r.way): r for r in self.there()}
         rows: list[Latency] = []
         absent: list[Absent] = []
@@ -87,7 +87,7 @@ class Run:
         return bench.measure(case, self.repeats) if way == "decoders" else measure_peer(bench, case, way, self.repeats)
 
     def there(self) -> list[Latency]:
-        """Raises `UsageError` if the file holds something else."""
+        """The results in the file. Raises `UsageError` if the file contains something else."""
         if not self.output or not self.output.exists():
             return []
         try:

@@ -1,8 +1,8 @@
-"""Where the time of a step goes: the model, the cache, statistics of the logits, the decision, and the rest.
+"""The split of a step's time into the model, the cache, statistics of the logits, the decision, and the rest.
 
-Everything is measured where it happens, by wrapping what a run is made of: hooks on the model's layers and head, the
-store of keys and values, the cache policy, and the predictions, whose methods are what strategies ask of logits.
-Nothing in the library knows of it.
+Each part is timed by wrapping the objects of a run: hooks on the model's layers and head, the store of keys and values,
+the cache policy, and the predictions, whose methods compute what strategies need of the logits. The library itself
+contains nothing for it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ REGIONS = {
 
 
 def asked(name: str, x: Any) -> bool:
-    """A method that a strategy calls on a prediction; `spread` and `gather` only move what was found."""
+    """Whether a method computes something for a strategy; `spread` and `gather` only move results."""
     return callable(x) and not name.startswith("_") and name not in ("spread", "gather")
 
 
@@ -38,7 +38,7 @@ METHODS = tuple(name for name, x in vars(Pred).items() if asked(name, x))
 
 
 def timed(cls: type, names: Sequence[str], region: str, clock: Stopwatch) -> type:
-    """The same class, with methods that are a region."""
+    """A subclass whose methods are timed as a region."""
 
     def around(method: Callable[..., Any]) -> Callable[..., Any]:
         def inside(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -51,18 +51,18 @@ def timed(cls: type, names: Sequence[str], region: str, clock: Stopwatch) -> typ
 
 
 def again(cls: type, x: Any) -> Any:
-    """A dataclass instance as one of a subclass."""
+    """A dataclass instance as one of its subclass."""
     return cls(**{f.name: getattr(x, f.name) for f in fields(x) if f.init})
 
 
 def timed_cache(cache: Cache, clock: Stopwatch) -> Cache:
-    """The policy, whose decisions are part of what caching costs."""
+    """The policy with its decisions timed, as they are part of the cost of caching."""
     return again(timed(type(cache), ("stale", "remember"), CACHE, clock), cache)  # type: ignore[no-any-return]
 
 
 @contextmanager
 def hooked(net: PreTrainedModel, clock: Stopwatch) -> Iterator[None]:
-    """Within it, the model's layers and its head are regions."""
+    """In this context, the model's layers and its head are timed regions."""
     held = []
     for module in (net.base_model, net.get_output_embeddings()):
         held.append(module.register_forward_pre_hook(lambda *_: clock.enter(FORWARD)))
@@ -75,22 +75,22 @@ def hooked(net: PreTrainedModel, clock: Stopwatch) -> Iterator[None]:
 
 
 class Watched:
-    """The model, with sessions whose store is a region and whose predictions' methods are. Where it is no transformer
-    whose layers can be told from what is around them, all of it is the forward."""
+    """The model with sessions whose cache and whose predictions' methods are timed regions. If it is not a transformer
+    with recognisable layers, all of its work counts as the forward pass."""
 
     def __init__(self, model: Model, clock: Stopwatch, store: str = CACHE) -> None:
         """`store`: the region of writing keys and values."""
         self.model, self.clock, self.store = model, clock, store
         self.own = ASSEMBLY if isinstance(getattr(model, "model", None), PreTrainedModel) else FORWARD
         self.forwards: list[Forward] = []
-        """Those that were asked for."""
+        """The forward passes of the sessions."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.model, name)
 
     def session(self, need: SessionSpec) -> Session:
         session, cls = self.model.session(need), timed(Pred, METHODS, STATISTICS, self.clock)
-        # of one session for several canvases of a row, the one that runs them
+        # a session may serve several canvases of a row; this is the one that runs them
         store = getattr(getattr(session, "session", session), "cache", None)
         if store is not None:
             update = store.update

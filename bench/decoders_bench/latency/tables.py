@@ -34,13 +34,13 @@ def latency_of(row: dict[str, Any]) -> Latency:
 
 
 def setting(case: Case) -> tuple[object, ...]:
-    """What the rows of one table have in common."""
+    """The settings that the rows of one table have in common."""
     own = ("batch", "decoder", "cache")
     return tuple(getattr(case, f.name) for f in fields(case) if f.name not in own)
 
 
 def latency_table(rows: Sequence[Latency], absent: Sequence[Absent] = ()) -> str:
-    """A table for every model and size of the canvas, and what could not be measured."""
+    """A table for every model and canvas length, and the cases that could not be measured."""
     parts = []
     for _, group in groupby(rows, key=lambda r: setting(r.case)):
         own = list(group)

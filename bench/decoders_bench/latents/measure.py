@@ -1,8 +1,8 @@
-"""Samplers of latents against forwards, with the clamp and without; three ways to round; and a masked model beside
-them: all on the same items, so that any two can be compared item by item.
+"""Samplers of latents at several numbers of forward passes, with the clamp and without; three ways of rounding; and a
+masked model: all on the same items, so that any two can be compared item by item.
 
-Rounding is compared on the same latents: `argmax` takes what the last forward says is likeliest, and the rounder says
-the tokens one by one, or checks that draft.
+Ways of rounding are compared on the same latents: `argmax` takes the most likely tokens of the last forward pass, and
+the rounder decodes the tokens one by one, or verifies that draft.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ from decoders_bench.tasks import GENERATED, items
 FORWARDS = (2, 4, 8, 16)
 SAMPLERS = ("ddim", "ddpm", "dpmpp_2m", "dpmpp_3m", "heun", "renoise", "bridge")
 UNCLAMPED = ("bridge",)
-"""Those that round in their own way, whatever the clamp."""
+"""The samplers that round in their own way, with or without the clamp."""
 LEAST = {"heun": 3}
-"""Two forwards a step and one at the end: of an even number it makes one fewer, and in place of 2 it makes 3."""
+"""It needs two forward passes per step and one at the end: for an even number it makes one fewer, and for 2 it makes
+3."""
 ROUNDED = (2, 8)
-"""Forwards of the denoiser before a rounding that is compared."""
+"""Forward passes of the denoiser before the ways of rounding that are compared."""
 ROUNDINGS = {"one by one": "verify=false", "verified": "verify=true"}
 ARGMAX = "argmax"
 MASKED = "llada:steps={}"
-"""What nano is decoded with in as many forwards."""
+"""The decoder of nano with the same number of forward passes."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A decoder on a task. `kind` is the sampler, or how it is rounded; `forwards` those of the denoiser, or of all of
-    a masked model."""
+    """A decoder on a task. `kind` is the sampler, or the way of rounding; `forwards` counts those of the denoiser, or
+    all of a masked model."""
 
     model: str
     kind: str
@@ -50,12 +51,12 @@ class Trial:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of it, item by item. `rounds`: forwards of the rounder, in all."""
+    """The results of a trial, item by item. `rounds`: all forward passes of the rounder."""
 
     trial: Trial
     right: list[bool]
     texts: str
-    """The beginning of a hash of all answers: two trials with the same one said the same."""
+    """The first digits of a hash of all answers: two trials with equal digits gave the same answers."""
     nfe: float
     rounds: float
     positions: float
@@ -79,7 +80,7 @@ def sampled(model: str, places: Iterable[tuple[str, str]], n: int, forwards: Ite
 
 
 def rounded(model: str, places: Iterable[tuple[str, str]], n: int) -> list[Trial]:
-    """Both ways of the rounder behind `ddim`; the argmax is the sampler alone."""
+    """Both ways of the rounder after `ddim`; the argmax is the sampler alone."""
     return [
         Trial(model, how, f"codar:denoiser=({sampler('ddim', steps, clamp)}),{option}", steps, clamp, *place, n)
         for steps in ROUNDED for clamp in (False, True) for how, option in ROUNDINGS.items() for place in places
@@ -91,7 +92,7 @@ def masked(places: Iterable[tuple[str, str]], n: int, forwards: Iterable[int]) -
 
 
 def run(trial: Trial) -> Outcome:
-    """Decodes and grades the items of a trial."""
+    """Decode and grade the items of a trial."""
     task = GENERATED[trial.task]
     chosen = items(task, trial.rung, "test", trial.n, trial.seed)
     generate, began = Generator(loaded(trial.model), trial.decoder), time.perf_counter()
@@ -110,5 +111,5 @@ def run(trial: Trial) -> Outcome:
 
 
 def run_all(trials: Iterable[Trial], workers: int, notify: Callable[[object], None]) -> list[Outcome]:
-    """All trials, in their order, on `workers` processes of one thread each."""
+    """The results of all trials, in their order, from `workers` processes of one thread each."""
     return spread(run, trials, workers, notify)

@@ -1,5 +1,4 @@
-"""The tables of `decoders bench latents`, and the sentences that say what they show: all of it follows from the
-numbers."""
+"""The tables of `decoders bench latents`, with sentences about them that follow from the numbers."""
 
 from __future__ import annotations
 
@@ -41,7 +40,7 @@ def labelled(kind: str, clamp: bool) -> str:
 
 def pooled_table(rows: Sequence[Outcome]) -> str:
     """Accuracy over all tasks, with Wilson's interval; a row for each sampler and clamp, a column for each number of
-    forwards, and nano's below."""
+    forward passes, and nano in the last rows."""
     own = [r for r in rows if r.trial.kind not in ROUNDINGS]
     columns = sorted({r.trial.forwards for r in own})
     body = []
@@ -55,7 +54,7 @@ def pooled_table(rows: Sequence[Outcome]) -> str:
 
 
 def place_table(rows: Sequence[Outcome], forwards: int) -> str:
-    """Accuracy on each task in so many forwards."""
+    """Accuracy on each task with a given number of forward passes."""
     own = [r for r in rows if r.trial.kind not in ROUNDINGS and r.trial.forwards == forwards]
     places = places_of(own)
     found = {(r.trial.kind, r.trial.clamp, r.trial.task, r.trial.rung): r for r in own}
@@ -70,7 +69,7 @@ def place_table(rows: Sequence[Outcome], forwards: int) -> str:
 
 
 def gained(a: Outcome, b: Outcome) -> str:
-    """What b is right on and a is not, and the other way round, with the interval of the difference and McNemar's p."""
+    """The numbers of items that only b and only a solves, with the interval of the difference and McNemar's p."""
     lost, won = disagreements(a.right, b.right)
     n = len(a.right)
     low, high = difference(lost, won, n)
@@ -79,7 +78,7 @@ def gained(a: Outcome, b: Outcome) -> str:
 
 
 def roundings(rows: Sequence[Outcome]) -> list[tuple[Outcome, Outcome, Outcome]]:
-    """On the same latents: the argmax, the rounder one by one, and the rounder that verifies."""
+    """Results on the same latents: the argmax, the rounder token by token, and the rounder that verifies."""
     found = {(r.trial.kind, r.trial.forwards, r.trial.clamp, r.trial.task, r.trial.rung): r for r in rows}
     made = []
     for r in rows:
@@ -91,7 +90,7 @@ def roundings(rows: Sequence[Outcome]) -> list[tuple[Outcome, Outcome, Outcome]]
 
 
 def rounding_table(rows: Sequence[Outcome]) -> str:
-    """The argmax and the rounder, and what the rounder's two ways cost in its own forwards."""
+    """The argmax and the rounder, and the rounder's own forward passes in both of its ways."""
     body = [
         [
             named((r.trial.task, r.trial.rung)), f"{r.trial.forwards}{', clamped' if r.trial.clamp else ''}",
@@ -108,7 +107,7 @@ def rounding_table(rows: Sequence[Outcome]) -> str:
 
 
 def beside(rows: Sequence[Outcome]) -> list[tuple[Outcome, Outcome]]:
-    """nano, and the sampler of latents, in as many forwards on the same items."""
+    """nano and the sampler of latents, with equal numbers of forward passes on the same items."""
     masked = {(r.trial.forwards, r.trial.task, r.trial.rung): r for r in rows if r.trial.kind == "nano"}
     return [
         (masked[key], r) for r in samplers(rows)
@@ -128,7 +127,7 @@ def verdict(a: Outcome, b: Outcome, level: float = 0.05) -> str:
 
 
 def beside_table(rows: Sequence[Outcome]) -> str:
-    """Where each sampler is worse than nano in as many forwards, and where it is better."""
+    """The tasks on which each sampler is worse than nano at equal forward passes, and those on which it is better."""
     pairs = beside(rows)
     body = []
     for kind, clamp in dict.fromkeys((b.trial.kind, b.trial.clamp) for _, b in pairs):
@@ -139,7 +138,7 @@ def beside_table(rows: Sequence[Outcome]) -> str:
 
 
 def where(trials: Sequence[Trial]) -> str:
-    """Tasks, each with its numbers of forwards."""
+    """Tasks with their numbers of forward passes."""
     by: dict[str, list[int]] = {}
     for t in trials:
         by.setdefault(f"{t.task}/{t.rung}", []).append(t.forwards)
@@ -147,7 +146,7 @@ def where(trials: Sequence[Trial]) -> str:
 
 
 def reading(rows: Sequence[Outcome]) -> str:
-    """How often each side is better at equal forwards, and what the clamp and the rounder change."""
+    """How often each side is better at equal forward passes, and the effects of the clamp and the rounder."""
     pairs = beside(rows)
     lines = []
     if pairs:
@@ -180,7 +179,7 @@ def points(pairs: Sequence[tuple[Outcome, Outcome]]) -> float:
 
 
 def cell(t: Trial) -> tuple[str, int, str, str]:
-    """What two trials have in common that differ in the clamp."""
+    """The settings that two trials have in common if only their clamp differs."""
     return t.kind, t.forwards, t.task, t.rung
 
 
@@ -200,7 +199,7 @@ def rounder_line(rows: Sequence[Outcome]) -> str:
 
 
 def latents_tables(rows: Sequence[Outcome], forwards: int = 8) -> str:
-    """Everything."""
+    """The whole text with all tables."""
     own = samplers(rows)
     n, places = rows[0].trial.n, places_of(own)
     parts = [f"Over {', '.join(map(named, places))}, {n} test items of each:", pooled_table(rows)]

@@ -1,11 +1,11 @@
-"""Strategies with more than one kind of forward against those with one, on `nano`: autoregression, thresholds,
-self-speculation under every routing policy, and hybrids in every mode; each on the same items, so that two of them can
-be compared item by item.
+"""Strategies with more than one kind of forward pass compared with those with one, on `nano`: autoregression,
+thresholds, self-speculation under every routing policy, and hybrids in every mode; all on the same items, so that any
+two can be compared item by item.
 
-Blocks are those of `nano:attention=block`; `full` is one window over the whole row of the bidirectional `nano`. A
-hybrid reasons to ` #` on chain, where the answer stands behind that, and for half of the row on the other tasks, which
-have no such mark. The reasoner of `after_reasoning` is `nano` itself, asked left to right: what is measured is the
-handing over, not a better planner.
+Blocks are those of `nano:attention=block`; `full` is one window over the whole row of the bidirectional `nano`. On
+chain, a hybrid reasons up to ` #`, which the answer follows; on the other tasks, which have no such mark, it reasons
+for half of the row. The reasoner of `after_reasoning` is `nano` itself, decoding left to right: the measurement is
+about the transition, not about a better planner.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ SPECULATIVE = (
 HYBRIDS = ("hybrid:mode=block", "hybrid:mode=block,ar=wide", "hybrid:mode=frontier,w=4", "after_reasoning")
 DECODERS = ("left_to_right", *THRESHOLDS, *SPECULATIVE, *HYBRIDS)
 BLOCKS = (4, 8, 16, None)
-"""None: full."""
+"""None: one window over the whole row."""
 MARK = " #"
-"""Ends the written work of a chain."""
+"""The token that ends the written work of a chain."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Trial:
 
     @property
     def spec(self) -> str | None:
-        """The decoder with what its task asks of it; none if it cannot do with this attention, or with this task."""
+        """The decoder with the options for its task; None if it does not support this attention, or this task."""
         ends = f'boundary="{MARK}"' if self.task == "chain" else f"budget={GENERATED[self.task].length[self.rung] // 2}"
         if self.decoder.startswith("after_reasoning"):
             nano = f"reasoner={__name__}:LeftToRightNano"
@@ -67,8 +67,8 @@ class Trial:
 
 @dataclass(frozen=True)
 class Decoded:
-    """What became of it, item by item; forwards and tokens of a reasoner are counted in. `verified`: forwards that
-    verified, and `accepted`: positions that they decided."""
+    """The results of a trial, item by item; forward passes and tokens of a reasoner are included. `verified`: forward
+    passes that verified, and `accepted`: positions that they decided."""
 
     trial: Trial
     right: list[bool]
@@ -79,7 +79,7 @@ class Decoded:
 
 
 class LeftToRightNano:
-    """`nano` as a reasoner: continues the prompt left to right up to the boundary."""
+    """`nano` as a reasoner, which continues the prompt left to right up to the boundary."""
 
     name = "nano, left to right"
 
@@ -93,7 +93,7 @@ class LeftToRightNano:
 
 
 class Phases:
-    """Counts what the forwards of each phase decide."""
+    """Counts the positions that the forward passes of each phase decide."""
 
     def __init__(self) -> None:
         self.verified = self.accepted = 0
@@ -112,7 +112,7 @@ class Phases:
 
 
 def run(trial: Trial) -> Decoded | None:
-    """Decodes and grades the items of a trial; none if the decoder cannot do with it."""
+    """Decode and grade the items of a trial; None if the decoder does not support it."""
     if trial.spec is None:
         return None
     task = GENERATED[trial.task]
@@ -125,7 +125,7 @@ def run(trial: Trial) -> Decoded | None:
     )
     texts = [(g.reasoning.text + generator.boundary if g.reasoning else "") + g.text for g in made]
     right = [task.grade(x.problem, text).exact for x, text in zip(chosen, texts, strict=True)]
-    # a token of the reasoner is a forward of the reasoner, and here it is the same model
+    # a token of the reasoner takes a forward pass, here of the same model
     reasoned = [g.reasoning.tokens or 0 if g.reasoning else 0 for g in made]
     nfe = [g.nfe + n for g, n in zip(made, reasoned, strict=True)]
     tokens = [g.generated_tokens + n for g, n in zip(made, reasoned, strict=True)]
@@ -134,6 +134,6 @@ def run(trial: Trial) -> Decoded | None:
 
 
 def run_all(trials: Iterable[Trial], workers: int, notify: Callable[[object], None]) -> list[Decoded]:
-    """All trials, in their order, on `workers` processes of one thread each. Raises `UsageError` for a decoder that is
-    none."""
+    """The results of all trials, in their order, from `workers` processes of one thread each. Raises `UsageError` for
+    an unknown decoder."""
     return [made for made in spread(run, trials, workers, notify) if made is not None]

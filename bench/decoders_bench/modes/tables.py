@@ -1,5 +1,4 @@
-"""The tables of `decoders bench modes`, and the sentences that say what they show: all of it follows from the
-numbers."""
+"""The tables of `decoders bench modes`, with sentences about them that follow from the numbers."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ from decoders_bench.modes.measure import Decoded, Trial
 
 T = TypeVar("T")
 SCRATCHPAD = ("chain", "hard")
-"""The task on which reasoning is written before the answer."""
+"""The task in which the reasoning is written before the answer."""
 
 
 def load_modes(path: Path) -> list[Decoded]:
@@ -54,8 +53,8 @@ def cell(r: Decoded | None) -> str:
 
 
 def paired(a: Decoded, b: Decoded) -> str:
-    """How `b` differs from `a` on the same items: the difference in accuracy with its 95 % interval, McNemar's exact p,
-    and its forwards as a multiple."""
+    """The comparison of `b` with `a` on the same items: the difference in accuracy with its 95 % interval, McNemar's
+    exact p, and the ratio of forward passes."""
     lost, won = disagreements(a.right, b.right)
     n = len(a.right)
     low, high = difference(lost, won, n)
@@ -70,8 +69,8 @@ Pick = Callable[[Sequence[Decoded]], Decoded | None]
 
 
 def crossed(rows: Sequence[Decoded], pick: Pick) -> Decoded | None:
-    """What `pick` takes of these rows, for every second item by what the other items showed, so that no result has a
-    say in what it is held against; none where it takes nothing for a half."""
+    """The choice of `pick` among these rows. For each half of the items it is made on the other half, so that no result
+    influences the choice of its opponent; None if there is no choice for one half."""
     every = {r.trial: r for r in rows}
     taken = [pick([half(r, 1 - i) for r in rows]) for i in (0, 1)]
     own = [every[t.trial] for t in taken if t]
@@ -86,12 +85,12 @@ def crossed(rows: Sequence[Decoded], pick: Pick) -> Decoded | None:
 
 
 def woven(a: Sequence[T], b: Sequence[T]) -> list[T]:
-    """The first, third and so on of `a`, and the others of `b`."""
+    """`a` and `b` interleaved: the first, third and so on of `a`, and the others of `b`."""
     return [(a, b)[i % 2][i] for i in range(len(a))]
 
 
 def half(r: Decoded, i: int) -> Decoded:
-    """Every second item, from item `i` on; of a single item, that one."""
+    """Every second item, from item `i` on; if there is only one item, that one."""
     part = slice(i if len(r.right) > i else 0, None, 2)
     return replace(r, right=r.right[part], nfe=r.nfe[part], tokens=r.tokens[part])
 
@@ -101,20 +100,21 @@ def is_threshold(r: Decoded) -> bool:
 
 
 def quickest(rows: Sequence[Decoded]) -> Decoded | None:
-    """Of the thresholds that are within one answer of the most right, the one with fewest forwards."""
+    """Among the thresholds that are within one answer of the most accurate one, the one with the fewest forward
+    passes."""
     own = [r for r in rows if is_threshold(r)]
     most = max((sum(r.right) for r in own), default=0)
     return min((r for r in own if sum(r.right) >= most - 1), key=lambda r: mean(r.nfe), default=None)
 
 
 def best_threshold(rows: Sequence[Decoded]) -> Decoded | None:
-    """The `quickest`, chosen on the items that it is not compared on."""
+    """The `quickest`, chosen on the half of the items on which it is not compared."""
     return crossed(rows, quickest)
 
 
 def mode_pairs(rows: Sequence[Decoded]) -> str:
-    """On the scratchpad task, every decoder against the best threshold and against autoregression, item by item; and
-    for those that verify, how many positions a verification decides."""
+    """On the scratchpad task, every decoder compared with the best threshold and with autoregression, item by item; and
+    for those that verify, the number of positions that a verification decides."""
     body = []
     for block in dict.fromkeys(r.trial.block for r in rows):
         own = [r for r in rows if r.trial.block == block and (r.trial.task, r.trial.rung) == SCRATCHPAD]
@@ -133,8 +133,8 @@ def mode_pairs(rows: Sequence[Decoded]) -> str:
 
 
 def rival(r: Decoded, thresholds: Sequence[Decoded]) -> Decoded | None:
-    """The most right threshold that takes no more forwards, chosen on the items that it is not compared on; none if all
-    take more."""
+    """The most accurate threshold that takes no more forward passes, chosen on the half of the items on which it is not
+    compared; None if all take more."""
 
     def pick(rows: Sequence[Decoded]) -> Decoded | None:
         mine = next(x for x in rows if x.trial == r.trial)
@@ -145,7 +145,7 @@ def rival(r: Decoded, thresholds: Sequence[Decoded]) -> Decoded | None:
 
 
 def verdict(r: Decoded, thresholds: Sequence[Decoded]) -> str:
-    """Whether a decoder is better than the best threshold of no more forwards, by McNemar's test at 5 %."""
+    """Whether a decoder is better than the best threshold with no more forward passes, by McNemar's test at 5 %."""
     other = rival(r, thresholds)
     if other is None:
         return "fewer forwards than any threshold"
@@ -156,11 +156,12 @@ def verdict(r: Decoded, thresholds: Sequence[Decoded]) -> str:
 
 
 def mode_verdicts(rows: Sequence[Decoded]) -> str:
-    """Where each of the others beats the best threshold at equal forwards, and where it does not."""
+    """The tasks on which each of the other decoders beats the best threshold at equal forward passes, and those on
+    which it does not."""
     verdicts = ("better", "worse", "fewer forwards than any threshold", "no difference shown")
     body = []
     for block, decoder in dict.fromkeys((r.trial.block, r.trial.decoder) for r in rows):
-        if decoder.startswith("threshold"):  # a baseline is no rival of itself
+        if decoder.startswith("threshold"):  # a baseline is not compared with itself
             continue
         where: dict[str, list[str]] = {v: [] for v in verdicts}
         for r in (r for r in rows if (r.trial.block, r.trial.decoder) == (block, decoder)):
@@ -173,14 +174,15 @@ def mode_verdicts(rows: Sequence[Decoded]) -> str:
 
 
 def as_right(rows: Sequence[Decoded]) -> Decoded | None:
-    """Of the self-speculations that are as right as the best threshold, the one with fewest forwards."""
+    """Among the self-speculations that are as accurate as the best threshold, the one with the fewest forward
+    passes."""
     best = quickest(rows)
     drafts = [r for r in rows if best and r.verified and sum(r.right) >= sum(best.right)]
     return min(drafts, key=lambda r: mean(r.nfe), default=None)
 
 
 def mode_reading(rows: Sequence[Decoded]) -> str:
-    """What the aims were and what was reached."""
+    """The aims, and whether they were reached."""
     own = [r for r in rows if (r.trial.task, r.trial.rung) == SCRATCHPAD]
     lines = []
     for block in dict.fromkeys(r.trial.block for r in own):

@@ -1,10 +1,10 @@
-"""Training batches: what is masked, what each position sees, and how much each prediction counts.
+"""Training batches: which positions are masked, the attention masks, and the weight of each prediction.
 
-Three ways of decoding are trained into the same weights. *full*: one canvas, everything sees everything. *block*:
-absolute blocks of B positions, causal between blocks and bidirectional inside, the prompt included (SDAR). *answer*: a
-causal prompt, then blocks of B counted from the start of the answer. Blocks of one are autoregression. The block modes
-run the two streams of BD3-LM (2503.09573) side by side: the clean text, and a noisy copy of it from the first answer
-block on, in which a position sees the clean text of earlier blocks and the noisy text of its own.
+Three ways of decoding are trained into the same weights. *full*: one canvas with full attention. *block*: absolute
+blocks of B positions, causal between blocks and bidirectional inside, the prompt included (SDAR). *answer*: a causal
+prompt, then blocks of B counted from the start of the answer. Blocks of one are autoregression. The block modes run the
+two streams of BD3-LM (2503.09573) together: the clean text, and a noisy copy of it from the first answer block on, in
+which a position attends to the clean text of earlier blocks and to the noisy text of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor
 from decoders_bench.nano.tokenizer import Segmenter
 from decoders_bench.tasks import GENERATED, stream
 
-PAD_WEIGHT = 0.15  # stop tokens after the first are easy and many
+PAD_WEIGHT = 0.15  # stop tokens after the first are easy and numerous
 
 
 class Example(NamedTuple):
@@ -36,8 +36,9 @@ class Mode(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """All (N, T): `tokens` and `position`; `low`, `high` and `stream`, of which `sees` is made; `target` counts with
-    `weight`, zero where not masked; `counts (K,)` are the places with another weight in the flattened batch."""
+    """All (N, T): `tokens` and `position`; `low`, `high` and `stream`, which determine `sees`; `target` with its
+    `weight`, which is zero at unmasked positions; `counts (K,)` are the indices in the flattened batch with a weight
+    that is not 0."""
 
     tokens: Tensor
     position: Tensor
@@ -50,8 +51,8 @@ class Batch:
 
     @property
     def sees(self) -> Tensor:
-        """(N, T, T) bool, made where the batch is: the clean stream below `low`, one's own in [low, high), and
-        oneself."""
+        """(N, T, T) bool, computed on the batch's device: a position attends to the clean stream below `low`, to its
+        own stream in [low, high), and to itself."""
         key = self.position[:, None]
         low, high, own = self.low[..., None], self.high[..., None], self.stream[:, None] == self.stream[..., None]
         clean = self.stream[:, None] == 0
@@ -60,13 +61,13 @@ class Batch:
 
     def to(self, device: str) -> Batch:
         own = {f.name: getattr(self, f.name) for f in fields(self)}
-        if device.startswith("cuda"):  # copied while the device still works on what came before
+        if device.startswith("cuda"):  # the copy overlaps with earlier work on the device
             own = {name: x.pin_memory() for name, x in own.items()}
         return Batch(**{name: x.to(device, non_blocking=True) for name, x in own.items()})
 
 
 class Mixture:
-    """Endless examples of the training split, by weights `{"task/rung": weight}`."""
+    """An endless stream of examples of the training split, with the weights `{"task/rung": weight}`."""
 
     def __init__(self, tokenizer: Segmenter, mix: dict[str, float], rng: Random) -> None:
         self.names, self.weights, self.rng = list(mix), list(mix.values()), rng
@@ -89,7 +90,7 @@ class Mixture:
 def one(example: Example, mode: Mode, rng: Random, phase: float, end: int, mask: int) -> dict[str, Tensor]:
     """The rows of one example, as 1-D tensors: token, position, `low` and `high`, target, weight.
 
-    Columns of the clean stream below `low` are seen, and columns of one's own stream in [low, high).
+    A position attends to columns of the clean stream below `low`, and to columns of its own stream in [low, high).
     """
     P, g = len(example.prompt), example.size
     clean = torch.tensor(example.prompt + example.answer + [end] * (g - len(example.answer)))
@@ -105,7 +106,7 @@ def one(example: Example, mode: Mode, rng: Random, phase: float, end: int, mask:
             begin, high = torch.where(column < P, column, begin), torch.where(column < P, column + 1, high)
     index = begin.unique(return_inverse=True)[1]
     made = column >= P
-    count = torch.zeros_like(index).scatter_add_(0, index, made.long())[index]  # answer positions in one's block
+    count = torch.zeros_like(index).scatter_add_(0, index, made.long())[index]  # answer positions in the same block
     share = (phase + torch.tensor([rng.random() for _ in range(int(index.max()) + 1)])[index]) % 1
     wanted = (share * count).long() + 1
     noise = torch.where(made, torch.tensor([rng.random() for _ in range(P + g)]), 2.0)
@@ -123,7 +124,7 @@ def one(example: Example, mode: Mode, rng: Random, phase: float, end: int, mask:
             "token": noisy, "position": column, "low": begin, "high": high, "stream": alone, "target": clean,
             "weight": weight,
         }
-    tail = column >= first[P]  # the noisy stream starts with the block that holds the first answer position
+    tail = column >= first[P]  # the noisy stream starts with the block of the first answer position
 
     def two(a: Tensor, b: Tensor) -> Tensor:
         return torch.cat([a, b[tail]])
@@ -136,7 +137,7 @@ def one(example: Example, mode: Mode, rng: Random, phase: float, end: int, mask:
 
 
 def collate(examples: list[Example], mode: Mode, rng: Random, end: int, mask: int) -> Batch:
-    """Pad to the longest; a padding position sees only itself and nobody sees it."""
+    """Pad to the longest; a padding position attends only to itself, and no other position attends to it."""
     start = rng.random()
     rows = [one(e, mode, rng, start + i / len(examples), end, mask) for i, e in enumerate(examples)]
     T = max(len(r["token"]) for r in rows)

@@ -1,8 +1,9 @@
-"""What nano-latent is trained on: noisy latents of answers behind their prompts, at levels that follow the loss.
+"""Training data and losses of nano-latent: noisy latents of answers after their prompts, at noise levels that adapt to
+the loss.
 
-A step's batch goes to the device as tokens and lengths; what is noisy, what each position sees and what counts is made
-there. Some examples begin in the middle of their answer, as a later window does, and in some a part of the answer
-stands there as tokens, as text to be filled in does.
+The batch of a step is sent to the device as tokens and lengths; the noise, the attention masks and the weights are
+computed there. Some examples begin in the middle of their answer, like a later window, and in some a part of the answer
+is given as tokens, as in infilling.
 """
 
 from __future__ import annotations
@@ -23,23 +24,23 @@ from decoders_bench.nano.tokenizer import segmenter
 
 LATENT, ROUNDER_LAYERS = 32, 2
 LOWEST, HIGHEST, BINS = -4.0, 6.0, 40
-"""Levels, and how finely their loss is known."""
+"""The range of levels, and the number of bins in which their loss is estimated."""
 FLAT = 0.25
-"""The share of examples whose level goes by no loss."""
+"""The share of examples whose level is uniform, independent of the loss."""
 CONDITIONED = 4
-"""Of one in so many examples the model is told what it says of them: of a part of a batch, by turns."""
+"""One in this many examples is self-conditioned on the model's own prediction: a part of each batch, in turn."""
 BEGUN, SHOWN = 0.1, 0.15
-"""The shares of examples with a beginning of the answer given, and with some of its tokens."""
+"""The share of examples with a given beginning of the answer, and the share of those with some given tokens."""
 NOISE = 0.5
-"""The widest noise on clean latents that the rounder is shown."""
+"""The largest noise that is added to the clean latents in the rounder's input."""
 ALIGNED = 16
 
 
 @dataclass(frozen=True)
 class LatentBatch:
-    """Rows `tokens (N, T)` short, of which what lies from `begin (N,)` up to `total (N,)` is the window; the answer
-    ends before `end (N,)`. Tokens that are `shown (N, T)` stand there as such. `counts (K,)` are the places of latents
-    in the flattened batch, and `width` the widest window."""
+    """Rows `tokens (N, T)` of int16, whose window is from `begin (N,)` to `total (N,)`; the answer ends before `end
+    (N,)`. The tokens of `shown (N, T)` are given as tokens. `counts (K,)` are the indices of latents in the flattened
+    batch, and `width` is the length of the longest window."""
 
     tokens: Tensor
     begin: Tensor
@@ -51,7 +52,7 @@ class LatentBatch:
 
     def to(self, device: str) -> LatentBatch:
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "width"}
-        if device.startswith("cuda"):  # copied while the device still works on what came before
+        if device.startswith("cuda"):  # the copy overlaps with earlier work on the device
             own = {name: x.pin_memory() for name, x in own.items()}
         own = {name: x.to(device, non_blocking=True) for name, x in own.items()}
         return LatentBatch(**own | {"tokens": own["tokens"].long()}, width=self.width)
@@ -62,26 +63,26 @@ class LatentBatch:
 
     @property
     def noisy(self) -> Tensor:
-        """(N, T) bool: where latents stand."""
+        """(N, T) bool: the positions of latents."""
         inside = (self.column >= self.begin[:, None]) & (self.column < self.total[:, None])
         return inside & ~self.shown
 
     @property
     def sees(self) -> Tensor:
-        """(N, T, T) bool: left of the window what is left of a position, and in it everything."""
+        """(N, T, T) bool: left of the window, attention is causal; in the window, a position attends to everything."""
         wide = self.column[:, None] >= self.begin[:, None, None]
         seen: Tensor = (self.column < self.total[:, None, None]) & (wide | (self.column <= self.column[:, None]))
         return seen
 
     @property
     def weight(self) -> Tensor:
-        """(N, T): how much each latent counts: in all of a row the root of what the row has."""
+        """(N, T): the weight of each latent; those of a row are divided by the square root of their sum."""
         each = torch.where(self.column < self.end[:, None], 1.0, PAD_WEIGHT) * self.noisy
         return each / each.sum(-1, keepdim=True).clamp(min=PAD_WEIGHT).sqrt()
 
 
 def collate(examples: Sequence[Example], rng: Random, end: int) -> LatentBatch:
-    """Pad to the longest."""
+    """Pad the examples to the longest."""
     longest = max(len(e.prompt) + e.size for e in examples)
     N, T = len(examples), -(-longest // ALIGNED) * ALIGNED
     begin, ends, total, rows, shown = [], [], [], [], torch.zeros(N, T, dtype=torch.bool)
@@ -92,7 +93,7 @@ def collate(examples: Sequence[Example], rng: Random, end: int) -> LatentBatch:
         ends.append(P + n)
         total.append(P + e.size)
         if BEGUN <= kind < BEGUN + SHOWN:
-            share = rng.random()  # of all but its last token
+            share = rng.random()  # of all tokens but the last
             shown[i, P : P + n - 1] = torch.tensor([rng.random() < share for _ in range(n - 1)], dtype=torch.bool)
     first, last, whole = (torch.tensor(x) for x in (begin, ends, total))
     width = -(-max(t - p for p, t in zip(begin, total, strict=True)) // 8) * 8
@@ -103,8 +104,8 @@ def collate(examples: Sequence[Example], rng: Random, end: int) -> LatentBatch:
 def latent_batches(
     mix: dict[str, float], rng: Random, positions: int, widest: int
 ) -> Iterator[LatentBatch]:
-    """About `positions` in all, in batches that are padded to at most `widest`, or of one example. In each batch the
-    order of the examples is random, since those that are conditioned stand side by side."""
+    """About `positions` in all, in batches that are padded to at most `widest`, or of one example. The order of the
+    examples in each batch is random, since the self-conditioned ones are contiguous."""
     tokenizer, drawn, total = segmenter(), [], 0
     mixture = iter(Mixture(tokenizer, mix, rng))
     while total < positions:
@@ -121,7 +122,7 @@ def latent_batches(
 
 
 class Pair(nn.Module):
-    """Both networks, and what is known of the loss at each level."""
+    """Both networks, and the estimated loss at each level."""
 
     def __init__(self, vocab: int, hidden: int, layers: int, heads: int, inner: int) -> None:
         super().__init__()
@@ -132,7 +133,8 @@ class Pair(nn.Module):
         self.known: Tensor
 
     def warp(self, u: Tensor) -> Tensor:
-        """Levels at `u` in [0, 1): dense where the loss rises (CDCD 2211.15089, section 5.1), on from the lowest."""
+        """The levels at `u` in [0, 1), in ascending order: they are dense where the loss rises (CDCD 2211.15089,
+        section 5.1)."""
         steep = self.known.cummax(0).values.diff(prepend=self.known[:1]).clamp(min=0)
         steep[0] = steep[1]
         smooth = functional.avg_pool1d(functional.pad(steep[None, None], (2, 2), mode="replicate"), 5, 1)[0, 0]
@@ -144,7 +146,7 @@ class Pair(nn.Module):
         return LOWEST + (HIGHEST - LOWEST) / BINS * (i + part)
 
     def learn(self, level: Tensor, loss: Tensor) -> None:
-        """What is known moves towards the `loss (N,)` of examples at these levels."""
+        """Move the estimated loss towards the `loss (N,)` of examples at these levels."""
         place = ((level - LOWEST) / (HIGHEST - LOWEST) * BINS).long().clamp(0, BINS - 1)
         count = torch.zeros_like(self.known).scatter_add_(0, place, torch.ones_like(loss))
         mean = torch.zeros_like(self.known).scatter_add_(0, place, loss) / count.clamp(min=1)
@@ -152,7 +154,7 @@ class Pair(nn.Module):
 
 
 def hidden_of(pair: Pair, b: LatentBatch, rows: slice, z: Tensor, said: Tensor, level: Tensor) -> Tensor:
-    """(N, T, H): what the denoiser's body makes of some rows of a batch."""
+    """(N, T, H): the hidden states of the denoiser for some rows of a batch."""
     net = pair.denoiser
     body: Body = net.body  # type: ignore[assignment]
     with torch.autocast(z.device.type, torch.bfloat16):
@@ -170,7 +172,7 @@ def expected(pair: Pair, hidden: Tensor, z: Tensor, level: Tensor) -> tuple[Tens
 
 
 def losses(pair: Pair, b: LatentBatch, dice: torch.Generator, turn: int = 0) -> tuple[Tensor, Tensor]:
-    """Of the denoiser and of the rounder, each the sum over the examples."""
+    """The losses of the denoiser and of the rounder, each the sum over the examples."""
     device, (N, T) = b.tokens.device, b.tokens.shape
     x = pair.denoiser.table[b.tokens]
     u = (torch.rand(N, generator=dice, device=device).argsort() + torch.rand((), generator=dice, device=device)) / N
@@ -198,8 +200,8 @@ def losses(pair: Pair, b: LatentBatch, dice: torch.Generator, turn: int = 0) -> 
 
 
 def rounder_loss(pair: Pair, b: LatentBatch, x: Tensor, clean: Tensor, dice: torch.Generator) -> Tensor:
-    """The sum over the examples, of which every other one's latents are what the denoiser says, `clean (K, D)`, and the
-    others' are the truth `x (N, T, D)` with noise on it."""
+    """The sum over the examples. For every second one, the latents are the denoiser's prediction `clean (K, D)`; for
+    the others they are the true `x (N, T, D)` with noise."""
     net, (N, T) = pair.rounder, b.tokens.shape
     body: Body = net.body  # type: ignore[assignment]
     said = x.flatten(0, 1).index_copy(0, b.counts, clean).view_as(x)

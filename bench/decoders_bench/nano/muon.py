@@ -1,7 +1,7 @@
-"""Muon: momentum whose every update is orthogonalised (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon).
+"""Muon: momentum with orthogonalised updates (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon).
 
-`torch.optim.Muon` computes the orthogonalisation in bfloat16, one matrix at a time; on a CPU without bfloat16
-arithmetic that is slow, so this one stays in float32 and takes all matrices of one shape in a single batch.
+`torch.optim.Muon` computes the orthogonalisation in bfloat16, one matrix at a time, which is slow on a CPU without
+bfloat16 arithmetic; so this one stays in float32 and computes all matrices of one shape in a single batch.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def orthogonalise(g: Tensor, steps: int = 5) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """For matrices (R, C), or stacks of them (E, R, C). The update has the size that AdamW's would have:
-    0.2 * sqrt(max(R, C)) (Moonlight, 2502.16982)."""
+    """For matrices (R, C), or stacks of them (E, R, C). The size of an update matches that of AdamW: 0.2 * sqrt(max(R,
+    C)) (Moonlight, 2502.16982)."""
 
     def __init__(
         self, params: list[torch.nn.Parameter], lr: float, momentum: float = 0.95, weight_decay: float = 0.03

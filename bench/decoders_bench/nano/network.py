@@ -1,5 +1,5 @@
-"""The network of the embedded model in plain torch: that of transformers' `Qwen3ForCausalLM`, whose names its weights
-have."""
+"""The network of the embedded model in plain torch: that of transformers' `Qwen3ForCausalLM`, with the same names of
+weights."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Turn = tuple[Tensor, Tensor]
 
 
 def turn(position: Tensor, size: int) -> Turn:
-    """Of `position (N, T)`, for heads of `size` (Su et al. 2021, 2104.09864)."""
+    """The rotary angles of `position (N, T)`, for heads of `size` (Su et al. 2021, 2104.09864)."""
     rate = THETA ** -(torch.arange(0, size, 2, device=position.device).float() / size)
     angle = (position[..., None].float() * rate)[:, None]
     return angle.cos(), angle.sin()
 
 
 def turned(x: Tensor, by: Turn) -> Tensor:
-    """`x (N, heads, T, size)`, rotated: the first half of a head with the second."""
+    """`x (N, heads, T, size)`, rotated: the first half of each head with the second."""
     (a, b), (cos, sin) = x.chunk(2, -1), by
     return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
 
@@ -42,7 +42,7 @@ class Attention(nn.Module):
         """(N, T, D) from (N, T, D); `sees (N, T, T)` bool."""
         q, k, v = (f(x).unflatten(-1, (self.heads, -1)) for f in (self.q_proj, self.k_proj, self.v_proj))
         q, k = (turned(norm(y.float()).transpose(1, 2), by) for norm, y in ((self.q_norm, q), (self.k_norm, k)))
-        kind = torch.float32 if x.device.type == "cpu" else torch.bfloat16  # whose gradient is slow on a CPU
+        kind = torch.float32 if x.device.type == "cpu" else torch.bfloat16  # bfloat16 has slow gradients on a CPU
         with torch.autocast(x.device.type, enabled=False):
             seen = scaled_dot_product_attention(q.to(kind), k.to(kind), v.to(kind).transpose(1, 2), sees[:, None])
         out: Tensor = self.o_proj(seen.transpose(1, 2).flatten(2))
@@ -84,12 +84,12 @@ class Body(nn.Module):
         self.norm = nn.RMSNorm(hidden, EPS)
 
     def forward(self, tokens: Tensor, position: Tensor, sees: Tensor) -> Tensor:
-        """(N, T, D) the last hidden states of `tokens (N, T)` at `position (N, T)`, each of which sees what `sees (N,
-        T, T)` says."""
+        """(N, T, D) the last hidden states of `tokens (N, T)` at `position (N, T)`, with the attention mask `sees (N,
+        T, T)`."""
         return self.through(self.embed_tokens(tokens), position, sees)
 
     def through(self, x: Tensor, position: Tensor, sees: Tensor) -> Tensor:
-        """The same of what stands at the positions, `x (N, T, D)`."""
+        """The same for embeddings `x (N, T, D)` instead of tokens."""
         by = turn(position, self.size)
         for layer in self.layers:
             x = layer(x, by, sees)
@@ -98,7 +98,7 @@ class Body(nn.Module):
 
 
 class Network(nn.Module):
-    """`lm_head` of what `model` gives is the logits."""
+    """`lm_head` maps the output of `model` to the logits."""
 
     def __init__(self, vocab: int, hidden: int, layers: int, heads: int, inner: int) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class Network(nn.Module):
 
 
 def config_of(vocab: int, hidden: int, layers: int, heads: int, inner: int, end: int, mask: int) -> dict[str, object]:
-    """What transformers, and this library, read of it in a checkpoint."""
+    """The config.json of a checkpoint, for transformers and this library."""
     return {
         "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "diffusion_family": "nano", "mask_token_id": mask,
         "vocab_size": vocab, "hidden_size": hidden, "intermediate_size": inner, "num_hidden_layers": layers,

@@ -1,8 +1,8 @@
 """The role head of `role_order` for the embedded model: a classifier of hidden states at masked positions of its
 training tasks.
 
-Roles are read off the right answers: tokens of the prompt are premises, signs are connectives, the final answer is the
-conclusion, stop tokens are filler, and all other numbers are derived. A canvas is masked at a random rate, as in
+Roles are derived from the right answers: tokens of the prompt are premises, signs are connectives, the final answer is
+the conclusion, stop tokens are filler, and all other numbers are derived. A canvas is masked at a random rate, as in
 training.
 """
 
@@ -28,7 +28,7 @@ BATCH = 32
 
 
 def roles(loaded: Loaded, prompt: list[int], answer: list[int], final: str, length: int) -> list[int]:
-    """The role of each of `length` positions that hold the answer and then stop tokens."""
+    """The role of each of `length` positions, which contain the answer followed by stop tokens."""
     words = [loaded.tokenizer.decode([t]).strip() for t in answer]
     said = [i for i, w in enumerate(words) if w == final]
     concluding = said[0] if words[0].startswith("{") else said[-1]
@@ -50,7 +50,7 @@ class Examples:
 
 @torch.inference_mode()
 def examples(split: str, n: int, seed: int, notify: Callable[[], None]) -> Examples:
-    """Hidden states at the masked positions of `n` items a task, each canvas masked once at a random rate, and their
+    """Hidden states at the masked positions of `n` items per task, each canvas masked once at a random rate, and their
     roles."""
     loaded = load("nano")
     model = loaded.model
@@ -77,7 +77,7 @@ def examples(split: str, n: int, seed: int, notify: Callable[[], None]) -> Examp
 
 
 def train(data: Examples, width: int = 64, epochs: int = 30, seed: int = 0) -> dict[str, Tensor]:
-    """The weights of a `RoleHead`, trained with each role weighted by the square root of its rarity."""
+    """The weights of a `RoleHead`, trained with each role weighted by the inverse square root of its frequency."""
     torch.manual_seed(seed)
     hidden, out = torch.nn.Linear(data.states.shape[1], width), torch.nn.Linear(width, len(ROLES))
     net = torch.nn.Sequential(hidden, torch.nn.ReLU(), out)
@@ -99,7 +99,7 @@ def write(path: Path, weights: dict[str, Tensor]) -> None:
 
 
 def confusion(weights: dict[str, Tensor], data: Examples) -> Tensor:
-    """(R, R) long: how often each role (row) is taken for each (column)."""
+    """(R, R) long: the number of tokens of each role (row) that are classified as each role (column)."""
     from decoders.strategies.role_order import RoleHead
 
     said = RoleHead(**weights)(data.states).argmax(-1)

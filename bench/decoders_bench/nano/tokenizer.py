@@ -24,11 +24,11 @@ LATER = [
     *(f" {x}" for x in "Columns: Put Rename for print List around the .. ( ) [ ] { } > += -=".split()),
     '[{"name": "', '"}, {"name": "', '}, {"name": "', ', "left":', '", "left":', '}]',
 ]
-"""What the texts of a page brought; at the end, so that the ids of all others stay what they were."""
+"""Pieces for the texts of a page; they are last, so that the ids of all others are unchanged."""
 
 
 def pieces() -> list[tuple[str, float]]:
-    """Vocabulary with scores: the segmentation with the fewest pieces wins, and bytes are the last resort."""
+    """The vocabulary with scores: the segmentation with the fewest pieces wins, and bytes are the last resort."""
     words = [*NAMES, *THINGS, *CITIES, *JOBS, *GAIN, *LOSE, *OTHER]
     spaced = (
         [f" {w}" for w in words] + [f" {i}" for i in range(100)] + [f" {c}" for c in LETTERS + CAPITALS + "+-*/=;#_.:,"]
@@ -42,7 +42,7 @@ def pieces() -> list[tuple[str, float]]:
 
 
 def build() -> PreTrainedTokenizerFast:
-    """Unigram with byte fallback, so that any text comes back unchanged."""
+    """Unigram with byte fallback, so that decoding reproduces any text."""
     from tokenizers import Tokenizer, decoders, models
     from transformers import PreTrainedTokenizerFast
 
@@ -59,17 +59,17 @@ def build() -> PreTrainedTokenizerFast:
 
 
 class Segmenter:
-    """What `build` makes of the texts of tasks, without the packages that it takes. Characters must be among the
-    pieces, as those of ASCII that can be printed are."""
+    """The encoder of `build` for the texts of tasks, without that function's dependencies. All characters of a text
+    have to be pieces, as the printable ones of ASCII are."""
 
     @cached_property
     def pieces(self) -> dict[str, tuple[int, float]]:
-        """The id and the score of each."""
+        """The id and the score of each piece."""
         return {piece: (number, score) for number, (piece, score) in enumerate(pieces())}
 
     @cached_property
     def tree(self) -> dict[str, Any]:
-        """The pieces, character by character; what is under "" ends there."""
+        """A trie of the pieces by characters; an entry "" marks the end of a piece."""
         root: dict[str, Any] = {}
         for piece, found in self.pieces.items():
             node = root
@@ -92,7 +92,7 @@ class Segmenter:
     def encode(self, text: str) -> list[int]:
         """The ids of the segmentation with the highest score; of several, the one whose pieces begin first. Raises
         `KeyError` for a character that is no piece."""
-        # of what is left of each place: its score, where its last piece begins, and that one's id
+        # for each prefix of the text: its score, the start of its last piece, and the id of that piece
         best: list[tuple[float, int, int]] = [(0.0, 0, 0)] + [(float("-inf"), 0, 0)] * len(text)
         for start in range(len(text)):
             before, node = best[start][0], self.tree
@@ -112,4 +112,4 @@ class Segmenter:
 
 
 segmenter = cache(Segmenter)
-"""The one of this process: its tree of pieces is made once."""
+"""One instance for this process, so that its trie is built once."""

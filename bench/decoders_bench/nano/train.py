@@ -1,8 +1,9 @@
-"""Train the embedded model on the generated tasks: seeded, resumable, on as many CPU processes as there are cores.
+"""Training of the embedded model on the generated tasks: seeded, resumable, on as many CPU processes as there are
+cores.
 
-Every step's batches come from a random generator seeded with (seed, worker, step), so a run that is interrupted and
-resumed sees the data that an uninterrupted one would have seen. Gradients of the workers are averaged over gloo; one
-thread a worker, because intra-operator threads are slow for matrices this small.
+The batches of every step come from a random generator seeded with (seed, worker, step), so a run that is interrupted
+and resumed sees the data of an uninterrupted one. Gradients of the workers are averaged over gloo; each worker has one
+thread, because intra-operator threads are slow for matrices this small.
 """
 
 from __future__ import annotations
@@ -70,29 +71,30 @@ CHOSEN = {
     "cycle/hard": 0.3, "edit/easy": 0.8, "records/easy": 0.5,
 }
 STAGES = ((0, FIRST), (1500, COPYING), (2250, SUMS), (3000, LISTS), (4000, PAGES))
-"""From which step on, how many examples of each task and rung are drawn, relative to each other. The later stages
-follow what validation items showed: by step 1250 sums and sudoku were being learnt and copying was not; by step 2000
-copying was, and sums were off by one or two. Texts of a page come last, first mostly their short rungs."""
+"""The first step of each stage, and the relative frequencies of the tasks and rungs in it. The later stages follow
+results on validation items: at step 1250 the model was learning sums and sudoku but not copying; at step 2000 it was
+learning copying, and sums were off by one or two. Texts of a page come last, at first mostly their short rungs."""
 WARM = ((0, LINES), (100, LISTS), (900, PAGES), (1300, CHOSEN))
-"""The stages of a run that begins with the weights of one that knew the tasks of the first three. By step 1200 chains
-were being forgotten and four of the six tasks of a page were far from learnt, so the last stage leaves these out."""
+"""The stages of a run that begins with the weights of a model that knows the tasks of the first three. At step 1200 the
+model was forgetting chains and was far from knowing four of the six tasks of a page, so the last stage omits these."""
 
 MODES = {
     Mode("full"): 0.5, Mode("block", 1): 0.22, Mode("answer", 4): 0.04, Mode("answer", 8): 0.06,
     Mode("answer", 16): 0.04, Mode("answer", 32): 0.02, Mode("block", 4): 0.03, Mode("block", 8): 0.05,
     Mode("block", 16): 0.04,
 }
-"""How often each way of decoding is trained. A block of one is the same in both block modes."""
+"""The share of each way of decoding in the training. A block of one is the same in both block modes."""
 
 
 FIXED = ("seed", "positions", "rate", "warmup", "hidden", "layers", "heads", "inner", "stages", "start")
-"""What may not change when a run is resumed; the number of steps may, and moves the decay, and so may the device."""
+"""The parameters that must not change when a run is resumed. The number of steps may change, which moves the decay, and
+so may the device."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a run depends on. `positions` is per worker and step; `decay` the share of the steps in which the rate
-    falls to 0; `start` a directory with the weights to begin with, if any."""
+    """Everything that determines a run. `positions` is per worker and step; `decay` is the share of the steps in which
+    the learning rate falls to 0; `start` is a directory with initial weights, if any."""
 
     out: str
     steps: int = 7000
@@ -117,12 +119,12 @@ class Plan:
 
 
 def warmed(plan: Plan, start: str) -> Plan:
-    """The plan of a run that begins with the weights in `start`: the later stages, in smaller steps."""
+    """The plan of a run that begins with the weights in `start`: the later stages, with smaller steps."""
     return replace(plan, start=start, stages=WARM, positions=3000, rate=3.5e-3, decay=0.8)
 
 
 def create(plan: Plan, vocab: int) -> Network:
-    """Unit-variance activations at the start, and small residual branches."""
+    """The initial network: it has unit-variance activations and small residual branches."""
     torch.manual_seed(plan.seed)
     d = plan.hidden
     model = Network(vocab, d, plan.layers, plan.heads, plan.inner)
@@ -136,7 +138,7 @@ def create(plan: Plan, vocab: int) -> Network:
 
 
 def deviation(name: str, hidden: int, layers: int) -> float:
-    """How far a matrix of that name spreads at the start."""
+    """The standard deviation of the initial weights of a matrix with that name."""
     if "embed" in name:
         return 0.5
     if "lm_head" in name:
@@ -146,8 +148,8 @@ def deviation(name: str, hidden: int, layers: int) -> float:
 
 
 def begin(model: Network, directory: Path) -> None:
-    """Take the weights of a model of the same shape, whose vocabulary may be the beginning of this one. Raises
-    `UsageError`."""
+    """Load the weights of a model of the same shape, whose vocabulary may be the first part of this one. Raises
+    `UsageError` for weights that do not fit."""
     weights, own = load_file(directory / "model.safetensors"), model.state_dict()
     fits = weights.keys() == own.keys() and all(
         weights[k].shape[1:] == x.shape[1:] and len(weights[k]) <= len(x) for k, x in own.items()
@@ -167,8 +169,8 @@ def loss_of(model: Network, b: Batch) -> torch.Tensor:
 
 
 def drawn(plan: Plan, step: int, ranks: Sequence[int]) -> tuple[Mode, list[Batch]]:
-    """The batches of one step of these workers, and the way of decoding that they train; they depend on the plan's seed
-    alone."""
+    """The batches of one step for these workers, and the way of decoding that they train; they depend only on the
+    plan's seed."""
     tokenizer = segmenter()
     made: list[Batch] = []
     mode = Random(f"{plan.seed}/{step}").choices(list(MODES), list(MODES.values()))[0]
@@ -199,7 +201,7 @@ class Run:
         ]
         self.base = [[g["lr"] for g in o.param_groups] for o in self.optimisers]
         self.step, self.saved, self.log = 0, 0, {"minutes": 0.0, "examples": 0, "positions": 0}
-        self.smooth: dict[str, torch.Tensor] = {}  # on the device: who wants to know waits for it
+        self.smooth: dict[str, torch.Tensor] = {}  # on the device: reading it waits for the device
         self.curve: list[dict[str, Any]] = []
         if (self.out / "checkpoint.json").exists():
             self.load()
@@ -218,23 +220,23 @@ class Run:
 
     @property
     def told(self) -> dict[str, float]:
-        """The losses by now."""
+        """The current smoothed losses."""
         return {name: float(x) for name, x in self.smooth.items()}
 
     @staticmethod
     def drawn(plan: Plan, step: int, ranks: Sequence[int]) -> tuple[Mode, list[Any]]:
-        """What a step of these workers is made of; it depends on the plan's seed alone."""
+        """The data of a step for these workers; it depends only on the plan's seed."""
         return drawn(plan, step, ranks)
 
     def written(self) -> tuple[dict[str, object], dict[str, torch.Tensor]]:
-        """What config.json says of the model, and its weights by their names."""
+        """The content of config.json for the model, and its weights by their names."""
         own, tokenizer = self.plan, segmenter()
         config = config_of(len(tokenizer), own.hidden, own.layers, own.heads, own.inner, tokenizer.end, tokenizer.mask)
         return config, self.model.state_dict()
 
     def export(self) -> None:
-        """Write `config.json`, `model.safetensors` in bfloat16 and the tokenizer to `OUT/model`, and how the losses
-        fell to `OUT/curve.json`."""
+        """Write `config.json`, `model.safetensors` in bfloat16 and the tokenizer to `OUT/model`, and the course of the
+        losses to `OUT/curve.json`."""
         where, (config, weights) = self.out / "model", self.written()
         where.mkdir(exist_ok=True)
         (where / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
@@ -254,15 +256,15 @@ class Run:
         for i, o in enumerate(self.optimisers):
             for j, p in enumerate(p for g in o.param_groups for p in g["params"]):
                 own = {k.rpartition("/")[2]: v for k, v in tensors.items() if k.startswith(f"optimiser/{i}/{j}/")}
-                # counts stay on the host
+                # step counts stay on the host
                 o.state[p] = {k: v.to(self.plan.device) if v.dim() else v for k, v in own.items()}
         self.step, self.log = meta["step"], meta["log"]
-        self.curve = meta.get("curve", [])  # runs of before have none
+        self.curve = meta.get("curve", [])  # older checkpoints have none
         self.smooth = {k: torch.tensor(x, device=self.plan.device) for k, x in meta.get("smooth", {}).items()}
         self.saved = self.step
 
     def save(self) -> None:
-        """The new file is whole before the pointer to it moves, so an interrupted save loses nothing."""
+        """The new file is complete before the pointer to it moves, so an interrupted save loses nothing."""
         tensors = {f"model/{k}": v for k, v in self.model.state_dict().items()}
         for i, o in enumerate(self.optimisers):
             for j, p in enumerate(p for g in o.param_groups for p in g["params"]):
@@ -279,7 +281,7 @@ class Run:
         self.saved = self.step
 
     def one_step(self, mode: Mode, batches: Sequence[Any]) -> None:
-        """With these batches, and those that other processes have beside them."""
+        """One optimiser step with these batches, and with those of the other processes."""
         total = torch.zeros((), device=self.plan.device)
         for b in (batch.to(self.plan.device) for batch in batches):
             loss = self.loss(b)
@@ -309,18 +311,18 @@ class Run:
 
 
 def grad_of(p: torch.Tensor) -> torch.Tensor:
-    """What `backward` has left."""
+    """The gradient, which `backward` has set."""
     assert p.grad is not None
     return p.grad
 
 
 Draw = Callable[[int], tuple[Mode, list[Any]]]
-"""What a step is made of, by its number."""
+"""Returns the data of a step, given its number."""
 Notify = Callable[[dict[str, Any]], None]
 
 
 def work(rank: int, plan: Plan, port: int, notify: Notify | None, kind: type[Run] = Run) -> None:
-    """One worker's whole run; the first one tells, saves and exports."""
+    """One worker's whole run; the first one also reports, saves and exports."""
     torch.set_num_threads(1)
     if plan.workers > 1:
         dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=plan.workers)
@@ -335,7 +337,7 @@ def work(rank: int, plan: Plan, port: int, notify: Notify | None, kind: type[Run
 
 
 def steps(run: Run, draw: Draw, notify: Notify | None, deadline: float = inf, until: float = inf) -> None:
-    """All steps that the plan has left, or those before the step `until` that are begun before `time.monotonic` says
+    """Run the steps that are left, or those before the step `until` that begin before `time.monotonic()` reaches
     `deadline`."""
     began, before = time.time(), run.log["minutes"]
     while run.step < min(run.plan.steps, until) and time.monotonic() < deadline:
@@ -357,8 +359,8 @@ def free_port() -> int:
 
 
 def train(plan: Plan, notify: Notify, kind: type[Run] = Run) -> None:
-    """Train, or go on from the checkpoint in `plan.out`; `notify` hears of every step. Raises `UsageError` if that
-    checkpoint was made by another plan."""
+    """Train, or continue from the checkpoint in `plan.out`; `notify` is called after every step. Raises `UsageError` if
+    that checkpoint was made with another plan."""
     Path(plan.out).mkdir(parents=True, exist_ok=True)
     os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "GLOO_SOCKET_IFNAME": "lo"}
     port = free_port()

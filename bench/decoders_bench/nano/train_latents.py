@@ -1,4 +1,5 @@
-"""Train nano-latent, the embedded model of latents: as nano is, and its rounder in the same steps."""
+"""Training of nano-latent, the embedded model of latents, in the same way as nano; its rounder is trained in the same
+steps."""
 
 from __future__ import annotations
 
@@ -19,13 +20,13 @@ MIX = {
     "extract/hard": 1.0, "sudoku/easy": 1.0, "sudoku/hard": 1.0, "list/easy": 3.0, "list/hard": 2.0,
     "shuffle/easy": 1.5, "shuffle/hard": 1.0, "ledger/easy": 0.8,
 }
-"""How many examples of each task and rung are drawn, relative to each other; ledger/hard has no place in a row."""
+"""The relative frequencies of the tasks and rungs; ledger/hard is too long for a row."""
 LEVELS = 257
-"""Levels that the model says it learnt, from noise to text."""
+"""The range of levels on which the model declares that it was trained, from noise to text."""
 
 
 def recipe(plan: Plan) -> Plan:
-    """Of nano-latent."""
+    """The plan with the settings of nano-latent."""
     return replace(plan, stages=((0, MIX),), positions=3000, warmup=50, decay=0.5)
 
 

@@ -1,2 +1,1 @@
-"""Other decoders beside this library's: same machine, same model, same prompts, alternating runs in one process
-group."""
+"""Comparison of other decoders with this library: same machine, same model, same prompts, alternating runs."""

@@ -1,4 +1,4 @@
-"""What is held against what: a peer's way of decoding, and the same algorithm here."""
+"""The comparisons: a decoding method of a peer, and the same algorithm in this library."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Case:
-    """One comparison. `options` are the peer's, as its script in `scripts/` takes them."""
+    """One comparison. `options` are those of the peer, in the form that its script in `scripts/` reads."""
 
     peer: str
-    """Whose environment it runs in."""
+    """The peer in whose environment it runs."""
     named: str
-    """What of the peer runs, for the reader."""
+    """The name of the peer's method, for the reader."""
     decoder: str = ""
-    """Ours, as a spec; empty: nothing to compare, it is only tried."""
+    """The spec of this library's decoder; empty if there is no comparison and the peer is only tried."""
     cache: str = "exact"
     way: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     model: Literal["nano", "diffusion_gemma", "realistic"] = "nano"
     vocab: int = 0
-    """Of a realistic model."""
+    """The vocabulary size of a realistic model; 0 for the others."""
     attention: Literal["bidirectional", "block"] = "bidirectional"
     block: int = 16
     length: int = 32
     because: str = ""
-    """Why tokens or forwards differ, where they do."""
+    """Why tokens or forward passes differ, if they do."""
 
     def job(self, path: str, mask: int | None) -> dict[str, Any]:
-        """What both sides are told."""
+        """The job that both sides receive."""
         own = {
             name: getattr(self, name) for name in ("decoder", "cache", "way", "model", "attention", "block", "length")
         }
@@ -120,12 +120,12 @@ CASES = (
 
 
 VOCABULARIES = (32_000, 126_464)
-"""Of Llama 2, and of LLaDA."""
+"""The vocabulary sizes of Llama 2 and of LLaDA."""
 
 
 def realistic(vocab: int, length: int) -> tuple[Case, ...]:
-    """What is measured on a model of LLaDA's shape, with a canvas of `length` in blocks of 16: official loops, and what
-    there is of them in other libraries."""
+    """The cases for a model of LLaDA's shape, with a canvas of `length` in blocks of 16: official loops, and their
+    counterparts in other libraries."""
     steps, block = length // 2, 16
     decoder, editing = f"llada:steps={steps}", "llada2:tau_mask=0.95,tau_edit=1.1,max_post=0"
     options = {"threshold": 0.95, "num_inference_steps": block}

@@ -68,14 +68,14 @@ def peers(
     given = {"llada": llada, "fast-dllm": fast_dllm}
     code = {name: checked_code(name, where) for name, where in given.items() if where}
     parts = [(v, chosen(peers, v, length)) for v in vocabs] if realistic else [(0, chosen(peers))]
-    torch.set_num_threads(1)  # as in the processes, and what is recorded
+    torch.set_num_threads(1)  # as in the processes of the peers, and in the recorded environment
     rows: list[Compared] = []
     with tracked("comparisons", sum(len(cases) for _, cases in parts)) as advance:
 
         def keep(row: Compared) -> None:
             rows.append(row)
             advance()
-            if output:  # what is measured stays, whatever becomes of the rest
+            if output:  # so results survive a later failure
                 save(output, rows)
 
         for vocab, cases in parts:
@@ -86,8 +86,8 @@ def peers(
 
 
 def chosen(peers: Sequence[str], vocab: int = 0, length: int = 0) -> list[Case]:
-    """The cases of some peers, or of all: on a realistic model if there is a vocabulary. Raises `UsageError` for a peer
-    that has none."""
+    """The cases of some peers, or of all: those on a realistic model if a vocabulary size is given. Raises `UsageError`
+    for a peer that has none."""
     from decoders_bench.peers import cases
 
     every = cases.realistic(vocab, length) if vocab else cases.CASES
@@ -100,8 +100,8 @@ def chosen(peers: Sequence[str], vocab: int = 0, length: int = 0) -> list[Case]:
 
 @contextmanager
 def models(vocab: int, prompts: int | None) -> Iterator[dict[str, Setting]]:
-    """By the names that cases have for them: a realistic one if there is a vocabulary, and the small ones else. What is
-    made for them on the disk is there as long."""
+    """The models by their names in the cases: a realistic one if a vocabulary size is given, otherwise the small ones.
+    Their files on disk exist until the context ends."""
     from tempfile import TemporaryDirectory
 
     from decoders_bench.peers import settings

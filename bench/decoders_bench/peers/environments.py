@@ -1,5 +1,5 @@
-"""The environments that peers run in: one each, so that what one of them asks for is never forced on another, or on
-this library."""
+"""The environments of the peers: one for each, so that the requirements of one affect neither another one nor this
+library."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ PEERS: Mapping[str, tuple[str, ...]] = {
     "llada": (),
     "fast-dllm": ("einops==0.8.2",),
 }
-"""What is installed for each beside torch and what else this environment has, which it sees too: whole installations of
-torch would be gigabytes. Its own packages come before those. `--no-deps`: what a peer names but does not import here
-(servers, data sets, CUDA kernels) stays out."""
+"""The packages that are installed for each peer. Its environment also sees torch and the other packages of this
+environment, as separate installations of torch would take gigabytes; its own packages take precedence. `--no-deps`:
+packages that a peer requires but does not import here (servers, data sets, CUDA kernels) are not installed."""
 
 FETCHED: Mapping[str, tuple[str, str]] = {
     "llada": ("https://github.com/ML-GSAI/LLaDA", "generate.py"),
     "fast-dllm": ("https://github.com/NVlabs/Fast-dLLM", "llada/generate.py"),
 }
-"""Peers that are on no index: the repository, and a file that a checkout of it has. Nothing of them is brought along;
-whoever measures them gives the directory."""
+"""Peers that are not on an index: the repository, and a file by which a checkout of it is recognised. This library
+contains none of their code; the user gives the directory."""
 
 
 def checked_code(name: str, directory: Path) -> Path:
-    """The directory of a fetched peer. Raises `UsageError` where its code is not in it."""
+    """The directory of a fetched peer. Raises `UsageError` if its code is not in it."""
     where, file = FETCHED[name]
     if not (directory / file).is_file():
         raise UsageError(f"--{name} {directory}: there is no {file} in it; give a checkout of {where}")
@@ -46,8 +46,8 @@ def checked_code(name: str, directory: Path) -> Path:
 
 
 def prepare(name: str, root: Path) -> Path:
-    """The interpreter of the environment of a peer, made under `root` if it is not there yet or not up to date. Raises
-    `UsageError` with pip's own line if it cannot be installed."""
+    """The interpreter of the environment of a peer, which is made under `root` if it is missing or outdated. Raises
+    `UsageError` with pip's own message if it cannot be installed."""
     if not PEERS[name]:
         return Path(sys.executable)
     home, shared = root / name, sysconfig.get_paths()["purelib"]
@@ -63,7 +63,7 @@ def prepare(name: str, root: Path) -> Path:
         ).strip()
     )
     install(sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", *PEERS[name])
-    # after the installation, for which the environment has to look empty
+    # written after the installation, for which the environment has to look empty
     (own / "shared.pth").write_text(f"{shared}\n")
     stamp.write_text(wanted)
     return python
@@ -76,6 +76,6 @@ def install(*command: str) -> None:
 
 
 def last_line(text: str) -> str:
-    """The last one that says something; what pip and Python end with."""
+    """The last non-empty line of a text, which is the error message of pip and Python."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else ""

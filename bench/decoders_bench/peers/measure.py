@@ -1,7 +1,7 @@
 """Runs of a peer and of this library in turns, on the same prompts, each in a process of one thread.
 
-The clock is the processor time of the process: what the same run would take on an idle core, near enough, while others
-use the machine.
+Times are processor times of the process: they approximate the time on an idle core even if other processes use the
+machine.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from decoders_bench.peers.environments import FETCHED, prepare
 from decoders_bench.peers.process import SCRIPTS, Process
 
 PATIENCE = 600.0
-"""Seconds without an answer after which a process is given up."""
+"""Seconds without an answer after which a process is ended."""
 
 
 @dataclass(frozen=True)
@@ -32,37 +32,37 @@ class Setting:
     mask: int | None
     prompts: tuple[tuple[int, ...], ...]
     stops: tuple[int, ...]
-    """A text is what stands left of the first of these tokens."""
+    """A text ends before the first of these tokens."""
 
 
 @dataclass(frozen=True)
 class Side(Rates):
-    """One of the two, over all prompts. All of the canvas is decoded, whatever of it is text; seconds are of processor
-    time, the median over repeats."""
+    """The results of one of the two, over all prompts. The whole canvas is decoded, however much of it is text; seconds
+    are processor time, the median over repeats."""
 
     peak: int | None = None
-    """The most bytes that it held beyond its model in any repeat; None where the system does not say."""
+    """The peak memory beyond the model, in bytes, as a maximum over repeats; None if the system does not report it."""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """What became of a case; `failed` says why it could not be run, and the rest is then empty."""
+    """The results of a case; `failed` says why it could not be run, and the rest is then empty."""
 
     case: Case
     failed: str = ""
     versions: Mapping[str, str] | None = None
-    """Of the peer's environment."""
+    """The versions in the peer's environment."""
     offers: tuple[str, ...] = ()
-    """What else it has, by name, where its script says so."""
+    """The names of the peer's other methods, if its script reports them."""
     prompts: int = 0
     same: int = 0
-    """Prompts whose whole canvas is the same, token by token."""
+    """The number of prompts with identical canvases, token by token."""
     agreement: float = 0.0
     """The share of equal positions of all canvases."""
     ours: Side | None = None
     peer: Side | None = None
     ratios: tuple[float, ...] = ()
-    """Our tokens a second over the peer's, repeat by repeat."""
+    """Our tokens per second divided by the peer's, for each repeat."""
 
     @property
     def ratio(self) -> float | None:
@@ -70,8 +70,8 @@ class Compared:
 
     @property
     def ratio_per_forward(self) -> float | None:
-        """Of seconds a forward, the peer's over ours: what is left of the ratio where one of the two takes fewer
-        forwards."""
+        """The peer's seconds per forward pass divided by ours: the ratio without the effect of different numbers of
+        forward passes."""
         if self.ours is None or self.peer is None:
             return None
         return (self.peer.seconds / self.peer.nfe) / (self.ours.seconds / self.ours.nfe)
@@ -82,9 +82,9 @@ def compare_all(
     notify: Callable[[Compared], object], code: Mapping[str, Path] = MappingProxyType({}), scripts: Path = SCRIPTS,
     patience: float = PATIENCE,
 ) -> list[Compared]:
-    """Every case, peer by peer; `settings` by the name of a case's model, environments under `root`, and `code`, the
-    directories of peers that are fetched by the user. A peer that cannot be installed, started or run costs its own
-    cases only. Raises `UsageError` if this library itself cannot run one."""
+    """Run every case, peer by peer; `settings` are by the model name of a case, environments are under `root`, and
+    `code` has the directories of peers that the user fetched. If a peer cannot be installed, started or run, only its
+    own cases fail. Raises `UsageError` if this library itself cannot run a case."""
     rows = []
     with Process(prepare("transformers", root), scripts / "with_decoders.py", patience) as ours:
         for name, group in groupby(cases, key=lambda c: c.peer):
@@ -115,8 +115,8 @@ def compare_with(
 
 
 def fetched(name: str, code: Mapping[str, Path]) -> list[Path]:
-    """What the script of a peer is told: where its code is, if the user fetched it. Raises `UsageError` where that was
-    not said."""
+    """The arguments of a peer's script: the directory of its code, if the user fetched it. Raises `UsageError` if the
+    directory was not given."""
     if name not in FETCHED:
         return []
     if name not in code:
@@ -125,7 +125,7 @@ def fetched(name: str, code: Mapping[str, Path]) -> list[Path]:
 
 
 def compare(case: Case, setting: Setting, ours: Process, peer: Process, repeats: int) -> Compared:
-    """One warm-up of each, then `repeats` of both, the first of the two in turns."""
+    """One warm-up of each side, then `repeats` of both, alternating which one is first."""
     prompts = [list(p) for p in setting.prompts]
     job = case.job(setting.path, setting.mask)
     draws = None
@@ -162,11 +162,11 @@ def compare(case: Case, setting: Setting, ours: Process, peer: Process, repeats:
 
 
 class PeerError(Exception):
-    """A peer said that it cannot do a case."""
+    """A peer reports that it cannot run a case."""
 
 
 def side(made: Mapping[str, Any], runs: Sequence[Mapping[str, Any]], stops: Sequence[int]) -> Side:
-    """What a warm-up made, and what the timed runs after it took."""
+    """The results of a side, from the output of its warm-up and the times of the runs after it."""
     rows = made["rows"]
     texts = [next((i for i, t in enumerate(row["tokens"]) if t in stops), len(row["tokens"])) for row in rows]
     peaks = [run["peak"] for run in runs]

@@ -1,4 +1,4 @@
-"""A decoder in a process of its own, which answers JSON lines with JSON lines (`scripts/serving.py`)."""
+"""A decoder in a process of its own, which reads and answers JSON lines (`scripts/serving.py`)."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from decoders_bench.peers.environments import last_line
 
 SCRIPTS = Path(__file__).parent / "scripts"
 START = 300.0
-"""Seconds that a process may take to be ready."""
+"""The most seconds that a process may take to start."""
 
 
 class Process:
-    """`script` with its `arguments` in the environment of `python`, in the process group of whoever starts it. Raises
-    `UsageError`, also in `ask`, with the line that the process says is wrong or ends with, or if it does not answer for
+    """`script` with its `arguments` in the environment of `python`, in the process group of the caller. The constructor
+    and `ask` raise `UsageError` with the process's own message or last line if it fails, or if it does not answer for
     `patience` seconds, after which it is ended."""
 
     def __init__(self, python: Path, script: Path, patience: float, *arguments: Path) -> None:
@@ -73,13 +73,13 @@ class Process:
 
     def ask(self, job: Mapping[str, Any], prompts: list[list[int]], draws: list[Any] | None = None) -> dict[str, Any]:
         assert self.child.stdin
-        with suppress(BrokenPipeError):  # how it ended is heard next
+        with suppress(BrokenPipeError):  # the next read reports how it ended
             print(json.dumps({"job": job, "prompts": prompts, "draws": draws}), file=self.child.stdin, flush=True)
         return self.hear(self.patience)
 
     def close(self) -> None:
         if self.child.stdin:
-            self.child.stdin.close()  # its loop over the lines ends
+            self.child.stdin.close()  # so its loop over the lines ends
         try:
             self.child.wait(10)
         except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""The models and prompts that peers are measured on."""
+"""The models and prompts for the comparison with peers."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from decoders_bench.tasks import TASKS
 
 TASK, RUNG = "extract", "hard"
 BLOCK = 8
-"""Prompts are of whole blocks: the pipelines that count blocks from the left also fill what is right of a text's end,
-up to a whole one."""
+"""Prompts fill whole blocks: pipelines that count blocks from the left would otherwise also fill positions after the
+end of a text, up to the end of a block."""
 
 DAMPED = 0.2
-"""What a layer of the random network adds is scaled by this. Otherwise it is chaotic, as trained ones are not:
-self-conditioning multiplies rounding errors of float32 by hundreds a step, and after four steps two correct loops have
-nothing in common."""
+"""A factor for the output of each layer of the random network. Without it the network is chaotic, unlike trained ones:
+self-conditioning amplifies rounding errors of float32 by hundreds in each step, and after four steps two correct loops
+have nothing in common."""
 
 PROMPT = 64
 SPREAD, HEAD = 0.08, 0.5
 """Standard deviations of the weights of the layers and of the head. With these a threshold of 0.9 commits two to three
-tokens a forward, as it does with trained models; with those of an untrained one it would commit one."""
+tokens per forward pass, as with trained models; with those of an untrained model it would commit one."""
 
 
 def nano(prompts: int) -> Setting:
@@ -36,7 +36,7 @@ def nano(prompts: int) -> Setting:
 
 def diffusion_gemma(prompts: int, path: Path) -> Setting:
     """A DiffusionGemma of nano's size with random weights, wide enough that predictions differ from each other; its
-    checkpoint is written to `path`. Prompts are random, of nano's lengths; no token ends a text."""
+    checkpoint is written to `path`. Prompts are random, with nano's lengths; no token ends a text."""
     import torch
     from transformers import DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion
 
@@ -71,8 +71,8 @@ def diffusion_gemma(prompts: int, path: Path) -> Setting:
 
 
 def realistic(prompts: int, vocab: int, path: Path) -> Setting:
-    """A model of LLaDA's shape with random weights, whose checkpoint is written to `path`: 4 layers of 512, of which
-    the head is the largest part, as it is in small models. Prompts are random; no token ends a text."""
+    """A model of LLaDA's shape with random weights, whose checkpoint is written to `path`: 4 layers of width 512, so
+    that the head is the largest part, as in small models. Prompts are random; no token ends a text."""
     import torch
 
     from decoders_bench.common.shapes import Shape, build
@@ -84,7 +84,7 @@ def realistic(prompts: int, vocab: int, path: Path) -> Setting:
     for name, x in net.named_parameters():
         if x.ndim == 2:
             x.data.normal_(0.0, deviations.get(name, SPREAD), generator=random)
-    net.get_output_embeddings().weight.data[shape.mask_id] = 0.0  # it is never predicted, as a trained one never is
+    net.get_output_embeddings().weight.data[shape.mask_id] = 0.0  # so it is never predicted, as in trained models
     net.save_pretrained(path)
     drawn = torch.randint(0, shape.mask_id, (prompts, PROMPT), generator=random).tolist()
     return Setting(str(path), shape.mask_id, tuple(map(tuple, drawn)), ())

@@ -33,8 +33,8 @@ def compared_of(row: dict[str, Any]) -> Compared:
 
 
 def peer_tables(rows: Sequence[Compared]) -> str:
-    """A table a peer, why its tokens or forwards differ where they do, what it has that was not compared, and what it
-    could not run."""
+    """A table for each peer, the reasons for differences in tokens or forward passes, the peer's other methods, and the
+    cases that it could not run."""
     parts = []
     for peer in dict.fromkeys(r.case.peer for r in rows):
         own = [r for r in rows if r.case.peer == peer]
@@ -74,7 +74,7 @@ def line(r: Compared) -> list[str]:
 
 
 def memory(r: Compared) -> str:
-    """Empty where the system did not say it."""
+    """The memory of both; empty if the system did not report it."""
     if r.ours is None or r.peer is None or r.ours.peak is None or r.peer.peak is None:
         return ""
     return f"{r.ours.peak / MIB:.0f} / {r.peer.peak / MIB:.0f}"
@@ -85,13 +85,13 @@ def differs(r: Compared) -> bool:
 
 
 def unexplained(rows: Sequence[Compared]) -> list[str]:
-    """A difference that nobody expected is said to be one."""
+    """Unexpected differences, reported as such."""
     odd = [r.case for r in rows if differs(r) and not r.case.because]
     return [f"- {case.named} against `{case.decoder}`: they differ, and we do not know why." for case in odd]
 
 
 def reading(rows: Sequence[Compared]) -> str:
-    """How often tokens are the same, and whether this library is faster, counted."""
+    """The counts of equal tokens, and of cases in which this library is faster."""
     ran = [r for r in rows if not r.failed]
     if not ran:
         return "Nothing could be compared."
@@ -107,13 +107,13 @@ def reading(rows: Sequence[Compared]) -> str:
 
 
 def peers_section() -> str:
-    """For docs/benchmarks.md."""
+    """The section of docs/benchmarks.md."""
     path = RESULTS / "peers.json"
     return f"{recorded_on(path)}; {ABOUT}\n\n{peer_tables(load_peers(path))}"
 
 
 def realistic_tables(rows: Sequence[Compared]) -> str:
-    """Those of each vocabulary."""
+    """A table for each vocabulary."""
     parts = []
     for vocab in dict.fromkeys(r.case.vocab for r in rows):
         parts += [f"### A vocabulary of {vocab:,}", peer_tables([r for r in rows if r.case.vocab == vocab])]
@@ -121,13 +121,13 @@ def realistic_tables(rows: Sequence[Compared]) -> str:
 
 
 def realistic_section() -> str:
-    """For docs/benchmarks.md."""
+    """The section of docs/benchmarks.md."""
     return f"{recorded_on(REALISTIC_ROWS, nano=False)}; {REALISTIC}\n\n{realistic_tables(load_peers(REALISTIC_ROWS))}"
 
 
 def realistic_summary() -> str:
-    """For the README: a line for each loop and cache, and for each vocabulary how many times as fast this library is
-    and how much memory each of the two takes."""
+    """A part of the README: a line for each loop and cache, with the speed ratio and the memory of both for each
+    vocabulary."""
     rows = [r for r in load_peers(REALISTIC_ROWS) if not r.failed]
     vocabs = list(dict.fromkeys(r.case.vocab for r in rows))
     found = {(r.case.peer, r.case.named, r.case.cache, r.case.vocab): r for r in rows}

@@ -27,8 +27,8 @@ EIGHT = (
     "left_to_right",
 )
 NANO = ("chain", "answer_first", "sudoku", "list", "shuffle", "ledger/easy")
-"""Without extract, which nano gets right whatever decodes it, and without ledger/hard, whose 296 positions would take
-most of the time."""
+"""Without extract, which nano solves with every decoder, and without ledger/hard, whose 296 positions would take most
+of the time."""
 REST = ("extract", "ledger/hard", "copy", "reverse", "sort", "replace")
 STEPS, THRESHOLDS, FACTORS = "4,8,16,32", "0.5,0.7,0.9,0.97", "0.5,1.0,2.0,4.0"
 FULL_STEPS, FULL_THRESHOLDS = "2,4,8,16,24,32,48", "0.3,0.5,0.6,0.7,0.8,0.9,0.95,0.99"
@@ -50,7 +50,8 @@ def sweep(context: click.Context, parameter: click.Parameter, given: tuple[str, 
 
 
 def number(text: str) -> int | None:
-    """A whole number that is written in digits; none for anything else, and for one too long to be meant."""
+    """The whole number that a text of digits stands for; None for any other text, and for one that is too long to be
+    intended."""
     return int(text) if text.isdecimal() and len(text) < 10 else None
 
 
@@ -154,7 +155,7 @@ def quality(
     from decoders_bench.quality.tables import document, summary_text
     from decoders_bench.quality.verdicts import usual
 
-    torch.set_num_threads(1)  # as in the workers, and what is recorded
+    torch.set_num_threads(1)  # the worker processes use one thread, too, and run.json records the number
     found, skipped = able(model) if full and not decoders else (decoders or EIGHT, [])
     for line in skipped:
         click.echo(line, err=True)
@@ -183,7 +184,8 @@ def quality(
 
 
 def watched(grid: Grid, path: Path, **how: Any) -> None:
-    """`quality.runner.measure` with a progress bar; an interrupt ends the command, and says how to go on."""
+    """Run `quality.runner.measure` with a progress bar; an interrupt ends the command with a line that says how to
+    continue."""
     from decoders_bench.quality.runner import measure
 
     total = len(grid.cells()) * grid.items
@@ -200,7 +202,8 @@ def watched(grid: Grid, path: Path, **how: Any) -> None:
 
 
 def check_grid(grid: Grid, sweeps: set[str], baseline: str | None) -> None:
-    """Raises `UsageError` for a sweep that no decoder of the grid makes, and a baseline that is none of them."""
+    """Raises `UsageError` for a sweep that applies to no decoder of the grid, and for a baseline that is not in the
+    grid."""
     from decoders import UsageError
 
     swept = {s for _, _, s, _, _ in grid.points()}
@@ -214,7 +217,8 @@ def check_grid(grid: Grid, sweeps: set[str], baseline: str | None) -> None:
 
 
 def check_code(grid: Grid, allowed: bool, unsafe: bool) -> None:
-    """Raises `UsageError` where the grid runs code that a model wrote, and that is not allowed or cannot be held."""
+    """Raises `UsageError` if the grid runs code that a model wrote and this is not allowed, or no sandbox is
+    available."""
     from decoders import UsageError
     from decoders_bench.tasks.sandbox import check
 
@@ -226,8 +230,8 @@ def check_code(grid: Grid, allowed: bool, unsafe: bool) -> None:
 
 
 def able(model: str) -> tuple[list[str], list[str]]:
-    """Every registered decoder that the model can do with, deterministic where it can be chosen; and one line for each
-    of the others."""
+    """Every registered decoder that the model supports, made deterministic if its options allow it; and one line on
+    each of the other decoders."""
     from decoders import Generator, UsageError
     from decoders.core import options
     from decoders.registry import entries
@@ -250,7 +254,7 @@ def able(model: str) -> tuple[list[str], list[str]]:
 
 
 def default_directory(grid: Grid) -> Path:
-    """The same for the same grid, so that the same command goes on with the same run."""
+    """A directory that depends on the grid alone, so that the same command continues the same run."""
     mark = hashlib.sha256(json.dumps(grid.record(), sort_keys=True).encode()).hexdigest()[:8]
     return Path(f"quality-{mark}")
 
@@ -260,7 +264,7 @@ def command_line() -> str:
 
 
 class Watcher:
-    """The progress bar: items that are there, and the time left, which goes by their canvases."""
+    """The progress bar: the finished items, and the time left, estimated from the canvas lengths."""
 
     def __init__(self, total: int, weight: int) -> None:
         from rich.console import Console

@@ -1,4 +1,4 @@
-"""How an item was decoded, forward by forward: what the report replays."""
+"""How an item was decoded, forward pass by forward pass: the data of the report's replays."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from decoders.models.loaded import Tokenizer
 from decoders.text.trace import moved, ways
 
 LIKELIEST = 4
-"""How many tokens are kept of every prediction that was decided by."""
+"""The number of most likely tokens that are kept of a prediction with which the decoder decided."""
 LEAST = 5e-4
-"""The probability that one of them must have."""
+"""The least probability of a token that is kept."""
 
 
 class Frames:
-    """A `watch` that keeps what every forward changed in some rows of a batch, and what the model predicted where it
-    did; `traces` are the lines of traces.jsonl (`decoders_bench.quality.rows.Run`)."""
+    """A `watch` that records, for some rows of a batch, what every forward pass changed and what the model predicted at
+    the changed positions; `traces` are the lines of traces.jsonl (`decoders_bench.quality.rows.Run`)."""
 
     def __init__(
         self, keys: Mapping[int, Mapping[str, Any]], mask_id: int | None, tokenizer: Tokenizer, decoder: Decoder
     ) -> None:
-        """`keys`: of every row that is watched, what its trace begins with."""
+        """`keys`: for every watched row, the first entries of its trace."""
         self.keys, self.mask_id, self.tokenizer, self.decoder = keys, mask_id, tokenizer, decoder
         self.before: Canvas | None = None
         self.shown: dict[int, list[int]] = {}
         self.kept: dict[int, dict[str, Any]] = {}
         self.seconds = 0.0
-        """What the watching took."""
+        """The seconds that the watching took."""
 
     def __call__(self, f: Forward, p: Pred, c: Canvas) -> None:
         began = time.perf_counter()
@@ -79,7 +79,7 @@ class Frames:
         }
 
     def traces(self) -> list[dict[str, Any]]:
-        """With the text of every token id in them."""
+        """The traces, with the text of every token id that occurs in them."""
         out = []
         for trace in self.kept.values():
             changes = [change[1] for frame in trace["frames"] for change in frame["changes"]]
@@ -91,13 +91,13 @@ class Frames:
 
 @dataclass(frozen=True)
 class Seen:
-    """What one forward predicted of some rows, at the columns that it was asked about."""
+    """The prediction of one forward pass for some rows, at the columns for which the model was asked."""
 
     place: list[dict[int, int]]
-    """Of every row, a column's place in the window."""
+    """For each row, the index of each column in the window."""
     entropy: list[list[float]]
     order: list[list[int]]
-    """The place among all that were asked about, by the probability of the likeliest token, from 0."""
+    """The rank of each column among all that were asked about, by the probability of the most likely token, from 0."""
     tokens: list[list[list[int]]]
     probability: list[list[list[float]]]
 
@@ -114,7 +114,7 @@ class Seen:
         return cls(place, own.entropy().tolist(), order.tolist(), tokens.tolist(), probability.tolist())
 
     def at(self, row: int, column: int, way: str | None) -> dict[str, Any] | None:
-        """Nothing where the model was not asked."""
+        """The details of a change; None if the model was not asked about this column."""
         w = self.place[row].get(column)
         if w is None:
             return None
@@ -126,5 +126,5 @@ class Seen:
 
 
 def asked(p: Pred) -> Tensor:
-    """(B, W) bool: what the prediction is about."""
+    """(B, W) bool: the columns that the prediction covers."""
     return p.spread(p.logits.new_ones(p.at.numel()).bool())

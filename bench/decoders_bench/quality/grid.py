@@ -1,4 +1,4 @@
-"""What is measured: decoders along a sweep, with caches, on tasks in several wordings, with several seeds."""
+"""The grid of a run: decoders along a sweep, with caches, on tasks in several wordings, with several seeds."""
 
 from __future__ import annotations
 
@@ -31,26 +31,27 @@ class Place:
 
 @dataclass(frozen=True)
 class Grid:
-    """Everything that says what the rows of a run are; a run that goes on has to be of the same grid."""
+    """Everything that determines the rows of a run; an interrupted run can only be continued with the same grid."""
 
     model: str
     decoders: tuple[str, ...]
     caches: tuple[str, ...]
-    """None: each decoder's own, which is `exact` unless it is a preset."""
+    """None: each decoder's own cache, which is `exact` unless the decoder is a preset."""
     tasks: tuple[str, ...]
     blocks: tuple[int | None, ...]
     templates: tuple[int, ...] | None
-    """None: all that a task has."""
+    """None: all wordings of a task."""
     seeds: tuple[int, ...]
     items: int
     split: Split
     sweeps: Mapping[str, tuple[str, ...]]
-    """Options and the values that they take, as a spec writes them."""
+    """Options and their values, as a spec writes them."""
     length: int | None = None
-    """Positions of the canvas; none: the task's."""
+    """The length of the canvas in positions; None: that of the task."""
 
     def places(self) -> list[Place]:
-        """The rungs of the tasks. Raises `UsageError`, also if two of them would have one name."""
+        """The rungs of the tasks. Raises `UsageError` for an unknown task or rung, and if two rungs would have the same
+        name."""
         out = []
         for spec in self.tasks:
             task, rungs = task_of(spec)
@@ -62,8 +63,8 @@ class Grid:
         return out
 
     def points(self) -> list[tuple[str, str, str | None, Any, str]]:
-        """(decoder, curve, swept, value, cache) of every point. Raises `UsageError` for what is no decoder or cache,
-        and for what would be measured twice."""
+        """(decoder, curve, swept, value, cache) of every point. Raises `UsageError` for an unknown decoder or cache,
+        and for a point that would be measured twice."""
         out = []
         for curve in self.decoders:
             for decoder, swept, value in self.swept(curve):
@@ -78,8 +79,8 @@ class Grid:
         return out
 
     def swept(self, curve: str) -> Iterator[tuple[str, str | None, Any]]:
-        """The decoder with every value of the one option of its that is swept: the first of `sweeps`, in their order,
-        that it has and that its spec does not set; without one, the decoder as it is."""
+        """The decoder with every value of its one swept option: the first of `sweeps`, in their order, that the decoder
+        has and that its spec does not set. If there is no such option, the decoder as it is."""
         cls: Any = type(get(curve))
         name, written = specs.split("strategies", curve)
         swept = next((o for o in self.sweeps if o in options(cls) and o not in written), None)
@@ -92,7 +93,7 @@ class Grid:
             yield decoder, swept, value if isinstance(value, int | float | str) or value is None else text
 
     def cells(self) -> list[tuple[Cell, Place]]:
-        """All of them. Raises `UsageError` for a grid that makes no sense."""
+        """All cells. Raises `UsageError` for an inconsistent grid."""
         places, points = self.places(), self.points()
         out = []
         for place in places:
@@ -114,7 +115,8 @@ class Grid:
         return out
 
     def record(self) -> dict[str, Any]:
-        """Its part of run.json: what is the same when a run may go on, the content of files included."""
+        """The part of run.json that describes the grid, including the content of files; it has to be equal for a run to
+        be continued."""
         places = self.places()
         most = max(p.task.templates for p in places)
         return {
@@ -141,8 +143,8 @@ class Grid:
 
 
 def budgeted(decoder: Decoder, length: int) -> Decoder:
-    """A decoder whose budget of forwards for the row is no larger than the canvas: more of them would commit
-    nothing."""
+    """The decoder with its budget of forward passes for the row limited to the canvas length: further passes would
+    commit nothing."""
     cls: Any = type(decoder)
     steps = getattr(decoder, "steps", None)
     if not steps or "steps" not in options(cls):

@@ -1,5 +1,5 @@
-"""A run on disk, written so that it can be cut off at any moment and go on: every outcome is there once, whole, or not
-at all."""
+"""The files of a run, written so that the process can be killed at any moment and the run continued: every outcome is
+recorded once and completely, or not at all."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Key = tuple[str, int]
 
 
 class Journal:
-    """The files of a run, open for writing by this process alone. `rows` and `traces` are the keys (cell, item) of what
-    is there.
+    """The files of a run, open for writing by this process alone. `rows` and `traces` are the keys (cell, item) of the
+    recorded rows and traces.
 
-    run.json is written first, and complete. A line counts once its end is on disk; what a killed process left of
-    another is cut off. An item's trace is written before its row, so that whoever finds the row finds the trace.
+    run.json is written first, and completely. A line counts once its end is on disk; an incomplete line that a killed
+    process left is cut off. The trace of an item is written before its row, so every row on disk has its trace.
     """
 
     def __init__(self, path: Path, info: Mapping[str, Any]) -> None:
-        """Raises `UsageError` if the directory belongs to another grid, to something else, or to a process that is
-        still writing."""
+        """Raises `UsageError` if the directory belongs to another grid, contains something else, or belongs to a
+        process that is still writing."""
         self.path = path
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file; -o names a directory")
@@ -78,7 +78,7 @@ class Journal:
             os.close(directory)
 
     def add(self, rows: Iterable[Mapping[str, Any]], traces: Iterable[Mapping[str, Any]]) -> int:
-        """Write what is not there yet, and say how many rows that were."""
+        """Write the rows and traces that are not recorded yet, and return the number of these rows."""
         before = len(self.rows)
         self.append("traces", self.traces, traces)
         self.append("rows", self.rows, rows)
@@ -113,7 +113,7 @@ def settle(file: IO[Any]) -> None:
 
 
 def whole(path: Path) -> IO[bytes]:
-    """The file, open at the end of its last whole line; what follows that is cut off."""
+    """The file, open at the end of its last complete line; an incomplete line after it is cut off."""
     file = path.open("a+b")
     file.seek(0)
     file.truncate(file.read().rfind(b"\n") + 1)

@@ -1,11 +1,12 @@
-"""Two decoders at equal cost. A decoder with a knob is a curve: its settings, asked the same problems. What is compared
-is the accuracy that the curves reach at one cost, and where the grid of the other leaves that open, nothing is said.
+"""Comparison of two decoders at equal cost. A decoder with a knob is a curve: its settings, all asked the same
+problems. The accuracies of both curves at the same cost are compared; where the settings of the baseline are too far
+apart to tell, there is no verdict.
 
-Between two of its settings the baseline is taken to reach at least what the cheaper one does, and no more than the
-better of all that are not dearer than the dearer one: that, and no interpolation, is what a verdict rests on. The
-interval of the difference is over problems, drawn again within each rung, and holds along the whole axis at once, for
-all decoders that are compared (the distribution of the largest deviation: Romano and Wolf 2005, Econometrica 73:1237).
-docs/benchmarking.md says it at length.
+Between two neighbouring settings, the baseline's accuracy is taken to be at least that of the cheaper one, and at most
+the best of all settings that cost no more than the dearer one. Verdicts rest on these bounds, not on an interpolation.
+The interval of the difference comes from a bootstrap over problems, resampled within each rung, and holds
+simultaneously along the whole axis and for all compared decoders (the distribution of the largest deviation: Romano and
+Wolf 2005, Econometrica 73:1237). docs/benchmarking.md describes the method in detail.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ Flags = NDArray[np.bool_]
 LEVEL = 0.05
 RESAMPLES = 2000
 SURE = 2.576
-"""Standard errors by which a cost has to be larger to count as larger: 1 % two-sided."""
+"""The number of standard errors by which a cost has to be larger to count as larger: 1 % two-sided."""
 FINE = 0.5
-"""A bracket is narrow when its ends are no further apart than this share of the interval's half-width."""
+"""A bracket is narrow if the accuracies at its ends differ by no more than this share of the interval's half-width."""
 Word = Literal["better", "worse", "not distinguishable", "the bracket is wider than the difference",
                "outside the baseline's sweep", "better at some costs, worse at others"]  # fmt: skip
 BETTER: Word = "better"
@@ -40,19 +41,20 @@ BOTH: Word = "better at some costs, worse at others"
 
 @dataclass(frozen=True)
 class Sweep:
-    """The settings of a decoder on n problems: the share of each problem's wordings that is right, and what it costs,
-    both (S, n)."""
+    """The settings of a decoder on n problems: the share of each problem's wordings that is answered correctly, and the
+    cost of each problem, both (S, n)."""
 
     right: Array
     cost: Array
     slack: float = 0.0
-    """The share by which a cost may be off for all problems at once, as seconds are on a machine that has other work;
-    costs that are closer are not told apart."""
+    """The relative error that the cost of all problems may have in common, as seconds have on a machine with other
+    work; costs that differ by less count as equal."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The problems: what each weighs (n,), those of each rung, and what each weighs in every draw (R, n)."""
+    """The problems: the weight of each (n,), the problems of each rung, and the weight of each problem in every
+    resample (R, n)."""
 
     weight: Array
     rungs: tuple[NDArray[np.intp], ...]
@@ -60,18 +62,18 @@ class Sample:
 
     @property
     def size(self) -> float:
-        """The effective number of problems: that of as many of equal weight."""
+        """The effective number of problems: the number of equally weighted problems with the same variance."""
         return float(1 / (self.weight**2).sum())
 
     @property
     def freedom(self) -> float:
-        """Degrees of freedom: each rung has a mean of its own."""
+        """Degrees of freedom: one is used for the mean of each rung."""
         return max(self.size - len(self.rungs), 1.0)
 
 
 def sample(rungs: Sequence[Hashable], seed: int = 0, resamples: int = RESAMPLES) -> Sample:
-    """Problems weigh equally within a rung and rungs equally; a draw has as many of each rung as there are. `rungs`: of
-    every problem."""
+    """Problems have equal weight within a rung, and rungs have equal weight; a resample has as many problems of each
+    rung as there are. `rungs`: the rung of every problem."""
     weight, rng = np.array(balanced(rungs)), np.random.default_rng(seed)
     draws = np.empty((resamples, len(rungs)))
     places: dict[Hashable, list[int]] = {}
@@ -83,13 +85,13 @@ def sample(rungs: Sequence[Hashable], seed: int = 0, resamples: int = RESAMPLES)
 
 
 def gains(a: Array, b: Array, over: Sample) -> tuple[Array, Array]:
-    """(S, T) each: the mean of a - b over problems, of every row of `a` (S, n) with every one of `b` (T, n), and the
-    variance of that mean, from what scatters within the rungs."""
+    """(S, T) each: the mean of a - b over problems, for every row of `a` (S, n) with every row of `b` (T, n), and the
+    variance of that mean, from the scatter within the rungs."""
     mean = (a @ over.weight)[:, None] - (b @ over.weight)[None, :]
     variance = np.zeros_like(mean)
     for own in over.rungs:
         x, y, weight, n = a[:, own], b[:, own], float(over.weight[own[0]]), len(own)
-        if n > 1:  # of a rung with one problem nothing says how it scatters: its own deviation from 0 is taken
+        if n > 1:  # one problem alone has no scatter within its rung: its deviation from 0 is taken instead
             x, y = x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True)
         squares = (x**2).sum(1)[:, None] + (y**2).sum(1)[None, :] - 2 * x @ y.T
         variance += weight**2 * np.maximum(squares, 0) * n / max(n - 1, 1)
@@ -97,14 +99,14 @@ def gains(a: Array, b: Array, over: Sample) -> tuple[Array, Array]:
 
 
 def differing(a: Array, b: Array, over: Sample) -> tuple[Array, Array]:
-    """(S, T) each: centre and standard error of the difference of two accuracies (`bonett_price`)."""
+    """(S, T) each: centre and standard error of the difference between two accuracies (`bonett_price`)."""
     mean, variance = gains(a, b, over)
     return bonett_price(mean, mean**2 + variance * max(over.size - 1, 1.0), over.size)
 
 
 @dataclass(frozen=True)
 class Table:
-    """Every setting of a decoder (S of them) against every one of a baseline (T)."""
+    """Every setting of a decoder (S of them) against every setting of a baseline (T of them)."""
 
     mine: Sweep
     base: Sweep
@@ -124,20 +126,20 @@ class Table:
 
     @cached_property
     def more(self) -> tuple[Array, Array]:
-        """(S, T) each: what the baseline's setting costs more, and the standard error of that."""
+        """(S, T) each: by how much the baseline's setting costs more, and the standard error of this difference."""
         saved, variance = gains(self.mine.cost, self.base.cost, self.sample)
         return -saved, np.where(variance < 1e-16 * np.abs(self.cost[1]).max() ** 2, 0, variance) ** 0.5
 
     @cached_property
     def margin(self) -> Array:
-        """(S, T): by how much two costs have to differ to be told apart."""
+        """(S, T): the least difference at which two costs count as different."""
         a, b = self.cost
         slack = max(self.mine.slack, self.base.slack) * np.maximum(a[:, None], b[None, :])
         return np.asarray(SURE * self.more[1] + slack - 1e-12 * np.abs(b).max())
 
     @cached_property
     def dearer(self) -> Flags:
-        """The baseline's setting costs at least as much, beyond chance."""
+        """Whether the baseline's setting is dearer or costs the same, by more than chance explains."""
         return np.asarray(self.more[0] >= self.margin)
 
     @cached_property
@@ -146,7 +148,8 @@ class Table:
 
     @cached_property
     def below(self) -> list[int | None]:
-        """Of every setting the baseline's nearest that is cheaper or costs the same, of equals the most accurate."""
+        """For every setting, the nearest setting of the baseline that is cheaper or costs the same; of several with
+        equal costs, the most accurate one."""
         return [self.nearest(self.cheaper[j], 1) for j in range(len(self.cheaper))]
 
     @cached_property
@@ -159,16 +162,16 @@ class Table:
         return max(found, key=lambda k: (round(sign * float(cost[k]), 9), accuracy[k]), default=None)
 
     def near(self, j: int) -> Flags:
-        """(T,): what cannot be told from setting `j` by its cost."""
+        """(T,): the settings of the baseline whose cost cannot be distinguished from that of setting `j`."""
         return np.asarray(~self.dearer[j] & ~self.cheaper[j])
 
     def bracket(self, j: int) -> list[int]:
-        """What setting `j` is held against: its two neighbours, and what is between them."""
+        """The settings of the baseline with which setting `j` is compared: its two neighbours, and all between them."""
         ends = [k for k in (self.below[j], self.above[j]) if k is not None]
         return sorted({*ends, *np.flatnonzero(self.near(j)).tolist()})
 
     def deviations(self) -> Array:
-        """(R, C): by how many standard deviations each difference of a bracket is off, in every draw."""
+        """(R, C): the deviation of each difference of a bracket in every resample, in standard deviations."""
         draws, (a, b) = self.sample.draws, self.accuracy
         mine, base = draws @ self.mine.right.T - a, draws @ self.base.right.T - b
         pairs = [(j, k) for j in range(len(a)) for k in self.bracket(j)]
@@ -177,26 +180,27 @@ class Table:
 
 
 def scaled(off: Array) -> Array:
-    """(R, C) deviations by their standard deviations, without those that never differ."""
+    """(R, C) deviations divided by their standard deviations, without the columns that are constant."""
     scale = off.std(0)
     return np.asarray(off[:, scale > 1e-12] / scale[scale > 1e-12])
 
 
 def along(own: Sweep, over: Sample, level: float = LEVEL) -> float:
-    """The number of standard errors within which the accuracies of all settings of a decoder are at once."""
+    """The number of standard errors of an interval that covers the accuracies of all settings of a decoder
+    simultaneously."""
     off = scaled(over.draws @ own.right.T - own.right @ over.weight)
     return student(within([off], level), over.freedom)
 
 
 def critical(tables: Sequence[Table], level: float = LEVEL) -> float:
-    """The number of standard errors within which all differences of all tables are at once. Differences that always are
-    the same count once."""
+    """The number of standard errors of an interval that covers all differences of all tables simultaneously. Identical
+    differences do not make it larger."""
     return within([t.deviations() for t in tables], level)
 
 
 def within(deviations: Sequence[Array], level: float) -> float:
-    """The number of standard deviations within which all of the `deviations`, (R, C) each, are at once, in all but
-    `level` of the draws; no fewer than of one alone."""
+    """The number of standard deviations within which all of the `deviations`, (R, C) each, lie simultaneously in a
+    share of 1 - `level` of the resamples; at least the number for a single one."""
     largest = [np.abs(x).max(1) for x in deviations if x.shape[1]]
     if not largest:
         return Z
@@ -205,35 +209,36 @@ def within(deviations: Sequence[Array], level: float) -> float:
 
 @dataclass(frozen=True)
 class Standing:
-    """A setting of a decoder against the baseline at the same cost. All accuracies are shares, not points."""
+    """A setting of a decoder compared with the baseline at the same cost. All accuracies are shares from 0 to 1."""
 
     setting: int
     accuracy: float
     cost: float
     cheaper: int | None
-    """The baseline's setting next to it that costs less or the same, or cannot be told from it; None if there is
+    """The neighbouring setting of the baseline whose cost is lower, equal or indistinguishable; None if there is
     none."""
     dearer: int | None
     base: float
-    """What the baseline reaches at that cost: between the two by their costs, as a mixture of both does; next to one
-    end, that."""
+    """The baseline's accuracy at that cost: that of a mixture of its two neighbouring settings with this cost; if there
+    is only one neighbour, the accuracy of that one."""
     difference: float
     low: float | None
-    """The interval: down to the difference from the better of what is not dearer than the bracket's upper end; None
-    where the bracket has no upper end, so that nothing says how good the baseline is there."""
+    """The lower end of the interval: the difference from the best setting that is not dearer than the bracket's upper
+    end. None if the bracket has no upper end, as the baseline's accuracy is then unbounded."""
     high: float | None
-    """Up to the difference from the bracket's lower end."""
+    """The upper end of the interval: the difference from the bracket's lower end."""
     verdict: Word
     aim: float | None = None
-    """Where the bracket is too wide: how far between its ends, in cost, a setting of the baseline would decide."""
+    """If the bracket is too wide: the cost of a new baseline setting that would decide, as a fraction of the way
+    between the bracket's ends."""
     ends: tuple[int, int] | None = None
-    """Those ends."""
+    """The ends of that bracket."""
     share: float = 0.0
-    """Of the dearer one in the mixture that costs as much; 0 where there is one end alone."""
+    """The share of the dearer setting in the mixture with the same cost; 0 if there is only one neighbour."""
 
 
 def standing(t: Table, j: int, c: float) -> Standing:
-    """`c`: standard errors that the interval reaches to."""
+    """Compare setting `j`; `c` is the half-width of the interval in standard errors."""
     (a, b), (cost, costs), (centre, error) = t.accuracy, t.cost, t.gain
     below, above, near = t.below[j], t.above[j], t.near(j)
     lower, upper = centre[j] - c * error[j], centre[j] + c * error[j]
@@ -263,8 +268,9 @@ def standing(t: Table, j: int, c: float) -> Standing:
 
 
 def aimed(t: Table, j: int, below: int, above: int, ahead: bool) -> float:
-    """How far from one end of a bracket to the other, in cost, a setting of the baseline would be certain to be dearer
-    than setting `j` (where that is `ahead` of what is cheaper), or to be cheaper, and no further off than it must."""
+    """The cost of a new baseline setting that would decide, as a fraction of the way from the lower to the upper end of
+    a bracket. It is just far enough from the cost of setting `j` to be certainly dearer (if setting `j` is `ahead` of
+    the cheaper ones) or certainly cheaper."""
     cost, costs = float(t.cost[0][j]), t.cost[1]
     margin = 1.5 * float(t.margin[j, above if ahead else below])
     width = max(float(costs[above] - costs[below]), 1e-12)
@@ -272,28 +278,28 @@ def aimed(t: Table, j: int, below: int, above: int, ahead: bool) -> float:
 
 
 def between(costs: Array, accuracy: Array, cost: float) -> tuple[float, int | None, int | None]:
-    """What a baseline reaches at a cost by its settings' costs (T,) and accuracies (T,), and its settings next to it on
-    both sides."""
+    """The accuracy of a baseline at a cost, from its settings' costs (T,) and accuracies (T,), and its neighbouring
+    settings on both sides."""
     order = sorted(range(len(costs)), key=lambda k: (costs[k], accuracy[k]))
     cheap = next((k for k in reversed(order) if costs[k] <= cost + 1e-12), None)
     dear = next((k for k in order if costs[k] >= cost - 1e-12), None)
     if cheap is None or dear is None or costs[dear] <= costs[cheap]:
         end = cheap if cheap is not None else dear
-        assert end is not None  # a baseline has a setting
+        assert end is not None  # a baseline has at least one setting
         return float(accuracy[end]), cheap, dear
     share = mixed(costs, cheap, dear, cost)
     return float((1 - share) * accuracy[cheap] + share * accuracy[dear]), cheap, dear
 
 
 def mixed(costs: Array, cheap: int, dear: int, cost: float) -> float:
-    """The share of the dearer of two settings in a mixture of them that costs so much."""
+    """The share of the dearer one in a mixture of two settings whose cost is `cost`."""
     width = float(costs[dear] - costs[cheap])
     return (cost - float(costs[cheap])) / width if width > 0 else 0.0
 
 
 def front(costs: Sequence[float] | Array, accuracy: Sequence[float] | Array) -> list[int]:
-    """The settings than which none is both cheaper and at least as accurate, nor as cheap and more accurate, from the
-    cheapest on."""
+    """The Pareto front from the cheapest setting on: no other setting is cheaper and at least as accurate, or as cheap
+    and more accurate."""
     out: list[int] = []
     for i in sorted(range(len(costs)), key=lambda i: (costs[i], -accuracy[i])):
         if not out or accuracy[i] > accuracy[out[-1]]:
@@ -302,24 +308,24 @@ def front(costs: Sequence[float] | Array, accuracy: Sequence[float] | Array) -> 
 
 
 def cost_at(costs: Array, accuracy: Array, wanted: float) -> float:
-    """What an accuracy costs a decoder by its settings' costs (S,) and accuracies (S,): `between`, the other way. It is
-    the cost of a mixture of the two settings of the front next to that accuracy; beyond an end of the front, that of
-    the end."""
+    """The cost at which a decoder reaches an accuracy, from its settings' costs (S,) and accuracies (S,): the inverse
+    of `between`. It is the cost of a mixture of the two settings of the front next to that accuracy; beyond an end of
+    the front, the cost of that end."""
     own = front(costs, accuracy)
     return -between(accuracy[own], -costs[own], wanted)[0]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A decoder against the baseline along the whole axis."""
+    """The verdict on a decoder against the baseline along the whole axis."""
 
     standings: tuple[Standing, ...]
-    """By cost."""
+    """In order of cost."""
     word: Word
 
 
 def verdicts(pairs: Sequence[tuple[Sweep, Sweep]], over: Sample, level: float = LEVEL) -> list[Verdict]:
-    """Of every decoder and its baseline, with intervals that hold at once over all of them."""
+    """The verdict on each decoder against its baseline, with intervals that hold simultaneously over all of them."""
     tables = [Table(mine, base, over) for mine, base in pairs]
     if not tables:
         return []
@@ -328,7 +334,7 @@ def verdicts(pairs: Sequence[tuple[Sweep, Sweep]], over: Sample, level: float = 
 
 
 def counting(ordered: Sequence[Standing]) -> list[Standing]:
-    """The settings that a verdict on the curve rests on, of all by their cost."""
+    """Of all settings in order of cost, those on which the verdict on the curve rests."""
     out, best = [], -1.0
     for s in ordered:
         if s.accuracy > best or s.verdict == BETTER:
@@ -338,8 +344,8 @@ def counting(ordered: Sequence[Standing]) -> list[Standing]:
 
 
 def concluded(found: Sequence[Standing]) -> Verdict:
-    """The verdict on a curve is that on its settings, without those that cost more than another of it and are not more
-    accurate."""
+    """The verdict on a curve, from those on its settings. Settings that cost more than another of the same curve
+    without being more accurate do not count."""
     ordered = tuple(sorted(found, key=lambda s: (s.cost, -s.accuracy, s.setting)))
     said = {s.verdict for s in counting(ordered)}
     if {BETTER, WORSE} <= said:

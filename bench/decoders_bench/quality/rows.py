@@ -1,7 +1,8 @@
-"""A quality run on disk, read back.
+"""Reading a quality run from disk.
 
-A run is a directory: `run.json` says what was asked and on what it ran, `rows.jsonl` holds a line for every item,
-`traces.jsonl` how the first items of every cell were decoded. Both may be packed by gzip once it has ended.
+A run is a directory: `run.json` says what was asked and where it ran, `rows.jsonl` has a line for every item, and
+`traces.jsonl` records how the first items of every cell were decoded. Both `.jsonl` files may be compressed with gzip
+once the run has ended.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Setting:
-    """How something is decoded."""
+    """A decoder with its cache, blocks and model."""
 
     model: str
     decoder: str
     curve: str
-    """The decoder without its swept option."""
+    """The spec of the decoder without its swept option."""
     swept: str | None
     value: float | int | str | None
     cache: str
@@ -49,17 +50,17 @@ class Cell(Setting):
 
     @property
     def id(self) -> str:
-        """The same for the same cell, in every run."""
+        """An identifier that depends on the cell alone, so it is the same in every run."""
         own = {f.name: getattr(self, f.name) for f in fields(Cell)}
         return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class Row(Cell):
-    """What became of one item: a line of rows.jsonl."""
+    """The outcome of one item: a line of rows.jsonl."""
 
     cell: str
-    """The cell's `id`."""
+    """The `id` of the cell."""
     item: int
     right: bool
     answer: str | None
@@ -68,12 +69,12 @@ class Row(Cell):
     expected: str
     nfe: int
     tokens: int
-    """Generated ones: neither prompt, nor padding, nor a stop token and what follows it."""
+    """The number of generated tokens, without the prompt, the padding, and the stop token and what follows it."""
     positions: int
     seconds: float
-    """The item's share of the wall time of the batch that it was decoded in."""
+    """The item's share of the wall time of its batch."""
     flops: float | None = None
-    """Floating-point operations of its forwards; none in runs that did not record them."""
+    """Floating-point operations of its forward passes; None in runs that did not record them."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -85,18 +86,18 @@ class Row(Cell):
 
     @property
     def problem(self) -> tuple[str, str, int, int]:
-        """What was asked, whatever the wording."""
+        """Identifies the problem, independent of its wording."""
         return self.task, self.rung, self.seed, self.item
 
     @property
     def question(self) -> tuple[str, str, int, int, int]:
-        """What was asked, and how."""
+        """Identifies the problem and its wording."""
         return *self.problem, self.template
 
 
-NAMES = tuple(dict.fromkeys(("cell", "item", *(f.name for f in fields(Row)))))  # first what says which item it is
+NAMES = tuple(dict.fromkeys(("cell", "item", *(f.name for f in fields(Row)))))  # the identity of the item comes first
 MEASURED = ("seconds", "flops")
-"""What two outcomes of an item may differ in: time, and what older runs did not record."""
+"""The fields in which two outcomes of an item may differ: times, and fields that older runs did not record."""
 INFO = {
     "command": str, "environment": {str: str | int | float | None},
     "grid": {"decoders": [str], "caches": [str], "tasks": [str], "items": int},
@@ -120,16 +121,16 @@ class Run:
     traces: list[dict[str, Any]]
     """`{"cell", "item", "start", "mask", "vocab": {id: text}, "initial": [ids], "frames": [{"step", "phase", "changes":
     [[position, id, kind, confidence]], "details"}]}`. A position counts from the start of the row, prompt included, so
-    it shows `initial[position - start]`. The id of a reopened position is what stands there afterwards (the mask, where
-    there is one). `details` has for every change `{"way", "entropy", "rank", "asked", "likeliest": [[id,
-    probability]]}`, or nothing where the model was not asked: in which way the decoder came to commit it, if it tells;
-    the entropy of the prediction in nats; the place of its best token's probability among all that were asked about;
-    and the tokens that it took for likeliest. Older runs have neither that nor the phase."""
+    it shows `initial[position - start]`. The id of a reopened position is its new content (the mask token, if there is
+    one). `details` has an entry for every change, `{"way", "entropy", "rank", "asked", "likeliest": [[id,
+    probability]]}`, or null if the model was not asked: how the decoder came to commit the token, if it reports that;
+    the entropy of the prediction in nats; the rank of its highest probability among all positions that were asked
+    about; and the most likely tokens. Older runs have neither the details nor the phase."""
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a file, or of what gzip made of it; one that was torn off at the end, by a run that was
-    killed, is left out. Raises `UsageError` if another is damaged."""
+    """The complete lines of a file, or of its gzip-compressed form; an incomplete last line, left by a killed run, is
+    omitted. Raises `UsageError` if another line is damaged."""
     out = []
     text = content(path)
     for number, line in enumerate(text.split(b"\n")[:-1], 1):
@@ -144,7 +145,8 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def content(path: Path) -> bytes:
-    """Of a file, or where there is none, of `packed(path)`; nothing if neither is there. Raises `UsageError`."""
+    """The content of a file or, if it is missing, of `packed(path)`; empty if both are missing. Raises `UsageError` for
+    a file that cannot be read."""
     if path.exists() or not packed(path).exists():
         return path.read_bytes() if path.exists() else b""
     try:
@@ -154,13 +156,13 @@ def content(path: Path) -> bytes:
 
 
 def packed(path: Path) -> Path:
-    """Where gzip puts a file."""
+    """The path of the gzip-compressed form of a file."""
     return path.with_name(path.name + ".gz")
 
 
 def load(path: str | Path) -> Run:
-    """A run, finished or not. Raises `UsageError` if the directory holds none, if a line is damaged, or if an item has
-    two outcomes that differ in more than what is measured."""
+    """A run, finished or not. Raises `UsageError` if the directory contains none, if a line is damaged, or if an item
+    has two outcomes that differ in more than measured times."""
     path = Path(path)
     info = load_info(path)
     rows: dict[tuple[str, int], Row] = {}
@@ -183,7 +185,8 @@ def load(path: str | Path) -> Run:
 
 
 def traced(line: dict[str, Any], what: str) -> dict[str, Any]:
-    """A line of traces.jsonl, with what older runs did not record as nothing. Raises `UsageError` if it is none."""
+    """A line of traces.jsonl; what older runs did not record is null. Raises `UsageError` if the line is not a
+    trace."""
     fitted(line, TRACE, what)
     for frame in line["frames"]:
         frame |= {"phase": None, "details": [None] * len(frame["changes"])} | frame
@@ -197,7 +200,7 @@ def traced(line: dict[str, Any], what: str) -> dict[str, Any]:
 
 
 def ordered(rows: Iterable[Row], grid: dict[str, Any]) -> list[Row]:
-    """The rows in the order of the grid, whatever order they were finished in."""
+    """The rows in the order of the grid, independent of the order in which they were finished."""
     places = {name: {x: i for i, x in enumerate(grid[name])} for name in ("decoders", "caches", "tasks")}
     values = {option: {x: i for i, x in enumerate(given)} for option, given in grid.get("sweeps", {}).items()}
 
@@ -211,7 +214,7 @@ def ordered(rows: Iterable[Row], grid: dict[str, Any]) -> list[Row]:
 
 
 def load_info(path: Path) -> dict[str, Any]:
-    """run.json. Raises `UsageError` if there is none that can be read."""
+    """The content of run.json. Raises `UsageError` if it is missing or cannot be read."""
     place = path / "run.json"
     if not place.is_file():
         raise UsageError(f"{path} holds no quality run: there is no run.json")
@@ -227,7 +230,7 @@ def load_info(path: Path) -> dict[str, Any]:
 
 
 def grouped(rows: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
-    """Rows, or anything else, by a key; keys and rows in the order of their first appearance."""
+    """Group rows, or anything else, by a key; keys and rows are in the order of their first appearance."""
     out: dict[K, list[T]] = {}
     for row in rows:
         out.setdefault(key(row), []).append(row)

@@ -1,4 +1,5 @@
-"""Decoding and grading the items of a grid, a batch a job, wherever jobs run."""
+"""Decoding and grading the items of a grid: a job is a batch, and runs in this process, in a worker process or on a
+cluster."""
 
 from __future__ import annotations
 
@@ -35,32 +36,32 @@ class Job:
 
     cell: Cell
     task: str
-    """The spec that makes it."""
+    """The spec of the task."""
     items: tuple[int, ...]
     n: int
     split: Split
     length: int
     traced: int
-    """How many of the cell's first items leave a trace."""
+    """The number of the cell's first items whose traces are recorded."""
     unsafe: bool = False
-    """Code that a model wrote is run even where no sandbox holds it."""
+    """Whether code that a model wrote is run even if no sandbox is available."""
 
     @property
     def weight(self) -> int:
-        """For the time left: positions."""
+        """Positions to decode, from which the time left is estimated."""
         return self.length * len(self.items)
 
 
 @dataclass(frozen=True)
 class Done:
-    """What became of a job: lines of rows.jsonl and of traces.jsonl."""
+    """The outcome of a job: lines of rows.jsonl and of traces.jsonl."""
 
     job: Job
     rows: list[dict[str, Any]]
     traces: list[dict[str, Any]]
 
 
-task_named: Callable[[str], Gradable] = cache(lambda spec: task_of(spec)[0])  # a file is read once in a process
+task_named: Callable[[str], Gradable] = cache(lambda spec: task_of(spec)[0])  # so each process reads a file only once
 
 
 @cache
@@ -73,13 +74,13 @@ def generator(cell: Cell, length: int) -> Generator:
 
 
 def key(seed: int, item: int) -> int:
-    """The seed of an item: items draw apart from one another, and every decoder draws alike."""
+    """The random seed of an item: items have independent random numbers, and all decoders have the same."""
     return seed << 32 | item
 
 
 def decode(job: Job) -> Done:
-    """Decode and grade a job's items. The tokens of an item depend on nothing but its cell and its index. Of a decoder
-    with a reasoner, each token of the reasoner counts as a token and a forward."""
+    """Decode and grade a job's items. The tokens of an item depend only on its cell and its index. If the decoder has a
+    reasoner, each token of the reasoner counts as a token and as a forward pass."""
     cell, task = job.cell, task_named(job.task)
     run = generator(cell, job.length)
     all_items = drawn(job.task, cell.rung, job.split, job.n, cell.seed, cell.template)
@@ -113,7 +114,7 @@ def graded(task: Gradable, item: Item, text: str, unsafe: bool) -> bool:
 
 
 def jobs_of(grid: Grid, done: set[tuple[str, int]], batch: int, traced: int, unsafe: bool = False) -> list[Job]:
-    """What is left to do, the longest canvases first, so that no worker is left alone with one at the end."""
+    """The remaining jobs, the longest canvases first, so that no worker is left with a long one at the end."""
     out = []
     for cell, place in grid.cells():
         left = iter([i for i in range(grid.items) if (cell.id, i) not in done])
@@ -123,8 +124,8 @@ def jobs_of(grid: Grid, done: set[tuple[str, int]], batch: int, traced: int, uns
 
 
 def preflight(grid: Grid) -> None:
-    """Raises `UsageError` for what a run would stumble over later: a decoder that does not fit the model, a budget that
-    does not divide into the blocks, a prompt that is too long, a file with too few problems."""
+    """Raises `UsageError` for errors that a run would otherwise meet later: a decoder that does not fit the model, a
+    budget that is not divisible by the number of blocks, a prompt that is too long, a file with too few problems."""
     seen: set[tuple[str, str, int | None]] = set()
     asked: set[tuple[str, str, int, int]] = set()
     for cell, place in grid.cells():
@@ -145,7 +146,7 @@ def preflight(grid: Grid) -> None:
 
 
 def environment() -> dict[str, Any]:
-    """What the numbers were measured with."""
+    """The environment of the measurements: software versions and hardware."""
     return {
         "hardware": hardware(), "nano": weights(), "python": platform.python_version(), "torch": torch.__version__,
         "transformers": transformers.__version__, "decoders": version(), "commit": commit(),
@@ -154,8 +155,8 @@ def environment() -> dict[str, Any]:
 
 
 def commit() -> str | None:
-    """The commit of the checkout that this package is imported from, with a + if files differ from it; none if it is
-    installed."""
+    """The commit of the checkout from which this package is imported, with a + if files differ from it; None if the
+    package is installed."""
     here = Path(__file__).parent
     try:
         git = ("git", "-C", str(here))
@@ -175,11 +176,11 @@ def measure(
     unsafe: bool = False, notify: Callable[[int, int], object] = lambda items, weight: None,
     baseline: str | None = None,
 ) -> None:
-    """Bring the run in `path` to its end: decode what is not there yet, and write each job's rows as it finishes. One
-    worker is this process itself; `ray`: the address of a cluster, or `local`. `notify` hears of items and of their
-    weight in the time left, first of those that were there. `unsafe`: as of a `Job`. `baseline`: which decoder a report
-    of the run holds the others against, for run.json. Raises `UsageError` for what makes
-    no sense, before anything is written."""
+    """Complete the run in `path`: decode the items that it lacks, and write each job's rows when the job finishes. With
+    one worker, this process does the work; `ray`: the address of a cluster, or `local`. `notify` is called with numbers
+    of finished items and their weight in the time left, first for those of earlier runs. `unsafe`: as in `Job`.
+    `baseline`: the decoder with which reports of the run compare the others, for run.json. Raises `UsageError` for
+    inconsistent arguments, before anything is written."""
 
     def everywhere(work: Callable[[Any], Any], jobs: Sequence[Any], heard: Callable[[Any], object]) -> None:
         if ray:

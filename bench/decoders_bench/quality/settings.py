@@ -1,5 +1,5 @@
-"""Which settings are one: equal ones that are written differently, and those of one decoder that differ in one number
-alone, which are a curve."""
+"""Which settings are equal though they are written differently, and which form a curve: settings of one decoder that
+differ in a single number."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from decoders_bench.quality.rows import Row, Run, Setting, grouped
 Place = tuple[str, str, int | None]
 """Model, cache and block."""
 Bare = tuple[str, tuple[tuple[str, str], ...]]
-"""A decoder's name and some of its options."""
+"""The name of a decoder and some of its options."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """A spec as it is read: equal for equal decoders."""
+    """A parsed spec; specs of equal decoders are equal."""
 
     name: str
-    """As a spec names the decoder: the head of its canonical spelling."""
+    """The decoder's name in a spec: the first part of its canonical spelling."""
     given: tuple[tuple[str, str], ...]
-    """The options that differ from their defaults, as written."""
+    """The options that differ from their defaults, as they are written."""
     numbers: frozenset[str]
-    """Options that take numbers."""
+    """The options that take numbers."""
 
     def without(self, option: str | None) -> Bare:
-        """What is left of it when an option is not looked at."""
+        """The decoder without one option."""
         return self.name, tuple((k, v) for k, v in self.given if k != option)
 
     @property
     def family(self) -> Bare:
-        """The same for settings that differ in numbers alone."""
+        """Equal for settings that differ only in numbers."""
         return self.name, tuple((k, v) for k, v in self.given if k not in self.numbers)
 
 
 @cache
 def known(spec: str) -> Known:
-    """A decoder that cannot be made any more, as an old run may have it, is known by what is written alone."""
+    """The parsed spec; if the decoder cannot be made any more, as in an old run, only its text is used."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an older spelling is no news of the report
+            warnings.simplefilter("ignore")  # the report does not warn about deprecated spellings
             decoder = get(spec)
             name, given = specs.split("strategies", registry.spec_of(decoder))
         return Known(name, tuple(sorted(given.items())), numeric(decoder))
@@ -76,13 +76,13 @@ def known_cache(spec: str) -> str:
 
 
 def key(s: Setting) -> Hashable:
-    """The same for equal settings."""
+    """A key that is the same for equal settings."""
     k = known(s.decoder)
     return s.model, k.name, k.given, known_cache(s.cache), s.block
 
 
 def value_of(spec: str, option: str) -> float | int | str | None:
-    """What an option of a decoder is, its default included; None where that is not known."""
+    """The value of a decoder's option, which may be its default; None if it is unknown."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -94,7 +94,7 @@ def value_of(spec: str, option: str) -> float | int | str | None:
 
 
 def unified(rows: Iterable[Row]) -> list[Row]:
-    """The rows with one spelling for each setting, the first, and each on the curve that it belongs to."""
+    """The rows with each setting in the first of its spellings, and on its curve."""
     own = grouped(rows, lambda r: r.setting)
     first: dict[Hashable, Setting] = {}
     for s in own:
@@ -117,8 +117,8 @@ NAMES = ("decoder", "curve", "swept", "value", "cache", "block")
 
 
 def joined(settings: list[Setting]) -> dict[Setting, Setting]:
-    """Every setting with the curve that it is on: that of a sweep that it could be a point of, else one of its own
-    kind that differ from it in one and the same number, else its own."""
+    """The curve of every setting: that of a sweep to which it could belong, else one formed with settings of the same
+    kind that differ from it in one and the same number, else one of its own."""
     out: dict[Setting, Setting] = {}
     curves: dict[tuple[Place, str, Bare], Setting] = {}
     for s in settings:
@@ -148,7 +148,8 @@ def on(s: Setting, curve: str, swept: str | None) -> Setting:
 
 
 def sweep_of(part: list[Setting]) -> dict[Setting, Setting]:
-    """Settings that were given one by one: a curve if they differ in one number, else each its own."""
+    """Settings that were given individually form a curve if they differ in one number; otherwise each is a curve of its
+    own."""
     differing = {k for s in part for t in part for k, _ in set(known(s.decoder).given) ^ set(known(t.decoder).given)}
     if len(part) == 1 or len(differing) != 1:
         return {s: s for s in part}

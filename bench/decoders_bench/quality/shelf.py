@@ -1,4 +1,4 @@
-"""The whole shelf at its defaults against a baseline, for the page that says which decoder to use."""
+"""All decoders at their defaults compared with a baseline, for the page that helps to choose a decoder."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ BASELINE = "threshold:tau=0.9"
 
 
 def against(own: Sequence[Point], baseline: str = BASELINE) -> list[tuple[Point, Comparison, float]]:
-    """Every other point with its comparison with the baseline's on the same items, and the p-value by Holm's
-    correction; from the most accurate on."""
+    """Every other point with its comparison with the baseline on the same items and its p-value, adjusted by Holm's
+    method; the most accurate point first."""
     (base,) = [p for p in own if p.decoder == baseline]
     others = sorted((p for p in own if p is not base), key=lambda p: (-p.summary.accuracy, p.summary.nfe))
     compared = [compare(base.rows, p.rows) for p in others]
@@ -24,8 +24,8 @@ def against(own: Sequence[Point], baseline: str = BASELINE) -> list[tuple[Point,
 
 
 def verdict(p: Point, base: Point, c: Comparison, p_value: float) -> str:
-    """In words: right answers first, beyond chance at 5 %, then forwards, where they differ by more than a
-    twentieth."""
+    """The verdict in words: first the accuracy, if it differs significantly at 5 %, then the forward passes, if they
+    differ by more than a twentieth."""
     shown = "more accurate" if c.difference > 0 else "less accurate"
     right = "no difference in accuracy shown" if p_value >= 0.05 else shown
     ratio = p.summary.nfe / base.summary.nfe
@@ -60,8 +60,8 @@ def shelf_against(own: Sequence[Point], baseline: str = BASELINE) -> str:
 
 
 def ranges(rows: Iterable[Row]) -> str:
-    """How far decoders lie apart on each rung: of their accuracies the least, the quartiles and the most, and how many
-    of them are always right."""
+    """How much decoders differ on each rung: the minimum, quartiles and maximum of their accuracies, and the number of
+    decoders that are always right."""
     body = []
     for rung, own in grouped(rows, lambda r: f"{r.task}/{r.rung}").items():
         right = sorted(mean(r.right for r in mine) for mine in grouped(own, lambda r: r.decoder).values())

@@ -1,8 +1,8 @@
-"""Everything that is computed from the rows of a quality run: the tables and the report show nothing else.
+"""All numbers that are computed from the rows of a quality run; the tables and the report show no others.
 
-A point is all cells of a decoder, of all tasks, wordings and seeds; a curve joins the points that differ in the swept
-option alone. Every mean weighs problems equally within a rung and rungs equally, however many wordings a problem was
-asked in. Definitions, with their sources, are in docs/benchmarking.md.
+A point is all cells of a decoder, of all tasks, wordings and seeds; a curve joins the points that differ only in the
+swept option. In every mean, problems have equal weight within a rung, however many wordings they have, and rungs have
+equal weight. Definitions, with their sources, are in docs/benchmarking.md.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from decoders_bench.quality.matched import differing, front, sample
 from decoders_bench.quality.rows import Row, Setting, grouped
 
 ALPHA, TOLERATED = 3.0, 5.0
-"""Of `area`: how much a loss of accuracy weighs, and the points of accuracy that a curve may lose before it ends."""
+"""Parameters of `area`: the weight of a loss of accuracy, and the points of accuracy that a curve may lose before it
+ends."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What was measured over some rows."""
+    """The measurements over some rows."""
 
     n: int
-    """Items: problems, each as often as it was worded."""
+    """Number of items; a problem counts once for each of its wordings."""
     right: int
     accuracy: float
-    """Not `right` over `n` where some rungs or problems have more items than others."""
+    """It is not `right` / `n` if some rungs or problems have more items than others."""
     low: float
     high: float
-    """Wilson's 95 % interval; a problem that was asked in several wordings is not counted as several
-    (`statistics.clustered`)."""
+    """Wilson's 95 % interval; a problem in several wordings counts as one problem (`statistics.clustered`)."""
     nfe: float
-    """Forward passes of an item, in the mean."""
+    """Mean number of forward passes of an item."""
     tokens: float
-    """Generated tokens of an item, in the mean."""
+    """Mean number of generated tokens of an item."""
     tokens_per_forward: float
-    """All generated tokens over all forward passes."""
+    """All generated tokens divided by all forward passes."""
     seconds: float
     positions: float
 
@@ -65,7 +65,7 @@ def level(rows: Nested, value: Callable[[Row], float]) -> float:
 
 
 def summarise(rows: Sequence[Row]) -> Summary:
-    """Of at least one row."""
+    """The summary of one row or more."""
     own = nested(rows)
     low, high = clustered(((r.problem, r.right) for r in rows), lambda problem: problem[:2])  # type: ignore[index]
     nfe, tokens = level(own, lambda r: r.nfe), level(own, lambda r: r.tokens)
@@ -76,7 +76,7 @@ def summarise(rows: Sequence[Row]) -> Summary:
 
 
 def cells(rows: Iterable[Row]) -> dict[str, tuple[Row, Summary]]:
-    """Of every cell its first row, which says what it is, and its summary."""
+    """The first row of every cell, which identifies it, and the summary of the cell."""
     return {cell: (own[0], summarise(own)) for cell, own in grouped(rows, lambda r: r.cell).items()}
 
 
@@ -86,18 +86,18 @@ class Point(Setting):
 
     summary: Summary
     templates: dict[int, Summary]
-    """By the wording of the prompt, on the same tasks (`worded`)."""
+    """By the wording of the prompt, for the same tasks in all wordings (`worded`)."""
     rows: tuple[Row, ...]
 
     @property
     def spread(self) -> float:
-        """The difference in accuracy between the best wording and the worst."""
+        """The difference in accuracy between the best and the worst wording."""
         own = [s.accuracy for s in self.templates.values()]
         return max(own) - min(own) if own else 0.0
 
 
 def points(rows: Iterable[Row]) -> list[Point]:
-    """All decoders, in the order of their first row. Give the rows of one task for that task's points."""
+    """All decoders, in the order of their first row. For the points of one task, pass only its rows."""
     out = []
     for setting, own in grouped(rows, lambda r: r.setting).items():
         templates = {t: summarise(part) for t, part in worded(own).items()}
@@ -106,8 +106,9 @@ def points(rows: Iterable[Row]) -> list[Point]:
 
 
 def comparable(rows: Sequence[Row]) -> tuple[list[Point], list[bool]]:
-    """The points over the questions of the set that most of them were asked, of sets that equally many were asked the
-    largest; and which of them have all of these. One that lacks some stands here with what it has."""
+    """The points over a common set of questions, and which of them have outcomes on all of these. The set is the one
+    that most of the points were asked, or the largest of several such sets. A point without some of the questions keeps
+    the ones it has."""
     everything = points(rows)
     asked = [frozenset(r.question for r in p.rows) for p in everything]
     most = max(asked, key=lambda own: (asked.count(own), len(own)))
@@ -117,8 +118,9 @@ def comparable(rows: Sequence[Row]) -> tuple[list[Point], list[bool]]:
 
 
 def worded(rows: Iterable[Row]) -> dict[int, list[Row]]:
-    """Rows by wording, on the same tasks: those that were asked in several wordings, and of the wordings those in which
-    all of these were asked. Tasks that have one wording alone are left out, unless all do."""
+    """Rows by wording, for the same tasks in all wordings: the tasks that have several wordings, and those of their
+    wordings in which all of these tasks were asked. Tasks with a single wording are omitted, unless all tasks have only
+    one."""
     by_rung = grouped(rows, lambda r: r.problem[:2])
     asked = {rung: {r.template for r in own} for rung, own in by_rung.items()}
     several = {rung: ts for rung, ts in asked.items() if len(ts) > 1} or asked
@@ -129,7 +131,7 @@ def worded(rows: Iterable[Row]) -> dict[int, list[Row]]:
 
 @dataclass(frozen=True)
 class Curve:
-    """The points of a decoder that differ in the swept option alone, from the fewest tokens per forward to the most."""
+    """The points of a decoder that differ only in the swept option, from the fewest tokens per forward to the most."""
 
     model: str
     curve: str
@@ -138,14 +140,14 @@ class Curve:
     swept: str | None
     points: tuple[Point, ...]
     aup: float
-    """Its area (`area`); accuracy in percent."""
+    """Its AUP (`area`), with accuracies in percent."""
     kept: int
-    """How many different points the area is over: those that have not lost too much."""
+    """The number of different points that the area covers: those that have not lost too much accuracy."""
 
 
 def curves(own: Sequence[Point]) -> list[Curve]:
-    """All curves of some points, in the order of their first point; the most accurate of all the points is what losses
-    are measured against in their areas."""
+    """All curves of some points, in the order of their first point; in their areas, losses are relative to the most
+    accurate of all points."""
     best = max((100 * p.summary.accuracy for p in own), default=0.0)
     out = []
     for key, part in grouped(own, lambda p: (p.model, p.curve, p.cache, p.block, p.swept)).items():
@@ -156,7 +158,8 @@ def curves(own: Sequence[Point]) -> list[Curve]:
 
 
 def kept(where: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Those of (tokens per forward, accuracy in percent), ascending, that lose at most 5 points against the first."""
+    """The points (tokens per forward, accuracy in percent), ascending, that lose at most 5 points of accuracy against
+    the first."""
     return [(x, y) for x, y in where if y >= where[0][1] - TOLERATED]
 
 
@@ -182,12 +185,12 @@ def pareto(own: Sequence[Point], cost: Callable[[Point], float]) -> list[Point]:
 
 
 ENOUGH = 3
-"""Settings that an area needs under it to be ranked, where some curve has as many."""
+"""The least number of settings that an area has to cover to be ranked, provided that some curve has as many."""
 
 
 def ranked(own: Sequence[Curve]) -> list[tuple[Curve, int | None]]:
-    """Curves from the largest area on, with their ranks; behind them, without one, those whose area is over fewer
-    settings than a comparison needs. No curve has a rank where there is nothing to be ranked beside it."""
+    """Curves in descending order of area, with their ranks. The curves whose area covers too few settings for a
+    comparison come last and have no rank. If only one curve could have a rank, none has."""
     enough = min(ENOUGH, max((c.kept for c in own), default=0))
     ordered = sorted(own, key=lambda c: (c.kept < enough, -c.aup))
     several = sum(c.kept >= enough for c in own) > 1
@@ -196,33 +199,33 @@ def ranked(own: Sequence[Curve]) -> list[tuple[Curve, int | None]]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two decoders on the same items. A problem counts once, however many wordings it was asked in, and rungs count
-    equally: the difference is that of the accuracies."""
+    """The comparison of two decoders on the same items. A problem counts once, however many wordings it has, and rungs
+    have equal weight, so the difference is that of the accuracies."""
 
     problems: int
     won: int
-    """Problems of which the second is right in more wordings."""
+    """The number of problems that the second decoder solves in more wordings than the first."""
     lost: int
     difference: float
-    """Accuracy of the second less that of the first."""
+    """The accuracy of the second decoder minus that of the first."""
     low: float
     high: float
-    """95 %: Bonett and Price's (`statistics.bonett_price`), by Student's t."""
+    """The 95 % interval of Bonett and Price (`statistics.bonett_price`), with Student's t."""
     p: float
-    """Two-sided: below 5 % where the interval leaves 0 out."""
+    """Two-sided p-value: below 5 % if the interval excludes 0."""
     gains: tuple[float, ...] = field(default=(), repr=False)
-    """What each problem gained: comparisons in which these are equal are one."""
+    """The gain on each problem; comparisons with equal gains count as one."""
 
     def verdict(self, level: float = 0.05) -> str:
-        """`better`, `worse`, or `not distinguishable`, of the second."""
+        """The verdict on the second decoder: `better`, `worse` or `not distinguishable`."""
         if self.p >= level:
             return "not distinguishable"
         return "better" if self.difference > 0 else "worse"
 
 
 def compare(a: Iterable[Row], b: Iterable[Row]) -> Comparison:
-    """How the decoder of rows `b` differs from that of rows `a`, on the items that both have. Raises `UsageError` if
-    those are none."""
+    """The comparison of the decoder of rows `b` with that of rows `a`, on their common items. Raises `UsageError` if
+    there are none."""
     first = {r.question: r for r in a}
     found: dict[tuple[str, str, int, int], list[int]] = {}
     for r in b:
@@ -243,15 +246,15 @@ def compare(a: Iterable[Row], b: Iterable[Row]) -> Comparison:
 
 
 def adjusted(found: Sequence[Comparison]) -> list[float]:
-    """The p-values of comparisons that stand beside one another (`holm`); those of identical results count once."""
+    """The p-values of several comparisons, adjusted with `holm`; comparisons with identical results count once."""
     once = list(dict.fromkeys(found))
     at = dict(zip(once, holm([c.p for c in once]), strict=True))
     return [at[c] for c in found]
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """p-values of several comparisons, adjusted so that the chance that any verdict is wrong stays below the level
-    (Holm 1979, Scandinavian Journal of Statistics 6:65)."""
+    """p-values of several comparisons, adjusted so that the probability of any wrong verdict is at most the level (Holm
+    1979, Scandinavian Journal of Statistics 6:65)."""
     out, highest = [0.0] * len(ps), 0.0
     for rank, i in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):
         highest = max(highest, min(1.0, (len(ps) - rank) * ps[i]))

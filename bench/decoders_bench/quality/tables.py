@@ -1,4 +1,4 @@
-"""What a run shows, as text and as one document."""
+"""The results of a run as tables in text and as one JSON document."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from decoders_bench.quality.wordings import representatives, sentences
 
 
 def percent(x: float) -> str:
-    """A share in percent, as every output of a run shows it."""
+    """A share in percent, formatted as in all outputs of a run."""
     return f"{100 * x:.1f}"
 
 
 def named(p: Point | Curve, own: Sequence[Point]) -> str:
-    """A decoder with what tells it from the others: its cache, its blocks, its model."""
+    """The name of a decoder, with whatever distinguishes it from the others: its cache, its blocks, its model."""
     spec = marked(p.decoder if isinstance(p, Point) else p.curve, "`")
     more = [f"cache {p.cache}"] if len({q.cache for q in own}) > 1 else []
     more += [f"block {p.block or 'full'}"] if len({q.block for q in own}) > 1 else []
@@ -30,7 +30,7 @@ def named(p: Point | Curve, own: Sequence[Point]) -> str:
 
 
 def point_table(own: Sequence[Point]) -> str:
-    """One row per decoder; a star where none is both as accurate and takes fewer forwards."""
+    """One row per decoder; a star marks the Pareto front of accuracy and forward passes."""
     front = pareto(own, lambda p: p.summary.nfe)
     body = []
     for p in own:
@@ -79,7 +79,7 @@ def place_table(rows: Sequence[Row]) -> str:
 
 
 def verdict_table(found: Mapping[str, Sequence[Against]], own: Sequence[Point]) -> str:
-    """One row a decoder: its verdict against the baseline at equal cost, for every cost."""
+    """One row per decoder: its verdict against the baseline at equal cost, for every cost."""
     body = [
         [named(first.curve, own), *(same[i].word for same in found.values())]
         for i, first in enumerate(next(iter(found.values())))
@@ -88,7 +88,7 @@ def verdict_table(found: Mapping[str, Sequence[Against]], own: Sequence[Point]) 
 
 
 def line_table(found: Sequence[Against], own: Sequence[Point]) -> str:
-    """One row a setting, against the baseline at as many forwards, or at as much of another cost."""
+    """One row per setting, compared with the baseline at equal forward passes, or at another equal cost."""
     axis = found[0].axis
     body = [row_of(line, axis, own) for a in found for line in a.lines]
     header = [
@@ -103,7 +103,7 @@ def row_of(line: Line, axis: str, own: Sequence[Point]) -> list[str]:
 
 
 def verdict_text(found: Mapping[str, Sequence[Against]], own: Sequence[Point], baseline: str) -> list[str]:
-    """The verdicts at equal cost, and what they rest on at equal forwards."""
+    """The verdicts at equal cost, and the comparisons at equal forward passes on which they rest."""
     if not found:
         return []
     return [
@@ -143,7 +143,7 @@ def identity(p: Point) -> dict[str, Any]:
 
 
 def verdict_records(found: Mapping[str, Sequence[Against]]) -> list[dict[str, Any]]:
-    """Every curve on every axis, with every setting: numbers, and the words of the tables."""
+    """Every curve on every axis, with every setting: the numbers, and the texts of the tables."""
 
     def line(x: Line, axis: str) -> dict[str, Any]:
         s = x.standing

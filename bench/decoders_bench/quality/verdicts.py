@@ -1,5 +1,5 @@
-"""Every decoder of a run against the baseline at equal cost: what the terminal, the page, the Markdown and the JSON of
-a run show, each from here."""
+"""Every decoder of a run compared with the baseline at equal cost. The outputs in the terminal, on the page, in
+Markdown and in JSON all use this module."""
 
 from __future__ import annotations
 
@@ -36,44 +36,44 @@ AXES: dict[str, Cost] = {
     "FLOPs": lambda r: r.flops or 0.0,
 }  # fmt: skip
 NAMED = 4
-"""How many decoders a sentence lists of each verdict."""
+"""The number of decoders that a sentence lists for each verdict."""
 DIGITS = {"forwards": 1, "positions": 0, "seconds": 3, "FLOPs": 0}
-"""Behind the point, where a cost is shown."""
+"""The number of decimals of a cost."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A setting against the baseline at equal cost."""
+    """A setting compared with the baseline at equal cost."""
 
     point: Point
     standing: Standing
     cheaper: Point | None
     dearer: Point | None
-    """The baseline's settings next to it."""
+    """The neighbouring settings of the baseline."""
     ends: tuple[Point, Point] | None
-    """Where the bracket is too wide: its ends."""
+    """The ends of the bracket, if it is too wide."""
 
 
 @dataclass(frozen=True)
 class Against:
-    """A curve against the baseline's along one axis."""
+    """A curve compared with the baseline's curve on one axis."""
 
     axis: str
     curve: Curve
     baseline: Curve
     word: Word
     lines: tuple[Line, ...]
-    """By cost."""
+    """In order of cost."""
 
 
 def axes(own: Iterable[Point]) -> list[str]:
-    """What costs can be compared at: FLOPs only where all rows have them."""
+    """The costs on which decoders can be compared: FLOPs only if all rows record them."""
     told = all(r.flops for p in own for r in p.rows)
     return [axis for axis in AXES if told or axis != "FLOPs"]
 
 
 def found_curve(own: Sequence[Curve], spec: str, cache: str | None = None) -> Curve:
-    """The curve of that name, or the one on which the setting is; of those with that cache, if one is given. Raises
+    """The curve with that name, or the one that contains that setting; `cache` restricts the choice. Raises
     `UsageError` if there is none."""
     able = [c for c in own if cache is None or known_cache(c.cache) == known_cache(cache)]
     named = [c for c in able if known(c.curve) == known(spec)]
@@ -85,13 +85,13 @@ def found_curve(own: Sequence[Curve], spec: str, cache: str | None = None) -> Cu
 
 
 def usual(decoders: Sequence[str]) -> str:
-    """The baseline where none is asked for: a plain threshold if there is one, else the first of the decoders."""
+    """The default baseline: a plain threshold if there is one, else the first of the decoders."""
     return next((d for d in decoders if known(d).name == "threshold"), decoders[0])
 
 
 def opponents(own: Sequence[Curve], baseline: Curve) -> list[tuple[Curve, Curve]]:
-    """Every curve with the baseline's of the same model, cache and block. Settings of the baseline's own that differ
-    from it in numbers alone are no rivals of it."""
+    """Every curve paired with the baseline's curve of the same model, cache and block. Settings of the baseline's own
+    decoder that differ from it only in numbers are not compared with it."""
 
     def place(c: Curve) -> tuple[object, ...]:
         return c.model, known_cache(c.cache), c.block
@@ -102,7 +102,7 @@ def opponents(own: Sequence[Curve], baseline: Curve) -> list[tuple[Curve, Curve]
 
 
 def sweep(c: Curve, problems: dict[Any, int], axis: str) -> Sweep:
-    """(S, n) each, by problem; the mean over its wordings."""
+    """(S, n) each, by problem; the means over its wordings."""
     cost = AXES[axis]
     right, spent = np.zeros((len(c.points), len(problems))), np.zeros((len(c.points), len(problems)))
     for j, p in enumerate(c.points):
@@ -116,20 +116,20 @@ def sweep(c: Curve, problems: dict[Any, int], axis: str) -> Sweep:
 
 
 def cost_of(p: Point, axis: str) -> float:
-    """What a setting costs an item, in the mean."""
+    """The mean cost of an item under a setting."""
     return level(nested(p.rows), AXES[axis])
 
 
 def drift(c: Curve) -> float:
-    """By how much the seconds of a forward differ between the settings of a curve, which have the same work to do in
-    it: what the machine did besides shows there."""
+    """The relative difference in seconds per forward pass between the settings of a curve, whose forward passes do the
+    same work; it shows the influence of other work on the machine."""
     each = [sum(r.seconds for r in p.rows) / max(sum(r.nfe for r in p.rows), 1) for p in c.points]
     return max(each) / min(each) - 1 if min(each) > 0 else 0.0
 
 
 @dataclass(frozen=True)
 class Field:
-    """Problems that all were asked, with the draws of them."""
+    """The problems that were asked under all settings, with their resamples."""
 
     problems: dict[Any, int]
     drawn: Sample
@@ -141,7 +141,7 @@ class Field:
 
 
 def held(pairs: Sequence[tuple[Curve, Curve]], axis: str, field: Field) -> list[Against]:
-    """Every first curve against its second, on the same questions."""
+    """Every first curve compared with its second, on the same questions."""
     made: dict[int, Sweep] = {}
     for c in (c for pair in pairs for c in pair):
         if id(c) not in made:
@@ -160,14 +160,14 @@ def held(pairs: Sequence[tuple[Curve, Curve]], axis: str, field: Field) -> list[
 
 
 def band(c: Curve, field: Field) -> list[tuple[float, float]]:
-    """Of every setting of a curve the interval of its accuracy, all of which hold at once: that of a `Summary`, out to
-    the largest deviation among the settings in 95 % of the draws instead of what holds for one alone."""
+    """Simultaneous intervals of the accuracies of all settings of a curve: those of a `Summary`, but with the critical
+    value of the largest deviation among the settings in 95 % of the resamples instead of that for a single one."""
     z = along(sweep(c, field.problems, "forwards"), field.drawn)
     return [clustered(((r.problem, r.right) for r in p.rows), lambda problem: problem[:2], z) for p in c.points]  # type: ignore[index]
 
 
 def against(own: Sequence[Curve], baseline: str) -> dict[str, list[Against]]:
-    """By axis, every curve against the baseline's. `own`: curves of points that were asked the same questions."""
+    """By axis, every curve compared with the baseline's. `own`: curves of points that were asked the same questions."""
     if not own:
         return {}
     pairs = opponents(own, found_curve(own, baseline))
@@ -176,14 +176,14 @@ def against(own: Sequence[Curve], baseline: str) -> dict[str, list[Against]]:
 
 
 def of_rows(rows: Sequence[Row], baseline: str) -> dict[str, list[Against]]:
-    """`against` of the points that were asked the same questions."""
+    """`against` for the points that were asked the same questions."""
     own, whole = comparable(rows)
     return against(curves([p for p, ok in zip(own, whole, strict=True) if ok]), baseline)
 
 
 def turned(own: Sequence[Curve], baseline: str) -> list[tuple[str, int, int]]:
-    """Curves that are better than the baseline in one wording and worse in another, at equal forwards: with a wording
-    of each."""
+    """Curves that are better than the baseline in one wording and worse in another, at equal forward passes, with one
+    such wording each."""
     found: dict[str, dict[str, int]] = {}
     rows = [r for c in own for p in c.points for r in p.rows]
     for t, part in (own_worded := worded(rows)).items():
@@ -194,17 +194,17 @@ def turned(own: Sequence[Curve], baseline: str) -> list[tuple[str, int, int]]:
     return [(name, own[BETTER], own[WORSE]) for name, own in found.items() if BETTER in own and WORSE in own]
 
 
-# In words: every output shows these.
+# The results in words, for all outputs.
 
 
 def points_of(x: float) -> str:
-    """A difference of shares, in points."""
+    """A difference of shares, in percentage points."""
     text = f"{100 * x:+.1f}".replace("-", "\N{MINUS SIGN}")
     return "±0.0" if text[1:] == "0.0" else text
 
 
 def reach(s: Standing) -> str:
-    """The interval of a difference; open where the baseline has no setting that bounds it."""
+    """The interval of a difference; it is open at an end where no setting of the baseline bounds it."""
     if s.low is not None and s.high is not None:
         return f"{points_of(s.low)} to {points_of(s.high)}"
     if s.low is None and s.high is None:
@@ -213,12 +213,12 @@ def reach(s: Standing) -> str:
 
 
 def knob(p: Setting) -> str:
-    """A setting of a curve, by its knob if it has one."""
+    """The name of a setting on its curve: the value of its knob, if it has one."""
     return f"`{p.decoder}`" if p.swept is None else f"`{p.swept}={p.value}`"
 
 
 def beside(line: Line) -> str:
-    """The baseline's settings that it is held against."""
+    """The settings of the baseline with which it is compared."""
     cheaper, dearer = line.cheaper, line.dearer
     if cheaper and dearer and cheaper is not dearer:
         return f"between {knob(cheaper)} and {knob(dearer)}"
@@ -229,7 +229,8 @@ def beside(line: Line) -> str:
 
 
 def cells(line: Line, axis: str) -> list[str]:
-    """Accuracy, cost, the baseline's accuracy at it, the difference, the interval, what it rests on, the verdict."""
+    """Accuracy, cost, the baseline's accuracy at that cost, the difference, its interval, the baseline's settings that
+    were used, the verdict."""
     s = line.standing
     return [
         f"{100 * s.accuracy:.1f}", f"{s.cost:,.{DIGITS[axis]}f}", f"{100 * s.base:.1f}", points_of(s.difference),
@@ -238,7 +239,7 @@ def cells(line: Line, axis: str) -> list[str]:
 
 
 def sentence(found: Sequence[Against], baseline: str) -> str:
-    """The verdicts on the curves at one cost, in one sentence; specs stand between backticks."""
+    """The verdicts on the curves at equal cost, in one sentence; specs are in backticks."""
     axis = found[0].axis
     if len(found) == 1:
         (a,) = found

@@ -1,4 +1,4 @@
-"""Rankings that depend on how a prompt is worded."""
+"""Rankings that depend on the wording of a prompt."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ LEVEL = 0.05
 
 
 def representatives(own: Sequence[Curve]) -> list[Point]:
-    """The Pareto front of accuracy and forwards, and of every curve its most accurate point, of equals the one of
-    fewest forwards."""
+    """The Pareto front of accuracy and forward passes, and the most accurate point of every curve; of several equally
+    accurate ones, the point with the fewest forward passes."""
     front = pareto([p for c in own for p in c.points], lambda p: p.summary.nfe)
     best = [max(c.points, key=lambda p: (p.summary.accuracy, -p.summary.nfe)) for c in own]
     return list({id(p): p for p in [*front, *best]}.values())
 
 
 def flipped(chosen: Sequence[Point]) -> list[tuple[Point, Point, int, int]]:
-    """Pairs of points whose order differs between two wordings of the same tasks, beyond chance in both, and those
-    wordings: a beats b in the first and loses in the second."""
+    """Pairs of points whose order differs significantly between two wordings of the same tasks, and these wordings: a
+    beats b in the first and loses in the second."""
     own: list[dict[int, list[Row]]] = [worded(p.rows) for p in chosen]
     trials = [(i, j, t) for i, j in combinations(range(len(chosen)), 2) for t in own[i] if t in own[j]]
     trials = [x for x in trials if len(own[x[0]]) > 1]
@@ -39,8 +39,8 @@ def flipped(chosen: Sequence[Point]) -> list[tuple[Point, Point, int, int]]:
 def sentences(
     chosen: Sequence[Point], turned: Sequence[tuple[str, int, int]], names: Mapping[int, str], baseline: str
 ) -> list[str]:
-    """One for the accuracy of settings and one for the verdicts at equal forwards; none where nothing flips. `names`:
-    of the points, by their `id`."""
+    """One sentence for the accuracy of settings and one for the verdicts at equal forward passes; none if no order
+    differs. `names`: names of the points, by their `id`."""
     out = []
     if flips := flipped(chosen):
         a, b, up, down = flips[0]

@@ -1,1 +1,1 @@
-"""Weights in fewer bits: sizes, errors and answers."""
+"""Quantised weights: their sizes, errors and answers."""

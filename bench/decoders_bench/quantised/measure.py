@@ -1,4 +1,4 @@
-"""A model with its weights as they are and in fewer bits: bytes, logits, answers."""
+"""A model with its original weights and with quantised ones: bytes, logits, answers."""
 
 from __future__ import annotations
 
@@ -20,29 +20,30 @@ LLADA: dict[str, Any] = {
     "hidden_size": 4096, "intermediate_size": 12288, "num_attention_heads": 32, "num_key_value_heads": 32,
     "vocab_size": 4096, "rms_norm_eps": 1e-5,
 }
-"""A layer of LLaDA-8B; its vocabulary is cut, since neither the embeddings nor the head are quantised."""
+"""The shape of a layer of LLaDA-8B; the vocabulary is smaller, since neither the embeddings nor the head are
+quantised."""
 TOKENS = 128
 
 
 @dataclass(frozen=True)
 class Found:
-    """What became of a model. Everything is against the weights as they are stored; what cannot be quantised has a
-    `problem` and no numbers."""
+    """The results of a model, relative to the stored weights; one that cannot be quantised has a `problem` and no
+    numbers."""
 
     model: str
     method: str
     bytes: int = 0
     error: float = 0.0
-    """The norm of the difference of the logits, by that of the logits."""
+    """The norm of the difference of the logits, relative to the norm of the logits."""
     same: float = 1.0
-    """The share of positions whose likeliest token stays."""
+    """The share of positions whose most likely token is unchanged."""
     right: int | None = None
     asked: int | None = None
     problem: str | None = None
 
 
 def answered(model: str, method: str, cells: Sequence[tuple[str, str]], n: int, decoder: str, seed: int) -> Found:
-    """A model that answers the first `n` test items of tasks."""
+    """The results of a model that answers the first `n` test items of tasks."""
     options: dict[str, Any] = {} if method == "none" else {"quantize": method}
     try:
         loaded = load_model(model, **options)
@@ -69,7 +70,7 @@ def plain_logits(model: str, tokens: tuple[int, ...]) -> Tensor:
 
 
 def random_layers(layers: int, method: str, seed: int) -> Found:
-    """Layers of LLaDA-8B's size with random weights."""
+    """The results for layers of LLaDA-8B's size with random weights."""
     model, name = llada_shaped(layers, seed), f"{layers} random layers of LLaDA-8B's size"
     generator = torch.Generator().manual_seed(seed)
     tokens = torch.randint(LLADA["vocab_size"], (1, TOKENS), generator=generator)
@@ -93,13 +94,13 @@ def llada_shaped(layers: int, seed: int) -> Any:
 
 @torch.inference_mode()
 def logits_of(model: Any, tokens: Tensor) -> Tensor:
-    """(L, V) in both directions, as a diffusion model is run."""
+    """(L, V) logits with bidirectional attention, as in a diffusion model."""
     bias = torch.zeros(1, 1, tokens.shape[1], tokens.shape[1])
     found: Tensor = model(input_ids=tokens, attention_mask=bias, use_cache=False).logits[0]
     return found.float()
 
 
 def against(reference: Tensor, found: Tensor) -> tuple[float, float]:
-    """The error of logits (L, V), and the share of rows whose likeliest token stays."""
+    """The error of logits (L, V), and the share of rows whose most likely token is unchanged."""
     error = float((found - reference).norm() / reference.norm())
     return error, float((found.argmax(-1) == reference.argmax(-1)).float().mean())

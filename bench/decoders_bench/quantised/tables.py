@@ -1,4 +1,4 @@
-"""The table of models in fewer bits."""
+"""The table of quantised models."""
 
 from __future__ import annotations
 

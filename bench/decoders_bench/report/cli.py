@@ -78,6 +78,6 @@ def report(
 
 def write(path: Path, content: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # half a character of a pair may have been decoded
+    # the limit may have cut a surrogate pair in two
     path.write_text(content, encoding="utf-8", errors="backslashreplace")
     return path

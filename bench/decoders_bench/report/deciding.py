@@ -1,4 +1,4 @@
-"""Which items decide between two decoders: those that one has right and the other, at equal cost, has not."""
+"""The items that decide between two decoders: those that one solves and the other, at equal cost, does not."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from decoders_bench.quality.summary import Point
 from decoders_bench.quality.verdicts import Against, Line
 
 LISTED = 24
-"""How many items the page shows of a pair."""
+"""The number of items that the page shows for a pair."""
 SAID = 5
-"""How many the text names."""
+"""The number of items that the text lists."""
 Question = tuple[str, str, int, int, int]
 Right = NDArray[np.float64]
 Replayed = Callable[[Point, Question], bool]
@@ -28,12 +28,12 @@ class Deciding:
 
     question: Question
     gain: float
-    """What it adds to the difference, from -1 to 1: right under the first less right under the baseline at equal cost,
-    in the mean over the settings that the verdict rests on. The mean of this over all items of such a setting is the
-    difference that is printed."""
+    """The contribution of the item to the difference, from -1 to 1: right under the first decoder minus right under the
+    baseline at equal cost, as a mean over the settings on which the verdict rests. For each setting, the mean
+    contribution of all items is the difference that is printed."""
     mine: Point
     base: Point
-    """A setting of each under which they differ on it, with a replay of both if there is one."""
+    """A setting of each decoder under which they differ on the item, if possible with a replay of both."""
 
 
 @dataclass(frozen=True)
@@ -42,20 +42,22 @@ class Decision:
 
     won: int
     lost: int
-    """Items that speak for the first and for the baseline; the others are the same under both, or add up to nothing."""
+    """The numbers of items in favour of the first decoder and of the baseline; the contributions of the others are 0 or
+    cancel out."""
     items: tuple[Deciding, ...]
-    """The most telling first, at most `LISTED`."""
+    """The items with the largest contributions first, at most `LISTED`."""
 
 
 def right(own: Sequence[Point]) -> tuple[list[Question], dict[int, Right]]:
-    """The questions, which all of the points were asked; and which of them each point, by its `id`, has right."""
+    """The questions, which were asked under all of the points, and for each point, by its `id`, whether each answer is
+    right."""
     order = sorted({r.question for r in own[0].rows}) if own else []
     found = {id(p): {r.question: float(r.right) for r in p.rows} for p in own}
     return order, {i: np.array([answers[q] for q in order]) for i, answers in found.items()}
 
 
 def gain(line: Line, answers: Mapping[int, Right]) -> Right:
-    """(Q,): what each item adds to the difference of a setting from the baseline at equal cost."""
+    """(Q,): the contribution of each item to the difference of a setting from the baseline at equal cost."""
     ends = [p for p in (line.cheaper, line.dearer) if p is not None]
     shares = [1 - line.standing.share, line.standing.share] if len(ends) == 2 else [1.0]
     there = sum(share * answers[id(p)] for p, share in zip(ends, shares, strict=True))
@@ -65,8 +67,8 @@ def gain(line: Line, answers: Mapping[int, Right]) -> Right:
 def decision(
     a: Against, questions: Sequence[Question], answers: Mapping[int, Right], replayed: Replayed = lambda p, q: False
 ) -> Decision:
-    """What decides between a curve and the baseline's along an axis. `replayed`: whether there is a replay of an item
-    under a setting."""
+    """The items that decide between a curve and the baseline's curve on an axis. `replayed`: whether there is a replay
+    of an item under a setting."""
     kept = {id(s) for s in counting([x.standing for x in a.lines])}
     lines = [x for x in a.lines if id(x.standing) in kept]
     each = np.stack([gain(x, answers) for x in lines])  # (S, Q)
@@ -91,8 +93,8 @@ def seen(d: Deciding, replayed: Replayed) -> int:
 def pair(
     lines: Sequence[Line], gains: Right, q: Question, i: int, answers: Mapping[int, Right], replayed: Replayed
 ) -> tuple[Point, Point]:
-    """Settings of the two under which the item speaks as it does in the mean: those with replays, then those of the
-    line on which it counts most."""
+    """A setting of each decoder under which the item contributes with the same sign as in the mean: preferably one with
+    a replay, then the one with the largest contribution."""
     sign = 1 if gains.sum() > 0 else -1
     able = [
         (line.point, base, float(g) * sign)
@@ -105,14 +107,14 @@ def pair(
 
 
 def counted(found: Decision, mine: str, baseline: str) -> str:
-    """How many items speak for each; specs stand between backticks."""
+    """The numbers of items in favour of each decoder; specs are in backticks."""
     if not found.items:
         return f"No item tells `{mine}` from `{baseline}` at equal cost."
     return f"Items that speak for `{mine}`: {found.won}; for `{baseline}`: {found.lost}."
 
 
 def said(found: Decision, mine: str, baseline: str) -> str:
-    """The items in words."""
+    """The deciding items in words."""
     named = "; ".join(f"{place(d.question)} for `{mine if d.gain > 0 else baseline}`" for d in found.items[:SAID])
     return counted(found, mine, baseline) + (f" The most telling: {named}." if named else "")
 
@@ -123,7 +125,7 @@ def place(q: Question) -> str:
 
 
 def record(found: Decision) -> dict[str, Any]:
-    """For `--json`."""
+    """The deciding items for `--json`."""
     names = ("task", "rung", "seed", "item", "template")
     return {
         "won": found.won, "lost": found.lost,

@@ -1,4 +1,4 @@
-"""Everything that the page shows, as one JSON document: the page draws and sorts, and computes nothing."""
+"""All data of the page as one JSON document: the page draws and sorts, and computes nothing."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from decoders_bench.report.view import View, baseline_of, mine_of, views
 
 Identity = tuple[Any, ...]
 CHOSEN = 10
-"""Curves among which the page lets a baseline be chosen: with more of them it would hold too many tables."""
+"""The largest number of curves with which the page offers a choice of the baseline: with more, the document would
+contain too many tables."""
 
 
 def identity(x: Point | Row) -> Identity:
-    """What makes a decoder one of its own in the report."""
+    """The fields that distinguish the decoders of a report."""
     return x.model, x.decoder, x.cache, x.block
 
 
 def labels(own: Iterable[Point | Row]) -> dict[Identity, str]:
-    """Names of the decoders: the spec, and of model, cache and block what is not the same for all."""
+    """Names of the decoders: the spec, and those of model, cache and block that differ between decoders."""
     known = list(dict.fromkeys(identity(x) for x in own))
     model, cache, block = varied(known)
     return {k: label(k, model, cache, block) for k in known}
@@ -49,9 +50,9 @@ def label(k: Identity, model: bool, cache: bool, block: bool) -> str:
 
 
 def document(g: Gathered, baseline: str | None = None, mine: str | None = None) -> dict[str, Any]:
-    """`settings` are the decoders; everything else speaks of them, of `series` (curves), of `questions` and of
-    `strings` by index. `baseline`: none is that of the runs; `mine`: what the page begins with, held against it. Raises
-    `UsageError` if one of them is none of the decoders."""
+    """The document. `settings` are the decoders; the other parts refer to them, to `series` (curves), to `questions`
+    and to `strings` by index. `baseline`: None means that of the runs; `mine`: the decoder whose comparison with the
+    baseline comes first. Raises `UsageError` if one of the two is not among the decoders."""
     names = labels(g.rows)
     at = {k: i for i, k in enumerate(names)}
     made = views(g.rows)
@@ -89,7 +90,7 @@ def view_names(v: View, names: Mapping[Identity, str]) -> dict[int, str]:
 
 @dataclass(frozen=True)
 class Shown:
-    """Where the page finds what a view speaks of."""
+    """The indices by which a view refers to decoders, curves and questions."""
 
     at: Mapping[Identity, int]
     names: Mapping[Identity, str]
@@ -137,7 +138,8 @@ class Shown:
         }  # fmt: skip
 
     def held(self, v: View, a: Against, baseline: str, replayed: Replayed) -> dict[str, Any]:
-        """A curve against the baseline's, with the words of every output (`verdicts.cells`), and what decides."""
+        """A curve compared with the baseline's, with the texts of all outputs (`verdicts.cells`) and the deciding
+        items."""
         found, at = v.decided(a, replayed), self.at
         return {
             "series": self.on(a.curve), "base": self.on(a.baseline), "verdict": a.word,
@@ -161,7 +163,8 @@ class Shown:
 
 
 def pair(v: View, a: Against, baseline: str) -> dict[str, Any]:
-    """What the page begins with, for `--json` and Markdown: the verdict in words, at every cost, and what decides."""
+    """The first comparison of the page, for `--json` and Markdown: the verdict in words, on every axis, and the
+    deciding items."""
     found = v.decided(a)
     words = {axis: x.word for axis, own in v.against(baseline).items() for x in own if x.curve is a.curve}
     return {
@@ -171,7 +174,7 @@ def pair(v: View, a: Against, baseline: str) -> dict[str, Any]:
 
 
 def baselines(v: View, first: str) -> list[str]:
-    """What the page can hold the others against: the baseline, and every other curve, where they are few."""
+    """The baselines between which the page offers a choice: `first`, and every other curve if there are few."""
     names = list(dict.fromkeys(c.curve for c in v.curves if known(c.curve) != known(first)))
     return [first, *names] if len(names) < CHOSEN else [first]
 
@@ -202,13 +205,13 @@ def rounded(x: float, digits: int = 5) -> float:
 
 
 def questions_of(rows: Iterable[Row]) -> dict[Question, int]:
-    """All questions, in the order in which the page has them."""
+    """All questions with their indices, in the order of the page."""
     return {q: i for i, q in enumerate(sorted({r.question for r in rows}, key=lambda q: (*q[:3], q[4], q[3])))}
 
 
 def results(g: Gathered, at: Mapping[Identity, int], questions: Mapping[Question, int]) -> dict[str, Any]:
-    """Every item of every decoder, and the traces. `outcomes[setting][question]` is null or [right, output, answer,
-    nfe, tokens, positions, milliseconds]."""
+    """All outcomes, and the traces. `outcomes[setting][question]` is null or [right, output, answer, nfe, tokens,
+    positions, milliseconds]."""
     strings: dict[str, int] = {}
 
     def intern(text: str | None) -> int | None:
@@ -239,9 +242,9 @@ def results(g: Gathered, at: Mapping[Identity, int], questions: Mapping[Question
 
 
 def trace(t: Mapping[str, Any], setting: int, question: int) -> dict[str, Any]:
-    """A trace whose frames are [step, changes, details, phase], with changes [place, piece, kind, confidence], places
-    from 0 and pieces as an index into its own list, and of each a detail, null or [way, entropy, rank, asked, [[piece,
-    probability]]]."""
+    """A trace whose frames are [step, changes, details, phase]. A change is [place, piece, kind, confidence], with
+    places from 0 and pieces as indices into the list of the trace; the detail of each change is null or [way, entropy,
+    rank, asked, [[piece, probability]]]."""
     pieces: dict[int, int] = {}
 
     def piece(token: int) -> int:
@@ -270,7 +273,7 @@ def trace(t: Mapping[str, Any], setting: int, question: int) -> dict[str, Any]:
 
 
 def brief(whole: Mapping[str, Any]) -> dict[str, Any]:
-    """The document without single items, and with the verdicts against the baseline alone: what `--json` prints."""
+    """The document without single items, and only with the verdicts against the baseline: the output of `--json`."""
     own = [{name: x for name, x in v.items() if name != "against"} for v in whole["views"]]
     return {name: whole[name] for name in ("settings", "series", "baseline", "pair", "verdicts", "runs", "clashes")} | {
         "views": own

@@ -1,4 +1,4 @@
-"""What a view shows, in sentences: all of it follows from the numbers. Specs stand between backticks."""
+"""The results of a view in sentences, which follow from the numbers alone. Specs are in backticks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from decoders_bench.report.view import MARGIN, SAVING, View, index, saved
 
 
 def headline(v: View, names: Mapping[int, str], baseline: str | None = None) -> str:
-    """The one sentence of a view: the verdict, where there are two decoders."""
+    """The summary of a view in one sentence: the verdict, if there are two decoders."""
     if baseline and len(found := v.against(baseline).get("forwards", [])) == 1:
         return sentence(found, baseline)
     best = v.points[v.best]
@@ -30,7 +30,7 @@ def headline(v: View, names: Mapping[int, str], baseline: str | None = None) -> 
 
 
 def findings(v: View, names: Mapping[int, str], baseline: str | None = None) -> list[str]:
-    """How the others stand against the baseline, the front in words, and what depends on the wording."""
+    """The comparisons with the baseline, the Pareto front in words, and rankings that depend on the wording."""
     best = v.points[v.best]
     found = v.against(baseline).get("forwards", []) if baseline else []
     out = [sentence(found, baseline)] if baseline and len(found) > 1 else []

@@ -1,4 +1,4 @@
-"""Several quality runs as one."""
+"""Merging several quality runs into one."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from decoders_bench.quality.settings import unified
 from decoders_bench.quality.verdicts import usual
 
 SAME = tuple(name for name in NAMES if name not in (*MEASURED, "cell"))
-"""What two runs may not differ in about the same item."""
+"""The fields that have to be equal in all outcomes of the same item."""
 OWN = ("started",)
-"""What every run has of its own in its environment, so that a difference says nothing."""
+"""The fields of the environment that differ between any two runs, so that a difference is not reported."""
 
 
 @dataclass(frozen=True)
@@ -26,20 +26,20 @@ class Gathered:
     rows: list[Row]
     traces: list[dict[str, Any]]
     clashes: list[str]
-    """One sentence for everything in which the environments differ."""
+    """One sentence for each difference between the environments."""
 
     @property
     def baseline(self) -> str:
-        """What the others are held against where nothing else is asked for: what the first run was made with, or what
-        `bench quality` takes."""
+        """The default baseline: that of the first run or, if it names none, that of `bench quality`."""
         info = self.runs[0].info
         return str(info.get("baseline") or usual(info["grid"]["decoders"] or [self.rows[0].curve]))
 
 
 def gather(paths: Sequence[Path]) -> Gathered:
-    """Raises `UsageError` if a directory holds no run, if none has an outcome, if the runs disagree about an item, or
-    if two decoders were asked different things under the same name. Equal settings are one however they are written
-    (`quality.settings`). A directory of runs, as `bench duel` leaves it, stands for these."""
+    """Merge runs. Raises `UsageError` if a directory contains no run, if no run has an outcome, if the runs disagree
+    about an item, or if two decoders were asked different things under the same name. Equal settings are merged even if
+    they are written differently (`quality.settings`). A directory of runs, such as `bench duel` writes, stands for all
+    of its runs."""
     runs = [load(path) for path in spread_out(paths)]
     origin = {(row.cell, row.item): run.path for run in reversed(runs) for row in run.rows}
     rows: dict[tuple[Setting, Any], Row] = {}
@@ -69,7 +69,7 @@ def gather(paths: Sequence[Path]) -> Gathered:
 
 
 def spread_out(paths: Sequence[Path]) -> list[Path]:
-    """Runs, and the runs that are in directories which are none themselves."""
+    """The runs among the directories, and the runs inside the directories that are not runs themselves."""
     out = []
     for path in paths:
         inner = [] if (path / "run.json").exists() else sorted(p.parent for p in path.glob("*/run.json"))
@@ -83,7 +83,7 @@ def short(value: object) -> str:
 
 
 def clashes(runs: Sequence[Run]) -> list[str]:
-    """What the environments of the runs differ in."""
+    """The differences between the environments of the runs."""
     out = []
     environments = [run.info["environment"] for run in runs]
     for name in dict.fromkeys(name for e in environments for name in e):

@@ -1,4 +1,4 @@
-"""The page: a template with its style, its scripts and its data put in, so that one file is all there is to send."""
+"""The page: its template filled with the style, the scripts and the data, so that it is a single file."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from importlib.resources import files
 from typing import Any
 
 SCRIPTS = ("dom", "scatter", "table", "pairs", "templates", "stage", "replay", "duel", "items", "main")
-UNSAFE = re.compile("[<>&\u2028\u2029\ud800-\udfff]")  # and half a surrogate pair, which no file can hold
+UNSAFE = re.compile("[<>&\u2028\u2029\ud800-\udfff]")  # and unpaired surrogates, which cannot be encoded
 STATIC = files(__package__) / "static"
 
 
 def page(document: Mapping[str, Any], title: str) -> str:
-    """One HTML file that loads nothing: its policy forbids it to, and lets no script run but its own."""
+    """One HTML file that loads nothing: its content security policy forbids it, and allows only the page's own
+    scripts."""
     scripts = "\n".join((STATIC / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
     script = f'"use strict";\n(() => {{\n{scripts}\n}})();\n'
     parts = {
@@ -31,7 +32,7 @@ def page(document: Mapping[str, Any], title: str) -> str:
         "script": script,
     }
     out, rest = [], (STATIC / "page.html").read_text(encoding="utf-8")
-    while "{{" in rest:  # from left to right, so that nothing that was put in is read as a place
+    while "{{" in rest:  # from left to right, so that nothing in an inserted text is taken for a placeholder
         before, _, after = rest.partition("{{")
         name, _, rest = after.partition("}}")
         out += [before, parts[name]]
@@ -43,6 +44,7 @@ def digest(script: str) -> str:
 
 
 def embedded(document: Mapping[str, Any]) -> str:
-    """JSON that no text of the data can end early: HTML reads no tag, comment or entity in it."""
+    """JSON in which no text of the data can end the script element early: HTML finds no tag, comment or entity in
+    it."""
     text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -1,4 +1,4 @@
-"""The page's charts as files, for papers and slides."""
+"""The charts of the page as files, for papers and slides."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROWS = STYLE | {"axes.spines.left": False, "axes.grid": True, "axes.grid.axis": 
 
 
 def plots(document: Mapping[str, Any], where: Path, kind: str) -> list[Path]:
-    """One file of every chart of the first view: accuracy against forwards, seconds and tokens per forward."""
+    """One file for every chart of the first view: accuracy against forward passes, seconds and tokens per forward."""
     rc_context = matplotlib().rc_context
     from matplotlib.figure import Figure
 
@@ -77,7 +77,7 @@ def draw(axes: Axes, document: Mapping[str, Any], view: Mapping[str, Any], field
 
 
 def step(axes: Axes, front: Sequence[Mapping[str, Any]], end: float) -> None:
-    """The front: from each point on, its accuracy holds until the next one's."""
+    """The Pareto front as a step function: the accuracy of each point holds up to the next point."""
     xs, ys = [p["nfe"] for p in front] + [end], [100 * p["accuracy"] for p in front]
     axes.step(xs, [*ys, ys[-1]], where="post", color=INK, lw=1, zorder=2)
 

@@ -1,4 +1,4 @@
-"""Replays of the items that decide between two decoders, where a run has none: they are decoded once more."""
+"""Replays of the items that decide between two decoders: items without a trace in the run are decoded again."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from decoders_bench.tasks import task_of
 
 
 def with_replays(g: Gathered, count: int, baseline: str | None, mine: str | None) -> Gathered:
-    """The runs with a replay of each of the `count` items that tell most between the decoder that the report begins
-    with and the baseline, under both. What an item is decoded to depends on its cell and its index alone, so a replay
-    whose output is not that of the run is left out, and one sentence among the clashes says so."""
+    """The runs with replays of the `count` items that contribute most to the difference between the first decoder of
+    the report and the baseline, under both. The tokens of an item depend only on its cell and its index, so a replay
+    whose output differs from the run's is omitted, and a sentence among the clashes says so."""
     first = views(g.rows)[0]
     chosen = mine_of(first, baseline := baseline_of(first, baseline, g.baseline), mine)
     if chosen is None or not count:
@@ -39,12 +39,13 @@ def with_replays(g: Gathered, count: int, baseline: str | None, mine: str | None
 
 
 def originals(runs: Iterable[Run], keys: set[tuple[str, int]]) -> list[tuple[Run, Row]]:
-    """The rows as they were measured, each with a run that has it."""
+    """The rows as they were measured, each with its run."""
     return list({row.key: (run, row) for run in runs for row in run.rows if row.key in keys}.values())
 
 
 def replayed(run: Run, row: Row) -> dict[str, Any]:
-    """The trace of an item. Raises `UsageError` where it cannot be decoded here, or is decoded to something else."""
+    """The trace of an item. Raises `UsageError` if it cannot be decoded here, or if its output differs from the
+    run's."""
     grid, spec = run.info["grid"], f"{row.task}/{row.rung}"
     task, _ = task_of(spec)
     if task.runs_code:

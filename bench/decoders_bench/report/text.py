@@ -12,8 +12,8 @@ from decoders_bench.report.view import View, baseline_of, mine_of, views
 
 
 def text(g: Gathered, baseline: str | None = None, mine: str | None = None) -> str:
-    """The verdict on one decoder against the baseline and what decides it, the findings over all tasks, the tables of
-    `bench quality`, and where it all was measured."""
+    """The verdict on one decoder against the baseline and the items that decide it, the findings over all tasks, the
+    tables of `bench quality`, and the environments of the runs."""
     first = views(g.rows)[0]
     baseline = baseline_of(first, baseline, g.baseline)
     own, names = first.compared, view_names(first, labels(g.rows))
@@ -34,5 +34,5 @@ def text(g: Gathered, baseline: str | None = None, mine: str | None = None) -> s
 
 
 def verdict_of(v: View, a: Against, baseline: str) -> list[str]:
-    """One decoder against the baseline in one sentence, and the items that decide."""
+    """The comparison of one decoder with the baseline in one sentence, and the deciding items."""
     return [sentence([a], baseline), said(v.decided(a), a.curve.curve, baseline)]

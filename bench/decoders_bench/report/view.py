@@ -1,7 +1,7 @@
-"""What the report says of some tasks: who is on the front, and how each decoder stands against the baseline.
+"""The results for some tasks: the Pareto front, and the comparison of each decoder with the baseline.
 
-Only decoders with outcomes on the same items are compared, and there is one verdict on each: that against the baseline
-at equal cost (`quality.verdicts`).
+Only decoders with outcomes on the same items are compared, and each gets one verdict: that against the baseline at
+equal cost (`quality.verdicts`).
 """
 
 from __future__ import annotations
@@ -28,31 +28,32 @@ from decoders_bench.quality.verdicts import Against, Field, against, band, found
 from decoders_bench.report.deciding import Decision, Question, Replayed, Right, decision, right
 
 MARGIN = TOLERATED / 100
-"""A loss of accuracy that a saving is worth: what the area under a curve tolerates too."""
+"""A loss of accuracy that is acceptable for a saving; `area` tolerates the same loss."""
 SAVING = 0.05
-"""The share of forwards that has to be saved before a saving is spoken of."""
+"""The least share of forward passes saved for which a saving is reported."""
 Status = Literal["front", "off the front", "other items"]
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A point and where it stands."""
+    """A point and its status."""
 
     point: Point
     status: Status
     verdict: Word | None
-    """Against the baseline at equal forwards; None of the baseline's own settings, and where nothing is compared."""
+    """The verdict against the baseline at equal forward passes; None for the baseline's own settings, and if nothing is
+    compared."""
 
 
 @dataclass(frozen=True)
 class View:
-    """A task on a rung, or all of them."""
+    """One rung of a task, or all tasks together."""
 
     name: str
     points: tuple[Point, ...]
-    """Over the items that most of them share; a point that lacks some of those stands here with what it has."""
+    """The points over the items that most of them share; a point that lacks some of these keeps the items it has."""
     whole: tuple[bool, ...]
-    """Which points have an outcome on all the items, and are compared."""
+    """Which points have an outcome on all the items, and so are compared."""
 
     @property
     def questions(self) -> int:
@@ -67,7 +68,7 @@ class View:
         return curves(self.compared)
 
     def against(self, baseline: str) -> dict[str, list[Against]]:
-        """By axis, every curve against the baseline's; nothing where the baseline was not asked the same items."""
+        """By axis, every curve compared with the baseline's; empty if the baseline was not asked the same items."""
         if baseline not in self.held:
             try:
                 self.held[baseline] = against(self.curves, baseline)
@@ -77,7 +78,7 @@ class View:
 
     @cached_property
     def answers(self) -> tuple[list[Question], dict[int, Right]]:
-        """Of all that are compared (`deciding.right`)."""
+        """The answers of all compared points (`deciding.right`)."""
         return right(self.compared)
 
     def decided(self, a: Against, replayed: Replayed = lambda p, q: False) -> Decision:
@@ -86,17 +87,17 @@ class View:
 
     @cached_property
     def bands(self) -> list[list[tuple[float, float]]]:
-        """Of every curve, at each of its points (`verdicts.band`)."""
+        """For every curve, the interval at each of its points (`verdicts.band`)."""
         field = Field.of(self.curves)
         return [band(c, field) for c in self.curves]
 
     @cached_property
     def held(self) -> dict[str, dict[str, list[Against]]]:
-        """What `against` has found."""
+        """The results of `against` so far, by baseline."""
         return {}
 
     def judged(self, baseline: str) -> list[Judged]:
-        """All points: which are on the front, and each against the baseline."""
+        """All points, with their position relative to the front and their verdict against the baseline."""
         said = {id(x.point): x.standing.verdict for a in self.against(baseline).get("forwards", []) for x in a.lines}
         front = {id(p) for p in pareto(self.compared, lambda p: p.summary.nfe)}
 
@@ -107,20 +108,20 @@ class View:
 
     @cached_property
     def front(self) -> list[int]:
-        """Indices of the points of the front, from the fewest forwards on."""
+        """Indices of the points of the front, from the fewest forward passes to the most."""
         return [index(p, self.points) for p in pareto(self.compared, lambda p: p.summary.nfe)]
 
     @cached_property
     def best(self) -> int:
-        """The most accurate, and of equals the one of fewest forwards."""
+        """The index of the most accurate point, or of the one with the fewest forward passes among several."""
         return self.front[-1]
 
     @cached_property
     def thrifty(self) -> tuple[int, Comparison] | None:
-        """The point of the front of fewest forwards that is shown to lose less than `MARGIN` against the best, and how
-        it differs from it; None if there is none, or if it saves less than `SAVING`. Down from the best, and no further
-        than the first that is not shown to: in this order, no adjustment is due (Maurer, Hothorn and Lehmacher
-        1995)."""
+        """The point of the front with the fewest forward passes that significantly loses less than `MARGIN` against the
+        best one, and the comparison of the two; None if there is none, or if it saves less than `SAVING`. The points
+        are tested downwards from the best, up to the first that fails; tests in a fixed order need no adjustment
+        (Maurer, Hothorn and Lehmacher 1995)."""
         last = None
         for i in self.front[-2::-1]:
             made = compare(self.points[self.best].rows, self.points[i].rows)
@@ -131,8 +132,8 @@ class View:
 
 
 def baseline_of(v: View, asked: str | None, usual: str) -> str:
-    """The baseline that was asked for, or the usual one where that has outcomes to be held against, else the first
-    decoder that has. Raises `UsageError` if the one that was asked for has none."""
+    """The requested baseline or, without a request, the usual one if it has outcomes that can be compared, else the
+    first decoder with such outcomes. Raises `UsageError` if the requested one has none."""
     if asked:
         found_curve(v.curves, asked)
         return asked
@@ -144,9 +145,9 @@ def baseline_of(v: View, asked: str | None, usual: str) -> str:
 
 
 def mine_of(v: View, baseline: str, asked: str | None = None) -> Against | None:
-    """The decoder that the page begins with, at equal forwards: the one that was asked for, else the first that is not
-    built in, else the first; None where nothing is held against the baseline. Raises `UsageError` if the one that was
-    asked for is not."""
+    """The first comparison of the page, at equal forward passes: that of the requested decoder, else of the first one
+    that is not built in, else the first; None if nothing is compared with the baseline. Raises `UsageError` if the
+    requested decoder is not compared."""
     found = v.against(baseline).get("forwards", [])
     if asked:
         chosen = found_curve(v.curves, asked)
@@ -157,7 +158,7 @@ def mine_of(v: View, baseline: str, asked: str | None = None) -> Against | None:
 
 
 def built_in(spec: str) -> bool:
-    """Whether a decoder is of this library; one that cannot be made here is not."""
+    """Whether a decoder belongs to this library; False for one that cannot be made here."""
     try:
         return type(get(spec)).__module__.startswith("decoders.")
     except UsageError:
@@ -165,7 +166,7 @@ def built_in(spec: str) -> bool:
 
 
 def saved(p: Point, other: Point) -> float:
-    """The share of the other's forwards that a point does without."""
+    """The share of the other's forward passes that a point saves."""
     return 1 - p.summary.nfe / other.summary.nfe
 
 
@@ -174,13 +175,13 @@ def index(p: Point, others: Sequence[Point]) -> int:
 
 
 def views(rows: Sequence[Row]) -> list[View]:
-    """All tasks in one, then every task and rung alone; one view if there is one."""
+    """All tasks together, then every rung of every task; a single view if there is only one rung."""
     places = list(dict.fromkeys((r.task, r.rung) for r in rows))
     alone = [view("/".join(place), [r for r in rows if (r.task, r.rung) == place]) for place in places]
     return alone if len(alone) == 1 else [view("all tasks", rows), *alone]
 
 
 def view(name: str, rows: Sequence[Row]) -> View:
-    """The items are those that `comparable` finds."""
+    """The view over the items that `comparable` selects."""
     own, whole = comparable(rows)
     return View(name, tuple(own), tuple(whole))

@@ -1,1 +1,1 @@
-"""The site: what MkDocs is given beside the pages under docs/."""
+"""The site: input of MkDocs in addition to the pages in docs/."""

@@ -1,4 +1,4 @@
-"""A chart of right answers against forwards: one decoder's settings beside the threshold's."""
+"""A chart of accuracy against forward passes: one decoder's settings compared with those of the threshold decoder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WIDTH, HEIGHT, LEFT, TOP = 520, 240, 44, 14
 
 
 class Mark(NamedTuple):
-    """A setting: forwards and the share of right answers."""
+    """A setting: its forward passes and its accuracy as a share."""
 
     forwards: float
     right: float
@@ -26,13 +26,13 @@ def family(p: Point) -> str:
 
 
 def marks(own: Iterable[Point], name: str) -> list[Mark]:
-    """The settings of one decoder that ran on `nano` without an approximate cache, the fewest forwards first."""
+    """The settings of one decoder that ran on `nano` without an approximate cache, the fewest forward passes first."""
     mine = [p for p in own if family(p) == name and p.cache in ("exact", "block") and p.model == "nano"]
     return sorted({Mark(p.summary.nfe, p.summary.accuracy) for p in mine})
 
 
 def chart(mine: list[Mark], base: list[Mark], name: str, baseline: str = "threshold") -> str:
-    """Both decoders' settings, joined; forwards on a logarithmic axis."""
+    """Both decoders' settings, joined by lines; the axis of forward passes is logarithmic."""
     largest = max(m.forwards for m in [*mine, *base])
     span = max(log2(max(largest, 2)), 1)
 

@@ -1,4 +1,4 @@
-"""SVG: the few marks that the figures of the site are made of, in colours for light pages and for dark ones."""
+"""SVG: the basic shapes of the site's figures, in colours for light and dark pages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ text{font:13px ui-monospace,SFMono-Regular,Menlo,monospace;fill:#1f2328}
 
 
 def box(x: float, y: float, width: float, height: float, kind: str, label: str = "") -> str:
-    """A cell with its label in the middle; `kind` is a class of the style."""
+    """A cell with its label in the middle; `kind` is a class of the style sheet."""
     text = f'<text class="m" x="{x + width / 2:g}" y="{y + height / 2 + 4.5:g}">{escape(label)}</text>' if label else ""
     return f'<rect class="{kind}" x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="3"/>{text}'
 
@@ -27,11 +27,11 @@ def words(x: float, y: float, text: str, kind: str = "s") -> str:
     return f'<text class="{kind}" x="{x:g}" y="{y:g}">{escape(text)}</text>'
 
 def line(a: tuple[float, float], b: tuple[float, float], kind: str) -> str:
-    """Between two points; `kind` is a class of the style."""
+    """A line between two points; `kind` is a class of the style sheet."""
     return f'<line class="{kind}" x1="{a[0]:.1f}" y1="{a[1]:.1f}" x2="{b[0]:.1f}" y2="{b[1]:.1f}"/>'
 
 def image(width: float, height: float, title: str, parts: list[str]) -> str:
-    """A whole SVG file, which scales down with its page."""
+    """A complete SVG file, which scales with the width of its page."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" width="{width:g}" role="img" '
         f'aria-label="{escape(title)}"><title>{escape(title)}</title><style>{STYLE}</style>{"".join(parts)}</svg>\n'

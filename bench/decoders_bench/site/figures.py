@@ -17,7 +17,7 @@ COLUMNS = len(PROMPT) + len(ANSWER)
 
 
 def cells(y: float, kinds: Sequence[str], labels: Sequence[str], left: float = 0) -> list[str]:
-    """A row of cells that touch one another's borders."""
+    """A row of cells with shared borders."""
     return [
         box(left + i * CELL + 2, y, CELL - 4, HEIGHT, k, x)
         for i, (k, x) in enumerate(zip(kinds, labels, strict=True))
@@ -34,7 +34,7 @@ def canvas() -> str:
 
 
 def window() -> str:
-    """The block that a decoder works on."""
+    """The block in which a decoder works."""
     kinds = ["given"] * 3 + ["old"] * 2 + ["open"] * 3
     frame = f'<rect class="window" x="{5 * CELL:g}" y="18" width="{2 * CELL:g}" height="{HEIGHT + 4}" rx="5"/>'
     parts = [*cells(20, kinds, [*PROMPT, "40", "+", "", "", ""]), frame, words(5 * CELL, 12, "window (block of 2)")]
@@ -43,7 +43,7 @@ def window() -> str:
 
 
 def step() -> str:
-    """What one step changes."""
+    """The changes of one step."""
     before, after = ["old", "old", "open", "old", "open"], ["old", "old", "new", "old", "open"]
     parts = [words(0, 20 + 18, "before"), *cells(20, before, ["40", "+", "", "=", ""], 64)]
     parts += [words(64 + 2 * CELL + 2, 64, "commit what is sure")]
@@ -52,7 +52,7 @@ def step() -> str:
 
 
 def forward() -> str:
-    """Canvas in, predictions of the open positions out."""
+    """The input and the output of a forward pass: the canvas, and predictions of the open positions."""
     kinds = ["given"] * 3 + ["old", "old", "open", "old", "open"]
     parts = cells(84, kinds, [*PROMPT, "40", "+", "", "=", ""])
     parts += [box(2, 48, COLUMNS * CELL - 4, 26, "given", "the model, once")]
@@ -62,7 +62,7 @@ def forward() -> str:
 
 
 def stale() -> str:
-    """Which columns a cache recomputes."""
+    """The columns that a cache recomputes."""
     kinds = ["given"] * 3 + ["old", "old", "back", "old", "back"]
     parts = cells(20, kinds, [*PROMPT, "40", "+", "2", "=", ""])
     parts += [words(2, 14, "stored keys and values are read")]
@@ -75,7 +75,7 @@ FIGURES = {f.__name__: f for f in (canvas, window, step, forward, stale, scaling
 
 
 def draw(directory: Path) -> None:
-    """Every figure, as a file of its own."""
+    """Write every figure to a file of its own."""
     directory.mkdir(parents=True, exist_ok=True)
     for name, figure in FIGURES.items():
         (directory / f"{name}.svg").write_text(figure(), encoding="utf-8")

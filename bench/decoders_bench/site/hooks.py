@@ -1,4 +1,5 @@
-"""Hooks of MkDocs: pages and pictures that are made when the site is built, and the pages that lie outside of docs/."""
+"""Hooks of MkDocs: pages and pictures that are generated when the site is built, and the pages that are outside of
+docs/."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ OUTSIDE = {
     "decoders/models/nano/README.md": "models/nano.md",
     "decoders/models/nano_latent/README.md": "models/nano-latent.md",
 }
-"""Pages of the repository that the site shows too, and where."""
+"""Pages of the repository outside of docs/ that the site also shows, and their paths on the site."""
 NAVIGATION = {
     "Serve": ["plugins/sglang.md", "plugins/lm-eval.md"],
     "Models": ["models/nano.md", "models/nano-latent.md"],
@@ -30,7 +31,7 @@ LINK = re.compile(r"\]\((\.\./[^)#\s]+)(#[^)\s]*)?\)")
 
 
 def on_config(config: Any) -> Any:
-    """The navigation gets the pages that are made here."""
+    """Add the generated pages to the navigation."""
     added = {**NAVIGATION, "Strategies": [f"strategies/{e.name}.md" for e in built_in()]}
     for part in config["nav"]:
         for title, pages in part.items():
@@ -40,15 +41,15 @@ def on_config(config: Any) -> Any:
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Every page and picture that is made here."""
-    torch.set_num_threads(1)  # the embedded model is small: more threads only wait for one another
+    """Add every generated page and picture."""
+    torch.set_num_threads(1)  # the embedded model is small: several threads would wait for each other
     for where, content in made():
         files.append(File.generated(config, where, content=content))
     return files
 
 
 def made() -> Iterator[tuple[str, str]]:
-    """Their names below docs/, and what is in them."""
+    """The paths of the generated files below docs/, and their contents."""
     for source, where in OUTSIDE.items():
         if source.endswith(".md"):
             yield where, (ROOT / source).read_text()
@@ -59,7 +60,8 @@ def made() -> Iterator[tuple[str, str]]:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Links out of docs/: to the page that stands for it here. Raises `ValueError` where there is none."""
+    """Rewrite links that lead out of docs/ to the corresponding page of the site. Raises `ValueError` if there is
+    none."""
     sources = {where: source for source, where in OUTSIDE.items() if source.endswith(".md")}
     here = page.file.src_uri
     source = sources.get(here, f"docs/{here}")
@@ -67,7 +69,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def link(found: re.Match[str], source: str, here: str) -> str:
-    """A link of the file `source`, as the page `here` of the site has it."""
+    """A link of the file `source` in the form for page `here` of the site."""
     target = posixpath.normpath(posixpath.join(posixpath.dirname(source), found[1]))
     if target == "README.md":
         target = "docs/index.md"

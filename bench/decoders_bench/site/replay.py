@@ -1,4 +1,4 @@
-"""A canvas that settles: what stood on it after each forward, and the picture of that."""
+"""Replay of an answer: the canvas after each forward pass, and a picture of it."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from decoders_bench.site.drawing import box, image, words
 
 CELL, HEIGHT, LEFT, TOP = 30, 22, 78, 26
 TOLD = 40
-"""The most forwards that a picture shows."""
+"""The largest number of forward passes that a picture shows."""
 
 
 class Replay(NamedTuple):
-    """One prompt's answer, forward by forward."""
+    """One prompt's answer, forward pass by forward pass."""
 
     prompt: str
     frames: tuple[tuple[str | None, ...], ...]
-    """After each forward, what stands at each position of the answer; None where it is open."""
+    """After each forward pass, the token at each position of the answer; None if it is open."""
 
 
 def replay(loaded: Loaded, decoder: str | Decoder, prompt: str, length: int) -> Replay:
-    """Decode `prompt` and keep the canvas after every forward. Raises `UsageError` where the model cannot do what the
-    decoder asks of it."""
+    """Decode `prompt` and keep the canvas after every forward pass. Raises `UsageError` if the model does not support
+    the decoder."""
     frames: list[tuple[str | None, ...]] = []
 
     def watch(f: Forward, p: Pred, c: Canvas) -> None:
@@ -37,19 +37,19 @@ def replay(loaded: Loaded, decoder: str | Decoder, prompt: str, length: int) -> 
 
 
 def label(loaded: Loaded, token: int) -> str:
-    """A token as a cell has room for it: without the space before it, and what ends a text as a square."""
+    """A token in a form that fits into a cell: without its leading space, and an end token as a square."""
     return "■" if token in loaded.model.stop_ids else loaded.tokenizer.decode([token]).strip()[:3] or "␣"
 
 
 def kind(before: str | None, after: str | None) -> str:
-    """How a cell is drawn: open, taken back, new in this forward, or as it was."""
+    """The class of a cell: open, taken back, new in this forward pass, or unchanged."""
     if after is None:
         return "open" if before is None else "back"
     return "old" if before == after else "new"
 
 
 def picture(made: Replay) -> str:
-    """A row of cells for the canvas after every forward."""
+    """A row of cells for the canvas after every forward pass."""
     width = len(made.frames[0])
     before: tuple[str | None, ...] = (None,) * width
     parts = [words(0, 14, f"{made.prompt}   ({len(made.frames)} forwards)", "")]
@@ -67,7 +67,7 @@ def picture(made: Replay) -> str:
 
 
 def settling() -> str:
-    """The picture of the README: the embedded model and the default decoder."""
+    """The picture in the README: the embedded model and the default decoder."""
     return picture(replay(load("nano"), "threshold:tau=0.99", "Sudoku: 3 _ 2 _ 2 _ _ _ 4 _ 1 2 1 _ 4 _", 18))
 
 

@@ -18,19 +18,19 @@ NAMES = {"length": "canvas, positions", "batch": "batch, rows", "vocab": "vocabu
 
 
 def short(x: int) -> str:
-    """A number as an axis has room for it."""
+    """A number in the short form of an axis label."""
     return f"{x // 1000}k" if x >= 1000 else str(x)
 
 
 def decades(timings: Sequence[Timing]) -> tuple[int, int]:
-    """The powers of ten between which all times lie, in milliseconds."""
+    """The powers of ten that bound all times, in milliseconds."""
     times = [x for t in timings for x in (t.step_ms, t.bare_max_ms)]
     low, high = log10(min(times)), log10(max(times))
     return int(low // 1), int(-(-high // 1))
 
 
 def panel(timings: Sequence[Timing], axis: str, left: float) -> list[str]:
-    """One axis; both scales are logarithmic, and panels share that of time."""
+    """The panel of one axis; both scales are logarithmic, and all panels have the same scale of time."""
     low, high = decades(timings)
     values = SWEPT[axis]
     width, height = PANEL - LEFT - 16, HEIGHT - TOP - BOTTOM
@@ -58,7 +58,7 @@ def panel(timings: Sequence[Timing], axis: str, left: float) -> list[str]:
 
 
 def chart(timings: Sequence[Timing]) -> str:
-    """Three panels, of which each has the base of the other two."""
+    """Three panels; in each, the other two axes have their base values."""
     one = alike(timings)
     held = f"canvas {BASE['length']}, batch {BASE['batch']}, vocabulary {BASE['vocab']:,}"
     parts = [words(0, 14, f"milliseconds a step without the network: {one.decoder}, {one.dtype}", "")]
@@ -70,5 +70,5 @@ def chart(timings: Sequence[Timing]) -> str:
 
 
 def scaling() -> str:
-    """Of the run that is kept."""
+    """The chart of the run in the repository."""
     return chart(load_timings(KEPT))

@@ -19,10 +19,10 @@ from decoders_bench.site.chart import chart, marks
 from decoders_bench.site.replay import picture, replay
 
 RULES = Path(__file__).parents[3] / "docs" / "rules"
-"""The rule of a strategy in at most seven lines, by hand: `NAME.txt`."""
+"""The pseudocode of a strategy in at most seven lines, written by hand: `NAME.txt`."""
 BASELINE = "threshold"
 MODELS = ("nano", "nano:attention=block")
-"""Strategies of latents have no replay: nothing stands on their canvas before the last forward."""
+"""Strategies of latents have no replay: their canvas has no tokens before the last forward pass."""
 PROMPT, LENGTH = "Sudoku: 3 _ 2 _ 2 _ _ _ 4 _ 1 2 1 _ 4 _", 18
 
 
@@ -31,7 +31,7 @@ def built_in() -> list[Entry]:
 
 
 class Site:
-    """What the pages are made from, each read once."""
+    """The data of the pages, each part read once."""
 
     @cached_property
     def models(self) -> dict[str, Loaded]:
@@ -39,12 +39,12 @@ class Site:
 
     @cached_property
     def measured(self) -> dict[str, list[Point]]:
-        """The points of the kept runs, by the line that says on what they were measured."""
+        """The points of the runs in the repository, by a line that describes how they were measured."""
         runs = [load_rows(RESULTS / name) for name in ("quality", "shelf")]
         return {f"{measured_with(run.info['environment'])}": points(run.rows) for run in runs}
 
     def replayed(self, name: str) -> tuple[str, str] | None:
-        """The model that a strategy ran on, and the picture of that; none where no embedded model can."""
+        """The model on which a strategy ran, and the picture; None if no embedded model supports it."""
         for spec, loaded in self.models.items():
             try:
                 made = replay(loaded, name, PROMPT, LENGTH)
@@ -54,7 +54,7 @@ class Site:
         return None
 
     def curve(self, name: str) -> tuple[str, str] | None:
-        """The line that says on what a strategy was measured, and its chart; none where it was not."""
+        """A line that describes how a strategy was measured, and its chart; None if it was not measured."""
         for head, own in self.measured.items():
             mine, base = marks(own, name), marks(own, BASELINE)
             if name != BASELINE and mine and base:
@@ -62,7 +62,7 @@ class Site:
         return None
 
     def page(self, entry: Entry) -> Iterator[tuple[str, str]]:
-        """The files of a strategy's page, names under `strategies/` and contents."""
+        """The files of a strategy's page: paths under `strategies/`, and contents."""
         name = entry.name
         parts = [f"# {name}", entry.summary, "## The rule", rule(name), about(entry), "## Options", options_of(entry)]
         if made := self.replayed(name):
@@ -87,12 +87,12 @@ CURVE = (
 
 
 def rule(name: str) -> str:
-    """The rule in pseudocode."""
+    """The pseudocode of the strategy."""
     return f"```text\n{(RULES / f'{name}.txt').read_text().rstrip()}\n```"
 
 
 def about(entry: Entry) -> str:
-    """Where a strategy is from, how that was checked, and what it asks of a model."""
+    """The source of a strategy, how it was checked, and its requirements on a model."""
     asks = ", ".join(f"`{c}`" for c in entry.capabilities) or "nothing but logits"
     attested = ATTESTED[entry.attested] if entry.attested else "not said"
     rows = [["Source", entry.source or "this library"], ["Checked", attested], ["Asks of a model", asks],

@@ -1,4 +1,4 @@
-"""What a step costs beside the model's forward: everything that `prepare`, the statistics, `step` and `apply` do, in
+"""The cost of a step without the model's forward pass: the time of `prepare`, the statistics, `step` and `apply` in
 milliseconds, and as a multiple of a bare `logits.max(-1)` on the same logits, measured in turn in one run."""
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Timing:
     bare_max_ms: float
     clock: Clock = "wall"
     length: int = 0
-    """Positions of the canvas; 0: those of one block."""
+    """Positions of the canvas; 0: one block."""
 
     @property
     def ratio(self) -> float:
@@ -39,7 +39,7 @@ def milliseconds(f: Callable[[], object], read: Callable[[], float]) -> float:
 
 
 Steps = tuple[Callable[[], object], Callable[[], object]]
-"""One step of everything but the model's forward, and a bare `logits.max(-1)` on its logits."""
+"""One step without the model's forward pass, and a bare `logits.max(-1)` on its logits."""
 
 
 @torch.inference_mode()
@@ -47,7 +47,7 @@ def prepared(
     spec: str, dtype: torch.dtype, batch: int, block: int = 32, vocab: int = 126_464, device: str = "cpu",
     length: int = 0,
 ) -> Steps:
-    """For a window that is all open, the first of a canvas of `length` (0: of one block)."""
+    """Prepared for a window in which all positions are open, the first of a canvas of `length` (0: of one block)."""
     decoder = get(spec)
     plan = Plan(decoder, Blocks(block), Exact())
     shape = Shape(mask_id=vocab - 1, vocab=vocab, stop_ids=(vocab - 2,))
@@ -67,8 +67,8 @@ def time_step(
     spec: str, dtype: torch.dtype, batch: int, block: int = 32, vocab: int = 126_464, repeats: int = 21,
     clock: Clock = "wall", length: int = 0,
 ) -> Timing:
-    """The median over `repeats` steps of a window that is all open, after one warm-up; step and bare maximum take
-    turns."""
+    """The median over `repeats` steps of a window in which all positions are open, after one warm-up; step and bare
+    maximum alternate."""
     step, bare = prepared(spec, dtype, batch, block, vocab, length=length)
     step(), bare()
     ours, theirs = [], []

@@ -1,5 +1,5 @@
-"""What each statistic of rows of logits costs: by the compiled kernel, by the torch reference, and as people write it,
-beside a bare `logits.max(-1)` on the same logits, all measured in turn in one run."""
+"""The cost of each statistic of rows of logits: with the compiled kernel, with the torch reference, and as commonly
+written, compared with a bare `logits.max(-1)` on the same logits, all measured in turn in one run."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class RowTime:
 
 
 Asked = Callable[[stats.Statistics, Tensor, Tensor], object]
-"""Of statistics, with uniform numbers (R,) and hashes (R,)."""
+"""The functions that compute statistics, given uniform numbers (R,) and hashes (R,)."""
 ASKED: dict[str, tuple[Asked, Callable[[Tensor], object]]] = {
     "best": (lambda s, u, h: s.best(), lambda x: x.float().softmax(-1).max(-1)),
     "entropy": (lambda s, u, h: s.entropy(), lambda x: plain_entropy(x.float().log_softmax(-1))),
@@ -49,7 +49,7 @@ ASKED: dict[str, tuple[Asked, Callable[[Tensor], object]]] = {
     "sample, 0.7": (lambda s, u, h: s.sample(u, COOL), lambda x: (x.float() / COOL).softmax(-1).multinomial(1)),
     "race": (lambda s, u, h: s.race(h, 1.0), lambda x: (x - torch.empty_like(x).exponential_().log()).argmax(-1)),
 }
-"""Each as the library asks for it, and as it is written without a library."""
+"""Each statistic in the library's form, and in the common form without a library."""
 
 
 def plain_entropy(log_p: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ def plain_entropy(log_p: Tensor) -> Tensor:
 def time_rows(
     asked: str, dtype: torch.dtype, batch: int, vocab: int, repeats: int = 11, clock: Clock = "cpu"
 ) -> RowTime:
-    """With new random numbers in every turn. Raises `UsageError` where the kernel cannot be compiled."""
+    """The times, with new random numbers in every turn. Raises `UsageError` if the kernel cannot be compiled."""
     random = torch.Generator().manual_seed(0)
     x = (3 * torch.randn(batch, vocab, generator=random)).to(dtype)
     u = torch.rand(repeats + 1, batch, dtype=torch.double, generator=random)
@@ -85,7 +85,7 @@ def load_rows(path: Path) -> list[RowTime]:
 
 
 def rows_table(found: Sequence[RowTime]) -> str:
-    """A line for each shape; of each statistic the multiples of the bare maximum."""
+    """A line for each shape; for each statistic the multiples of the bare maximum."""
     shapes = list(dict.fromkeys((r.vocab, r.batch, r.dtype) for r in found))
     of = {(r.vocab, r.batch, r.dtype, r.asked): r for r in found}
     lines = []

@@ -1,5 +1,5 @@
-"""How the time of a step grows with the canvas, the batch and the vocabulary, each alone: one of the three grows, and
-the other two stay what they are in `BASE`."""
+"""How the time of a step grows with the canvas, the batch and the vocabulary: one of the three varies, and the other
+two keep their values in `BASE`."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ SWEPT: Mapping[str, tuple[int, ...]] = {
 
 
 def shapes() -> list[dict[str, int]]:
-    """What is measured, each once."""
+    """The shapes that are measured, each once."""
     found = [{**BASE, axis: value} for axis, values in SWEPT.items() for value in values]
     return [shape for i, shape in enumerate(found) if shape not in found[:i]]
 
 
 def swept(timings: Sequence[Timing], axis: str) -> list[tuple[int, Timing]]:
-    """The values of an axis and what was measured there, ascending."""
+    """The values of an axis and their timings, ascending."""
     base = {name: value for name, value in BASE.items() if name != axis}
     own = [t for t in timings if all(getattr(t, name) == value for name, value in base.items())]
     return sorted(((getattr(t, axis), t) for t in own), key=lambda pair: pair[0])
 
 
 def alike(timings: Sequence[Timing]) -> Timing:
-    """What all of some timings have in common, in the first of them. Raises `ValueError` where they differ in more than
-    the three axes and the times."""
+    """The common settings of some timings, as the first of them. Raises `ValueError` if they differ in more than the
+    three axes and the times."""
     (first, *_) = timings
     same = {replace(t, length=0, batch=0, vocab=0, step_ms=0.0, bare_max_ms=0.0) for t in timings}
     if len(same) > 1:

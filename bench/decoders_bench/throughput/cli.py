@@ -65,7 +65,7 @@ def throughput(
             for spec, batch, count in pairs:
                 found.append(measure_lines(spec, model, batch, count, length, seed))
                 advance()
-                if output:  # what is measured stays, whatever becomes of the rest
+                if output:  # so results survive a later failure
                     save(output, found)
         about = f"{hardware()}; processor time of a process of one thread, from its start to its end"
         finish("throughput", found, f"{about}\n\n{lines_table(found)}", output, as_json)

@@ -1,4 +1,5 @@
-"""How long clients wait for their first settled token: where rows come and go, and where batches stay together."""
+"""How long clients wait for their first settled token: in an engine with continuous batching, and with static
+batches."""
 
 from __future__ import annotations
 
@@ -18,8 +19,8 @@ Read = Callable[[], float]
 
 @dataclass(frozen=True)
 class First:
-    """Seconds from a request to the first of its tokens that is final, of clients of which each asks again when its
-    text has ended."""
+    """Seconds from a request to the first of its tokens that is final; each client sends its next request when its text
+    has ended."""
 
     decoder: str
     model: str
@@ -30,12 +31,12 @@ class First:
     fixed_median: float
     fixed_p95: float
     same: bool
-    """All texts are the same both ways."""
+    """Whether all texts are the same both ways."""
 
 
 @dataclass
 class Waits:
-    """When a prompt was asked for and when its first token was final, by the prompt's index, and what became of it."""
+    """The times of each request and of its first final token, by the index of the prompt, and the results."""
 
     read: Read
     asked: dict[int, float]
@@ -51,7 +52,7 @@ class Waits:
             self.first.setdefault(e.row, self.read())
 
     def ended(self, index: int, made: Generation, at: float) -> None:
-        """A text without a token has its first when it ends."""
+        """For a text without a token, its end counts as its first token."""
         self.made[index] = made
         self.first.setdefault(index, at)
 
@@ -61,7 +62,7 @@ class Waits:
 
 
 def flowing(job: Job, items: Sequence[Item], clients: int, read: Read) -> Waits:
-    """Through an engine of as many slots as clients."""
+    """The waits in an engine with as many slots as clients."""
     found, queue = Waits.blank(read), iter(items)
     job, engine, rows = replace(job, on_event=found.hear), Engine(job.setup.model, clients), dict[Request, int]()
 
@@ -84,8 +85,8 @@ def flowing(job: Job, items: Sequence[Item], clients: int, read: Read) -> Waits:
 
 
 def batched(job: Job, items: Sequence[Item], clients: int, read: Read) -> Waits:
-    """In batches of all that wait when the last one has ended. A client hears of its own tokens as they come, and asks
-    again when its own text has ended."""
+    """The waits with static batches: each batch has all requests that wait when the previous one has ended. A client
+    receives its tokens as they become final, and sends its next request when its own text has ended."""
     found, left, times = Waits.blank(read), list(items), list[float]()
     watched = replace(job.how, watch=lambda f, p, c: times.append(read()))
     job, asks = replace(job, on_event=found.hear, how=watched), [read()] * clients

@@ -1,4 +1,4 @@
-"""`decoders generate --input` on files of many prompts: processor time a prompt, and the most memory that it takes."""
+"""`decoders generate --input` on files of many prompts: processor time per prompt, and peak memory."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from decoders_bench.throughput.measure import prompts_of
 
 @dataclass(frozen=True)
 class Lines:
-    """One file, decoded by a process of one thread."""
+    """The results for one file, decoded by a process of one thread."""
 
     decoder: str
     model: str
     batch: int
-    """Rows at a time."""
+    """Rows of a batch."""
     length: int
     """Positions after each prompt."""
     prompts: int
     seconds: float
-    """Of processor time, from the start of the process to its end."""
+    """Processor time in seconds, from the start of the process to its end."""
     peak: int
-    """The most bytes that the process held, in all."""
+    """Peak memory of the whole process in bytes."""
 
     @property
     def ms_a_prompt(self) -> float:
@@ -38,7 +38,7 @@ class Lines:
 
 
 def measure_lines(spec: str, model: str, batch: int, count: int, length: int, seed: int) -> Lines:
-    """Raises `UsageError` with the command's own line if it cannot decode the file."""
+    """Measure one file. Raises `UsageError` with the command's own message if it cannot decode the file."""
     with TemporaryDirectory() as made, TemporaryFile("w+") as said:
         source, target = Path(made) / "in.jsonl", Path(made) / "out.jsonl"
         prompts = prompts_of(count, seed)
@@ -68,5 +68,5 @@ def lines_table(rows: Sequence[Lines]) -> str:
 
 
 def measured_lines(path: Path) -> str:
-    """What a file of such results says, and what it was measured on."""
+    """The results in a file as text, with the environment of the measurement."""
     return f"{lines_table([Lines(**row) for row in rows_of(path)])}\n\n{recorded_on(path)}."

@@ -1,4 +1,5 @@
-"""Many prompts through the engine, beside the same in batches that stay together until their last row has ended."""
+"""Many prompts decoded by the engine, compared with static batches, whose rows stay together until the last has
+ended."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ RUNGS = (
 
 @dataclass(frozen=True)
 class Throughput:
-    """One decoder and one number of rows at a time. Tokens are generated ones, without prompts and padding."""
+    """One decoder with one number of concurrent rows. Tokens are generated ones, without prompts and padding."""
 
     decoder: str
     model: str
@@ -32,15 +33,15 @@ class Throughput:
     prompts: int
     tokens: int
     forwards: int
-    """Of all prompts, each counting those that it took part in."""
+    """Forward passes summed over prompts; each prompt counts those in which it took part."""
     engine_seconds: float
     fixed_seconds: float
     engine_occupied: float
-    """The share of the rows of forwards in which a prompt was decoded,"""
+    """The share of the rows in forward passes that decoded a prompt."""
     fixed_occupied: float
-    """and the same for batches that stay together."""
+    """The same share for static batches."""
     same: bool
-    """All texts are the same both ways."""
+    """Whether all texts are the same both ways."""
 
     @property
     def ratio(self) -> float:
@@ -48,7 +49,7 @@ class Throughput:
 
 
 def prompts_of(count: int, seed: int) -> list[str]:
-    """As many prompts of each rung, in a random order."""
+    """An equal number of prompts of each rung, in random order."""
     each = -(-count // len(RUNGS))
     found = []
     for rung in RUNGS:
@@ -59,7 +60,7 @@ def prompts_of(count: int, seed: int) -> list[str]:
 
 
 def items_of(spec: str, model: str, count: int, length: int, seed: int) -> tuple[Job, list[Item]]:
-    """What decodes the prompts, and they themselves, less those that do not fit."""
+    """The job that decodes the prompts, and the prompts that fit."""
     job = Generator(loaded(model), spec).job(length=length)
     rows = [job.encoded(Item(i, p, seed + i, None), None) for i, p in enumerate(prompts_of(count, seed))]
     return job, [x for x in rows if isinstance(x, Item)]
@@ -89,7 +90,7 @@ def measure(
 
 
 def engined(job: Job, given: Sequence[Item], batch: int) -> tuple[list[Generation], float]:
-    """What became of the items, in their order, and the share of slots that were taken."""
+    """The results of the items, in their order, and the share of slots in use."""
     engines = list[Engine]()
     found = {i: or_raise(g) for i, g in job.flowing(given, batch, engines.append)}
     return [found[x.index] for x in given], engines[0].occupied / engines[0].offered

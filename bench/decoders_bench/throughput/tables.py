@@ -41,10 +41,10 @@ def first_table(rows: Sequence[First]) -> str:
 
 
 def measured_first(path: Path) -> str:
-    """What a file of waits for the first settled token says, and what it was measured on."""
+    """The waits for the first settled token in a file as text, with the environment of the measurement."""
     return f"{first_table([First(**row) for row in rows_of(path)])}\n\n{recorded_on(path)}."
 
 
 def measured(path: Path) -> str:
-    """What a file of results says, and what it was measured on."""
+    """The results in a file as text, with the environment of the measurement."""
     return f"{throughput_table([Throughput(**row) for row in rows_of(path)])}\n\n{recorded_on(path)}."

@@ -1,5 +1,5 @@
-"""What the twins are asked: of each seed its own items, so that what differs between seeds has both causes in it, the
-training and the items."""
+"""The items on which the twins are tested: each seed has its own, so that differences between seeds reflect both causes
+of variation, the training and the items."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from decoders_bench.versus.examples import canvas, filling, shown_part
 from decoders_bench.versus.plan import TASKS
 
 DEEP, DEEP_CANVAS = (4, 5), 32
-"""Steps of the sums that are deeper than any that were learnt, and the positions that they take."""
+"""The numbers of steps of sums that are deeper than any in training, and the positions that they take."""
 HOLE, STOP = "<|mask|>", "<|end|>"
 
 
 @dataclass(frozen=True)
 class Ask:
-    """A prompt and what grades the answer."""
+    """A prompt, and the grading of its answer."""
 
     item: Item
     prompt: str
     length: int
-    """Positions after the prompt; 0 where the holes stand in it."""
+    """Positions after the prompt; 0 if the prompt itself contains the holes."""
     head: str = ""
-    """What stands before the answer in a prompt with holes."""
+    """The text before the answer in a prompt with holes."""
 
     def right(self, text: str) -> bool:
-        """Of the generated text; one with holes is the whole row."""
+        """Whether the generated text is right; for a prompt with holes, the text is the whole row."""
         answer = text.removeprefix(self.head).partition(STOP)[0]
         return GENERATED[self.item.task].grade(self.item.problem, answer).exact
 
 
 def items(name: str, split: Split, n: int, seed: int) -> list[Item]:
-    """Of a task, its wordings in turn."""
+    """Items of a task, with its wordings in turn."""
     task, rung = name.split("/")
     own = GENERATED[task]
     each = [own.items(rung, split, n, seed, t) for t in range(own.templates)]
@@ -52,8 +52,8 @@ def tasks(split: Split, n: int, seed: int) -> dict[str, list[Ask]]:
 
 
 def infilling(name: str, n: int, seed: int) -> tuple[list[Ask], list[Ask]]:
-    """Answers with holes, in their places; and the same, told in the prompt, for a model that sees nothing right of a
-    hole."""
+    """Answers with holes, to be filled in place; and the same items with the known parts told in the prompt, for a
+    model that cannot see the right side of a hole."""
     rng, native, told = Random(f"versus/{name}/{seed}/holes"), list[Ask](), list[Ask]()
     for item in items(name, "test", n, seed):
         shown = shown_part(item, rng)
@@ -66,7 +66,7 @@ def infilling(name: str, n: int, seed: int) -> tuple[list[Ask], list[Ask]]:
 
 
 def keeps(ask: Ask, text: str) -> bool:
-    """Whether an answer to a prompt that tells a part of it is right and has that part."""
+    """Whether the answer to a prompt that tells a part of it is right and contains that part."""
     asked = ask.prompt.rpartition(" fill")[2].split()
     said = text.split()
     return (
@@ -76,7 +76,7 @@ def keeps(ask: Ask, text: str) -> bool:
 
 
 def stories(n: int, seed: int, steps: tuple[int, ...]) -> tuple[list[Ask], list[Ask]]:
-    """The same sums worded to have their steps written first, and their answer first."""
+    """The same sums in two wordings: the steps written first, and the answer written first."""
     rng, first, last = Random(f"versus/{steps}/{seed}/stories"), list[Ask](), list[Ask]()
     chain, ahead = Chain(), AnswerFirst()
     size = DEEP_CANVAS if max(steps) >= min(DEEP) else canvas("chain", "easy")

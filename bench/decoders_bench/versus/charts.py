@@ -57,13 +57,13 @@ def dash(s: Series) -> str:
 
 
 def key(s: Series) -> str:
-    """What a line of the chart is."""
+    """The legend entry of a series."""
     line = f'<line x1="1" x2="25" y1="5" y2="5" style="stroke:var(--c{s.colour});stroke-width:2"{dash(s)}/>'
     return f'<span><svg width="26" height="10">{line}</svg> {html.escape(s.name)}</span>'
 
 
 def ticks(low: float, high: float, logarithmic: bool) -> list[float]:
-    """About five of them, round ones."""
+    """About five round tick values."""
     if logarithmic:
         powers = [x for x in (2.0**i for i in range(-10, 31)) if low <= x <= high]
         between = [x for x in (3 * 2.0**i for i in range(-10, 29)) if low <= x <= high]

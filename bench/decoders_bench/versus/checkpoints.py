@@ -15,7 +15,7 @@ from decoders_bench.nano.tokenizer import build, segmenter
 from decoders_bench.versus.plan import BLOCK, Plan, Twin
 
 FAMILIES = {"ar": "causal", "mdm": "nano", "block": "sdar"}
-"""How each kind is decoded: `decoders.models.families`."""
+"""The model family of each kind, which selects its decoding: `decoders.models.families`."""
 
 
 def config(plan: Plan, twin: Twin) -> dict[str, object]:
@@ -26,7 +26,7 @@ def config(plan: Plan, twin: Twin) -> dict[str, object]:
 
 
 def write(plan: Plan, weights: dict[str, Tensor], run: Path) -> None:
-    """A directory for each twin in `run`, of `weights` by `TWIN/NAME`; those that are there are left alone."""
+    """Write a directory in `run` for each twin, from `weights` by `TWIN/NAME`; existing ones are left alone."""
     tokenizer = build()
     for twin in plan.twins:
         directory, new = run / twin.name, run / f"{twin.name}.new"

@@ -1,8 +1,8 @@
-"""What a run shows: differences between two kinds of twins, over seeds.
+"""The results of a run: differences between two kinds of twins, over seeds.
 
-A claim is about the training, not about one pair of weights, so seeds are what is counted: each seed gives one
-difference, of twins that began with the same bits and saw the same examples, on items of its own. Tests that count
-items as independent, such as McNemar's, find differences between two seeds of the same training."""
+A claim is about the training and not about one pair of weights, so the seeds are the sample: each seed gives one
+difference, between twins that began with the same bits and saw the same examples, on items of its own. Tests that treat
+items as independent, such as McNemar's, find differences even between two seeds of the same training."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ Word = Literal[
 
 @dataclass(frozen=True)
 class Measure:
-    """A number of each twin."""
+    """A quantity that is measured for each twin."""
 
     dimension: str
     text: str
     value: Callable[[Results], Sequence[float]]
-    """Of what was measured of a twin: a number for each item, or one alone; the mean is what counts."""
+    """The values from the measurements of a twin: one for each item, or a single one; their mean is compared."""
     unit: str = "points"
-    """`points` are hundredths; `doublings` are of a ratio; else a unit."""
+    """`points` are hundredths; `doublings` are binary logarithms of a ratio; otherwise a unit."""
     judged: bool = True
-    """More is better; else it is only more."""
+    """The word if more is better, or else just for more."""
     fewer: bool = False
-    """Less is better."""
+    """The word if less is better."""
     base: Callable[[Results], Sequence[float]] | None = None
-    """Of the other twin, where that is asked another thing."""
+    """The values of the other twin, if it is tested on other items."""
 
 
 @dataclass(frozen=True)
@@ -57,20 +57,20 @@ class Claim:
     unit: str
     means: tuple[float, float]
     differences: tuple[float, ...]
-    """Of each seed."""
+    """The difference of each seed."""
     noise: float
-    """The standard error of their mean by the items alone; 0 where there are none."""
+    """The standard error of their mean due to the items alone; 0 if there are no items."""
     mcnemar: float | None
-    """What a test that counts items would say, where there are items."""
+    """The p-value of a test that treats items as independent, if there are items."""
     judged: bool
     fewer: bool
     low: float = 0.0
     high: float = 0.0
     p: float | None = None
-    """None of one seed."""
+    """None for a single seed."""
     adjusted: float | None = None
     why: Open | None = None
-    """Why nothing is compared, if it is not; then there are no differences."""
+    """Why nothing is compared, if so; there are no differences then."""
 
     @property
     def difference(self) -> float:
@@ -94,7 +94,7 @@ def ones(text: str) -> list[float]:
 
 
 def letters(text: str, times: Sequence[int], shown: bool = True) -> list[float]:
-    """The share of letters of each canary that was shown, or of each that was not."""
+    """The share of recalled letters of each canary that was shown, or of each that was not."""
     return [int(x) / SUFFIX for x, n in zip(text, times, strict=True) if (n > 0) == shown]
 
 
@@ -123,7 +123,7 @@ def right_share(own: Results) -> list[float]:
 
 
 def variety(own: Results) -> list[float]:
-    """Different right answers, of those that as many fair draws would have."""
+    """The number of different right answers, divided by the number that as many uniform draws would give."""
     d = own["diversity"]
     return [a / b for a, b in zip(d["different"], d["expected"], strict=True)]
 
@@ -151,19 +151,19 @@ EXACT = Measure(
     "likelihood", "nats of a canvas", lambda own: [x for t in own["likelihood"].values() for x in t["nats"]], "nats",
     fewer=True,
 )
-"""Compared only where both are exact: a bound is no likelihood."""
+"""Compared only if both are exact: a bound is not a likelihood."""
 REPEATED = tuple(m for m in MEASURES if m.dimension in ("quality", "training efficiency", "memorisation"))
 
 
 def of_twin(found: Results, plan: Plan, twin: Twin) -> Results:
-    """What was measured of a twin, with its accuracy on the way."""
+    """The measurements of a twin, with its accuracy during training."""
     number, items = plan.twins.index(twin), plan.items * len(TASKS)
     own: Results = found["measured"][twin.name]
     return own | {"curve": [sum(look["right"][number].values()) / items for look in found["curve"]]}
 
 
 def claim(found: Results, plan: Plan, m: Measure, regime: str, kind: Kind, base: Kind) -> list[Claim]:
-    """One, or none of what the run was too short for."""
+    """The claim on a measure; none if the run was too short for it."""
     pairs = [
         (
             m.value(of_twin(found, plan, Twin(kind, regime, s))),
@@ -192,8 +192,8 @@ def claim(found: Results, plan: Plan, m: Measure, regime: str, kind: Kind, base:
 
 
 def speed_claims(found: Results, plan: Plan, kind: Kind, base: Kind) -> list[Claim]:
-    """What an answer costs where both are equally often right, on each axis; or one that says why that is not
-    compared. None where costs were not measured."""
+    """The cost of an answer at equal accuracy, on each axis; or one claim that says why it is not compared. Empty if
+    costs were not measured."""
     regime, pairs = plan.regimes[0], list(zip(*(curves(found.get("costs", []), k) for k in (kind, base)), strict=True))
     if not pairs:
         return []
@@ -209,8 +209,8 @@ def speed_claims(found: Results, plan: Plan, kind: Kind, base: Kind) -> list[Cla
 
 
 def interplay(found: Results, plan: Plan, regime: str) -> Claim:
-    """How much better masked diffusion stands against autoregression where examples come again than where they do
-    not."""
+    """How much larger the advantage of masked diffusion over autoregression is with repeated examples than with fresh
+    ones."""
     def right(kind: Kind, r: str, s: int) -> float:
         return fmean(whole(of_twin(found, plan, Twin(kind, r, s))))
 
@@ -225,8 +225,8 @@ def interplay(found: Results, plan: Plan, regime: str) -> Claim:
 
 
 def judged_together(chosen: Sequence[Claim]) -> list[Claim]:
-    """All of them together: how much seeds differ beyond their items is learnt from all, and p-values are corrected by
-    Holm."""
+    """All claims judged together: the variation between seeds beyond that of their items is estimated from all of them,
+    and p-values are adjusted by Holm's method."""
     if not chosen:
         return []
     able = [c for c in chosen if not c.why]
@@ -243,7 +243,7 @@ def judged_together(chosen: Sequence[Claim]) -> list[Claim]:
 
 
 def claims(found: Results, plan: Plan) -> list[Claim]:
-    """Of the kinds against autoregression, in every regime, corrected together."""
+    """The claims on each kind against autoregression, in every regime, adjusted together."""
     out = []
     for regime in plan.regimes:
         own = plan.kinds_in(regime)
@@ -260,7 +260,8 @@ def claims(found: Results, plan: Plan) -> list[Claim]:
 
 
 def same(found: Results, plan: Plan) -> list[Claim]:
-    """Autoregression from other initial weights against autoregression, in every dimension: nothing should be found."""
+    """Autoregression from other initial weights against autoregression, in every dimension: no difference should be
+    found."""
     if not {"ar", "again"} <= set(plan.kinds):
         return []
     regime = plan.regimes[0]
@@ -272,9 +273,9 @@ def same(found: Results, plan: Plan) -> list[Claim]:
 def crossing(
     found: Results, plan: Plan, regime: str, kind: Kind, draws: int = 2000
 ) -> tuple[float, float, float] | None:
-    """The share of the training from which on a kind is more often right than autoregression, by their mean curves, and
-    the 95 % interval of a bootstrap over seeds (Efron and Tibshirani 1993, chapter 13); none where it is not so at the
-    end, or always."""
+    """The share of the training from which on a kind is more accurate than autoregression, by their mean curves, and
+    the 95 % interval of a bootstrap over seeds (Efron and Tibshirani 1993, chapter 13); None if it is not more accurate
+    at the end, or always is."""
     import numpy as np
 
     a, b = (
@@ -291,7 +292,8 @@ def crossing(
 
 
 def crossed(gaps: Sequence[float], at: Sequence[float]) -> float | None:
-    """Where the last change from at most 0 to above it is, between two looks on a line."""
+    """The position of the last change of sign from at most 0 to above 0, interpolated linearly between two
+    evaluations."""
     if gaps[-1] <= 0 or min(gaps) > 0:
         return None
     where = max(i for i, (x, y) in enumerate(pairwise(gaps)) if x <= 0 < y)

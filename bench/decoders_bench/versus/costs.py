@@ -1,4 +1,4 @@
-"""What an answer costs, over the settings of the decoders of each kind, and how often it is right then."""
+"""The cost of an answer and its accuracy, over the settings of the decoders of each kind."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from decoders_bench.versus.plan import BLOCK, Kind
 
 THRESHOLDS = (0.99, 0.9, 0.7, 0.5, 0.3)
 STEPS = (8, 4)
-"""Forwards of a whole canvas."""
+"""Numbers of forward passes for a whole canvas."""
 BLOCK_STEPS = (2, 1)
-"""Forwards of a block."""
+"""Numbers of forward passes for a block."""
 ALONE = 3
-"""Items of each task that are also decoded one at a time."""
+"""The number of items of each task that are also decoded one at a time."""
 
 
 Row = dict[str, Any]
@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Setting:
-    """Of the curve of a kind."""
+    """A setting on the curve of a kind."""
 
     decoder: str
     cache: str
@@ -50,9 +50,9 @@ SWEPT: dict[Kind, tuple[Setting, ...]] = {
         *(Setting(f"sdar:by=low_confidence_static,block_steps={n}", "block", BLOCK) for n in BLOCK_STEPS),
     ),
 }  # fmt: skip
-"""Autoregression with its KV cache, one token a forward and by Jacobi iteration, which makes the same tokens; masked
-diffusion without a cache, as `exact` stores nothing of a bidirectional row, and with the dual cache, which takes the
-keys and values of the prompt as final; block diffusion with its block cache."""
+"""Autoregression has its KV cache and makes one token per forward pass, or decodes by Jacobi iteration, which makes the
+same tokens. Masked diffusion runs without a cache, as `exact` stores nothing of a bidirectional row, and with the dual
+cache, which treats the keys and values of the prompt as final. Block diffusion has its block cache."""
 
 
 def swept(kind: Kind) -> tuple[Setting, ...]:
@@ -60,17 +60,17 @@ def swept(kind: Kind) -> tuple[Setting, ...]:
 
 
 def timed(g: Generator, chosen: Sequence[Ask], block: int | None, batch: int) -> tuple[float, list[Any]]:
-    """Seconds of the processor, and what becomes of prompts of one task."""
+    """The processor time in seconds, and the results, of prompts of one task."""
     began = time.process_time()
     found = g([a.prompt for a in chosen], length=chosen[0].length, block=block, batch=batch)
     return time.process_time() - began, found
 
 
 def costs(runs: dict[Kind, str], seed: int, n: int, repeats: int, told: Callable[[], object]) -> list[Row]:
-    """A row a setting of the twins of a seed, which are in `runs`: which of n items of each task are right, the
-    forwards of each item, and positions, FLOPs and seconds of an answer in the mean. Seconds are those of the
-    processor, one prompt at a time and `BATCH`, once in each of the repeats, in which all settings take turns; `told`
-    hears of every turn of a setting."""
+    """A row for each setting of the twins of a seed, which are in `runs`: which of n items of each task are right, the
+    forward passes of each item, and the mean positions, FLOPs and seconds of an answer. The seconds are processor time,
+    for prompts one at a time and in batches of `BATCH`, measured once in each of the repeats, in which all settings
+    take turns; `told` is called after every turn of a setting."""
     asked = list(asks.tasks("test", n, 100 + seed).values())
     entries: list[tuple[Generator, Setting, Row]] = [
         (Generator(loaded(where), x.decoder, cache=x.cache), x, {
@@ -79,7 +79,7 @@ def costs(runs: dict[Kind, str], seed: int, n: int, repeats: int, told: Callable
         for kind, where in runs.items() for x in swept(kind)
     ]  # fmt: skip
     for g, x, _ in entries:
-        timed(g, asked[0][:1], x.block, 1)  # what is made on first use is not timed
+        timed(g, asked[0][:1], x.block, 1)  # so one-time initialisation is not timed
     for turn in range(repeats):
         for g, x, row in entries:
             alone = [timed(g, own[:ALONE], x.block, 1)[0] / len(own[:ALONE]) for own in asked]
@@ -93,7 +93,7 @@ def costs(runs: dict[Kind, str], seed: int, n: int, repeats: int, told: Callable
 
 
 def counted(chosen: Sequence[Ask], found: Sequence[Any]) -> dict[str, Any]:
-    """What is the same in every turn."""
+    """The numbers that are the same in every turn."""
     return {
         "right": marks([a.right(y.text) for a, y in zip(chosen, found, strict=True)]),
         "forwards": [y.nfe for y in found],

@@ -1,10 +1,10 @@
-"""What an answer of two kinds of twins costs where they are equally often right.
+"""The cost of an answer of two kinds of twins at equal accuracy.
 
 The settings of a twin's decoders are a curve of accuracy over cost. The cost of an accuracy is that of a mixture of the
 two settings of the curve's front next to it (`decoders_bench.quality.matched.cost_at`), so each seed gives a ratio of
-two costs. Where the least accurate setting of one kind is more often right than the most accurate one of the other, the
-curves have no accuracy in common, and nothing is compared. That is a fact about these twins, whatever others would do,
-so it is held against the scatter of the items alone."""
+two costs. If the least accurate setting of one kind is more accurate than the best setting of the other, the curves
+have no accuracy in common, and nothing is compared. That is a statement about these twins only, so it is tested against
+the scatter of the items alone."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ AXES = {
     "together": "processor time of an answer, 32 prompts at a time (ms)",
 }
 ENOUGH = 0.1
-"""Right answers of the weaker twin below which nothing is said of what they cost."""
+"""The least accuracy of the weaker twin, as a share, for which costs are compared."""
 DRAWS = 200
-"""Of the items, from which the error of a ratio is learnt."""
+"""The number of resamples of the items, from which the error of a ratio is estimated."""
 
 
 def cost_of(row: Row, axis: str) -> list[float]:
-    """Of an answer, in the unit of the axis: one number, or one a turn."""
+    """The cost of an answer, in the unit of the axis: one number, or one for each turn."""
     if axis == "forwards":
         return [fmean(row["forwards"])]
     return [row["flops"] / 1e6] if axis == "flops" else [1e3 * x for x in row[axis]]
@@ -47,20 +47,20 @@ class Curve:
 
     @property
     def right(self) -> Array:
-        """(S, n)"""
+        """(S, n) whether each item is right."""
         return np.array([[float(x == "1") for x in row["right"]] for row in self.rows])
 
     @property
     def forwards(self) -> Array:
-        """(S, n)"""
+        """(S, n) forward passes of each item."""
         return np.array([row["forwards"] for row in self.rows], dtype=float)
 
     def costs(self, axis: str) -> Array:
-        """(R, S): in each of R turns."""
+        """(R, S): the costs in each of R turns."""
         return np.array([cost_of(row, axis) for row in self.rows]).T
 
     def end(self, best: bool) -> NDArray[np.float64]:
-        """(n,): what its most or its least accurate setting has right."""
+        """(n,): whether each item is right under the most or the least accurate setting."""
         right = self.right
         means = right.mean(1)
         return np.asarray(right[means.argmax() if best else means.argmin()])
@@ -71,7 +71,7 @@ Open = Literal["no common accuracy", "seldom right"]
 
 @dataclass(frozen=True)
 class Apart:
-    """Why two kinds are not compared, and how often their nearest settings are right."""
+    """Why two kinds are not compared, and the accuracies of their nearest settings."""
 
     reason: Open
     means: tuple[float, float]
@@ -79,8 +79,8 @@ class Apart:
 
 @dataclass(frozen=True)
 class Ratio:
-    """Of two costs at equal accuracy, of each seed: both costs in the mean over seeds, the ratios in doublings, and the
-    standard error of their mean by the items alone."""
+    """The ratio of two costs at equal accuracy for each seed: the means of both costs over seeds, the ratios in
+    doublings, and the standard error of their mean due to the items alone."""
 
     means: tuple[float, float]
     doublings: tuple[float, ...]
@@ -88,7 +88,7 @@ class Ratio:
 
 
 def apart(pairs: Sequence[tuple[Curve, Curve]]) -> Apart | None:
-    """Why the curves of two kinds, a pair a seed, are not compared; none where they are."""
+    """Why the curves of two kinds, a pair for each seed, are not compared; None if they are."""
     best = [(a.end(True), b.end(True)) for a, b in pairs]
     means = fmean(float(a.mean()) for a, _ in best), fmean(float(b.mean()) for _, b in best)
     ahead = means[0] >= means[1]
@@ -103,7 +103,7 @@ def apart(pairs: Sequence[tuple[Curve, Curve]]) -> Apart | None:
 
 
 def at_equal(own: tuple[Array, Array], accuracy: tuple[Array, Array]) -> tuple[float, float]:
-    """What both cost, (S,) each, at the accuracy of the weaker one's best setting."""
+    """The two costs, (S,) each, at the accuracy of the weaker twin's best setting."""
     wanted = min(float(x.max()) for x in accuracy)
     return cost_at(own[0], accuracy[0], wanted), cost_at(own[1], accuracy[1], wanted)
 
@@ -113,8 +113,8 @@ def doublings(x: float, y: float) -> float:
 
 
 def scatter(pair: tuple[Curve, Curve], axis: str, draws: Array) -> float:
-    """The variance of a seed's ratio over draws of its items, `draws (R, n)`. The FLOPs and seconds of an item are
-    taken to be its share of the forwards."""
+    """The variance of a seed's ratio over resamples of its items, `draws (R, n)`. FLOPs and seconds are divided among
+    the items in proportion to their forward passes."""
     drawn = []
     for c in pair:
         forwards = c.forwards
@@ -128,8 +128,8 @@ def scatter(pair: tuple[Curve, Curve], axis: str, draws: Array) -> float:
 
 
 def ratio(pairs: Sequence[tuple[Curve, Curve]], axis: str) -> Ratio:
-    """Of the costs of two kinds, a pair of curves a seed; of seconds, the median of what each turn gives, in which both
-    were measured."""
+    """The ratio of the costs of two kinds, given a pair of curves for each seed; for seconds, it is the median over the
+    turns, as both were measured in each turn."""
     means, own, variances = [], [], []
     for a, b in pairs:
         accuracy = a.right.mean(1), b.right.mean(1)
@@ -143,5 +143,5 @@ def ratio(pairs: Sequence[tuple[Curve, Curve]], axis: str) -> Ratio:
 
 
 def curves(costs: Sequence[Sequence[Row]], kind: Kind) -> list[Curve]:
-    """Of a kind, a curve a seed."""
+    """The curves of a kind, one for each seed."""
     return [Curve([row for row in own if row["kind"] == kind]) for own in costs]

@@ -1,4 +1,4 @@
-"""The streams of examples: of each seed one, which all its twins see, in the same order."""
+"""The streams of training examples: each seed has one, which all its twins see in the same order."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from decoders_bench.tasks.words import LETTERS
 from decoders_bench.versus.plan import CANARIES, REPETITIONS, TASKS, Plan, repeated
 
 FILLED = ("shuffle", "sudoku")
-"""Tasks of which some examples also show a part of the answer in the prompt."""
+"""Tasks with examples that show a part of the answer in the prompt."""
 SHARE = 0.25
-"""How many of their examples do."""
+"""The share of their examples that do so."""
 PREFIX, SUFFIX = 4, 8
-"""Letters of a canary that are asked with, and letters that are to be said."""
+"""The numbers of letters of a canary in the prompt and in the answer."""
 CANVAS = 16
-"""Positions for what a canary says."""
+"""Positions of the answer of a canary."""
 
 
 
 @cache
 def word(text: str) -> list[int]:
-    """The tokens of a word with the space before it."""
+    """The tokens of a word with its leading space."""
     return segmenter().encode(text)
 
 
 def encoded(text: str) -> list[int]:
-    """What the tokenizer makes of a text: word by word, as only pieces with a quotation mark go over a space."""
+    """The tokens of a text, encoded word by word: only pieces with a quotation mark span a space."""
     if '"' in text:
         return segmenter().encode(text)
     return [token for part in re.split("(?= )", text) for token in word(part)]
 
 
 def example(prompt: str, answer: str, size: int) -> Example:
-    """In tokens; the answer with its stop token."""
+    """An example in tokens; its answer ends with a stop token."""
     return Example(encoded(prompt), [*encoded(answer), segmenter().end], size)
 
 
 def canvas(task: str, rung: str) -> int:
-    """Positions after the prompt, the same in training as later."""
+    """Positions after the prompt, the same in training and in the measurements."""
     return GENERATED[task].length[rung]
 
 
@@ -53,7 +53,7 @@ def of_item(item: Item) -> Example:
 
 
 def shown_part(item: Item, rng: Random) -> list[bool]:
-    """Which words of an answer are shown: its second half, or any half of it."""
+    """Which words of an answer are shown: its second half, or a random half."""
     n = len(item.answer.split())
     if item.task == "shuffle":
         return [i >= n - n // 2 for i in range(n)]
@@ -62,7 +62,7 @@ def shown_part(item: Item, rng: Random) -> list[bool]:
 
 
 def filling(item: Item, shown: list[bool]) -> str:
-    """The prompt that a model needs which cannot see what stands right of a hole: ` _` for each hole."""
+    """The prompt for a model that cannot see the right side of a hole: it tells the answer with ` _` for each hole."""
     words = item.answer.split()
     return f"{item.prompt} fill" + "".join(
         f" {word if known else '_'}" for word, known in zip(words, shown, strict=True)
@@ -70,7 +70,7 @@ def filling(item: Item, shown: list[bool]) -> str:
 
 
 def mixed(rng: Random) -> Iterator[Example]:
-    """Endless examples of the training split."""
+    """An endless stream of examples of the training split."""
     names, weights = list(TASKS), list(TASKS.values())
     streams = {name: stream(GENERATED[name.split("/")[0]], name.split("/")[1], "train", rng) for name in names}
     while True:
@@ -84,12 +84,12 @@ def mixed(rng: Random) -> Iterator[Example]:
 
 @cache
 def pool(regime: str, seed: int) -> list[Example]:
-    """All different examples of a regime that has so many."""
+    """All examples of a regime with a fixed number of them."""
     return list(islice(mixed(Random(f"versus/{seed}/pool")), repeated(regime) or 0))
 
 
 def levels(plan: Plan) -> tuple[int, ...]:
-    """How often canaries are shown, as far as they are a tenth of all examples at most."""
+    """How often canaries are shown: the levels up to which canaries are at most a tenth of all examples."""
     most = plan.steps * plan.examples // (10 * CANARIES)
     return tuple(
         times for i, times in enumerate(REPETITIONS) if times <= plan.steps and sum(REPETITIONS[: i + 1]) <= most
@@ -98,8 +98,8 @@ def levels(plan: Plan) -> tuple[int, ...]:
 
 @cache
 def canaries(seed: int, shown: tuple[int, ...]) -> list[tuple[str, str, int]]:
-    """What is asked, what is to be said, and how often it is shown: first those that are, then as many that never
-    are."""
+    """The prompt and the answer of each canary, and how often it is shown: first the shown ones, then as many that
+    never are."""
     rng = Random(f"versus/{seed}/canaries")
     times = [n for n in shown for _ in range(CANARIES)]
 
@@ -111,7 +111,7 @@ def canaries(seed: int, shown: tuple[int, ...]) -> list[tuple[str, str, int]]:
 
 @cache
 def planted(plan: Plan, seed: int) -> dict[int, list[Example]]:
-    """The canaries that each step shows."""
+    """The canaries of each step."""
     rng, out = Random(f"versus/{seed}/planted"), dict[int, list[Example]]()
     for prompt, said, times in canaries(seed, levels(plan)):
         for step in rng.sample(range(plan.steps), times):
@@ -120,7 +120,7 @@ def planted(plan: Plan, seed: int) -> dict[int, list[Example]]:
 
 
 def of_step(plan: Plan, regime: str, seed: int, step: int) -> list[Example]:
-    """What all twins of a seed see in a step."""
+    """The examples that all twins of a seed see in a step."""
     rng, out = Random(f"versus/{regime}/{seed}/{step}"), planted(plan, seed).get(step, [])[: plan.examples]
     left = plan.examples - len(out)
     if repeated(regime):

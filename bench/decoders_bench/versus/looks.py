@@ -1,4 +1,5 @@
-"""How far the twins are, on the way: their loss and their accuracy on validation items, all of them at once."""
+"""Evaluations of the twins during training: their loss and their accuracy on validation items, for all of them at
+once."""
 
 from __future__ import annotations
 
@@ -19,12 +20,12 @@ from decoders_bench.versus.plan import BLOCK, TASKS, Plan, Stream, Twin
 from decoders_bench.versus.stack import Stack
 
 SEED = 71
-"""Of the items of a look, which are not those that decoders are chosen on."""
+"""The seed of the items, which are not those on which decoders are chosen."""
 
 
 @cache
 def items(n: int) -> list[Item]:
-    """Validation items of every task, in turn of their wordings."""
+    """Validation items of every task, with its wordings in turn."""
     out = []
     for name in TASKS:
         task, rung = name.split("/")
@@ -35,7 +36,7 @@ def items(n: int) -> list[Item]:
 
 
 def validation(plan: Plan, streams: Sequence[Stream]) -> Batch:
-    """What the loss is measured on: the same examples and the same noise for every stream, at any time."""
+    """The data of the validation loss: the same examples and the same noise for every stream and at all times."""
     examples = [of_item(item) for item in items(max(plan.items, 8))]
     parts = []
     for stream in streams:
@@ -55,7 +56,7 @@ def losses(stack: Stack, b: Batch) -> Tensor:
 
 @dataclass(frozen=True)
 class Questions:
-    """Items as rows of L columns, and where their canvases stand."""
+    """Items as rows of L columns, and the columns of their canvases."""
 
     tokens: Tensor  # (R, L) long
     segment: Tensor  # (R, L) long  -1 past the end
@@ -78,8 +79,8 @@ def questions(asked: Sequence[Item]) -> Questions:
 
 @torch.inference_mode()
 def decoded(stack: Stack, twins: Sequence[Twin], q: Questions, device: str) -> Tensor:
-    """(E, R, W) long: the canvases of all twins, one position a forward: autoregression takes the next one, the others
-    that of which they are surest, in the first block that is not full yet or anywhere."""
+    """(E, R, W) long: the canvases of all twins, decoded with one position per forward pass: autoregression commits the
+    next position, and the other kinds the most confident one, within the first unfinished block or anywhere."""
     E, (R, L), W = len(twins), q.tokens.shape, q.at.shape[1]
     causal, blocks = (
         torch.tensor([t.objective == kind for t in twins], device=device)[:, None, None] for kind in ("ar", "block")
@@ -92,7 +93,7 @@ def decoded(stack: Stack, twins: Sequence[Twin], q: Questions, device: str) -> T
     sees = Batch(tokens, segment, column, until, at, at, at).sees
     source = (at - causal.long() + L * torch.arange(R, device=device)[:, None]).flatten(1)
     last = torch.where(causal, at, torch.where(blocks, at // BLOCK, 0))
-    never = torch.tensor([segmenter().mask, 2], device=device)  # and the unknown token
+    never = torch.tensor([segmenter().mask, 2], device=device)  # and the token for unknown text
     for _ in range(W):
         with torch.autocast(torch.device(device).type, torch.bfloat16):
             logits = stack.logits(stack(tokens, column, sees), source)
@@ -107,14 +108,14 @@ def decoded(stack: Stack, twins: Sequence[Twin], q: Questions, device: str) -> T
 
 
 def text(tokens: Sequence[int]) -> str:
-    """What stands before the first stop token."""
+    """The text before the first stop token."""
     own, pieces = segmenter(), list(segmenter().pieces)
     known = list(tokens)
     return "".join(pieces[t] for t in known[: known.index(own.end) if own.end in known else None])
 
 
 def look(stack: Stack, plan: Plan, twins: Sequence[Twin], known: Batch, device: str) -> dict[str, Any]:
-    """The validation loss of each twin, and how many of the items of each task it has right."""
+    """The validation loss of each twin, and the number of right items of each task."""
     asked = items(plan.items)
     with torch.inference_mode():
         lost = losses(stack, known) / len(items(max(plan.items, 8)))

@@ -1,4 +1,4 @@
-"""What is measured of one twin, in each of the dimensions that a claim can be about."""
+"""The measurements of one twin, in each of the dimensions of the claims."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ CANDIDATES: dict[Kind, tuple[Way, ...]] = {
     "mdm": (("llada", None), ("threshold:tau=0.9", None), ("threshold", 1)),
     "block": (("llada", BLOCK), ("threshold:tau=0.9", BLOCK), ("threshold", 1)),
 }
-"""As many for each: the most right one on validation items is taken."""
+"""As many candidates for each kind: the most accurate one on validation items is used."""
 SINGLE: dict[Kind, Way] = {"ar": ("left_to_right", None), "mdm": ("llada", None), "block": ("llada", BLOCK)}
-"""The greedy decoder of each that commits one position a forward."""
+"""The greedy decoder of each kind that commits one position per forward pass."""
 DRAWN: dict[Kind, Way] = {
     "ar": ("left_to_right:temperature=1", None), "mdm": ("ancestral", None), "block": ("ancestral", BLOCK)
 }
-"""Samples of what each model says, at temperature 1."""
+"""The decoder with which each kind samples, at temperature 1."""
 STEPS = (1, 2, 4, 8)
 DRAWS = 32
 SAMPLES = 32
@@ -36,7 +36,7 @@ BATCH = 32
 
 
 def made(run: str, way: Way, chosen: Sequence[Ask], infill: bool = False, seed: int = 0) -> list[Any]:
-    """What becomes of prompts, all of one length, in batches."""
+    """The results of prompts of equal length, decoded in batches."""
     g = Generator(loaded(run), way[0])
     lengths = {a.length for a in chosen}
     assert len(lengths) == 1
@@ -47,7 +47,7 @@ def made(run: str, way: Way, chosen: Sequence[Ask], infill: bool = False, seed: 
 
 
 def marks(right: Sequence[bool]) -> str:
-    """`1` for each that is right."""
+    """A text with `1` for each right item."""
     return "".join("01"[x] for x in right)
 
 
@@ -56,7 +56,7 @@ def graded(run: str, way: Way, chosen: Sequence[Ask]) -> str:
 
 
 def validation(run: str, twin: Twin, plan: Plan, n: int) -> dict[str, Any]:
-    """How many items each candidate has right."""
+    """The number of right items of each candidate."""
     asked = asks.tasks("validation", n, twin.seed)
     return {
         f"{way[0]}|{way[1]}": sum(graded(run, way, own).count("1") for own in asked.values())
@@ -69,8 +69,8 @@ def quality(run: str, twin: Twin, plan: Plan, n: int, best: Way) -> dict[str, An
 
 
 def likelihood(run: str, twin: Twin, plan: Plan, n: int) -> dict[str, Any]:
-    """Nats of whole canvases, the stop tokens in them included; of `shuffle`, every right answer is as likely as any,
-    so what the best of models would say is known."""
+    """Nats of whole canvases, including their stop tokens. For `shuffle`, all right answers are equally likely, so the
+    value of an ideal model is known."""
     model = loaded(run).model
     out: dict[str, Any] = {}
     for name in TASKS:
@@ -90,7 +90,7 @@ def likelihood(run: str, twin: Twin, plan: Plan, n: int) -> dict[str, Any]:
 
 
 def control(run: str, twin: Twin, plan: Plan, n: int) -> dict[str, Any]:
-    """Answers whose holes are filled in their places, and after a prompt that tells what stands around them."""
+    """Answers whose holes are filled in place, and answers to prompts that tell the text around the holes."""
     out, way = {}, SINGLE[twin.objective]
     for name in ("shuffle/easy", "sudoku/easy"):
         native, told = asks.infilling(name, n, twin.seed)
@@ -103,8 +103,8 @@ def control(run: str, twin: Twin, plan: Plan, n: int) -> dict[str, Any]:
 
 
 def reasoning(run: str, twin: Twin, plan: Plan, n: int) -> dict[str, Any]:
-    """The same sums, steps first and answer first; how often the answer was decided after the last step although it
-    stands before them; and sums that are deeper than any that were learnt."""
+    """The same sums with the steps first and with the answer first; how often an answer that precedes its steps was
+    decided after the last step; and sums that are deeper than any in training."""
     way = SINGLE[twin.objective]
     first, ahead = asks.stories(n, twin.seed, (2,))
     deep, _ = asks.stories(n, twin.seed, asks.DEEP)
@@ -118,8 +118,9 @@ def reasoning(run: str, twin: Twin, plan: Plan, n: int) -> dict[str, Any]:
 
 
 def memorisation(run: str, twin: Twin, plan: Plan, n: int) -> dict[str, Any]:
-    """Canaries: how many of their letters come back, and which come back whole, from their first letters; by the number
-    of forwards where it is a choice. `half`: every second letter shown, from both sides."""
+    """Canaries: how many of their letters are recalled, and which are recalled completely, from their first letters; by
+    the number of forward passes if it can be chosen. `half`: every second letter is shown, so there is context on both
+    sides."""
     shown = levels(plan)
     own = canaries(twin.seed, shown)
     ways: dict[str, Way] = {"all": SINGLE[twin.objective]}
@@ -144,12 +145,12 @@ def digits(counts: Iterable[int]) -> str:
 
 
 def steps_of(kind: Kind) -> tuple[int, ...]:
-    """In blocks, a forward a block is the least."""
+    """The numbers of forward passes that are compared; none with blocks, which need at least one per block."""
     return STEPS if kind == "mdm" else ()
 
 
 def half(said: str) -> str:
-    """Every second letter a hole, and the rest of the canvas."""
+    """The text with a hole for every second letter and for the rest of the canvas."""
     letters = said.split()
     return "".join(f" {x}" if i % 2 else asks.HOLE for i, x in enumerate(letters)) + asks.STOP * (CANVAS - SUFFIX)
 
@@ -159,8 +160,8 @@ def letters_right(said: str, text: str) -> int:
 
 
 def diversity(run: str, twin: Twin, plan: Plan, n: int) -> dict[str, Any]:
-    """Orders of the same letters, drawn again and again at temperature 1: how many are right, and how many of those
-    differ."""
+    """Permutations of the same letters, sampled repeatedly at temperature 1: how many are right, and how many of those
+    are different."""
     own = asks.plain(asks.items("shuffle/easy", "test", n, twin.seed))
     g, (_, block) = Generator(loaded(run), DRAWN[twin.objective][0]), DRAWN[twin.objective]
     found = g([a.prompt for a in own], length=own[0].length, block=block, n=SAMPLES, batch=BATCH, seed=twin.seed << 32)
@@ -181,4 +182,4 @@ DIMENSIONS: dict[str, tuple[Measure, int]] = {
     "control": (control, 24), "reasoning": (reasoning, 32), "memorisation": (memorisation, 0),
     "diversity": (diversity, 8),
 }
-"""What is measured, and on how many items of each task."""
+"""The dimensions, and the number of items of each task for each."""

@@ -1,10 +1,10 @@
-"""Tests over few seeds that learn from each other how much seeds differ.
+"""Tests over few seeds that estimate the variation between seeds from all comparisons together.
 
-Three seeds say little about their own scatter, so a test of each comparison by itself finds almost nothing. The scatter
-of one comparison is here drawn towards that of all: variances are taken to come from a scaled inverse chi-square, whose
-two parameters are fitted to all of them (Smyth 2004, Statistical Applications in Genetics and Molecular Biology 3:3,
-section 6.2), and Student's t has the degrees of freedom of both. What is common to comparisons is not the variance
-itself but how many times that of the items alone it is, so that is what is fitted."""
+Three seeds say little about their own scatter, so separate tests of the comparisons would find almost nothing. Here the
+scatter of each comparison is shrunk towards that of all: variances are assumed to follow a scaled inverse chi-square
+distribution, whose two parameters are fitted to all of them (Smyth 2004, Statistical Applications in Genetics and
+Molecular Biology 3:3, section 6.2), and Student's t has the degrees of freedom of both. What the comparisons have in
+common is not the variance itself but its ratio to the variance due to the items alone, so the ratio is fitted."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ import torch
 from decoders_bench.common.statistics import Z, student, two_sided
 
 LEAST = 1e-2
-"""Of the median: smaller ratios count as so large, as a few equal numbers would otherwise rule the fit."""
+"""The lower limit of a ratio, as a share of the median: smaller ratios are raised to it, as a few equal differences
+would otherwise dominate the fit."""
 
 
 @dataclass(frozen=True)
 class Prior:
-    """How many times the variance of the items that of seeds is, and how sure that is, in degrees of freedom."""
+    """The ratio of the variance of seeds to that of the items, and its certainty in degrees of freedom."""
 
     scale: float = 1.0
     freedom: float = 0.0
@@ -34,7 +35,7 @@ def polygamma(n: int, x: float) -> float:
 
 
 def trigamma_inverse(y: float) -> float:
-    """By Newton's method, as in Smyth 2004, appendix."""
+    """Computed with Newton's method, as in Smyth 2004, appendix."""
     x = 0.5 + 1 / y
     for _ in range(50):
         here = polygamma(1, x)
@@ -46,7 +47,8 @@ def trigamma_inverse(y: float) -> float:
 
 
 def fitted(ratios: Sequence[float], freedom: float) -> Prior:
-    """From ratios of variances that have so many degrees of freedom each. Of fewer than three nothing is learnt."""
+    """The prior fitted to ratios of variances with `freedom` degrees of freedom each. Fewer than three ratios are not
+    used."""
     known = [r for r in ratios if r > 0]
     if len(known) < 3:
         return Prior()
@@ -61,14 +63,14 @@ def fitted(ratios: Sequence[float], freedom: float) -> Prior:
 
 
 def ratio(differences: Sequence[float], noise: float) -> float:
-    """How many times the variance of the items that of the seeds' differences is; `noise` is the standard error of
-    their mean by the items alone."""
+    """The ratio of the variance of the seeds' differences to that of the items; `noise` is the standard error of their
+    mean due to the items alone."""
     return variance(differences) / (len(differences) * noise**2)
 
 
 def interval(differences: Sequence[float], noise: float, prior: Prior) -> tuple[float, float, float | None]:
-    """95 % interval and p-value of the mean difference; none of one seed. Where the noise of the items is known, the
-    error is not below it."""
+    """The 95 % interval and the p-value of the mean difference; the p-value is None for a single seed. If the noise of
+    the items is known, the standard error is at least as large."""
     n, mean = len(differences), fmean(differences)
     if n == 1:
         return mean - Z * noise, mean + Z * noise, None

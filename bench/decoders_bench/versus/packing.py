@@ -1,4 +1,5 @@
-"""What a step shows each twin: examples side by side in rows, what is hidden of them, and what counts."""
+"""The input of each twin in a training step: examples packed into rows, their masked positions, and the weights of the
+loss."""
 
 from __future__ import annotations
 
@@ -18,18 +19,18 @@ from decoders_bench.versus.plan import BLOCK, Kind, Plan
 
 @dataclass(frozen=True)
 class Rows:
-    """Examples packed into N rows of T columns. A padding column is in segment -1, with others of its kind."""
+    """Examples packed into N rows of T columns. The padding columns of a row form segment -1."""
 
     tokens: Tensor  # (N * T,) long
     segment: Tensor  # (N * T,) long  which example of its row
     position: Tensor  # (N * T,) long  within the example
-    place: Tensor  # (G, S) long  where each canvas position stands in the flattened rows; -1 past the canvas
+    place: Tensor  # (G, S) long  the column of each canvas position in the flattened rows; -1 past the canvas
     weight: Tensor  # (G, S) float  stop tokens after the first count less; 0 past the canvas
     width: int
 
 
 def packed(examples: Sequence[Example], width: int) -> Rows:
-    """The longest first, each in the first row that has room."""
+    """Pack the longest examples first, each into the first row with enough room."""
     room: list[int] = []
     order = sorted(range(len(examples)), key=lambda i: -len(examples[i].prompt) - examples[i].size)
     segments: list[int] = []
@@ -62,9 +63,9 @@ def packed(examples: Sequence[Example], width: int) -> Rows:
 
 @dataclass(frozen=True)
 class Shown:
-    """What the twins of one stream are shown in a step, in the order of their kinds (k of them): `tokens (k, N * T)`,
-    `until (k, N * T)`, below which a column of the same segment is seen; `source (k, C)` the columns whose output
-    predicts the C canvas positions, `target (C,)` and `weight (k, C)`."""
+    """The input of the twins of one stream in a step, in the order of their kinds (k of them): `tokens (k, N * T)`;
+    `until (k, N * T)`, the position below which a column attends to columns of the same segment; `source (k, C)`, the
+    columns whose outputs predict the C canvas positions, with their `target (C,)` and `weight (k, C)`."""
 
     tokens: Tensor
     segment: Tensor
@@ -77,12 +78,12 @@ class Shown:
 
 def objective(kind: Kind, rows: Rows, noise: Tensor, level: Tensor, pick: Tensor, mask: int) -> tuple[Tensor, ...]:
     """tokens, until (N * T,), source and weight (G, S) of a kind. `noise (G, S)` orders the positions of a canvas,
-    `level (G,)` says which share of them is hidden, `pick (G,)` which block; all uniform in 0 to 1.
+    `level (G,)` is the share of them that is masked, `pick (G,)` selects the block; all are uniform in 0 to 1.
 
-    Of each example it is a bound of the mean negative log-likelihood of a canvas position, times the root of its
-    size: exact for autoregression; of l hidden positions of n, n / l times the sum of theirs (Nie et al. 2025,
-    2502.09992), over a whole canvas or one of its blocks, which then counts for all (Arriola et al. 2025,
-    2503.09573)."""
+    The loss of each example is a bound of the mean negative log-likelihood of a canvas position, times the square root
+    of its size. It is exact for autoregression; with l of n positions masked, it is n / l times the sum of their losses
+    (Nie et al. 2025, 2502.09992), over a whole canvas or over one of its blocks, which then stands for all (Arriola et
+    al. 2025, 2503.09573)."""
     here = rows.place >= 0
     at, size = rows.place.clamp(min=0), here.sum(-1, keepdim=True)
     scale = rows.weight / size.sqrt()
@@ -106,8 +107,8 @@ def objective(kind: Kind, rows: Rows, noise: Tensor, level: Tensor, pick: Tensor
 
 
 def shown(examples: Sequence[Example], kinds: Sequence[Kind], width: int, key: str) -> Shown:
-    """Levels are spread evenly over the examples from a random start on, as the low-discrepancy sampler of Kingma et
-    al. 2021 (2107.00630) does; `key` seeds all that is random."""
+    """The input of some kinds for the same examples. Noise levels are spread evenly over the examples from a random
+    start, as in the low-discrepancy sampler of Kingma et al. 2021 (2107.00630); `key` seeds all randomness."""
     rows, g = packed(examples, width), torch.Generator().manual_seed(Random(key).getrandbits(62))
     G, S = rows.place.shape
     noise, start, pick = (torch.rand(size, generator=g, dtype=torch.double) for size in ((G, S), (1,), (G,)))
@@ -122,14 +123,14 @@ def shown(examples: Sequence[Example], kinds: Sequence[Kind], width: int, key: s
 
 
 def of_stream(plan: Plan, regime: str, seed: int, step: int) -> Shown:
-    """A step of a stream: its examples and its noise are a function of what is given."""
+    """The input of a stream in a step; examples and noise depend on the arguments alone."""
     kinds = [kind if kind != "again" else "ar" for kind in plan.kinds_in(regime)]
     return shown(of_step(plan, regime, seed, step), kinds, plan.width, f"versus/{regime}/{seed}/{step}/noise")
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What E twins are shown in a step; N is that of the twin with the most rows, C likewise."""
+    """The input of E twins in a step; N and C are those of the twin with the largest ones."""
 
     tokens: Tensor  # (E, N, T) long
     segment: Tensor  # (E, N, T) long
@@ -146,11 +147,11 @@ class Batch:
         return same & (self.position[..., None, :] < self.until[..., :, None])
 
     def small(self) -> Batch:
-        """For the way from one process to another: whole numbers in two bytes."""
+        """The batch with integers in two bytes, for the transfer between processes."""
         return Batch(**{name: x if x.is_floating_point() else x.short() for name, x in vars(self).items()})
 
     def to(self, device: str) -> Batch:
-        """Whole numbers as long ones again."""
+        """The batch on a device, with integers as int64 again."""
         own = vars(self)
         if device.startswith("cuda"):
             own = {name: x.pin_memory() for name, x in own.items()}
@@ -159,7 +160,7 @@ class Batch:
 
 
 def batch(parts: Sequence[Shown], width: int) -> Batch:
-    """The streams side by side; padding columns see each other, and padding targets weigh nothing."""
+    """The streams side by side; padding columns attend to each other, and padding targets have weight 0."""
     n, c = max(x.tokens.shape[1] for x in parts), max(x.source.shape[1] for x in parts)
     end = segmenter().end
 

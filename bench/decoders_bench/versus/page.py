@@ -1,4 +1,4 @@
-"""The page of a run: one HTML file that loads nothing and runs nothing."""
+"""The page of a run: one HTML file that loads nothing and has no scripts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def inline(text: str) -> str:
 
 
 def table(written: str) -> str:
-    """HTML of a table in Markdown; cells that are no numbers stand on the left."""
+    """A Markdown table as HTML; cells that are not numbers are aligned left."""
     header, _, *rows = ([c.strip() for c in line.strip("|").split("|")] for line in written.splitlines())
 
     def cell(tag: str, x: str, number: bool) -> str:
@@ -74,7 +74,7 @@ def learning(found: Results, plan: Plan) -> str:
 
 
 def costs(found: Results, plan: Plan) -> str:
-    """A chart for each axis, a line for each kind and cache, and the table of them."""
+    """A chart for each axis, with a line for each kind and cache, and the table of costs."""
     if not found.get("costs"):
         return f"<p>{inline(tables.UNMEASURED)}</p>"
     drawn = []
@@ -106,7 +106,7 @@ def memory(found: Results, plan: Plan) -> str:
 
 
 def headline(own: Sequence[Claim]) -> str:
-    """How the claims of the first kind went."""
+    """The summary of the claims on the first kind."""
     first = [c for c in own if c.kind == own[0].kind]
     told = tables.counted(first) if first else "autoregression and masked diffusion, twin by twin"
     return told[0].upper() + told[1:]

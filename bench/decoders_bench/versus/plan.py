@@ -1,4 +1,4 @@
-"""What a run of `bench versus` depends on, and the twins that it trains."""
+"""Everything that determines a run of `bench versus`, and the twins that it trains."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal
 from decoders.core import UsageError
 
 Stream = tuple[str, int]
-"""The regime and the seed of examples that several twins see, one twin of each kind."""
+"""The regime and the seed of the examples that several twins see, one twin of each kind."""
 Kind = Literal["ar", "mdm", "block", "again"]
 KINDS: tuple[Kind, ...] = ("ar", "mdm", "block", "again")
 """Autoregression; masked diffusion over the whole canvas; masked diffusion in blocks; and autoregression from other
@@ -23,11 +23,11 @@ BLOCK = 4
 TASKS = {
     "chain/easy": 1.2, "answer_first/easy": 0.8, "extract/easy": 0.5, "shuffle/easy": 0.8, "sudoku/easy": 1.2,
 }
-"""How many examples of each are drawn, relative to each other."""
+"""The relative frequencies of the tasks among the examples."""
 REPETITIONS = (1, 4, 16, 64, 256)
-"""How often each canary of a level is shown."""
+"""The levels: how often each canary of a level is shown."""
 CANARIES = 16
-"""Canaries of a level; as many again are never shown."""
+"""The number of canaries of a level; as many again are never shown."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class Twin:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that the weights depend on. `examples` are drawn for each seed and step; `width`: columns of the rows that
-    they are packed into; `decay`: the share of the steps in which the rate falls to 0."""
+    """Everything that determines the weights. `examples` are drawn for each seed and step; `width`: columns of the rows
+    into which they are packed; `decay`: the share of the steps in which the learning rate falls to 0."""
 
     steps: int = 2500
     seeds: int = 3
@@ -68,12 +68,12 @@ class Plan:
     decay: float = 0.5
     warmup: int = 30
     looks: int = 8
-    """How often, on the way, the loss and the accuracy are measured."""
+    """The number of evaluations of loss and accuracy during training."""
     items: int = 8
-    """Validation items of a task, at each of these."""
+    """The number of validation items of a task in each evaluation."""
 
     def __post_init__(self) -> None:
-        """Raises `UsageError`."""
+        """Raises `UsageError` for an invalid plan."""
         for regime in self.regimes:
             repeated(regime)
         if len(set(self.regimes)) < len(self.regimes):
@@ -81,7 +81,8 @@ class Plan:
 
     @property
     def twins(self) -> list[Twin]:
-        """By regime and seed; what shows the noise between two seeds is trained in the first regime alone."""
+        """The twins by regime and seed; the kind that shows the variation between two seeds is trained only in the
+        first regime."""
         return self.twins_of(self.streams)
 
     def twins_of(self, streams: Sequence[Stream]) -> list[Twin]:
@@ -96,7 +97,8 @@ class Plan:
 
 
 def repeated(regime: str) -> int | None:
-    """How many different examples a regime has; none: every example is drawn anew. Raises `UsageError`."""
+    """The number of different examples of a regime; None if every example is drawn anew. Raises `UsageError` for an
+    unknown regime."""
     if regime == "fresh":
         return None
     found = re.fullmatch(r"repeat:([1-9][0-9]{0,8})", regime)

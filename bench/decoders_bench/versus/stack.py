@@ -1,7 +1,7 @@
-"""Networks of one shape side by side: one batched product where each of them would make its own.
+"""Networks of equal shape computed together: one batched product instead of one for each network.
 
-Training many small networks is bound by how fast a device is told what to do; so all twins of a run are told at once.
-Each is, number for number, a `decoders_bench.nano.network.Network` of its own."""
+Training many small networks is limited by the launch rate of a device's kernels, so all twins of a run are computed
+together. Each is numerically equal to a `decoders_bench.nano.network.Network` of its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from decoders_bench.nano.network import EPS, Turn, turn, turned
 
 
 class Stack(nn.Module):
-    """`weights`: those of E networks, under a network's names with `/` for the dots, each (E, ...)."""
+    """`weights`: those of E networks, by the names in a network with `/` for the dots, each (E, ...)."""
 
     def __init__(self, networks: Sequence[Mapping[str, Tensor]], heads: int) -> None:
         super().__init__()
@@ -30,42 +30,42 @@ class Stack(nn.Module):
         return found
 
     def network(self, number: int) -> dict[str, Tensor]:
-        """The weights of one."""
+        """The weights of one network."""
         return {name.replace("/", "."): x[number].detach() for name, x in self.weights.items()}
 
     @property
     def matrices(self) -> list[nn.Parameter]:
-        """Those of the layers, (E, R, C)."""
+        """The weight matrices of the layers, (E, R, C)."""
         return [p for name, p in self.weights.items() if p.dim() == 3 and name.startswith("model/layers")]
 
     @property
     def rest(self) -> list[nn.Parameter]:
-        """Tables and norms."""
+        """The embedding tables and the norms."""
         return [p for name, p in self.weights.items() if p.dim() == 2 or not name.startswith("model/layers")]
 
     def norm(self, x: Tensor, name: str) -> Tensor:
-        """Of `x (E, ..., D)`."""
+        """The norm of `x (E, ..., D)`."""
         w = self.weight(name)
         return rms_norm(x, x.shape[-1:], eps=EPS) * w.view(len(w), *(1,) * (x.dim() - 2), -1)
 
     def linear(self, x: Tensor, name: str) -> Tensor:
-        """(E, M, O) of `x (E, M, I)`."""
+        """(E, M, O) for `x (E, M, I)`."""
         return torch.bmm(x, self.weight(name).mT)
 
     def attention(self, x: Tensor, by: Turn, sees: Tensor, layer: str) -> Tensor:
-        """Of `x (E, N * T, D)`; `sees (E * N, 1, T, T)` bool."""
+        """Attention for `x (E, N * T, D)`; `sees (E * N, 1, T, T)` bool."""
         E, T = len(x), sees.shape[-1]
         q, k, v = (self.linear(x, f"{layer}.{w}_proj").unflatten(-1, (self.heads, -1)) for w in "qkv")
         q, k = self.norm(q.float(), f"{layer}.q_norm"), self.norm(k.float(), f"{layer}.k_norm")
         q, k, v = (y.flatten(0, 1).unflatten(0, (-1, T)).transpose(1, 2) for y in (q, k, v))  # (E * N, heads, T, size)
-        kind = torch.float32 if x.device.type == "cpu" else torch.bfloat16  # whose gradient is slow on a CPU
+        kind = torch.float32 if x.device.type == "cpu" else torch.bfloat16  # bfloat16 has slow gradients on a CPU
         with torch.autocast(x.device.type, enabled=False):
             seen = scaled_dot_product_attention(turned(q, by).to(kind), turned(k, by).to(kind), v.to(kind), sees)
         return self.linear(seen.transpose(1, 2).flatten(2).view(E, -1, x.shape[-1]), f"{layer}.o_proj")
 
     def forward(self, tokens: Tensor, position: Tensor, sees: Tensor) -> Tensor:
-        """(E, N * T, D) the last hidden states of `tokens (E, N, T)` at `position (E, N, T)`, each of which sees what
-        `sees (E, N, T, T)` says."""
+        """(E, N * T, D) the last hidden states of `tokens (E, N, T)` at `position (E, N, T)`, with the attention mask
+        `sees (E, N, T, T)`."""
         table = self.weight("model.embed_tokens")
         E, V, D = table.shape
         offset = V * torch.arange(E, device=tokens.device)[:, None]

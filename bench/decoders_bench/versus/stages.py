@@ -1,5 +1,5 @@
-"""A run from its beginning to its end: training, checkpoints, measuring. What is there is not done again, so whoever
-was cut off goes on with the same command."""
+"""A run from start to end: training, checkpoints, measurements. Finished parts are not repeated, so the same command
+continues an interrupted run."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from decoders_bench.versus.train import TRAINED, Run, drawn, export, go, plain, 
 
 PLAN, RESULTS, MEASURED = "plan.json", "results.json", "measured"
 SAVE = 50
-"""Steps between two states of the training that are kept."""
+"""Steps between two saved states of the training."""
 CHOOSING = 2
-"""Seeds whose validation items decoders are chosen on."""
+"""The number of seeds on whose validation items decoders are chosen."""
 REPEATS = 3
-"""Turns of all settings whose time is measured."""
+"""The number of turns in which all settings are timed."""
 Told = Callable[[str, int, int], object]
-"""Hears of a stage, how much of it is done, and how much there is."""
+"""It is called with a stage, the finished amount and the total."""
 
 
 def plan_of(found: dict[str, Any]) -> Plan:
@@ -41,7 +41,7 @@ def plan_of(found: dict[str, Any]) -> Plan:
 
 
 def kept(out: Path) -> dict[str, Any] | None:
-    """The plan of a run and whether it is a quick one, if it has begun."""
+    """The plan of a run and the share of items that it measures; None if the run has not begun."""
     for name in (PLAN, TRAINED):
         if (out / name).exists():
             found = json.loads((out / name).read_text())
@@ -50,8 +50,8 @@ def kept(out: Path) -> dict[str, Any] | None:
 
 
 def begin(out: Path, wanted: Plan, share: float, given: set[str]) -> tuple[Plan, float]:
-    """The plan of the run in `out`, which is written down if it is a new one; `given`: what the user asked for. Raises
-    `UsageError` if that is another plan's."""
+    """The plan of the run in `out`, which is written if the run is new; `given`: the options that the user set. Raises
+    `UsageError` if the run has another plan."""
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; -o names a directory")
     found = kept(out)
@@ -69,7 +69,7 @@ def begin(out: Path, wanted: Plan, share: float, given: set[str]) -> tuple[Plan,
 
 
 def put(path: Path, found: Any) -> None:
-    """The file is whole or not there."""
+    """Write a file atomically: it is complete, or missing."""
     new = path.with_name(path.name + ".new")
     new.write_text(json.dumps(found, separators=(",", ":")) + "\n")
     os.replace(new, path)
@@ -77,18 +77,19 @@ def put(path: Path, found: Any) -> None:
 
 @dataclass(frozen=True)
 class Part:
-    """The training of all twins, or of those of one stream."""
+    """The training of all twins, or of the twins of one stream."""
 
     plan: Plan
     out: Path
     device: str
     stream: int | None
     heard: Callable[[int | None, int], object]
-    """Hears of the stream, and how many of its steps are done."""
+    """It is called with the stream and the number of its finished steps."""
 
 
 def train_part(part: Part) -> None:
-    """On a CPU in one thread: several wait for one another where matrices are this small."""
+    """Train the twins of one part. On a CPU it uses one thread: with matrices this small, several would wait for each
+    other."""
     torch.set_num_threads(1)
     run = Run(part.plan, part.out, part.device, part.stream)
     part.heard(part.stream, run.step)
@@ -103,8 +104,8 @@ def train_part(part: Part) -> None:
 
 
 def train(plan: Plan, out: Path, device: str, workers: int, told: Told) -> None:
-    """On an accelerator, all twins at once. On a CPU each stream by itself, which is as fast there, so that several
-    processes may take them, and the weights do not depend on how many do."""
+    """Train all twins. An accelerator trains them together. A CPU trains each stream by itself, which is as fast there;
+    several processes can share the streams, and the weights do not depend on their number."""
     whole = device != "cpu" or state_file(out, None).exists()
     streams = [None] if whole else list(range(len(plan.streams)))
     done = dict.fromkeys(streams, 0)
@@ -124,7 +125,7 @@ def train(plan: Plan, out: Path, device: str, workers: int, told: Told) -> None:
 
 @dataclass(frozen=True)
 class Job:
-    """A dimension of a twin."""
+    """The measurement of a dimension of a twin."""
 
     twin: Twin
     dimension: str
@@ -149,7 +150,7 @@ def items_of(dimension: str, share: float) -> int:
 
 
 def chosen(plan: Plan, out: Path) -> dict[tuple[Kind, str], measure.Way]:
-    """By kind and regime, the candidate with the most validation items right; of equals the first."""
+    """By kind and regime, the candidate with the most right validation items; the first of several."""
     best: dict[tuple[Kind, str], measure.Way] = {}
     for twin in plan.twins:
         if twin.seed:
@@ -168,7 +169,7 @@ def measured(out: Path, twin: Twin, dimension: str) -> Any:
 
 
 def measure_all(plan: Plan, share: float, out: Path, workers: int, told: Told) -> None:
-    """Everything of every twin: first what decoders are chosen on."""
+    """Measure everything for every twin, beginning with the validation items on which decoders are chosen."""
     (out / MEASURED).mkdir(exist_ok=True)
     early = [
         Job(t, "validation", out, plan, items_of("validation", share)) for t in plan.twins if t.seed < CHOOSING
@@ -207,7 +208,8 @@ def cost_file(out: Path, seed: int) -> Path:
 
 
 def measure_costs(plan: Plan, share: float, out: Path, told: Told) -> None:
-    """Of the twins of each seed in the first regime, in this process alone, as its time is what is measured."""
+    """Measure the costs of the twins of each seed in the first regime, in this process alone, as its processor time is
+    measured."""
     torch.set_num_threads(1)
     regime, repeats = plan.regimes[0], max(round(REPEATS * share), 1)
     runs = [{kind: str(out / Twin(kind, regime, seed).name) for kind in plan.kinds} for seed in range(plan.seeds)]
@@ -244,7 +246,7 @@ def gathered(plan: Plan, out: Path) -> dict[str, Any]:
 
 
 def run(plan: Plan, share: float, out: Path, device: str, workers: int, told: Told) -> dict[str, Any]:
-    """Bring the run in `out` to its end. Raises `UsageError` if another process is writing to it."""
+    """Complete the run in `out`. Raises `UsageError` if another process is writing to it."""
     with (out / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""A run of twins in words and tables."""
+"""The results of a run of twins in words and tables."""
 
 from __future__ import annotations
 
@@ -38,8 +38,7 @@ def value(x: float, unit: str) -> str:
 
 
 def change(c: Claim) -> str:
-    """The difference and its interval, where something says how sure it is; ratios as such; nothing where nothing is
-    compared."""
+    """The difference and its interval, if there is one; ratios are written as such; empty if nothing is compared."""
     if c.why:
         return ""
     low, high = (max(c.low, -1.0), min(c.high, 1.0)) if c.unit == "points" else (c.low, c.high)
@@ -74,7 +73,7 @@ def sentence(c: Claim) -> str:
 
 
 def nearest(c: Claim) -> str:
-    """How often the two are right that are not compared at equal accuracy."""
+    """The accuracies of the two kinds if they are not compared at equal accuracy."""
     ahead = c.means[0] > c.means[1]
     both = zip((TITLES[c.kind], TITLES[c.base]), c.means, ("at least", "at most") if ahead else ("at most", "at least"),
                strict=True)  # fmt: skip
@@ -85,7 +84,7 @@ def nearest(c: Claim) -> str:
 
 
 def counted(own: Sequence[Claim]) -> str:
-    """How many claims went which way."""
+    """The numbers of claims for and against a kind."""
     words = Counter(c.word for c in own if not c.why)
     if "one seed" in words:
         return f"{words['one seed']} differences of one seed, none of them tested"
@@ -118,7 +117,7 @@ def shown_kinds(plan: Plan, regime: str) -> list[Kind]:
 
 
 def likelihood_table(found: Results, plan: Plan) -> str:
-    """Exact numbers and bounds in columns of their own."""
+    """Likelihoods, with exact values and bounds in separate columns."""
     regime = plan.regimes[0]
     kinds = shown_kinds(plan, regime)
     rows = []
@@ -136,7 +135,7 @@ def likelihood_table(found: Results, plan: Plan) -> str:
 
 
 def speed_rows(found: Results, plan: Plan, kind: Kind) -> list[dict[str, Any]]:
-    """A row a setting of a kind: accuracy, positions, and its cost on each axis, in the mean over seeds."""
+    """A row for each setting of a kind: accuracy, positions, and its cost on each axis, as means over seeds."""
     return [
         {
             "decoder": same[0]["decoder"], "cache": same[0]["cache"],
@@ -164,7 +163,7 @@ def speed_table(found: Results, plan: Plan) -> str:
 
 
 def memory_rows(found: Results, plan: Plan, regime: str, kind: Kind, name: str) -> list[tuple[int, float, float]]:
-    """By how often canaries were shown: the share of letters that come back, and of canaries that come back whole."""
+    """By how often canaries were shown: the share of recalled letters, and of completely recalled canaries."""
     own = [found["measured"][t.name]["memorisation"] for t in twins_of(plan, regime, kind)]
     out = []
     for times in sorted({n for m in own for n in m["times"]}):
@@ -188,7 +187,7 @@ def memory_table(found: Results, plan: Plan) -> str:
 
 
 def curve_rows(found: Results, plan: Plan, regime: str, kind: Kind) -> list[tuple[int, float]]:
-    """Examples that were seen, and the accuracy on validation items then."""
+    """The number of examples seen in training, and the accuracy on validation items at that point."""
     own = [of_twin(found, plan, t)["curve"] for t in twins_of(plan, regime, kind)]
     return [
         (look["step"] * plan.examples, fmean(each[i] for each in own)) for i, look in enumerate(found["curve"])
@@ -203,7 +202,7 @@ def curve_table(found: Results, plan: Plan) -> str:
 
 
 def loss_table(found: Results, plan: Plan) -> str:
-    """The validation loss of each on the way; a column compares with itself alone."""
+    """The validation loss of each kind during training; values can be compared only within a column."""
     series = [(regime, kind) for regime in plan.regimes for kind in shown_kinds(plan, regime)]
     numbers = [[plan.twins.index(t) for t in twins_of(plan, *s)] for s in series]
     rows = []
@@ -238,7 +237,7 @@ def crossing_lines(found: Results, plan: Plan) -> list[str]:
 
 
 def late_line(found: Results, plan: Plan) -> str:
-    """When diffusion decides an answer that stands before its work."""
+    """How often diffusion decides an answer that precedes its steps after the last of them."""
     told = []
     for kind in shown_kinds(plan, plan.regimes[0]):
         own = [found["measured"][t.name]["reasoning"]["late"] for t in twins_of(plan, plan.regimes[0], kind)]
@@ -251,7 +250,7 @@ def late_line(found: Results, plan: Plan) -> str:
 
 
 def canary_base(found: Results, plan: Plan) -> float:
-    """Letters of canaries that were never shown, by autoregression."""
+    """The share of letters of canaries that were never shown which autoregression gets right."""
     own = [found["measured"][t.name]["memorisation"] for t in twins_of(plan, plan.regimes[0], "ar")]
     rest = [x for m in own for x in letters(m["all"], m["times"], shown=False)]
     return fmean(rest) if rest else 0.0
@@ -269,7 +268,7 @@ def summary(found: Results, plan: Plan) -> str:
 
 
 def command(found: Results, plan: Plan) -> str:
-    """What was typed, as far as it matters."""
+    """The command of the run, with the options that matter."""
     given: dict[str, Sequence[object]] = {
         "seeds": [plan.seeds], "regime": plan.regimes, "kind": plan.kinds, "steps": [plan.steps]
     }
@@ -280,7 +279,7 @@ def command(found: Results, plan: Plan) -> str:
 
 
 def same_line(own: Sequence[Claim]) -> str:
-    """What the comparison of a twin with itself shows of the method."""
+    """What the comparison of autoregression with itself shows about the method."""
     if not own or own[0].adjusted is None:
         return "With one seed nothing is tested."
     own = [c for c in own if c.why != "seldom right"]
@@ -299,7 +298,7 @@ def same_line(own: Sequence[Claim]) -> str:
 
 
 def claim_text(found: Results, plan: Plan, kind: Kind) -> str:
-    """How a kind differs from autoregression: a sentence a claim, and the table."""
+    """The differences between a kind and autoregression: a sentence for each claim, and the table."""
     own = [c for c in claims(found, plan) if c.kind == kind]
     if not own:
         return f"This run has no {TITLES[kind]} that is compared with autoregression."
@@ -310,7 +309,7 @@ def claim_text(found: Results, plan: Plan, kind: Kind) -> str:
 
 
 def same_text(found: Results, plan: Plan) -> str:
-    """What the method finds where nothing is to be found."""
+    """The differences that the method finds where there should be none."""
     check = same(found, plan)
     return "\n\n".join([same_line(check), *([claim_table(check, item_test=True)] if check else [])])
 
@@ -324,4 +323,4 @@ PARTS: dict[str, Callable[[Results, Plan], str]] = {
     "block": lambda found, plan: claim_text(found, plan, "block"), "way": on_the_way, "loss": loss_table,
     "late": late_line, "likelihood": likelihood_table, "speed": speed_table, "memory": memory_table, "same": same_text,
 }
-"""The parts of the page of the documentation."""
+"""The generated parts of the documentation page."""

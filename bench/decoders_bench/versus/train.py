@@ -1,5 +1,5 @@
-"""Twins trained side by side, those of all streams of examples or of one; a run that is cut off goes on as if it had
-not been."""
+"""Training of twins side by side, either all or those of one stream of examples; an interrupted run continues with
+identical results."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ from decoders_bench.versus.stack import Stack
 
 STATE, WEIGHTS, TRAINED = "training{}.pt", "weights-{}.safetensors", "trained.json"
 AGAIN = 1000
-"""How far the seeds of the initial weights of `again` are from those of its twin."""
+"""The difference between the seed of the initial weights of `again` and that of its twin."""
 PART = 14 << 20
-"""Bytes of a file of weights, at most."""
+"""The largest size of a file of weights, in bytes."""
 
 Draw = Callable[[int], Batch]
 Notify = Callable[["Run"], None]
 
 
 def initial(plan: Plan, twin: Twin) -> dict[str, Tensor]:
-    """Those of the same seed begin with the same bits."""
+    """The initial weights of a twin; twins of the same seed begin with the same bits."""
     seed = twin.seed + (AGAIN if twin.kind == "again" else 0)
     return nano.create(network_plan(plan, seed), len(segmenter())).state_dict()
 
 
 def network_plan(plan: Plan, seed: int = 0) -> nano.Plan:
-    """The shape and the schedule, as the embedded model's training has them."""
+    """The shape and the learning-rate schedule, in the form that the training of the embedded model uses."""
     return nano.Plan(
         "", steps=plan.steps, seed=seed, decay=plan.decay, warmup=plan.warmup, hidden=plan.hidden, layers=plan.layers,
         heads=plan.heads, inner=plan.inner,
@@ -51,17 +51,17 @@ def network_plan(plan: Plan, seed: int = 0) -> nano.Plan:
 
 
 def drawn(plan: Plan, step: int, streams: Sequence[Stream] | None = None) -> Batch:
-    """A step of every twin, or of those of some streams."""
+    """The batch of a step for all twins, or for those of some streams."""
     return batch([of_stream(plan, *stream, step) for stream in streams or plan.streams], plan.width)
 
 
 def state_file(where: Path, part: int | None) -> Path:
-    """Of what a later process goes on from: of all streams, or of one."""
+    """The file of the saved state of all streams, or of one."""
     return where / STATE.format("" if part is None else f"-{part}")
 
 
 def clip(params: list[torch.nn.Parameter]) -> None:
-    """The gradients of each twin to a norm of one, all its parameters here together."""
+    """Scale the gradients of each twin to a norm of at most one, over all its parameters in `params`."""
     square = torch.stack([grad_of(p).flatten(1).square().sum(1) for p in params]).sum(0)
     scale = (1.0 / (square.sqrt() + 1e-6)).clamp(max=1.0)
     for p in params:
@@ -69,8 +69,8 @@ def clip(params: list[torch.nn.Parameter]) -> None:
 
 
 class Run:
-    """The twins, their optimisers, and how far they are. `where`: the directory of what a later process goes on from;
-    `part`: the number of the one stream whose twins these are; none: all."""
+    """The twins, their optimisers, and their progress. `where`: the directory of the saved state; `part`: the number of
+    the one stream whose twins these are, or None for all."""
 
     def __init__(self, plan: Plan, where: Path, device: str, part: int | None = None) -> None:
         self.plan, self.device, self.schedule = plan, device, network_plan(plan)
@@ -94,7 +94,7 @@ class Run:
         """Raises `UsageError` for the state of another plan."""
         try:
             found = torch.load(self.state, map_location="cpu", weights_only=True)
-        except Exception as e:  # whatever is wrong with the file, it is the file that has to go
+        except Exception as e:  # whatever the error is, the file has to be removed
             raise UsageError(f"{self.state} cannot be read: {next(iter(str(e).splitlines()), e)}") from None
         if found["plan"] != plain(self.plan):
             raise UsageError(f"{self.state} is the training of another plan; give the same or another directory")
@@ -105,7 +105,7 @@ class Run:
         self.smooth = found["smooth"].to(self.device)
 
     def save(self) -> None:
-        """The new file is whole before it takes the place of the old one."""
+        """Save atomically: the new file is complete before it replaces the old one."""
         own = {
             "plan": plain(self.plan), "weights": self.stack.state_dict(), "step": self.step, "seconds": self.seconds,
             "optimisers": [o.state_dict() for o in self.optimisers], "curve": self.curve, "smooth": self.smooth,
@@ -133,14 +133,14 @@ class Run:
 
 
 def plain(plan: Plan) -> dict[str, Any]:
-    """As JSON has it."""
+    """The plan as JSON data."""
     own: dict[str, Any] = json.loads(json.dumps(asdict(plan)))
     return own
 
 
 def go(run: Run, draw: Draw, notify: Notify, every: int, deadline: float = inf, until: float = inf) -> None:
-    """The steps that are left, or those before the step `until` that are begun before `time.monotonic` says `deadline`.
-    The state is kept after `every` so many, and at the end."""
+    """Run the remaining steps, or those before the step `until` that begin before `time.monotonic()` reaches
+    `deadline`. The state is saved after `every` steps, and at the end."""
     plan = run.plan
     marks = {max(round(plan.steps * (i + 1) / plan.looks), 1) for i in range(plan.looks)}
     before, began, saved = run.seconds, time.monotonic(), run.step
@@ -158,8 +158,8 @@ def go(run: Run, draw: Draw, notify: Notify, every: int, deadline: float = inf, 
 
 
 def export(runs: Sequence[Run], out: Path, told: dict[str, Any]) -> None:
-    """Write all weights of a plan, in bfloat16, and how they were trained, of the run of all its streams or of one of
-    each; the last file says that the others are whole."""
+    """Write all weights of a plan, in bfloat16, and how they were trained, from one run of all streams or one run for
+    each stream; the last file marks the others as complete."""
     out.mkdir(parents=True, exist_ok=True)
     parts: list[dict[str, Tensor]] = [{}]
     size = 0
@@ -185,12 +185,12 @@ def export(runs: Sequence[Run], out: Path, told: dict[str, Any]) -> None:
 
 
 def together(looks: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """A look at all twins, of one at those of each stream."""
+    """The evaluations of several streams merged into one."""
     whole = {name: [x for look in looks for x in look[name]] for name in ("training", "loss", "right")}
     return {"step": looks[0]["step"], "seconds": round(sum(look["seconds"] for look in looks), 2)} | whole
 
 
 def weights_of(out: Path) -> dict[str, Tensor]:
-    """What `export` wrote, `TWIN/NAME`."""
+    """The weights that `export` wrote, by `TWIN/NAME`."""
     files = json.loads((out / TRAINED).read_text())["files"]
     return {name: x for i in range(files) for name, x in load_file(out / WEIGHTS.format(i)).items()}

@@ -1,8 +1,7 @@
-"""Requests and tokens per second: the library's own loop and vLLM with the plugin, on the embedded model, side by side
-in one run.
+"""Requests and tokens per second: the library's own loop and vLLM with the plugin, on the embedded model, in one run.
 
 Run it in the plugin's environment (plugins/vllm/environment.sh). On a CPU the small kernels of vLLM's Model Runner V2
-run in Triton's interpreter, so its times are those of a test bench and not of a server.
+run in Triton's interpreter, so its times are not those of a real server.
 """
 
 from __future__ import annotations
@@ -25,18 +24,18 @@ IN_FLIGHT = (1, 4, 8)
 
 @dataclass(frozen=True)
 class Throughput(Rates):
-    """One engine at one concurrency: medians over repeats of the same requests. Forwards are those that the requests
-    took part in, summed; in vLLM with those that only store a finished block."""
+    """One engine at one concurrency: medians over repeats of the same requests. Forward passes are summed over
+    requests, each with those in which it took part; in vLLM they include those that only store a finished block."""
 
     engine: str
     decoder: str
     concurrency: int
-    """Requests in flight at most."""
+    """The largest number of concurrent requests."""
     requests: int
 
 
 def measured(run: Callable[[], tuple[int, int]], repeats: int) -> tuple[int, int, float]:
-    """Forwards, tokens and median seconds, after one run to warm up."""
+    """Forward passes, tokens and median seconds, after one warm-up run."""
     run()
     times = []
     for _ in range(repeats):
@@ -47,13 +46,13 @@ def measured(run: Callable[[], tuple[int, int]], repeats: int) -> tuple[int, int
 
 
 def own_loop(loaded: Any, decoder: str, prompts: Sequence[str], batch: int) -> tuple[int, int]:
-    """Forwards and tokens of the library's loop, `batch` requests at a time."""
+    """Forward passes and tokens of the library's loop, with `batch` requests at a time."""
     done = decoders.Generator(loaded, decoder)(prompts, length=LENGTH, ignore_eos=True, batch=batch)
     return sum(x.nfe for x in done), LENGTH * len(done)
 
 
 class Engine:
-    """vLLM with the plugin, on the embedded model. Raises `UsageError` where they are not installed."""
+    """vLLM with the plugin, on the embedded model. Raises `UsageError` if they are not installed."""
 
     def __init__(self) -> None:
         try:
@@ -73,7 +72,7 @@ class Engine:
         return sum(int(m.value) for m in self.llm.get_metrics() if m.name == "vllm:diffusion_num_denoising_steps")
 
     def run(self, decoder: str, ids: Sequence[list[int]], batch: int) -> tuple[int, int]:
-        """Forwards and tokens, `batch` requests at a time."""
+        """Forward passes and tokens, with `batch` requests at a time."""
         from vllm import SamplingParams
 
         params = SamplingParams(max_tokens=LENGTH, temperature=1.0, ignore_eos=True, extra_args={"decoder": decoder})

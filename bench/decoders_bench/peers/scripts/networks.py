@@ -1,4 +1,4 @@
-"""The networks that peers are given, read from a directory with the classes of transformers."""
+"""The networks for the peers, read from a directory with the classes of transformers."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from torch import Tensor
 
 
 def network(job: Job) -> Any:
-    """As it lies in the job's directory, in float32."""
+    """The network in the job's directory, in float32."""
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_pretrained(job["path"], dtype=torch.float32).eval()
 
 
 def masked(job: Job) -> tuple[Any, Counted]:
-    """The network of a masked diffusion model, which every peer may call as its own: it answers for `(input_ids,
-    attention_mask, position_ids)`, and each position sees all, or all up to the end of its block. Peers give masks of
-    padding only; there is none. Where all is seen, the attention gets no mask, which is its fastest path."""
+    """The network of a masked diffusion model in a form that every peer can call: it accepts `(input_ids,
+    attention_mask, position_ids)`, and each position attends to all positions, or to all up to the end of its block.
+    The masks of peers are for padding only; there is none. With full attention no mask is passed, which is the fastest
+    path."""
     net = network(job)
     plain = net.forward
     if job["attention"] != "block":

@@ -1,12 +1,11 @@
-"""What the process of every decoder does: it answers JSON lines on stdin with JSON lines on stdout, so that a parent
-can let it take turns with others. It runs in the decoder's own environment, so nothing of this library may be imported
-here.
+"""The loop of every decoder's process: it answers JSON lines on stdin with JSON lines on stdout, so that a parent can
+alternate it with others. It runs in the decoder's own environment, so it must not import anything of this library.
 
-The first line out is `{"versions": {...}, "offers": [...]}`. Then, line by line: in `{"job": {...}, "prompts": [[...]],
-"draws": [...]}`, out `{"rows": [{"tokens": [...], "nfe": n}], "seconds": s, "peak": b}`, or `{"error": "..."}`; rows of
-a job that records its draws have "draws", too. `seconds` is the processor time of this process, of one thread, with the
-model in place; `peak` is the most bytes that it held while it decoded, beyond what it held before, or null where the
-system does not say.
+The first output line is `{"versions": {...}, "offers": [...]}`. Then for each input line `{"job": {...}, "prompts":
+[[...]], "draws": [...]}` the output is `{"rows": [{"tokens": [...], "nfe": n}], "seconds": s, "peak": b}`, or
+`{"error": "..."}`; the rows of a job that records its random draws also have "draws". `seconds` is the processor time
+of this process, with one thread and without loading the model; `peak` is its peak memory while decoding, in bytes
+beyond what it held before, or null if the system does not report it.
 """
 
 from __future__ import annotations
@@ -28,18 +27,19 @@ import torch
 
 Job = Mapping[str, Any]
 Decode = Callable[[list[int], Any], tuple[Any, ...]]
-"""Of a prompt, and of the numbers that it is to draw or None: its tokens, how many forwards, and what it drew where
-that is asked."""
+"""Maps a prompt, and the random numbers to use or None, to its tokens, the number of forward passes, and the random
+numbers it drew if they are recorded."""
 
 
 def serve(
     prepare: Callable[[Job], Decode], packages: Sequence[str], offers: Sequence[str] = (), files: Sequence[Path] = ()
 ) -> None:
-    """`prepare(job)` gives the function that decodes a prompt: `(prompt, draws)` to `(tokens, nfe)`, or `(tokens, nfe,
-    draws)` where it records them; it is asked for when the job is not that of the line before, whose model is forgotten
-    first. `packages`: whose versions are said; `files` have none, and are named by their Git blob."""
+    """`prepare(job)` returns the function that decodes a prompt: `(prompt, draws)` to `(tokens, nfe)`, or `(tokens,
+    nfe, draws)` if it records them. It is called if the job differs from that of the previous line, whose model is
+    freed first. `packages`: those whose versions are reported; `files` have no version, and are identified by their Git
+    blob."""
     out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a library prints is not an answer
+    os.dup2(2, 1)  # so text that a library prints is not taken for an answer
     torch.set_num_threads(1)
 
     def answer(**what: Any) -> None:
@@ -74,24 +74,24 @@ def timed(decode: Decode, prompts: Sequence[list[int]], draws: Sequence[Any] | N
 
 
 def settled() -> int | None:
-    """The bytes that this process holds once it has given back what it does not use; from here on the kernel notes the
-    most that it holds. None where there is no such note (only Linux has one)."""
+    """The memory of this process in bytes, after it has released what it does not use; from here on the kernel records
+    the peak. None if the kernel does not support this (only Linux does)."""
     try:
         ctypes.CDLL(None).malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5")  # man 5 proc: the peak is set to what is held now
+        Path("/proc/self/clear_refs").write_text("5")  # man 5 proc: this resets the peak to the current size
         return resident("VmRSS")
     except (OSError, AttributeError):
         return None
 
 
 def resident(name: str) -> int:
-    """A line of the process's status, in bytes."""
+    """An entry of the process's status file, in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 def blob(path: Path) -> str:
-    """How Git names what is in a file (`git hash-object`), as its short form."""
+    """The short form of a file's Git blob hash (`git hash-object`)."""
     content = path.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()[:10]
 
@@ -101,7 +101,7 @@ def first_line(e: Exception) -> str:
 
 
 class Counted:
-    """How often a network was run: `net.forward` is replaced by `forward`, or by itself, and counted."""
+    """Counts the forward passes of a network: `net.forward` is replaced by `forward`, or wrapped, and counted."""
 
     def __init__(self, net: Any, forward: Callable[..., Any] | None = None) -> None:
         self.forward, self.times = forward or net.forward, 0
@@ -113,8 +113,8 @@ class Counted:
 
 
 class Draws:
-    """Random numbers that somebody else has drawn: the samples that `torch.multinomial` is asked for, and the noise
-    that `torch.randint` is. Both still do their work, which costs time, and what they drew is thrown away."""
+    """Replays recorded random numbers: the samples of `torch.multinomial`, and the noise of `torch.randint`. Both
+    functions still do their work, so that it is timed, and their own results are discarded."""
 
     def __init__(self, drawn: Mapping[str, Any]) -> None:
         self.samples, self.noise = (iter(map(torch.tensor, drawn[name])) for name in ("samples", "noise"))

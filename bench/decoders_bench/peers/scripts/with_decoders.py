@@ -1,5 +1,5 @@
-"""This library, taking turns with the others. A job has the specs `decoder` and `cache`; one that says `record` answers
-with the random numbers that a uniform-noise decoder drew, for peers to be given the same."""
+"""This library, in turns with the others. A job has the specs `decoder` and `cache`; a job with `record` also returns
+the random numbers that a uniform-noise decoder drew, so that peers can use the same."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def masked(job: Job) -> Decode:
 
 @dataclass(frozen=True)
 class Recorded(Gemma):
-    """With what it drew."""
+    """A decoder that records its random numbers."""
 
     drawn: list[Tensor] = field(default_factory=list, compare=False)
 
@@ -62,7 +62,7 @@ def canvases(job: Job) -> Decode:
 
     def record(prompt: list[int], draws: Any) -> tuple[list[int], int, dict[str, list[list[int]]]]:
         recorded = Recorded(**vars(decoder))
-        asks(recorded, block_causal=True)  # which takes a step, and that is recorded too
+        asks(recorded, block_causal=True)  # this takes a step, whose random numbers are recorded, too
         recorded.drawn.clear()
         shown: list[tuple[bool, Tensor]] = []
 
@@ -82,8 +82,8 @@ def canvases(job: Job) -> Decode:
 
 
 def noises(shown: Sequence[tuple[bool, Tensor]]) -> Iterator[Tensor]:
-    """What a loop asks for that draws new noise after every step: what stood on the canvas at each, and after a
-    canvas's last step, where the result stands on it, anything."""
+    """The noise for a loop that draws new noise after every step: the canvas at each step, and an arbitrary value after
+    the last step of a canvas, when the canvas contains the result."""
     afterwards = [*(entered for entered, _ in shown[1:]), True]
     for (_, tokens), entered in zip(shown, afterwards, strict=True):
         yield tokens

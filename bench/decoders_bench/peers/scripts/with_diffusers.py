@@ -29,7 +29,7 @@ def refinement(job: Job) -> Decode:
 
 
 class Given:
-    """A processor whose chat template is the prompt itself: token ids."""
+    """A processor that takes the prompt as token ids, without a chat template."""
 
     def apply_chat_template(self, messages: list[int], **_: object) -> dict[str, torch.Tensor]:
         return {"input_ids": torch.tensor([messages])}

@@ -15,11 +15,11 @@ from networks import masked
 from serving import Decode, Job, serve
 
 for module in pkgutil.iter_modules(package.__path__):
-    importlib.import_module(f"{package.__name__}.{module.name}")  # each enters its own into the registry
+    importlib.import_module(f"{package.__name__}.{module.name}")  # importing each one registers its schedulers
 
 
 class Wrapped(DiffusionLM):
-    """What its sampler calls a model."""
+    """The network in the form of the sampler's model class."""
 
     def __init__(self, net: Any, mask_id: int) -> None:
         super().__init__(net.config.vocab_size, net.config.max_position_embeddings, mask_id)

@@ -26,7 +26,8 @@ class Given:
 
 
 def engine(job: Job) -> Decode:
-    """The engine around a network that it did not load: its loader knows LLaDA alone, by its mask token's number."""
+    """The engine around a network that was loaded here: its own loader supports only LLaDA, whose mask token id is
+    fixed."""
     net, count = masked(job)
     loaded = LoadedLLaDA(net, Given(), torch.device("cpu"), "bf16", job["mask"])
     with mock.patch.object(dlmserve.engine, "load_model", return_value=loaded):
@@ -42,7 +43,7 @@ def engine(job: Job) -> Decode:
 
 
 def loader(job: Job) -> Decode:
-    """As its users load a model."""
+    """The engine loaded in the way of its users."""
     LLM(job["path"], dtype="bf16", device="cpu")
     raise RuntimeError("it loads, so measure it")
 

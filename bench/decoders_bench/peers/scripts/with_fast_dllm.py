@@ -1,4 +1,4 @@
-"""Fast-dLLM's own loops and network: `llada` of a checkout of NVlabs/Fast-dLLM, whose directory is the argument."""
+"""Fast-dLLM's own loops and network: the directory `llada` of a checkout of NVlabs/Fast-dLLM, given as the argument."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-os.environ["TORCHDYNAMO_DISABLE"] = "1"  # it compiles one call of torch's attention, which takes seconds and saves none
+os.environ["TORCHDYNAMO_DISABLE"] = "1"  # it compiles one call of attention, which takes seconds and saves none
 ROOT = Path(sys.argv[1]) / "llada"
 sys.path.insert(0, str(ROOT))
 
@@ -26,7 +26,7 @@ OUTER = {"model.embed_tokens": "wte", "model.norm": "ln_f", "lm_head": "ff_out"}
 
 
 def renamed(name: str) -> str:
-    """What LLaDA calls a weight of Llama."""
+    """LLaDA's name of a weight of Llama."""
     own = name.removesuffix(".weight")
     if own in OUTER:
         return f"model.transformer.{OUTER[own]}.weight"
@@ -35,7 +35,7 @@ def renamed(name: str) -> str:
 
 
 def own_network(job: Job) -> Any:
-    """Theirs, around the weights of the job's network."""
+    """Their network class with the weights of the job's network."""
     net = network(job)
     c = net.config
     config = LLaDAConfig(
@@ -45,7 +45,7 @@ def own_network(job: Job) -> Any:
         rope_theta=c.rope_parameters["rope_theta"], max_sequence_length=c.max_position_embeddings, weight_tying=False,
         eos_token_id=None, pad_token_id=None, mask_token_id=job["mask"],
     )
-    config.use_cache = False  # it was written for an older transformers, whose configs kept this
+    config.use_cache = False  # it expects an older transformers, whose configs had this entry
     own = LLaDAModelLM(config).eval()
     own.load_state_dict({renamed(name): x for name, x in net.state_dict().items()}, assign=True)
     return own

@@ -16,7 +16,7 @@ from generate import generate  # noqa: E402
 
 
 def steps(job: Job) -> Decode:
-    """Its loop around a network of transformers, since the repository brings none."""
+    """Its loop around a network of transformers, since the repository contains no network."""
     net, count = masked(job)
 
     def decode(prompt: list[int], draws: Any) -> tuple[list[int], int]:

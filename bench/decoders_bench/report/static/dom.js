@@ -1,4 +1,4 @@
-// Elements, numbers and words. Text goes in as text, never as markup.
+// Elements, numbers and words. Text is inserted as text, never as markup.
 
 const $ = (id) => document.getElementById(id);
 
@@ -21,7 +21,7 @@ function fill(node, attributes, children) {
   return node;
 }
 
-// A sentence whose specs stand between backticks. A spec may break after its punctuation.
+// A sentence whose specs are in backticks. A spec may break after its punctuation.
 function said(text) {
   return text.split("`").map((part, i) => (i % 2 ? spec(part) : part));
 }
@@ -34,7 +34,7 @@ function spec(text) {
 const MINUS = "\u2212";
 const decimals = new Map();
 function number(x, digits = 1) {
-  if (!decimals.has(digits)) // halves go to the even digit, as in the sentences, which were written elsewhere
+  if (!decimals.has(digits)) // round half to even, as in the sentences, which Python wrote
     decimals.set(digits, new Intl.NumberFormat("en", { minimumFractionDigits: digits, maximumFractionDigits: digits, roundingMode: "halfEven" }));
   return decimals.get(digits).format(x).replace("-", MINUS);
 }
@@ -44,7 +44,7 @@ const points = (x) => (Math.round(1000 * x) ? (x > 0 ? "+" : "") + number(100 * 
 const duration = (s) => (s < 1 ? `${number(1000 * s, s < 0.01 ? 2 : 1)} ms` : `${number(s, 2)} s`);
 const chance = (p) => (p < 0.001 ? "< 0.001" : number(p, 3));
 
-// A mark has a colour and a shape, so that either is enough to tell curves apart.
+// A mark has a colour and a shape, so that either is enough to distinguish curves.
 const COLOURS = 8;
 const SHAPES = [
   (r) => `M${-r},0a${r},${r} 0 1,0 ${2 * r},0a${r},${r} 0 1,0 ${-2 * r},0Z`,

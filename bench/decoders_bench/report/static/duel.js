@@ -1,4 +1,4 @@
-// One decoder against another at the top of the page: both curves, the difference along the cost, the items that decide, and one of them under both.
+// One decoder against another at the top of the page: both curves, the difference along the cost, the deciding items, and one of them under both.
 
 const COSTS = { forwards: (p) => p.nfe, positions: (p) => p.positions, seconds: (p) => p.seconds, FLOPs: (p) => p.flops };
 
@@ -8,7 +8,7 @@ const duel = {
     this.traces = items.traces;
   },
 
-  // `found`: a line of `view.against[...].axes[axis]`, or nothing where no two decoders were asked the same.
+  // `found`: a line of `view.against[...].axes[axis]`, or nothing if no two decoders were asked the same items.
   show(view, found, axis, pick) {
     $("duel").hidden = !found;
     if (!found) return;
@@ -64,7 +64,7 @@ const duel = {
     this.sides(this.data.outcomes[a].findIndex(Boolean), a, b);
   },
 
-  // An item of this view that can be replayed under a setting of each, of those that end differently if there are any.
+  // An item of this view that can be replayed under a setting of each, preferably one with different results.
   shared() {
     const tasks = new Set(this.data.questions.map((q) => q.task)), { name } = this.view;
     const own = this.data.traces.filter((t) => this.mine.points.includes(t.setting) && (!tasks.has(name) || this.data.questions[t.question].task === name));
@@ -111,7 +111,7 @@ const duel = {
     bar.go(traces.every(Boolean) && differs.size ? when(traces, differs) : length);
   },
 
-  // The places at which the two end apart.
+  // The places at which the final texts differ.
   parting(traces, differs) {
     const { series } = this.data;
     const ends = traces.map((t) => after(t, t.frames.length));
@@ -130,14 +130,14 @@ const PARTING = 8;
 const textAt = (trace, p) => (!p || hiddenIn(p, trace.mask) ? null : trace.pieces[p.piece]);
 const first = (ends, i) => Math.min(...ends.map((places) => places[i]?.at ?? Infinity));
 
-// The places that do not end with the same text under both.
+// The places whose final text differs between the two.
 function parted(a, b) {
   const [x, y] = [a, b].map((t) => after(t, t.frames.length));
   const places = Array.from({ length: Math.max(x.length, y.length) }, (_, i) => i);
   return new Set(places.filter((i) => textAt(a, x[i]) !== textAt(b, y[i])));
 }
 
-// The forward after which the first place at which they part is decided under both, or at the end of one.
+// The forward pass after which the first differing place is decided under both, or at the end of one.
 function when(traces, differs) {
   const ends = traces.map((t) => after(t, t.frames.length));
   return Math.min(...[...differs].map((i) => Math.max(...ends.map((places) => places[i]?.at ?? 1))));

@@ -1,4 +1,4 @@
-// Every item of every decoder: a grid of right and wrong, and the item that is chosen in it.
+// Every item of every decoder: a grid of right and wrong, and the selected item.
 
 const items = {
   init(data) {
@@ -16,7 +16,7 @@ const items = {
     }
   },
 
-  // The question that the page opens with: one with a trace, of one of these settings if there is one.
+  // The question that is shown first: one with a trace, of one of these settings if possible.
   open(preferred) {
     const found = preferred.map((s) => this.data.traces.find((t) => t.setting === s)).find(Boolean) || this.data.traces[0];
     const setting = found ? found.setting : preferred[0];
@@ -29,7 +29,7 @@ const items = {
     if (this.setting !== undefined) this.grid();
   },
 
-  // Another decoder, on the question that is shown if it was asked that.
+  // Another decoder, on the same question if it was asked that.
   pick(setting) {
     const own = this.data.outcomes[setting];
     const traced = this.data.traces.find((t) => t.setting === setting && this.inGroup(t.question));

@@ -1,5 +1,5 @@
-// The page: its state is the view (a task, or all), the curve that is shown alone, and the baseline and the cost at which others are held
-// against it.
+// The page: its state is the view (a task, or all), the curve that is shown alone, the baseline, and the cost at which the others are
+// compared with it.
 
 const data = JSON.parse($("data").textContent);
 const { settings, series, views } = data;
@@ -35,7 +35,7 @@ function charts() {
   scatter($("chart-tpf"), { ...common, points: marks(view, (p) => p.tpf).filter((p) => own.has(p.setting)).map((p) => ({ ...p, faded: false })), xLabel: "tokens a forward →", log: false, curves: view.curves.map((c) => c.points), height: (w) => Math.round(Math.min(360, Math.max(280, w * 0.66))) });
 }
 
-// The front in seconds: its order is that of the numbers shown.
+// The front in seconds, in the order of the numbers that are shown.
 function quick(view) {
   const out = [];
   for (const p of view.points.filter((q) => q.status !== "other items").sort((a, b) => a.seconds - b.seconds || b.accuracy - a.accuracy))
@@ -89,7 +89,7 @@ function every() {
   });
 }
 
-// Who is held against whom, and at which cost: what was chosen where the view has that, else the first that it has.
+// The compared decoders and the cost: the user's choice if the view has it, else the first that it has.
 function chosen() {
   const { view } = state;
   if (!view.against[state.chosen]) state.chosen = 0;

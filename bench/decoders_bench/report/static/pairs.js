@@ -1,4 +1,4 @@
-// Every decoder against a baseline at equal cost. The words and numbers are those of every other output (`cells`); nothing is computed here.
+// Every decoder against a baseline at equal cost. The texts and numbers are the same as in all other outputs (`cells`); nothing is computed here.
 
 const TONES = { better: "better", worse: "worse" };
 const verdictOf = (word) => el("span", { class: `verdict ${TONES[word] || ""}` }, word);

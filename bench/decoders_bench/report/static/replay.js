@@ -14,7 +14,7 @@ function replay(trace) {
   return frame;
 }
 
-// Which place was decided in which forward: places from left to right, forwards from top to bottom.
+// In which forward pass each place was decided: places from left to right, forward passes from top to bottom.
 function orderMap(trace, go) {
   const [P, F] = [trace.initial.length, trace.frames.length];
   const [w, h] = [Math.max(3, Math.min(18, 720 / P)), Math.max(3, Math.min(12, 260 / Math.max(1, F)))];

@@ -1,4 +1,4 @@
-// Accuracy against something: marks with intervals, a front or curves, and names where they fit.
+// Accuracy against another quantity: marks with intervals, a front or curves, and names where there is room.
 
 function ticksOf(lo, hi, log, room, apart = 52) {
   const most = Math.max(2, Math.floor(room / apart));
@@ -25,9 +25,9 @@ function short(x) {
   return unit ? `${Number((x / unit[0]).toPrecision(3))} ${unit[1]}` : x >= 1000 ? number(x, 0) : String(Number(x.toPrecision(3)));
 }
 
-/* options: points [{setting, series, x, y, low, high, label, tag, faded, hollow, lines: [text]}], where an end of the interval that is null is
-   open; xLabel, log, span: what x reaches to besides the points; front: [setting], curves: [[setting]], bands: [{series, points}], named: [setting],
-   signed: y is a difference; dim: series or null; pick(setting) */
+/* options: points [{setting, series, x, y, low, high, label, tag, faded, hollow, lines: [text]}], where an end of the interval is open if it
+   is null; xLabel, log, span: values that the x axis includes besides the points; front: [setting], curves: [[setting]], bands: [{series, points}],
+   named: [setting], signed: y is a difference; dim: series or null; pick(setting) */
 function scatter(host, options) {
   host.onPick = options.pick;
   host.options = options;
@@ -44,7 +44,7 @@ function scatter(host, options) {
   draw(host);
 }
 
-// The axes of a chart of points, and where things stand between them.
+// The axes of a chart of points, and the scales between them.
 function plane({ points: own, xLabel, log, signed = false, span = [], bands = [] }, width, height) {
   const box = { left: span.length ? 44 : 38, right: width - 12, top: 14, bottom: height - 44 };
   const xs = [...own.map((p) => p.x), ...span];
@@ -76,7 +76,7 @@ function plane({ points: own, xLabel, log, signed = false, span = [], bands = []
   return { picture, box, X, Y };
 }
 
-// An interval with caps at its ends; an end that is open goes to the edge of the chart, dashed.
+// An interval with caps at its ends; an open end extends to the edge of the chart, dashed.
 function whisker(p, X, Y, box) {
   const x = X(p.x), open = [];
   const end = (y, edge) => {
@@ -183,13 +183,13 @@ function draw(host) {
   host.replaceChildren(list);
 }
 
-// Names beside the marks that have one, from the most accurate on, where they meet no mark, line or other name; if that is nowhere, across an
-// interval, and if that is nowhere either, the mark says its name on hover, as the others do.
+// Names beside the marks that have one, the most accurate first, where they overlap no mark, line or other name. If there is no such place, a name
+// may cross an interval; if there is still none, the mark shows its name only on hover, as the others do.
 function names(picture, box, own, front, named, X, Y, dim) {
   const taken = own.map((p) => ({ x0: X(p.x) - 7, x1: X(p.x) + 7, y0: Y(p.y) - 7, y1: Y(p.y) + 7 }));
   const thin = own.map((p) => ({ x0: X(p.x) - 1, x1: X(p.x) + 1, y0: p.high === null ? box.top : Y(p.high), y1: p.low === null ? box.bottom : Y(p.low) }));
   const steps = front.map((s) => own.find((p) => p.setting === s));
-  for (const [i, p] of steps.entries()) { // the line of the front is no place for a name
+  for (const [i, p] of steps.entries()) { // a name must not overlap the line of the front
     const next = steps[i + 1];
     taken.push({ x0: X(p.x), x1: next ? X(next.x) : box.right, y0: Y(p.y) - 1, y1: Y(p.y) + 1 });
     if (next) taken.push({ x0: X(next.x) - 1, x1: X(next.x) + 1, y0: Y(next.y), y1: Y(p.y) });

@@ -1,4 +1,4 @@
-// What a decoder made of an item, forward by forward: the canvas, its controls, and what the model predicted where a token was decided. Frames
+// How a decoder decoded an item, forward pass by forward pass: the canvas, its controls, and the model's prediction for each decided token. Frames
 // are [forward, changes, details, phase]; changes [place, piece, kind, confidence]; details null or [way, entropy, rank, asked, [[piece, probability]]].
 
 const KINDS = {
@@ -8,7 +8,7 @@ const KINDS = {
   provisional: ["provisional", "shown to the model, not decided"],
 };
 
-// What stands on every place after `n` frames: its piece, how it came there, and whether that was in the last of them.
+// The content of every place after `n` frames: its piece, how it was decided, and whether that was in the last of them.
 function after({ initial, frames, mask }, n) {
   const places = initial.map((piece) => ({ piece, kind: mask === null ? "provisional" : piece === mask ? "open" : "given", at: null, sure: null, now: false, edits: 0, detail: null }));
   frames.slice(0, n).forEach(([clock, changes, details], i) => {
@@ -27,7 +27,7 @@ const hiddenIn = (p, mask) => p.kind === "open" || (p.kind === "reopen" && p.pie
 const isDecided = (p) => p.kind === "commit" || p.kind === "edit";
 const nth = (n) => `${n}${n % 100 > 10 && n % 100 < 14 ? "th" : ["th", "st", "nd", "rd"][n % 10] || "th"}`;
 
-// Why a place was decided: in the words of its decoder where that has some, and where it stood among what was asked about.
+// Why a place was decided: the decoder's own reason, if it reports one, and the place's rank among those that were asked about.
 function why({ kind, detail }) {
   if (!detail) return kind === "reopen" ? "taken back" : "what the model said here was not recorded";
   const [way, , rank, asked] = detail;
@@ -48,7 +48,7 @@ function words(p, i, pieces) {
 
 const likeliest = (p) => (p.detail ? p.detail[4] : []);
 
-// A decided place in a few lines: its token, the probability, the entropy, why, and the tokens that it was chosen before.
+// A summary of a decided place: its token, the probability, the entropy, the reason, and the other likely tokens.
 function told(p, pieces) {
   if (!p || !(isDecided(p) || p.kind === "reopen")) return el("div", { class: "told" }, el("i", { class: "range" }, p && p.kind === "given" ? "given" : "never decided"));
   const others = likeliest(p).filter(([piece]) => piece !== p.piece);
@@ -58,7 +58,7 @@ function told(p, pieces) {
     p.detail ? el("div", { class: "others" }, others.length ? ["next: ", others.map(([piece, x], i) => [i ? "  " : "", el("code", {}, shownPiece(pieces[piece])), ` ${number(x, 3)}`])] : "no other token above 0.0005") : null);
 }
 
-// A canvas that can be set to any forward. `differs`: places that are to be told from the others.
+// A canvas that can be set to any forward pass. `differs`: places to highlight.
 function stage(trace, { label = "The canvas", differs = new Set() } = {}) {
   const { pieces, frames, mask } = trace;
   const canvas = el("div", { class: "canvas", role: "group", tabindex: "0", "aria-label": `${label}; arrow keys go from place to place` });
@@ -112,7 +112,8 @@ function stage(trace, { label = "The canvas", differs = new Set() } = {}) {
 const kinds = () => el("ul", { class: "kinds" }, el("li", {}, el("span", { class: "piece open" }, "·"), "open"), Object.entries(KINDS).map(([kind, [said, title]]) =>
   el("li", { title }, el("span", { class: `piece now ${kind}` }, kind === "reopen" ? "·" : "ab"), said)));
 
-// Play, back, on and the slider over so many forwards; `show(n)` shows one, and answers what it says of it. The keys of the whole `frame` are its own.
+// Buttons for play, back and forward, and a slider over the forward passes; `show(n)` shows one and returns its description.
+// They handle the keys of the whole `frame`.
 function controls(length, show) {
   let step = length, timer = null;
   const slider = el("input", { type: "range", min: "0", max: String(length), value: String(step), "aria-label": "Forward pass", oninput: () => go(Number(slider.value)) });

@@ -34,8 +34,8 @@ table.of = ({ columns, rows, sort, caption, rowClass = null }) => {
   return el("table", {}, el("caption", { class: "spoken" }, caption), el("thead", {}, el("tr", {}, heads)), body);
 };
 
-// An interval as a drawing beside its numbers: `at`, `low` and `high` on a scale from `from` to `to`, whose length is drawn behind it; an end
-// that is open is dashed, the others have caps.
+// An interval as a drawing beside its numbers: `at`, `low` and `high` on a scale from `from` to `to`, which is drawn behind it; an open end
+// is dashed, the others have caps.
 function interval({ at, low, high, from, to, series = null, zero = null, width = 150, open = [false, false] }) {
   const X = (x) => 4 + ((x - from) / (to - from || 1)) * (width - 8);
   const cap = (x, hidden) => (hidden ? null : svg("line", { class: "interval", x1: X(x), x2: X(x), y1: 4, y2: 14 }));

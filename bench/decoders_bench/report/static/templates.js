@@ -1,4 +1,4 @@
-// Accuracy by the wording of the prompt: a line from the worst to the best, a dot a wording.
+// Accuracy by the wording of the prompt: a line from the worst to the best, and a dot for each wording.
 
 function templates(host, { view, settings, chosen, pick }) {
   const rows = chosen.map((s) => view.points.find((p) => p.setting === s)).filter((p) => p && p.templates.length);
@@ -26,7 +26,7 @@ function templates(host, { view, settings, chosen, pick }) {
     el("p", { class: "note" }, "The most accurate setting of every curve, and the front. A digit is the number of a wording, over the same tasks: those that were asked in several, and the wordings that all of these have. The spread is the best less the worst, in points."));
 }
 
-// Wordings whose dots would lie on one another share one, in their middle.
+// Wordings whose dots would overlap share one, in their middle.
 function together(own, range) {
   const groups = [];
   for (const [t, , , accuracy] of [...own].sort((a, b) => a[3] - b[3])) {
