@@ -121,5 +121,5 @@ class Sliding(Blocks):
 
 
 def one_by_one(windows: Windows) -> bool:
-    """Whether they are those of a causal model where nobody says otherwise: blocks of one position, and windows too."""
+    """Whether they are the default windows of a causal model: blocks and windows of one position."""
     return windows.block == windows.size == 1
