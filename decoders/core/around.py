@@ -81,8 +81,8 @@ class Around(Decoder):
         return s
 
     def outer(self, s: State, t: State) -> State:
-        """The state after a step, where it was `s`, and the base would leave it as `t`. Both have this wrapper's
-        memo."""
+        """The state after a step; `s` is the state before it, and `t` the one that the base would leave. Both have this
+        wrapper's memo."""
         return t
 
     def own(self, s: State) -> Any:

@@ -24,7 +24,7 @@ LIVE, BROKEN, STOPPED, FILLED, EXHAUSTED, STALLED = range(6)
 NON_FINITE, NO_PROGRESS = "non_finite", "no_progress"
 REASONS = ("live", NON_FINITE, "stop", "length", "max_steps", NO_PROGRESS)
 
-_CUT = ("tokens", "open", "editable", "confidence", "committed_at")  # what a State shows of the rows
+_CUT = ("tokens", "open", "editable", "confidence", "committed_at")  # the fields of rows that a State shows
 
 _PLACED = frozenset({"start", "room", "width", "base"})
 _KNOWN: dict[str, frozenset[str] | None] = {

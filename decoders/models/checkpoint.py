@@ -305,7 +305,7 @@ def remote_class(directory: Path, config: dict[str, Any]) -> Any:
         c._init_weights = PreTrainedModel._init_weights
         if isinstance(getattr(c, "_tied_weights_keys", None), list):
             c._tied_weights_keys = {}
-    for c in vars(sys.modules[cls.__module__]).values():  # before 5.20, transformers asks the module itself
+    for c in vars(sys.modules[cls.__module__]).values():  # transformers before 5.20 calls this method of the module
         if isinstance(c, type) and "RotaryEmbedding" in c.__name__ and not hasattr(c, RENEWS):
             setattr(c, RENEWS, staticmethod(unscaled))
     return cls

@@ -23,7 +23,7 @@ ROPES = ("default", "linear", "yarn", "llama3")
 
 
 def refuse_unread(config: Mapping[str, Any], read: Collection[str]) -> None:
-    """Raises `UsageError` for a setting that nothing reads, that is neither off nor a factor of one, and whose name
+    """Raises `UsageError` for a setting that is not read, that is neither off nor a factor of 1, and whose name
     suggests that it changes the mathematics."""
     for key, value in config.items():
         idle = value is not True and value in (None, False, 1, "", [], {})
