@@ -21,7 +21,7 @@ from decoders.errors import UsageError
 def inherit(d: Decoder, parts: Sequence[Decoder], everything: bool = False, moves_text: bool = False) -> None:
     """Set the class attributes of `d`, which contains other decoders, from those of the parts: what one of them needs,
     `d` needs. Raises `UsageError` for a part whose forwards show the model more than the window, unless `d` passes on
-    `everything`, and for one that moves text, unless `d` leaves all of its steps as they are (`moves_text`)."""
+    `everything`, and for one that moves text, unless `d` does not change any of its steps (`moves_text`)."""
     for part in parts:
         if not everything and {"leave_one_out", "candidates"} & asks(part):
             own, other = type(d).__name__, type(part).__name__
@@ -43,7 +43,7 @@ class Kept(NamedTuple):
 
 
 STEPS = ("inner", "outer", "begin", "query", "step", "done")
-"""What a wrapper leaves as it is whose base may move text."""
+"""The methods that a wrapper must not override if its base moves text."""
 
 
 class Around(Decoder):
@@ -81,8 +81,8 @@ class Around(Decoder):
         return s
 
     def outer(self, s: State, t: State) -> State:
-        """The state after a step, where it was `s`, and the base would leave it as `t`. Both have this wrapper's
-        memo."""
+        """The state after a step; `s` is the state before it, and `t` the one that the base would leave. Both have this
+        wrapper's memo."""
         return t
 
     def own(self, s: State) -> Any:
@@ -151,7 +151,8 @@ class Around(Decoder):
 
 
 def resized(s: State, seen: State, t: State) -> Tensor:
-    """(B,) long: the size that a base gave the window, if it has `seen` the window's own."""
+    """(B,) long: the size that the base gave the window, if the state that it has `seen` had the window's size; else
+    the size as it was."""
     return t.size if seen.size is s.size else s.size
 
 
@@ -183,5 +184,5 @@ class Unwrapped:
 
 
 def bare(c: R) -> R:
-    """The canvas of a wrapper with its base's own memo, for code that knows the base alone."""
+    """The canvas of a wrapper with its base's own memo, for code that knows only the base."""
     return c if c.memo is None else replace(c, memo=c.memo.base)

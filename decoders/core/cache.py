@@ -82,7 +82,7 @@ def sees_any(
     columns: Tensor, until: Tensor, unseen: Tensor | None = None, rank: Tensor | None = None
 ) -> Tensor:
     """(B, L) bool: the columns that attend to one of `columns (B, L)`; without `unseen`, there is no unseen stretch,
-    and without `rank` they are read in the order of the text. There are never both."""
+    and without `rank` they are read in the order of the text. At most one of the two is given."""
     if unseen is None:
         L = columns.shape[1]
         place = counting(L, columns.device) if rank is None else rank
@@ -94,9 +94,9 @@ def sees_any(
 
 
 def others_seen(old: Tensor, rank: Tensor, until: Tensor) -> Tensor:
-    """(B, L) bool: the columns that see other columns in the order `rank` than in the `old` one, both (B, L) and each
-    column's place once, if they see equally many in both: those of ranks below `until (B, L)`."""
-    highest = torch.zeros_like(rank).scatter(1, old, rank).cummax(-1).values  # of the first ones of the old order
+    """(B, L) bool: the columns that see different columns in the order `rank` than in the order `old`. Both are (B, L)
+    permutations; in either order, a column sees the columns with ranks below `until (B, L)`."""
+    highest = torch.zeros_like(rank).scatter(1, old, rank).cummax(-1).values  # up to each old rank
     return (highest.gather(1, (until - 1).clamp(min=0)) >= until) & (until > 0)
 
 
@@ -116,9 +116,9 @@ def must_recompute(
 
 
 def refresh(c: Canvas) -> Tensor:
-    """(B, L) bool: the columns that an exact refresh recomputes, as the canvas stands. With bidirectional attention
+    """(B, L) bool: the columns that an exact refresh of the present canvas recomputes. With bidirectional attention
     that is the whole row as soon as one token changed; in a block-causal model, finished blocks are not recomputed."""
-    known = vars(c)  # a column that a policy leaves out although it is among these is found again after the forward
+    known = vars(c)  # a column of these that a policy does not recompute is found again after the forward
     if REFRESHED not in known:
         known[REFRESHED] = must_recompute(c, c.tokens, c.until, c.reach)
     found: Tensor = known[REFRESHED]

@@ -1,4 +1,4 @@
-"""Layout: a canvas from prompts, and the first step into every window."""
+"""Layout: how a canvas is made from prompts, and how a row enters a window."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def layout(
     columns: int | None = None, width: int | None = None, candidates: int | None = None,
     device: torch.device | str = "cpu",
 ) -> Canvas:
-    """Prompts at column 0, then `length` blanks (each row's own, where there are several lengths), the first window
-    entered, the decoder's memo and the cache policy's memory made.
+    """The canvas at the start: each prompt from column 0 on, then `length` blanks (one length for all rows, or one for
+    each), with the first window entered, and with the decoder's memo and the cache policy's memory.
 
     `infill`: mask tokens inside a prompt are holes to fill; otherwise they are data like any other token. `columns`
     fixes L for an engine whose rows come and go, `width` W for one whose rows have windows of several sizes, and
-    `candidates` A for one whose plans ask about several numbers of canvases; all only pad. Raises `UsageError` for
-    impossible sizes, and where a whole-row budget of steps cannot be split evenly over the row's windows.
+    `candidates` A for one whose plans have different numbers of candidates; all three only add padding. Raises
+    `UsageError` for impossible sizes, and if a whole-row budget of steps cannot be split evenly over the row's windows.
     """
     lengths = [length] * len(prompts) if isinstance(length, int) else list(length)
     check_prompts(shape, prompts, lengths, infill)
@@ -110,7 +110,7 @@ def sizes(
 
 
 def empty(rows: int, columns: int, phases: int = 0) -> Store:
-    """A store in which nothing is stored yet, for a decoder with so many phases."""
+    """An empty store, for a decoder with this number of phases."""
     none, zero = torch.full((rows, columns), NOTHING), torch.zeros(rows, dtype=torch.long)
     unseen = torch.zeros(rows, columns, 2, dtype=torch.long)
     kinds = torch.zeros(rows, max(phases, 1), dtype=torch.long)
@@ -173,17 +173,17 @@ R = TypeVar("R", bound=Rows)
 
 
 def entered(r: R, windows: Windows) -> R:
-    """Rows whose `start` is new, with a window there: its size, its block of the attention, and how much is open in
-    it."""
+    """Rows whose `start` is new, with their window: its size, its attention block, and the number of its open
+    positions."""
     r = placed(r, windows)
     return r.changed(opened=(r.open & r.window).sum(-1))
 
 
 def placed(r: R, windows: Windows) -> R:
-    """`entered`, but for how much is open in the window: a state counts that where a window is fresh."""
+    """`entered` without the number of open positions, which the state counts if the window is fresh."""
     left = r.end - r.start if r.base is None else (r.end - r.start).clamp(min=0)
     if isinstance(windows, Whole) or (isinstance(windows, Blocks) and not windows.cut(r)):
-        size = left.clamp(max=min(windows.size, r.width))  # all are of one size
+        size = left.clamp(max=min(windows.size, r.width))  # all have one size
     else:
         size = torch.minimum(windows.next(r).clamp(min=1, max=r.width), left)
     r = r.changed(size=size, room=size, step=everywhere(0, r.step))
@@ -194,12 +194,12 @@ def placed(r: R, windows: Windows) -> R:
 
 
 def enter(c: Canvas, windows: Windows) -> Canvas:
-    """A window for rows whose `start` is new, and what its positions will see."""
+    """The canvas with a window for rows whose `start` is new, and with what its positions see."""
     return seeing(entered(c, windows))
 
 
 def seeing(c: Canvas) -> Canvas:
-    """What the positions of a window that is new will see."""
+    """The canvas with `until` set for the positions of new windows."""
     until, column = c.until, c.column
     if c.causal_context:
         until = torch.where(column < c.start[:, None], column + 1, until)

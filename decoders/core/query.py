@@ -1,4 +1,4 @@
-"""Query: what a strategy shows the model and asks of it."""
+"""Query: the tokens that a strategy shows the model, and the predictions that it asks for."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ class Query:
     for the own token, and to each other, and no other position attends to them. It has no effect in causal rows, and
     cannot be combined with `sight`."""
     order: Tensor | None = None
-    """(B, W) long: the window is read causally in an order of its own. These are the numbers of its positions in that
-    order, each of 0 to W - 1 once: a position sees itself, what is left of the window, and of the window those with
-    lower numbers. Positions keep their places in the text, and wanted ones are predicted at their own mask tokens. It
-    cannot be combined with `causal`, `sight` or `left_out`. None: the order of the text."""
+    """(B, W) long: the window is read causally in this order, which has each number from 0 to W - 1 once: a position
+    sees itself, all columns left of the window, and the positions of the window with lower numbers. Positions keep
+    their places in the text, and wanted ones are predicted at their own mask tokens. It cannot be combined with
+    `causal`, `sight` or `left_out`. None: the order of the text."""
     beside: Candidates | None = None
     """Candidates to evaluate in the same forward."""
     level: Tensor | None = None
@@ -85,7 +85,7 @@ def either(rows: Tensor, a: Query, b: Query) -> Query:
 
 
 def filled(q: Query, other: Query) -> Query:
-    """The query with everything said that the other one says."""
+    """The query, with neutral values in the fields that only the other one sets."""
 
     def said(own: Tensor | None, other: Tensor | None, nothing: float) -> Tensor | None:
         return torch.full_like(other, nothing) if own is None and other is not None else own

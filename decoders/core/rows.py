@@ -24,7 +24,7 @@ LIVE, BROKEN, STOPPED, FILLED, EXHAUSTED, STALLED = range(6)
 NON_FINITE, NO_PROGRESS = "non_finite", "no_progress"
 REASONS = ("live", NON_FINITE, "stop", "length", "max_steps", NO_PROGRESS)
 
-_CUT = ("tokens", "open", "editable", "confidence", "committed_at")  # what a State shows of the rows
+_CUT = ("tokens", "open", "editable", "confidence", "committed_at")  # the fields of rows that a State shows
 
 _PLACED = frozenset({"start", "room", "width", "base"})
 _KNOWN: dict[str, frozenset[str] | None] = {
@@ -66,9 +66,9 @@ class Rows:
     stop_ids: tuple[int, ...]
     block_causal: bool
     causal_context: bool
-    causal: bool = False  # nothing on a row sees what is right of it
-    expand_id: int | None = None  # the token by which the model asks for one more position
-    space: Space | None = None  # of a model of latents
+    causal: bool = False  # no position of a row sees those to its right
+    expand_id: int | None = None  # the token with which the model requests one more position
+    space: Space | None = None  # for a model of latents
     memo: Any = None
 
     @property
@@ -110,12 +110,12 @@ class Rows:
 
     @property
     def end(self) -> Tensor:
-        """(B,) the place where windows end at the latest for now: the end of the row, or of the columns that exist."""
+        """(B,) the last place where a window may end now: the end of the row, or of the columns that exist."""
         return self.limit if self.base is None else torch.minimum(self.base + self.tokens.shape[1], self.limit)
 
     @cached_property
     def first_open(self) -> Tensor:
-        """(B,) place of the first open column; the end of the row where there is none."""
+        """(B,) place of the first open column; the end of the row if there is none."""
         return torch.where(self.open, self.column, self.limit[:, None]).amin(-1)
 
     @cached_property
@@ -174,9 +174,9 @@ def write(r: R, s: State, rows: Tensor | None = None) -> R:
 
 def settled_stop(r: Rows, stops: Tensor) -> tuple[Tensor, Tensor]:
     """(B,) bool: one of the stop tokens `stops (B, K)` or (K,) was committed and nothing left of it is open; (B,) long:
-    its place, where that is so."""
+    its place, which is meaningful only in such rows."""
     one = stops.shape[-1] == 1
     stop = r.tokens == stops if one else (r.tokens[..., None] == stops[..., None, :]).any(-1)
     nowhere = number(torch.iinfo(torch.long).max, r.start)
-    first = torch.where(stop & r.editable, r.column, nowhere).amin(-1)  # one that is open is not left of all that is
+    first = torch.where(stop & r.editable, r.column, nowhere).amin(-1)  # an open one is not left of all open ones
     return first < r.first_open, first

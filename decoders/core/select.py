@@ -31,8 +31,8 @@ def top(score: Tensor, k: Tensor | int) -> Tensor:
 
 
 def best(score: Tensor) -> Tensor:
-    """(B, W) bool: the best position of each row, the left one of equals. In a row of -inf alone it is the first one,
-    which is not open, so that nothing is ever committed there."""
+    """(B, W) bool: the best position of each row; ties go to the left. In a row in which all scores are -inf it is the
+    first position, which is not open, so that nothing is ever committed there."""
     return counting(score.shape[-1], score.device) == score.argmax(-1, keepdim=True)
 
 
@@ -86,8 +86,8 @@ def within_bound(open: Tensor, entropy: Tensor, bound: float, order: Tensor | No
     Ben-Hamu et al. 2025, 2505.24857 (EB-Sampler): that sum bounds the mutual information of the tokens, which is lost
     when they are committed together.
 
-    A position adds to the sum the smaller of its own entropy and the largest before it: where entropies ascend, what is
-    before it."""
+    Each position adds the smaller of its own entropy and the largest entropy before it; if entropies ascend, that is
+    the entropy before it."""
     lost = torch.where(open, entropy, number(INF, entropy))
     if order is None:
         ordered, place = lost.sort(dim=-1, stable=True)
@@ -96,7 +96,7 @@ def within_bound(open: Tensor, entropy: Tensor, bound: float, order: Tensor | No
         place = only(open, -order).argsort(dim=-1, descending=True, stable=True)
         ordered = lost.gather(1, place)
         added = torch.minimum(ordered, torch.nn.functional.pad(ordered.cummax(-1).values[:, :-1], (1, 0)))
-    # no entropy is negative, so that those within the bound are the first of the order
+    # no entropy is negative, so the positions within the bound are the first ones in that order
     return open & torch.empty_like(open).scatter_(-1, place, added.cumsum(-1) <= bound)
 
 

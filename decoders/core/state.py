@@ -46,13 +46,13 @@ class State:
     mask_id: int | None  # None: open positions show uniform noise
     vocab: int
     stop_ids: tuple[int, ...] = ()
-    block_causal: bool = False  # the model's blocks see no later block
-    causal: bool = False  # those blocks have one position: nothing sees what is right of it
-    # the token by which the model asks for one more position, and by its first end token for one less; none: it has no
-    # such tokens
+    block_causal: bool = False  # the model is block-causal: no block sees a later one
+    causal: bool = False  # its blocks have one position: the model is causal
+    # the token with which the model requests one more position; with its first end token it requests one less; None: it
+    # has no such tokens
     expand_id: int | None = None
-    limit: Tensor | None = None  # (B,)   long  place where the row ends; none: an engine does not say
-    space: Space | None = None  # of a model of latents
+    limit: Tensor | None = None  # (B,)   long  place where the row ends; None if the engine does not report it
+    space: Space | None = None  # for a model of latents
     memo: Any = None  # a decoder's own tensors, leading dimension B; structure never changes
 
     @property
@@ -62,7 +62,7 @@ class State:
 
     @property
     def rest(self) -> Tensor | None:
-        """(B,) long: how many positions of the row are right of the window; none: an engine does not say."""
+        """(B,) long: positions of the row to the right of the window; None if the engine does not report them."""
         return None if self.limit is None else (self.limit - self.position[:, 0] - self.room).clamp(min=0)
 
     @property
@@ -83,12 +83,12 @@ class State:
     def quota(self, steps: int | None) -> Tensor:
         """(B,) long: the number of positions that this step commits if a budget of `steps` for the row is spent
         evenly."""
-        if steps is None:  # one for each open position: every step commits one
+        if steps is None:  # one step for each open position, so every step commits one
             return self.opened.clamp(max=1)
         return share(self.opened, self.window_steps(steps), self.step)
 
     def is_stop(self, tokens: Tensor) -> Tensor:
-        """Like `tokens`, bool: those that end a text."""
+        """Bool, with the shape of `tokens`: the tokens that end a text."""
         return among(tokens, self.stop_ids)
 
     def hash(self, salt: int, timeless: bool = False) -> Tensor:
@@ -132,8 +132,8 @@ class State:
         )
 
     def rearranged(self, source: Tensor) -> State:
-        """Every position with what stood at `source (B, W)`, a place in the window: text that moves, given tokens with
-        it. Only a decoder that `moves_text` may do so, and it leaves given and decided tokens in their order."""
+        """The state in which each position has the content that was at `source (B, W)`, a place in the window; given
+        tokens move too. Only a decoder that `moves_text` may do so, and it keeps given and decided tokens in order."""
         names = ("tokens", "open", "editable", "confidence", "committed_at")
         return replace(self, **{name: getattr(self, name).gather(1, source) for name in names})
 

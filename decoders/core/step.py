@@ -42,7 +42,7 @@ from decoders.stats.constants import but, constant, counting, everywhere, number
 def session_spec(plan: Plan, c: Canvas) -> SessionSpec:
     """The requirements for a session that decodes this canvas with this plan."""
     (rows, columns), width = c.tokens.shape, c.width
-    asked, sizes = asks(plan.decoder, c.block_causal), plan.cache.sizes(columns - 1, width)  # less the bin
+    asked, sizes = asks(plan.decoder, c.block_causal), plan.cache.sizes(columns - 1, width)  # the last column is a bin
     return SessionSpec(
         rows, columns, width, sizes=sizes, whole=forgets(plan, c.block_causal), causal="causal" in asked,
         sight="sight" in asked, order="order" in asked, leave_one_out="leave_one_out" in asked,
@@ -52,7 +52,7 @@ def session_spec(plan: Plan, c: Canvas) -> SessionSpec:
 
 
 REUSED = frozenset({"causal", "sight", "order", "resizes", "latents"})
-"""Needs with which some columns do not see all others, so that a change may leave their keys and values exact."""
+"""Needs under which some columns do not attend to all others, so that their keys and values may survive a change."""
 
 
 def forgets(plan: Plan, block_causal: bool) -> bool:
@@ -89,13 +89,13 @@ def prepare(plan: Plan, c: Canvas) -> Forward:
 
 
 def ranges(c: Canvas, q: Query, want: Tensor, resizes: bool) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Which rows are causal (B,), what columns see (B, L) and (B, L, 2), the first column that a row does not use (B,),
-    and the wanted positions (B, W) that exist."""
+    """(B,) bool, the causal rows; (B, L) and (B, L, 2) long, `until` and `unseen` of the columns; (B,) long, the first
+    column that a row does not use; (B, W) bool, the wanted positions that exist."""
     until, unseen, reach, at = c.until, c.store.unseen, c.reach, c.at
     causal = everywhere(False, c.key, torch.bool)
     if q.causal is not None:
         causal = q.causal & c.live
-        # columns that see no further than themselves: blocks that are finished are left as they are
+        # columns with causal attention; those of finished blocks keep the attention that they have
         narrow = causal[:, None] & (c.column >= c.block_start[:, None]) if c.block_causal else causal[:, None]
         last = torch.where(want, at, number(0, at)).amax(-1)
         reach = torch.where(causal, last, reach)  # a causal row needs nothing at or right of its last wanted position
@@ -106,7 +106,7 @@ def ranges(c: Canvas, q: Query, want: Tensor, resizes: bool) -> tuple[Tensor, Te
         reach = furthest if q.causal is None else torch.where(causal, last, furthest)
     if resizes:
         end = c.start + c.size
-        whole = c.size == c.room  # then what lies behind the window is seen as ever
+        whole = c.size == c.room  # then columns after the window are visible as usual
         reach, want = torch.where(whole, reach, torch.minimum(reach, end)), want & (at < end[:, None])
         until = torch.where(whole[:, None], until, torch.minimum(until, end[:, None]))
     return causal, until, unseen, reach, want
@@ -116,7 +116,7 @@ def run(
     plan: Plan, c: Canvas, q: Query, shown: Tensor, until: Tensor, unseen: Tensor | None, rank: Tensor | None,
     reach: Tensor, want: Tensor, causal: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """(B, L) bool and (B, L) bool: the columns to run, and those that see a change and are not recomputed."""
+    """(B, L) bool and (B, L) bool: the columns to run, and those that attend to a change and are not recomputed."""
     within = (c.column < reach[:, None]) & c.live[:, None]
     if forgets(plan, c.block_causal):
         return within, everywhere(False, within)
@@ -129,7 +129,7 @@ def run(
         chosen = c.store.stale | c.store.nothing
         if q.causal is not None:
             chosen = torch.where(causal[:, None], stale, chosen)
-    elif q.beside is not None or q.latents is not None:  # columns that see the window see more than its tokens show
+    elif q.beside is not None or q.latents is not None:  # columns that see the window depend on more than its tokens
         chosen = chosen | sees_any(c.window, until)
     open_ = want if q.causal is None else but(want, causal[:, None])
     wanted = put(c, everywhere(False, within), open_)
@@ -154,17 +154,17 @@ def candidates(c: Canvas, s: State, q: Query) -> tuple[Tensor, Tensor]:
 
 
 def looked(c: Canvas, sight: Sight) -> tuple[Tensor, Tensor]:
-    """(B, L) and (B, L, 2) long, `until` and `unseen` of the whole canvas: the sight in the window, and elsewhere
-    causal."""
+    """(B, L) and (B, L, 2) long, `until` and `unseen` of the whole canvas: those of the sight in the window, and those
+    of causal attention elsewhere."""
     until = put(c, c.column + 1, sight.until)
     window, pair = c.window[..., None], c.index[..., None].expand(-1, -1, 2)
     return until, torch.where(window, sight.unseen.gather(1, pair), number(0, until))
 
 
 def ordered(c: Canvas, order: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(B, L) and (B, L) long and (B,) long: `Forward.rank` of windows that are read in an `order (B, W)`, `until`, and
-    the columns from which on nothing plays a part. What is right of a window is read last, in the order of the text,
-    and so is what is left of it first, where blocks that are finished still see themselves."""
+    """(B, L) long, (B, L) long and (B,) long: `Forward.rank` for windows that are read in an `order (B, W)`, `until`,
+    and the first column that a row does not use. Columns to the left of a window are read first and those to its right
+    last, both in the order of the text; each finished block still attends to all of itself."""
     rank = put(c, c.column.expand_as(c.tokens), c.start[:, None] + order)
     narrow = c.column >= c.block_start[:, None] if c.block_causal else everywhere(True, rank, torch.bool)
     return rank, torch.where(narrow, rank + 1, c.until), torch.minimum(c.start + c.size, c.limit)
@@ -175,7 +175,7 @@ def apply(plan: Plan, c: Canvas, f: Forward, p: Pred) -> Canvas:
     unchanged if the model's logits for it are not finite, or if its decoder has stopped committing."""
     p = ruled(plan, view(c), f, p)
     after = plan.decoder.step(view(c), p)
-    undefined = p.undefined()  # after the step, whose statistics tell without another pass over the logits
+    undefined = p.undefined()  # after the step, whose statistics show it without another pass over the logits
     return kept(plan, c, f, p, after, undefined)
 
 
@@ -193,7 +193,7 @@ def kept(plan: Plan, c: Canvas, f: Forward, p: Pred, after: State, undefined: Te
     if plan.decoder.moves_text:
         c = rearranged(c, before)
     start = next_start(c)
-    filled = start >= c.limit  # and nothing is open, so that the window is over if only that counts
+    filled = start >= c.limit  # no position is open then, so the window is over if nothing else counts
     if not until_decided:
         filled = filled & over
     ended = stopped(c) if plan.stop and c.stop_ids else None
@@ -206,8 +206,8 @@ def kept(plan: Plan, c: Canvas, f: Forward, p: Pred, after: State, undefined: Te
 
 
 def rearranged(c: Canvas, before: State) -> Canvas:
-    """The canvas of a decoder that moves its text. What is given is elsewhere, and of columns whose token came from
-    elsewhere nothing is stored any more, whatever a cache policy would trust."""
+    """The canvas after a step of a decoder that moves its text: `given` has moved with the tokens, and columns whose
+    token came from another column count as not stored, whatever the cache policy would trust."""
     s = view(c)
     came = (s.tokens != before.tokens) & ~(before.open & (s.committed_at == before.clock[:, None]))
     nothing = torch.where(put(c, everywhere(False, c.open), came), number(NOTHING, c.store.tokens), c.store.tokens)
@@ -219,7 +219,7 @@ def trusted(plan: Plan, c: Canvas, before: State, live: Tensor, p: Pred) -> Canv
     """The canvas with the stale columns and the memory of the cache policy after a step."""
     memory = choose(live, plan.cache.remember(c, before, p), c.store.memory)
     after = c.changed(store=altered(c.store, stale=plan.cache.stale(c, before, p), memory=memory))
-    if REFRESHED in vars(c):  # neither of the two is used there
+    if REFRESHED in vars(c):  # `refresh` reads neither of the two
         vars(after)[REFRESHED] = vars(c)[REFRESHED]
     return after
 
@@ -229,7 +229,7 @@ def moved_on(plan: Plan, c: Canvas, rows: Tensor, start: Tensor) -> Canvas:
     c = c.changed(start=torch.where(rows, start, c.start))
     windows = plan.decoder.windows(plan.windows, c.block_causal)
     moved = begun(seeing(placed(c, windows)), plan.decoder)
-    # where windows follow from their start and the row's end, those of rows that stay are found as they were
+    # if windows are computed from their start and the row's end, rows that stay get the same window again
     kept = FOLLOWING if isinstance(windows, Blocks | Whole) and not plan.decoder.moves_text else ()
     new = {
         x: y if x in kept else choose(rows, y, getattr(c, x))
@@ -243,25 +243,25 @@ def moved_on(plan: Plan, c: Canvas, rows: Tensor, start: Tensor) -> Canvas:
 
 
 FOLLOWING = ("room", "block_start", "block_end", "until")
-"""What follows from where a window starts."""
+"""The fields of a canvas that are computed from the start of a window."""
 TURNED = (*FOLLOWING, "step", "memo")
-"""What a window that is entered and begun changes of a canvas, besides its `size`."""
+"""The fields of a canvas that change when a window is entered and begun, besides `size`."""
 
 
 def reasons(plan: Plan, c: Canvas, filled: Tensor, ended: Tensor | None, undefined: Tensor) -> Tensor:
-    """(B,) long: why live rows end, if they do, and LIVE for the others."""
+    """(B,) long: the reason why each live row ends, LIVE if it does not end."""
     stalled = c.clock - c.committed_at.amax(-1) > patience(plan.decoder)
     exhausted = None if plan.max_steps is None else c.clock >= plan.max_steps
     found = {BROKEN: undefined, STOPPED: ended, FILLED: filled, EXHAUSTED: exhausted, STALLED: stalled}
     why = number(LIVE, c.reason)
-    for reason in reversed(range(len(REASONS))):  # they are numbered as they count
+    for reason in reversed(range(len(REASONS))):  # of several reasons, the lowest number counts
         if (holds := found.get(reason)) is not None:
             why = torch.where(holds, number(reason, c.reason), why)
     return why
 
 
 def ruled(plan: Plan, s: State, f: Forward, p: Pred) -> Pred:
-    """The prediction after the plan's rules, and those of its candidates, each with the state that it shows."""
+    """The prediction after the plan's rules, which apply to each candidate too, with the tokens of that candidate."""
     if not plan.rules:
         return p
 
@@ -297,10 +297,10 @@ def held(plan: Plan, c: Canvas, s: Store, f: Forward) -> Store:
     tokens = torch.where(f.compute, f.tokens, s.tokens)
     until = torch.where(f.compute, f.until, s.until)
     unseen = torch.where(f.compute[..., None], f.unseen, s.unseen) if "sight" in asked else s.unseen
-    # what was not computed saw the same columns in both orders
+    # columns that were not computed saw the same columns in both orders
     rank = s.rank if f.rank is None else torch.where(c.live[:, None], f.rank, s.rank)
     if not plan.cache.exact:
-        misled = sees_any(f.outdated, until)  # nothing is stored where they see nothing
+        misled = sees_any(f.outdated, until)  # columns of which nothing is stored see nothing
         if "sight" in asked:
             misled = but(sees_any(f.outdated, until.clamp(min=0), unseen), tokens == NOTHING)
         tokens = torch.where(misled, number(APPROXIMATE, tokens), tokens)
@@ -312,9 +312,9 @@ def held(plan: Plan, c: Canvas, s: Store, f: Forward) -> Store:
 
 
 def next_start(c: Canvas) -> Tensor:
-    """(B,) where the window after this one starts: at the first position that it left open, or else at its end; what is
-    given there is passed over, except in block-causal models, whose blocks have to be computed one after the other."""
-    # nothing is open left of it
+    """(B,) where the window after this one starts: at the first position that it left open, or else at its end; given
+    positions there are skipped, except in block-causal models, whose blocks have to be computed one after the other."""
+    # no position to the left of the window is open
     return torch.minimum(c.first_open, c.start + c.room) if c.block_causal else c.first_open
 
 

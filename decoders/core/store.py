@@ -26,8 +26,8 @@ class Store:
     stale: Tensor  # (B, L) bool  columns that the cache policy wants recomputed in the next forward
     computed: Tensor  # (B,)   long  positions that the model ran for this row
     reused: Tensor  # (B,)   long  positions whose keys and values it read from the store instead
-    flops: Tensor  # (B,)   double  floating point operations that it spent; 0 where it does not tell
-    kinds: Tensor  # (B, K) long  forwards of each of the decoder's `phases`; 0 where it has none
+    flops: Tensor  # (B,)   double  floating point operations that it spent; 0 if it does not report them
+    kinds: Tensor  # (B, K) long  forwards of each of the decoder's `phases`; 0 if it has none
     memory: Any = None  # a cache policy's own tensors, leading dimension B; structure never changes
 
     @cached_property

@@ -71,7 +71,7 @@ class Blocks:
     prompt joins the first one (SDAR, 2510.06303); elsewhere they are counted from the first open column (LLaDA,
     2502.09992).
 
-    `within`: the block of a block-causal model's attention, where that is larger than a window (the sub-blocks of
+    `within`: the block size of a block-causal model's attention, if it is larger than a window (the sub-blocks of
     Fast-dLLM v2, 2509.26328, section 3.3), or 1 for a causal model, where windows may have any size. Raises
     `UsageError` for sizes below one, and if windows do not divide the block."""
 
@@ -121,5 +121,5 @@ class Sliding(Blocks):
 
 
 def one_by_one(windows: Windows) -> bool:
-    """Whether they are those of a causal model where nobody says otherwise: blocks of one position, and windows too."""
+    """Whether they are the default windows of a causal model: blocks and windows of one position."""
     return windows.block == windows.size == 1

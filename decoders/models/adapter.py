@@ -1,5 +1,5 @@
-"""Any decoder-only model of transformers as a `Model`: explicit positions, one additive 4-D mask, scattered keys and
-values.
+"""Any decoder-only model of transformers as a `Model`, with explicit positions, one additive 4-D mask, and keys and
+values that are scattered into the store.
 
 Columns of the attention are those of the canvas and, for sessions with causal queries, one probe per window position. A
 probe is a mask token at position i that sees the columns left of i and itself, and that no other column sees: it gives
@@ -41,13 +41,13 @@ class TransformersModel:
     """A causal-LM class of transformers, run with any attention mask.
 
     `mask_id`: None if the checkpoint has no mask token. `shifted`: its output i predicts position i + 1.
-    `block_causal`: blocks see no later block; otherwise everything on a row sees everything. `attention_block`: the
-    size of those blocks, where it does not follow the windows; 1: autoregression. `causal_context`: see
-    `Model.causal_context`. `causal_shift`: in causal rows output i predicts position i + 1, though elsewhere it
-    predicts i: a model that was trained for both. `reordered`: it was trained to read masks behind all that is known,
-    and the output at a mask predicts that position, though elsewhere outputs may be shifted (`Query.order`).
-    `expand_id`: the token by which it asks for one more position. `native`: the code is transformers' own, so that
-    attention maps can be asked for and any mask is obeyed.
+    `block_causal`: blocks see no later block; otherwise attention is bidirectional. `attention_block`: the size of
+    those blocks, if it does not follow the windows; 1: autoregression. `causal_context`: see `Model.causal_context`.
+    `causal_shift`: in causal rows output i predicts position i + 1, and otherwise position i, for a model that was
+    trained for both. `reordered`: it was trained to read masks after all known tokens, where the output at a mask
+    predicts that position, even if outputs are shifted otherwise (`Query.order`). `expand_id`: the token with which it
+    requests one more position. `native`: the code is transformers' own, so it can return attention maps and follows any
+    mask.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class TransformersModel:
         return int(2 * self.network.config.num_hidden_layers * n * size * self.network.dtype.itemsize)
 
     def store(self, spec: SessionSpec, columns: int) -> Store:
-        """An empty store of so many columns, in the form that the network takes."""
+        """An empty store with this number of columns, in the form that the network takes."""
         from decoders.models.scatter import ScatterCache  # this imports transformers
 
         return ScatterCache(columns, spec.rows)
@@ -108,10 +108,10 @@ class TransformersModel:
         self, tokens: Tensor, position: Tensor, sees: Tensor | None, cache: Store | None = None,
         maps: float | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """(B, M, D) the last hidden states of `tokens (B, M)` at `position (B, M)`, where `sees (B, M, K)` says which
-        of the K stored columns each attends to; (B, 1, K) the same for each, None all of them. Without a cache the
-        columns are the tokens themselves. With `maps` also (B, M, K), the attention averaged over heads and over the
-        layers from that share of them on."""
+        """(B, M, D) the last hidden states of `tokens (B, M)` at `position (B, M)`. `sees (B, M, K)` bool: the stored
+        columns to which each token attends; (B, 1, K) if they are the same for all tokens, None if they are all K.
+        Without a cache the columns are the tokens themselves. With `maps` also (B, M, K), the attention averaged over
+        heads and over the layers after the first `maps` (a share) of them."""
         bias = self.bias(tokens, sees)
         with eager(self.model, maps is not None):
             out = self.model.base_model(
@@ -125,8 +125,7 @@ class TransformersModel:
         return out.last_hidden_state.to(tokens.device), attention  # with a device map, the last layer may be elsewhere
 
     def bias(self, tokens: Tensor, sees: Tensor | None) -> Tensor:
-        """The bias that attention adds to its scores, (B, 1, M, K), with dimensions of 1 where it is the same for
-        all."""
+        """(B, 1, M, K) the bias that attention adds to its scores; dimensions along which it is constant may be 1."""
         if sees is None:
             M = tokens.shape[1]
             return torch.zeros(1, 1, M, M, dtype=self.network.dtype, device=tokens.device)
@@ -168,7 +167,7 @@ class Asked(NamedTuple):
     rank: Tensor | None  # (B, K) long
 
     def of(self, rows: Tensor) -> Self:
-        """That of some of the rows (R,)."""
+        """The same for some `rows (R,)` only."""
         return mapped(lambda x: x[rows], self)
 
 
@@ -237,7 +236,7 @@ class TransformersSession:
         return Pred(self.owner.head(states), at, f.want.shape[1], cost, attention, states)
 
     def asked(self, f: Forward) -> Asked:
-        """The forward over the K columns of the attention, the canvas's and the probes, with the masks that are
+        """The forward over the K columns of the attention, those of the canvas and the probes, with the masks that are
         needed."""
         (B, L), W = f.tokens.shape, f.want.shape[1]
         shift = (self.owner.shifted or self.turning) and not self.spec.order
@@ -263,7 +262,7 @@ class TransformersSession:
             if self.spec.leave_one_out:
                 beside = torch.cat([torch.zeros_like(f.compute), shadow], 1)
             source = torch.where(ahead | alone, L + counting(W, f.tokens.device), source)
-        return Asked(tokens, position, until, compute, source, unseen, beside, f.rank)  # ranks and probes: never both
+        return Asked(tokens, position, until, compute, source, unseen, beside, f.rank)  # never with probes and a rank
 
     def run(
         self, rows: Tensor | None, at: Tensor, index: Tensor, asked: Asked

@@ -51,11 +51,11 @@ def load_checkpoint(
 ) -> Loaded:
     """Read a checkpoint.
 
-    `dtype`: auto is as stored, but on a CPU float32, unless `precision.in_bfloat16`. `device_map`: how accelerate
-    spreads the layers over devices. `tp`: one process per device, each with its part of every layer, by transformers'
-    own plan. `trust_remote_code`: run the code of the checkpoint, for a family that has no other code. `quantize`: the
-    number of bits to which its linear layers are converted after loading (`quantised`). `family`: None is the one that
-    its config names.
+    `dtype`: auto is the stored precision, and on a CPU float32, unless `precision.in_bfloat16`. `device_map`: how
+    accelerate spreads the layers over devices. `tp`: one process per device, each with its part of every layer, by
+    transformers' own plan. `trust_remote_code`: run the code of the checkpoint, for a family that has no other code.
+    `quantize`: the number of bits to which its linear layers are converted after loading (`quantised`). `family`: None
+    is the family that its config names.
 
     Raises `UsageError` if files are missing or damaged, the family is unknown or was not trained for this `attention`,
     the tokenizer lacks the mask token, or a requested device does not exist."""
@@ -111,9 +111,9 @@ def with_masks(
     model: PreTrainedModel, family: Family, attention: Attention, block: int | None, mask: int | None,
     stop_ids: tuple[int, ...], expand: int | None = None,
 ) -> TransformersModel:
-    """A model that is told by masks what its positions see; `block`: that of its attention, where it is fixed;
-    `expand`: the token by which it asks for one more position. Raises `UsageError` for an autoregressive one that
-    cannot be."""
+    """A model that is run with attention masks; `block`: the block size of its attention, if it is fixed; `expand`: the
+    token with which it requests one more position. Raises `UsageError` for an autoregressive model that does not accept
+    masks."""
     from decoders.models.adapter import TransformersModel
     from decoders.models.causal import check_attention, check_causal
 
@@ -172,7 +172,7 @@ def check_weights(directory: Path) -> None:
 
 
 def check_file(path: Path) -> None:
-    """Raises `UsageError` for a file that cannot be one of safetensors: those begin with the length of their header."""
+    """Raises `UsageError` for a file that cannot be a safetensors file; those begin with the length of their header."""
     refuse_pointer(path)
     with path.open("rb") as file:
         header = int.from_bytes(file.read(8), "little")
@@ -202,8 +202,8 @@ def load_weights(
     directory: Path, config: dict[str, Any], family: Family, place: dict[str, Any], trust_remote_code: bool,
     stored: dict[str, Any] | None = None,
 ) -> PreTrainedModel:
-    """The model; `stored`: how its weights were quantised before they were written, if they were. Raises `UsageError`
-    if the weights cannot be read, are not those of the family, or need code that is not trusted."""
+    """The model; `stored`: the quantisation of the weights in the files, if they are quantised. Raises `UsageError` if
+    the weights cannot be read, are not those of the family, or need code that is not trusted."""
     if family.remote:
         settings_of(directory, config, family)
         if not trust_remote_code:
@@ -269,7 +269,7 @@ def settings_of(directory: Path, config: dict[str, Any], family: Family) -> dict
 
 
 def native_class(config: dict[str, Any], family: Family) -> Any:
-    """The class of transformers that runs a checkpoint, or ours. Raises `UsageError` if there is none."""
+    """The class of transformers or of this library that runs a checkpoint. Raises `UsageError` if there is none."""
     import transformers
 
     if family.network:
@@ -305,7 +305,7 @@ def remote_class(directory: Path, config: dict[str, Any]) -> Any:
         c._init_weights = PreTrainedModel._init_weights
         if isinstance(getattr(c, "_tied_weights_keys", None), list):
             c._tied_weights_keys = {}
-    for c in vars(sys.modules[cls.__module__]).values():  # before 5.20, transformers asks the module itself
+    for c in vars(sys.modules[cls.__module__]).values():  # transformers before 5.20 calls this method of the module
         if isinstance(c, type) and "RotaryEmbedding" in c.__name__ and not hasattr(c, RENEWS):
             setattr(c, RENEWS, staticmethod(unscaled))
     return cls

@@ -1,5 +1,5 @@
-"""Configs of checkpoints as the settings of the classes of transformers that run them. A setting that such a class does
-not have is refused, and never ignored, if its name suggests that it changes the mathematics."""
+"""Translation of checkpoint configs to the settings of the transformers classes that run them. A setting that such a
+class does not have is refused, and never ignored, if its name suggests that it changes the mathematics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from decoders.core import UsageError
 
-INERT = frozenset(  # in configs, but without effect on a forward pass
+INERT = frozenset(  # settings without effect on a forward pass
     (
         "sliding_window max_window_layers alibi_bias_max rope_full_precision "
         "attention_layer_norm_with_affine fuse_norm"
@@ -19,11 +19,11 @@ INERT = frozenset(  # in configs, but without effect on a forward pass
 )
 TELLING = re.compile(r"alibi|rope|rotary|bias|window|norm|scal|softcap|expert|causal|scheduler|adapter")
 ROPES = ("default", "linear", "yarn", "llama3")
-"""Rotary embeddings whose frequencies do not depend on how long a row is, so that stored keys stay right."""
+"""Rotary embeddings whose frequencies do not depend on the length of a row, so that stored keys stay valid."""
 
 
 def refuse_unread(config: Mapping[str, Any], read: Collection[str]) -> None:
-    """Raises `UsageError` for a setting that nothing reads, that is neither off nor a factor of one, and whose name
+    """Raises `UsageError` for a setting that is not read, that is neither off nor a factor of 1, and whose name
     suggests that it changes the mathematics."""
     for key, value in config.items():
         idle = value is not True and value in (None, False, 1, "", [], {})
@@ -42,13 +42,13 @@ def plain(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
     kind = rope.get("rope_type", rope.get("type", "default"))
     if kind not in ROPES:
         raise UsageError(f"its config.json has the rotary embedding {kind!r}; known is {', '.join(ROPES)}")
-    # transformers 4 wrote rope_theta and rope_scaling, and left the first out where it was the default of the class
+    # transformers 4 wrote rope_theta and rope_scaling, and left out rope_theta if it was the default of the class
     theta = rope.get("rope_theta", config.get("rope_theta", 10000.0))
     settings = {key: value for key, value in config.items() if key in names}
     return settings | {"rope_parameters": {**rope, "rope_type": kind, "rope_theta": theta}}
 
 
-# setting: its default, and the value with which Llama's layers are the same
+# setting: its default, and the value with which the layers are Llama's
 LLADA_HAS = {
     "block_type": ("sequential", "llama"), "layer_norm_type": ("default", "rms"), "activation_type": ("swiglu", "silu"),
     "rope": (False, True), "alibi": (False, False), "attention_layer_norm": (False, False),
@@ -59,8 +59,8 @@ LLADA_HAS = {
 
 
 def llada(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
-    """OLMo's names to Llama's. Defaults are those of `configuration_llada.py`, a block of type `llama` with SiLU is
-    `ff_out(silu(ff_proj(x)) * up_proj(x))`, and the rows of the embedding are `embedding_size`."""
+    """Translates OLMo's names to Llama's. Defaults are those of `configuration_llada.py`, a block of type `llama` with
+    SiLU is `ff_out(silu(ff_proj(x)) * up_proj(x))`, and the embedding has `embedding_size` rows."""
     for key, (default, needed) in LLADA_HAS.items():
         if (config.get(key, default) or None) != (needed or None):
             raise UsageError(f"its config.json has {key}={config.get(key, default)!r}, and only {needed!r} is known")
@@ -215,9 +215,9 @@ def sedd(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
 
 
 def llada2(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
-    """A config for the code of the checkpoint, as it is. With `expert_capacity` (LLaDA2.2) each block of `block_size`
-    tokens keeps the experts that score best in any of its tokens, and each token chooses among those: a position
-    depends on which others stand in the same forward, and forwards here hold those that are to be computed."""
+    """A config for the code of the checkpoint, unchanged. With `expert_capacity` (LLaDA2.2) each block of `block_size`
+    tokens keeps the experts that score best for any of its tokens, and each token chooses among those: the output of a
+    position depends on which others are in the same forward, and forwards here do not contain whole blocks."""
     if config.get("expert_capacity"):
         raise UsageError(
             f"its config.json sets expert_capacity={config['expert_capacity']!r}, as those of LLaDA2.2 do, whose "

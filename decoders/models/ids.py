@@ -11,9 +11,9 @@ from decoders.models.reading import read_json
 from decoders.models.tokenizer import JsonTokenizer, tokenizer_in
 
 EDITS = "expand_token_id", "delete_token_id", "split_token_id"
-"""What configs call the tokens by which a model asks for more or fewer positions (DreamOn, LLaDA2.2)."""
+"""The names in configs of the tokens with which a model requests more or fewer positions (DreamOn, LLaDA2.2)."""
 EXPAND = "<|expand|>"
-"""DreamOn's token for one more position; by its end token it asks for one less."""
+"""DreamOn's token for one more position; with its end token it requests one less."""
 
 
 def mask_of(directory: Path, config: dict[str, Any], family: Family) -> int | None:
@@ -47,9 +47,9 @@ def checked_id(found: Any, what: str) -> int:
 def stops_of(
     directory: Path, config: dict[str, Any], family: Family, vocab: int, tokenizer: JsonTokenizer
 ) -> tuple[int, ...]:
-    """The ids of the tokens that end a text: those of config.json and generation_config.json, the family's own if the
-    checkpoint has its tokenizer, which its end token tells, and those that the tokenizer names: its end token and the
-    end of a turn. Raises `UsageError` for what is no token id, or the mask token."""
+    """The ids of the tokens that end a text: those of config.json and generation_config.json; those of the family, if
+    one of these is among them or there are none; and those of the tokenizer: its end token and the end of a turn.
+    Raises `UsageError` for an invalid token id, or if the mask token is among them."""
     generation = directory / "generation_config.json"
     text = config.get("text_config")
     said = [config, text if isinstance(text, dict) else {}, read_json(generation) if generation.is_file() else {}]
@@ -68,22 +68,22 @@ def stops_of(
 
 
 def edits_of(directory: Path, config: dict[str, Any], tokenizer: JsonTokenizer) -> list[int]:
-    """The ids of the tokens that ask for another length, by config.json, generation_config.json or the name that
-    DreamOn's token for more of them has. Raises `UsageError` for what is no token id."""
+    """The ids of the tokens that request another length, from config.json, generation_config.json, or by the name of
+    DreamOn's expand token. Raises `UsageError` for an invalid token id."""
     named = tokenizer.core.token_to_id(EXPAND)
     ids = [i for key in EDITS for i in written(directory, config, key)]
     return ids if named is None else [*ids, named]
 
 
 def expand_in(directory: Path, config: dict[str, Any], tokenizer: JsonTokenizer) -> int | None:
-    """The id of the token by which the model asks for one more position; none if it has no such token. Raises
-    `UsageError` for what is no token id."""
+    """The id of the token with which the model requests one more position; None if it has no such token. Raises
+    `UsageError` for an invalid token id."""
     named = tokenizer.core.token_to_id(EXPAND)
     return next(iter(written(directory, config, EDITS[0])), named)
 
 
 def written(directory: Path, config: dict[str, Any], key: str) -> list[int]:
-    """The ids that config.json and generation_config.json give under a key. Raises `UsageError` for what is none."""
+    """The ids that config.json and generation_config.json give under a key. Raises `UsageError` for an invalid one."""
     generation = directory / "generation_config.json"
     said = [config, read_json(generation) if generation.is_file() else {}]
     return [checked_id(x[key], f"{key} of {directory}") for x in said if x.get(key) is not None]
@@ -92,6 +92,6 @@ def written(directory: Path, config: dict[str, Any], key: str) -> list[int]:
 def forbidden(
     tokenizer: JsonTokenizer, never: tuple[int, ...], stop_ids: tuple[int, ...], vocab: int
 ) -> tuple[int, ...]:
-    """The ids that are no text and are never generated: `never`, and what the head of a model has beyond its
-    vocabulary."""
+    """The ids that are never generated, because they are not text: `never`, and the rows of the model's head for which
+    the tokenizer has no token. Stop tokens are left out."""
     return tuple(t for t in (*never, *tokenizer.absent(vocab)) if t not in stop_ids)

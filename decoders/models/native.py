@@ -1,4 +1,4 @@
-"""A model object of transformers that somebody else has loaded, as a `Model`."""
+"""A transformers model object that the caller has loaded, as a `Model`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def adapt(
     model: PreTrainedModel, mask_id: int | None, shifted: bool | None, attention: Attention | None, block: int | None,
     stop_ids: tuple[int, ...],
 ) -> tuple[TransformersModel, int | None]:
-    """The model as a `Model`, and the size of its windows; none: one over the whole row. Raises `UsageError` if it is
-    not known what it was trained for, or if it cannot be run with a mask of attention for every pair of positions."""
+    """The model as a `Model`, and the size of its windows; None: one over the whole row. Raises `UsageError` if its
+    training is unknown, or if it does not accept an attention mask for every pair of positions."""
     config: dict[str, Any] = model.config.to_dict()
     name = type(model).__name__
     family: Family | None

@@ -1,4 +1,4 @@
-"""DreamOn: infilling in which the model asks for more and fewer positions."""
+"""DreamOn: infilling in which the model itself lengthens and shortens the holes."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from decoders.stats.constants import number
 
 @dataclass(frozen=True)
 class DreamOn(Decoder):
-    """Fill holes one position a forward, the surest first; where the model predicts its token for more room the
-    position becomes two masks, and where it predicts its end token the position is removed, and what stands right of
-    it moves, given text too. Wu et al. 2026, 2602.01326 (DreamOn); `_sample` of the checkpoint's generation_utils.py,
-    and `batch_generate_with_expand_as_token` of eval/generator.py in DreamLM/DreamOn 8a0a549.
+    """Fill holes, one position per forward, the most confident first: if the model predicts its expand token there, the
+    position becomes two masks; if it predicts its end token, the position is removed; the text to the right, given text
+    too, then moves. Wu et al. 2026, 2602.01326 (DreamOn); `_sample` of the checkpoint's generation_utils.py, and
+    `batch_generate_with_expand_as_token` of eval/generator.py in DreamLM/DreamOn 8a0a549.
 
-    A row has the columns of its prompt with its holes, and `length` free ones at its end, which nothing sees until the
-    text has grown into them: their `max_new_tokens` is the holes and the length together. Where the row is full, or has
-    been lengthened `expansions` times, the token for more room is impossible. Where no text stands behind the holes,
-    they begin as `initial` masks. Columns that the text never grew to become end tokens, which are no part of it.
+    A row has the columns of its prompt, holes included, and `length` free columns at its end, to which no position
+    attends until the text has grown into them; `max_new_tokens` of the authors' code is the holes and this length
+    together. If the row is full, or has been lengthened `expansions` times, the expand token is impossible. If no text
+    follows the holes, they begin as `initial` masks. Columns that the text never reached become end tokens, which are
+    not part of it.
 
-    `rest` is `pad_eos_to_right`, with which the paper's numbers were made (eval/configs/eval_infill.yaml) and which the
-    code of the checkpoint leaves off. There it also removes masks right of an end token that the prompt gives; here a
-    removal alone does so. Their expansions are bounded by the code alone: by `max_gen_len` in eval/generator.py, by
-    twice the row's positions from the first hole on in generation_utils.py, as here.
+    `rest` is `pad_eos_to_right`, which was on for the paper's numbers (eval/configs/eval_infill.yaml) and is off in the
+    code of the checkpoint. There it also removes masks to the right of an end token in the prompt; here only a removal
+    does this. The number of expansions is bounded only in the authors' code, not in the paper: by `max_gen_len` in
+    eval/generator.py, and in generation_utils.py, as here, by twice the row's positions from the first hole on.
     """
 
     source: ClassVar[str] = "Wu et al. 2026, arXiv 2602.01326"
@@ -54,7 +55,7 @@ class DreamOn(Decoder):
 
     def step(self, s: State, p: Pred) -> State:
         open = s.open & s.present
-        # the nucleus first, as in the reference
+        # top_p before top_k, as in the reference
         p = self.bounded(s, p).filtered(self.temperature, top_p=self.top_p).filtered(top_k=self.top_k)
         tokens, confidence = p.draw(s, 1.0 if self.temperature > 0 else 0.0)
         score = confidence if self.by == "maskgit_plus" else p.margin() if self.by == "topk_margin" else -p.entropy()
@@ -68,25 +69,25 @@ class DreamOn(Decoder):
 
     @staticmethod
     def ends(s: State, tokens: Tensor) -> Tensor:
-        """Like `tokens`, bool: those that remove their position."""
+        """Bool, with the shape of `tokens`: the tokens that remove their position."""
         return tokens == s.stop_ids[0] if s.stop_ids else torch.zeros_like(tokens, dtype=torch.bool)
 
     def bounded(self, s: State, p: Pred) -> Pred:
-        """The prediction without the token for more room, in rows that cannot have more."""
+        """The prediction, without the expand token in rows that cannot grow."""
         most = 2 * s.room if self.expansions is None else self.expansions
         full = (s.size >= s.room) | (s.memo >= most)
         token = torch.arange(p.logits.shape[-1], device=p.logits.device) == s.expand_id
         return replace(p, logits=torch.where(full[:, None, None] & token, number(-torch.inf, p.logits), p.logits))
 
     def source_of(self, s: State, grows: Tensor, removed: Tensor) -> Tensor:
-        """(B, W) long: where what stands at each position comes from. The one that `grows` stands twice, and what is
-        `removed` is a free column behind the text."""
+        """(B, W) long: for each position, the place from which its content comes. A position that `grows` appears
+        twice, and `removed` ones become free columns after the text."""
         twice = s.place - (grows.cumsum(-1) - grows.long())
         kept = (removed | ~s.present).long().argsort(dim=-1, stable=True)
         return torch.where(grows.any(-1, keepdim=True), twice, kept)
 
     def closed(self, s: State) -> State:
-        """Where nothing of the text is open any more, what it never grew to is end tokens."""
+        """The state with end tokens in the columns that the text never reached, once none of its positions is open."""
         if not s.stop_ids:
             return s
         full = ~(s.open & s.present).any(-1)

@@ -21,9 +21,9 @@ class Stride(NamedTuple):
     """The memo from one forward to the next."""
 
     draft: Draft
-    drafted: Tensor  # (B, W) bool  the positions that it drafted, in the window that began at
-    start: Tensor  # (B,) long  this place
-    how: Tensor  # (B, W) long  which of `outcomes` the last step's commitments were
+    drafted: Tensor  # (B, W) bool  the positions with a draft, in the window that began at `start`
+    start: Tensor  # (B,) long  the place in the text where that window began
+    how: Tensor  # (B, W) long  the index in `outcomes` of each token that the last step committed
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Introspective(Decoder):
         return replace(s, memo=Stride(draft, cell.bool(), s.position[:, 0], cell))
 
     def begin(self, s: State) -> State:
-        """Windows slide, and drafts keep their places in the text."""
+        """The state in which drafts have kept their places in the text after the window has slid."""
         m: Stride = s.memo
         width = s.tokens.shape[1]
         source = s.place + (s.position[:, 0] - m.start)[:, None]
@@ -87,7 +87,7 @@ class Introspective(Decoder):
         return s.memo.how  # type: ignore[no-any-return]
 
     def wanted(self, s: State) -> Tensor:
-        """(B, W) bool: the drafts, the next token, and `stride` - 1 masks behind it."""
+        """(B, W) bool: the drafts, the next token, and `stride` - 1 masks after it."""
         m: Stride = s.memo
         return s.open & ((s.open & ~m.drafted).cumsum(-1) <= self.stride)
 
@@ -101,7 +101,7 @@ class Introspective(Decoder):
         p = p.filtered(self.temperature, self.top_k, self.top_p)
         new = Draft.of(s, p, m.draft.kept.shape[-1], self.temperature == 0, 0.0)
         stands = m.drafted & self.accepted(s, p, m.draft, new)
-        last = leftmost(s.open & ~stands)  # the first rejected draft, or the position behind the last draft
+        last = leftmost(s.open & ~stands)  # the first rejected draft, or the position after the last draft
         taken = s.open & until_first(last) | last
         tokens = torch.where(last, self.drawn(s, p, last, new), m.draft.tokens)
         drafted = self.wanted(s) & ~taken & ~(last & m.drafted).any(-1, keepdim=True)
@@ -109,15 +109,15 @@ class Introspective(Decoder):
         return replace(s.commit(taken, tokens, p.prob(tokens)), memo=memo)
 
     def accepted(self, s: State, p: Pred, draft: Draft, new: Draft) -> Tensor:
-        """(B, W) bool: the drafts that are accepted if all left of them are."""
+        """(B, W) bool: the drafts that are accepted if all drafts to their left are."""
         if self.temperature == 0:
             return draft.tokens == new.tokens
         ratio = p.prob(draft.tokens) / draft.chance.clamp(min=torch.finfo(draft.probs.dtype).tiny)
         return s.uniform(COIN) < ratio
 
     def drawn(self, s: State, p: Pred, where: Tensor, new: Draft) -> Tensor:
-        """(B, W) the token of the one position `where`; after the last draft nothing was drafted, so the residual is p
-        itself."""
+        """(B, W) the token for the single position `where`; the position after the last draft has no draft, so its
+        residual is p itself."""
         if self.temperature == 0:
             return new.tokens
         u = (s.uniform(REST) * where).sum(-1)

@@ -13,8 +13,8 @@ from decoders.core.windows import Sliding, one_by_one
 
 
 def known_first(s: State) -> Tensor:
-    """(B, W) long: the number of each position of the window, first the known ones, then the open ones, both from left
-    to right, and last those that the row does not have."""
+    """(B, W) long: the rank of each position of the window: the known ones come first, then the open ones, both from
+    left to right, and last those that the row does not have."""
     known = s.present & ~s.open
     behind = known.sum(-1, keepdim=True) + s.open.cumsum(-1)
     return torch.where(known, known.cumsum(-1) - 1, torch.where(s.open, behind - 1, s.place))
@@ -24,8 +24,8 @@ def known_first(s: State) -> Tensor:
 class WeDLM(Decoder):
     """Show the model a window of `window` positions from the leftmost open one on, in which the masks are read after
     all known tokens, each position with its place in the text (topological reordering); commit every mask whose entropy
-    and `penalty` times its distance from the leftmost mask are below `tau` together, and always the lowest. Liu et al.
-    2025, 2512.22737, Algorithm 1 and equation 11.
+    plus `penalty` times its distance from the leftmost mask is below `tau`, and always the one with the lowest sum. Liu
+    et al. 2025, 2512.22737, Algorithm 1 and equation 11.
 
     A known token sees only the known tokens left of it, so its keys and values are final as soon as no position to its
     left is open; masks see all known tokens, also those to their right. The window slides as soon as its first position
@@ -33,10 +33,10 @@ class WeDLM(Decoder):
 
     The paper's Algorithm 1 fills the window up after a forward; its Figure 3 and the code (`WeDLMDecoder` in
     Tencent/WeDLM) do so before it, so that every forward has `window` positions from the leftmost mask on, and this
-    follows them. The code runs a forward for the prompt alone, which decides nothing. The code divides by the
-    temperature after `top_k` and `top_p`, and this library before them, as everywhere.
+    class follows them. The code first runs a forward over the prompt alone, which commits nothing. The code divides by
+    the temperature after `top_k` and `top_p`, and this library before them, as in all its strategies.
 
-    The paper has windows of 6 and a `penalty` of 0.1; defaults are those of the code.
+    The paper uses windows of 6 and a `penalty` of 0.1; the defaults here are those of the code.
     """
 
     source: ClassVar[str] = "Liu et al. 2025, arXiv 2512.22737"
@@ -65,5 +65,5 @@ class WeDLM(Decoder):
         return s.commit(above(score, score > -self.tau), tokens, confidence)
 
     def done(self, s: State) -> Tensor:
-        """Known tokens at the left end of the window leave it."""
+        """(B,) bool: the first position of the window is known, so the window slides."""
         return ~s.open[:, 0]

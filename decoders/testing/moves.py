@@ -14,8 +14,8 @@ from decoders.testing.telling import tokens
 
 
 def given_stays_given(decoder: Decoder) -> None:
-    """What the prompt gives is there at the end, unchanged, or in its order where the decoder moves it
-    (`moves_text`); a literal mask token is data unless holes are asked for."""
+    """Given tokens are unchanged at the end, or in their order if the decoder moves them (`moves_text`); a literal mask
+    token is data unless holes are requested."""
     for room in rooms(decoder):
         for prompt, row in zip(room.prompts, decoded(room, decoder, room.prompts), strict=True):
             holes = [room.infill and given == MASK for given in prompt]
@@ -29,7 +29,7 @@ def given_stays_given(decoder: Decoder) -> None:
 
 
 def in_order(some: Iterable[object], every: Iterable[object]) -> bool:
-    """Whether these stand among the others in the same order."""
+    """Whether `some` is a subsequence of `every`."""
     rest = iter(every)
     return all(x in rest for x in some)
 
@@ -47,8 +47,8 @@ def terminates(decoder: Decoder) -> None:
 
 
 def asks_what_it_may(decoder: Decoder) -> None:
-    """Queries have the shapes and types of `Query`, and all need the same of a model; `ahead` is set where it has to
-    be."""
+    """Queries have the shapes and types of `Query`, and all need the same of a model; `ahead` is set wherever it is
+    required."""
     for room in rooms(decoder):
         for m in unrefused(room, decoder):
             q, (B, W) = m.query, (len(m.before.tokens), m.before.width)
@@ -76,7 +76,7 @@ def asks_what_it_may(decoder: Decoder) -> None:
 
 
 def unrefused(room: Room, decoder: Decoder) -> Iterator[Moment]:
-    """Its forwards in a room; raises `AssertionError` if a query has needs that the first one did not have."""
+    """The decoder's forwards in a room. Raises `AssertionError` if a query has needs that the first one lacked."""
     try:
         yield from run(room, decoder)
     except UsageError as e:
@@ -134,7 +134,7 @@ def check_move(room: Room, decoder: Decoder, m: Moment) -> None:
 
 
 def check_order(room: Room, m: Moment) -> None:
-    """Text that moved is all there, in its order: what was given and decided is still so."""
+    """A step that moves text loses no given or decided token, keeps their order, and leaves given tokens given."""
     s = view(m.before)
     inside = s.place < s.room[:, None]
     for b in m.live.nonzero().flatten().tolist():

@@ -111,12 +111,12 @@ SMALL = (
     Room("small blocks", ToyModel(mask_id=MASK, stop_ids=(9,), block_causal=True), ((1, 2), (3,)), 6, 2),
     Room("a small window of text that moves", ToyModel(mask_id=MASK, stop_ids=(9,), expand_id=8), ((1, 2), (3,)), 6),
 )
-"""For what is tried with many decoders."""
+"""For tests with many decoders."""
 EXPANDING = Room(
     "text that moves", ToyModel(mask_id=MASK, stop_ids=(9,), expand_id=8, seed=2),
     ((1, MASK, 2, MASK, 3), (MASK, 5), (4, 4, MASK, MASK, 6, 7), (1, 2)), 7, infill=True,
 )
-"""For decoders that go by tokens with which a model asks for more and fewer positions."""
+"""For decoders that obey the tokens with which a model requests more and fewer positions."""
 
 
 LATENT = Room("latents", ToyLatent(stop_ids=(7,)), ((1, 2, 3), (), (4, 8, 5, 6, 7, 0)), 9)
@@ -147,7 +147,7 @@ def rooms(decoder: Decoder, among: tuple[Room, ...] = (*ROOMS, NO_MASK, EXPANDIN
 
 
 def home(decoder: Decoder) -> Room:
-    """The room that a decoder is tried in where one is enough."""
+    """The room for a decoder if one is enough."""
     return LATENT if "latents" in asks(decoder) else EXPANDING if decoder.needs_expand else ROOMS[0]
 
 
@@ -157,13 +157,12 @@ def seeds(prompts: tuple[tuple[int, ...], ...]) -> list[int]:
 
 
 def patience(decoder: Decoder, length: int) -> int:
-    """More forwards than any reasonable strategy needs for a row: several a position, and as many as its largest
-    option."""
+    """More forwards than any reasonable strategy needs for a row: for each position, 8 plus the largest option."""
     return length * (8 + largest(decoder))
 
 
 def largest(decoder: Decoder) -> int:
-    """Its largest option, or that of a decoder among its options."""
+    """The largest integer option of a decoder, and of the decoders among its options."""
     values = (getattr(decoder, f.name) for f in fields(decoder))
     numbers = (v for v in values if isinstance(v, int) and not isinstance(v, bool))
     return max((*numbers, *map(largest, inner_decoders(decoder).values())), default=0)

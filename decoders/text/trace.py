@@ -53,17 +53,17 @@ def ways(decoder: Decoder, f: Forward, c: Canvas) -> list[list[int]]:
 
 
 def behind(f: Forward, c: Canvas) -> State:
-    """The state of the windows of a forward, after it, on the canvas `c`, which may have left them; with the present
-    memo."""
+    """The state of a forward's windows after it, from the canvas `c`, whose rows may already have left them; its memo
+    is the present one."""
     shown = {name: getattr(c, name).gather(1, f.at) for name in ("tokens", "open", "confidence", "committed_at")}
     return replace(view(c), **shown, editable=c.editable.gather(1, f.at), position=f.at)
 
 
 def moved(old: Canvas | None, f: Forward, c: Canvas) -> tuple[Tensor, Tensor, Tensor]:
-    """(B, L) bool each: what the forward `f` committed, edited and reopened, from the canvas before it, none if it is
-    the first, and the one after it. Of a decoder that `moves_text` these are the columns that show something else,
-    given ones too."""
-    # the canvas of the first forward is what it is told of it; nothing is decided there that a query could hide
+    """(B, L) bool each: the columns that the forward `f` committed, edited and reopened, from the canvas before it,
+    None if it is the first, and the one after it. For a decoder that `moves_text` these are all columns whose content
+    changed, given ones too."""
+    # the first forward shows the whole canvas before it: there is no decided token yet that a query could hide
     was, tokens = (c.editable if f.open is None else f.open, f.tokens) if old is None else (old.open, old.tokens)
     return was & ~c.open, ~was & ~c.open & (c.tokens != tokens), ~was & c.open
 
@@ -144,7 +144,7 @@ class Tracing:
         here = c.editable[row] & (c.column < c.limit[row])
         tokens = {x["token"] for step in steps for kind in KINDS for x in step[kind]}
         changed = {x["position"] for step in steps for kind in KINDS for x in step[kind]}
-        positions = tuple(sorted(changed.union(here.nonzero().flatten().tolist())))  # a hole may have been elsewhere
+        positions = tuple(sorted(changed.union(here.nonzero().flatten().tolist())))  # holes may have moved
         return Trace(positions, tuple(steps), {t: self.decode([t]) for t in sorted(tokens)})
 
 

@@ -18,7 +18,7 @@ class Text(NamedTuple):
     cut: bool = False
 
     def behind(self, prompt: int, tokenizer: Tokenizer) -> Text:
-        """The text without the prompt, which has so many tokens."""
+        """The text without the prompt, which has `prompt` tokens."""
         return self._replace(tokens=self.tokens[prompt:], text=tokenizer.decode(self.tokens[prompt:]))
 
 
@@ -37,8 +37,8 @@ def written(c: Canvas, row: int, revises: bool, halt: StopStrings) -> Text:
 
 
 def filled(c: Canvas, row: int, prompt: int, revises: bool, tokenizer: Tokenizer) -> Text:
-    """The prompt, of so many tokens, with its holes filled and what follows it; an undecided hole is still a mask
-    token. Behind a prompt whose text has moved, `last_given` stands for its length."""
+    """The prompt, of `prompt` tokens, with its holes filled, and the text after it; an undecided hole is still a mask
+    token. If the prompt's text has moved, `prompt` is `last_given` instead of its length."""
     tokens, _ = generated(c, row, revises)
     holes = int(c.editable[row, :prompt].sum())
     whole = (*c.tokens[row, :prompt].tolist(), *(t for t in tokens[holes:] if t is not None))
@@ -46,5 +46,5 @@ def filled(c: Canvas, row: int, prompt: int, revises: bool, tokenizer: Tokenizer
 
 
 def last_given(c: Canvas, row: int) -> int:
-    """The columns of a row up to the last one that is given."""
+    """The number of columns of a row up to the last given one, which is included."""
     return int((c.given[row] * (c.column + 1)).amax())

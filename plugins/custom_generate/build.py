@@ -1,10 +1,10 @@
-"""Writes a repository for the hub that is a way of generating for transformers: `model.generate(...,
+"""Writes a repository for the hub with a custom generation method for transformers: `model.generate(...,
 custom_generate="ORG/NAME", trust_remote_code=True)`.
 
     python plugins/custom_generate/build.py DIRECTORY
 
-It holds no decoder: its one function calls the installed package, of the version that it was written from or a later
-one. What is written here can be put on the hub as it is (`hf upload ORG/NAME DIRECTORY`), or named as a directory."""
+The repository contains no decoder: its one function calls the installed package, which must have the version that
+wrote it or a later one. It can be uploaded unchanged (`hf upload ORG/NAME DIRECTORY`), or named as a directory."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ out = model.generate(
 
 
 def build(directory: Path, repository: str = "dllm-decoders/generate") -> None:
-    """Writes the files of the repository. Raises `OSError` where they cannot be written."""
+    """Writes the files of the repository. Raises `OSError` if they cannot be written."""
     inner = directory / "custom_generate"
     inner.mkdir(parents=True, exist_ok=True)
     (inner / "generate.py").write_text(FUNCTION, "utf-8")

@@ -1,4 +1,4 @@
-"""A strategy, a wrapper and a cache policy of one's own."""
+"""An example plugin: a strategy, a wrapper and a cache policy."""
 
 from dataclasses import dataclass, replace
 
@@ -11,7 +11,7 @@ from decoders.core import Canvas
 
 @dataclass(frozen=True)
 class ZigZag(Decoder):
-    """Commit even positions first, the most confident ones, an even share a step."""
+    """Commit even positions before odd ones, the most confident first, an even share in each step."""
 
     block_steps: int = option(8, "forwards per block", min=1)
 
@@ -24,7 +24,7 @@ class ZigZag(Decoder):
 
 @dataclass(frozen=True)
 class LeftHalf(Around):
-    """Any rule, which may commit only in the left half of what is open."""
+    """Let the rule `base` commit only in the left half of the open positions."""
 
     base: Decoder = option(get("threshold"), "the rule that commits")
 
@@ -35,7 +35,7 @@ class LeftHalf(Around):
 
 @dataclass(frozen=True)
 class Beat(Cache):
-    """Recompute everything in every `every`-th forward of a row, and between what is open and what was just decided."""
+    """Recompute everything in every `every`-th forward of a row, and else the open and the just decided columns."""
 
     every: int = option(4, "forwards from one refresh to the next", min=1)
 

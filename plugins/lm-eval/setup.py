@@ -1,5 +1,5 @@
-"""Beside the package goes a .pth file: the harness looks for no plugins, and this makes its own `lm_eval` command know
-ours."""
+"""Installs a .pth file beside the package: the harness has no plugin mechanism, and this file makes its own `lm_eval`
+command know our model."""
 
 from pathlib import Path
 

@@ -24,14 +24,14 @@ log = logging.getLogger(__name__)
 class DecodersLM(LM):
     """`--model decoders --model_args pretrained=nano,decoder=threshold,decoder.tau=0.9`.
 
-    `pretrained`: what `decoders generate -m` takes. `decoder`, `cache`: specs; further options of them as
-    `decoder.NAME=VALUE` and `cache.NAME=VALUE`, as commas stand between arguments. `length`: positions of an answer,
-    instead of the task's `max_gen_toks`. `block`: size of the windows. `mc_num`: draws of a likelihood that is
-    estimated. `seed`: of draws and of samples; repeats of a request take those after it. What else is given goes to
-    loading.
+    `pretrained`: a model as `decoders generate -m` takes it. `decoder`, `cache`: specs; their further options are
+    written as `decoder.NAME=VALUE` and `cache.NAME=VALUE`, because commas separate arguments. `length`: positions of an
+    answer, instead of the task's `max_gen_toks`. `block`: size of the windows. `mc_num`: draws for each likelihood that
+    is estimated. `seed`: the seed of draws and samples; repeats of a request take the seeds after it. All other
+    arguments are passed to `load`.
 
-    Of a request that cannot be answered a warning says why; its text is empty, or its answer impossible, and the
-    others go on. Raises `UsageError` for what concerns all of them."""
+    If a request cannot be answered, a warning gives the reason; its text is then empty, or its answer impossible, and
+    the other requests are still run. Raises `UsageError` for errors that concern all requests."""
 
     def __init__(
         self, pretrained: str = "nano", decoder: str = "threshold", cache: str | None = None, *,
@@ -52,7 +52,7 @@ class DecodersLM(LM):
         kept = get_cache(cache, **policy) if cache and policy else cache
         own = {key: x for key, x in options.items() if "." not in key}
         if str(own.get("device", "")).startswith("cuda") and not torch.cuda.is_available():
-            own.pop("device")  # what the harness says where nobody said anything
+            own.pop("device")  # the harness's own default
         self.decoder, changed = decoder, part(options, "decoder.")
         made = get(decoder, **changed) if changed else decoder
         self.generator = Generator(load(pretrained, **own), made, kept, guidance=guidance)
@@ -70,8 +70,8 @@ class DecodersLM(LM):
         return "the checkpoint's own" if chat_template else ""
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        """The conversation. Without `add_generation_prompt` its last message is the beginning of the answer, which only
-        likelihoods can have."""
+        """The conversation as a text. Without `add_generation_prompt` its last message is the beginning of the answer,
+        which is supported only for likelihoods."""
         if self.generator.loaded.chat is None:
             raise UsageError(f"{self.generator.loaded.name} has no chat template; leave out --apply_chat_template")
         return written(chat_history)
@@ -98,12 +98,12 @@ class DecodersLM(LM):
                         out[group[n]] = result.text
                         self.cache_hook.add_partial("generate_until", r.args, result.text)
                     bar.update()
-                if left or len(problems) == len(requests):  # the others would fare the same, or did
+                if left or len(problems) == len(requests):  # the others would fail in the same way, or did
                     raise problems[-1]
         return out
 
     def prompts(self, requests: Sequence[Instance], wants: Sequence[Wanted]) -> list[Prompt]:
-        """What is asked, cut where the model has no room for it."""
+        """The prompts of the requests, cut from the left if they are too long for the model."""
         asked = [read(r.args[0]) for r in requests]
         fit = [fitted(prompt, want.length, self.generator.loaded) for prompt, want in zip(asked, wants, strict=True)]
         if cut := sum(a != b for a, b in zip(asked, fit, strict=True)):
@@ -111,7 +111,7 @@ class DecodersLM(LM):
         return fit
 
     def sampler(self, want: Wanted, chat: bool) -> Generator:
-        """Who generates as a task asks: with its sampling, and texts as they are unless they are conversations."""
+        """A generator with the sampling that a task sets; it applies the chat template only to conversations."""
         g = self.generator
         decoder = sampled(g.decoder, self.decoder, want.sampling, self.chosen)
         return Generator(g.loaded, decoder, g.cache, guidance=self.guidance, chat=chat)
@@ -130,7 +130,7 @@ class DecodersLM(LM):
         return out
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
-        """An empty text has the likelihood 1."""
+        """The log-likelihoods of whole texts, in nats; that of an empty text is 0."""
         full = [r for r in requests if r.args[0]]
         with tqdm(total=len(full), disable=disable_tqdm, desc="decoders, rolling") as bar:
             found = self.scorer([("", r.args[0]) for r in full], bar.update)
@@ -142,7 +142,7 @@ class DecodersLM(LM):
         return out
 
     def tell(self, requests: Sequence[Instance], found: Sequence[Likelihood | UsageError]) -> None:
-        """Say what the numbers do not: which requests have none, what was cut, and how much of them is chance."""
+        """Log which requests have no likelihood, how many contexts were cut, and the standard errors of estimates."""
         for r, x in zip(requests, found, strict=True):
             if isinstance(x, UsageError):
                 log.warning("%s: %s; it counts as impossible", name(r), x)
@@ -158,17 +158,17 @@ class DecodersLM(LM):
 
 
 def name(r: Instance) -> str:
-    """Which request it is, for messages."""
+    """The name of a request, for messages."""
     return f"{r.task_name or 'a request'}, document {r.doc_id}" if r.doc_id is not None else "a request"
 
 
 def part(options: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """Those options whose names begin so, without that."""
+    """The options whose names begin with `prefix`, under their names without it."""
     return {key.removeprefix(prefix): x for key, x in options.items() if key.startswith(prefix)}
 
 
 def grouped(keys: Sequence[Hashable]) -> Iterator[tuple[Any, list[int]]]:
-    """The numbers of those that have a key in common, each group with its key."""
+    """Each key, with the indices at which it occurs."""
     groups: dict[Any, list[int]] = {}
     for i, key in enumerate(keys):
         groups.setdefault(key, []).append(i)

@@ -1,4 +1,4 @@
-"""What the harness asks for, in the library's words."""
+"""Requests of the harness, translated to the library's terms."""
 
 from __future__ import annotations
 
@@ -15,36 +15,37 @@ from decoders.models.loaded import Loaded
 from decoders.text.encoding import Prompt, check_unicode
 
 CONVERSATION = "conversation: "
-"""What a conversation begins with where the harness wants a text: its template makes token ids of it, not a text."""
+"""The prefix of a conversation that is passed to the harness as a text; the chat template makes token ids of it, not a
+text."""
 LENGTH = 256
-"""Positions of an answer where neither the task nor anybody else says otherwise: the harness's own default."""
+"""The default number of positions of an answer, as in the harness itself."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """How a text is to be generated."""
+    """How the text of a request is to be generated."""
 
     ends: tuple[str, ...]
     """Strings that end it."""
     length: int
-    """Positions."""
+    """Its number of positions."""
     sampling: tuple[tuple[str, float], ...] = ()
-    """Options of sampling that the task sets."""
+    """The sampling options that the task sets."""
 
 
 def written(messages: Sequence[dict[str, str]]) -> str:
-    """A conversation as the text that the harness passes on, logs, and keeps from one run to the next."""
+    """A conversation as the text that the harness passes on, logs, and caches between runs."""
     return CONVERSATION + json.dumps(messages)
 
 
 def read(text: str) -> Prompt:
-    """What was written: a conversation, or the text itself."""
+    """The inverse of `written`: a conversation, or the text itself if it is none."""
     messages: Any = json.loads(text.removeprefix(CONVERSATION)) if text.startswith(CONVERSATION) else text
     return messages
 
 
 def wanted(r: Instance, length: int | None, most: int | None) -> Wanted:
-    """What a request wants. `length` goes before the task's own; `most`: positions of the model."""
+    """The settings of a request. `length` overrides the task's own; `most`: the number of positions of the model."""
     said = r.args[1]
     until = said.get("until") or ()
     ends = tuple(x for x in ([until] if isinstance(until, str) else until) if x)
@@ -53,8 +54,8 @@ def wanted(r: Instance, length: int | None, most: int | None) -> Wanted:
 
 
 def sampling(said: dict[str, Any]) -> tuple[tuple[str, float], ...]:
-    """The options of sampling that a task sets; none where it asks for the likeliest tokens. As in transformers,
-    sampling is at temperature 1 unless a temperature is said, and there is none at temperature 0."""
+    """The sampling options that a task sets; none if it asks for the likeliest tokens. As in transformers, the default
+    temperature of sampling is 1, and temperature 0 means no sampling."""
     temperature = said.get("temperature")
     drawn = said.get("do_sample")
     if not (drawn if drawn is not None else (temperature or 0) > 0) or temperature == 0:
@@ -68,8 +69,8 @@ def sampling(said: dict[str, Any]) -> tuple[tuple[str, float], ...]:
 
 
 def sampled(decoder: Decoder, name: str, asked: Iterable[tuple[str, float]], own: Iterable[str]) -> Decoder:
-    """A decoder that samples as a task asks, except for options of its `own` that somebody has set. Raises `UsageError`
-    for one that has no such option."""
+    """The decoder with the sampling options that the task `asked` for, except the options `own` that the user has set.
+    Raises `UsageError` if the decoder lacks such an option."""
     changes = {key: value for key, value in asked if key not in own}
     for key in changes:
         if key not in {f.name for f in fields(decoder)}:
@@ -78,7 +79,7 @@ def sampled(decoder: Decoder, name: str, asked: Iterable[tuple[str, float]], own
 
 
 def seeds(requests: Sequence[Instance], seed: int) -> list[int]:
-    """The seed of each request: of repeats the first has `seed`, the others those after it."""
+    """The seed of each request: `seed` for the first of its repeats, and the following numbers for the others."""
     before: Counter[Any] = Counter()
     out = []
     for r in requests:
@@ -89,9 +90,9 @@ def seeds(requests: Sequence[Instance], seed: int) -> list[int]:
 
 
 def fitted(prompt: Prompt, length: int, loaded: Loaded) -> Prompt:
-    """A text without as much of its beginning as the model has no room for beside `length` positions. A conversation
-    stays as it is. Raises `UsageError` where there is no room for any prompt, and for an answer that is begun in a
-    conversation's last message."""
+    """The prompt, cut from the left so that it and `length` positions fit into the model; conversations are never cut.
+    Raises `UsageError` if there is no room for any prompt, and if a conversation ends with the beginning of an
+    answer."""
     if not isinstance(prompt, str) and prompt and prompt[-1]["role"] == "assistant":
         raise UsageError("an answer that is begun cannot be gone on with here; leave out the task's gen_prefix")
     if loaded.positions is None:
@@ -110,7 +111,7 @@ def fitted(prompt: Prompt, length: int, loaded: Loaded) -> Prompt:
 
 
 def valid(text: str) -> bool:
-    """Whether a tokenizer can read it."""
+    """Whether a tokenizer can encode the text."""
     try:
         check_unicode(text)
     except UsageError:

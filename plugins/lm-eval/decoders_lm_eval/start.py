@@ -1,5 +1,5 @@
-"""At the start of Python: when the harness's list of models is imported, ours joins it. Imports nothing else; who does
-not use the harness notices nothing."""
+"""Runs at the start of Python: when the harness's list of models is imported, our model is added to it. This module
+imports nothing else, so programs that do not use the harness are not affected."""
 
 import sys
 
@@ -7,7 +7,7 @@ LIST, MODEL = "lm_eval.models", "decoders_lm_eval.model:DecodersLM"
 
 
 def register() -> None:
-    """Make `--model decoders` known; called again, it changes nothing."""
+    """Make `--model decoders` known to the harness; a second call changes nothing."""
     from lm_eval.api.registry import model_registry
 
     if "decoders" not in model_registry:
@@ -15,7 +15,7 @@ def register() -> None:
 
 
 class Waiting:
-    """A finder that finds nothing itself, and has the module it waits for register ours once it has run."""
+    """An import finder that finds no module itself, but calls `register` after the module `LIST` has been run."""
 
     def find_spec(self, name, path=None, target=None):
         if name != LIST:

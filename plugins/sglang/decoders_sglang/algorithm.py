@@ -1,9 +1,9 @@
 """A strategy as one of SGLang's algorithms: SGLang runs the model, block by block, and hands over the logits of each
 block.
 
-SGLang's loop is block-causal diffusion on models whose output i predicts position i. A block's forwards are those of
-the strategy and one more, which leaves the keys and values of its final tokens behind; a row is reported as done in
-that one.
+SGLang's loop is block-causal diffusion on models whose output i predicts position i. A block takes the forwards of the
+strategy and one more, which stores the keys and values of its final tokens; a row is reported as done in that last
+one.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ class Block:
     rows: BlockRows  # one row
     plan: RowPlan
     asked: Asked | None
-    """None: SGLang runs what was never admitted, as it does to warm up; that is a row of one block."""
+    """None: SGLang runs a request that was never admitted, as in its warm-up; it counts as a row of one block."""
     start: int
     given: bool
-    """All of it is given, so that no step is taken in it."""
+    """Whether all of the block is given, so that no step is taken in it."""
 
 
 class Strategy(DllmAlgorithm):
-    """The base of all: `spec` is the strategy's spec string, and `--dllm-algorithm-config` gives further options of it,
-    and `seed` (0) for rows without a seed of their own, and `stop_ids` in place of the model's. Options in the spec
-    win.
+    """The base class of the algorithms: `spec` is the strategy's spec string. `--dllm-algorithm-config` gives further
+    options of it, which the spec overrides, a `seed` (default 0) for rows without their own, and `stop_ids` in place of
+    the model's.
 
-    Raises `UsageError` for what cannot be made or hosted."""
+    Raises `UsageError` for a strategy that cannot be made or hosted."""
 
     spec: ClassVar[str] = ""
 
@@ -50,16 +50,16 @@ class Strategy(DllmAlgorithm):
         super().__init__(config)
         self.options = Options.of(self.spec, config.algorithm_config or {})
         self.plan = RowPlan(self.options.decoder, (self.mask_id,), self.options.stop_ids)
-        self.vocab = 0  # known when the first forward comes
+        self.vocab = 0  # set by the first forward
 
     @classmethod
     def configure_server_args(cls, server_args: Any) -> None:
-        """At launch, so that the server does not start with what it cannot host."""
+        """Called at launch, so that the server does not start with a strategy that it cannot host."""
         hostable(cls.spec, get(cls.spec))
 
     @classmethod
     def validate_request(cls, req: Any) -> str | None:
-        """At admission: what is wrong with a request, or nothing."""
+        """Called at admission: the error message for an invalid request, else None."""
         try:
             admit(cls.spec, req)
         except UsageError as e:
@@ -67,8 +67,8 @@ class Strategy(DllmAlgorithm):
         return None
 
     def max_steps(self, block_size: int) -> int:
-        """Of the loop that knows no rounds: as many as any strategy needs, since it emits what stands there after
-        them."""
+        """The limit of the loop without rounds: more steps than any strategy needs, because that loop emits the tokens
+        as they are after these steps."""
         return 1 << 30
 
     def run(self, model_runner: Any, forward_batch: Any, algo_states: list[Any] | None = None) -> Any:
@@ -107,14 +107,14 @@ class Strategy(DllmAlgorithm):
         return torch.tensor([self.options.seed if x is None else x for x in own], device=base.device)
 
     def prepare_inputs(self, model_runner: Any, forward_batch: Any, states: list[Block]) -> None:
-        """What the next forward shows."""
+        """Write the tokens that the next forward shows."""
         tokens = forward_batch.input_ids.view(len(states), self.block_size)
         for plan, index in together([x.plan for x in states]).items():
             tokens[index] = shown(batch(states[i].rows for i in index), plan.decoder).to(tokens.dtype)
 
     def step(self, forward_batch: Any, full_logits: Tensor, states: list[Block]) -> list[bool]:
-        """One forward's worth: rows that were complete in it are done, and those that cannot go on end with an error;
-        the others take a step."""
+        """Apply one forward: rows that were complete in it are done, rows that cannot go on end with an error, and the
+        others take a step."""
         B, W = len(states), self.block_size
         logits, tokens = full_logits.view(B, W, -1), forward_batch.input_ids.view(B, W)
         why = [LIVE] * B
@@ -128,7 +128,7 @@ class Strategy(DllmAlgorithm):
         return [x != LIVE for x in why]
 
     def settle(self, x: Block, why: int) -> None:
-        """What a block that is over leaves: clock and memo for the next one, or an error."""
+        """Keep the clock and memo of a finished block for the next one, or end its request with an error."""
         if x.asked is None or why == LIVE:
             return
         if why in ERRORS:
@@ -138,7 +138,7 @@ class Strategy(DllmAlgorithm):
 
 
 def together(plans: list[RowPlan]) -> dict[RowPlan, list[int]]:
-    """Which rows take their steps together."""
+    """The indices of the rows of each plan, which take their steps together."""
     out: dict[RowPlan, list[int]] = {}
     for i, plan in enumerate(plans):
         out.setdefault(plan, []).append(i)
@@ -147,5 +147,5 @@ def together(plans: list[RowPlan]) -> dict[RowPlan, list[int]]:
 
 @cache
 def algorithm_class(spec: str) -> type[Strategy]:
-    """The class that SGLang makes its algorithm of; the same for the same spec string."""
+    """The class that SGLang instantiates as its algorithm; the same class for the same spec string."""
     return type(f"Decoders[{spec}]", (Strategy,), {"spec": spec})

@@ -1,4 +1,4 @@
-"""SGLang calls `register` in each of its processes, before it looks at its arguments.
+"""SGLang calls `register` in each of its processes, before it reads its arguments.
 
 Interface: `sglang.srt.plugins` and `sglang.srt.dllm.algorithm` of SGLang 0.5.23.
 """
@@ -14,7 +14,7 @@ LOOKUP = "sglang.srt.dllm.algorithm.get_algorithm_cls"
 
 
 def register() -> None:
-    """Have SGLang ask here first for what `--dllm-algorithm` names."""
+    """Make SGLang look up the value of `--dllm-algorithm` with `look_up`."""
     from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 
     HookRegistry.register(LOOKUP, look_up, HookType.AROUND)
@@ -29,6 +29,6 @@ def look_up(original: Callable[[str], type], name: str) -> type:
         return original(name)
     from decoders_sglang.algorithm import algorithm_class
 
-    # an unknown name is told from known ones, before anything is made
+    # an unknown name is refused before anything is made
     load("strategies", split("strategies", unfolded(name)[0])[0])
     return algorithm_class(name)

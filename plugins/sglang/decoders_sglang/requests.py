@@ -1,5 +1,5 @@
-"""What requests ask for. SGLang shows a request to its algorithm once, when it is admitted, in the process that runs
-the model later; what a row has to know of it is kept here until SGLang lets go of the request."""
+"""The settings of requests. SGLang passes a request to its algorithm once, at admission, in the process that later runs
+the model; the settings that its row needs are kept here until SGLang releases the request."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from decoders_sglang.rows import Left, RowPlan
 
 OURS = ("seed", "stop_ids")
 THEIRS = ("block_size", "capture_input_preparation")
-"""Keys of `--dllm-algorithm-config` that are no option of the strategy."""
+"""Keys of `--dllm-algorithm-config` that are not options of the strategy."""
 ABLE = {"mask", "blocks", "vocabulary"}
-"""What SGLang's loop, which shows one block after the other, each whole to itself, can do of all that a strategy may
-ask."""
+"""The needs of strategies that SGLang's loop can meet; it shows one block after the other, and each block sees all of
+itself."""
 CONSTRAINTS: dict[str, type[Regex | InlineSchema]] = {"regex": Regex, "json_schema": InlineSchema}
-"""Sampling parameters that hold a text to something, and what to."""
+"""Sampling parameters that constrain a text, and their constraints."""
 OTHERS = ("ebnf", "structural_tag")
-"""And those that hold it to what is not for partial texts."""
+"""Sampling parameters with constraints that cannot be applied to partial texts."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Options:
 
     @classmethod
     def of(cls, spec: str, given: Mapping[str, Any]) -> Options:
-        """Raises `UsageError` for what cannot be made or hosted."""
+        """Read them. Raises `UsageError` for a strategy that cannot be made or hosted."""
         decoder = get(spec, **{key: x for key, x in given.items() if key not in (*OURS, *THEIRS)})
         hostable(spec, decoder)
         return cls(decoder, int(given.get("seed", 0)), tuple(given.get("stop_ids") or ()))
@@ -65,7 +65,7 @@ def hostable(spec: str, decoder: Decoder) -> None:
 
 @dataclass
 class Asked:
-    """A request, read."""
+    """A request after it has been read."""
 
     held: weakref.ref[Any]
     plan: RowPlan
@@ -73,7 +73,7 @@ class Asked:
 
     @property
     def req(self) -> Any:
-        """SGLang's request, which it holds for as long as this is asked for."""
+        """SGLang's request, which SGLang keeps for as long as this object is used."""
         return self.held()
 
     @property
@@ -87,24 +87,24 @@ class Asked:
         return len(self.req.origin_input_ids) + int(self.req.sampling_params.max_new_tokens)
 
     def windows(self, block: int) -> int:
-        """How many blocks its row has open positions in."""
+        """The number of blocks in which its row has open positions."""
         first = len(self.req.origin_input_ids) // block * block
         return -(-(self.limit - first) // block)
 
     def abort(self, why: str) -> None:
-        """The request ends with an error when its block is reported as done."""
+        """Make the request end with an error when its block is reported as done."""
         from sglang.srt.managers.schedule_batch import FINISH_ABORT
 
         self.req.to_finish = FINISH_ABORT(why, HTTPStatus.INTERNAL_SERVER_ERROR, "InternalServerError")
 
 
 ADMITTED: dict[str, Asked] = {}
-"""By SGLang's ids of requests."""
+"""The admitted requests, by SGLang's request ids."""
 
 
 def admit(spec: str, req: Any) -> None:
-    """Read a request and keep what it asks for. What it holds its text to is ours from here on, so SGLang makes no
-    grammar of it. Raises `UsageError`."""
+    """Read a request and keep its settings. Its constraint is removed from SGLang's parameters, because it is applied
+    here, so SGLang compiles no grammar. Raises `UsageError` for an invalid request."""
     config, sp = req.dllm_config, req.sampling_params
     options, tokenizer = Options.of(spec, config.algorithm_config or {}), req.tokenizer
     ends = {*(req.eos_token_ids or ()), getattr(tokenizer, "eos_token_id", None)} - {None}
@@ -121,13 +121,13 @@ def admit(spec: str, req: Any) -> None:
 
 
 def forget(rid: str, asked: Asked) -> None:
-    """SGLang has let go of a request; its id may have gone to another one."""
+    """Called when SGLang has released a request; another request may already have its id."""
     if ADMITTED.get(rid) is asked:
         del ADMITTED[rid]
 
 
 def held(decoder: Decoder, req: Any, never: tuple[int, ...], ends: tuple[int, ...]) -> Decoder:
-    """The decoder, held to what the request holds its text to. Raises `UsageError`."""
+    """The decoder with the constraint of the request, if there is one. Raises `UsageError` for an invalid one."""
     sp = req.sampling_params
     for name in OTHERS:
         if getattr(sp, name, None) is not None:
@@ -145,7 +145,7 @@ def held(decoder: Decoder, req: Any, never: tuple[int, ...], ends: tuple[int, ..
 def automaton_of(
     tokenizer: Any, vocab: int, never: tuple[int, ...], ends: tuple[int, ...], name: str, text: str
 ) -> Automaton:
-    """What a constraint allows, over the tokens of the served model. Raises `UsageError`."""
+    """The automaton of a constraint over the tokens of the served model. Raises `UsageError` for an invalid one."""
     if not can_read(tokenizer):
         raise UsageError("a constraint has to know what tokens write, and this server has no fast tokenizer")
     known = spellings(reader(tokenizer), vocab, (*never, *ends))
@@ -154,7 +154,7 @@ def automaton_of(
 
 
 def can_read(tokenizer: Any) -> bool:
-    """Whether it is one of transformers' fast tokenizers; a server may have none at all."""
+    """Whether the tokenizer is one of transformers' fast ones; a server may have no tokenizer at all."""
     return hasattr(tokenizer, "backend_tokenizer")
 
 
@@ -165,7 +165,7 @@ def reader(tokenizer: Any) -> JsonTokenizer:
 
 @lru_cache(maxsize=4)
 def absent(tokenizer: Any, vocab: int) -> tuple[int, ...]:
-    """The ids below `vocab` that no token has; none where the server has no tokenizer."""
+    """The ids below `vocab` that no token has; empty if the server has no tokenizer."""
     if tokenizer is None:
         return ()
     known = {*tokenizer.get_vocab().values()}

@@ -1,4 +1,4 @@
-"""Rows in the block that SGLang shows of them, and what becomes of them after one forward: torch only, no SGLang."""
+"""Rows in their present SGLang block, and their state after one forward: torch only, no SGLang."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ class RowPlan:
 
     decoder: Decoder
     never: tuple[int, ...]
-    """Token ids that are never generated: the mask token, and those that no token has."""
+    """Ids that are never generated: the mask token, the unknown token, and ids without a token."""
     stop_ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlockRows(Rows):
-    """Rows with one block of W positions each, which is their window too, from `base` on."""
+    """Rows with one block of W positions each, from `base` on, which is also their window."""
 
     base: Tensor  # (B,) long
 
 
 class Left(NamedTuple):
-    """What a row's last block left for the next one."""
+    """The state that a row's last block leaves to its next one."""
 
     end: int
-    """Where that block ended."""
+    """The place in the text where that block ended."""
     clock: Tensor  # (1,) long
     memo: Any  # leading dimension 1
 
@@ -61,8 +61,8 @@ class Left(NamedTuple):
 def laid_out(
     tokens: Tensor, given: Tensor, base: Tensor, limit: Tensor, windows: Tensor, key: Tensor, mask_id: int, vocab: int
 ) -> BlockRows:
-    """Rows in the blocks `tokens (B, W)` from the places `base (B,)` on, in which `given (B, W)` is what the prompt or
-    an earlier block says. Rows end at the places `limit (B,)` and have so many `windows (B,)` in all."""
+    """Rows in the blocks `tokens (B, W)`, which start at the places `base (B,)`; `given (B, W)` bool: the positions
+    given by the prompt or an earlier block. Rows end at the places `limit (B,)` and have `windows (B,)` in all."""
     B, W = tokens.shape
     zero, none = torch.zeros_like(base), torch.full_like(tokens, -1)
     place = base[:, None] + torch.arange(W, device=base.device)
@@ -77,13 +77,13 @@ def laid_out(
 
 
 def initial(rows: BlockRows, plan: RowPlan) -> BlockRows:
-    """Rows with the memo of a decoder that has not seen them before."""
+    """New rows, with the initial memo of their decoder."""
     rows = replace(rows, stop_ids=plan.stop_ids)
     return replace(rows, memo=plan.decoder.init(view(rows)).memo)
 
 
 def batch(rows: Iterable[BlockRows]) -> BlockRows:
-    """All rows in one."""
+    """All rows in one batch."""
     made: BlockRows = mapped(lambda *xs: torch.cat(xs), *rows)
     return made
 
@@ -95,16 +95,17 @@ def taken(rows: BlockRows, index: list[int]) -> BlockRows:
 
 
 def shown(rows: BlockRows, decoder: Decoder) -> Tensor:
-    """(B, W) long: what the next forward shows. Rows that are done show their tokens, for the keys and values."""
+    """(B, W) long: the tokens that the next forward shows. Finished rows show their final tokens, so that their keys
+    and values are stored."""
     s = view(rows)
     asked = torch.where(s.editable, decoder.query(s).tokens, s.tokens)
     return torch.where(decoder.done(s)[:, None], rows.tokens, put(rows, rows.tokens, asked))
 
 
 def advanced(rows: BlockRows, plan: RowPlan, logits: Tensor) -> tuple[BlockRows, Tensor]:
-    """The rows one forward with `logits (B, W, V)` later; and (B,) long: LIVE, FILLED for those that were done before
-    it, BROKEN for those of which it says nothing, since its logits are not finite, and STALLED for those whose decoder
-    commits nothing any more. Done and broken rows take no step."""
+    """The rows after one forward with `logits (B, W, V)`; and (B,) long: LIVE, FILLED for rows that were done before
+    it, BROKEN for rows whose logits are not finite, and STALLED for rows whose decoder no longer commits anything. Done
+    and broken rows take no step."""
     s, W = view(rows), rows.width
     over = plan.decoder.done(s)
     want = plan.decoder.query(s).want & s.editable

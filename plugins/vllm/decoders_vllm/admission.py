@@ -1,8 +1,8 @@
-"""Everything that is refused before it reaches the engine.
+"""Refuses invalid requests before they reach the engine.
 
-vLLM hands sampling parameters to the `validate_params` of a model's logits processors when a request is admitted, in
-the process that talks to the client; a `ValueError` there is an HTTP 400 with its text. That is all that the class here
-is a logits processor for.
+vLLM passes sampling parameters to the `validate_params` of a model's logits processors when a request is admitted, in
+the process that talks to the client; a `ValueError` there becomes an HTTP 400 with its text. The class here is a logits
+processor only for this purpose.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ DROPPED = {
     "logprob_token_ids": (None, "positions are decided together, so there are none to give"),
     "thinking_token_budget": (None, "take the budget of the decoder hybrid"),
 }
-"""Sampling parameters that would have no effect: what they have to be, and what to do."""
+"""Sampling parameters that would have no effect: the only value allowed, and what to do instead."""
 
 
 class Requests(LogitsProcessor):
-    """Refuses, for the model `served`, what cannot be done; it changes no logits."""
+    """Refuses requests that cannot be run on the model `served`; it changes no logits."""
 
     served: Served
 
@@ -65,8 +65,8 @@ class Requests(LogitsProcessor):
 
 @cache
 def __getattr__(name: str) -> type[Requests]:
-    """`Requests_...` is the class for the model that the rest of the name spells: names are all that vLLM hands to its
-    processes."""
+    """`Requests_...` is the class for the model that the rest of the name encodes, because vLLM passes only names to
+    its processes."""
     word, _, written = name.partition("_")
     if word != "Requests" or not written:
         raise AttributeError(name)

@@ -1,10 +1,10 @@
-"""A prediction without its logits: what a step will ask of them is found out beforehand, asked where the logits are,
+"""Predictions without logits: the statistics that a step will need are found beforehand, computed where the logits are,
 and read here.
 
-A step is a pure function whose course does not depend on the values in its tensors, so run on made-up answers it asks
-what it will ask of the true ones: which statistic, at which temperature, under which random numbers. Only a question
-that is made of an earlier answer cannot be foreseen (`prob` of what was just drawn from another distribution); then,
-and where a strategy wants whole rows of logits, whole rows are sent.
+A step is a pure function whose control flow does not depend on the values in its tensors, so a run on made-up answers
+shows the questions of the real run: which statistic, at which temperature, with which random numbers. Only a question
+that depends on an earlier answer cannot be foreseen (`prob` of a token that was just drawn from another distribution);
+then, and if a strategy reads whole rows of logits, whole rows are sent.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from torch import Tensor
 from decoders.core import Canvas, Plan, Pred, State, view
 
 Edit = tuple[str, tuple[Any, ...]]
-"""A method of `Pred` that gives another `Pred`, and its arguments: `without`, `filtered`."""
+"""The name of a method of `Pred` that returns another `Pred` (`without`, `filtered`), and its arguments."""
 TOKENS = {
     "best": (True, False), "sample": (True, False), "race": (True,), "prob": (False,), "entropy": (False,),
     "margin": (False,),
 }
 TOKENS["undefined"] = (False,)
-"""Statistic to its answers' columns: token ids or not."""
+"""For each statistic, whether each column of its answer holds token ids."""
 
 
 class WantsRowsError(Exception):
-    """A step wants more than statistics."""
+    """A step needs more than statistics."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Question:
     number: float | int | None = None
     """The temperature of `sample` and `race`, the k of `top`."""
     given: Tensor | None = field(default=None, compare=False)
-    """(R,) the uniform numbers of `sample`, the hashes of `race`, the tokens of `prob`."""
+    """(R,) the uniform random numbers of `sample`, the hashes of `race`, the tokens of `prob`."""
 
     @property
     def columns(self) -> tuple[bool, ...]:
@@ -59,7 +59,7 @@ class Question:
         return self == other and given
 
     def spoken(self, rows: Tensor) -> list[Any]:
-        """For the logit `rows` of one request, as plain data."""
+        """The question about the logit `rows` of one request, as plain data."""
         return [
             self.what, [list(e) for e in self.edits], self.number,
             None if self.given is None else self.given[rows].tolist(),
@@ -67,7 +67,7 @@ class Question:
 
 
 def answer(logits: Tensor, questions: Sequence[Sequence[Any]]) -> Tensor:
-    """(N, C) float32: the answers for `logits (N, V)` side by side. Token ids are exact up to 2^24."""
+    """(N, C) float32: the answers for `logits (N, V)`, as C columns. Token ids are exact up to 2^24."""
     at = torch.arange(len(logits), device=logits.device)[None]
     whole = Pred(logits[None], at, len(logits))
     out: list[Tensor] = []
@@ -90,7 +90,7 @@ def answer(logits: Tensor, questions: Sequence[Sequence[Any]]) -> Tensor:
 
 
 class Ledger:
-    """What is asked of one prediction: noted down while `answers` are made up, read off once they are there."""
+    """The questions about one prediction: recorded with made-up answers, or answered if there are `answers`."""
 
     def __init__(
         self, rows: int, vocab: int, fake: int = 0, questions: Sequence[Question] = (), answers: Tensor | None = None
@@ -101,7 +101,7 @@ class Ledger:
         self.read = 0
 
     def ask(self, q: Question) -> tuple[Tensor, ...]:
-        """The columns of the answer, `(R,)` each. Raises `WantsRowsError` for a question that was not foreseen."""
+        """The columns of the answer, `(R,)` each. Raises `WantsRowsError` for a question that was not expected."""
         self.questions.append(q)
         n = len(q.columns)
         if self.answers is None:
@@ -147,7 +147,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class Compact(Pred):
-    """A prediction of which only the statistics are known that a ledger has; `logits` are a shape without data."""
+    """A prediction of which only the statistics of a ledger are known; `logits` are a shape without data."""
 
     ledger: Ledger = field(kw_only=True)
     edits: tuple[Edit, ...] = ()
@@ -189,7 +189,7 @@ class Compact(Pred):
 
 
 def foreseen(plan: Plan, c: Canvas, at: Tensor, vocab: int) -> list[Question] | None:
-    """What the next step asks of a prediction whose logit rows are `at (B, N)`; none: it wants whole rows."""
+    """The questions of the next step about a prediction with the logit rows `at (B, N)`; None: it needs whole rows."""
     s = view(c)
     heard = [asked(plan, s, Ledger(at.numel(), vocab, fake), at) for fake in (0, 1)]
     first, second = heard
@@ -204,12 +204,12 @@ def asked(plan: Plan, s: State, ledger: Ledger, at: Tensor) -> list[Question] | 
         for rule in plan.rules:
             p = rule(s, p)
         plan.decoder.step(s, p)
-        p.undefined()  # as `apply` does after it
+        p.undefined()  # as `apply` does after the step
     except (
         WantsRowsError,
         RuntimeError,
         NotImplementedError,
-    ):  # torch's own words for an operation on logits without data
+    ):  # torch raises the latter two for an operation on logits without data
         return None
     return ledger.questions
 

@@ -1,4 +1,4 @@
-"""Configs of the families for `AutoConfig`, so that unmodified checkpoints load without the code that lies in them."""
+"""Configs of the families for `AutoConfig`, so that unmodified checkpoints load without running their own code."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class FastDLLMConfig(Qwen2Config):
 
 
 class LLaDA2MoeConfig(PretrainedConfig):
-    """Names and defaults of configuration_llada2_moe.py, for what vLLM's BailingMoeV2 reads."""
+    """The settings that vLLM's BailingMoeV2 reads, with the names and defaults of configuration_llada2_moe.py."""
 
     model_type = "llada2_moe"
     attribute_map = {"canvas_length": "block_size"}

@@ -1,9 +1,9 @@
 """DiffusionGemma: vLLM's own model, text only, decoded by strategies. One stack of layers reads prompts and finished
-canvases causally and denoises a canvas that sees all of itself, and each denoising forward of a canvas but the first
-also takes what the last one said.
+canvases causally and denoises a canvas with bidirectional attention; each denoising forward of a canvas except the
+first is also conditioned on the prediction of the last one.
 
-What it said is kept as vLLM's own sampler keeps it, as the mean embedding under the prediction: one vector for a
-position, in place of a number for each token of the vocabulary.
+That prediction is kept as in vLLM's own sampler, as the mean embedding under its distribution: one vector per position
+instead of a number for each token of the vocabulary.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from decoders_vllm.sampler import Host
 
 
 class ConditionedHost(Host):
-    """A host whose canvases are run on embeddings that hold the last prediction."""
+    """A host whose canvases are run on embeddings that include the last prediction."""
 
     def __init__(self, vllm_config: Any, model: Any, encoder_cache: Any, device: torch.device) -> None:
         super().__init__(vllm_config, model, encoder_cache, device)
         hidden = self.model_config.hf_text_config.hidden_size
         self.soft = torch.zeros(self.max_num_reqs, self.served.canvas, hidden, dtype=torch.float32, device=device)
-        # at one address, for graphs
+        # at a fixed address, for CUDA graphs
         self.embeds = torch.zeros(self.max_num_tokens, hidden, dtype=self.model_config.dtype, device=device)
 
     def condition(self, index: Tensor, logits: Tensor | None, temperature: Tensor) -> None:
@@ -57,7 +57,7 @@ class ConditionedHost(Host):
             row, place = (y[which] for y in self.places(batch))
             slot = batch.idx_mapping[row]
             own, soft = x[which], self.soft[slot, place - self.slots.rows.base[slot]]
-            denoises = self.slots.rows.phase[slot] == DENOISE  # what is committed is read as a prompt is
+            denoises = self.slots.rows.phase[slot] == DENOISE  # a commit reads its canvas like a prompt
             x = x.index_copy(
                 0, which, torch.where(denoises[:, None], self.model.self_conditioning(own, soft.to(own.dtype)), own)
             )
@@ -69,7 +69,7 @@ class ConditionedHost(Host):
 
 
 class DiffusionGemmaForStrategies(Hosted, DiffusionGemmaForConditionalGeneration):
-    """DiffusionGemma without its tower for pictures."""
+    """DiffusionGemma without its vision tower."""
 
     supports_multimodal = False
 

@@ -1,4 +1,4 @@
-"""vLLM's own models, hosted: their weights, layers and parallelism are vLLM's, and our sampler decodes them."""
+"""vLLM's own models, decoded by our sampler; their weights, layers and parallelism are vLLM's."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class Hosted:
     """A model whose requests are decoded by strategies."""
 
     allow_patterns_overrides = ["model*.safetensors"]
-    """What lies beside the weights may have more, such as trained heads of decoders."""
+    """The only files that are loaded; others beside them may contain more, such as trained heads of decoders."""
 
     @staticmethod
     def get_model_state_cls() -> type[Host]:
         return Host
 
     def compute_logits(self, hidden_states: Tensor) -> Any:
-        """Of canvases. A forward of prefills alone has none, and ranks gather nothing then: vLLM's gathering on a CPU
-        divides by the number of rows."""
+        """The logits of canvases. A forward that contains only prefills has none, and then ranks must not gather:
+        vLLM's gather on a CPU divides by the number of rows."""
         if not len(hidden_states):
             return hidden_states.new_empty(0, self.logits_processor.org_vocab_size)
         return super().compute_logits(hidden_states)

@@ -1,7 +1,7 @@
-"""What clients of OpenAI's API send, as this plugin takes it: sampling parameters that vLLM has none of for diffusion
+"""Translates requests of OpenAI's API for this plugin: sampling parameters that vLLM does not support for diffusion
 models become options of the decoder, and a response format becomes a constraint.
 
-`decoders serve` puts it before vLLM's server as a middleware, which is vLLM's own way of adding one.
+`decoders serve` adds it to vLLM's server with vLLM's own option for middleware.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from decoders.core import UsageError
 
 PATHS = "/v1/completions", "/v1/chat/completions"
 IDLE = {"temperature": (), "top_p": (1,), "top_k": (0, -1), "min_p": (0,), "seed": ()}
-"""What is handed to the decoder, and values that say nothing."""
+"""The parameters that are passed to the decoder, and for each the values that have no effect."""
 
 Scope, Receive, Send = Mapping[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]
 
 
 def translated(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The body of a request in which our part stands in `vllm_xargs`. Raises `UsageError` for what has no meaning here,
-    and for what stands in both places."""
+    """The body of a request, with the parameters for this plugin moved to `vllm_xargs`. Raises `UsageError` for
+    parameters that have no meaning here, and for those that are set in both places."""
     rest, given = dict(body), dict(body.get("vllm_xargs") or {})
     said: dict[str, Any] = {}
     for name, idle in IDLE.items():
@@ -41,7 +41,8 @@ def translated(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def constraint_of(response_format: Any, structured: Any) -> str | None:
-    """The constraint that a response format asks for, or vLLM's `structured_outputs`. Raises `UsageError`."""
+    """The constraint of a response format, or of vLLM's `structured_outputs`. Raises `UsageError` for an invalid
+    one."""
     if response_format is None and structured is None:
         return None
     if response_format is not None and structured is not None:
@@ -63,7 +64,7 @@ def constraint_of(response_format: Any, structured: Any) -> str | None:
 
 
 def constraint_written(structured: Any) -> str:
-    """The constraint of vLLM's `structured_outputs`. Raises `UsageError`."""
+    """The constraint of vLLM's `structured_outputs`. Raises `UsageError` for an invalid one."""
     match {key: x for key, x in structured.items() if x is not None} if isinstance(structured, dict) else None:
         case {"regex": str(pattern), **more} if not more:
             return f"regex:{pattern}"
@@ -104,18 +105,18 @@ class Translated:
         except UsageError as e:
             return await refuse(send, str(e))
         except (ValueError, RecursionError):
-            pass  # no JSON, which the server says better
+            pass  # not JSON: the server's own message is better
         await self.app(sized(scope, len(body)), replayed(body, receive), send)
 
 
 def sized(scope: Scope, size: int) -> Scope:
-    """The scope of a request with another size."""
+    """The scope of a request, with another content length in bytes."""
     headers = [(name, x) for name, x in scope["headers"] if name != b"content-length"]
     return {**scope, "headers": [*headers, (b"content-length", str(size).encode())]}
 
 
 def replayed(body: bytes, receive: Receive) -> Receive:
-    """A body in one piece, and what comes after it."""
+    """A `receive` that returns the body in one piece, and then further messages."""
     parts = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def again() -> Any:
@@ -125,7 +126,7 @@ def replayed(body: bytes, receive: Receive) -> Receive:
 
 
 async def refuse(send: Send, line: str) -> None:
-    """HTTP 400 in OpenAI's form."""
+    """Send HTTP 400 in OpenAI's format."""
     error = {"message": line, "type": "BadRequestError", "param": None, "code": 400}
     body = json.dumps({"error": error}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]

@@ -1,4 +1,4 @@
-"""What a row leaves behind in its pages of keys and values."""
+"""Cleaning of the KV cache pages that a row leaves behind."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 def wiped(caches: Iterable[Tensor], pages: Tensor, count: int) -> None:
-    """Put 0 wherever the `pages (P,)` of layers' `caches (count * n, ...)` hold no finite number.
+    """Write 0 wherever the `pages (P,)` of layers' `caches (count * n, ...)` contain a number that is not finite.
 
-    Pages go to other rows as they are, and vLLM's attention on a CPU multiplies by 0 what a row has not written yet: a
-    NaN stays one. Finite numbers are left alone, since other rows may share the page."""
+    Pages are passed to other rows unchanged, and vLLM's attention on a CPU multiplies by 0 the parts that a row has not
+    written yet, so a NaN there would remain one. Finite numbers are kept, since other rows may share the page."""
     for kv in caches:
         if kv.is_floating_point():
             parts = torch.arange(kv.shape[0] // count, device=kv.device)

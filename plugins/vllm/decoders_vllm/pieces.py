@@ -1,8 +1,8 @@
 """The attention of one forward of an engine as short requests.
 
-It is cut into *pieces*, each with its own end and its own causal flag, which any backend of
-vLLM understands as so many short requests on the same pages: a prefill is block-causal because each block is a piece; a
-canvas is up to three (what is causal, what sees each other, what nobody sees).
+The attention is cut into *pieces*, each with its own end and causal flag. To every attention backend of vLLM, these are
+short requests on the same pages. A prefill is block-causal because each block is a piece; a canvas has up to three: the
+positions with causal attention, those that see each other, and those that no position sees.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ class Pieces:
 
     row: np.ndarray  # (S,) the row of the batch
     starts: Tensor  # (S + 1,) int32  where their tokens start
-    # (S + 1,) int32  on the host; of canvases, that their pieces lie in them is all that is known
+    # (S + 1,) int32  the same on the host, which knows only that the pieces of a canvas are inside it
     starts_np: np.ndarray
-    ends: Tensor  # (S,) int32  they see what is left of here
+    ends: Tensor  # (S,) int32  they see the positions left of this one
     causal: Tensor  # (S,) int32
     longest: int
 
 
 def whole(batch: Any) -> Pieces:
-    """Of a batch that only warms the engine up."""
+    """The pieces of a batch that only warms the engine up: one per row."""
     R = batch.num_reqs_after_padding
     host = batch.query_start_loc_np[: R + 1]
     causal = torch.zeros(R, dtype=torch.int32, device=batch.seq_lens.device)
@@ -39,7 +39,7 @@ def whole(batch: Any) -> Pieces:
 
 
 def outer(start: np.ndarray, row: np.ndarray, decodes: np.ndarray, offset: np.ndarray) -> np.ndarray:
-    """(S + 1,) where pieces start at the latest, which is all that the host knows of canvases."""
+    """(S + 1,) int32: the latest places where pieces may start, which is all that the host knows about canvases."""
     ends = np.where(decodes[row], start[1:][row], start[:-1][row] + offset)
     return np.concatenate([[0], ends]).astype(np.int32)
 

@@ -1,4 +1,4 @@
-"""What vLLM calls in each of its processes, and what it asks before an engine is built."""
+"""The functions that vLLM calls in each of its processes, and before it builds an engine."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ ARCHITECTURES = {
     "NanoForBlockDiffusion": "models:Qwen3ForBlockDiffusion",
     "DiffusionGemmaForStrategies": "gemma:DiffusionGemmaForStrategies",
 }
-"""`architectures` of config.json to the class that runs it; the last two are given by `overrides`."""
+"""`architectures` of config.json to the class that runs it; the last two are set by `overrides`."""
 SMALLEST_PAGE = 16
 
 
 def register() -> None:
-    """Make our models known to vLLM; called again, it changes nothing."""
+    """Register our models with vLLM; a second call changes nothing."""
     from vllm import ModelRegistry
     from vllm.model_executor.models.config import MODELS_CONFIG_MAP, VerifyAndUpdateConfig
 
@@ -39,8 +39,8 @@ def register() -> None:
 
 
 def overrides(directory: str) -> dict[str, Any]:
-    """`hf_overrides` for the checkpoint in a directory: what its config.json does not say of itself. Only checkpoints
-    of the embedded model's family need any, and those of DiffusionGemma, which vLLM would run with its own sampler.
+    """`hf_overrides` for the checkpoint in a directory: settings that its config.json lacks. Only checkpoints of the
+    embedded model's family need any, and those of DiffusionGemma, which vLLM would otherwise run with its own sampler.
     Raises `UsageError` for a family that is not served."""
     from pathlib import Path
 
@@ -57,7 +57,7 @@ def overrides(directory: str) -> dict[str, Any]:
 
 
 def host(vllm_config: Any) -> None:
-    """Set an engine up for a model of ours. Raises `UsageError` for options that it cannot have."""
+    """Configure an engine for one of our models. Raises `UsageError` for options that it cannot have."""
     from vllm.config.compilation import CUDAGraphMode
     from vllm.config.diffusion import DiffusionConfig
 
@@ -98,6 +98,6 @@ def host(vllm_config: Any) -> None:
     model.logits_processors = [*(model.logits_processors or ()), f"decoders_vllm.admission:Requests_{served.written}"]
     vllm_config.attention_config.use_non_causal = True
     if vllm_config.compilation_config.cudagraph_mode is not CUDAGraphMode.NONE and not model.enforce_eager:
-        # the number of pieces of the attention is free
+        # the number of pieces of the attention varies
         vllm_config.compilation_config.cudagraph_mode = CUDAGraphMode.PIECEWISE
     scheduling.scheduler_cls = "decoders_vllm.scheduler.scheduler"

@@ -1,9 +1,9 @@
 """Fully bidirectional models in vLLM's pooling runner, driven by the library's own loop: `-m vllm:DIRECTORY`.
 
-Where everything sees everything, one new token changes all keys and values, so there is nothing to store between
-forwards: each row is one pooling request a forward, all rows of a batch are in flight together, and a row costs its
-whole length. What comes back is what the strategy asks of its positions (`decoders_vllm.compact`), a few numbers a
-position and not a whole row of logits.
+With bidirectional attention, one new token changes all keys and values, so nothing is stored between forwards: each row
+is one pooling request per forward, all rows of a batch are in flight together, and a row costs its whole length. The
+engine returns only the statistics that the strategy needs (`decoders_vllm.compact`), a few numbers per position instead
+of a whole row of logits.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ CLASSES = {
     "Qwen2ForCausalLM": "Qwen2ForPooling",
     "Qwen3ForCausalLM": "Qwen3ForPooling",
 }
-"""The class of transformers that runs a family to ours in `decoders_vllm.pooling_models`."""
+"""The transformers class that runs a family, to our class in `decoders_vllm.pooling_models`."""
 ARCHITECTURE = "Decoders{}".format
 LONGEST = 4096
-"""Positions of a row, where nobody says otherwise."""
+"""The default limit on the positions of a row."""
 
 
 def register() -> None:
-    """Make the pooling models known to vLLM; called again, it changes nothing."""
+    """Register the pooling models with vLLM; a second call changes nothing."""
     from vllm import ModelRegistry
 
     for cls in CLASSES.values():
@@ -108,9 +108,9 @@ def poolable(config: dict[str, Any], directory: Path) -> Family:
 
 
 def translated(directory: Path, config: dict[str, Any], family: Family, stack: ExitStack) -> tuple[Path, Any]:
-    """A directory with the checkpoint's own weights and a config.json in transformers' own words, which names our
-    class; and that config. It lasts as long as the stack. Raises `UsageError` for settings that the family does not
-    know."""
+    """A directory with the checkpoint's weights and a config.json under transformers' names, which names our class; and
+    that config. The directory exists until the stack is closed. Raises `UsageError` for settings that the family does
+    not know."""
     known = native_class(config, family).config_class
     try:
         native = known(**family.settings(config, known))
@@ -136,8 +136,8 @@ def weights_of(directory: Path) -> list[Path]:
 
 
 class PooledModel:
-    """A `Model` whose forwards are requests to a vLLM engine. It keeps no keys and values and is never asked
-    causally."""
+    """A `Model` whose forwards are requests to a vLLM engine. It stores no keys and values and runs no causal
+    forwards."""
 
     block_causal = False
     causal_context = False
@@ -154,8 +154,8 @@ class PooledModel:
 
 
 class PooledSession:
-    """One canvas. A forward sends every row that wants something; `compact_rows` and `whole_rows` count what came
-    back."""
+    """One canvas. A forward sends every row with a wanted position; `compact_rows` and `whole_rows` count the logit
+    rows that came back as statistics and as a whole."""
 
     def __init__(self, owner: PooledModel) -> None:
         self.owner = owner
@@ -164,7 +164,7 @@ class PooledSession:
         self.compact_rows = self.whole_rows = 0
 
     def foresee(self, plan: Plan, c: Canvas, f: Forward) -> None:
-        """Find out what the step after this forward asks, so that only that comes back."""
+        """Find the statistics that the step after this forward needs, so that only these are returned."""
         self.at = compact(f.want, f.want.shape[1])
         self.questions = foreseen(plan, c, self.at, self.owner.vocab)
 
@@ -192,12 +192,12 @@ class PooledSession:
     def request(
         self, f: Forward, row: int, end: int, source: Tensor, questions: list[Question] | None, places: Tensor
     ) -> tuple[list[int], dict[str, Any]]:
-        """One row's tokens, and what is asked of it."""
+        """The tokens of one row, and the questions about it."""
         said = None if questions is None else [q.spoken(places) for q in questions]
         return f.tokens[row, :end].tolist(), {"rows": source.tolist(), "questions": said}
 
     def encode(self, asked: list[tuple[list[int], dict[str, Any]]]) -> Tensor:
-        """The answers of all requests, one below the other."""
+        """The answers of all requests, concatenated along the rows."""
         from vllm import PoolingParams
 
         if not asked:

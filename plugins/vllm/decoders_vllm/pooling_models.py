@@ -1,8 +1,7 @@
-"""The vLLM side of pooling: models in which everything sees everything, and which answer questions about rows of their
-logits.
+"""The vLLM side of pooling: models with bidirectional attention that answer questions about rows of their logits.
 
-One request is one forward: its prompt is the row, its `PoolingParams.extra_kwargs` name the positions and what is asked
-of them.
+One request is one forward: its prompt is the row, and its `PoolingParams.extra_kwargs` contain the positions and the
+questions about them.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ from decoders_vllm.compact import answer
 
 
 class Asked(TokenPoolerHead):
-    """What a request asked of the rows it names: compact answers, or whole rows of logits if it has no questions."""
+    """The answers for the rows that a request names: statistics, or whole rows of logits if it has no questions."""
 
     def __init__(self, owner: Any) -> None:
         super().__init__()
-        self.__dict__["owner"] = owner  # not a submodule: it is the other way round
+        self.__dict__["owner"] = owner  # not as a submodule: the owner contains this module
 
     def get_supported_tasks(self) -> set[str]:
         return {"token_classify"}
@@ -46,7 +45,7 @@ class Asked(TokenPoolerHead):
 
 
 class Pooling:
-    """Mixed into a causal-LM class of vLLM; reads the weights of a family under the family's own names."""
+    """A mixin for vLLM's causal-LM classes; it reads the weights of a family under the family's own names."""
 
     is_pooling_model = True
     default_tok_pooling_type = "ALL"

@@ -1,4 +1,4 @@
-"""What a request asks for, and what of it the engine cannot do. No vLLM."""
+"""Reads the settings of a request, and refuses those that the engine cannot handle. Does not import vLLM."""
 
 from __future__ import annotations
 
@@ -23,36 +23,36 @@ from decoders_vllm.served import Served
 NUMBERS = "temperature", "top_p", "top_k", "min_p"
 """Options of the decoder that a request may give without writing them into its spec."""
 OPTIONS = "decoder", "seed", *NUMBERS, "infill", "constraint"
-"""What `extra_args` may say to us."""
+"""The keys of `extra_args` that this plugin reads."""
 SAMPLES = "decoders_samples"
-"""How many samples of one request there are, where there are several: written at admission, and asked for by nobody."""
+"""The number of samples of a request, if it is above one; the plugin sets it at admission, and clients must not."""
 OTHERS = "kv_transfer_params", "ec_transfer_params", SAMPLES
-"""What vLLM itself puts there, and we."""
+"""The keys of `extra_args` that vLLM and this plugin set themselves."""
 CONSTRAINTS = {"regex": Regex, "json": InlineSchema}
-"""What a request may hold its text to, each with its text: a pattern, or a JSON schema."""
+"""The kinds of constraints that a request may have: a pattern, or a JSON schema."""
 STOPS = 32
-"""Stop tokens that a request may have."""
+"""The stop tokens for which a request has room."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request, read."""
+    """A request after it has been read."""
 
     plan: RowPlan
     seed: int
     pins: tuple[int, ...]
-    """What is given right of the prompt, FREE where it is to be filled."""
+    """The given tokens after the prompt, FREE at positions to fill."""
 
 
 ABLE = {"mask", "blocks", "causal", "ahead"}
-"""What the engine can do of all that a decoder may ask."""
+"""The needs of decoders that the engine can meet."""
 ELSEWHERE = "the library's own loop runs it (decoders.Generator, decoders generate)"
-"""Who does what the engine cannot."""
+"""How to run a decoder that the engine cannot host, for messages."""
 
 
 @lru_cache(maxsize=1024)
 def plan_of(served: Served, spec: str, stop: bool, infill: bool) -> RowPlan:
-    """The decoder of a spec on this model, in the engine. Raises `UsageError` if it cannot be."""
+    """The plan for the decoder of a spec on this model. Raises `UsageError` if the engine cannot host it."""
     only_registered(spec)
     if registry.unfolded(spec)[1] is not None:
         raise UsageError(
@@ -64,7 +64,7 @@ def plan_of(served: Served, spec: str, stop: bool, infill: bool) -> RowPlan:
 
 
 def check(served: Served, decoder: Decoder, spec: str, infill: bool) -> None:
-    """Raises `UsageError` for what the engine cannot do."""
+    """Raises `UsageError` for a decoder that the engine cannot host."""
     if wants(decoder):
         raise UsageError(
             f"{spec} asks another model to reason; do that first, put it into the prompt, and name the decoder of the "
@@ -94,8 +94,8 @@ def check(served: Served, decoder: Decoder, spec: str, infill: bool) -> None:
 
 
 def constrained(served: Served, decoder: Decoder, constraint: Any, max_tokens: int | None, infill: bool) -> Decoder:
-    """The decoder held to a constraint, `regex:PATTERN` or `json:SCHEMA` with the schema itself. Raises
-    `UsageError`."""
+    """The decoder with a constraint, `regex:PATTERN` or `json:SCHEMA` with the schema itself. Raises `UsageError` for
+    an invalid one."""
     if infill:
         raise UsageError("a constraint is about the text after a prompt, so it cannot be used with infill")
     if max_tokens is None:
@@ -108,20 +108,20 @@ def constrained(served: Served, decoder: Decoder, constraint: Any, max_tokens: i
 
 @lru_cache(maxsize=64)
 def automaton_of(served: Served, kind: str, text: str) -> Automaton:
-    """What a constraint allows, over the tokens of the served model. Raises `UsageError`."""
+    """The automaton of a constraint over the tokens of the served model. Raises `UsageError` for an invalid one."""
     known = spellings(served.tokenizer, served.vocab, (*served.never, *served.stop_ids))
     return CONSTRAINTS[kind](text).automaton(known, served.vocab, served.stop_ids)
 
 
 def only_registered(spec: str) -> None:
-    """Raises `UsageError` for a spec that names a class by its module: whoever can send a request could import what
-    they like."""
+    """Raises `UsageError` for a spec that names a class by its module, because then every client could import any
+    module."""
     for _ in registry.options_given(spec):
         pass
 
 
 def request_of(served: Served, args: Mapping[str, Any] | None, max_tokens: int | None, ignore_eos: bool) -> Request:
-    """Read `extra_args`. Raises `UsageError`."""
+    """Read `extra_args`. Raises `UsageError` for invalid ones."""
     said = {key: x for key, x in (args or {}).items() if key not in OTHERS}
     for key in said:
         if key not in OPTIONS:
@@ -157,8 +157,8 @@ def request_of(served: Served, args: Mapping[str, Any] | None, max_tokens: int |
 
 
 def of_sample(asked: Request, args: Mapping[str, Any] | None, request_id: str) -> Request:
-    """The request as one of its samples, which vLLM tells apart by a number before the request's name: the first has
-    the seed that was asked for, the others those after it."""
+    """The request for one of its samples, which vLLM numbers before the request's name: the first has the seed of the
+    request, the others have the seeds after it."""
     if SAMPLES not in (args or {}):
         return asked
     seed = asked.seed + int(request_id.partition("_")[0])
@@ -181,8 +181,8 @@ def pinned(served: Served, holes: Any) -> tuple[int, ...]:
 
 
 def check_budget(decoder: Decoder, served: Served, length: int, spec: str) -> None:
-    """A budget of steps for the whole row has to be divisible by the number of its windows, and that depends on where
-    in a block the prompt ends, which nobody knows here. Raises `UsageError` unless it is divisible whatever that is."""
+    """A budget of steps for the whole row has to be divisible by the number of its windows. That number depends on
+    where in a block the prompt ends, which is unknown here. Raises `UsageError` unless all possible ones divide it."""
     steps = getattr(decoder, "steps", None)
     if steps is None:
         return

@@ -1,10 +1,10 @@
-"""Rows of block diffusion as tensors, and what becomes of them after one forward: torch only, no vLLM.
+"""Rows of block diffusion as tensors, and their state after one forward: torch only, no vLLM.
 
 A row works on one *canvas* at a time: the positions of one block of the model's attention, for which the engine has
-room in every forward. Windows, which are what a decoder sees, lie inside it. A canvas is denoised until all its windows
-are finished, then run once more with the finished tokens so that their keys and values are stored (the commit), and the
-next one follows. That last forward is the engine's: no decoder sees it, and it is no step on a row's clock, so random
-numbers are those of the library's own loop.
+room in every forward. The windows, which a decoder sees, are inside it. A canvas is denoised until all its windows are
+finished, then run once more with the finished tokens so that their keys and values are stored (the commit), and the
+next canvas follows. That last forward belongs to the engine: no decoder sees it, and it does not advance a row's clock,
+so random numbers are those of the library's own loop.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ FAILURES = {
     "this dtype",
     STALLED: "the decoder makes no progress: it has committed nothing for so long that it never will",
 }
-"""Why a row cannot go on."""
-FREE = -1  # in `Host.pins`: nothing is given there
+"""The reasons why a row cannot go on."""
+FREE = -1  # in `Host.pins`: no token is given at that position
 
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """What a row's transitions need to know of the model and of the engine."""
+    """The properties of the model and of the engine that determine a row's transitions."""
 
     mask_id: int | None
     vocab: int
@@ -56,25 +56,25 @@ class EngineSpec:
     shifted: bool
     """Output i predicts position i + 1."""
     keep: bool
-    """Keys and values of a finished row may be read by a later one (prefix caching), so whole blocks are committed
-    before it ends."""
+    """Later rows may read the keys and values of a finished row (prefix caching), so whole blocks are committed before
+    it ends."""
     causal: bool = False
-    """Canvases start where a prompt ends, and what is left of them is read causally."""
+    """Canvases start where a prompt ends, and the text left of them is read causally."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rows(CoreRows):
-    """Rows with a canvas of C positions each, from `base` on; places are places in the text."""
+    """Rows with a canvas of C positions each, from `base` on; places are counted in the text."""
 
     base: Tensor  # (r,) long  place of the canvas's first position
-    holes_end: Tensor  # (r,) long  left of here nothing may end the text, since what is right of it is given
-    sent: Tensor  # (r,) long  what is left of here the engine knows
+    holes_end: Tensor  # (r,) long  left of this place no stop token is allowed, since later tokens are given
+    sent: Tensor  # (r,) long  the engine has received the tokens left of this place
     phase: Tensor  # (r,) long  IDLE, DENOISE or COMMIT
     stops: Tensor  # (r, K) long  tokens that end the row; -1 is none
 
     @classmethod
     def vacant(cls, number: int, canvas: int, spec: EngineSpec, stops: int, device: torch.device | str) -> Self:
-        """Rows with nothing in them, `stops` stop tokens each at most."""
+        """Empty rows, with room for `stops` stop tokens each."""
         cell = torch.zeros(number, canvas, dtype=torch.long, device=device)
         own = {
             "tokens": cell, "open": cell.bool(), "editable": cell.bool(), "confidence": cell.float(),
@@ -92,7 +92,7 @@ NUMBERS = tuple(f.name for f in fields(Rows) if str(f.type).startswith("Tensor")
 
 @dataclass(frozen=True)
 class Canvases(Blocks):
-    """Windows that are whole canvases, wherever those start."""
+    """Windows that are whole canvases, which may start at any place."""
 
     def span(self, c: Any) -> tuple[Tensor, Tensor]:
         return c.start, c.start + self.size
@@ -110,7 +110,7 @@ class RowPlan:
     stop: bool = True
     """A stop token ends a row."""
     infill: bool = False
-    """Some of what follows the prompts is given."""
+    """Some tokens after the prompts are given."""
 
     @property
     def windows(self) -> Windows:
@@ -118,7 +118,7 @@ class RowPlan:
 
 
 def lay_out(rows: Rows, given: Tensor) -> Rows:
-    """A new canvas at `base`, with what is `given (r, C)` in it, FREE elsewhere."""
+    """A new canvas at `base`, with the tokens `given (r, C)`, FREE at positions without one."""
     free = (given == FREE) & (rows.column < rows.limit[:, None])
     whole = replace(rows, start=rows.base, width=given.shape[1])
     # the library's loop lays out the whole row at once
@@ -130,8 +130,8 @@ def lay_out(rows: Rows, given: Tensor) -> Rows:
 
 
 def settle(rows: Rows, plan: RowPlan, given: Tensor) -> Rows:
-    """Rows on a new canvas at `base`, in its first window. A row's clock starts with the window in which its first open
-    position is; a canvas left of that holds given tokens alone and is only there to be committed."""
+    """Rows on a new canvas at `base`, in its first window. A row's clock starts with the window that contains its first
+    open position; an earlier canvas contains only given tokens and is only committed."""
     windows, decoder = plan.windows, plan.decoder
     rows = replace(lay_out(rows, given), width=windows.size)
     some, new = rows.open.any(-1), rows.clock == 0
@@ -150,24 +150,24 @@ def settle(rows: Rows, plan: RowPlan, given: Tensor) -> Rows:
 
 @dataclass(frozen=True)
 class NextForward:
-    """What the next forward of some rows runs on."""
+    """The inputs of the next forward of some rows."""
 
     tokens: Tensor  # (r, C) long
     # (r,) long  positions left of this place see nothing to their right; the others up to `reach` see each other
     cut: Tensor
-    reach: Tensor  # (r,) long  positions from here on are seen by nobody
+    reach: Tensor  # (r,) long  no position sees those from this place on
     # (r,) float  the temperature of the last prediction of this canvas, for models that condition on it; 0: none
     level: Tensor
 
 
 def asked(rows: Rows, plan: RowPlan) -> tuple[State, Query]:
-    """The windows, and what the decoder asks about them."""
+    """The windows, and the decoder's query about them."""
     s = view(rows)
     return s, plan.decoder.query(s)
 
 
 def show(rows: Rows, plan: RowPlan, spec: EngineSpec) -> NextForward:
-    """The next forward: what the decoder shows, or the finished canvas."""
+    """The next forward: on the tokens that the decoder shows, or on the finished canvas."""
     s, q = asked(rows, plan)
     asks = rows.phase == DENOISE
     shown = put(rows, rows.tokens, torch.where(s.editable, q.tokens, s.tokens))
@@ -184,7 +184,7 @@ def show(rows: Rows, plan: RowPlan, spec: EngineSpec) -> NextForward:
 
 @dataclass(frozen=True)
 class Step:
-    """What became of rows in one forward."""
+    """The result of one forward."""
 
     rows: Rows
     out: Tensor  # (r, C) long  tokens for the engine, from the left
@@ -193,8 +193,8 @@ class Step:
 
 
 def predicted(rows: Rows, spec: EngineSpec, plan: RowPlan, logits: Tensor, carry: Tensor | None) -> tuple[State, Pred]:
-    """The window and what `logits (r, C, V)` of the canvas say of it. In a shifted model the first position of a canvas
-    is predicted by `carry (r, V)`, the last row of the commit before it."""
+    """The window, and its prediction from the `logits (r, C, V)` of the canvas. In a shifted model the first position
+    of a canvas is predicted by `carry (r, V)`, the last row of logits of the previous commit."""
     s, q = asked(rows, plan)
     width = rows.width
     source = rows.at - int(spec.shifted)
@@ -210,9 +210,9 @@ def predicted(rows: Rows, spec: EngineSpec, plan: RowPlan, logits: Tensor, carry
 
 
 def advance(rows: Rows, plan: RowPlan, spec: EngineSpec, logits: Tensor, carry: Tensor | None, given: Tensor) -> Step:
-    """One forward later: a step of those that denoise, the next canvas for those that committed.
+    """The rows after one forward: rows that denoise take a step, rows that committed get their next canvas.
 
-    `logits (r, C, V)` of the canvas, `given (r, C)` what is given in the canvas after this one."""
+    `logits (r, C, V)` are those of the canvas, and `given (r, C)` the given tokens of the canvas after this one."""
     C = rows.tokens.shape[1]
     asks, commits = rows.phase == DENOISE, rows.phase == COMMIT
     before, p = predicted(rows, spec, plan, logits, carry)
@@ -229,7 +229,7 @@ def advance(rows: Rows, plan: RowPlan, spec: EngineSpec, logits: Tensor, carry: 
     after_this = rows.start + rows.room
     full = over & (after_this >= rows.end)
     filled = full & (rows.end >= rows.limit)
-    # canvases that start anywhere may fill pages with any part of them
+    # canvases that may start at any place may fill a page with any part of them
     whole = full & (spec.causal | (rows.end == rows.base + C))
     finishes = (ended | filled) & ~(whole & spec.keep)
     to = torch.where(ended, torch.minimum(stop + 1, rows.end), rows.end)

@@ -1,15 +1,15 @@
 """The sampler and the attention of the engine: rows of any decoder in one batch, one batched step for each decoder.
 
 vLLM's data path for diffusion models is that of speculative decoding: a canvas is a row of draft tokens. A denoising
-forward rejects all of them, and a commit accepts those that the engine does not know yet. In the hot path nothing is
-read from the device and nothing loops over rows: what the host has to know, which slot belongs to which decoder, it
-knows from admission.
+forward rejects all of them, and a commit accepts those that the engine does not know yet. The hot path reads nothing
+from the device and does not loop over rows: all that the host needs is which slot belongs to which decoder, and it
+knows that since admission.
 
-Positions are the row's own. The engine counts from the end of the prompt, and SDAR's blocks from the start of the row,
-so the first canvas holds the *tail* of the prompt, the part of its last block, once more: it is run at its true
-positions, and its keys and values replace those that the prefill left there. The engine's and the row's positions are
-the same again after the first commit. Shifted models start with at least one position of tail, since the last row of a
-commit predicts the first position after it.
+Positions are those of the row. The engine counts canvases from the end of the prompt, and SDAR's blocks are counted
+from the start of the row, so the first canvas repeats the *tail* of the prompt, the part of it in its last block: the
+tail is run at its true positions, and its keys and values replace those of the prefill. The engine's and the row's
+positions agree again after the first commit. Shifted models start with a tail of at least one position, since the last
+row of logits of a commit predicts the first position after it.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from decoders_vllm.rows import COMMIT, FREE, IDLE, NUMBERS, UNDEFINED, EngineSpe
 from decoders_vllm.served import Served
 
 KEPT = 64
-"""Plans whose memos are kept for the next request that asks for them."""
+"""The number of plans whose memos are kept for later requests with the same plan."""
 
 
 class Slots:
-    """The rows of all requests by slot, and the memos of each way of decoding."""
+    """The rows of all requests by slot, and the memos of each plan."""
 
     def __init__(self, number: int, canvas: int, spec: EngineSpec, device: torch.device) -> None:
         self.number = number
@@ -46,7 +46,7 @@ class Slots:
         self.memos: dict[RowPlan, Any] = {}
 
     def take(self, index: Tensor, plan: RowPlan | None) -> Rows:
-        """The rows in the slots `index (r,)`, with their memos if they are all of one plan."""
+        """The rows in the slots `index (r,)`, with their memos if they all have one plan."""
         memo = mapped(lambda x: x[index], self.memos[plan]) if plan in self.memos else None
         own = {name: getattr(self.rows, name)[index] for name in NUMBERS}
         return replace(self.rows, **own, width=plan.windows.size if plan else self.rows.width, memo=memo)
@@ -59,15 +59,15 @@ class Slots:
         mapped(lambda x, new: x.index_copy_(0, index, new.to(x.dtype)), self.memos[plan], rows.memo)
 
     def forget(self, plan: RowPlan) -> None:
-        """No slot is decoded by this plan any more; what was kept for it goes if there are many others."""
+        """Called when no slot has this plan any more; its memos are dropped if more than `KEPT` plans have some."""
         if len(self.memos) > KEPT:
             self.memos.pop(plan, None)
 
 
 @dataclass(frozen=True)
 class Saved:
-    """A row whose request was taken out, which may come back: vLLM takes requests out to make room, and computes their
-    keys and values anew."""
+    """A row whose request was removed and may return: vLLM preempts requests to make room, and later computes their
+    keys and values again."""
 
     rows: Rows
     shown: Tensor
@@ -78,7 +78,7 @@ class Saved:
 
 
 class Host(ModelState):
-    """The rows of an engine, and what of them the forward has to know."""
+    """The rows of an engine, and the parts of them that the forward needs."""
 
     num_new_sampled_tokens_per_step = 0
 
@@ -97,19 +97,19 @@ class Host(ModelState):
             torch.zeros(n, dtype=torch.long, device=device),
         )
         self.carry = torch.zeros(n, served.vocab, dtype=torch.float32, device=device) if served.shifted else None
-        self.soft: Tensor | None = None  # (n, C, H), in models that condition on what they said before
-        self.pins: Tensor | None = None  # (n, max_model_len) int32, from the first request on that gives something
+        self.soft: Tensor | None = None  # (n, C, H), for models that condition on their last prediction
+        self.pins: Tensor | None = None  # (n, max_model_len) int32, from the first request on that has given tokens
         self.plan: list[RowPlan | None] = [None] * n
         self.asked: list[Request | None] = [None] * n
         self.limit = np.zeros(n, dtype=np.int64)
-        self.number = np.full(n, -1, dtype=np.int64)  # of the plan, in `plans`
-        self.joined = np.zeros(n, dtype=bool)  # its prefill is over
+        self.number = np.full(n, -1, dtype=np.int64)  # the index of the plan in `plans`
+        self.joined = np.zeros(n, dtype=bool)  # whether the prefill is over
         self.plans: list[RowPlan] = []
         self.slot_of: dict[str, int] = {}
         self.saved: OrderedDict[str, Saved] = OrderedDict()
         self.back: dict[int, Saved] = {}
         self.pages: tuple[int, ...] = ()
-        self.broken = torch.zeros(n, dtype=torch.bool, device=device)  # the model has said nothing of it
+        self.broken = torch.zeros(n, dtype=torch.bool, device=device)  # the logits were not finite
         self.layers = vllm_config.compilation_config.static_forward_context
 
     # --- requests
@@ -155,7 +155,7 @@ class Host(ModelState):
         if slot is None:
             return
         plan = self.plan[slot]
-        if self.joined[slot] and self.broken[slot]:  # read on the host, once a request
+        if self.joined[slot] and self.broken[slot]:  # one read on the host per request
             self.wipe(slot)
         if slot in self.back:
             self.saved[req_id] = self.back.pop(slot)
@@ -168,7 +168,7 @@ class Host(ModelState):
             self.slots.forget(plan)
 
     def wipe(self, slot: int) -> None:
-        """Leave nothing in the pages of a slot that would harm who gets them next."""
+        """Remove numbers that are not finite from the pages of a slot, since other requests get them next."""
         groups = zip(self.stored.kv_cache_groups, self.tables.block_tables, self.tables.num_blocks.np, strict=True)
         for group, table, filled in groups:
             caches = [self.layers[name].kv_cache for name in group.layer_names]
@@ -180,8 +180,8 @@ class Host(ModelState):
         return Saved(self.slots.take(here, plan), shown, self.cut[here], self.reach[here], carry, soft)
 
     def condition(self, index: Tensor, logits: Tensor | None, temperature: Tensor) -> None:
-        """Keep what `logits (r, C, V)` say for the next forward of the slots `index (r,)`, in models that condition on
-        it."""
+        """Keep the prediction `logits (r, C, V)` for the next forward of the slots `index (r,)`, for models that
+        condition on it."""
 
     # --- the forward
 
@@ -215,7 +215,7 @@ class Host(ModelState):
         return torch.from_numpy(np.ascontiguousarray(x)).to(self.device, non_blocking=True)
 
     def places(self, batch: Any) -> tuple[Tensor, Tensor]:
-        """(T,) the row and the place in it of every token of the batch."""
+        """(T,) and (T,): for every token of the batch, its row and its place in the row."""
         lengths = np.diff(batch.query_start_loc_np[: batch.num_reqs + 1])
         row_np = np.repeat(np.arange(batch.num_reqs), lengths)
         row = self.to_device(row_np)
@@ -225,7 +225,7 @@ class Host(ModelState):
         return row, torch.where(decodes, base + offset, batch.positions[: len(row_np)])
 
     def place(self, batch: Any, block_tables: Any, slot_mappings: Tensor) -> None:
-        """Put the tokens of canvases at their own positions; past the row's end nothing is stored."""
+        """Give the tokens of canvases their true positions; keys and values past the row's end are not stored."""
         row, place = self.places(batch)
         T = len(place)
         batch.positions[:T] = place
@@ -236,7 +236,7 @@ class Host(ModelState):
             slots[:T] = torch.where(past, -1, found)
 
     def pieces(self, batch: Any) -> Pieces:
-        """The attention of a batch, row by row from the left."""
+        """The attention of a batch, row by row and from left to right."""
         R, C = batch.num_reqs, self.served.canvas
         first_np = batch.num_computed_tokens_np[:R].astype(np.int64)
         start_np, length = (
@@ -273,18 +273,18 @@ class Host(ModelState):
 
 
 class StrategySampler:
-    """Takes the logits of canvases, gives what was committed, and writes the canvases of the next forward."""
+    """Takes the logits of canvases, returns the committed tokens, and writes the canvases of the next forward."""
 
     def __init__(self, base: Any, host: Host) -> None:
         self.base, self.host, host.sampler = base, host, self
         self.req_states, self.sampling_states = base.req_states, base.sampling_states
         self.logprob_token_ids_state = getattr(base, "logprob_token_ids_state", None)
-        self.compute_nans = True  # where they are counted stands why a row cannot go on
+        self.compute_nans = True  # the count of NaNs carries the reason why a row cannot go on
         self.penalties_state = SimpleNamespace(output_bin_counts=None)
 
     @property
     def drafts(self) -> Tensor:
-        """(n, C) what the next forward runs on."""
+        """(n, C) the tokens on which the next forward runs."""
         return self.req_states.draft_tokens
 
     def add_request(self, slot: int, params: Any) -> None:
@@ -314,7 +314,7 @@ class StrategySampler:
     def step(
         self, plan: RowPlan, which: np.ndarray, logits: Tensor, batch: Any, out: Tensor, count: Tensor, failed: Tensor
     ) -> None:
-        """One forward later for the rows `which` of the batch, all of one plan."""
+        """Apply one forward to the rows `which` of the batch, which all have one plan."""
         host, C = self.host, self.host.served.canvas
         index = host.to_device(batch.idx_mapping_np[which].astype(np.int64))
         which_ = host.to_device(which.astype(np.int64))
@@ -334,7 +334,7 @@ class StrategySampler:
         self.settle(index, plan, made.rows, seen)
 
     def given(self, index: Tensor, base: Tensor, width: int) -> Tensor:
-        """(r, width) what is given right of the prompts at the places from `base (r,)` on."""
+        """(r, width) the tokens given after the prompts, at the places from `base (r,)` on; FREE if there is none."""
         place = base[:, None] + torch.arange(width, device=base.device)
         if self.host.pins is None:
             return torch.full_like(place, FREE)
@@ -342,7 +342,7 @@ class StrategySampler:
         return torch.where(place < self.host.pins.shape[1], pins, FREE)
 
     def settle(self, index: Tensor, plan: RowPlan, rows: Rows, seen: Tensor | None = None) -> None:
-        """Store rows, and what their next forward shows."""
+        """Store rows and the inputs of their next forward."""
         host = self.host
         host.slots.put(index, plan, rows)
         shown = show(rows, plan, host.engine)
@@ -352,8 +352,8 @@ class StrategySampler:
         self.drafts.index_copy_(0, index, shown.tokens.to(self.drafts.dtype))
 
     def join(self, plan: RowPlan, slots: np.ndarray, prefill: np.ndarray) -> None:
-        """Prefill is over: the first canvases, with the prompts' tails in them. Rows that were taken out go on where
-        they were."""
+        """Called when the prefill is over: lay out the first canvases, with the tails of the prompts in them. Preempted
+        rows continue where they were."""
         host, C = self.host, self.host.served.canvas
         host.joined[slots] = True
         returns = np.isin(slots, list(host.back))
@@ -379,7 +379,7 @@ class StrategySampler:
         self.settle(index, plan, settle(rows, plan, given))
 
     def resume(self, slot: int, plan: RowPlan) -> None:
-        """A row that was taken out goes on where it was."""
+        """Restore a preempted row, which continues where it was."""
         host, here = self.host, torch.tensor([slot], device=self.host.device)
         saved = host.back.pop(slot)
         host.slots.put(here, plan, saved.rows)

@@ -1,17 +1,17 @@
 """vLLM's schedulers for diffusion models, with prefills cut at the blocks of the model's attention, and canvases never
 cut.
 
-A chunk that ended inside a block would leave keys and values behind that have not seen the rest of it, and a part of a
-canvas would be decoded as though it were all of it. The base class has one place where a chunk can be made shorter,
-which it keeps for recurrent layers; models with blocks have none of those.
+A chunk that ended inside a block would store keys and values that have not seen the rest of the block, and a part of a
+canvas would be decoded as if it were all of it. The base class has one hook that can shorten a chunk, which is meant
+for recurrent layers; models with blocks have no such layers.
 
-Pages are shared by what tokens they hold. That is right as long as the keys and values are those of a prefill, which
-the commit of a block makes sure of; but a row that reasons in windows of one position (`hybrid`) keeps autoregressive
-ones, by design. So the pages that such a request fills after its prompt are under names of its own.
+Rows share pages with the same tokens. That is correct as long as the keys and values are those of a prefill, which the
+commit of a block ensures; but a row that reasons in windows of one position (`hybrid`) keeps autoregressive ones, by
+design. So the pages that such a request fills after its prompt get names that no other request has.
 
-A row that cannot go on, because the model says nothing of it or its decoder commits nothing, ends with an error: why
-stands where vLLM's samplers count NaNs, which is the one number that a sampler can say of a request. What it leaves in
-pages is found by nobody again.
+A row that cannot go on, because its logits are not finite or its decoder commits nothing, ends with an error. The
+reason is passed in vLLM's count of NaNs, the only number about a request that a sampler can return. If the logits were
+not finite, the row's pages are also removed from the prefix cache.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ logger = init_logger("vllm.decoders")
 
 
 class WholeBlocks(Scheduler):
-    """Chunks of a prefill end where a block does, or the prompt; a canvas for which the budget of a step has not enough
-    tokens left waits for the next one."""
+    """A chunk of a prefill ends at the end of a block or of the prompt; a canvas that does not fit into the rest of a
+    step's token budget waits for the next step."""
 
     def __init__(self, vllm_config: Any, *args: Any, **more: Any) -> None:
         super().__init__(vllm_config, *args, **more)
@@ -52,7 +52,7 @@ class WholeBlocks(Scheduler):
         for request_id, why in (output.num_nans_in_logits or {}).items():
             if why:
                 logger.error("request %s ends with an error: %s", request_id, FAILURES[why])
-                self.grammar_compile_error_reqs.add(request_id)  # those that are ended with an error in this step
+                self.grammar_compile_error_reqs.add(request_id)  # these end with an error in this step
             if why == UNDEFINED:
                 held = self.kv_cache_manager.get_block_ids(request_id)
                 self.kv_cache_manager.evict_blocks({page for group in held for page in group})
@@ -69,19 +69,19 @@ class WholeBlocks(Scheduler):
 
 
 def private(names: Callable[[Any], list[bytes]]) -> Callable[[Any], list[bytes]]:
-    """Names of pages that no other request has."""
+    """The page names, changed so that no other request has them."""
     return lambda request: [sha256(request.request_id.encode() + name).digest() for name in names(request)]
 
 
 class BlockScheduler(WholeBlocks, DiffusionScheduler):
-    """For engines that wait for each step."""
+    """The scheduler of engines that wait for each step."""
 
 
 class BlockAsyncScheduler(WholeBlocks, DiffusionAsyncScheduler):
-    """For engines that schedule the next step meanwhile."""
+    """The scheduler of engines that schedule the next step during the present one."""
 
 
 def scheduler(vllm_config: Any, **more: Any) -> Scheduler:
-    """The one of them that an engine takes; the platform has decided which, after the models' say."""
+    """The scheduler of an engine; the platform has chosen its kind, after the models' own settings were applied."""
     cls = BlockAsyncScheduler if vllm_config.scheduler_config.async_scheduling else BlockScheduler
     return cls(vllm_config, **more)

@@ -16,9 +16,10 @@ from decoders.core import UsageError
 
 MIDDLEWARE = "decoders_vllm.openai.Translated"
 DRAIN = 30
-"""Seconds that open requests have once the server is told to end; vLLM's own default leaves their clients waiting."""
+"""Seconds that open requests have to finish once the server is told to end; vLLM's own default leaves their clients
+waiting."""
 VOCAB = 1 << 16
-"""Tokens of a model whose decoder is only held against what the engine can do."""
+"""The assumed vocabulary size of a model when a decoder is only checked against the abilities of the engine."""
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
@@ -44,7 +45,7 @@ def serve(model: str, decoder: str, options: tuple[str, ...]) -> None:
 
 
 def said(option: str, options: Sequence[str]) -> bool:
-    """Whether it stands among vLLM's options."""
+    """Whether `option` is among vLLM's options."""
     return any(o.partition("=")[0] == option for o in options)
 
 

@@ -1,5 +1,5 @@
-"""What is known of the model that an engine serves: read from its checkpoint once, by the library's family table, and
-carried to all of vLLM's processes in the name of a class."""
+"""The properties of the model that an engine serves: read once from its checkpoint, with the library's family table,
+and passed to all of vLLM's processes in the name of a class."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from decoders.models.tokenizer import JsonTokenizer, load_tokenizer
 from decoders_vllm.rows import Canvases
 
 SERVED = "sdar", "sdar_moe", "fast_dllm_v2", "llada2", "nano", "diffusion_gemma"
-"""Families that vLLM's native path can hold."""
+"""Families that vLLM's native path can serve."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Served:
 
     @property
     def causal(self) -> bool:
-        """What is left of a canvas is read causally, so canvases start where a prompt ends; in the others they are
+        """The text left of a canvas is read causally, so canvases start where a prompt ends; in other families they are
         blocks of the row."""
         return self.family == "diffusion_gemma"
 
@@ -56,8 +56,8 @@ class Served:
 
     @classmethod
     def of(cls, directory: Path, vocab: int, block: int | None = None, decoder: str = "threshold") -> Self:
-        """Read the checkpoint in a directory. `block` instead of the model's own, for families whose blocks are free.
-        Raises `UsageError` for a family that is not served, and for a block that it was not trained for."""
+        """Read the checkpoint in a directory. `block` replaces the model's own block size, for families in which it is
+        free. Raises `UsageError` for a family that is not served, and if `block` differs from a fixed block size."""
         config = read_json(directory / "config.json")
         family = family_in(directory, config)
         window, fixed = family.blocks(config, "block")
@@ -76,7 +76,7 @@ class Served:
 
     @property
     def written(self) -> str:
-        """As a part of a Python name."""
+        """The fields encoded as a part of a Python name; `read` is the inverse."""
         return json.dumps(asdict(self)).encode().hex()
 
     @classmethod
@@ -106,8 +106,8 @@ def tokenizer_in(directory: str, mask_id: int) -> JsonTokenizer:
 
 
 def directory_of(model: str) -> Path:
-    """The directory of what vLLM calls a model: a path, or a name on the hub whose small files are then fetched or
-    found in its cache."""
+    """The directory of a model as vLLM names it: a path, or a name on the hub, whose small files are downloaded or
+    found in the cache."""
     if Path(model).is_dir():
         return Path(model).resolve()
     from huggingface_hub import snapshot_download
