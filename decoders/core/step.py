@@ -210,9 +210,11 @@ def rearranged(c: Canvas, before: State) -> Canvas:
     token came from another column count as not stored, whatever the cache policy would trust."""
     s = view(c)
     came = (s.tokens != before.tokens) & ~(before.open & (s.committed_at == before.clock[:, None]))
-    nothing = torch.where(put(c, everywhere(False, c.open), came), number(NOTHING, c.store.tokens), c.store.tokens)
-    given = but(c.column < c.limit[:, None], c.editable)
-    return c.changed(given=given, store=replace(c.store, tokens=nothing))
+    moved, given = put(c, everywhere(False, c.open), came), but(c.column < c.limit[:, None], c.editable)
+    tokens, until = (
+        torch.where(moved, number(none, x), x) for none, x in ((NOTHING, c.store.tokens), (-1, c.store.until))
+    )
+    return c.changed(given=given, store=replace(c.store, tokens=tokens, until=until))
 
 
 def trusted(plan: Plan, c: Canvas, before: State, live: Tensor, p: Pred) -> Canvas:

@@ -184,7 +184,7 @@ def test_serve() -> None:
     [
         ("nano", "sdra", [], "did you mean 'sdar'"),
         ("nano", "s2d2", [], "^s2d2 verifies .* the library's own loop runs it"),
-        ("nano", "persistent_drafts", [], "^persistent_drafts evaluates several canvases .*; the library's own loop runs it"),
+        ("nano", "persistent_drafts", [], "^persistent_drafts evaluates several .*; the library's own loop runs it"),
         ("nano", "klass", [], "^klass keeps numbers .*; the library's own loop runs it"),
         ("nano:device=cuda", "sdar", [], "takes no other of its options"),
         ("./nowhere", "sdar", [], "there is no checkpoint directory './nowhere'"),
