@@ -70,7 +70,7 @@ def test_prefixes_are_found_again(served: Served, made: Any) -> None:
     ("spec", "more", "line"),
     [
         ("t2m", {}, "needs a model with a mask token"), ("hybrid:budget=5", {}, "whole canvases"),
-        ("left_to_right", {}, "follows from the left alone"),
+        ("left_to_right", {}, "makes causal forward passes"),
         ("gemma", {"infill": [3, 4]}, "infill needs a mask token"),
     ],
 )

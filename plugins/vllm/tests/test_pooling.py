@@ -97,7 +97,7 @@ def test_text_in_text_out(nano: Any) -> None:
 
 
 def test_what_it_cannot_do_is_refused(nano: Any) -> None:
-    with pytest.raises(UsageError, match="from the left alone"):
+    with pytest.raises(UsageError, match="makes causal forward passes"):
         decoders.Generator(nano, "s2d2")
     with pytest.raises(UsageError, match="keeps none; take exact or none"):
         decoders.Generator(nano, "threshold", "dual")
