@@ -223,7 +223,8 @@ def test_options_come_from_the_file_and_the_spec(theirs: Any) -> None:
 
 @pytest.mark.parametrize(("spec", "said"), [
     ("treshold", "did you mean 'threshold'"), ("threshold:tow=1", "has no option 'tow'"),
-    ("s2d2", "makes causal forward passes"), ("fast-dllm", "the cache is SGLang's"), ("hybrid", "lays out the row itself"),
+    ("s2d2", "makes causal forward passes"),
+    ("fast-dllm", "the cache is SGLang's"), ("hybrid", "lays out the row itself"),
 ])
 def test_what_it_cannot_host_is_refused_at_launch(theirs: Any, spec: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
