@@ -70,8 +70,10 @@ def check(model: Model, decoder: Decoder, cache: Cache) -> None:
     able = {*model.capabilities, *(set(SENTENCES) - MODEL)}
     latent = space_of(model) is not None
     maskless = is_causal(model) and decoder.maskless
-    there = {"mask": model.mask_id is not None or maskless, "blocks": model.block_causal, "latents": latent}
-    there["expand"] = expand_of(model) is not None
+    there = {
+        "mask": model.mask_id is not None or maskless, "blocks": model.block_causal, "latents": latent,
+        "expand": expand_of(model) is not None,
+    }
     able -= {name for name, is_so in there.items() if not is_so}
     refuse(type(decoder).__name__, asked, able, "this model")
     if latent and "latents" not in asked:

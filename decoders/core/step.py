@@ -24,7 +24,6 @@ from decoders.core.rows import (
     EXHAUSTED,
     FILLED,
     LIVE,
-    REASONS,
     STALLED,
     STOPPED,
     put,
@@ -254,10 +253,11 @@ def reasons(plan: Plan, c: Canvas, filled: Tensor, ended: Tensor | None, undefin
     """(B,) long: the reason why each live row ends, LIVE if it does not end."""
     stalled = c.clock - c.committed_at.amax(-1) > patience(plan.decoder)
     exhausted = None if plan.max_steps is None else c.clock >= plan.max_steps
-    found = {BROKEN: undefined, STOPPED: ended, FILLED: filled, EXHAUSTED: exhausted, STALLED: stalled}
+    # of several reasons, the last one here counts
+    found = {STALLED: stalled, EXHAUSTED: exhausted, FILLED: filled, STOPPED: ended, BROKEN: undefined}
     why = number(LIVE, c.reason)
-    for reason in reversed(range(len(REASONS))):  # of several reasons, the lowest number counts
-        if (holds := found.get(reason)) is not None:
+    for reason, holds in found.items():
+        if holds is not None:
             why = torch.where(holds, number(reason, c.reason), why)
     return why
 
