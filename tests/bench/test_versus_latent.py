@@ -95,17 +95,17 @@ def test_its_table_of_sizes_counts_what_the_others_do_not_have():
 def test_a_training_that_is_cut_off_goes_on_as_if_it_had_not_been(tmp_path):
     """Weights, levels and curves."""
     runs = []
-    for name, deadline in (("whole", None), ("parts", 0.0)):
+    for name in ("whole", "parts"):
         where = tmp_path / name
         where.mkdir()
-        if deadline is not None:
+        if name == "parts":
             first = LatentRun(ONE, where, "cpu", 0, "-latent")
             for step in range(3):
                 first.one_step(first.drawn(step))
             first.save()
             assert (where / "training-latent-0.pt").exists()
         run = LatentRun(ONE, where, "cpu", 0, "-latent")
-        assert run.step == (0 if deadline is None else 3)
+        assert run.step == (3 if name == "parts" else 0)
         go(run, run.drawn, silent, 3)
         runs.append(run)
     a, b = runs
@@ -188,7 +188,6 @@ def test_it_is_an_ordinary_checkpoint(tmp_path):
         assert torch.equal(model.networks.denoiser.head.state_dict()[name], x.bfloat16().to(model.table))
     made = Generator(str(tmp_path / "latent"), "ddim:steps=4")(["Sort: c b a"], length=8)[0]
     assert made.nfe == 4
-    assert (tmp_path / "latent" / "model.safetensors").stat().st_mtime_ns
 
 
 # a run that gains it
@@ -223,16 +222,12 @@ def test_a_run_that_is_trained_gains_a_kind(tmp_path, monkeypatch):
         refused = versus(out, *flags)
         assert refused.exit_code != 0
         assert told in refused.output
-    assert before == {name: x for name, x in times(out).items() if name != "plan.json"} | {
-        "plan.json": before["plan.json"]
-    }
+    assert before == times(out)
     gained = versus(out, "--kind", "latent")
     assert gained.exit_code == 0, gained.output
     after = times(out)
     written = {name for name in before if after[name] != before[name]}
-    assert written == {"plan.json", "lock", "results.json", "report.html", "measured/costs-0.json"} - (
-        {"lock"} if after["lock"] == before["lock"] else set()
-    )
+    assert written - {"lock"} == {"plan.json", "results.json", "report.html", "measured/costs-0.json"}
     assert {"training-latent-0.pt", "trained-latent.json", "weights-latent-0.safetensors"} <= after.keys() - before
     found = json.loads((out / "results.json").read_text())
     assert found["plan"]["kinds"] == ["ar", "mdm", "latent"]
