@@ -147,7 +147,7 @@ def test_the_broken_one_is_told_of_the_line_that_reads_the_host():
 @pytest.mark.slow  # a process of its own
 def test_whoever_watches_hears_of_every_forward_and_of_news():
     done = subprocess.run(
-        [sys.executable, EXAMPLES / "watch.py"], capture_output=True, text=True, timeout=300,
+        [sys.executable, EXAMPLES / "watch.py"], capture_output=True, text=True, timeout=600,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr

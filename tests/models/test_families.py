@@ -788,7 +788,7 @@ def test_two_processes_share_one_model(tmp_path, name):
         tmp_path / "c",
     ]
     done = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, timeout=200,
+        list(map(str, command)), capture_output=True, text=True, timeout=600,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr[-2000:]

@@ -206,22 +206,22 @@ def test_a_full_disk_and_a_small_one(monkeypatch):
 
 def test_it_decodes_from_the_command_line(hub, environment, tmp_path):
     command = [sys.executable, "-m", "decoders", "generate", "-m", "org/one:dtype=float32", "-n", "8", "--raw", "ab"]
-    done = subprocess.run(command, env=environment(), cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, env=environment(), cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert "Fetching org/one" in done.stderr
     offline = subprocess.run(
-        command, env=environment(HF_HUB_OFFLINE="1"), cwd=tmp_path, capture_output=True, text=True, timeout=240
+        command, env=environment(HF_HUB_OFFLINE="1"), cwd=tmp_path, capture_output=True, text=True, timeout=600
     )
     assert (offline.returncode, offline.stdout) == (0, done.stdout)
     command[5] = "org/onne"
-    wrong = subprocess.run(command, env=environment(), cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    wrong = subprocess.run(command, env=environment(), cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert len(wrong.stderr.splitlines()) == 1
 
 
 def test_info_fetches_no_weights(hub, environment, tmp_path):
     command = [sys.executable, "-m", "decoders", "info", "--json", "-m", "org/one"]
-    done = subprocess.run(command, env=environment(), cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, env=environment(), cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert (said["where"], said["family"]) == ("org/one", "llada")
