@@ -174,6 +174,7 @@ def test_a_process_that_hangs_is_ended(monkeypatch, tmp_path):
     assert time.monotonic() - began < 30
 
 
+@pytest.mark.slow
 def test_without_a_gpu_one_line_says_what_to_do(tmp_path):
     if torch.cuda.is_available():
         pytest.skip("there is one")

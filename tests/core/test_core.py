@@ -42,7 +42,7 @@ from decoders.core.step import moved_on, reasons
 from decoders.stats import reference as stats
 from decoders.testing.toy import ToyModel
 from support.marks import turns
-from support.strategies import BRIEF, EACH
+from support.strategies import BRIEF, EACH, with_toys
 
 MASK = 10
 INF = math.inf
@@ -618,13 +618,7 @@ def test_a_row_ends_at_its_own_stop_token():
 TOYS = {"both": TOY, "blocks": BLOCKS}
 
 
-def rooms(specs, *others):
-    """Both toys with these strategies, in turns, less what is refused: end tokens behind a row are seen by no block."""
-    padding = pytest.param("eos_padding", "both", *(values[0] for values in others))
-    return [*turns([x for x in specs if x != "eos_padding"], TOYS, *others), padding]
-
-
-@pytest.mark.parametrize(("spec", "toy"), rooms(BRIEF))
+@pytest.mark.parametrize(("spec", "toy"), with_toys(BRIEF, tuple(TOYS)))
 def test_stopping_early_cuts_nothing_but_the_tail(spec, toy):
     toy = TOYS[toy]
     through = decode(toy, get(spec), PROMPTS, length=24, windows=Blocks(4), stop=False)
@@ -786,7 +780,7 @@ def listened(model, decoder, **more):
     return rows, [tuple(told[b]) for b in told], [mind[b] for b in mind], kinds
 
 
-@pytest.mark.parametrize(("spec", "toy", "poll"), rooms([*BRIEF, "regrets"], [1, 3]))
+@pytest.mark.parametrize(("spec", "toy", "poll"), with_toys([*BRIEF, "regrets"], tuple(TOYS), [1, 3]))
 def test_committed_events_add_up_to_the_text(spec, toy, poll):
     toy, decoder = TOYS[toy], Regrets() if spec == "regrets" else get(spec)
     rows, told, mind, kinds = listened(toy, decoder, length=12, windows=Blocks(4), poll=poll)

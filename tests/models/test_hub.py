@@ -113,6 +113,7 @@ def test_shards_code_and_revisions(hub, fetch):
     assert "modeling_llada.py" in os.listdir(coded)
 
 
+@pytest.mark.slow
 def test_the_tokenizer_of_a_family_whose_checkpoints_bring_none(hub, environment, tmp_path):
     command = [sys.executable, "-m", "decoders", "generate", "-m", "org/untold", "-n", "8", "ab"]
     how = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 240}
@@ -204,6 +205,7 @@ def test_a_full_disk_and_a_small_one(monkeypatch):
         check(repository, plan)
 
 
+@pytest.mark.slow
 def test_it_decodes_from_the_command_line(hub, environment, tmp_path):
     command = [sys.executable, "-m", "decoders", "generate", "-m", "org/one:dtype=float32", "-n", "8", "--raw", "ab"]
     done = subprocess.run(command, env=environment(), cwd=tmp_path, capture_output=True, text=True, timeout=600)

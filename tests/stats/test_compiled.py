@@ -15,6 +15,7 @@ from decoders import stats
 from decoders.stats import build, compiled, reference
 from decoders.stats.compiled import Compiled
 from support.logits import KINDS, rows_of
+from support.marks import slow
 
 DTYPES = [torch.float32, torch.bfloat16]
 SIZES = [1, 2, 63, 64, 65, 756, 1024, 1025, 5003, 32_000]
@@ -191,7 +192,7 @@ def run(code: str, **env: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("CXX", ["no-such-compiler", sys.executable])
+@pytest.mark.parametrize("CXX", ["no-such-compiler", *slow(sys.executable)])
 def test_without_a_compiler_plain_torch_answers(tmp_path, CXX):
     done = run(RUN, CXX=CXX, XDG_CACHE_HOME=str(tmp_path))
     assert (done.stdout, done.stderr) == ("InTorch [0, 1, 2]\n", "")
@@ -214,6 +215,7 @@ def test_a_cache_that_others_can_write_to_is_not_used(tmp_path, monkeypatch):
         build.cache()
 
 
+@pytest.mark.slow
 @needs_a_compiler
 def test_the_library_is_made_once_and_by_two_at_a_time(tmp_path):
     env = os.environ | {"XDG_CACHE_HOME": str(tmp_path), "DECODERS_STATS": "compiled"}
