@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 import pytest
@@ -16,6 +17,11 @@ from transformers import Qwen3ForCausalLM
 from support.networks import network
 
 torch.set_num_threads(1)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported stays, so that the collections of garbage which some tests ask for need not look through it."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="module")
