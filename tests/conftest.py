@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -19,9 +20,12 @@ from support.networks import network
 torch.set_num_threads(1)
 
 
-def pytest_collection_finish() -> None:
-    """What is imported stays, so that the collections of garbage which some tests ask for need not look through it."""
+@pytest.fixture
+def frozen() -> Iterator[None]:
+    """For what collects garbage again and again: it need not look through all that is imported."""
     gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")

@@ -33,6 +33,7 @@ from decoders_bench.latency.rows import Case, Latency
 from decoders_bench.latency.split import FORWARD
 from decoders_bench.tasks import LONG, TASKS
 
+pytestmark = pytest.mark.usefixtures("frozen")
 ROOT = Path(__file__).parents[2]
 
 
