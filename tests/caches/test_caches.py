@@ -40,6 +40,7 @@ from decoders.models.guidance import Guided
 from decoders.registry import entries
 from decoders.testing.toy import ToyModel
 from decoders_bench.golden.models import purify
+from support.marks import turns
 from support.networks import network
 from support.strategies import BRIEF
 
@@ -278,8 +279,9 @@ def test_a_policy_that_trusts_everything_still_decodes() -> None:
         assert [row.finish_reason for row in rows] == ["length"] * 3
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.parametrize("spec", ["threshold:tau=0.4", "llada", "factor", "left_to_right"])
+@pytest.mark.parametrize(
+    ("spec", "setting"), turns(["threshold:tau=0.4", "llada", "factor", "left_to_right"], SETTINGS)
+)
 def test_a_policy_that_calls_everything_stale_changes_nothing(net: Qwen3ForCausalLM, setting: str, spec: str) -> None:
     model = TransformersModel(net, mask_id=MASK, **SETTINGS[setting])
     windows = Blocks(4, model.attention_block)

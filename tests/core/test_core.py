@@ -41,7 +41,7 @@ from decoders.core import (
 from decoders.core.step import moved_on, reasons
 from decoders.stats import reference as stats
 from decoders.testing.toy import ToyModel
-from support.marks import turns
+from support.marks import thirds, turns
 from support.strategies import BRIEF, EACH, with_toys
 
 MASK = 10
@@ -618,7 +618,7 @@ def test_a_row_ends_at_its_own_stop_token():
 TOYS = {"both": TOY, "blocks": BLOCKS}
 
 
-@pytest.mark.parametrize(("spec", "toy"), with_toys(BRIEF, tuple(TOYS)))
+@pytest.mark.parametrize(("spec", "toy"), thirds(with_toys(BRIEF, tuple(TOYS)), 0))
 def test_stopping_early_cuts_nothing_but_the_tail(spec, toy):
     toy = TOYS[toy]
     through = decode(toy, get(spec), PROMPTS, length=24, windows=Blocks(4), stop=False)
@@ -631,7 +631,7 @@ def test_stopping_early_cuts_nothing_but_the_tail(spec, toy):
     assert {row.finish_reason for row in through} == {"length"}
 
 
-@pytest.mark.parametrize("spec", EACH)
+@pytest.mark.parametrize("spec", thirds(EACH, 1))
 def test_a_given_number_of_forwards_ends_a_row(spec):
     toy = TOY if spec == "eos_padding" else BLOCKS
     full = decode(toy, get(spec), PROMPTS, length=12, windows=Blocks(4), stop=False)
@@ -650,7 +650,7 @@ def test_a_given_number_of_forwards_ends_a_row(spec):
     assert exactly == full
 
 
-@pytest.mark.parametrize(("spec", "poll"), turns(EACH, [3, 50]))
+@pytest.mark.parametrize(("spec", "poll"), thirds(turns(EACH, [3, 50]), 2))
 def test_looking_less_often_changes_nothing(spec, poll):
     forwards = []
     rows = decode(TOY, get(spec), PROMPTS, length=12, poll=poll, watch=lambda f, p, c: forwards.append(f))
@@ -671,7 +671,7 @@ def test_seeds_belong_to_rows(spec):
     assert len({row.tokens for row in decode(toy, get(spec), [[1, 2]] * 3, length=12, seed=5)}) == 1
 
 
-@pytest.mark.parametrize(("spec", "toy", "block"), turns(EACH, TOYS, [None, 4]))
+@pytest.mark.parametrize(("spec", "toy", "block"), thirds(turns(EACH, TOYS, [None, 4]), 0))
 def test_holes_are_filled_only_when_asked(spec, toy, block):
     toy = ToyModel(seed=1, block_causal=toy == "blocks")
     prompt = [1, MASK, MASK, 2, 3, MASK, 4]
@@ -780,7 +780,7 @@ def listened(model, decoder, **more):
     return rows, [tuple(told[b]) for b in told], [mind[b] for b in mind], kinds
 
 
-@pytest.mark.parametrize(("spec", "toy", "poll"), with_toys([*BRIEF, "regrets"], tuple(TOYS), [1, 3]))
+@pytest.mark.parametrize(("spec", "toy", "poll"), thirds(with_toys([*BRIEF, "regrets"], tuple(TOYS), [1, 3]), 1))
 def test_committed_events_add_up_to_the_text(spec, toy, poll):
     toy, decoder = TOYS[toy], Regrets() if spec == "regrets" else get(spec)
     rows, told, mind, kinds = listened(toy, decoder, length=12, windows=Blocks(4), poll=poll)

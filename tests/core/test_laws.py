@@ -18,6 +18,7 @@ from decoders.testing.engine import Engine, Request
 from decoders.testing.rooms import leaves, rooms
 from decoders.testing.toy import ToyModel
 from support.laws import DEAR
+from support.marks import thirds
 from support.strategies import BRIEF, BRIEFER, EACH, SPECIAL, STRATEGIES, with_toys
 
 OPTIONS = [
@@ -40,7 +41,7 @@ def test_every_strategy_can_be_loaded():
     assert [e.problem for e in entries("strategies") if e.problem] == []
 
 
-QUICK = {"llada", "threshold", "left_to_right", "llada2", "remdm", "uniform_ddim"}
+QUICK = {"llada", "threshold", "left_to_right", "remdm"}
 """Strategies that are held to all laws in the default run too, and the others to those that do not take long."""
 
 
@@ -123,13 +124,13 @@ def test_ancestral_sampling_in_very_many_steps_is_first_hitting(toy, windows):
     assert many == one
 
 
-@pytest.mark.parametrize(("spec", "toy"), with_toys(BRIEF, tuple(TOYS)))
+@pytest.mark.parametrize(("spec", "toy"), thirds(with_toys(BRIEF, tuple(TOYS)), 2))
 def test_one_block_over_everything_is_no_block(spec, toy):
     plain = decode(TOYS[toy], get(spec), ROWS, length=12)
     assert decode(TOYS[toy], get(spec), ROWS, length=12, windows=Blocks(64)) == plain
 
 
-@pytest.mark.parametrize("spec", EACH)
+@pytest.mark.parametrize("spec", thirds(EACH, 0))
 def test_a_block_as_long_as_the_answer_is_no_block_where_blocks_start_at_the_prompt(spec):
     plain = decode(TOYS["whole"], get(spec), ROWS, length=12)
     assert decode(TOYS["whole"], get(spec), ROWS, length=12, windows=Blocks(12)) == plain

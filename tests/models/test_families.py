@@ -30,6 +30,7 @@ from decoders.testing.checkpoints import TEXT
 from decoders_bench.golden.models import purify
 from support.checkpoints import EOS, EXTRA, MASK, RECIPES, VOCAB, llada2_weights, write
 from support.commands import call
+from support.marks import thirds
 
 SHIFTED = ("dream", "fast_dllm_v2", "causal")
 BLOCKS = {"causal": 1, "sdar": 4, "sdar_moe": 4, "stable_diffcoder": 4, "fast_dllm_v2": 32, "llada2": 32}
@@ -861,7 +862,7 @@ def settings_of(name: str) -> list[tuple[str, str]]:
     )
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", thirds(RECIPES, 0))
 def test_every_family_decodes_from_the_command_line(tmp_path, name):
     write(tmp_path / "c", name)
     settings, made = settings_of(name), {}

@@ -221,6 +221,7 @@ def test_it_decodes_from_the_command_line(hub, environment, tmp_path):
     assert len(wrong.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_info_fetches_no_weights(hub, environment, tmp_path):
     command = [sys.executable, "-m", "decoders", "info", "--json", "-m", "org/one"]
     done = subprocess.run(command, env=environment(), cwd=tmp_path, capture_output=True, text=True, timeout=600)

@@ -77,8 +77,7 @@ def test_law(spec, law):
     law(get(spec))
 
 
-@pytest.mark.parametrize("toy", TOYS)
-@pytest.mark.parametrize("spec", VARIANTS)
+@pytest.mark.parametrize(("spec", "toy"), turns(VARIANTS, TOYS))
 def test_the_exact_cache_changes_nothing(spec, toy):
     exact, none = (
         decode(TOYS[toy], get(spec), ROWS, length=24, windows=Blocks(4), cache=get_cache(name))

@@ -205,9 +205,8 @@ def texts(rows):
     return [(row.tokens, row.finish_reason) for row in rows]
 
 
-@pytest.mark.parametrize("base", [*BASES, "remdm:steps=12", "p2:planner=forward"])
-@pytest.mark.parametrize("toy", ["whole", "blocks"])
-def test_freedave_has_the_tokens_of_its_base(toy, base):
+@pytest.mark.parametrize(("base", "toy"), turns([*BASES, "remdm:steps=12", "p2:planner=forward"], ["whole", "blocks"]))
+def test_freedave_has_the_tokens_of_its_base(base, toy):
     """In exact arithmetic, so bit by bit; with a rule besides."""
     for ahead, rules in ((1, ()), (3, (Suppress((3, 4)),))):
         plain, guessed = (

@@ -9,7 +9,7 @@ import pytest
 
 from decoders.testing import LAWS
 
-DEAR = {"compiles", "engine_agrees", "meta_safe", "replays", "packing", "pure", "rests", "wraps"}
+DEAR = {"compiles", "engine_agrees", "batch_invariant", "meta_safe", "replays", "packing", "pure", "rests", "wraps"}
 """Laws that take long."""
 
 

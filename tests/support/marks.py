@@ -26,3 +26,18 @@ def turns(first: Iterable[Any], *others: Iterable[Any]) -> list[Any]:
             for k, more in enumerate(rest)
         ]
     return made
+
+
+def thirds(cases: Iterable[Any], which: int) -> list[Any]:
+    """Of the default cases each third, from number `which` on (0, 1 or 2), and the rest in the slow run: so tests that
+    ask all strategies for something of the core share them among one another."""
+    made: list[Any] = []
+    seen = 0
+    for case in cases:
+        plain = case if isinstance(case, tuple) else (case,)  # a case with marks is a tuple too
+        values, marks = (case.values, case.marks) if hasattr(case, "marks") else (plain, ())
+        if not marks:
+            marks = () if seen % 3 == which else pytest.mark.slow
+            seen += 1
+        made.append(pytest.param(*values, marks=marks))
+    return made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decoders.testing import LAWS
 from support.laws import DEAR, lawsuits
-from support.marks import slow, turns
+from support.marks import slow, thirds, turns
 from support.strategies import with_toys
 
 
@@ -30,3 +30,10 @@ def test_every_law_that_does_not_take_long_is_held_against_some_options_by_defau
     assert len(cases) == 3 * len(LAWS)
     assert [law.__name__ for _, law in quick(cases)] == [law.__name__ for law in LAWS if law.__name__ not in DEAR]
     assert {spec for spec, _ in quick(cases)} == {"a", "b", "c"}
+
+
+def test_three_tests_share_the_cases():
+    cases = [*slow("a"), "b", "c", "d", ("e",)]
+    found = [quick(thirds(cases, which)) for which in range(3)]
+    assert found == [[("b",), ("e",)], [("c",)], [("d",)]]
+    assert all(len(thirds(cases, which)) == 5 for which in range(3))
