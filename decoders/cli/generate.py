@@ -94,9 +94,12 @@ def generate(
     about: dict[str, Any] = {"guidance": guidance, "chat": chat, **({"constraint": constraint} if constraint else {})}
 
     def make() -> Generator:
+        from decoders.cli.threads import one_thread_if_small
         from decoders.generator import Generator
 
-        return Generator(model, decoder, cache, **about, **options, **speed)
+        generator = Generator(model, decoder, cache, **about, **options, **speed)
+        one_thread_if_small(generator.loaded.model)
+        return generator
 
     if source and target:
         from decoders.cli.batch import run
