@@ -65,11 +65,11 @@ def generate(
     --json prints text, tokens (ids), nfe (forward passes), generated_tokens, tokens_per_forward, seconds (wall time
     from the prompt's first forward to its last), finish_reason (stop, length or max_steps), decoder, cache, seed,
     positions_computed (positions that the model computed, in all forwards), cache_hit_rate (the share of positions
-    whose stored keys and values were read instead), flops, kv_bytes (the size of this row's KV cache). With --logprobs
-    it adds, for each generated token, logprobs (at temperature 1, in the forward that committed it; null if that
-    forward did not predict it) and commit_steps (the forward that committed it, counted from 0), and revisions (the
-    number of decided positions that were changed or reopened). A decoder with several kinds of forwards adds forwards,
-    the number of each kind.
+    whose stored keys and values were read instead), flops, kv_bytes (the size of this row's KV cache; 0 if nothing is
+    stored). With --logprobs it adds, for each generated token, logprobs (at temperature 1, in the forward that
+    committed it; null if that forward did not predict it) and commit_steps (the forward that committed it, counted from
+    0), and revisions (the number of decided positions that were changed or reopened). A decoder with several kinds of
+    forwards adds forwards, the number of each kind.
 
     If the decoder asks for a reasoner, the reasoner's text goes to stderr, and --json has more keys: reasoning (the
     text), reasoning_tokens and reasoning_seconds (which are not counted elsewhere), reasoning_finish_reason and

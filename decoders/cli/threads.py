@@ -20,8 +20,8 @@ CHOSEN = "OMP_NUM_THREADS", "MKL_NUM_THREADS"
 
 
 def one_thread_if_small(model: Model) -> None:
-    """Let torch use one thread in this process, if the model is on a CPU and its network is small. Nothing is changed if
-    the environment gives a number, or the network is unknown."""
+    """Let torch use one thread in this process, if the model is on a CPU and its network is small. Nothing is changed
+    if the environment gives a number, or the network is unknown."""
     if model.device.type == "cpu" and 0 < parameters(model) < SMALL and not any(x in os.environ for x in CHOSEN):
         torch.set_num_threads(1)
 
