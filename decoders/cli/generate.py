@@ -42,7 +42,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option("--stream", is_flag=True, help="Print text as soon as it is final.")
 @click.option("--watch", "watching", is_flag=True, help="Show the canvas after each forward, slowly on a terminal.")
-@click.option("--graph", is_flag=True, help="Run steps as captured CUDA graphs.")
+@click.option("--graph", is_flag=True, help="Run steps as captured CUDA graphs, which are faster on a GPU.")
 @click.option(
     "--poll", type=click.IntRange(1, 256), default=1, show_default=True, metavar="N",
     help="Check for finished rows and stop strings every N forwards.",
