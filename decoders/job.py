@@ -24,7 +24,9 @@ from decoders.core import (
     UsageError,
     commit_steps,
     positive,
+    session_spec,
 )
+from decoders.core.model import row_bytes
 from decoders.engine import Engine, Request
 from decoders.engine import Result as Outcome
 from decoders.reasoning.base import ReasonerError, Reasoning
@@ -273,13 +275,14 @@ class Job:
         """The result of an item, which is the row `place` of the canvas."""
         if error := row.error():
             return error
+        columns = int(c.limit[place]) + 1  # this includes the column that belongs to no row
+        spec = replace(session_spec(self.plan, c), columns=columns)
         return Generation(
             text=text.text, tokens=text.tokens, nfe=row.nfe, generated_tokens=text.made, seconds=seconds,
             finish_reason="stop" if text.cut else row.finish_reason, decoder=self.setup.decoder_spec,
             cache=self.setup.cache_spec, seed=item.seed, positions_computed=row.positions_computed,
             cache_hit_rate=row.cache_hit_rate, flops=row.flops, reasoning=item.reasoning,
-            # this includes the column that belongs to no row
-            kv_bytes=self.setup.model.column_bytes * (int(c.limit[place]) + 1),
+            kv_bytes=row_bytes(self.setup.model, spec),
             commit_steps=commit_steps(c, place, text.made),
             forwards=dict(zip(self.setup.decoder.phases, row.forwards, strict=True)),
         )

@@ -30,10 +30,12 @@ def compare(
         raise UsageError("name the decoders to compare: -d threshold -d left_to_right")
     for spec in specs:
         catalogue.check("strategies", spec)
+    from decoders.cli.threads import one_thread_if_small
     from decoders.generator import Generator
     from decoders.models.source import load_model
 
     loaded = load_model(model, **loading(how))
+    one_thread_if_small(loaded.model)
     generators = [Generator(loaded, spec, cache, guidance=guidance, chat=chat, constraint=constraint) for spec in specs]
     # the first forward of a process is slow, and would count for the first decoder
     generators[0](prompt, **{**how, "max_steps": 1})

@@ -22,6 +22,7 @@ def decide(model: str, request: BinaryIO, **how: Any) -> None:
     "questions": [{"type": "predicate", "instructions": TEXT}, {"type": "choice", "instructions": TEXT, "choices":
     [{"value": TEXT}, ...]}, {"type": "score", "instructions": TEXT, "levels": [{"label": TEXT}, ...]}]}.
     """
+    from decoders.cli.threads import one_thread_if_small
     from decoders.files import parsed
     from decoders.generator import Generator
     from decoders.serve.openai_decisions import openai_answers, read_openai
@@ -35,5 +36,6 @@ def decide(model: str, request: BinaryIO, **how: Any) -> None:
     except (ValueError, RefusedError) as e:
         raise UsageError(f"{request.name}: {e}") from None
     generator = Generator(model, **loading(how))
+    one_thread_if_small(generator.loaded.model)
     made = generator.decide(asked.state, asked.questions)
     click.echo(json.dumps(openai_answers(replace(asked, model=generator.loaded.name), made), ensure_ascii=False))

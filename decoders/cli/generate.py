@@ -42,7 +42,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option("--stream", is_flag=True, help="Print text as soon as it is final.")
 @click.option("--watch", "watching", is_flag=True, help="Show the canvas after each forward, slowly on a terminal.")
-@click.option("--graph", is_flag=True, help="Run steps as captured CUDA graphs.")
+@click.option("--graph", is_flag=True, help="Run steps as captured CUDA graphs, which are faster on a GPU.")
 @click.option(
     "--poll", type=click.IntRange(1, 256), default=1, show_default=True, metavar="N",
     help="Check for finished rows and stop strings every N forwards.",
@@ -65,11 +65,11 @@ def generate(
     --json prints text, tokens (ids), nfe (forward passes), generated_tokens, tokens_per_forward, seconds (wall time
     from the prompt's first forward to its last), finish_reason (stop, length or max_steps), decoder, cache, seed,
     positions_computed (positions that the model computed, in all forwards), cache_hit_rate (the share of positions
-    whose stored keys and values were read instead), flops, kv_bytes (the size of this row's KV cache). With --logprobs
-    it adds, for each generated token, logprobs (at temperature 1, in the forward that committed it; null if that
-    forward did not predict it) and commit_steps (the forward that committed it, counted from 0), and revisions (the
-    number of decided positions that were changed or reopened). A decoder with several kinds of forwards adds forwards,
-    the number of each kind.
+    whose stored keys and values were read instead), flops, kv_bytes (the size of this row's KV cache; 0 if nothing is
+    stored). With --logprobs it adds, for each generated token, logprobs (at temperature 1, in the forward that
+    committed it; null if that forward did not predict it) and commit_steps (the forward that committed it, counted from
+    0), and revisions (the number of decided positions that were changed or reopened). A decoder with several kinds of
+    forwards adds forwards, the number of each kind.
 
     If the decoder asks for a reasoner, the reasoner's text goes to stderr, and --json has more keys: reasoning (the
     text), reasoning_tokens and reasoning_seconds (which are not counted elsewhere), reasoning_finish_reason and
@@ -94,9 +94,12 @@ def generate(
     about: dict[str, Any] = {"guidance": guidance, "chat": chat, **({"constraint": constraint} if constraint else {})}
 
     def make() -> Generator:
+        from decoders.cli.threads import one_thread_if_small
         from decoders.generator import Generator
 
-        return Generator(model, decoder, cache, **about, **options, **speed)
+        generator = Generator(model, decoder, cache, **about, **options, **speed)
+        one_thread_if_small(generator.loaded.model)
+        return generator
 
     if source and target:
         from decoders.cli.batch import run

@@ -72,15 +72,12 @@ def about(g: Glance) -> list[str]:
 
 
 def fits(g: Glance, free: dict[str, int]) -> list[str]:
-    """For each device, the precisions in which the weights fit into its free memory."""
+    """What the weights take, and for each device how they fit into its free memory."""
     sizes = takes(g)
-    parts = (f"{readable(size)} {name if g.quantised else f'in {name}'}" for name, size in sizes.items())
+    parts = (f"{readable(size)} ({name})" for name, size in sizes.items())
     head = "  takes       " + ", ".join(parts)
     rows = []
     for device, room in free.items():
-        good = [name for name, size in sizes.items() if size <= room]
-        what = f"weights fit in {', '.join(good)}" if good else "the weights fit in none of these"
-        if g.quantised:
-            what = "weights fit" if good else "the weights do not fit"
-        rows.append(f"  {device:<11} {readable(room)} free: {what}")
+        good = ", ".join(name for name, size in sizes.items() if size <= room)
+        rows.append(f"  {device:<11} {readable(room)} free: weights {f'fit ({good})' if good else 'do not fit'}")
     return [head, *rows]

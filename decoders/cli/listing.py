@@ -13,8 +13,9 @@ from decoders.cli.models import all_families, table
 from decoders.cli.terminal import is_terminal
 
 STORE = (
-    "Every policy stores keys and values of all positions of a row, allocated at its first forward: "
-    "2 x layers x key-value heads x head size numbers a position."
+    "Keys and values of all positions of a row are stored, allocated at its first forward: "
+    "2 x layers x key-value heads x head size numbers a position. Nothing is stored where every forward computes all "
+    "positions: with none, and with exact if attention is bidirectional."
 )
 KINDS = (*catalogue.KINDS, "families")
 TOLD = ("name", "options", "source", "attested", "capabilities", "distribution")

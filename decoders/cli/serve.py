@@ -168,7 +168,10 @@ def served(
 ) -> Iterator[tuple[ASGIApp, str]]:
     """The application in this process, or several replicas of it; and the name of the model. Raises `UsageError`."""
     if ray is None:
+        from decoders.cli.threads import one_thread_if_small
+
         app = setup.app(key, local)
+        one_thread_if_small(app.generator.loaded.model)
         yield app.asgi, app.name
         app.generator.service.close()
         return

@@ -58,7 +58,7 @@ from decoders.core.select import (
     within_bound,
 )
 from decoders.core.state import State, choose, nbytes
-from decoders.core.step import apply, forgets, kept, next_start, prepare, ruled, session_spec, stopped
+from decoders.core.step import apply, forgets, kept, next_start, prepare, ruled, session_spec, spec_for, stopped
 from decoders.core.store import APPROXIMATE, NOTHING, Store
 from decoders.core.trace import Trace, replay
 from decoders.core.tree import mapped
@@ -177,6 +177,7 @@ __all__ = [
     "sigma",
     "sound",
     "space_of",
+    "spec_for",
     "stopped",
     "suggest",
     "top",

@@ -192,6 +192,13 @@ def expand_of(model: Model) -> int | None:
     return getattr(model, "expand_id", None)
 
 
+def row_bytes(model: Model, spec: SessionSpec) -> int:
+    """Bytes of the keys and values that a session with these requirements stores for each row. A model without a method
+    of this name, with the argument `spec`, stores those of all columns, also for every candidate."""
+    own = getattr(model, "row_bytes", None)
+    return int(own(spec)) if own else model.column_bytes * spec.columns * (1 + spec.candidates)
+
+
 def space_of(model: Model) -> Space | None:
     """The space in which a model denoises latents; None for a model of tokens, which is the default."""
     return getattr(model, "space", None)

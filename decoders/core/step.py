@@ -40,13 +40,18 @@ from decoders.stats.constants import but, constant, counting, everywhere, number
 
 def session_spec(plan: Plan, c: Canvas) -> SessionSpec:
     """The requirements for a session that decodes this canvas with this plan."""
-    (rows, columns), width = c.tokens.shape, c.width
-    asked, sizes = asks(plan.decoder, c.block_causal), plan.cache.sizes(columns - 1, width)  # the last column is a bin
+    rows, columns = c.tokens.shape
+    return spec_for(plan, c.block_causal, rows, columns, c.width, c.candidates)
+
+
+def spec_for(plan: Plan, block_causal: bool, rows: int, columns: int, width: int, candidates: int) -> SessionSpec:
+    """The requirements for a session that decodes any canvas of this size with this plan."""
+    asked, sizes = asks(plan.decoder, block_causal), plan.cache.sizes(columns - 1, width)  # the last column is a bin
     return SessionSpec(
-        rows, columns, width, sizes=sizes, whole=forgets(plan, c.block_causal), causal="causal" in asked,
+        rows, columns, width, sizes=sizes, whole=forgets(plan, block_causal), causal="causal" in asked,
         sight="sight" in asked, order="order" in asked, leave_one_out="leave_one_out" in asked,
         attention="attention" in asked or plan.cache.needs_attention, attention_from=plan.decoder.attention_from,
-        candidates=c.candidates,
+        candidates=candidates,
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from heapq import heappop, heappush
 from itertools import count
 
-from decoders.core import Model, UsageError, candidates, positive
+from decoders.core import Model, UsageError, candidates, positive, spec_for
 from decoders.engine.group import Group, Kind, ran, width
 from decoders.engine.request import CancelledError, DeadlineError, Request
 from decoders.engine.sizes import SPARE, Footprint, budget_of, columns_for, most_rows, rows_for
@@ -83,8 +83,9 @@ class Engine:
 
     def bytes(self, kind: Kind) -> int:
         """Bytes of one row."""
-        beside = candidates(kind.plan.decoder, self.model.block_causal)
-        return Footprint.of(self.model, kind.columns, width(self.model, kind.plan, kind.columns), beside).bytes
+        plan, blocks, columns = kind.plan, self.model.block_causal, kind.columns
+        widest, beside = width(self.model, plan, columns), candidates(plan.decoder, blocks)
+        return Footprint.of(self.model, spec_for(plan, blocks, 1, columns + 1, widest, beside)).bytes
 
     def run(self, requests: Iterable[Request]) -> Iterator[Request]:
         """Submit requests, and yield each when it has ended."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from decoders.core import Model
+from decoders.core import Model, SessionSpec
+from decoders.core.model import row_bytes
 
 LEAST = 8
 """The smallest multiple to which columns are rounded."""
@@ -46,16 +47,17 @@ class Footprint:
     """Bytes of one row of a canvas: keys and values, the canvas's records, and logits."""
 
     stored: int
+    """If no keys and values are stored, as much as they would take: a forward then runs all columns, and its
+    activations, which nothing else counts, have this room."""
     books: int
     logits: int
 
     @classmethod
-    def of(cls, model: Model, columns: int, width: int, candidates: int) -> Footprint:
-        canvases = 1 + candidates
-        books = columns * 8 * 16  # about sixteen tensors of 64 bits: the canvas, its store, a forward, and memos
-        return cls(
-            columns * model.column_bytes * canvases, books * canvases, COPIES * 4 * width * model.vocab * canvases
-        )
+    def of(cls, model: Model, spec: SessionSpec) -> Footprint:
+        canvases = 1 + spec.candidates
+        books = spec.columns * 8 * 16  # about sixteen tensors of 64 bits: the canvas, its store, a forward, and memos
+        stored = max(row_bytes(model, spec), model.column_bytes * spec.columns * canvases)
+        return cls(stored, books * canvases, COPIES * 4 * spec.width * model.vocab * canvases)
 
     @property
     def bytes(self) -> int:

@@ -100,9 +100,21 @@ class TransformersModel:
     def session(self, spec: SessionSpec) -> Session:
         if spec.candidates:
             return Spread(self, spec)
-        probes = spec.leave_one_out or (spec.causal and not self.shifted)
-        alone = spec.whole and not probes and not spec.attention
-        return WholeSession(self, spec) if alone else TransformersSession(self, spec)
+        return TransformersSession(self, spec) if self.stores(spec) else WholeSession(self, spec)
+
+    def stores(self, spec: SessionSpec) -> bool:
+        """Whether a session stores keys and values."""
+        return not spec.whole or spec.attention or spec.leave_one_out or (spec.causal and not self.shifted)
+
+    def probes(self, spec: SessionSpec) -> int:
+        """The number of probes of each row, whose keys and values are stored too."""
+        probed = spec.causal and not (self.shifted or self.causal_shift)
+        return spec.width if spec.leave_one_out or probed else 0
+
+    def row_bytes(self, spec: SessionSpec) -> int:
+        """See `decoders.core.model.row_bytes`."""
+        columns = spec.columns + self.probes(spec) if self.stores(spec) else 0
+        return self.column_bytes * columns * (1 + spec.candidates)
 
     def states(
         self, tokens: Tensor, position: Tensor, sees: Tensor | None, cache: Store | None = None,
@@ -178,8 +190,7 @@ class TransformersSession:
         self.owner, self.spec = owner, spec
         self.turning = spec.causal and owner.causal_shift and not owner.shifted
         """Whether causal rows are shifted and others are not."""
-        probed = spec.causal and not (owner.shifted or owner.causal_shift)
-        self.probes = spec.width if spec.leave_one_out or probed else 0
+        self.probes = owner.probes(spec)
         self.sizes = (*spec.sizes, spec.sizes[-1] + self.probes) if spec.sizes else ()
         self.plain = not (self.probes or owner.block_causal or spec.causal or spec.sight or spec.order)
         """Whether attention is bidirectional over the whole row."""

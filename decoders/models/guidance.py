@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from decoders.core import Fixed, Forward, Model, Movable, Pred, Session, SessionSpec, UsageError, mapped
+from decoders.core.model import row_bytes
 from decoders.models.spread import Spread
 from decoders.models.wrapper import Wrapper
 
@@ -33,6 +34,9 @@ class Guided(Wrapper):
     @property
     def column_bytes(self) -> int:
         return 2 * self.model.column_bytes
+
+    def row_bytes(self, spec: SessionSpec) -> int:
+        return 2 * row_bytes(self.model, spec)
 
     def session(self, spec: SessionSpec) -> Session:
         if spec.candidates:

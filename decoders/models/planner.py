@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from decoders.core import Forward, Model, Pred, Session, SessionSpec, UsageError
+from decoders.core.model import row_bytes
 from decoders.models.wrapper import Wrapper
 
 
@@ -33,6 +34,9 @@ class WithPlanner(Wrapper):
     @property
     def capabilities(self) -> frozenset[str]:
         return frozenset()
+
+    def row_bytes(self, spec: SessionSpec) -> int:
+        return row_bytes(self.model, spec) + row_bytes(self.planner, spec)
 
     def session(self, spec: SessionSpec) -> Session:
         denoise, plan = self.model.session(spec), self.planner.session(spec)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from decoders.core import Model
-from decoders.core.model import expand_of
+from decoders.core import Model, SessionSpec
+from decoders.core.model import expand_of, row_bytes
 
 
 class Wrapper:
@@ -48,6 +48,9 @@ class Wrapper:
     @property
     def column_bytes(self) -> int:
         return self.model.column_bytes
+
+    def row_bytes(self, spec: SessionSpec) -> int:
+        return row_bytes(self.model, spec)
 
     @property
     def device(self) -> torch.device:

@@ -53,6 +53,7 @@ class Daedal(Decoder):
         return replace(s, size=size, memo=torch.zeros_like(size).bool())
 
     def query(self, s: State) -> Query:
+        # all that can be edited is computed in every forward, so no cache reads a column whose token has moved
         return Query(s.tokens, s.editable)
 
     def step(self, s: State, p: Pred) -> State:

@@ -47,7 +47,7 @@ class Generation:
     flops: float
     """Floating point operations for this prompt, from the shapes of the model; 0 if it does not report them."""
     kv_bytes: int
-    """Bytes of the keys and values of this prompt's row, the same with every cache policy."""
+    """Bytes of the keys and values that are stored for this prompt's row; 0 if none are, as without a cache."""
     waiting_seconds: float = field(default=0.0, compare=False)
     """Wall time before its first forward, while other prompts were decoded."""
     commit_steps: tuple[int, ...] = ()

@@ -31,6 +31,11 @@ def test_what_is_known_from_an_abstract_is_marked_also_inside_another(spec, due)
     assert marked(spec) == spec + " (abstract only)" * due
 
 
+def test_a_recorded_spec_of_an_older_spelling_is_marked_without_a_warning(recwarn):
+    assert marked("hybrid:mode=two-model") == "hybrid:mode=two-model (abstract only)"
+    assert not recwarn.list
+
+
 def test_every_table_that_ranks_decoders_has_the_mark():
     setting = {"cell": "c", "model": "nano", "swept": None, "value": None, "cache": "exact", "block": None}
     asked = {"item": 0, "task": "t", "rung": "easy", "template": 0, "seed": 0, "prompt": "p", "expected": "1"}

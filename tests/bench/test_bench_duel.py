@@ -60,7 +60,7 @@ def test_the_run_that_misled_decides_nothing_until_the_grid_is_refined(tmp_path)
         "not distinguishable"
     }
     coarse = outcome([tmp_path / "duel" / "0"], DISGUISED, "threshold", ())
-    assert coarse.against["forwards"].word == "the bracket is wider than the difference"
+    assert coarse.against["forwards"].word == "the baseline's settings are too far apart to tell"
     added = {r.decoder for i in range(1, found["rounds"]) for r in load(tmp_path / "duel" / str(i)).rows}
     assert any(0.7 < float(spec.partition("tau=")[2]) < 0.9 for spec in added)
 
@@ -72,7 +72,7 @@ def test_runs_that_are_there_are_compared_and_what_would_decide_is_named(tmp_pat
     done = duel("factor", "threshold", "--in", run, "--json")
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found["verdict"]["forwards"] == "the bracket is wider than the difference"
+    assert found["verdict"]["forwards"] == "the baseline's settings are too far apart to tell"
     (spec,) = found["wanted"]
     assert 0.5 < float(spec.removeprefix("threshold:tau=")) < 0.9
     assert f"What is open would be decided by `{spec}`." in done.stdout

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
+from tempfile import TemporaryFile
 
 import pytest
 from click.testing import CliRunner
@@ -10,7 +13,7 @@ from click.testing import CliRunner
 from decoders import UsageError
 from decoders_bench.cli import bench
 from decoders_bench.throughput.first import batched, flowing
-from decoders_bench.throughput.lines import Lines, lines_table, measure_lines
+from decoders_bench.throughput.lines import Lines, lines_table, measure_lines, started
 from decoders_bench.throughput.measure import RUNGS, items_of, prompts_of
 
 
@@ -65,6 +68,16 @@ def test_a_file_of_prompts_is_decoded_by_the_command_and_measured(tmp_path):
 def test_what_the_command_refuses_is_said_in_its_line():
     with pytest.raises(UsageError, match=r"decoders generate --input: .*unknown strategy 'nothing'"):
         measure_lines("nothing", "nano", 2, 1, 8, 0)
+
+
+@pytest.mark.parametrize(("number", "error"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)])
+def test_a_signal_ends_the_measured_process_too(number, error):
+    before = signal.getsignal(signal.SIGTERM)
+    sleeping = [sys.executable, "-c", "import time; time.sleep(600)"]
+    with TemporaryFile("w+") as said, pytest.raises(error), started(sleeping, said) as child:
+        signal.raise_signal(number)
+    assert child.returncode == -signal.SIGKILL
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_the_table_of_files_gives_time_a_prompt_and_memory():

@@ -880,9 +880,13 @@ def test_every_family_decodes_from_the_command_line(tmp_path, name):
         assert row["finish_reason"] == "length"
         assert row["positions_computed"] > 0
         assert row["flops"] > 0
-        assert (row["kv_bytes"] > 0) == (name not in KEEP_NOTHING)
+        if name in KEEP_NOTHING:
+            assert row["kv_bytes"] == 0
+        elif cache not in ("none", "exact"):  # with these two, it depends on what the decoder asks for
+            assert row["kv_bytes"] > 0
         if cache == "none":
             assert row["cache_hit_rate"] == 0
+        assert row["kv_bytes"] > 0 or row["cache_hit_rate"] == 0
 
 
 @pytest.mark.parametrize(

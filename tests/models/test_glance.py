@@ -59,8 +59,8 @@ def test_the_command_says_what_fits(place, monkeypatch):
     lines = call("info", "-m", place).output.splitlines()
     assert lines[0] == str(place)
     assert "  family      sdar" in lines
-    assert any(line.startswith("  cpu ") and line.endswith("free: weights fit in bfloat16") for line in lines)
-    assert any(line.startswith("  cuda:0 ") and line.endswith("the weights fit in none of these") for line in lines)
+    assert any(line.startswith("  cpu ") and line.endswith("free: weights fit (bfloat16)") for line in lines)
+    assert any(line.startswith("  cuda:0 ") and line.endswith("free: weights do not fit") for line in lines)
     said = json.loads(call("info", "-m", place, "--json").output)
     assert said["takes"] == {"float32": 4 * found.parameters, "bfloat16": 2 * found.parameters}
     assert said["free"] == {"cpu": 3 * found.parameters, "cuda:0": found.parameters}

@@ -162,7 +162,7 @@ def test_what_info_says_of_quantised_weights(stored):
     told = json.loads(call("info", "-m", at / "c", "--json").stdout)
     assert told["quantised"] is True
     assert 0.5 * size < told["takes"]["quantised"] == told["bytes"] <= size
-    assert call("info", "-m", at / "c").stdout.splitlines()[-1].endswith("free: weights fit")
+    assert call("info", "-m", at / "c").stdout.splitlines()[-1].endswith("free: weights fit (quantised)")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,11 @@ import torch
 
 from decoders import Blocks, decode, get, get_cache
 from decoders.core import Plan, Shape, layout, prepare, session_spec
+from decoders.core.model import row_bytes
+from decoders.engine.sizes import Footprint
 from decoders.models.adapter import TransformersModel, TransformersSession
+from decoders.models.guidance import Guided
+from decoders.models.planner import WithPlanner
 from decoders.models.whole import WholeSession
 from decoders_bench.golden.models import purify
 from support.networks import network
@@ -106,3 +110,57 @@ def test_a_forward_of_fixed_shape_says_the_same(net):
     torch.testing.assert_close(fixed.best()[1], free.best()[1])
     assert torch.equal(fixed.best()[0], free.best()[0])
     assert all(torch.equal(a, b) for a, b in zip(fixed.cost, free.cost, strict=True))
+
+
+class Watched(TransformersModel):
+    """Remembers its sessions' stores."""
+
+    def store(self, spec, columns):
+        self.stores_made = [*getattr(self, "stores_made", []), super().store(spec, columns)]
+        return self.stores_made[-1]
+
+
+def stored_and_told(monkeypatch, model, networks, decoder, cache):
+    """The bytes that a run of three rows stored, and those that a row takes by `row_bytes`."""
+    asked, session = [], type(model).session
+    monkeypatch.setattr(type(model), "session", lambda self, spec: asked.append(spec) or session(self, spec))
+    decode(model, get(decoder), PROMPTS, length=8, windows=Blocks(4), cache=get_cache(cache), seed=3)
+    stores = [s for net in networks for s in getattr(net, "stores_made", [])]
+    stored = sum(x.numel() * x.element_size() for s in stores for pair in s.stored.values() for x in pair)
+    return stored, row_bytes(model, asked[0]), asked[0]
+
+
+WAYS = {
+    "nothing": ("threshold", "none", {}),
+    "nothing, exact": ("threshold", "exact", {}),
+    "all columns": ("threshold", "dual", {}),
+    "blocks": ("threshold", "exact", {"block_causal": True}),
+    "attention maps": ("klass", "drift", {}),
+    "probes": ("left_to_right", "exact", {}),
+    "probes without a cache": ("left_to_right", "none", {}),
+    "causal, shifted": ("left_to_right", "exact", {"shifted": True}),
+    "candidates": ("persistent_drafts", "dual", {}),
+    "candidates without a cache": ("persistent_drafts", "none", {}),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_bytes_of_a_row_are_those_that_are_stored(monkeypatch, net, way):
+    decoder, cache, setting = WAYS[way]
+    model = Watched(net, mask_id=MASK, **setting)
+    stored, told, spec = stored_and_told(monkeypatch, model, [model], decoder, cache)
+    assert stored == len(PROMPTS) * told
+    assert (stored == 0) == ("nothing" in way or way == "candidates without a cache")
+    # an engine never counts less than is stored, nor less than all columns, for the activations
+    canvases = 1 + spec.candidates
+    assert Footprint.of(model, spec).stored == max(told, model.column_bytes * spec.columns * canvases)
+
+
+def test_a_guided_row_is_stored_twice_and_a_planner_stores_its_own(monkeypatch, net):
+    inner, planner = Watched(net, mask_id=MASK), Watched(net, mask_id=MASK)
+    stored, told, _ = stored_and_told(monkeypatch, Guided(inner, 1.0), [inner], "threshold", "dual")
+    assert stored == len(PROMPTS) * told > 0
+    inner = Watched(net, mask_id=MASK)
+    both = WithPlanner(inner, planner)
+    stored, told, _ = stored_and_told(monkeypatch, both, [inner, planner], "p2:planner=forward", "none")
+    assert stored == len(PROMPTS) * told

@@ -15,6 +15,7 @@ from decoders import Family, UsageError
 from decoders.core import Forward, Session, SessionSpec
 from decoders.models.adapter import TransformersModel
 from decoders.models.families import FAMILIES
+from decoders.models.loaded import Loaded
 from decoders.models.recognition import family_of
 from decoders.testing import FAMILY_LAWS, Tiny, check_family
 from decoders.testing.family_laws import FAMILY_FAST
@@ -25,7 +26,9 @@ from support.checkpoints import RECIPES, VOCAB
 by_name = {law.__name__: law for law in FAMILY_LAWS}
 QUICK = ("llada", "sdar", "bert", "llama")
 ALIKE = {"diffusion_gemma"}
-"""What its adapter predicts stands in `tests/models/test_diffusion_gemma.py`: it has no forward of whole rows."""
+"""What its adapter predicts stands in `tests/models/test_diffusion_gemma.py`: it has no forward of whole rows. The law
+`padding` is tested in float64: every forward is conditioned on the logits of the one before, so that differences in
+rounding grow up to tenfold a forward, and in float32 they pass the law's bound in the sixth."""
 
 
 def tiny(name: str) -> Tiny:
@@ -51,6 +54,23 @@ def test_a_family_of_the_table_keeps_every_law(name: str, monkeypatch: pytest.Mo
     monkeypatch.setitem(FAMILIES, family.family.name, family.family)
     trial = tried(FAMILY_LAWS, family)
     assert trial.findings == ()
+
+
+@pytest.mark.slow
+def test_a_family_whose_forwards_condition_the_next_keeps_padding_apart_in_float64(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    family, load = tiny("diffusion_gemma"), Tiny.load
+    monkeypatch.setitem(FAMILIES, family.family.name, family.family)
+
+    def precise(tiny: Tiny, attention: str) -> Loaded:
+        loaded = load(tiny, attention)
+        net: Any = getattr(loaded.model, "model")  # noqa: B009  # a `Model` need not have one
+        net.double().set_experts_implementation("eager")  # the others have no float64
+        return loaded
+
+    monkeypatch.setattr(Tiny, "load", precise)
+    by_name["padding"](family)
 
 
 def with_places(config: Any, weights: Any, tokens: Tensor) -> Tensor:

@@ -36,8 +36,9 @@ def tasks(
     model: str, decoders: tuple[str, ...], tasks: tuple[str, ...], n: int, split: Any, seed: int, block: int | None,
     workers: int, output: Path | None, as_json: bool,
 ) -> None:
-    """Accuracy of decoders on the generated tasks: a table of exact answers in percent with the 95 % Wilson interval,
-    right and agreeing written work where there is some, forward passes, and tokens per forward."""
+    """Measure the accuracy of decoders on the generated tasks: a table of exact answers in percent with the 95 % Wilson
+    interval, the shares of right and of consistent intermediate steps for tasks that have them, forward passes, and
+    tokens per forward."""
     from decoders import get
     from decoders_bench.accuracy.measure import Job, run_all
     from decoders_bench.accuracy.tables import task_table

@@ -14,16 +14,16 @@ from decoders_bench.common.options import emit, json_option
 @click.option("--of", "ours", required=True, metavar="SPEC", help="the decoder in question, one of those of the runs")
 @click.option(
     "--seen", default="", metavar="TASK/RUNG,...",
-    help="rungs on which it was chosen; the others are told apart as held out",
+    help="rungs that were used to choose the decoder; the others are reported as held out",
 )
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="keep what the tables are made of"
+    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="write the data of the tables here as JSON"
 )
 @json_option
 def areas(runs: tuple[Path, ...], ours: str, seen: str, output: Path | None, as_json: bool) -> None:
-    """One decoder's area under the accuracy-parallelism curve (AUP) against those of all others in some runs of
-    `decoders bench quality`, on the questions that all were asked: the difference with its interval over problems, and
-    a paired test of every point of the others against the decoder's own at no more forwards."""
+    """Compare one decoder's area under the accuracy-parallelism curve (AUP) with those of all other decoders in runs of
+    `decoders bench quality`, on the questions that all of them were asked: the difference with its interval over
+    problems, and a paired test of every setting of the others against the decoder's own with no more forwards."""
     from tempfile import TemporaryDirectory
 
     from decoders_bench.areas.measure import measured, save

@@ -62,10 +62,10 @@ def caches(
     lengths: tuple[str, ...], decoders: tuple[str, ...], policies: tuple[str, ...], blocks: tuple[str, ...],
     alone: int | None, batched: int | None, seed: int, workers: int, clock: Any, output: Path | None, as_json: bool,
 ) -> None:
-    """What caches save on nano, and what they cost in answers, against none side by side: seconds an item alone and in
-    batches of 8, as a multiple of none's; how much padding a batch adds; positions computed and the share read from the
-    store; forwards; right answers with the 95 % Wilson interval; and the share of generated tokens that agree with
-    none. A worker measures one table."""
+    """Measure what caches save on nano, and how many answers they change, compared with no cache: seconds per item,
+    alone and in batches of 8, relative to no cache; the padding in a batch; positions computed, and the share read from
+    the store; forwards; right answers with the 95 % Wilson interval; and the share of generated tokens that are the
+    same as without a cache. Each worker measures one table."""
     import torch
 
     from decoders import get, get_cache
@@ -103,9 +103,9 @@ def calibrate_entropycache(
     tasks: tuple[str, ...], n: int, blocks: tuple[int, ...], ks: tuple[int, ...], taus: tuple[float, ...], workers: int,
     output: Path | None, as_json: bool,
 ) -> None:
-    """The default of EntropyCache's tau: nano's validation items under threshold:tau=0.9 with every tau, against none.
-    A tau passes if it and every smaller one loses at most 1 answer in 100 and 99 % of the tokens agree; of those, the
-    smallest whose positions computed are within 5 % of the fewest."""
+    """Choose the default of EntropyCache's tau on nano's validation items, under threshold:tau=0.9, compared with no
+    cache. A tau passes if it and every smaller one loses at most 1 answer in 100, and 99 % of the tokens are the same.
+    Of those, the smallest is chosen whose number of computed positions is within 5 % of the lowest."""
     import torch
 
     from decoders_bench.caches.calibrate import TAUS, Sweep, calibrate
@@ -139,9 +139,10 @@ def cache_time(
     shape: str, policies: tuple[str, ...], device: str, dtype: str, batch: int, prompt: int, length: int, block: int,
     repeats: int, threads: int, clock: Any, output: Path | None, as_json: bool,
 ) -> None:
-    """What caches save on a model of LLaDA's shape: milliseconds a step and tokens a second, against a plain loop that
-    computes the full canvas and its logits in every step. The weights are random; how many tokens a forward commits
-    under threshold:tau=0.9, and when entropycache refreshes, is recorded on nano under each cache."""
+    """Measure what caches save on a model of LLaDA's shape: milliseconds per step and tokens per second, compared with
+    a plain loop that computes the full canvas and its logits in every step. The weights are random; the number of
+    tokens that a forward commits under threshold:tau=0.9, and when entropycache refreshes, are recorded on nano under
+    each cache."""
     import torch
 
     from decoders import get_cache

@@ -28,8 +28,9 @@ from decoders_bench.common.options import (
 def calibration(
     model: str, tasks: tuple[str, ...], count: int, threads: int, seed: int, output: Path | None, as_json: bool
 ) -> None:
-    """Whether what `Generator.read` and `Generator.decide` call probable is right as often: reliability curve, ECE and
-    Brier score of labels at holes in answers of test items, with the whole answer open, and with half of its labels."""
+    """Measure whether the probabilities of `Generator.read` and `Generator.decide` are calibrated: reliability curve,
+    expected calibration error (ECE) and Brier score of labels that are masked in answers of test items, with the whole
+    answer masked, and with half of its labels given."""
     from dataclasses import replace
 
     import torch

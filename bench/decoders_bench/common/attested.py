@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from decoders.core import Decoder, UsageError, inner_decoders
-from decoders.registry import get
+from decoders_bench.common.recorded import recorded
 
 MARK = "abstract only"
 
@@ -19,7 +19,7 @@ def from_abstract(decoder: Decoder) -> bool:
 def marked(spec: str, quote: str = "") -> str:
     """A spec in quotes, with the mark after it if it applies; a spec of an old run that is no longer valid has none."""
     try:
-        due = from_abstract(get(spec))
+        due = from_abstract(recorded(spec))
     except UsageError:
         due = False
     return f"{quote}{spec}{quote}{f' ({MARK})' if due else ''}"

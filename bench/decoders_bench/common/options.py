@@ -21,7 +21,7 @@ Option = Callable[[F], F]
 
 json_option: Option[Any] = click.option(
     "--json", "as_json", is_flag=True,
-    help="the last line of stdout is one JSON document: the rows, and the hardware that they ran on"
+    help="the last line of stdout is one JSON document with the rows and the hardware"
 )
 """Gives a command the argument `as_json`; what it measured then goes to `finish` or to `emit`, after everything else
 that it prints."""
@@ -33,7 +33,7 @@ workers_option: Option[Any] = click.option(
 )
 clock_option: Option[Any] = click.option(
     "--clock", default="wall", show_default=True, type=click.Choice(("wall", "cpu")),
-    help="cpu: time that one thread was given, for a machine that others use too",
+    help="cpu: processor time of one thread, for a machine with other load",
 )
 threads_option: Option[Any] = click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
 seed_option: Option[Any] = click.option("--seed", default=0, show_default=True)

@@ -25,8 +25,8 @@ from decoders_bench.common.options import decoders_option, emit, json_option, ou
 def constraints(
     decoders: tuple[str, ...], n: int, timed: int, length: int, seed: int, output: Path | None, as_json: bool
 ) -> None:
-    """Random JSON schemas, nested up to three deep: how many texts of a model that would write anything are valid under
-    them, and what a constraint adds to the time of a forward of nano. Exit code 1 if a text is not valid."""
+    """Measure, with random JSON schemas nested up to three deep, how many texts of a model with random predictions are
+    valid, and how much time a constraint adds to a forward of nano. Exit code 1 if a text is not valid."""
     import torch
 
     from decoders import get

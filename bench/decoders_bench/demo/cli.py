@@ -17,8 +17,8 @@ TASKS = ("chain/hard", "answer_first/hard", "extract/hard", "sudoku/easy", "shuf
 @click.option("--seed", default=0, show_default=True, help="another seed takes other test prompts")
 @json_option
 def demo(decoders: tuple[str, ...], tasks: tuple[str, ...], model: str, seed: int, as_json: bool) -> None:
-    """One test prompt of each task under several decoders: the answers, whether they are right, and the forward
-    passes."""
+    """Decode one test prompt of each task with several decoders, and show the answers, whether they are right, and the
+    forward passes."""
     from decoders.models.source import load_model
     from decoders_bench.demo.show import show
     from decoders_bench.tasks import chosen

@@ -41,7 +41,7 @@ ROUNDS = 4
               help="items per rung, wording and seed")
 @click.option("--split", default="test", show_default=True, type=click.Choice(["train", "validation", "test"]))
 @click.option("--rounds", default=ROUNDS, show_default=True, type=click.IntRange(0),
-              help="how often the baseline's sweep may be refined, if its bracket is wider than the difference")
+              help="how often a setting of the baseline may be added where its settings are too far apart to tell")
 @click.option("--batch", default=25, show_default=True, type=click.IntRange(1), help="items decoded together")
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1),
               help="processes of one thread; 1: only this one")

@@ -37,9 +37,9 @@ def exactness(
     output: Path | None,
     as_json: bool,
 ) -> None:
-    """What decoders sample, against the truth: the total variation between their samples and a joint distribution over
-    short texts that is known by enumeration, and the forwards that a sample takes. The model's answers are exact
-    conditionals, so the error is all the decoder's. A decoder is marked exact where its samples are not told apart from
+    """Compare the samples of decoders with the true distribution: a joint distribution over short texts that is known
+    by enumeration. Measures the total variation distance, and the forwards per sample. The model returns exact
+    conditionals, so all error is the decoder's. A decoder is marked exact if its samples cannot be distinguished from
     perfect ones."""
     import torch
 

@@ -25,9 +25,9 @@ def latents(
     model: str, tasks: tuple[str, ...], n: int, forwards: tuple[int, ...], workers: int, output: Path | None,
     as_json: bool,
 ) -> None:
-    """Every sampler of latents in 2 to 16 forwards, with the clamp and without; the argmax against the rounder, one by
-    one and verified; and the masked nano in as many forwards: exact answers in percent with the 95 % Wilson interval,
-    on the same items."""
+    """Compare the samplers of latents in 2 to 16 forwards, with and without clamping to embeddings; rounding by argmax
+    with the rounder, one token at a time and verified; and the masked nano in as many forwards: exact answers in
+    percent with the 95 % Wilson interval, on the same items."""
     from decoders_bench.latents.measure import FORWARDS, masked, rounded, run_all, sampled
     from decoders_bench.latents.tables import latents_tables
     from decoders_bench.tasks import chosen

@@ -32,9 +32,9 @@ def modes(
     decoders: tuple[str, ...], tasks: tuple[str, ...], blocks: tuple[str, ...], n: int, workers: int,
     output: Path | None, as_json: bool
 ) -> None:
-    """Autoregression, thresholds, self-speculation and hybrids on nano's tasks, at several block sizes, on the same
-    items: exact answers in percent with the 95 % interval, forward passes, tokens per forward; and on the scratchpad
-    task each against the best threshold and against autoregression."""
+    """Compare autoregression, thresholds, self-speculation and hybrids on nano's tasks, at several block sizes, on the
+    same items: exact answers in percent with the 95 % interval, forward passes, tokens per forward. On the scratchpad
+    task, each is also compared with the best threshold and with autoregression."""
     from decoders import get
     from decoders_bench.modes.measure import BLOCKS, DECODERS, Trial, run_all
     from decoders_bench.modes.tables import mode_pairs, mode_reading, mode_tables

@@ -70,8 +70,8 @@ def train_nano(
 @seed_option
 @json_option
 def train_roles(out: Path, n: int, seed: int, as_json: bool) -> None:
-    """Train the role head of `role_order` on the embedded model's hidden states, and hold it against validation items:
-    two minutes."""
+    """Train the role head of `role_order` on the embedded model's hidden states, and measure it on validation items. It
+    takes two minutes."""
     import torch
 
     from decoders.strategies.role_order import ROLES

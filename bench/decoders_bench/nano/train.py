@@ -76,7 +76,8 @@ results on validation items: at step 1250 the model was learning sums and sudoku
 learning copying, and sums were off by one or two. Texts of a page come last, at first mostly their short rungs."""
 WARM = ((0, LINES), (100, LISTS), (900, PAGES), (1300, CHOSEN))
 """The stages of a run that begins with the weights of a model that knows the tasks of the first three. At step 1200 the
-model was forgetting chains and was far from knowing four of the six tasks of a page, so the last stage omits these."""
+model was forgetting chains and was far from knowing four of the six tasks of a page, so the last stage omits three of
+them (table, nest, program) and the hard rungs of two tasks of a page (edit, records)."""
 
 MODES = {
     Mode("full"): 0.5, Mode("block", 1): 0.22, Mode("answer", 4): 0.04, Mode("answer", 8): 0.06,

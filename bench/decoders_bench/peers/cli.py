@@ -39,7 +39,7 @@ CHECKOUT = click.Path(file_okay=False, path_type=Path)
 @click.option(
     "-n", "--prompts", type=click.IntRange(1, 64), help="prompts, decoded one by one  [default: 8; realistic: 1]"
 )
-@repeats_option(7, "runs of each side, in turns")
+@repeats_option(7, "alternating runs of each library")
 @click.option(
     "--environments",
     default=Path(".venv-peers"),
@@ -53,10 +53,10 @@ def peers(
     peers: tuple[str, ...], realistic: bool, vocabs: tuple[int, ...], length: int, llada: Path | None,
     fast_dllm: Path | None, prompts: int | None, repeats: int, environments: Path, output: Path | None, as_json: bool,
 ) -> None:
-    """Other decoders beside this library's: the same machine, model and prompts, in turns. Whether tokens are the same,
-    forwards, tokens per second of one over the other, and the memory that each takes. Each peer is installed from PyPI
-    into an environment of its own, which sees this one's torch, or lies in a directory that you name; one that cannot
-    be installed or run is listed with the reason."""
+    """Compare other libraries with this one, alternating between them on the same machine, model and prompts: whether
+    the tokens are the same, the forwards, the ratio of tokens per second, and the memory that each takes. Each library
+    is installed from PyPI into an environment of its own, which shares this one's torch, or is in a directory that you
+    name. One that cannot be installed or run is listed with the reason."""
     import torch
 
     from decoders_bench.common.results import hardware, save

@@ -29,12 +29,12 @@ SURE = 2.576
 """The number of standard errors by which a cost has to be larger to count as larger: 1 % two-sided."""
 FINE = 0.5
 """A bracket is narrow if the accuracies at its ends differ by no more than this share of the interval's half-width."""
-Word = Literal["better", "worse", "not distinguishable", "the bracket is wider than the difference",
+Word = Literal["better", "worse", "not distinguishable", "the baseline's settings are too far apart to tell",
                "outside the baseline's sweep", "better at some costs, worse at others"]  # fmt: skip
 BETTER: Word = "better"
 WORSE: Word = "worse"
 EVEN: Word = "not distinguishable"
-WIDE: Word = "the bracket is wider than the difference"
+WIDE: Word = "the baseline's settings are too far apart to tell"
 OUTSIDE: Word = "outside the baseline's sweep"
 BOTH: Word = "better at some costs, worse at others"
 

@@ -3,14 +3,14 @@ differ in a single number."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from decoders import Decoder, UsageError, get, get_cache, registry, specs
+from decoders import Decoder, UsageError, get_cache, registry, specs
 from decoders.core import options
+from decoders_bench.common.recorded import recorded
 from decoders_bench.quality.rows import Row, Run, Setting, grouped
 
 Place = tuple[str, str, int | None]
@@ -44,10 +44,8 @@ class Known:
 def known(spec: str) -> Known:
     """The parsed spec; if the decoder cannot be made any more, as in an old run, only its text is used."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the report does not warn about deprecated spellings
-            decoder = get(spec)
-            name, given = specs.split("strategies", registry.spec_of(decoder))
+        decoder = recorded(spec)
+        name, given = specs.split("strategies", registry.spec_of(decoder))
         return Known(name, tuple(sorted(given.items())), numeric(decoder))
     except UsageError:
         name, given = specs.split("strategies", spec)
@@ -84,9 +82,7 @@ def key(s: Setting) -> Hashable:
 def value_of(spec: str, option: str) -> float | int | str | None:
     """The value of a decoder's option, which may be its default; None if it is unknown."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            found = getattr(get(spec), option, None)
+        found = getattr(recorded(spec), option, None)
     except UsageError:
         text = dict(known(spec).given).get(option)
         found = None if text is None else number(text) if number(text) is not None else text

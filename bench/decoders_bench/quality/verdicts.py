@@ -245,8 +245,8 @@ def sentence(found: Sequence[Against], baseline: str) -> str:
         (a,) = found
         said: dict[str, str] = {
             EVEN: f"`{a.curve.curve}` is not distinguishable from `{baseline}` at equal {axis}.",
-            WIDE: f"Whether `{a.curve.curve}` is better than `{baseline}` at equal {axis} is open: the bracket is "
-            "wider than the difference.",
+            WIDE: f"Whether `{a.curve.curve}` is better than `{baseline}` at equal {axis} is open: the baseline's "
+            "settings are too far apart to tell.",
             BOTH: f"`{a.curve.curve}` is better than `{baseline}` at some {axis} and worse at others.",
             OUTSIDE: f"`{a.curve.curve}` and `{baseline}` share no {axis}: its settings are outside the baseline's "
             "sweep.",

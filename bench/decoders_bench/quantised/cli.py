@@ -25,8 +25,8 @@ def quantised(
     model: str, tasks: tuple[str, ...], n: int, decoder: str, layers: int, seed: int, output: Path | None,
     as_json: bool,
 ) -> None:
-    """What `--quantize` does to a model: the bytes of its weights, the error of its logits, how often the likeliest
-    token stays, and right answers; and the first three of random layers of LLaDA-8B's size."""
+    """Measure what `--quantize` does to a model: the size of its weights, the error of its logits, how often the
+    likeliest token stays the same, and right answers; and the first three for random layers of LLaDA-8B's size."""
     import torch
 
     from decoders import get

@@ -24,20 +24,21 @@ DIRECTORY = click.Path(file_okay=False, path_type=Path)
               help="the decoder that the report begins with, against the baseline  [default: one of your own, or the "
               "first]")
 @click.option("--replays", default=0, show_default=True, type=click.IntRange(0), metavar="K",
-              help="decode the K items that tell most between the two again, under both, to record their replays")
+              help="decode again the K items that distinguish the two best, with both, to record their replays")
 @json_option
 def report(
     runs: tuple[Path, ...], output: Path | None, markdown: Path | None, png: Path | None, svg: Path | None,
     baseline: str | None, mine: str | None, replays: int, as_json: bool,
 ) -> None:
-    """Make one page of the runs of `bench quality` and `bench duel`. It begins with one decoder against another: both
-    curves, the difference along the cost, the verdict in one sentence, the items that decide it, and one such item
-    under both, side by side, with what the model predicted at every token. Then follow accuracy against forward passes,
-    seconds and parallelism, every decoder against the baseline at equal cost, every setting, the spread over wordings,
-    and every item with its replay.
+    """Make one page of the runs of `bench quality` and `bench duel`. It begins with a comparison of two decoders: both
+    curves, the difference at each cost, the verdict in one sentence, the items that decide it, and one such item
+    decoded by both, side by side, with the model's prediction for every token. Then follow accuracy against forward
+    passes, seconds and parallelism, every decoder against the baseline at equal cost, every setting, the spread over
+    wordings, and every item with its replay.
 
     Several runs are merged. Each item counts once, and equal settings are treated as one, even if they are written
-    differently; the report says if the environments of the runs differ. An unfinished run is shown as far as it went.
+    differently; the report says if the environments of the runs differ. Of an unfinished run, the finished items are
+    shown.
     """
     from decoders import UsageError
     from decoders_bench.report.document import brief, document

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from decoders import UsageError, get
+from decoders import UsageError
+from decoders_bench.common.recorded import recorded
 from decoders_bench.quality.matched import Word
 from decoders_bench.quality.rows import Row
 from decoders_bench.quality.summary import (
@@ -160,7 +161,7 @@ def mine_of(v: View, baseline: str, asked: str | None = None) -> Against | None:
 def built_in(spec: str) -> bool:
     """Whether a decoder belongs to this library; False for one that cannot be made here."""
     try:
-        return type(get(spec)).__module__.startswith("decoders.")
+        return type(recorded(spec)).__module__.startswith("decoders.")
     except UsageError:
         return False
 

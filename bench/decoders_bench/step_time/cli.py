@@ -44,7 +44,7 @@ def step_time(
     decoders: tuple[str, ...], batches: tuple[int, ...], dtypes: tuple[str, ...], block: int, vocab: int, scaling: bool,
     repeats: int, threads: int, clock: Any, output: Path | None, as_json: bool,
 ) -> None:
-    """The time of everything in a step that is not the model's forward, beside that of a bare `logits.max(-1)`."""
+    """Measure the time of everything in a step besides the model's forward, and of a bare `logits.max(-1)`."""
     import torch
 
     from decoders_bench.common.outcome import CLOCK_TEXT

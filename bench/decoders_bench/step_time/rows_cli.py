@@ -35,8 +35,8 @@ def row_time(
     batches: tuple[int, ...], dtypes: tuple[str, ...], vocabs: tuple[int, ...], repeats: int, threads: int, clock: Any,
     output: Path | None, as_json: bool,
 ) -> None:
-    """The time of each statistic of rows of logits on a CPU, beside that of a bare `logits.max(-1)`: as it is written
-    without a library, by the torch reference, and by the compiled kernel."""
+    """Measure the time of each statistic of rows of logits on a CPU, and of a bare `logits.max(-1)`: in plain torch as
+    one would write it, with the torch reference, and with the compiled kernel."""
     import torch
 
     from decoders_bench.common.outcome import CLOCK_TEXT

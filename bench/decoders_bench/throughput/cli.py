@@ -46,8 +46,8 @@ def throughput(
     model: str, decoders: tuple[str, ...], batches: tuple[int, ...], clients: int | None, files: tuple[int, ...],
     prompts: int, length: int, repeats: int, threads: int, seed: int, clock: Any, output: Path | None, as_json: bool,
 ) -> None:
-    """Tokens a second of many prompts of mixed length and difficulty: through the engine, where a row takes the place
-    of another that has ended, and in batches that stay together, in turn in one run. Exits with 1 if a text differs."""
+    """Measure tokens per second for many prompts of mixed length and difficulty: with the engine, where a new row takes
+    the place of one that has ended, and in fixed batches, alternating in one run. Exits with 1 if a text differs."""
     import torch
 
     from decoders_bench.common.outcome import CLOCK_TEXT

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
+from typing import IO
 
 from decoders import UsageError
 from decoders_bench.common.results import markdown, recorded_on, rows_of
@@ -47,16 +50,31 @@ def measure_lines(spec: str, model: str, batch: int, count: int, length: int, se
             sys.executable, "-m", "decoders.cli", "generate", "-m", model, "-d", spec, "-n", str(length), "--batch",
             str(batch), "--input", str(source), "--output", str(target),
         ]  # fmt: skip
-        child = subprocess.Popen(
-            command, stdout=said, stderr=said, env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        )
-        _, status, used = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
+        with started(command, said) as child:
+            _, status, used = os.wait4(child.pid, 0)
+            child.returncode = os.waitstatus_to_exitcode(status)
         if child.returncode:
             said.seek(0)
             raise UsageError(f"decoders generate --input: {said.read().strip().splitlines()[-1]}")
         done = target.read_text().count("\n")
     return Lines(spec, model, batch, length, done, used.ru_utime + used.ru_stime, 1024 * used.ru_maxrss)
+
+
+@contextmanager
+def started(command: Sequence[str], said: IO[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of one thread, whose output goes to `said`. It is killed if it still runs at the end, also if SIGINT or
+    SIGTERM ends this process."""
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    try:
+        child = subprocess.Popen(command, stdout=said, stderr=said, env=environment)
+        try:
+            yield child
+        finally:
+            child.kill()  # a process that has been waited for is left alone
+            child.wait()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def lines_table(rows: Sequence[Lines]) -> str:

@@ -36,13 +36,14 @@ def versus(
     out: Path, quick: bool, seeds: int | None, regimes: tuple[str, ...], kinds: tuple[str, ...], steps: int | None,
     device: str, workers: int, as_json: bool,
 ) -> None:
-    """Autoregression against masked diffusion: twins that differ in what a position sees and in what they are asked to
-    predict, and in nothing else; and what differs between them then, with intervals over seeds.
+    """Compare autoregression with masked diffusion on twins: models that differ only in which positions a position
+    attends to and in their training objective. The differences have intervals over seeds.
 
     Trains the twins, measures them, and writes RUN/report.html and RUN/results.json. The twins are checkpoints: -m
-    RUN/ar, -m RUN/mdm, -m RUN/block, -m RUN/latent, of the first seed. A run that was cut off goes on with the same
-    command; so does one whose weights were trained elsewhere (bench/gpu.sh versus). With a further --kind, a run that
-    is trained gains that twin, and the others stay as they are."""
+    RUN/ar, -m RUN/mdm, -m RUN/block, -m RUN/latent, of the first seed. The same command continues an interrupted run,
+    and measures a run whose weights were trained elsewhere (bench/gpu.sh versus). With a further --kind, a run that is
+    trained gains that twin, and the others stay as they are.
+    """
     from dataclasses import replace
 
     from decoders_bench.versus.claims import claims, same
