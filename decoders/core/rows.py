@@ -34,6 +34,8 @@ _KNOWN: dict[str, frozenset[str] | None] = {
 }
 """Values of rows that are computed once and kept, with the fields that each depends on; None: all fields."""
 
+_NO_SIGN = torch.iinfo(torch.long).max  # all bits but the sign
+
 R = TypeVar("R", bound="Rows")
 
 
@@ -95,18 +97,19 @@ class Rows:
 
     @cached_property
     def offset(self) -> Tensor:
-        """(B, L) long: how far the columns are from the first one of the row's window."""
-        return self.column - self.start[:, None]
+        """(B, L) long: how far the columns are from the first one of the row's window; larger than any window for those
+        to its left."""
+        return self.column - self.start[:, None] & _NO_SIGN
 
     @cached_property
     def window(self) -> Tensor:
         """(B, L) bool: columns of the row's own window."""
-        return (self.offset >= 0) & (self.offset < self.room[:, None])
+        return self.offset < self.room[:, None]
 
     @cached_property
     def index(self) -> Tensor:
         """(B, L) long: the position of the window at each column; arbitrary at columns outside the window."""
-        return self.offset.clamp(min=0, max=self.width - 1)
+        return self.offset.clamp(max=self.width - 1)
 
     @property
     def end(self) -> Tensor:
