@@ -15,7 +15,9 @@ from pathlib import Path
 from decoders import UsageError
 
 PEERS: Mapping[str, tuple[str, ...]] = {
-    "diffusers": ("diffusers==0.42.1", "importlib-metadata==8.7.0", "zipp==3.23.0", "Pillow==12.0.0"),
+    "diffusers": (
+        "diffusers==0.42.1", "transformers==5.23.0", "importlib-metadata==8.7.0", "zipp==3.23.0", "Pillow==12.0.0",
+    ),  # its DiffusionGemma calls the cache by the name that transformers had before 5.24
     "transformers": (),
     "dllm-reason": ("dllm-reason==1.6.1",),
     "dlmserve": (
