@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -16,6 +18,14 @@ from transformers import Qwen3ForCausalLM
 from support.networks import network
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def frozen() -> Iterator[None]:
+    """For what collects garbage again and again: it need not look through all that is imported."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")

@@ -75,7 +75,7 @@ def fetch(site: Path) -> bool:
         site,
         *FETCHED,
     ]
-    return subprocess.run(asked, capture_output=True, timeout=150).returncode == 0
+    return subprocess.run(asked, capture_output=True, timeout=600).returncode == 0
 
 
 def environment() -> Path:

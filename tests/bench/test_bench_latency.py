@@ -38,6 +38,7 @@ from decoders_bench.latency.split import (
 )
 from decoders_bench.latency.tables import latency_table, load_latencies
 
+pytestmark = pytest.mark.usefixtures("frozen")
 CASE = Case("llada-8b-tiny", "cpu", "float32", 2, 8, 16, 8, "threshold:tau=0.9", "dual")
 CPU = torch.device("cpu")
 

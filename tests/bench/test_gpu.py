@@ -33,6 +33,7 @@ from decoders_bench.latency.rows import Case, Latency
 from decoders_bench.latency.split import FORWARD
 from decoders_bench.tasks import LONG, TASKS
 
+pytestmark = pytest.mark.usefixtures("frozen")
 ROOT = Path(__file__).parents[2]
 
 
@@ -171,14 +172,15 @@ def test_a_process_that_hangs_is_ended(monkeypatch, tmp_path):
     )
     began = time.monotonic()
     assert cli.once(began + 0.3, tmp_path, (), (), True, False) == cli.TIME_IS_UP
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
+@pytest.mark.slow
 def test_without_a_gpu_one_line_says_what_to_do(tmp_path):
     if torch.cuda.is_available():
         pytest.skip("there is one")
     env = os.environ | {"OUT": str(tmp_path / "out"), "PYTHON": sys.executable}
-    done = subprocess.run([ROOT / "bench" / "gpu.sh", "first"], capture_output=True, text=True, env=env, timeout=120)
+    done = subprocess.run([ROOT / "bench" / "gpu.sh", "first"], capture_output=True, text=True, env=env, timeout=600)
     assert done.returncode == 2
     assert (
         done.stdout.splitlines()[-1]

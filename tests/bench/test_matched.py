@@ -134,6 +134,7 @@ def test_results_that_are_the_same_count_once_in_the_interval():
     assert student(Z, 60) > Z
 
 
+@pytest.mark.slow
 def test_a_real_difference_is_found_with_its_sign_in_95_of_100_grids():
     """480 problems of 12 rungs in two wordings, eight points more or less at every number of forwards, in turns."""
     gains_ = [0.08 if seed % 2 else -0.08 for seed in range(100)]
@@ -141,6 +142,7 @@ def test_a_real_difference_is_found_with_its_sign_in_95_of_100_grids():
     assert sum(found) >= 95
 
 
+@pytest.mark.slow
 def test_a_decoder_with_the_baselines_curve_is_called_different_in_5_of_100_grids_at_most():
     found = Counter(fought(seed, 0.0).word for seed in range(100))
     assert found[BETTER] + found[WORSE] + found[BOTH] <= 5

@@ -34,6 +34,7 @@ def test_the_law_that_is_meant_for_it_catches_a_bad_task(bad) -> None:
         by_name[TASK_CONTROLS[bad]](bad())
 
 
+@pytest.mark.slow
 def test_the_control_of_the_controls_keeps_all() -> None:
     check_task(Fair())
     assert set(TASK_FAST) < set(TASK_LAWS)

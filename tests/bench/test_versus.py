@@ -38,11 +38,8 @@ from decoders_bench.versus.plan import CANARIES, TASKS, Plan, Twin
 from decoders_bench.versus.stack import Stack
 from decoders_bench.versus.tables import PARTS, same_line, sentence
 from decoders_bench.versus.train import Run, drawn, export, go, initial, network_plan, weights_of
+from support.versus import THREE, TINY, cost_row, half, results
 
-TINY = Plan(
-    steps=8, seeds=2, regimes=("fresh", "repeat:20"), examples=8, hidden=32, layers=1, heads=2, inner=32, looks=2,
-    items=1,
-)
 ALONE = replace(TINY, seeds=1, regimes=("fresh",))
 
 
@@ -428,56 +425,6 @@ def test_questions_of_a_look_are_the_items_with_masks():
 
 
 # claims
-
-
-def cost_row(kind, right, forwards, decoder="x", cache="exact"):
-    """A setting that takes so many forwards, and seconds of a thousandth of them, in three turns."""
-    seconds = [forwards / 1000 * (1 + turn / 10) for turn in range(3)]
-    return {
-        "kind": kind, "decoder": decoder, "cache": cache, "right": right, "forwards": [forwards] * len(right),
-        "positions": 2.0 * forwards, "flops": 1e6 * forwards, "alone": seconds, "together": seconds,
-    }  # fmt: skip
-
-
-def results(plan, right, letters="8"):
-    """Results in which `right(twin, item)` says which items are right."""
-    def marks(t, n, salt):
-        rng = Random(f"{t.seed}/{salt}")
-        return "".join("01"[right(t, rng)] for _ in range(n))
-
-    def of(t):
-        canary = "".join(letters for _ in range(4))
-        return {
-            "quality": {name: marks(t, 16, name) for name in TASKS},
-            "likelihood": {n: {"nats": [1.0 + 0.1 * t.seed, 2.0], "exact": True, "truth": [1.0, 2.0]} for n in TASKS},
-            "control": {n: marks(t, 8, n) for n in (
-                "shuffle/easy, holes", "sudoku/easy, holes", "shuffle/easy, told", "sudoku/easy, told"
-            )},
-            "reasoning": {n: marks(t, 8, n) for n in ("steps first", "answer first", "deeper", "late")},
-            "memorisation": {"times": [1, 4, 0, 0], "all": canary, "half": canary},
-            "diversity": {"right": [20, 20], "different": [10, 10], "expected": [31.0, 31.0]},
-        }  # fmt: skip
-
-    curve = [
-        {"step": s, "loss": [1.0 for _ in plan.twins],
-         "right": [dict.fromkeys(TASKS, int(right(t, Random(s + t.seed)))) for t in plan.twins]}
-        for s in (4, 8)
-    ]  # fmt: skip
-    spent = [
-        [cost_row(kind, marks(Twin(kind, plan.regimes[0], seed), 20, f"costs/{kind}"), 4) for kind in plan.kinds]
-        for seed in range(plan.seeds)
-    ]
-    return {
-        "plan": stages.plain(plan), "trained_on": "here", "seconds": 1.0, "hardware": "there", "curve": curve,
-        "costs": spent, "measured": {t.name: of(t) for t in plan.twins},
-    }
-
-
-THREE = replace(TINY, seeds=3)
-
-
-def half(t, rng):
-    return rng.random() < 0.5
 
 
 def test_equal_twins_are_not_distinguishable():

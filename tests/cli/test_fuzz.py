@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -25,8 +26,9 @@ from support.junk import arguments, bent, json_file, junk, spec
 
 pytestmark = pytest.mark.slow
 
-PATIENCE = 30
-"""Seconds that one input may take."""
+PATIENCE, LONGEST = 30, 300
+"""Seconds of the processor that one input may take, and seconds by the clock: for one that waits, since another may
+only be slow on a machine that has much else to do."""
 tried: Counter[str] = Counter()
 KINDS = 11
 """Of inputs."""
@@ -38,17 +40,34 @@ class Hang(BaseException):
 
 
 @contextmanager
-def alarm(what: object) -> Iterator[None]:
-    def ring(*_: object) -> None:
-        raise Hang(f"more than {PATIENCE} s: {what!r}")
+def alarm(what: object, patience: float = PATIENCE, longest: float = LONGEST) -> Iterator[None]:
+    def ring(number: int, _: object) -> None:
+        limit = f"{patience} s of the processor" if number == signal.SIGPROF else f"{longest} s"
+        raise Hang(f"more than {limit}: {what!r}")
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+    before = {number: signal.signal(number, ring) for number in (signal.SIGPROF, signal.SIGALRM)}
+    signal.setitimer(signal.ITIMER_PROF, patience)
+    signal.setitimer(signal.ITIMER_REAL, longest)
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_an_input_that_hangs_is_found() -> None:
+    """Whether it works or waits."""
+
+    def works() -> None:
+        while True:
+            pass
+
+    with pytest.raises(Hang, match=r"0\.1 s of the processor: 'a'"), alarm("a", patience=0.1):
+        works()
+    with pytest.raises(Hang, match=r"0\.1 s: 'a'"), alarm("a", longest=0.1):
+        time.sleep(60)
 
 
 def fuzz(count: int) -> Any:
@@ -240,7 +259,10 @@ QUALITY = {
     "--block": one_of("8", "full", "0", "9" * 5000), "--templates": one_of("0", "all", "99", "x", "9" * 5000),
     "--seeds": one_of("1", "0", "-1", "a"), "--baseline": spec(), "--json": None, "--traces": small,
 }
-SMALL = ("-d", "threshold"), ("-t", "chain/easy"), ("--templates", "0"), ("--thresholds", "0.9")
+SMALL = (
+    ("--length", "12"),  # that of a task of a file is up to 512, for which nano takes half a minute
+    ("-d", "threshold"), ("-t", "chain/easy"), ("--templates", "0"), ("--thresholds", "0.9"),
+)
 PROBLEM = {
     "question": "1 + 1?", "answer": "It is 2. #### 2", "problem": "1+1", "text": "f", "code": "x", "test_list": ["1"],
 }
@@ -284,7 +306,7 @@ def test_bench_report(room: Path, measured: Path, data: st.DataObject) -> None:
 def test_the_installed_command(room: Path, args: list[str]) -> None:
     empty(room)
     tried["processes"] += 1
-    done = shell("generate", "-n", "8", *args, timeout=300)
+    done = shell("generate", "-n", "8", *args, timeout=600)
     judge(done.returncode, done.stdout, done.stderr, str(args))
 
 

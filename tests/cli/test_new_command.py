@@ -22,7 +22,7 @@ def made(kind: str, where: Path, monkeypatch: pytest.MonkeyPatch, name: str = "s
 
 def run(*command: str, cwd: Path, path: str = "") -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=env, cwd=cwd)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, env=env, cwd=cwd)
 
 
 KINDS = ("strategy", "cache", "task", "family")

@@ -20,7 +20,7 @@ BENCH = ROOT / "bench" / "decoders_bench"
 
 
 def run(*command, **kwargs):
-    return subprocess.run([str(x) for x in command], capture_output=True, text=True, timeout=300, **kwargs)
+    return subprocess.run([str(x) for x in command], capture_output=True, text=True, timeout=600, **kwargs)
 
 
 def test_importing_the_package_imports_nothing_heavy_but_torch():

@@ -25,8 +25,8 @@ from decoders_bench.cli import bench
 from decoders_bench.constraints.measure import validity
 from decoders_bench.constraints.schemas import CHARACTERS, END, toy, valid, written
 from decoders_bench.constraints.tables import constraints_section
-from support.marks import slow
-from support.strategies import EACH
+from support.marks import slow, thirds
+from support.strategies import EACH, with_toys
 
 TOY, BLOCKWISE = toy(), toy(block_causal=True)
 
@@ -125,16 +125,14 @@ def test_counted_repetitions_have_as_many_states_as_they_count(least, more):
 # --- every strategy -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("spec", EACH)
-def test_every_strategy_ends_valid(spec):
+@pytest.mark.parametrize(("spec", "toy"), thirds(with_toys(EACH, ("whole", "blocks")), 2))
+def test_every_strategy_ends_valid(spec, toy):
     """An expression whose far ends depend on each other, so that what is allowed alone is not allowed together."""
     pattern = r"(a[a-z]{3,6}A|b[a-z]{3,6}B)(,[0-9]{1,3}){0,2}"
-    for model, windows in ((TOY, None), (BLOCKWISE, Blocks(4))):
-        if spec == "eos_padding" and windows:
-            continue  # refused, as without a constraint
-        for row in run(spec, pattern, 16, model, windows=windows):
-            assert row.finish_reason in {"stop", "length"}
-            assert re.fullmatch(pattern, written(row.tokens)), (spec, row.tokens)
+    model, windows = {"whole": (TOY, None), "blocks": (BLOCKWISE, Blocks(4))}[toy]
+    for row in run(spec, pattern, 16, model, windows=windows):
+        assert row.finish_reason in {"stop", "length"}
+        assert re.fullmatch(pattern, written(row.tokens)), (spec, row.tokens)
 
 
 def test_tokens_that_are_allowed_alone_but_not_together_are_thinned_out():

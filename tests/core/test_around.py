@@ -20,6 +20,7 @@ from decoders.testing.laws import batch_invariant
 from decoders.testing.moves import given_stays_given
 from decoders.testing.toy import ToyModel
 from decoders.testing.wrappers import check_kept, check_small, rewrapped, wraps
+from support.marks import turns
 
 TOY = ToyModel(stop_ids=(9,))
 BLOCKS = ToyModel(stop_ids=(9,), block_causal=True, seed=2)
@@ -165,8 +166,7 @@ def test_nothing_is_lost_of_any_base(spec):
         check_kept(wrapper.base, wrapper)
 
 
-@pytest.mark.parametrize("spec", WRAPPERS)
-@pytest.mark.parametrize("base", PROBES)
+@pytest.mark.parametrize(("spec", "base"), turns(WRAPPERS, PROBES))
 def test_wrappers_end_by_legal_moves(spec, base):
     try:
         d = get(f"{spec}:base=({base})")

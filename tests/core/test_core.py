@@ -41,7 +41,8 @@ from decoders.core import (
 from decoders.core.step import moved_on, reasons
 from decoders.stats import reference as stats
 from decoders.testing.toy import ToyModel
-from support.strategies import BRIEF, EACH
+from support.marks import thirds, turns
+from support.strategies import BRIEF, EACH, with_toys
 
 MASK = 10
 INF = math.inf
@@ -614,17 +615,12 @@ def test_a_row_ends_at_its_own_stop_token():
         assert set(short.canvas[at:]) == {MASK}  # nothing was written after it
 
 
-def rooms(kind):
-    """Both toys with every strategy, less what is refused: end tokens behind a row are seen by no block."""
-    for name, toy in (("both", TOY), ("blocks", BLOCKS)):
-        for spec in (*BRIEF, *([Regrets()] if kind is Decoder else [])):
-            if not (spec == "eos_padding" and toy is BLOCKS):
-                decoder = get(spec) if isinstance(spec, str) else spec
-                yield pytest.param(toy, decoder if kind is Decoder else spec, id=f"{name}-{type(decoder).__name__}")
+TOYS = {"both": TOY, "blocks": BLOCKS}
 
 
-@pytest.mark.parametrize(("toy", "spec"), list(rooms(str)))
-def test_stopping_early_cuts_nothing_but_the_tail(toy, spec):
+@pytest.mark.parametrize(("spec", "toy"), thirds(with_toys(BRIEF, tuple(TOYS)), 0))
+def test_stopping_early_cuts_nothing_but_the_tail(spec, toy):
+    toy = TOYS[toy]
     through = decode(toy, get(spec), PROMPTS, length=24, windows=Blocks(4), stop=False)
     ended = decode(toy, get(spec), PROMPTS, length=24, windows=Blocks(4))
     assert [row.tokens for row in ended] == [row.tokens for row in through]
@@ -635,7 +631,7 @@ def test_stopping_early_cuts_nothing_but_the_tail(toy, spec):
     assert {row.finish_reason for row in through} == {"length"}
 
 
-@pytest.mark.parametrize("spec", EACH)
+@pytest.mark.parametrize("spec", thirds(EACH, 1))
 def test_a_given_number_of_forwards_ends_a_row(spec):
     toy = TOY if spec == "eos_padding" else BLOCKS
     full = decode(toy, get(spec), PROMPTS, length=12, windows=Blocks(4), stop=False)
@@ -654,8 +650,7 @@ def test_a_given_number_of_forwards_ends_a_row(spec):
     assert exactly == full
 
 
-@pytest.mark.parametrize("spec", EACH)
-@pytest.mark.parametrize("poll", [3, 50])
+@pytest.mark.parametrize(("spec", "poll"), thirds(turns(EACH, [3, 50]), 2))
 def test_looking_less_often_changes_nothing(spec, poll):
     forwards = []
     rows = decode(TOY, get(spec), PROMPTS, length=12, poll=poll, watch=lambda f, p, c: forwards.append(f))
@@ -676,10 +671,9 @@ def test_seeds_belong_to_rows(spec):
     assert len({row.tokens for row in decode(toy, get(spec), [[1, 2]] * 3, length=12, seed=5)}) == 1
 
 
-@pytest.mark.parametrize("toy", [ToyModel(seed=1), ToyModel(seed=1, block_causal=True)], ids=["both", "blocks"])
-@pytest.mark.parametrize("block", [None, 4])
-@pytest.mark.parametrize("spec", EACH)
-def test_holes_are_filled_only_when_asked(toy, block, spec):
+@pytest.mark.parametrize(("spec", "toy", "block"), thirds(turns(EACH, TOYS, [None, 4]), 0))
+def test_holes_are_filled_only_when_asked(spec, toy, block):
+    toy = ToyModel(seed=1, block_causal=toy == "blocks")
     prompt = [1, MASK, MASK, 2, 3, MASK, 4]
     windows = None if block is None else Blocks(block)
     filled = decode(toy, get(spec), [prompt, [1, 2]], length=3, windows=windows, infill=True)
@@ -786,9 +780,9 @@ def listened(model, decoder, **more):
     return rows, [tuple(told[b]) for b in told], [mind[b] for b in mind], kinds
 
 
-@pytest.mark.parametrize("poll", [1, 3])
-@pytest.mark.parametrize(("toy", "decoder"), list(rooms(Decoder)))
-def test_committed_events_add_up_to_the_text(decoder, toy, poll):
+@pytest.mark.parametrize(("spec", "toy", "poll"), thirds(with_toys([*BRIEF, "regrets"], tuple(TOYS), [1, 3]), 1))
+def test_committed_events_add_up_to_the_text(spec, toy, poll):
+    toy, decoder = TOYS[toy], Regrets() if spec == "regrets" else get(spec)
     rows, told, mind, kinds = listened(toy, decoder, length=12, windows=Blocks(4), poll=poll)
     assert told == [row.tokens for row in rows]
     assert mind == [(), (), ()]

@@ -102,7 +102,7 @@ decoders.load(str(Path(decoders.__file__).parent / "models" / "nano"))
 note("load")
 print(json.dumps(said))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     said = {what: set(modules) for what, modules in json.loads(done.stdout).items()}
     nano, loaded = said.pop("nano"), said.pop("load")
@@ -128,7 +128,7 @@ with quiet[0], quiet[1], contextlib.suppress(SystemExit):
     main(["generate", "-n", "16", "Sort: b a"])
 print(json.dumps(sorted(there() - before - sys.stdlib_module_names)))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     found = set(json.loads(done.stdout))
     assert {"decoders", "tokenizers"} <= found <= {"decoders", "click", "tokenizers", "safetensors"}

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from decoders import Blocks, Decoder, Pred, State, UsageError, decode, first_run, get, get_cache
-from decoders.core import Around, Exact, Plan, apply, prepare, view
+from decoders.core import Exact, Plan, apply, prepare, view
 from decoders.models.adapter import TransformersModel
 from decoders.registry import entries
 from decoders.testing import LAWS, check
@@ -18,7 +18,8 @@ from decoders.testing.engine import Engine, Request
 from decoders.testing.rooms import leaves, rooms
 from decoders.testing.toy import ToyModel
 from support.laws import DEAR
-from support.strategies import BRIEF, BRIEFER, EACH, SPECIAL, STRATEGIES
+from support.marks import thirds
+from support.strategies import BRIEF, BRIEFER, EACH, SPECIAL, STRATEGIES, with_toys
 
 OPTIONS = [
     "llada:steps=12,remasking=random,temperature=1.0,eos=last",
@@ -40,20 +41,14 @@ def test_every_strategy_can_be_loaded():
     assert [e.problem for e in entries("strategies") if e.problem] == []
 
 
-QUICK = {"llada", "threshold", "left_to_right", "llada2", "remdm", "uniform_ddim"}
-"""Strategies that are compiled in the default run too; for the others that takes too long."""
-
-WRAPPERS = {name for name in STRATEGIES if isinstance(get(name), Around)}
-"""Strategies that are held to a law with every other one inside; `test_around` does some of that in the default run
-too."""
+QUICK = {"llada", "threshold", "left_to_right", "remdm"}
+"""Strategies that are held to all laws in the default run too, and the others to those that do not take long."""
 
 
 def lawsuits():
     for spec in (*BRIEF, *BRIEFER, *SPECIAL, *OPTIONS):
         for law in LAWS:
-            compiles = law.__name__ == "compiles" and spec not in QUICK
-            dear = spec in BRIEFER or compiles or (law.__name__ == "wraps" and spec in WRAPPERS)
-            slow = law.__name__ in DEAR if spec in OPTIONS else dear
+            slow = spec in BRIEFER or (law.__name__ in DEAR and spec not in QUICK)
             yield pytest.param(spec, law, marks=pytest.mark.slow if slow else (), id=f"{spec}-{law.__name__}")
 
 
@@ -129,16 +124,13 @@ def test_ancestral_sampling_in_very_many_steps_is_first_hitting(toy, windows):
     assert many == one
 
 
-@pytest.mark.parametrize(
-    # refused there
-    ("toy", "spec"), [(toy, spec) for toy in TOYS for spec in BRIEF if (toy, spec) != ("blocks", "eos_padding")]
-)
-def test_one_block_over_everything_is_no_block(toy, spec):
+@pytest.mark.parametrize(("spec", "toy"), thirds(with_toys(BRIEF, tuple(TOYS)), 2))
+def test_one_block_over_everything_is_no_block(spec, toy):
     plain = decode(TOYS[toy], get(spec), ROWS, length=12)
     assert decode(TOYS[toy], get(spec), ROWS, length=12, windows=Blocks(64)) == plain
 
 
-@pytest.mark.parametrize("spec", EACH)
+@pytest.mark.parametrize("spec", thirds(EACH, 0))
 def test_a_block_as_long_as_the_answer_is_no_block_where_blocks_start_at_the_prompt(spec):
     plain = decode(TOYS["whole"], get(spec), ROWS, length=12)
     assert decode(TOYS["whole"], get(spec), ROWS, length=12, windows=Blocks(12)) == plain

@@ -11,6 +11,7 @@ import torch
 from decoders import Blocks, Pred, UsageError, decode, get
 from decoders.core import Forward, NonFiniteError, Session, SessionSpec, StalledError
 from decoders.testing.toy import ToyModel
+from support.marks import thirds, turns
 from support.strategies import EACH
 
 DAMAGED = 8
@@ -48,8 +49,7 @@ def rows(model, spec, prompts=PROMPTS, **how):
     return decode(model, decoder, prompts, **{"length": 12, "windows": Blocks(4 if model.block_causal else 12), **how})
 
 
-@pytest.mark.parametrize("spec", EACH)
-@pytest.mark.parametrize("blocks", [False, True])
+@pytest.mark.parametrize(("spec", "blocks"), thirds(turns(EACH, [False, True]), 1))
 def test_every_strategy_ends_the_row_and_no_other(spec, blocks):
     damaged = Damaged(block_causal=blocks)
     try:

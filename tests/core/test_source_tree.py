@@ -33,7 +33,7 @@ def said(python, *command):
     env = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")} | {
         "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'bench'}"
     }
-    done = subprocess.run([python, *command], capture_output=True, text=True, cwd="/", env=env, timeout=120)
+    done = subprocess.run([python, *command], capture_output=True, text=True, cwd="/", env=env, timeout=600)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

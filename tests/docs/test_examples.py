@@ -19,6 +19,7 @@ from decoders.testing import CACHE_LAWS, LAWS, check_family
 from decoders.testing.laws import FAST, spec_round_trip, written
 from decoders.testing.trial import insist, tried
 from decoders_bench.tasks.laws import check_task
+from support.marks import slow
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 STRATEGIES = sorted(p.stem for p in (EXAMPLES / "strategies").glob("*.py"))
@@ -71,7 +72,7 @@ def test_a_cache_policy_keeps_every_law(name):
     insist(CACHE_LAWS, example("caches", name), "stale")
 
 
-TASKS = ("change:Change", "capitals:Capitals:capitals.jsonl")
+TASKS = [*slow("change:Change"), "capitals:Capitals:capitals.jsonl"]
 
 
 @pytest.mark.parametrize("spec", TASKS)
@@ -147,7 +148,7 @@ def test_the_broken_one_is_told_of_the_line_that_reads_the_host():
 @pytest.mark.slow  # a process of its own
 def test_whoever_watches_hears_of_every_forward_and_of_news():
     done = subprocess.run(
-        [sys.executable, EXAMPLES / "watch.py"], capture_output=True, text=True, timeout=300,
+        [sys.executable, EXAMPLES / "watch.py"], capture_output=True, text=True, timeout=600,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr

@@ -11,6 +11,7 @@ from decoders.engine import Graph, Recorded
 from decoders.engine.graph import Room
 from decoders.models.adapter import TransformersModel
 from decoders_bench.latency.launches import Launches
+from support.marks import turns
 
 PROMPTS = [[1, 2, 3], [4, 5, 6, 7, 8, 2, 1], [9]]
 MASK = 10
@@ -34,13 +35,13 @@ def spent(found):
 
 SPECS = [("threshold:tau=0.2", "none"), ("llada", "exact"), ("dream:temperature=0.7", "dual"), ("wino", "prefix"),
          ("slow_fast", "interval"), ("remdm:steps=12", "none")]
+SETTINGS = {"plain": {}, "shifted": {"shifted": True}, "blocks": {"block_causal": True}}
 
 
 @pytest.mark.usefixtures("traced")
-@pytest.mark.parametrize(("spec", "cache"), SPECS)
-@pytest.mark.parametrize("setting", [{}, {"shifted": True}, {"block_causal": True}], ids=["plain", "shifted", "blocks"])
-def test_rows_become_the_same(net, setting, spec, cache):
-    model = TransformersModel(net, mask_id=MASK, **setting)
+@pytest.mark.parametrize(("pair", "setting"), turns(SPECS, SETTINGS))
+def test_rows_become_the_same(net, pair, setting):
+    model, (spec, cache) = TransformersModel(net, mask_id=MASK, **SETTINGS[setting]), pair
     graph = Graph(backend=Recorded(), columns=8, fuse=True)
     found, known = rows(model, spec, cache, runner=graph), rows(model, spec, cache)
     assert found == known

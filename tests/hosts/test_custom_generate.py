@@ -30,6 +30,7 @@ from decoders.models.source import load_model
 from support.checkpoints import MASK as MASK_OF_TINY
 from support.checkpoints import write
 from support.hosted import EOS, KINDS, MASK, PAD, PROMPTS, SIZES, SPECIAL, At, Recorder, batch, characters, run, tiny
+from support.marks import turns
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +55,14 @@ def check(out, expected, prompts=PROMPTS):
     assert out.tolist() == [g + e + [PAD] * (longest - len(e)) for g, e in zip(given.tolist(), expected, strict=True)]
 
 
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    "spec", ["threshold:tau=0.7", "llada:steps=4", "dream:by=origin,temperature=0.7", "left_to_right"]
+    ("spec", "kind", "cache"),
+    turns(
+        ["threshold:tau=0.7", "llada:steps=4", "dream:by=origin,temperature=0.7", "left_to_right"], KINDS,
+        ["exact", "none"],
+    ),
 )
-@pytest.mark.parametrize("cache", ["exact", "none"])
-def test_it_is_what_decode_gives(kind, spec, cache):
+def test_it_is_what_decode_gives(spec, kind, cache):
     model = tiny(kind)
     expected, rows = direct(model, spec=spec, cache=cache, block=8, seeds=[5] * 3)
     out = run(model, decoder=spec, kv_policy=cache, block=8, seed=5, return_dict_in_generate=True)

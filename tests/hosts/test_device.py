@@ -18,6 +18,7 @@ from decoders.engine import Graph
 from decoders.engine.backends import WARM_UPS, reason
 from decoders.models.adapter import TransformersModel
 from decoders.registry import entries
+from support.marks import turns
 from support.networks import network
 
 MASK = 23
@@ -148,8 +149,7 @@ def test_a_look_at_the_host_is_noticed(device: str, bad: Callable[[torch.Tensor]
 
 
 @devices
-@pytest.mark.parametrize("cache", ["dual", "none"])
-@pytest.mark.parametrize("spec", FEW)
+@pytest.mark.parametrize(("spec", "cache"), turns(FEW, ["dual", "none"]))
 def test_a_row_is_the_same_in_any_batch(device: str, spec: str, cache: str) -> None:
     model = model_on(device, torch.float64, spec)
     together = rows(model, spec, cache)

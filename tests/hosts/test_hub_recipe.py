@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import runpy
 from pathlib import Path
 
 import pytest
@@ -26,7 +25,7 @@ def model():
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
     directory = tmp_path_factory.mktemp("hub") / "generate"
-    subprocess.run([sys.executable, BUILD, directory], check=True)
+    runpy.run_path(str(BUILD))["build"](directory)
     return directory
 
 

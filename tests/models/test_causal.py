@@ -16,6 +16,7 @@ from decoders.models.loaded import Loaded
 from decoders.models.source import load_model
 from support.checkpoints import EOS, EXTRA, SIZES, VOCAB, write
 from support.commands import call
+from support.marks import turns
 
 NAMES = ("llama", "qwen2", "qwen3", "causal", "idlm")
 PROMPTS = [[3, 7, 30, 41, 5], [60, 61, 62, 2, 11, 12, 13, 9, 8, 1, 0], [4]]
@@ -45,16 +46,25 @@ def made(loaded, spec, **how):
     return [r.tokens for r in rows], rows
 
 
-@pytest.mark.parametrize("spec", ["left_to_right", "coupled", "coupled:ahead=5", "threshold:tau=0.5", "llada", "dream"])
-@pytest.mark.parametrize("cache", ["exact", "none", "block"])
-def test_every_decoder_is_the_greedy_search_of_transformers(pair, spec, cache):
-    original, loaded = pair
-    tokens, rows = made(loaded, spec, cache=decoders.get_cache(cache))
-    for prompt, found, row in zip(PROMPTS, tokens, rows, strict=True):
-        expected = original.generate(
+@pytest.fixture(scope="module")
+def greedy(pair):
+    """What transformers' own greedy search makes of each prompt."""
+    return [
+        pair[0].generate(
             torch.tensor([prompt]), do_sample=False, max_new_tokens=LENGTH, eos_token_id=None, pad_token_id=0,
             attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
         )[0, len(prompt) :].tolist()
+        for prompt in PROMPTS
+    ]
+
+
+SPECS = ["left_to_right", "coupled", "coupled:ahead=5", "threshold:tau=0.5", "llada", "dream"]
+
+
+@pytest.mark.parametrize(("spec", "cache"), turns(SPECS, ["exact", "none", "block"]))
+def test_every_decoder_is_the_greedy_search_of_transformers(pair, greedy, spec, cache):
+    tokens, rows = made(pair[1], spec, cache=decoders.get_cache(cache))
+    for found, expected, row in zip(tokens, greedy, rows, strict=True):
         assert list(found) == expected
         assert row.nfe <= LENGTH
 

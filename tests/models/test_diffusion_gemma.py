@@ -21,7 +21,7 @@ from decoders.models.diffusion_gemma import DiffusionGemmaModel
 from decoders.strategies.fast_dllm import Factor, Threshold
 from decoders.strategies.llada import LLaDA
 from support.gemma import CANVAS, PROMPTS, SLIDING, V, precise, tiny_gemma
-from support.marks import slow
+from support.marks import slow, turns
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +86,7 @@ class Witness:
 STRATEGIES = [Threshold(tau=0.3), Factor(f=1.5), LLaDA(), LLaDA(remasking="random"), Patient(), Keep()]
 
 
-@pytest.mark.parametrize("decoder", STRATEGIES, ids=repr)
-@pytest.mark.parametrize("window", [3, *slow(CANVAS, 1)])
+@pytest.mark.parametrize(("decoder", "window"), turns(STRATEGIES, [3, CANVAS, 1]))
 def test_ragged_rows_over_several_canvases_are_plain_forwards(model, decoder, window):
     """With the last canvas shorter, and contexts that are longer than the sliding window."""
     witness = Witness(model)

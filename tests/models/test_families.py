@@ -30,6 +30,7 @@ from decoders.testing.checkpoints import TEXT
 from decoders_bench.golden.models import purify
 from support.checkpoints import EOS, EXTRA, MASK, RECIPES, VOCAB, llada2_weights, write
 from support.commands import call
+from support.marks import thirds
 
 SHIFTED = ("dream", "fast_dllm_v2", "causal")
 BLOCKS = {"causal": 1, "sdar": 4, "sdar_moe": 4, "stable_diffcoder": 4, "fast_dllm_v2": 32, "llada2": 32}
@@ -788,7 +789,7 @@ def test_two_processes_share_one_model(tmp_path, name):
         tmp_path / "c",
     ]
     done = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, timeout=200,
+        list(map(str, command)), capture_output=True, text=True, timeout=600,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr[-2000:]
@@ -861,21 +862,21 @@ def settings_of(name: str) -> list[tuple[str, str]]:
     )
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", thirds(RECIPES, 0))
 def test_every_family_decodes_from_the_command_line(tmp_path, name):
     write(tmp_path / "c", name)
     settings, made = settings_of(name), {}
     assert len({spec for spec, _ in settings}) >= 3
     for spec, cache in settings:
         arguments = [
-            "generate", "-m", str(tmp_path / "c"), "-d", spec, "-c", cache, "-n", "16", "--ignore-eos", "--json",
+            "generate", "-m", str(tmp_path / "c"), "-d", spec, "-c", cache, "-n", "8", "--ignore-eos", "--json",
             "ab(c",
         ]
         done = CliRunner().invoke(main, [*arguments, *(["--trust-remote-code"] if name == "llada2" else [])])
         assert done.exit_code == 0, done.stderr
         made[spec, cache] = json.loads(done.stdout)
     for (_, cache), row in made.items():
-        assert len(row["tokens"]) <= 16  # cut before the first stop token
+        assert len(row["tokens"]) <= 8  # cut before the first stop token
         assert row["finish_reason"] == "length"
         assert row["positions_computed"] > 0
         assert row["flops"] > 0

@@ -17,6 +17,7 @@ from decoders.models.nano.network import Network
 from decoders.models.scatter import ScatterCache
 from decoders.models.store import Store
 from decoders.models.tokenizer import tokenizer_in
+from support.marks import turns
 
 NANO = Path(decoders.__file__).parent / "models" / "nano"
 CONFIG = json.loads((NANO / "config.json").read_text())
@@ -68,18 +69,17 @@ def test_so_they_are_with_a_store_that_is_written_again_and_again(both, total):
             assert all(map(torch.equal, stores[0].stored[layer], stores[1].stored[layer]))
 
 
-@pytest.mark.parametrize("attention", ["bidirectional", "block"])
-@pytest.mark.parametrize(
-    ("spec", "cache", "block"),
-    [
-        ("threshold:tau=0.8", "exact", None), ("threshold:tau=0.8", "dual", 8), ("llada:steps=6", "none", None),
-        ("s2d2", "exact", 8), ("planned", "exact", 8), ("dawn", "exact", 8), ("wino:tau=0.3", "none", 8),
-        ("klass", "interval", 8), ("ancestral:steps=8", "block", 8),
-    ],
-)
-def test_every_forward_of_a_decode_is_the_same(attention, spec, cache, block):
+PLANS = [
+    ("threshold:tau=0.8", "exact", None), ("threshold:tau=0.8", "dual", 8), ("dawn", "exact", 8),
+    ("s2d2", "exact", 8), ("llada:steps=6", "none", None), ("planned", "exact", 8), ("wino:tau=0.3", "none", 8),
+    ("ancestral:steps=8", "block", 8), ("klass", "interval", 8),
+]
+
+
+@pytest.mark.parametrize(("plan", "attention"), turns(PLANS, ["bidirectional", "block"]))
+def test_every_forward_of_a_decode_is_the_same(plan, attention):
     """Batches of rows of many lengths, caches, attention in blocks, probes and maps of attention."""
-    said = []
+    said, (spec, cache, block) = [], plan
     for model in (f"{NANO}:attention={attention}", f"nano:attention={attention}"):
         loaded, heard = decoders.load(model), []
         try:

@@ -30,7 +30,7 @@ def test_a_first_signal_lets_requests_end_and_a_second_does_not():
         found = []
 
         def ask():
-            found.append(httpx.post(f"{url}/v1/completions", json=LONG, timeout=90))
+            found.append(httpx.post(f"{url}/v1/completions", json=LONG, timeout=300))
 
         thread = threading.Thread(target=ask)
         thread.start()
@@ -38,21 +38,21 @@ def test_a_first_signal_lets_requests_end_and_a_second_does_not():
         while slots not in httpx.get(f"{url}/metrics").text:
             time.sleep(0.02)
         process.send_signal(signal.SIGTERM)
-        thread.join(90)
+        thread.join(300)
         assert found[0].status_code == 200
         assert found[0].json()["choices"][0]["text"] == '"' + "a" * 30 + '"'
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
         assert "Traceback" not in process.stderr.read()
     with running() as (process, url), socket.create_connection(url.removeprefix("http://").split(":")) as s:
         assert httpx.get(f"{url}/health", timeout=60).status_code == 200
         s.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
         s.sendall(b"Content-Length: 5\r\n\r\n")  # and no more
-        time.sleep(0.5)
+        time.sleep(2)
         process.send_signal(signal.SIGTERM)
-        time.sleep(0.5)
+        time.sleep(2)
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 1
+        assert process.wait(120) == 1
         assert "Traceback" not in process.stderr.read()
 
 

@@ -153,7 +153,7 @@ def test_a_full_server_says_so_and_decisions_are_counted(start):
     done, thread = threading.Event(), threading.Thread(target=text)
     thread.start()
     try:
-        assert started.wait(30)
+        assert started.wait(120)
         for route, body in ((OPENAI, {"input": "a", "questions": ASKED}), (SYSTEM_ONE, jev(type="noul"))):
             refused = server.http.post(route, json=body)
             assert (refused.status_code, "retry-after" in refused.headers) == (429, True)

@@ -85,7 +85,7 @@ def test_what_may_be_a_call_is_a_whole_one_or_none(chat, decoder):
 
 
 @pytest.mark.parametrize("decoder", ["left_to_right", *slow("threshold")])
-@pytest.mark.parametrize("content", [ASKED[0]["content"], "Sort: d b a c"])
+@pytest.mark.parametrize("content", [ASKED[0]["content"], *slow("Sort: d b a c")])
 def test_a_stream_of_a_call_says_what_the_whole_says(chat, decoder, content):
     how = {
         "model": chat.app.name, "messages": [{"role": "user", "content": content}], "tools": TOOLS, "max_tokens": 64,

@@ -24,7 +24,8 @@ from decoders_bench.golden.models import Models
 from decoders_bench.golden.references import llada2, llada2_job, sdar, sdar_job
 from decoders_bench.golden.steps import state
 from decoders_bench.golden.trajectory import free
-from support.laws import BY_COST
+from support.laws import lawsuits
+from support.marks import turns
 
 SHARED = Path(os.environ.get("DECODERS_GOLDEN", Path(__file__).parents[3] / "shared" / "golden"))
 golden = pytest.mark.skipif(not SHARED.is_dir(), reason=f"there is no {SHARED}; set DECODERS_GOLDEN to the golden data")
@@ -71,14 +72,12 @@ def done_at(before: State, after: State) -> list[int]:
     return (before.open & ~after.open)[0].nonzero().flatten().tolist()
 
 
-@pytest.mark.parametrize("law", BY_COST)
-@pytest.mark.parametrize("spec", VARIANTS)
+@pytest.mark.parametrize(("spec", "law"), lawsuits(VARIANTS))
 def test_law(spec, law):
     law(get(spec))
 
 
-@pytest.mark.parametrize("toy", TOYS)
-@pytest.mark.parametrize("spec", VARIANTS)
+@pytest.mark.parametrize(("spec", "toy"), turns(VARIANTS, TOYS))
 def test_the_exact_cache_changes_nothing(spec, toy):
     exact, none = (
         decode(TOYS[toy], get(spec), ROWS, length=24, windows=Blocks(4), cache=get_cache(name))
@@ -88,8 +87,7 @@ def test_the_exact_cache_changes_nothing(spec, toy):
 
 
 # the toy has no attention maps
-@pytest.mark.parametrize("cache", sorted({e.name for e in entries("caches")} - {"drift"}))
-@pytest.mark.parametrize("spec", VARIANTS)
+@pytest.mark.parametrize(("spec", "cache"), turns(VARIANTS, sorted({e.name for e in entries("caches")} - {"drift"})))
 def test_every_cache_leaves_rows_whole_and_alone(spec, cache):
     toy = replace(TOYS["blocks"], stop_ids=())
     rows = decode(toy, get(spec), ROWS, length=10, windows=Blocks(4), cache=get_cache(cache), seeds=[0, 1, 2])

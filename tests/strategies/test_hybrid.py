@@ -19,7 +19,8 @@ from decoders.models.source import load_model
 from decoders.strategies.hybrid import Hybrid
 from decoders.testing.toy import ToyModel
 from decoders_bench.tasks import TASKS, items
-from support.laws import BY_COST
+from support.laws import lawsuits
+from support.marks import turns
 
 MASK = 23
 ROWS = [[1, 2, 3], [4], [5, 6, 7, 8, 9, 0, 1]]
@@ -32,8 +33,7 @@ SPECS = [
 ]
 
 
-@pytest.mark.parametrize("law", BY_COST)
-@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize(("spec", "law"), lawsuits(SPECS))
 def test_law(spec, law):
     law(get(spec))
 
@@ -198,10 +198,10 @@ def run(toy, form, rows=ROWS, length=LENGTH, more=""):
     return made, turns
 
 
-@places
-@pytest.mark.parametrize("n", [1, 2, 3, 6])
-def test_a_boundary_of_several_tokens_is_found_wherever_it_stands(toy, form, n):
+@pytest.mark.parametrize(("place", "n"), turns(PLACES, [1, 2, 3, 6]))
+def test_a_boundary_of_several_tokens_is_found_wherever_it_stands(place, n):
     """In one window, over the edge of two, or longer than any: the reasoning ends with its first occurrence."""
+    toy, form = place
     whole, _ = run(toy, form, [[1, 2]], more=f",budget={LENGTH}")
     text = whole[0].tokens
     for i in range(LENGTH - n):

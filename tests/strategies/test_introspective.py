@@ -16,7 +16,7 @@ from decoders.models.source import load_model
 from decoders.testing.oracle import Oracle, distance, floor
 from decoders.testing.toy import ToyModel
 from support.checkpoints import write
-from support.laws import BY_COST
+from support.laws import lawsuits
 
 PROMPTS = [[1, 2, 3], [4, 5, 6, 7, 8, 9, 10, 11, 12, 13], [14, 15, 16, 17, 18]]
 ORACLE = Oracle()
@@ -85,9 +85,9 @@ def test_a_batch_on_the_checkpoint_is_autoregression_in_fewer_forwards(checkpoin
     assert all(a.nfe < b.nfe for a, b in zip(rows, ar, strict=True))
 
 
-@pytest.mark.parametrize("law", BY_COST)
-def test_law(law: Any) -> None:
-    law(get("introspective:temperature=1.0,top_k=5,stride=3,keep=4"))
+@pytest.mark.parametrize(("spec", "law"), lawsuits(["introspective:temperature=1.0,top_k=5,stride=3,keep=4"]))
+def test_law(spec: str, law: Any) -> None:
+    law(get(spec))
 
 
 @pytest.mark.parametrize("spec", ["introspective:temperature=1.0", "introspective:temperature=1.0,stride=2"])

@@ -14,15 +14,15 @@ from decoders.models.source import load_model
 from decoders.testing.oracle import Oracle, distance, floor
 from decoders.testing.toy import ToyModel
 from support.checkpoints import write
-from support.laws import BY_COST
+from support.laws import lawsuits
 
 PROMPTS = [[1, 2, 3], [4, 5, 6, 7, 8, 9, 10, 11, 12, 13], [14, 15, 16, 17, 18]]
 ORACLE = Oracle()
 
 
-@pytest.mark.parametrize("law", BY_COST)
-def test_law(law: Any) -> None:
-    law(get("nemotron_linear:temperature=1.0,top_k=5,threshold=0.2"))
+@pytest.mark.parametrize(("spec", "law"), lawsuits(["nemotron_linear:temperature=1.0,top_k=5,threshold=0.2"]))
+def test_law(spec: str, law: Any) -> None:
+    law(get(spec))
 
 
 def test_samples_have_the_autoregressive_distribution() -> None:

@@ -36,15 +36,14 @@ from decoders.strategies.fast_dllm import Threshold
 from decoders.strategies.planned import Planned
 from decoders.strategies.spans import promised
 from decoders.testing.toy import ToyModel, ToySession
-from support.laws import BY_COST
+from support.laws import lawsuits
 from support.marks import slow
 
 LITTLE = "planned:promise=1+2,span=3+4,sync=5,digits=6+7+8,scale=1.5,spans=2"
 SPECS = [LITTLE, f"{LITTLE},temperature=1.0,answer=(llada:steps=6)", f"{LITTLE},answer=(frontier:w=2)"]
 
 
-@pytest.mark.parametrize("law", BY_COST)
-@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize(("spec", "law"), lawsuits(SPECS))
 def test_law(spec, law):
     law(get(spec))
 

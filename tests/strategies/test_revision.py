@@ -30,6 +30,7 @@ from decoders_bench.golden.models import Models
 from decoders_bench.golden.revision import in_pairs, p2, remdm, wino
 from decoders_bench.golden.steps import state
 from decoders_bench.golden.trajectory import Setup, free, job_of
+from support.marks import turns
 
 ROWS = [[1, 2, 3], [4], [5, 6, 7, 8, 9, 0, 1]]
 TOYS = {
@@ -48,8 +49,7 @@ VARIANTS = [
 ]
 
 
-@pytest.mark.parametrize("law", [moves_are_legal, batch_invariant, meta_safe], ids=lambda law: law.__name__)
-@pytest.mark.parametrize("spec", VARIANTS)
+@pytest.mark.parametrize(("spec", "law"), turns(VARIANTS, [moves_are_legal, batch_invariant, meta_safe]))
 def test_options_keep_the_laws(spec, law):
     law(get(spec))
 
@@ -205,9 +205,8 @@ def texts(rows):
     return [(row.tokens, row.finish_reason) for row in rows]
 
 
-@pytest.mark.parametrize("base", [*BASES, "remdm:steps=12", "p2:planner=forward"])
-@pytest.mark.parametrize("toy", ["whole", "blocks"])
-def test_freedave_has_the_tokens_of_its_base(toy, base):
+@pytest.mark.parametrize(("base", "toy"), turns([*BASES, "remdm:steps=12", "p2:planner=forward"], ["whole", "blocks"]))
+def test_freedave_has_the_tokens_of_its_base(base, toy):
     """In exact arithmetic, so bit by bit; with a rule besides."""
     for ahead, rules in ((1, ()), (3, (Suppress((3, 4)),))):
         plain, guessed = (

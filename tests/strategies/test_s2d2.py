@@ -35,8 +35,8 @@ from decoders_bench.golden import speculation
 from decoders_bench.golden.cases import MismatchError, read
 from decoders_bench.golden.models import Models
 from decoders_bench.golden.steps import state
-from support.laws import BY_COST
-from support.marks import slow
+from support.laws import lawsuits
+from support.marks import slow, turns
 
 SHARED = Path(os.environ.get("DECODERS_GOLDEN", Path(__file__).parents[3] / "shared" / "golden"))
 ORACLE, TOY = Oracle(), ToyModel(vocab=24, mask_id=23, block_causal=True, sharp=16.0)
@@ -48,14 +48,13 @@ ESTIMATORS = ["soft_entropy", "hard_margin", "hard_entropy", "confidence_power",
 # --- laws -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("law", BY_COST)
-@pytest.mark.parametrize(
-    "spec",
-    [
-        "s2d2:route=ucb,temperature=1.0,top_k=5,keep=3,tau=0.3",
-        "s2d2:accept=(lenient:ratio=0.3,temper=0.5,confident=true),base=(dynamic:steps=2),tau=0.3",
-    ],
-)
+OPTIONS = [
+    "s2d2:route=ucb,temperature=1.0,top_k=5,keep=3,tau=0.3",
+    "s2d2:accept=(lenient:ratio=0.3,temper=0.5,confident=true),base=(dynamic:steps=2),tau=0.3",
+]
+
+
+@pytest.mark.parametrize(("spec", "law"), lawsuits(OPTIONS))
 def test_law(spec: str, law: Callable[[Any], None]) -> None:
     law(get(spec))
 
@@ -125,9 +124,10 @@ def test_what_is_exact_says_so() -> None:
 # --- exact form equals autoregression ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", ["temperature=0.0", "temperature=1.0", "temperature=0.6,top_k=7,top_p=0.9"])
-@pytest.mark.parametrize("block_causal", [False, True])
-@pytest.mark.parametrize("shifted", [False, True])
+@pytest.mark.parametrize(
+    ("how", "block_causal", "shifted"),
+    turns(["temperature=0.0", "temperature=1.0", "temperature=0.6,top_k=7,top_p=0.9"], [False, True], [False, True]),
+)
 def test_coupled_drafts_are_the_autoregressive_tokens(net: Any, shifted: bool, block_causal: bool, how: str) -> None:
     model = TransformersModel(net, mask_id=23, block_causal=block_causal, shifted=shifted)
     ar = decode(model, get(f"left_to_right:race=true,{how}"), PROMPTS, length=24, windows=Blocks(8), seed=2)
@@ -161,13 +161,14 @@ def test_in_far_fewer_forwards_where_the_model_knows_both_ways() -> None:
 # --- caches, batches, phases --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("block_causal", [False, True])
-@pytest.mark.parametrize("shifted", [False, True])
 @pytest.mark.parametrize(
-    "spec",
-    ["s2d2:temperature=1.0", "s2d2:route=ucb,tau=0.4", "s2d2_editing:base=(joint:tau_edit=0.4),tau=0.4", "coupled"]
+    ("spec", "block_causal", "shifted"),
+    turns(
+        ["s2d2:temperature=1.0", "s2d2:route=ucb,tau=0.4", "s2d2_editing:base=(joint:tau_edit=0.4),tau=0.4", "coupled"],
+        [False, True], [False, True],
+    ),
 )
-def test_the_exact_cache_changes_nothing(net: Any, block_causal: bool, shifted: bool, spec: str) -> None:
+def test_the_exact_cache_changes_nothing(net: Any, spec: str, block_causal: bool, shifted: bool) -> None:
     model = TransformersModel(net, mask_id=23, block_causal=block_causal, shifted=shifted)
     exact, none = (
         decode(model, get(spec), PROMPTS, length=12, windows=Blocks(4), cache=get_cache(c), seed=1)
@@ -185,7 +186,7 @@ def test_turning_from_draft_to_verification_leaves_finished_blocks_alone() -> No
             assert int(f.compute[0].nonzero().min()) >= int(f.at[0, 0])
 
 
-@pytest.mark.parametrize("route", [*ROUTES, "always,temperature=1.0"])
+@pytest.mark.parametrize("route", ["ucb", *slow(*(r for r in ROUTES if r != "ucb"), "always,temperature=1.0")])
 def test_rows_in_different_phases_and_windows_do_not_know_of_each_other(route: str) -> None:
     decoder, trace = get(f"s2d2:tau=0.5,route={route}"), Trace()
     together = decode(TOY, decoder, PROMPTS, length=20, windows=Blocks(8), seeds=[5, 6, 7], watch=trace)

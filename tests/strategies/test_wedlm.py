@@ -24,7 +24,7 @@ from decoders.strategies.wedlm import known_first
 from decoders.testing.oracle import Oracle, distance, floor
 from decoders.testing.toy import ToyModel
 from support.checkpoints import write
-from support.laws import BY_COST
+from support.laws import lawsuits
 
 GOLDEN = Path(__file__).parents[1] / "data/golden"
 TINY = str(GOLDEN / "models/wedlm-tiny")
@@ -40,9 +40,9 @@ def tiny() -> Any:
     return model
 
 
-@pytest.mark.parametrize("law", BY_COST)
-def test_law(law: Any) -> None:
-    law(get("wedlm:window=5,temperature=1.0,top_k=5,tau=1.5"))
+@pytest.mark.parametrize(("spec", "law"), lawsuits(["wedlm:window=5,temperature=1.0,top_k=5,tau=1.5"]))
+def test_law(spec: str, law: Any) -> None:
+    law(get(spec))
 
 
 @pytest.mark.parametrize("spec", ["wedlm:temperature=1.0,tau=0.0", "wedlm:temperature=1.0,tau=0.0,window=2"])

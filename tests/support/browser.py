@@ -57,7 +57,7 @@ def opened(shown, width: int):
     return driver, made
 
 
-def wait(until, seconds: float = 5.0):
+def wait(until, seconds: float = 60.0):
     end = time.monotonic() + seconds
     while not (found := until()):
         assert time.monotonic() < end, "the page did not get there"

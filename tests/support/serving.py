@@ -28,7 +28,7 @@ def serving(asgi):
 
     def end():
         server.should_exit = True
-        thread.join(30)
+        thread.join(120)
         listener.close()
         assert not thread.is_alive()
 
@@ -62,7 +62,7 @@ def running(*more):
         done.communicate()
 
 
-def until(condition, seconds=10):
+def until(condition, seconds=60):
     """Wait for something to become true."""
     end = time.monotonic() + seconds
     while not condition():

@@ -97,7 +97,7 @@ class Handler(BaseHTTPRequestHandler):
             if self.hub.stalls:
                 self.wfile.write(body)
                 self.hub.stalled.set()
-                self.hub.ended.wait(120)
+                self.hub.ended.wait(600)
                 return
         self.wfile.write(body)
 

@@ -17,15 +17,19 @@ import torch
 from decoders_bench.common.results import hardware
 from decoders_bench.gpu.nano import in_order
 from decoders_bench.gpu.parts import say
-from decoders_bench.versus.plan import Plan
+from decoders_bench.versus.plan import STACKED, Plan
 from decoders_bench.versus.train import Draw, Run, drawn, export, go
 
 LARGE = Plan(
-    seeds=6, regimes=("fresh", "repeat:2000"), examples=128, hidden=96, layers=4, inner=256, looks=12, items=24
+    seeds=6, kinds=STACKED, regimes=("fresh", "repeat:2000"), examples=128, hidden=96, layers=4, inner=256, looks=12,
+    items=24,
 )
-"""Six seeds: with three, a difference has to be twice as large to be distinguished from noise."""
+"""Six seeds: with three, a difference has to be twice as large to be distinguished from noise. Diffusion of latents is
+not among the kinds, as its network is not one of the stack that a step trains: `decoders bench versus -o OUT/versus
+--kind latent --device cuda` adds it."""
 SMALL = Plan(
-    seeds=2, regimes=("fresh", "repeat:50"), examples=12, hidden=32, layers=1, heads=2, inner=32, looks=3, items=2
+    seeds=2, kinds=STACKED, regimes=("fresh", "repeat:50"), examples=12, hidden=32, layers=1, heads=2, inner=32,
+    looks=3, items=2,
 )
 BEFORE, PACE = 10, 30
 """After the first number of steps, the time of the second number determines how many steps fit into the time left."""

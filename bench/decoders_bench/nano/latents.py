@@ -173,10 +173,20 @@ def expected(pair: Pair, hidden: Tensor, z: Tensor, level: Tensor) -> tuple[Tens
 
 def losses(pair: Pair, b: LatentBatch, dice: torch.Generator, turn: int = 0) -> tuple[Tensor, Tensor]:
     """The losses of the denoiser and of the rounder, each the sum over the examples."""
-    device, (N, T) = b.tokens.device, b.tokens.shape
-    x = pair.denoiser.table[b.tokens]
+    device, N = b.tokens.device, len(b.tokens)
     u = (torch.rand(N, generator=dice, device=device).argsort() + torch.rand((), generator=dice, device=device)) / N
     level = pair.warp(u)
+    denoiser, rounder, own = losses_at(pair, b, level, dice, turn)
+    pair.learn(level, own)
+    return denoiser, rounder
+
+
+def losses_at(
+    pair: Pair, b: LatentBatch, level: Tensor, dice: torch.Generator, turn: int = 0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same sums with the examples at the levels `level (N,)`, and the mean cross-entropy of each example, (N,)."""
+    device, (N, T) = b.tokens.device, b.tokens.shape
+    x = pair.denoiser.table[b.tokens]
     z = alpha(level) * x + sigma(level) * torch.randn(x.shape, generator=dice, device=device)
     said = torch.zeros_like(z)
     size = N // CONDITIONED
@@ -194,9 +204,8 @@ def losses(pair: Pair, b: LatentBatch, dice: torch.Generator, turn: int = 0) -> 
     off = (clean - x.flatten(0, 1)[b.counts]).pow(2).sum(-1)
     share = torch.zeros_like(level).scatter_add_(0, row, weight)
     own = torch.zeros_like(level).scatter_add_(0, row, ce.detach() * weight) / share.clamp(min=PAD_WEIGHT)
-    pair.learn(level, own)
     rounded = rounder_loss(pair, b, x.detach(), clean.detach(), dice)
-    return ((ce + off) * weight).sum(), rounded
+    return ((ce + off) * weight).sum(), rounded, own
 
 
 def rounder_loss(pair: Pair, b: LatentBatch, x: Tensor, clean: Tensor, dice: torch.Generator) -> Tensor:

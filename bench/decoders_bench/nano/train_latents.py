@@ -30,22 +30,54 @@ def recipe(plan: Plan) -> Plan:
     return replace(plan, stages=((0, MIX),), positions=3000, warmup=50, decay=0.5)
 
 
+def created(plan: Plan) -> Pair:
+    """The initial networks."""
+    torch.manual_seed(plan.seed)
+    pair = Pair(len(segmenter()), plan.hidden, plan.layers, plan.heads, plan.inner)
+    bodies = (pair.denoiser.body, plan.layers), (pair.rounder.body, ROUNDER_LAYERS)
+    with torch.no_grad():
+        for body, layers in bodies:
+            for name, weight in body.named_parameters():
+                if weight.dim() == 2:
+                    weight.normal_(std=deviation(name, plan.hidden, layers))
+    return pair
+
+
+def layers_of(pair: Pair) -> list[torch.nn.Module]:
+    """The layers of both bodies, whose matrices Muon trains."""
+    bodies: Any = pair.denoiser.body, pair.rounder.body
+    return [layer for body in bodies for layer in body.layers]
+
+
+@torch.no_grad()
+def levels_of(pair: Pair) -> list[float]:
+    """The levels of the training, from noise to text."""
+    return [round(x, 5) for x in pair.warp(torch.linspace(1, 0, LEVELS, device=pair.known.device)).tolist()]
+
+
+def config_of(plan: Plan, levels: Sequence[float]) -> dict[str, object]:
+    """The config.json of a checkpoint that was trained on these levels."""
+    tokenizer = segmenter()
+    return {
+        "model_type": "nano_latent", "vocab_size": len(tokenizer), "hidden_size": plan.hidden, "layers": plan.layers,
+        "rounder_layers": ROUNDER_LAYERS, "heads": plan.heads, "inner": plan.inner, "latent_size": LATENT,
+        "levels": list(levels), "eos_token_id": tokenizer.end,
+    }
+
+
+def weights_of(pair: Pair) -> dict[str, torch.Tensor]:
+    """The weights of a checkpoint, by name."""
+    return {name: x for name, x in pair.state_dict().items() if name != "known"}
+
+
 class LatentRun(Run):
     """One worker's networks, optimisers and checkpoint."""
 
     model: Pair
 
     def network(self) -> tuple[torch.nn.Module, Iterable[torch.nn.Module]]:
-        p = self.plan
-        torch.manual_seed(p.seed)
-        pair = Pair(len(segmenter()), p.hidden, p.layers, p.heads, p.inner)
-        bodies: Any = (pair.denoiser.body, p.layers), (pair.rounder.body, ROUNDER_LAYERS)
-        with torch.no_grad():
-            for body, layers in bodies:
-                for name, weight in body.named_parameters():
-                    if weight.dim() == 2:
-                        weight.normal_(std=deviation(name, p.hidden, layers))
-        return pair.to(p.device), [layer for body, _ in bodies for layer in body.layers]
+        pair = created(self.plan)
+        return pair.to(self.plan.device), layers_of(pair)
 
     @staticmethod
     def drawn(plan: Plan, step: int, ranks: Sequence[int]) -> tuple[Mode, list[Any]]:
@@ -63,12 +95,4 @@ class LatentRun(Run):
         return denoiser + rounder
 
     def written(self) -> tuple[dict[str, object], dict[str, torch.Tensor]]:
-        p, tokenizer = self.plan, segmenter()
-        with torch.no_grad():
-            levels = self.model.warp(torch.linspace(1, 0, LEVELS, device=p.device))
-        config = {
-            "model_type": "nano_latent", "vocab_size": len(tokenizer), "hidden_size": p.hidden, "layers": p.layers,
-            "rounder_layers": ROUNDER_LAYERS, "heads": p.heads, "inner": p.inner, "latent_size": LATENT,
-            "levels": [round(x, 5) for x in levels.tolist()], "eos_token_id": tokenizer.end,
-        }
-        return config, {k: x for k, x in self.model.state_dict().items() if k != "known"}
+        return config_of(self.plan, levels_of(self.model)), weights_of(self.model)

@@ -24,8 +24,9 @@ QUICK: dict[str, Any] = {"seeds": 1, "regimes": ("fresh",), "kinds": ("ar", "mdm
     help="every example new, or N of them again and again; repeat for more  [default: fresh, repeat:500]",
 )
 @click.option(
-    "--kind", "kinds", multiple=True, type=click.Choice(("ar", "mdm", "block", "again")),
-    help="twins to train; again: autoregression from other initial weights; repeat for more  [default: all]",
+    "--kind", "kinds", multiple=True, type=click.Choice(("ar", "mdm", "block", "again", "latent")),
+    help="twins to train, or to add to a run that is trained; again: autoregression from other initial weights; "
+    "latent: diffusion of latents; repeat for more  [default: all]",
 )
 @click.option("--steps", type=click.IntRange(1), help="optimiser steps  [default: 2500]")
 @device_option
@@ -39,8 +40,9 @@ def versus(
     predict, and in nothing else; and what differs between them then, with intervals over seeds.
 
     Trains the twins, measures them, and writes RUN/report.html and RUN/results.json. The twins are checkpoints: -m
-    RUN/ar, -m RUN/mdm, -m RUN/block, of the first seed. A run that was cut off goes on with the same command; so does
-    one whose weights were trained elsewhere (bench/gpu.sh versus)."""
+    RUN/ar, -m RUN/mdm, -m RUN/block, -m RUN/latent, of the first seed. A run that was cut off goes on with the same
+    command; so does one whose weights were trained elsewhere (bench/gpu.sh versus). With a further --kind, a run that
+    is trained gains that twin, and the others stay as they are."""
     from dataclasses import replace
 
     from decoders_bench.versus.claims import claims, same
@@ -49,7 +51,9 @@ def versus(
     from decoders_bench.versus.stages import begin, run
     from decoders_bench.versus.tables import claim_table, same_line, sentence
 
-    given: dict[str, Any] = {"seeds": seeds, "regimes": regimes or None, "kinds": kinds or None, "steps": steps}
+    given: dict[str, Any] = {
+        "seeds": seeds, "regimes": regimes or None, "kinds": tuple(dict.fromkeys(kinds)) or None, "steps": steps
+    }  # fmt: skip
     asked = (QUICK if quick else {}) | {name: x for name, x in given.items() if x is not None}
     plan, share = begin(out, replace(Plan(), **asked), 0.5 if quick else 1.0, set(asked))
     with progress() as bar:

@@ -17,6 +17,8 @@ from decoders_bench.versus.plan import BLOCK, Kind
 THRESHOLDS = (0.99, 0.9, 0.7, 0.5, 0.3)
 STEPS = (8, 4)
 """Numbers of forward passes for a whole canvas."""
+LATENT_STEPS = (32, 16, 8, 4, 2)
+"""The same for latents, whatever the length of the canvas."""
 BLOCK_STEPS = (2, 1)
 """Numbers of forward passes for a block."""
 ALONE = 3
@@ -49,10 +51,15 @@ SWEPT: dict[Kind, tuple[Setting, ...]] = {
         *parallel("block", BLOCK),
         *(Setting(f"sdar:by=low_confidence_static,block_steps={n}", "block", BLOCK) for n in BLOCK_STEPS),
     ),
+    "latent": (
+        *(Setting(f"ddim:steps={n}", "exact") for n in LATENT_STEPS),
+        *(Setting(spec, "exact") for spec in ("dpmpp_2m:steps=16", "renoise", "codar")),
+    ),
 }  # fmt: skip
 """Autoregression has its KV cache and makes one token per forward pass, or decodes by Jacobi iteration, which makes the
 same tokens. Masked diffusion runs without a cache, as `exact` stores nothing of a bidirectional row, and with the dual
-cache, which treats the keys and values of the prompt as final. Block diffusion has its block cache."""
+cache, which treats the keys and values of the prompt as final. Block diffusion has its block cache. Latent diffusion
+reads its prompt causally, so `exact` stores its keys and values."""
 
 
 def swept(kind: Kind) -> tuple[Setting, ...]:

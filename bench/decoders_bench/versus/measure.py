@@ -21,15 +21,21 @@ CANDIDATES: dict[Kind, tuple[Way, ...]] = {
     "ar": (("left_to_right", None), ("left_to_right:temperature=0.3", None), ("left_to_right:temperature=0.7", None)),
     "mdm": (("llada", None), ("threshold:tau=0.9", None), ("threshold", 1)),
     "block": (("llada", BLOCK), ("threshold:tau=0.9", BLOCK), ("threshold", 1)),
+    "latent": (("ddim", None), ("renoise", None), ("codar", None)),
 }
 """As many candidates for each kind: the most accurate one on validation items is used."""
-SINGLE: dict[Kind, Way] = {"ar": ("left_to_right", None), "mdm": ("llada", None), "block": ("llada", BLOCK)}
-"""The greedy decoder of each kind that commits one position per forward pass."""
+SINGLE: dict[Kind, Way] = {
+    "ar": ("left_to_right", None), "mdm": ("llada", None), "block": ("llada", BLOCK), "latent": ("ddim", None)
+}
+"""The greedy decoder of each kind that commits one position per forward pass. Latents have no such decoder; theirs has
+32 forward passes, which are no fewer than the positions of any answer."""
 DRAWN: dict[Kind, Way] = {
-    "ar": ("left_to_right:temperature=1", None), "mdm": ("ancestral", None), "block": ("ancestral", BLOCK)
+    "ar": ("left_to_right:temperature=1", None), "mdm": ("ancestral", None), "block": ("ancestral", BLOCK),
+    "latent": ("ddpm", None),
 }
 """The decoder with which each kind samples, at temperature 1."""
-STEPS = (1, 2, 4, 8)
+STEPS: dict[Kind, tuple[int, ...]] = {"mdm": (1, 2, 4, 8), "latent": (2, 4, 8)}
+"""The numbers of forward passes that are compared, by kind; blocks need at least one for each block."""
 DRAWS = 32
 SAMPLES = 32
 BATCH = 32
@@ -124,8 +130,11 @@ def memorisation(run: str, twin: Twin, plan: Plan, n: int) -> dict[str, Any]:
     shown = levels(plan)
     own = canaries(twin.seed, shown)
     ways: dict[str, Way] = {"all": SINGLE[twin.objective]}
-    if twin.objective != "ar":
-        ways |= {str(steps): (f"llada:steps={steps}", SINGLE[twin.objective][1]) for steps in steps_of(twin.objective)}
+    if twin.objective in STEPS:
+        ways |= {
+            str(steps): (f"{SINGLE[twin.objective][0]}:steps={steps}", SINGLE[twin.objective][1])
+            for steps in STEPS[twin.objective]
+        }
     g = {name: Generator(loaded(run), way[0]) for name, way in ways.items()}
     out: dict[str, Any] = {"times": [times for _, _, times in own]}
     for name, way in ways.items():
@@ -142,11 +151,6 @@ def memorisation(run: str, twin: Twin, plan: Plan, n: int) -> dict[str, Any]:
 
 def digits(counts: Iterable[int]) -> str:
     return "".join(map(str, counts))
-
-
-def steps_of(kind: Kind) -> tuple[int, ...]:
-    """The numbers of forward passes that are compared; none with blocks, which need at least one per block."""
-    return STEPS if kind == "mdm" else ()
 
 
 def half(said: str) -> str:
@@ -183,3 +187,9 @@ DIMENSIONS: dict[str, tuple[Measure, int]] = {
     "diversity": (diversity, 8),
 }
 """The dimensions, and the number of items of each task for each."""
+
+
+def dimensions(twin: Twin) -> list[str]:
+    """The dimensions that are measured for a twin with its chosen decoder. Latents have none that could be called their
+    likelihood: the bound of a rounder and a bound of the density of latents are not one of the text."""
+    return [x for x in DIMENSIONS if x != "validation" and (x, twin.kind) != ("likelihood", "latent")]

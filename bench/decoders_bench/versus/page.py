@@ -11,10 +11,11 @@ from decoders_bench.versus import tables
 from decoders_bench.versus.charts import Series, chart
 from decoders_bench.versus.claims import Claim, Results, claims, same
 from decoders_bench.versus.equal import AXES
-from decoders_bench.versus.plan import TITLES, Plan
+from decoders_bench.versus.plan import KINDS, TITLES, Plan
+from decoders_bench.versus.sizes import size_table
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'"
-COLOURS = {"ar": 0, "mdm": 1, "block": 2}
+COLOURS = {"ar": 0, "mdm": 1, "block": 2, "latent": 3}
 STYLE = """
 .plot > svg { width: 100%; height: auto; }
 .legend span { display: inline-flex; gap: 6px; align-items: center; }
@@ -115,7 +116,7 @@ def headline(own: Sequence[Claim]) -> str:
 def page(found: Results, plan: Plan) -> str:
     every, check = claims(found, plan), same(found, plan)
     parts = []
-    for kind in ("mdm", "block"):
+    for kind in KINDS:
         own = [c for c in every if c.kind == kind]
         if own:
             parts.append(section(
@@ -135,6 +136,7 @@ def page(found: Results, plan: Plan) -> str:
         section("Canaries", f'<p class="note">{inline(CANARIES_TEXT)}</p>', table(tables.memory_table(found, plan))),
         section("Likelihood", f'<p class="note">{inline(LIKELIHOOD)}</p>', table(tables.likelihood_table(found, plan))),
         section("Order", f"<p>{inline(tables.late_line(found, plan))}</p>"),
+        section("What the twins are made of", f'<p class="note">{inline(SIZES)}</p>', table(size_table(plan))),
         section("Autoregression against itself", f"<p>{inline(tables.same_line(check))}</p>",
                 table(tables.claim_table(check, item_test=True)) if check else ""),
     ]  # fmt: skip
@@ -154,16 +156,21 @@ COSTS = (
     "A point is a setting of a decoder, in the mean over seeds. Autoregression has its KV cache, and takes one token a "
     "forward, or several by Jacobi iteration (`coupled`), which changes no token. The dual cache of masked diffusion "
     "takes the keys and values of the prompt as final, which is an approximation. Block diffusion reads finished "
-    "blocks from its cache. Times are those of one thread of a processor, the median of turns in which all settings "
-    "were measured one after the other."
+    "blocks from its cache. Latent diffusion reads its prompt causally, so those of its prompt are final. Times are "
+    "those of one thread of a processor, the median of turns in which all settings were measured one after the other."
 )
 CANARIES_TEXT = (
     "The share of letters that come back, and in brackets that of canaries that come back whole; columns say how often "
     "a canary was shown. A letter that was never shown comes back by chance in 1 of 26 cases."
 )
 LOSSES = "Each loss is that of its own objective, so a column is compared with itself alone."
+SIZES = (
+    "Parameters by part. The operations are those of the first step of the training, its gradients included; only "
+    "products of matrices count."
+)
 LIKELIHOOD = (
     "Nats of a whole canvas of 8 to 24 positions, its stop tokens included. A number of autoregression is the "
     "likelihood itself; one with ≤ is a bound that lies above what the model would pay, so the two columns are not "
-    "compared. Of shuffle, all orders are equally likely, and the best possible is known."
+    "compared. Of shuffle, all orders are equally likely, and the best possible is known. Latent diffusion has no "
+    "likelihood of a text that could be computed or bounded here."
 )

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from decoders.core import UsageError
 
 Stream = tuple[str, int]
 """The regime and the seed of the examples that several twins see, one twin of each kind."""
-Kind = Literal["ar", "mdm", "block", "again"]
-KINDS: tuple[Kind, ...] = ("ar", "mdm", "block", "again")
+Kind = Literal["ar", "mdm", "block", "again", "latent"]
+STACKED: tuple[Kind, ...] = ("ar", "mdm", "block", "again")
 """Autoregression; masked diffusion over the whole canvas; masked diffusion in blocks; and autoregression from other
-initial weights, which shows what a difference between two seeds looks like."""
+initial weights, which shows what a difference between two seeds looks like. They have the same network, so they are
+computed together."""
+KINDS: tuple[Kind, ...] = (*STACKED, "latent")
+"""The last one is diffusion of latents, by the recipe of nano-latent. It has a rounder and a table of latents besides
+the network of the others, and is trained by itself."""
 TITLES: dict[Kind, str] = {
     "ar": "autoregression", "mdm": "masked diffusion", "block": "block diffusion", "again": "autoregression again",
+    "latent": "latent diffusion",
 }
 BLOCK = 4
 """Positions of a block of the block twin."""
@@ -93,7 +98,12 @@ class Plan:
 
     @property
     def streams(self) -> list[Stream]:
-        return [(regime, seed) for regime in self.regimes for seed in range(self.seeds)]
+        """The streams that have twins."""
+        return [(regime, seed) for regime in self.regimes if self.kinds_in(regime) for seed in range(self.seeds)]
+
+    def of(self, kinds: Sequence[Kind]) -> Plan:
+        """The plan with some of its kinds only."""
+        return replace(self, kinds=tuple(kind for kind in self.kinds if kind in kinds))
 
 
 def repeated(regime: str) -> int | None:

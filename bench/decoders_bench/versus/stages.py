@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,10 @@ from decoders_bench.common.workers import heard_from_others, spread
 from decoders_bench.versus import measure
 from decoders_bench.versus.checkpoints import write
 from decoders_bench.versus.costs import costs, swept
+from decoders_bench.versus.groups import Group, groups, trained, training
 from decoders_bench.versus.measure import BATCH
-from decoders_bench.versus.packing import Batch
 from decoders_bench.versus.plan import Kind, Plan, Twin
-from decoders_bench.versus.train import TRAINED, Run, drawn, export, go, plain, state_file, weights_of
+from decoders_bench.versus.train import Training, export, go, plain, plan_of, put, state_file, trained_file, weights_of
 
 PLAN, RESULTS, MEASURED = "plan.json", "results.json", "measured"
 SAVE = 50
@@ -35,23 +34,18 @@ Told = Callable[[str, int, int], object]
 """It is called with a stage, the finished amount and the total."""
 
 
-def plan_of(found: dict[str, Any]) -> Plan:
-    own: dict[str, Any] = {name: tuple(x) if isinstance(x, list) else x for name, x in found.items()}
-    return Plan(**own)
-
-
 def kept(out: Path) -> dict[str, Any] | None:
     """The plan of a run and the share of items that it measures; None if the run has not begun."""
-    for name in (PLAN, TRAINED):
-        if (out / name).exists():
-            found = json.loads((out / name).read_text())
+    for file in (out / PLAN, trained_file(out)):
+        if file.exists():
+            found = json.loads(file.read_text())
             return {"plan": found["plan"], "share": found.get("share", 1.0)}
     return None
 
 
 def begin(out: Path, wanted: Plan, share: float, given: set[str]) -> tuple[Plan, float]:
-    """The plan of the run in `out`, which is written if the run is new; `given`: the options that the user set. Raises
-    `UsageError` if the run has another plan."""
+    """The plan of the run in `out`, which is written if the run is new, or gains kinds; `given`: the options that the
+    user set. Raises `UsageError` if the run has another plan."""
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; -o names a directory")
     found = kept(out)
@@ -61,66 +55,82 @@ def begin(out: Path, wanted: Plan, share: float, given: set[str]) -> tuple[Plan,
         out.mkdir(parents=True, exist_ok=True)
         found = {"plan": plain(wanted), "share": share}
     plan = plan_of(found["plan"])
+    if "kinds" in given:
+        plan = with_kinds(plan, wanted.kinds, out)
+        wanted = replace(wanted, kinds=plan.kinds)
     differ = [f.name for f in fields(Plan) if f.name in given and getattr(plan, f.name) != getattr(wanted, f.name)]
     if differ:
         raise UsageError(f"{out} holds a run with another {', '.join(differ)}; give the same or another directory")
-    put(out / PLAN, found)
+    put(out / PLAN, found | {"plan": plain(plan)})
     return plan, found["share"]
 
 
-def put(path: Path, found: Any) -> None:
-    """Write a file atomically: it is complete, or missing."""
-    new = path.with_name(path.name + ".new")
-    new.write_text(json.dumps(found, separators=(",", ":")) + "\n")
-    os.replace(new, path)
+def with_kinds(plan: Plan, wanted: Sequence[Kind], out: Path) -> Plan:
+    """The plan of the run in `out` with the kinds that the user named: all of it, or further ones, which a run may gain
+    once its own are trained. Raises `UsageError` for others."""
+    new = tuple(kind for kind in wanted if kind not in plan.kinds)
+    if len(new) < len(wanted) < len(plan.kinds) + len(new):
+        raise UsageError(f"{out} holds a run with another kinds; give the same or another directory")
+    if new and not all(trained_file(out, group.name).exists() for group in groups(plan, out)):
+        raise UsageError(f"{out} gains {', '.join(new)} once its own twins are trained; run it without --kind first")
+    return replace(plan, kinds=(*plan.kinds, *new))
 
 
 @dataclass(frozen=True)
 class Part:
-    """The training of all twins, or of the twins of one stream."""
+    """The training of all twins of a group, or of those of one stream."""
 
-    plan: Plan
+    group: Group
     out: Path
     device: str
     stream: int | None
-    heard: Callable[[int | None, int], object]
-    """It is called with the stream and the number of its finished steps."""
+    heard: Callable[[str, int | None, int], object]
+    """It is called with the group, the stream and the number of its finished steps."""
+
+    def begun(self) -> Training:
+        return training(self.group, self.out, self.device, self.stream)
 
 
 def train_part(part: Part) -> None:
     """Train the twins of one part. On a CPU it uses one thread: with matrices this small, several would wait for each
     other."""
     torch.set_num_threads(1)
-    run = Run(part.plan, part.out, part.device, part.stream)
-    part.heard(part.stream, run.step)
+    run = part.begun()
 
-    def draw(step: int) -> Batch:
-        return drawn(part.plan, step, run.streams)
+    def notify(run: Training) -> None:
+        part.heard(part.group.name, part.stream, run.step)
 
-    def notify(run: Run) -> None:
-        part.heard(part.stream, run.step)
+    notify(run)
+    go(run, run.drawn, notify, SAVE)
 
-    go(run, draw, notify, SAVE)
+
+def streams_of(group: Group, out: Path, device: str) -> list[int | None]:
+    """The numbers of the streams that are trained by themselves, or None for all of them together: twins of equal shape
+    on an accelerator. A CPU is as fast with each stream by itself."""
+    whole = group.stacked and (device != "cpu" or state_file(out, None, group.name).exists())
+    return [None] if whole else list(range(len(group.plan.streams)))
 
 
 def train(plan: Plan, out: Path, device: str, workers: int, told: Told) -> None:
-    """Train all twins. An accelerator trains them together. A CPU trains each stream by itself, which is as fast there;
-    several processes can share the streams, and the weights do not depend on their number."""
-    whole = device != "cpu" or state_file(out, None).exists()
-    streams = [None] if whole else list(range(len(plan.streams)))
-    done = dict.fromkeys(streams, 0)
+    """Train all twins that are not trained yet. Several processes can share the streams of a CPU, and the weights do
+    not depend on their number."""
+    left = [group for group in groups(plan, out) if not trained_file(out, group.name).exists()]
+    done: dict[tuple[str, int | None], int] = {}
 
-    def heard(stream: int | None, step: int) -> None:
-        done[stream] = step
-        told("training", sum(done.values()), plan.steps * len(streams))
+    def heard(group: str, stream: int | None, step: int) -> None:
+        done[group, stream] = step
+        told("training", sum(done.values()), plan.steps * len(parts))
 
-    if workers > 1 and len(streams) > 1:
+    parts = [Part(group, out, device, i, heard) for group in left for i in streams_of(group, out, device)]
+    if workers > 1 and len(parts) > 1:
         with heard_from_others(heard) as tell:
-            spread(train_part, [Part(plan, out, device, i, tell) for i in streams], workers, lambda _: None)
+            spread(train_part, [replace(part, heard=tell) for part in parts], workers, lambda _: None)
     else:
-        for i in streams:
-            train_part(Part(plan, out, device, i, heard))
-    export([Run(plan, out, device, i) for i in streams], out, {"hardware": hardware(device)})
+        for part in parts:
+            train_part(part)
+    for group in left:
+        runs = [part.begun() for part in parts if part.group == group]
+        export(runs, out, {"hardware": hardware(device)}, group.name)
 
 
 @dataclass(frozen=True)
@@ -174,8 +184,8 @@ def measure_all(plan: Plan, share: float, out: Path, workers: int, told: Told) -
     early = [
         Job(t, "validation", out, plan, items_of("validation", share)) for t in plan.twins if t.seed < CHOOSING
     ]
-    names = [name for name in measure.DIMENSIONS if name != "validation"]
-    total, done = len(early) + len(names) * len(plan.twins), 0
+    late = [(t, name) for t in plan.twins for name in measure.dimensions(t)]
+    total, done = len(early) + len(late), 0
 
     def go_through(jobs: list[Job]) -> None:
         nonlocal done
@@ -199,7 +209,7 @@ def measure_all(plan: Plan, share: float, out: Path, workers: int, told: Told) -
     best = chosen(plan, out)
     go_through([
         Job(t, name, out, plan, items_of(name, share), best[t.kind, t.regime] if name == "quality" else None)
-        for t in plan.twins for name in names
+        for t, name in late
     ])
 
 
@@ -209,7 +219,7 @@ def cost_file(out: Path, seed: int) -> Path:
 
 def measure_costs(plan: Plan, share: float, out: Path, told: Told) -> None:
     """Measure the costs of the twins of each seed in the first regime, in this process alone, as its processor time is
-    measured."""
+    measured. A run that has gained a kind measures those of the others again, as all settings take turns."""
     torch.set_num_threads(1)
     regime, repeats = plan.regimes[0], max(round(REPEATS * share), 1)
     runs = [{kind: str(out / Twin(kind, regime, seed).name) for kind in plan.kinds} for seed in range(plan.seeds)]
@@ -222,25 +232,23 @@ def measure_costs(plan: Plan, share: float, out: Path, told: Told) -> None:
         told("costs", done, each * plan.seeds)
 
     for seed, own in enumerate(runs):
-        if cost_file(out, seed).exists():
+        file = cost_file(out, seed)
+        if file.exists() and {row["kind"] for row in json.loads(file.read_text())} == set(plan.kinds):
             done += each - 1
             heard()
         else:
-            put(cost_file(out, seed), costs(own, seed, BATCH, repeats, heard))
+            put(file, costs(own, seed, BATCH, repeats, heard))
 
 
 def gathered(plan: Plan, out: Path) -> dict[str, Any]:
     """All results of a run in one document."""
-    trained = json.loads((out / TRAINED).read_text())
     best = chosen(plan, out)
     return {
-        "plan": plain(plan), "trained_on": trained["hardware"], "seconds": trained["seconds"],
-        "hardware": hardware(), "curve": trained["curve"],
+        "plan": plain(plan), **trained(plan, out), "hardware": hardware(),
         "chosen": [[kind, regime, *way] for (kind, regime), way in best.items()],
         "costs": [json.loads(cost_file(out, seed).read_text()) for seed in range(plan.seeds)],
         "measured": {
-            t.name: {name: measured(out, t, name) for name in measure.DIMENSIONS if name != "validation"}
-            for t in plan.twins
+            t.name: {name: measured(out, t, name) for name in measure.dimensions(t)} for t in plan.twins
         },
     }  # fmt: skip
 
@@ -252,9 +260,9 @@ def run(plan: Plan, share: float, out: Path, device: str, workers: int, told: To
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UsageError(f"another process is writing to {out}") from None
-        if not (out / TRAINED).exists():
-            train(plan, out, device, workers, told)
-        write(plan, weights_of(out), out)
+        train(plan, out, device, workers, told)
+        for group in groups(plan, out):
+            write(group.plan, weights_of(out, group.name), out)
         measure_all(plan, share, out, workers, told)
         measure_costs(plan, share, out, told)
         found = gathered(plan, out)

@@ -23,7 +23,8 @@ from decoders_bench.versus.claims import (
 from decoders_bench.versus.equal import AXES, cost_of, curves
 from decoders_bench.versus.examples import SUFFIX
 from decoders_bench.versus.plan import BLOCK, TASKS, TITLES, Kind, Plan, Twin
-from decoders_bench.versus.stages import plan_of
+from decoders_bench.versus.sizes import size_table
+from decoders_bench.versus.train import plan_of
 
 UNITS = {"points": "%", "doublings": "", "nats": "nats"}
 
@@ -117,19 +118,21 @@ def shown_kinds(plan: Plan, regime: str) -> list[Kind]:
 
 
 def likelihood_table(found: Results, plan: Plan) -> str:
-    """Likelihoods, with exact values and bounds in separate columns."""
+    """Likelihoods, with exact values and bounds in separate columns; diffusion of latents has none."""
     regime = plan.regimes[0]
     kinds = shown_kinds(plan, regime)
     rows = []
     for name in TASKS:
         own = [
-            [found["measured"][t.name]["likelihood"][name] for t in twins_of(plan, regime, kind)] for kind in kinds
+            [found["measured"][t.name].get("likelihood", {}).get(name) for t in twins_of(plan, regime, kind)]
+            for kind in kinds
         ]
-        truth = own[0][0].get("truth")
         cells = [
+            "has none" if not each[0] else
             ("" if each[0]["exact"] else "≤ ") + f"{fmean(x for one in each for x in one['nats']):.2f}" for each in own
         ]
-        best = f"{fmean(x for one in own[0] for x in one['truth']):.2f}" if truth else ""
+        known = next((each for each in own if each[0] and each[0].get("truth")), None)
+        best = f"{fmean(x for one in known for x in one['truth']):.2f}" if known else ""
         rows.append([name, *cells, best])
     return markdown(["task", *(TITLES[k] for k in kinds), "the best possible"], rows)
 
@@ -245,8 +248,14 @@ def late_line(found: Results, plan: Plan) -> str:
         told.append(f"{TITLES[kind]} {100 * fmean(marks):.0f} %" if marks else f"{TITLES[kind]} none")
     return (
         "If the answer is placed before its steps, it was decided after the last step in this share of the answers: "
-        + ", ".join(told) + "."
+        + ", ".join(told) + "." + (LAST_CHANGED if "latent" in plan.kinds else "")
     )
+
+
+LAST_CHANGED = (
+    " Latent diffusion makes all positions at once, and a position counts as decided where its token changed for the "
+    "last time."
+)
 
 
 def canary_base(found: Results, plan: Plan) -> float:
@@ -321,6 +330,8 @@ def on_the_way(found: Results, plan: Plan) -> str:
 PARTS: dict[str, Callable[[Results, Plan], str]] = {
     "summary": summary, "command": command, "mdm": lambda found, plan: claim_text(found, plan, "mdm"),
     "block": lambda found, plan: claim_text(found, plan, "block"), "way": on_the_way, "loss": loss_table,
-    "late": late_line, "likelihood": likelihood_table, "speed": speed_table, "memory": memory_table, "same": same_text,
+    "late": late_line, "sizes": lambda found, plan: size_table(plan),
+    "latent": lambda found, plan: claim_text(found, plan, "latent"),
+    "likelihood": likelihood_table, "speed": speed_table, "memory": memory_table, "same": same_text,
 }
 """The generated parts of the documentation page."""
