@@ -23,7 +23,7 @@ class Prefix(Cache):
     attested: ClassVar[Attested] = "replayed"
 
     def stale(self, after: Canvas, before: State, p: Pred) -> Tensor:
-        return torch.where((after.step == 0)[:, None], refresh(after), after.column >= after.start[:, None])
+        return torch.where(after.fresh[:, None], refresh(after), after.column >= after.start[:, None])
 
 
 @dataclass(frozen=True)
@@ -40,4 +40,4 @@ class Dual(Cache):
     attested: ClassVar[Attested] = "replayed"
 
     def stale(self, after: Canvas, before: State, p: Pred) -> Tensor:
-        return torch.where((after.step == 0)[:, None], refresh(after), after.window)
+        return torch.where(after.fresh[:, None], refresh(after), after.window)

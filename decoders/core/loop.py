@@ -144,7 +144,7 @@ class Eager:
             self.watch(f, p, self.canvas)
 
     def live(self) -> bool:
-        return bool(self.canvas.live.any())
+        return LIVE in self.canvas.reason.tolist()
 
     def put(self, c: Canvas) -> None:
         self.canvas = c

@@ -18,11 +18,11 @@ from decoders.core.state import State
 from decoders.core.tree import altered
 from decoders.stats.constants import counting, number
 
-LIVE, BROKEN, STOPPED, FILLED, EXHAUSTED, STALLED = range(6)
+BROKEN, STOPPED, FILLED, EXHAUSTED, STALLED, LIVE = range(6)
 """Why a row ended; of several reasons the first counts."""
 
 NON_FINITE, NO_PROGRESS = "non_finite", "no_progress"
-REASONS = ("live", NON_FINITE, "stop", "length", "max_steps", NO_PROGRESS)
+REASONS = (NON_FINITE, "stop", "length", "max_steps", NO_PROGRESS, "live")
 
 _CUT = ("tokens", "open", "editable", "confidence", "committed_at")  # the fields of rows that a State shows
 
@@ -33,6 +33,8 @@ _KNOWN: dict[str, frozenset[str] | None] = {
     **dict.fromkeys(("state", "reach", "refreshed")),
 }
 """Values of rows that are computed once and kept, with the fields that each depends on; None: all fields."""
+
+_NO_SIGN = torch.iinfo(torch.long).max  # all bits but the sign
 
 R = TypeVar("R", bound="Rows")
 
@@ -95,18 +97,19 @@ class Rows:
 
     @cached_property
     def offset(self) -> Tensor:
-        """(B, L) long: how far the columns are from the first one of the row's window."""
-        return self.column - self.start[:, None]
+        """(B, L) long: how far the columns are from the first one of the row's window; larger than any window for those
+        to its left."""
+        return self.column - self.start[:, None] & _NO_SIGN
 
     @cached_property
     def window(self) -> Tensor:
         """(B, L) bool: columns of the row's own window."""
-        return (self.offset >= 0) & (self.offset < self.room[:, None])
+        return self.offset < self.room[:, None]
 
     @cached_property
     def index(self) -> Tensor:
         """(B, L) long: the position of the window at each column; arbitrary at columns outside the window."""
-        return self.offset.clamp(min=0, max=self.width - 1)
+        return self.offset.clamp(max=self.width - 1)
 
     @property
     def end(self) -> Tensor:
