@@ -7,7 +7,6 @@ N rows of logits. Everything is pure and row-wise: no value is read on the host,
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, is_dataclass, replace
-from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
@@ -92,15 +91,10 @@ class State:
         """Bool, with the shape of `tokens`: the tokens that end a text."""
         return among(tokens, self.stop_ids)
 
-    @cached_property
-    def mixed(self) -> Tensor:
-        """(B,) int64: 64 random bits of the key, the same for every salt."""
-        return scramble(self.key)
-
     def hash(self, salt: int, timeless: bool = False) -> Tensor:
         """(B, W) int64: 64 random bits of key, step, position and salt. Timeless: the clock is left out, so the bits
         stay the same from forward to forward."""
-        h = scramble(self.mixed + salt)[:, None]
+        h = scramble(scramble(self.key) + salt)[:, None]
         if not timeless:
             h = scramble(h + self.clock[:, None])
         return scramble(h ^ (self.position * 0x2545F4914F6CDD1D))
