@@ -14,7 +14,7 @@ from decoders.core.cache import Cache
 from decoders.core.canvas import Canvas
 from decoders.core.decoder import Decoder
 from decoders.core.model import Shape
-from decoders.core.rows import LIVE, Rows, view
+from decoders.core.rows import Rows, view
 from decoders.core.store import NOTHING, Store
 from decoders.core.windows import Blocks, Whole, Windows
 from decoders.errors import UsageError
@@ -58,7 +58,7 @@ def layout(
         given=(column < limit[:, None]) & ~editable,
         start=editable.long().argmax(1), size=zero, room=zero, limit=limit,
         block_start=zero, block_end=zero, opened=zero, windows=zero, step=zero, clock=zero,
-        key=torch.tensor(list(keys), dtype=torch.long), reason=zero + LIVE, store=empty(B, L, len(decoder.phases)),
+        key=torch.tensor(list(keys), dtype=torch.long), reason=zero, store=empty(B, L, len(decoder.phases)),
         width=W, mask_id=shape.mask_id, vocab=shape.vocab, stop_ids=shape.stop_ids, block_causal=shape.block_causal,
         causal_context=shape.causal_context, causal=shape.block_causal and windows.block == 1, space=shape.space,
         candidates=A, expand_id=shape.expand_id,

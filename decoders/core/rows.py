@@ -18,11 +18,11 @@ from decoders.core.state import State
 from decoders.core.tree import altered
 from decoders.stats.constants import counting, number
 
-BROKEN, STOPPED, FILLED, EXHAUSTED, STALLED, LIVE = range(6)
+LIVE, BROKEN, STOPPED, FILLED, EXHAUSTED, STALLED = range(6)
 """Why a row ended; of several reasons the first counts."""
 
 NON_FINITE, NO_PROGRESS = "non_finite", "no_progress"
-REASONS = (NON_FINITE, "stop", "length", "max_steps", NO_PROGRESS, "live")
+REASONS = ("live", NON_FINITE, "stop", "length", "max_steps", NO_PROGRESS)
 
 _CUT = ("tokens", "open", "editable", "confidence", "committed_at")  # the fields of rows that a State shows
 

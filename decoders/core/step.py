@@ -19,7 +19,18 @@ from decoders.core.needs import asks, hold_to
 from decoders.core.plan import Plan, patience
 from decoders.core.pred import Pred
 from decoders.core.query import Query, Sight
-from decoders.core.rows import put, settled_stop, view, write
+from decoders.core.rows import (
+    BROKEN,
+    EXHAUSTED,
+    FILLED,
+    LIVE,
+    STALLED,
+    STOPPED,
+    put,
+    settled_stop,
+    view,
+    write,
+)
 from decoders.core.state import State, choose
 from decoders.core.store import APPROXIMATE, NOTHING, Store
 from decoders.core.tree import altered
@@ -247,9 +258,13 @@ def reasons(plan: Plan, c: Canvas, filled: Tensor, ended: Tensor | None, undefin
     """(B,) long: the reason why each live row ends, LIVE if it does not end."""
     stalled = c.clock - c.committed_at.amax(-1) > patience(plan.decoder)
     exhausted = None if plan.max_steps is None else c.clock >= plan.max_steps
-    never, always = everywhere(False, filled), everywhere(True, filled)
-    found = [never if x is None else x for x in (undefined, ended, filled, exhausted, stalled)]  # BROKEN, STOPPED, ...
-    return torch.stack([*found, always]).view(torch.uint8).argmax(0)  # of several reasons the first counts
+    # of several reasons, the last one here counts; a chain of choices, because a compiled step fuses it
+    found = {STALLED: stalled, EXHAUSTED: exhausted, FILLED: filled, STOPPED: ended, BROKEN: undefined}
+    why = number(LIVE, c.reason)
+    for reason, holds in found.items():
+        if holds is not None:
+            why = torch.where(holds, number(reason, c.reason), why)
+    return why
 
 
 def ruled(plan: Plan, s: State, f: Forward, p: Pred) -> Pred:
