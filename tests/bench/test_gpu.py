@@ -172,7 +172,7 @@ def test_a_process_that_hangs_is_ended(monkeypatch, tmp_path):
     )
     began = time.monotonic()
     assert cli.once(began + 0.3, tmp_path, (), (), True, False) == cli.TIME_IS_UP
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.slow

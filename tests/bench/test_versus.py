@@ -43,14 +43,6 @@ from support.versus import THREE, TINY, cost_row, half, results
 ALONE = replace(TINY, seeds=1, regimes=("fresh",))
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def stack_of(plan, twins=None):
     return Stack([initial(plan, t) for t in twins or plan.twins], plan.heads)
 

@@ -35,14 +35,6 @@ ONE = replace(TINY, seeds=1, regimes=("fresh",), kinds=("latent",))
 WITH = replace(THREE, kinds=KINDS)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def same_weights(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
