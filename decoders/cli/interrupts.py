@@ -14,8 +14,9 @@ PATIENCE = 10.0
 
 class Interrupts:
     """Handles SIGINT. While the command works it raises a `KeyboardInterrupt`, as usual. But Python loses one that is
-    raised in a callback of an import or of the garbage collector, and some code swallows them, so the process is ended
-    if it still works after a while. A second SIGINT ends it at once, and so does one before or after the work."""
+    raised in a callback of the garbage collector, and some code swallows them, so the process is ended if it still
+    works after a while. A second SIGINT ends it at once, and so does one before or after the work, or during an import:
+    torch calls Python from C++ while it is imported, where an exception aborts the process."""
 
     def __init__(self) -> None:
         self.working = False
@@ -23,13 +24,20 @@ class Interrupts:
         signal.signal(signal.SIGINT, self.hear)
 
     def hear(self, number: int, frame: FrameType | None) -> None:
-        if self.heard or not self.working:
+        if self.heard or not self.working or imports(frame):
             leave()
         self.heard = True
         patience = threading.Timer(PATIENCE, leave)
         patience.daemon = True
         patience.start()
         raise KeyboardInterrupt
+
+
+def imports(frame: FrameType | None) -> bool:
+    """Whether the code that is executed in a frame is part of an import."""
+    while frame is not None and frame.f_globals.get("__name__") != "importlib._bootstrap":
+        frame = frame.f_back
+    return frame is not None
 
 
 def leave() -> None:
