@@ -257,17 +257,17 @@ def test_what_can_mend_is_tried_again(fault):
 @pytest.mark.parametrize(
     ("fault", "options", "tries", "message", "everyone"),
     [
-        ("500", {"retries": 2}, 3, "says 500: no, as None should know (3 tries in ", False),
+        ("500", {"retries": 2}, 3, "says 500: no, as None should know (3 tries in 0.", False),
         ("429", {"retries": 1}, 2, " s); wait, or lower parallel", False),
-        ("429/3600", {}, 1, "says 429: no, as None should know, and asks to wait 3600 s (1 try in ", False),
+        ("429/3600", {}, 1, "says 429: no, as None should know, and asks to wait 3600 s (1 try in 0.", False),
         (
             "garbage", {"retries": 1}, 2,
             "answered chat/completions with what is no reply of this API: <html>not json (2 tries", False,
         ),
         ("missing", {"retries": 0}, 1, 'no reply of this API: {"object": "chat.completion"} (1 try', False),
         ("half", {"retries": 0}, 1, "broke the connection off", False),
-        ("slow", {"retries": 1, "timeout": 0.2}, 2, "gave no answer within 0.2 s (2 tries in ", False),
-        ("slow", {"timeout": 0.2, "patience": 0.3}, 2, "(2 tries in ", False),
+        ("slow", {"retries": 1, "timeout": 0.2}, 2, "gave no answer within 0.2 s (2 tries in 0.", False),
+        ("slow", {"timeout": 0.2, "patience": 0.3}, 2, "(2 tries in 0.", False),
         (
             "400", {}, 1,
             "says 400: no, as None should know; see whether the prompt is too long for it, or take chat=false", False,
@@ -297,7 +297,7 @@ def test_nobody_there():
     assert all(isinstance(f, ReasonerError) and f.everyone for f in failed)
     assert "cannot be reached: " in str(failed[0])
     assert " s); see that the server runs, and try again" in str(failed[0])
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize(
