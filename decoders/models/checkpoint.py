@@ -8,10 +8,12 @@ code, and only if the user allows it: configs are read as JSON and given to tran
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
 import re
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 RENEWS = "compute_default_rope_parameters"
+LETTING_GO = 0.1
+"""Seconds for the threads of a group of processes to let go of tensors."""
 SHARD = re.compile(r"-\d+-of-\d+\.safetensors$")
 
 
@@ -255,8 +259,18 @@ def load_weights(
         raise UsageError(
             f"the weights in {directory} do not fit {cls.__name__}: {len(wrong)} are wrong, the first is {wrong[0]}"
         )
+    if "tp_plan" in place:
+        atexit.register(leave_group)
     loaded: PreTrainedModel = model if device is None else model.to(device)
     return loaded
+
+
+def leave_group() -> None:
+    """Leave the group of processes that share a model, at the end of this one. A thread of gloo may still hold the
+    tensors of the last exchange, and needs the interpreter to let go of them: if that is gone, the process aborts."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+        time.sleep(LETTING_GO)
 
 
 def settings_of(directory: Path, config: dict[str, Any], family: Family) -> dict[str, Any]:

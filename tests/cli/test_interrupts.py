@@ -13,7 +13,8 @@ import pytest
 from decoders.cli import interrupts
 from support.commands import DECODERS
 
-LONG = "generate", "-d", "left_to_right", "-n", "200", "--ignore-eos", *["Sort: b a c"] * 20
+LONG = "generate", "-d", "left_to_right", "-n", "200", "--ignore-eos", *["Sort: b a c"] * 1000
+"""At least a minute of work on the fastest machine."""
 
 
 def interrupted(*command: str, after: float | None, again: float | None = None) -> tuple[int, list[str], float]:

@@ -78,6 +78,23 @@ WARM = ((0, LINES), (100, LISTS), (900, PAGES), (1300, CHOSEN))
 """The stages of a run that begins with the weights of a model that knows the tasks of the first three. At step 1200 the
 model was forgetting chains and was far from knowing four of the six tasks of a page, so the last stage omits three of
 them (table, nest, program) and the hard rungs of two tasks of a page (edit, records)."""
+SHORT = {
+    "chain/easy": 0.48, "chain/hard": 0.95, "answer_first/easy": 0.43, "answer_first/hard": 0.73, "extract/easy": 0.29,
+    "extract/hard": 0.34, "sudoku/easy": 0.44, "sudoku/hard": 0.55, "list/easy": 1.5, "list/hard": 2.0,
+    "shuffle/easy": 0.38, "shuffle/hard": 0.34, "ledger/easy": 0.28, "ledger/hard": 0.08, "cycle/easy": 0.13,
+    "cycle/hard": 0.09, "table/easy": 0.26, "table/hard": 0.54, "nest/easy": 2.0, "nest/hard": 0.25, "edit/easy": 3.5,
+    "edit/hard": 0.26, "records/easy": 0.17, "records/hard": 0.37, "program/easy": 3.5, "program/hard": 0.17,
+}
+WHOLE = {
+    "chain/easy": 0.6, "chain/hard": 1.2, "answer_first/easy": 0.55, "answer_first/hard": 0.92, "extract/easy": 0.37,
+    "extract/hard": 0.42, "sudoku/easy": 0.56, "sudoku/hard": 0.69, "list/easy": 1.9, "list/hard": 2.5,
+    "shuffle/easy": 0.47, "shuffle/hard": 0.43, "ledger/easy": 0.35, "ledger/hard": 0.1, "cycle/easy": 0.16,
+    "cycle/hard": 0.12, "table/easy": 0.32, "table/hard": 0.88, "nest/easy": 0.9, "nest/hard": 0.74, "edit/easy": 1.5,
+    "edit/hard": 1.0, "records/easy": 0.21, "records/hard": 0.7, "program/easy": 1.5, "program/hard": 0.77,
+}
+UNLEARNT = ((0, SHORT), (1400, WHOLE))
+"""The stages of a run that begins with the weights of a model that has not learnt edit, program and the hard rungs of
+table, nest and records. About four fifths of the positions are theirs: at first in their short form, then in all."""
 
 MODES = {
     Mode("full"): 0.5, Mode("block", 1): 0.22, Mode("answer", 4): 0.04, Mode("answer", 8): 0.06,
