@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -39,6 +40,8 @@ from decoders.text.written import Text, filled, last_given, written
 
 SLOTS = 32
 """The default number of rows that are decoded at a time."""
+AHEAD = 4
+"""Requests that wait in an engine, as a multiple of its slots; the others are made later, to save memory."""
 WHOLE = 1 << 40
 """The size of a window over a whole row; more than any row has."""
 
@@ -162,16 +165,21 @@ class Job:
         start first, so that no long row starts late and ends last. `ran` is called with the engine at the end."""
         asked = dict[Request, Item]()
         engine = Engine(self.setup.model, slots, self.memory, began=lambda rs: self.tell([asked[r] for r in rs]))
-        for item in sorted(items, key=lambda x: -len(x.tokens)) if len(items) > slots > 1 else items:
-            r = self.request(item)
-            asked[r] = item
-            try:
-                engine.submit(r)
-            except UsageError as e:
-                yield item.index, e
-        while not engine.idle:
+        began = time.monotonic()
+        longest = sorted(items, key=lambda x: -len(x.tokens)) if len(items) > slots > 1 else items
+        later = deque(longest)
+        while later or not engine.idle:
+            while later and engine.queued < AHEAD * slots:
+                item = later.popleft()
+                r = self.request(item, asked_at=began)
+                asked[r] = item
+                try:
+                    engine.submit(r)
+                except UsageError as e:
+                    del asked[r]
+                    yield item.index, e
             for r in engine.step():
-                yield asked[r].index, outcome(r)
+                yield asked.pop(r).index, outcome(r)
         ran(engine)
 
     def tell(self, items: Sequence[Item]) -> None:

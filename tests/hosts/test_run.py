@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass, field
 
 import pytest
 
 from decoders import Generation, Generator, UsageError
+from decoders.job import AHEAD, Job
 from decoders.models.source import load_model
 from decoders.reasoning.base import ReasonerError, Reasoning
 from decoders.text.records import or_raise
@@ -42,6 +44,24 @@ def test_results_come_as_they_finish(nano):
     first = next(results)[0]
     assert first in batches[0].prompts
     assert [len(b.prompts) for b in batches] == [2]
+
+
+def test_only_a_few_requests_exist_at_a_time(nano, monkeypatch):
+    """However many prompts there are; and what has been handed out is not kept."""
+    made, slots = list[weakref.ref](), 2
+
+    def request(job, *args, **more):
+        made.append(weakref.ref(r := whole(job, *args, **more)))
+        return r
+
+    whole = Job.request
+    monkeypatch.setattr(Job, "request", request)
+    alive = []
+    for _, result in Generator(nano).run(PROMPTS[:1] * 30, length=8, batch=slots):
+        assert or_raise(result).waiting_seconds >= 0
+        alive.append(sum(r() is not None for r in made))
+    assert len(made) == 30
+    assert max(alive) <= (AHEAD + 2) * slots
 
 
 def test_a_prompt_that_cannot_be_decoded_does_not_end_the_others(nano):
