@@ -20,6 +20,7 @@ import torch
 
 from decoders import Decoder, Family, Generator, registry, specs
 from decoders.cli import batch, show, terminal
+from decoders.cli.app import main
 from decoders.cli.compare import agreement
 from decoders.cli.show import Streaming, Watching
 from decoders.cli.trace import TraceFile
@@ -657,6 +658,21 @@ def test_commands_of_plugins(monkeypatch):
         assert (done.exit_code, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
         assert problem in done.stderr
     assert call("list").exit_code == 0  # a plugin does not replace a built-in
+
+
+def options_without_help(command: click.Command, *path: str) -> list[str]:
+    context = click.Context(command)
+    if isinstance(command, click.Group):
+        found = ((name, command.get_command(context, name)) for name in command.list_commands(context))
+        return [text for name, each in found for text in options_without_help(each, *path, name)]
+    return [
+        " ".join((*path, p.opts[0])) for p in command.params
+        if isinstance(p, click.Option) and not (p.help or p.hidden)
+    ]
+
+
+def test_every_option_of_every_command_is_explained():
+    assert options_without_help(main) == []
 
 
 @pytest.mark.parametrize(

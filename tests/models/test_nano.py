@@ -9,15 +9,17 @@ from random import Random
 
 import pytest
 import torch
+from click.testing import CliRunner
 
 from decoders.core import UsageError
 from decoders.models import nano
 from decoders.models.source import load_model
 from decoders_bench.nano.batches import Example, Mixture, Mode, batches, collate
+from decoders_bench.nano.cli import train_nano
 from decoders_bench.nano.muon import Muon, orthogonalise
 from decoders_bench.nano.network import Network, config_of
 from decoders_bench.nano.tokenizer import Segmenter, build
-from decoders_bench.nano.train import Plan, Run, drawn, loss_of, rate_at, steps, warmed
+from decoders_bench.nano.train import LATER, Plan, Run, drawn, loss_of, rate_at, steps, warmed
 from decoders_bench.tasks import GENERATED, items
 
 TOKENIZER = build()
@@ -191,8 +193,14 @@ def test_a_run_begins_with_the_weights_of_a_model_whose_vocabulary_is_a_part_of_
         Run(replace(plan, layers=1), 0)
 
 
-def test_every_stage_of_both_recipes_names_tasks_that_there_are():
-    for plan in (Plan("x"), warmed(Plan("x"), "y")):
+def test_a_mix_is_for_a_run_that_begins_with_a_model(tmp_path):
+    done = CliRunner().invoke(train_nano, ["-o", str(tmp_path / "run"), "--mix", "unlearnt"])
+    assert (done.exit_code, "give --start" in done.output) == (2, True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_stage_of_all_recipes_names_tasks_that_there_are():
+    for plan in (Plan("x"), *(warmed(Plan("x"), "y", mix) for mix in LATER)):
         for first, mix in plan.stages:
             assert plan.mix(first) == mix
             assert {name.partition("/")[0] for name in mix} <= GENERATED.keys()

@@ -13,6 +13,7 @@ from decoders_bench.common.options import (
     json_option,
     output_option,
     seed_option,
+    split_option,
     tasks_option,
     tracked,
     workers_option,
@@ -26,7 +27,7 @@ SIX = ("llada", "dream:by=entropy", "threshold:tau=0.9", "factor:f=1.0", "ancest
 @decoders_option(SIX)
 @tasks_option(told="all")
 @click.option("-n", "--items", "n", default=100, show_default=True, type=click.IntRange(1), help="test items per cell")
-@click.option("--split", default="test", show_default=True, type=click.Choice(["train", "validation", "test"]))
+@split_option
 @seed_option
 @click.option("--block", type=click.IntRange(1), help="decode in blocks of this many positions")
 @workers_option

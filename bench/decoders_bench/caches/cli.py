@@ -89,7 +89,10 @@ def caches(
 @click.option(
     "-n", "--items", "n", default=100, show_default=True, type=click.IntRange(1), help="validation items per task"
 )
-@click.option("--block", "blocks", multiple=True, default=(16, 32), show_default=True, type=click.IntRange(1))
+@click.option(
+    "--block", "blocks", multiple=True, default=(16, 32), show_default=True, type=click.IntRange(1),
+    help="positions of a block; repeat for more",
+)
 @click.option(
     "-k", "ks", multiple=True, default=(64, 8), show_default=True, type=click.IntRange(0), help="EntropyCache's k"
 )
@@ -120,16 +123,22 @@ def calibrate_entropycache(
 
 
 @click.command("cache-time")
-@click.option("--shape", default="llada-1b", show_default=True, type=click.Choice(("llada-8b", "llada-1b", "tiny")))
+@click.option(
+    "--shape", default="llada-1b", show_default=True, type=click.Choice(("llada-8b", "llada-1b", "tiny")),
+    help="the shape of the random model",
+)
 @click.option(
     "-c", "--cache", "policies", multiple=True, default=TIMED, show_default=True, help="cache spec; repeat for more"
 )
 @device_option
-@click.option("--dtype", default="bfloat16", show_default=True, type=click.Choice(("float32", "bfloat16")))
-@click.option("--batch", default=1, show_default=True, type=click.IntRange(1))
+@click.option(
+    "--dtype", default="bfloat16", show_default=True, type=click.Choice(("float32", "bfloat16")),
+    help="precision of the weights",
+)
+@click.option("--batch", default=1, show_default=True, type=click.IntRange(1), help="rows")
 @click.option("--prompt", default=128, show_default=True, type=click.IntRange(1), help="positions of the prompt")
 @length_option(128)
-@click.option("--block", default=32, show_default=True, type=click.IntRange(1))
+@click.option("--block", default=32, show_default=True, type=click.IntRange(1), help="positions of a block")
 @repeats_option(3)
 @threads_option
 @clock_option

@@ -18,7 +18,7 @@ from decoders_bench.common.options import (
 
 
 @click.command()
-@click.option("-m", "--model", default="nano", show_default=True, metavar="SPEC")
+@click.option("-m", "--model", default="nano", show_default=True, metavar="SPEC", help="model to decode with")
 @tasks_option(told="sudoku, list, shuffle, chain and answer_first")
 @click.option("-n", "--items", "count", default=200, show_default=True, type=click.IntRange(1), help="of each rung")
 @threads_option

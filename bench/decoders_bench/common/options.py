@@ -35,8 +35,14 @@ clock_option: Option[Any] = click.option(
     "--clock", default="wall", show_default=True, type=click.Choice(("wall", "cpu")),
     help="cpu: processor time of one thread, for a machine with other load",
 )
-threads_option: Option[Any] = click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
-seed_option: Option[Any] = click.option("--seed", default=0, show_default=True)
+threads_option: Option[Any] = click.option(
+    "--threads", default=1, show_default=True, type=click.IntRange(1), help="threads of torch"
+)
+seed_option: Option[Any] = click.option("--seed", default=0, show_default=True, help="another seed draws others")
+split_option: Option[Any] = click.option(
+    "--split", default="test", show_default=True, type=click.Choice(["train", "validation", "test"]),
+    help="the items' part of the data; nano has seen those of train",
+)
 
 
 def decoders_option(default: Sequence[str] | None = None, told: str = "") -> Option[Any]:
@@ -69,10 +75,12 @@ def on_device(context: click.Context, option: click.Parameter, device: str) -> s
     return device
 
 
-device_option: Option[Any] = click.option("--device", default="cpu", show_default=True, callback=on_device)
+device_option: Option[Any] = click.option(
+    "--device", default="cpu", show_default=True, callback=on_device, help="where the model runs"
+)
 
 
-def repeats_option(default: int, told: str | None = None) -> Option[Any]:
+def repeats_option(default: int, told: str = "timed rounds; the median counts") -> Option[Any]:
     """`--repeats`; `told`: of what."""
     return click.option("--repeats", default=default, show_default=True, type=click.IntRange(1), help=told)
 

@@ -13,7 +13,7 @@ TASKS = ("chain/hard", "answer_first/hard", "extract/hard", "sudoku/easy", "shuf
 @click.command("demo")
 @decoders_option(DECODERS)
 @tasks_option(TASKS)
-@click.option("-m", "--model", default="nano", show_default=True)
+@click.option("-m", "--model", default="nano", show_default=True, help="model to decode with")
 @click.option("--seed", default=0, show_default=True, help="another seed takes other test prompts")
 @json_option
 def demo(decoders: tuple[str, ...], tasks: tuple[str, ...], model: str, seed: int, as_json: bool) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from decoders_bench.common.options import emit, json_option
+from decoders_bench.common.options import emit, json_option, split_option
 from decoders_bench.quality.cli import FACTORS, ITEMS, NANO, STEPS, THRESHOLDS, listed, sizes, sweep, watched, wordings
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ ROUNDS = 4
               help="number of seeds; each has its own items and sampling")
 @click.option("-n", "--items", default=ITEMS, show_default=True, type=click.IntRange(1),
               help="items per rung, wording and seed")
-@click.option("--split", default="test", show_default=True, type=click.Choice(["train", "validation", "test"]))
+@split_option
 @click.option("--rounds", default=ROUNDS, show_default=True, type=click.IntRange(0),
               help="how often a setting of the baseline may be added where its settings are too far apart to tell")
 @click.option("--batch", default=25, show_default=True, type=click.IntRange(1), help="items decoded together")

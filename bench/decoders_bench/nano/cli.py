@@ -18,14 +18,18 @@ from decoders_bench.common.options import emit, json_option, progress, seed_opti
 @click.option("--steps", default=7000, show_default=True, type=click.IntRange(1), help="optimiser steps")
 @click.option(
     "--start", type=click.Path(exists=True, file_okay=False), metavar="DIR",
-    help="begin with the weights of an earlier model, which knows the short tasks, and with the last stages",
+    help="begin with the weights of an earlier model, which knows the short tasks",
+)
+@click.option(
+    "--mix", type=click.Choice(["pages", "unlearnt"]),
+    help="with --start, the tasks: at first lists, then texts of a page (the default); or mostly the hardest of those",
 )
 @click.option("--latent", is_flag=True, help="the model of latents, nano-latent, with its rounder")
 @workers_option
 @seed_option
 @json_option
 def train_nano(
-    out: str, steps: int, start: str | None, latent: bool, workers: int, seed: int, as_json: bool
+    out: str, steps: int, start: str | None, mix: str | None, latent: bool, workers: int, seed: int, as_json: bool
 ) -> None:
     """Train the embedded model; the directory for `-m` is OUT/model. A step takes each process 0.8 to 1.3 s. An
     interrupted run goes on from its last checkpoint when the same command is given again, also with another number of
@@ -34,9 +38,11 @@ def train_nano(
 
     if latent and start:
         raise click.UsageError("--latent begins with random weights; leave out --start")
+    if mix and not start:
+        raise click.UsageError("--mix is for a run that begins with a model; give --start")
     kind, plan = Run, Plan(out, workers=workers, seed=seed)
     if start:
-        plan = warmed(plan, start)
+        plan = warmed(plan, start, mix or "pages")
     if latent:
         from decoders_bench.nano.train_latents import LatentRun, recipe
 

@@ -95,6 +95,8 @@ WHOLE = {
 UNLEARNT = ((0, SHORT), (1400, WHOLE))
 """The stages of a run that begins with the weights of a model that has not learnt edit, program and the hard rungs of
 table, nest and records. About four fifths of the positions are theirs: at first in their short form, then in all."""
+LATER = {"pages": (WARM, 3000), "unlearnt": (UNLEARNT, 4000)}
+"""The mixes of runs that begin with the weights of a model, each with the positions of a step."""
 
 MODES = {
     Mode("full"): 0.5, Mode("block", 1): 0.22, Mode("answer", 4): 0.04, Mode("answer", 8): 0.06,
@@ -136,9 +138,10 @@ class Plan:
         return next(mix for first, mix in reversed(self.stages) if step >= first)
 
 
-def warmed(plan: Plan, start: str) -> Plan:
-    """The plan of a run that begins with the weights in `start`: the later stages, with smaller steps."""
-    return replace(plan, start=start, stages=WARM, positions=3000, rate=3.5e-3, decay=0.8)
+def warmed(plan: Plan, start: str, mix: str = "pages") -> Plan:
+    """The plan of a run that begins with the weights in `start`, with a mix of `LATER` and smaller steps."""
+    stages, positions = LATER[mix]
+    return replace(plan, start=start, stages=stages, positions=positions, rate=3.5e-3, decay=0.8)
 
 
 def create(plan: Plan, vocab: int) -> Network:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from decoders_bench.common.options import emit, json_option
+from decoders_bench.common.options import emit, json_option, split_option
 
 if TYPE_CHECKING:
     from decoders_bench.quality.grid import Grid
@@ -106,7 +106,7 @@ def sizes(context: click.Context, parameter: click.Parameter, given: tuple[str, 
     help="number of seeds; each has its own items and sampling  [default: 1]",
 )
 @click.option("-n", "--items", type=click.IntRange(1), help=f"items per rung, wording and seed  [default: {ITEMS}]")
-@click.option("--split", default="test", show_default=True, type=click.Choice(["train", "validation", "test"]))
+@split_option
 @click.option("--length", type=click.IntRange(1), metavar="N", help="positions of the canvas  [default: the task's]")
 @click.option("--full", is_flag=True,
               help="every registered decoder that the model can run, all tasks that need no file, longer sweeps, "

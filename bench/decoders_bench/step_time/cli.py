@@ -27,10 +27,16 @@ FLOATS = ("float32", "bfloat16")
 
 @click.command("step-time")
 @decoders_option(DECODERS)
-@click.option("--batch", "batches", multiple=True, default=(1, 8), show_default=True, type=click.IntRange(1))
-@click.option("--dtype", "dtypes", multiple=True, default=FLOATS, show_default=True, type=click.Choice(FLOATS))
-@click.option("--block", default=32, show_default=True, type=click.IntRange(1))
-@click.option("--vocab", default=126_464, show_default=True, type=click.IntRange(2))
+@click.option(
+    "--batch", "batches", multiple=True, default=(1, 8), show_default=True, type=click.IntRange(1),
+    help="rows; repeat for more",
+)
+@click.option(
+    "--dtype", "dtypes", multiple=True, default=FLOATS, show_default=True, type=click.Choice(FLOATS),
+    help="precision of the logits; repeat for more",
+)
+@click.option("--block", default=32, show_default=True, type=click.IntRange(1), help="positions of the window")
+@click.option("--vocab", default=126_464, show_default=True, type=click.IntRange(2), help="columns of the logits")
 @click.option(
     "--scaling", is_flag=True,
     help="canvases, batches and vocabularies that grow, one at a time, for the chart in the docs; not --batch, --vocab",

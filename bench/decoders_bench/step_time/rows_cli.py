@@ -21,10 +21,17 @@ from decoders_bench.step_time.cli import FLOATS
 
 
 @click.command("row-time")
-@click.option("--batch", "batches", multiple=True, default=(1, 8, 32), show_default=True, type=click.IntRange(1))
-@click.option("--dtype", "dtypes", multiple=True, default=FLOATS, show_default=True, type=click.Choice(FLOATS))
 @click.option(
-    "--vocab", "vocabs", multiple=True, default=(756, 32_000, 126_464), show_default=True, type=click.IntRange(2)
+    "--batch", "batches", multiple=True, default=(1, 8, 32), show_default=True, type=click.IntRange(1),
+    help="rows; repeat for more",
+)
+@click.option(
+    "--dtype", "dtypes", multiple=True, default=FLOATS, show_default=True, type=click.Choice(FLOATS),
+    help="precision of the logits; repeat for more",
+)
+@click.option(
+    "--vocab", "vocabs", multiple=True, default=(756, 32_000, 126_464), show_default=True, type=click.IntRange(2),
+    help="columns of the logits; repeat for more",
 )
 @repeats_option(11)
 @threads_option

@@ -13,13 +13,15 @@ from decoders_bench.common.options import (
     finish,
     json_option,
     output_option,
+    repeats_option,
     seed_option,
+    threads_option,
     tracked,
 )
 
 
 @click.command()
-@click.option("-m", "--model", default="nano", show_default=True, metavar="SPEC")
+@click.option("-m", "--model", default="nano", show_default=True, metavar="SPEC", help="model to decode with")
 @decoders_option(("threshold", "llada"))
 @click.option(
     "--batch", "batches", multiple=True, default=(8, 32), show_default=True, type=click.IntRange(1),
@@ -34,10 +36,10 @@ from decoders_bench.common.options import (
     help="measure `decoders generate --input` on a file of so many prompts instead: processor time and memory; repeat "
     "for more; not --prompts, --repeats, --clock",
 )
-@click.option("-n", "--prompts", default=2000, show_default=True, type=click.IntRange(1))
+@click.option("-n", "--prompts", default=2000, show_default=True, type=click.IntRange(1), help="prompts to decode")
 @click.option("--length", default=48, show_default=True, type=click.IntRange(1), help="positions after each prompt")
-@click.option("--repeats", default=3, show_default=True, type=click.IntRange(1))
-@click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
+@repeats_option(3)
+@threads_option
 @seed_option
 @clock_option
 @output_option
