@@ -199,7 +199,24 @@ def placed(device: str, dtype: str, device_map: str | None, tp: bool) -> dict[st
     on = checked_device(device)
     slow = on.type == "cpu" and not (spread and torch.accelerator.is_available())
     how: dict[str, Any] = {"dtype": getattr(torch, dtype) if dtype != "auto" else torch.float32 if slow else "auto"}
-    return how | ({"tp_plan": "auto"} if tp else {"device_map": device_map} if device_map else {"device": on})
+    return how | (shared() if tp else {"device_map": device_map} if device_map else {"device": on})
+
+
+def shared() -> dict[str, Any]:
+    """The arguments of `from_pretrained` for a model that the processes of torchrun share; this one leaves their group
+    when it ends."""
+    from transformers.distributed.configuration_utils import DistributedConfig
+
+    atexit.register(leave_group)
+    return {"distributed_config": DistributedConfig(tp_size=int(os.environ.get("WORLD_SIZE", "1")))}
+
+
+def leave_group() -> None:
+    """Leave the group of processes that share a model. A thread of gloo may still hold the tensors of the last
+    exchange, and needs the interpreter to let go of them: if that is gone, the process aborts."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+        time.sleep(LETTING_GO)
 
 
 def load_weights(
@@ -259,18 +276,8 @@ def load_weights(
         raise UsageError(
             f"the weights in {directory} do not fit {cls.__name__}: {len(wrong)} are wrong, the first is {wrong[0]}"
         )
-    if "tp_plan" in place:
-        atexit.register(leave_group)
     loaded: PreTrainedModel = model if device is None else model.to(device)
     return loaded
-
-
-def leave_group() -> None:
-    """Leave the group of processes that share a model, at the end of this one. A thread of gloo may still hold the
-    tensors of the last exchange, and needs the interpreter to let go of them: if that is gone, the process aborts."""
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
-        time.sleep(LETTING_GO)
 
 
 def settings_of(directory: Path, config: dict[str, Any], family: Family) -> dict[str, Any]:

@@ -16,11 +16,13 @@ from decoders.models import nano
 from decoders.models.source import load_model
 from decoders_bench.nano.batches import Example, Mixture, Mode, batches, collate
 from decoders_bench.nano.cli import train_nano
+from decoders_bench.nano.lessons import LESSONS
 from decoders_bench.nano.muon import Muon, orthogonalise
 from decoders_bench.nano.network import Network, config_of
 from decoders_bench.nano.tokenizer import Segmenter, build
 from decoders_bench.nano.train import LATER, Plan, Run, drawn, loss_of, rate_at, steps, warmed
 from decoders_bench.tasks import GENERATED, items
+from decoders_bench.tasks.base import split_of
 
 TOKENIZER = build()
 EXAMPLE = Example([10, 11, 12, 13, 14], [20, 21, 22, 23, 24, 0], 8)
@@ -191,6 +193,17 @@ def test_a_run_begins_with_the_weights_of_a_model_whose_vocabulary_is_a_part_of_
         assert torch.equal(own[name][: len(x)], x.float()), name
     with pytest.raises(UsageError, match="another shape"):
         Run(replace(plan, layers=1), 0)
+
+
+@pytest.mark.parametrize("name", sorted(LESSONS))
+def test_lessons_are_right_fit_their_canvas_and_are_seen_in_training_alone(name):
+    task, (rung,) = LESSONS[name], LESSONS[name].rungs
+    assert name == f"{task.name}/{rung}"
+    assert rung not in GENERATED[task.name].rungs
+    for item in items(task, rung, "train", 50):
+        assert task.grade(item.problem, item.answer).exact
+        assert len(TOKENIZER(item.answer, add_special_tokens=False).input_ids) + 1 <= task.length[rung]
+        assert split_of(GENERATED[task.name], item.problem) == "train"
 
 
 def test_a_mix_is_for_a_run_that_begins_with_a_model(tmp_path):

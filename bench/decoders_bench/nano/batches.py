@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from decoders_bench.nano.lessons import LESSONS
 from decoders_bench.nano.tokenizer import Segmenter
 from decoders_bench.tasks import GENERATED, stream
 
@@ -74,7 +75,7 @@ class Mixture:
         self.streams = {}
         for name in self.names:
             task, rung = name.split("/")
-            self.streams[name] = stream(GENERATED[task], rung, "train", rng)
+            self.streams[name] = stream(LESSONS.get(name) or GENERATED[task], rung, "train", rng)
         self.encode, self.end = tokenizer.encode, tokenizer.end
 
     def __iter__(self) -> Iterator[Example]:

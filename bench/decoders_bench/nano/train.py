@@ -92,9 +92,16 @@ WHOLE = {
     "cycle/hard": 0.12, "table/easy": 0.32, "table/hard": 0.88, "nest/easy": 0.9, "nest/hard": 0.74, "edit/easy": 1.5,
     "edit/hard": 1.0, "records/easy": 0.21, "records/hard": 0.7, "program/easy": 1.5, "program/hard": 0.77,
 }
-UNLEARNT = ((0, SHORT), (1400, WHOLE))
+LESSONS = SHORT | {
+    "edit/first": 9.0, "nest/first": 5.0, "edit/easy": 2.0, "program/easy": 3.0, "nest/easy": 1.0,
+}
+EDITS = LESSONS | {"edit/first": 24.0, "nest/first": 3.0, "edit/easy": 1.0, "program/easy": 2.0}
+UNLEARNT = ((0, SHORT), (1000, LESSONS), (1600, EDITS), (2300, WHOLE))
 """The stages of a run that begins with the weights of a model that has not learnt edit, program and the hard rungs of
-table, nest and records. About four fifths of the positions are theirs: at first in their short form, then in all."""
+table, nest and records. About four fifths of the positions are theirs: at first in their short form, then in all. The
+lessons follow looks at validation items: at step 1000 sums of programs were being learnt, and neither edits nor kinds
+of brackets; at step 1600 programs were right, and an edit was any of those that were asked for."""
+
 LATER = {"pages": (WARM, 3000), "unlearnt": (UNLEARNT, 4000)}
 """The mixes of runs that begin with the weights of a model, each with the positions of a step."""
 
