@@ -17,10 +17,11 @@ from decoders.models.source import load_model
 from decoders_bench.nano.batches import Example, Mixture, Mode, batches, collate
 from decoders_bench.nano.cli import train_nano
 from decoders_bench.nano.lessons import LESSONS
+from decoders_bench.nano.mixes import LATER
 from decoders_bench.nano.muon import Muon, orthogonalise
 from decoders_bench.nano.network import Network, config_of
 from decoders_bench.nano.tokenizer import Segmenter, build
-from decoders_bench.nano.train import LATER, Plan, Run, drawn, loss_of, rate_at, steps, warmed
+from decoders_bench.nano.train import Plan, Run, drawn, loss_of, rate_at, steps, warmed
 from decoders_bench.tasks import GENERATED, items
 from decoders_bench.tasks.base import split_of
 

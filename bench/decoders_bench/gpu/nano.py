@@ -22,7 +22,8 @@ import torch
 
 import decoders.models.nano
 from decoders_bench.gpu.parts import say
-from decoders_bench.nano.train import PAGES, Draw, Notify, Plan, Run, steps, warmed
+from decoders_bench.nano.mixes import PAGES
+from decoders_bench.nano.train import Draw, Notify, Plan, Run, steps, warmed
 
 AHEAD = 4
 """The number of steps that each drawing process draws in advance."""
