@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from decoders_bench.common.options import emit, json_option, progress, seed_option, tracked, workers_option
+from decoders_bench.nano.mixes import LATER
 
 
 @click.command("train-nano")
@@ -21,7 +22,7 @@ from decoders_bench.common.options import emit, json_option, progress, seed_opti
     help="begin with the weights of an earlier model, which knows the short tasks",
 )
 @click.option(
-    "--mix", type=click.Choice(["pages", "unlearnt"]),
+    "--mix", type=click.Choice(list(LATER)),
     help="with --start, the tasks: at first lists, then texts of a page (the default); or mostly the hardest of those",
 )
 @click.option("--latent", is_flag=True, help="the model of latents, nano-latent, with its rounder")

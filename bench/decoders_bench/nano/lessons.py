@@ -5,9 +5,8 @@ from __future__ import annotations
 
 from random import Random
 
-from decoders_bench.tasks.arithmetic import draw_chain
 from decoders_bench.tasks.base import Problem, Task
-from decoders_bench.tasks.brackets import CLOSING, Nest
+from decoders_bench.tasks.brackets import Nest
 from decoders_bench.tasks.edits import POOL, WIDTH, Edit
 from decoders_bench.tasks.words import NAMES
 
@@ -35,12 +34,7 @@ class FirstBrackets(Nest):
 
     rungs = ("first",)
     length = {"first": 40}
-
-    def problem(self, rng: Random, rung: str) -> Problem:
-        n = rng.randint(2, 4)
-        inner, steps = draw_chain(rng, n, False)
-        kinds = "".join(rng.choice(list(CLOSING)) for _ in range(n))
-        return {"inner": inner, "steps": [list(s) for s in reversed(steps)], "kinds": kinds}
+    depth = {"first": (2, 4)}
 
 
 LESSONS: dict[str, Task] = {"edit/first": FirstEdits(), "nest/first": FirstBrackets()}

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import re
 from random import Random
+from typing import ClassVar
 
 from decoders_bench.tasks.arithmetic import LABELS, Step, apply, draw_chain
 from decoders_bench.tasks.base import Grade, Problem, Task
 
-DEPTH = {"easy": (7, 10), "hard": (30, 36)}
 CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -30,9 +30,11 @@ class Nest(Task):
 
     name = "nest"
     length = {"easy": 88, "hard": 296}
+    depth: ClassVar[dict[str, tuple[int, int]]] = {"easy": (7, 10), "hard": (30, 36)}
+    """The least and the largest number of brackets, per rung."""
 
     def problem(self, rng: Random, rung: str) -> Problem:
-        n = rng.randint(*DEPTH[rung])
+        n = rng.randint(*self.depth[rung])
         inner, steps = draw_chain(rng, n, False)
         kinds = "".join(rng.choice(list(CLOSING)) for _ in range(n))
         return {"inner": inner, "steps": [list(s) for s in reversed(steps)], "kinds": kinds}
