@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PAGES := @docs/pages.txt # the pages with generated parts
-KNOWN := chain answer_first extract sudoku list shuffle ledger/easy table/easy nest/easy records/easy cycle/easy # what nano answers, in its shorter texts
+SHORT := chain answer_first extract sudoku list shuffle ledger/easy table/easy nest/easy edit/easy records/easy cycle/easy program/easy
+PAGES_OF_TEXT := ledger/hard table/hard nest/hard edit/hard records/hard cycle/hard program/hard
 
 .PHONY: demo test slow lint docs site clean results smoke full gpu vllm plugins transformers real
 
@@ -74,11 +75,11 @@ full: $(VENV)/installed results
 	plugins/vllm/test.sh --full
 
 results: $(VENV)/installed
-	$(BIN)/decoders bench tasks -n 100 $(KNOWN:%=-t %) -o bench/results/nano-tasks.json
-	$(BIN)/decoders bench tasks -n 20 -t ledger/hard -t cycle/hard -t records/hard -t nest/hard -d left_to_right -d threshold:tau=0.9 \
+	$(BIN)/decoders bench tasks -n 100 $(SHORT:%=-t %) -o bench/results/nano-tasks.json
+	$(BIN)/decoders bench tasks -n 20 $(PAGES_OF_TEXT:%=-t %) -d left_to_right -d threshold:tau=0.9 \
 		-o bench/results/nano-ledger.json
 	$(BIN)/decoders bench tasks -n 40 -d left_to_right -d threshold:tau=0.5 -d threshold:tau=0.9 -d llada:steps=8 -d llada \
-		-d ancestral:temperature=0.0 -d dawn -d s2d2 -d factor:f=1.0 $(KNOWN:%=-t %) -o bench/results/nano-spread.json
+		-d ancestral:temperature=0.0 -d dawn -d s2d2 -d factor:f=1.0 $(SHORT:%=-t %) -o bench/results/nano-spread.json
 	$(BIN)/decoders bench step-time --clock cpu -o bench/results/step-time.json
 	$(BIN)/decoders bench step-time --scaling -d threshold --dtype float32 --clock cpu -o bench/results/step-scaling.json
 	$(BIN)/decoders bench row-time --clock cpu -o bench/results/row-time.json
@@ -92,4 +93,4 @@ results: $(VENV)/installed
 	$(BIN)/decoders bench exactness -o bench/results/exactness.json
 	$(BIN)/decoders bench constraints -n 1000 --timed 10 -o bench/results/constraints.json
 	$(BIN)/decoders bench calibration -o bench/results/calibration.json
-	$(BIN)/decoders bench quality -m nano -n 5 $(KNOWN:%=-t %) --traces 0 -o bench/results/quality
+	$(BIN)/decoders bench quality -m nano -n 5 $(SHORT:%=-t %) --traces 0 -o bench/results/quality

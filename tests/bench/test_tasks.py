@@ -136,9 +136,10 @@ def test_any_program_that_prints_the_numbers_is_right():
 def test_brackets_have_to_match_and_any_kind_is_right():
     nest = LONG["nest"]
     problem = {"inner": 40, "steps": [["+", 5], ["-", 3]], "kinds": "(("}
-    assert nest.grade(problem, " [ a + 5 { b - 3 40 } b = 37 ] a = 42").work
+    assert nest.answer(problem) == " a ( + 5 b ( - 3 40 b ) = 37 a ) = 42"
+    assert nest.grade(problem, " a [ + 5 b { - 3 40 b } = 37 a ] = 42").work
     crossed, short, slip = (
-        " [ a + 5 { b - 3 40 ] b = 37 } a = 42", " [ a + 5 40 ] a = 42", " [ a + 5 { b - 3 40 } b = 36 ] a = 42",
+        " a [ + 5 b { - 3 40 b ] = 37 a } = 42", " a [ + 5 40 a ] = 42", " a [ + 5 b { - 3 40 b } = 36 a ] = 42",
     )
     for wrong in (crossed, short, slip):
         grade = nest.grade(problem, wrong)
@@ -148,11 +149,17 @@ def test_brackets_have_to_match_and_any_kind_is_right():
 
 def test_a_renamed_word_is_the_same_new_one_everywhere():
     edit = LONG["edit"]
-    problem = {"words": ["Ada", "12", "eggs", "Ada"], "puts": {"12": "pens"}, "renamed": {"Ada": "Ben"}}
-    assert edit.grade(problem, " a : Zoe pens eggs Zoe").exact
-    for wrong in ("Zoe pens eggs Ben", "Ada pens eggs Ada", "eggs pens eggs eggs", "Zoe 12 eggs Zoe", "Zoe pens eggs"):
-        assert not edit.grade(problem, f" a : {wrong}").exact
-    assert not edit.grade(problem, " b : Zoe pens eggs Zoe").exact
+    problem = {"words": ["Ada", "12", "eggs", "Ada"], "puts": {"a B": "pens"}, "renamed": {"Ada": "Ben"}}
+    assert edit.prompt(problem, 0) == "Edit: a B > pens . Rename Ada . a : Ada 12 eggs Ada"
+    assert edit.prompt(problem, 1) == "Text: a : Ada 12 eggs Ada . Put a B > pens . Rename Ada ."
+    assert edit.answer(problem) == " Ada > Ben ; a : Ben pens eggs Ben"
+    assert edit.grade(problem, " Ada > Zoe ; a : Zoe pens eggs Zoe").exact
+    for wrong in (
+        "Ada > Zoe ; a : Zoe pens eggs Ben", "Ada > Ada ; a : Ada pens eggs Ada", "Ada > 3 ; a : 3 pens eggs 3",
+        "Ada > Zoe ; a : Zoe 12 eggs Zoe", "Ada > Zoe ; a : Zoe pens eggs", "Ben > Zoe ; a : Zoe pens eggs Zoe",
+        "Ada > Zoe ; b : Zoe pens eggs Zoe", "a : Zoe pens eggs Zoe", "",
+    ):
+        assert not edit.grade(problem, f" {wrong}").exact
 
 
 def test_a_table_is_judged_by_its_last_cells_and_by_all():

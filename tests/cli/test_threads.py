@@ -28,6 +28,7 @@ def two_threads(monkeypatch):
 
 @pytest.mark.parametrize("command", [
     ["generate", "Sort: b a", "--max-steps", "1"], ["compare", "Sort: b a", "-d", "threshold", "--max-steps", "1"],
+    ["bench", "demo", "-d", "threshold", "-t", "list/easy"],
 ])
 def test_commands_with_nano_use_one_thread(command):
     assert CliRunner().invoke(main, command).exit_code == 0

@@ -20,5 +20,5 @@ def test_the_page_runs_as_it_stands(tmp_path):
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=600,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(" a b c 2 ")
+    assert done.stdout.startswith(" a b c 1 3.0\n c b a ")
     assert {p.name for p in tmp_path.iterdir()} == {"canvas.pdf", "order.pdf"}

@@ -22,7 +22,7 @@ import torch
 
 import decoders.models.nano
 from decoders_bench.gpu.parts import say
-from decoders_bench.nano.mixes import PAGES
+from decoders_bench.nano.mixes import ALL_LISTS
 from decoders_bench.nano.train import Draw, Notify, Plan, Run, steps, warmed
 
 AHEAD = 4
@@ -39,18 +39,6 @@ PLANNED = 0.93
 NEVER = 10**9
 """The number of steps of a run before its real number is known."""
 EMBEDDED = Path(decoders.models.nano.__file__).parent
-ALL = PAGES | {
-    "chain/easy": 0.5, "chain/hard": 1.5, "answer_first/easy": 0.4, "answer_first/hard": 1.0, "list/easy": 2.0,
-    "list/hard": 3.5, "ledger/hard": 0.9, "cycle/easy": 0.8, "table/easy": 1.0, "table/hard": 0.5, "nest/easy": 1.0,
-    "nest/hard": 0.5, "edit/easy": 1.2, "edit/hard": 0.6, "records/easy": 1.0, "records/hard": 0.4,
-    "program/easy": 1.0, "program/hard": 0.5,
-}
-"""Every task of the library. The embedded model was trained on them for 1,000 steps, after 600 with `LINES`."""
-REST = {task: weight / 3 for task, weight in ALL.items()} | {
-    "list/easy": 1.0, "list/hard": 2.0, "table/hard": 2.0, "nest/hard": 1.5, "records/hard": 1.5,
-    "edit/easy": 4.0, "edit/hard": 2.5, "program/easy": 4.0, "program/hard": 2.5,
-}
-"""Mostly tasks that the embedded model does not know, with a third of the others so that it does not forget them."""
 
 
 def packed(kind: type[Run], plan: Plan, step: int) -> bytes:
@@ -86,8 +74,8 @@ def tell(row: dict[str, Any], every: int) -> None:
 
 
 def planned(out: Path, rehearse: bool) -> Plan:
-    """The plan: the embedded model is trained further, mostly on what it does not know, with steps four times as large
-    as on a CPU; for a rehearsal, a few steps of a small model."""
+    """The plan: the embedded model is trained further on every task, with steps four times as large as on a CPU; for a
+    rehearsal, a few steps of a small model."""
     small: dict[str, Any] = {
         "positions": 300, "widest": 300, "hidden": 32, "layers": 1, "heads": 2, "inner": 32, "save_every": 4,
         "steps": 8,
@@ -96,7 +84,7 @@ def planned(out: Path, rehearse: bool) -> Plan:
         return Plan(str(out), device="cpu", **small)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     plan = Plan(str(out), device=device, workers=1, save_every=1000, steps=NEVER)
-    return replace(warmed(plan, str(EMBEDDED)), positions=POSITIONS, widest=WIDEST, stages=((0, REST),))
+    return replace(warmed(plan, str(EMBEDDED)), positions=POSITIONS, widest=WIDEST, stages=((0, ALL_LISTS),))
 
 
 def fitted(run: Run, draw: Draw, told: Notify, deadline: float) -> None:

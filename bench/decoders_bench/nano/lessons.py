@@ -8,25 +8,21 @@ from random import Random
 from decoders_bench.tasks.base import Problem, Task
 from decoders_bench.tasks.brackets import Nest
 from decoders_bench.tasks.edits import POOL, WIDTH, Edit
-from decoders_bench.tasks.words import NAMES
+from decoders_bench.tasks.lists import Lists
+from decoders_bench.tasks.words import LETTERS
 
 
 class FirstEdits(Edit):
     """One to three lines, of which up to all words but two are put for others, and the last two are a renamed name."""
 
     rungs = ("first",)
-    length = {"first": 24}
+    length = {"first": 32}
 
     def problem(self, rng: Random, rung: str) -> Problem:
         n = rng.randint(1, 3) * WIDTH
-        drawn = rng.sample(POOL, 2 * n)
-        words, (old, new) = drawn[:n], rng.sample(NAMES, 2)
-        order = rng.sample(range(n), n)
-        put = order[2 : 3 + rng.randrange(n - 2)]
-        puts = {words[i]: drawn[n + i] for i in put}
-        for i in order[:2]:
-            words[i] = old
-        return {"words": words, "puts": puts, "renamed": {old: new}}
+        puts = rng.randint(1, n - 2)
+        drawn = rng.sample(POOL, n + puts)
+        return self.edited(rng, drawn[:n], drawn[n:], 2)
 
 
 class FirstBrackets(Nest):
@@ -37,4 +33,14 @@ class FirstBrackets(Nest):
     depth = {"first": (2, 4)}
 
 
-LESSONS: dict[str, Task] = {"edit/first": FirstEdits(), "nest/first": FirstBrackets()}
+class FirstLists(Lists):
+    """Two to four letters."""
+
+    rungs = ("first",)
+    length = {"first": 8}
+
+    def problem(self, rng: Random, rung: str) -> Problem:
+        return {**super().problem(rng, "easy"), "letters": rng.sample(LETTERS, rng.randint(2, 4))}
+
+
+LESSONS: dict[str, Task] = {"edit/first": FirstEdits(), "nest/first": FirstBrackets(), "list/first": FirstLists()}

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+
+def scaled(mix: dict[str, float], share: float) -> dict[str, float]:
+    return {name: share * weight for name, weight in mix.items()}
+
+
 FIRST = {
     "chain/easy": 1.5, "chain/hard": 3.0, "answer_first/easy": 1.5, "answer_first/hard": 2.5, "extract/easy": 0.4,
     "extract/hard": 1.2, "sudoku/easy": 1.5, "sudoku/hard": 2.5, "list/easy": 1.2, "list/hard": 2.0,
@@ -85,5 +90,25 @@ of brackets; at step 1600 programs were right; at step 2600 it knew what to edit
 to take; at step 4200 tables, records and programs were learnt, edits were where they had been, and ledger/hard and
 cycle/hard were less often right than before."""
 
-LATER = {"pages": (WARM, 3000), "unlearnt": (UNLEARNT, 4000)}
+KNOWN = {
+    "chain/easy": 0.5, "chain/hard": 0.9, "answer_first/easy": 0.4, "answer_first/hard": 0.7, "extract/easy": 0.3,
+    "extract/hard": 0.33, "sudoku/easy": 0.43, "sudoku/hard": 0.53, "list/easy": 1.8, "list/hard": 3.9,
+    "shuffle/easy": 0.5, "shuffle/hard": 0.46, "ledger/easy": 0.27, "ledger/hard": 0.4, "cycle/easy": 0.12,
+    "cycle/hard": 0.45, "table/easy": 0.25, "table/hard": 0.73, "records/easy": 0.16, "records/hard": 0.27,
+    "program/easy": 0.5, "program/hard": 0.6,
+}
+LETTERED = scaled(KNOWN, 0.33) | {"edit/first": 20.0, "edit/easy": 3.0, "nest/first": 14.0, "nest/easy": 2.0}
+LONGER = scaled(KNOWN, 0.7) | {
+    "edit/first": 3.0, "edit/easy": 4.0, "edit/hard": 1.5, "nest/first": 2.0, "nest/easy": 3.0, "nest/hard": 1.2,
+}
+ALL = KNOWN | {
+    "edit/first": 0.7, "edit/easy": 1.2, "edit/hard": 1.8, "nest/first": 0.5, "nest/easy": 1.0, "nest/hard": 1.6,
+}
+ALL_LISTS = ALL | {"list/first": 4.0, "list/easy": 3.0, "list/hard": 4.5}
+PLACES = ((0, LETTERED), (1100, LONGER), (1800, ALL), (3000, ALL_LISTS))
+"""The stages of a run that begins with the weights of a model that knows all but edits and brackets: these two in their
+shortest form, then in their short form, then in all. At the end also lists that are shorter than any rung, of which it
+sorted half of those with four letters and none of those with three."""
+
+LATER = {"pages": (WARM, 3000), "unlearnt": (UNLEARNT, 4000), "places": (PLACES, 4000)}
 """The mixes of runs that begin with the weights of a model, each with the positions of a step."""

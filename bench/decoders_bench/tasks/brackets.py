@@ -15,12 +15,12 @@ CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
 def spelled(labels: str, steps: list[Step], kinds: str, inner: int) -> str:
-    """` ( a + 5 [ b - 3 40 ] b = 37 ) a = 42`: steps and brackets from the outermost to the innermost."""
-    opened = [f" {kind} {label} {op} {x}" for kind, label, (op, x) in zip(kinds, labels, steps, strict=True)]
+    """` a ( + 5 b [ - 3 40 b ] = 37 a ) = 42`: steps and brackets from the outermost to the innermost."""
+    opened = [f" {label} {kind} {op} {x}" for kind, label, (op, x) in zip(kinds, labels, steps, strict=True)]
     value, closed = inner, []
     for kind, label, step in zip(reversed(kinds), reversed(labels), reversed(steps), strict=True):
         value = apply(step, value)
-        closed.append(f" {CLOSING[kind]} {label} = {value}")
+        closed.append(f" {label} {CLOSING[kind]} = {value}")
     return "".join(opened) + f" {inner}" + "".join(closed)
 
 

@@ -1,5 +1,5 @@
-"""Copying with edits: a text of labelled lines is written again with some words put for others, and one or two words
-renamed everywhere to a word of one's own choice, which has to be the same in every place."""
+"""Copying with edits: a text of labelled lines is written again with the words at some places put for others, and a
+name renamed to one of one's own choice, which is said first and has to be the same in every place."""
 
 from __future__ import annotations
 
@@ -11,28 +11,40 @@ from decoders_bench.tasks.words import CITIES, JOBS, NAMES, THINGS
 
 POOL = [*CITIES, *JOBS, *THINGS, *map(str, range(100))]
 LINES = {"easy": (6, 8), "hard": (18, 22)}
-WIDTH = 4
+COLUMNS = "ABCD"
+WIDTH = len(COLUMNS)
+PUTS = {"easy": 3, "hard": 8}
+
+
+def place_of(i: int) -> str:
+    """The place of a word as a prompt names it: the label of its line and the letter of its column."""
+    return f"{LABELS[i // WIDTH]} {COLUMNS[i % WIDTH]}"
 
 
 class Edit(Task):
-    """Lines ` a : pens Oslo 12 baker ;`. `puts` names each new word; each of the `renamed` names becomes any name that
-    the text does not contain. Hard texts take 125 to 153 tokens, and so do their prompts."""
+    """` Ada > Zoe ; a : pens Oslo 12 baker ; b : ...`. `puts` has the new word of each place; a name in three or four
+    places becomes any name that the text does not contain, which `renamed` gives. Hard texts take 130 to 158 tokens;
+    their prompts, up to 207."""
 
     name = "edit"
-    length = {"easy": 56, "hard": 160}
+    length = {"easy": 64, "hard": 160}
 
     def problem(self, rng: Random, rung: str) -> Problem:
         n = rng.randint(*LINES[rung]) * WIDTH
-        hard = rung == "hard"
-        drawn = rng.sample(POOL, n + 5)
-        words = drawn[:n]
-        puts = dict(zip(rng.sample(words, 5 if hard else 2), drawn[n:], strict=False))
-        names = rng.sample(NAMES, 4)
-        renamed = dict(zip(names[: 2 if hard else 1], names[2:], strict=False))
-        places = rng.sample([i for i, w in enumerate(words) if w not in puts], (4 if hard else 3) * len(renamed))
-        for i, place in enumerate(places):
-            words[place] = names[i % len(renamed)]
-        return {"words": words, "puts": puts, "renamed": renamed}
+        drawn = rng.sample(POOL, n + PUTS[rung])
+        return self.edited(rng, drawn[:n], drawn[n:], 4 if rung == "hard" else 3)
+
+    def edited(self, rng: Random, words: list[str], new: list[str], same: int) -> Problem:
+        """These words with the `new` ones to be put at random places, and a name to be renamed at `same` others."""
+        old, other = rng.sample(NAMES, 2)
+        places = rng.sample(range(len(words)), same + len(new))
+        for i in places[:same]:
+            words[i] = old
+        return {
+            "words": words,
+            "puts": {place_of(i): word for i, word in zip(places[same:], new, strict=True)},
+            "renamed": {old: other},
+        }
 
     def asked(self, problem: Problem) -> Problem:
         return {**problem, "renamed": sorted(problem["renamed"])}
@@ -42,24 +54,18 @@ class Edit(Task):
         return " ;".join(f" {label} : {row}" for label, row in zip(LABELS, rows, strict=False))
 
     def prompt(self, problem: Problem, template: int) -> str:
-        text, renamed = self.lines(problem["words"]), " ,".join(f" {x}" for x in problem["renamed"])
-        if template == 0:
-            puts = " ,".join(f" {old} > {new}" for old, new in problem["puts"].items())
-            return f"Edit:{puts} . Rename{renamed} .{text}"
-        puts = " ,".join(f" {new} for {old}" for old, new in problem["puts"].items())
-        return f"Text:{text} . Put{puts} . Rename{renamed} ."
+        text = self.lines(problem["words"])
+        puts = " ,".join(f" {place} > {new}" for place, new in problem["puts"].items())
+        rename = f". Rename {' '.join(problem['renamed'])} ."
+        return f"Edit:{puts} {rename}{text}" if template == 0 else f"Text:{text} . Put{puts} {rename}"
 
     def answer(self, problem: Problem) -> str:
-        new = {**problem["puts"], **problem["renamed"]}
-        return self.lines([new.get(w, w) for w in problem["words"]])
+        puts, ((old, new),) = problem["puts"], problem["renamed"].items()
+        words = [puts.get(place_of(i), new if w == old else w) for i, w in enumerate(problem["words"])]
+        return f" {old} > {new} ;{self.lines(words)}"
 
     def grade(self, problem: Problem, text: str) -> Grade:
-        said = [w for line in text.split(" ;") for w in line.split()[2:]]
-        words = problem["words"]
-        if len(said) != len(words):
-            return Grade(False)
-        chosen = {old: said[words.index(old)] for old in problem["renamed"]}
-        fresh = len(set(chosen.values())) == len(chosen) and all(
-            x in NAMES and x not in words for x in chosen.values()
-        )
-        return Grade(fresh and text.split() == self.answer({**problem, "renamed": chosen}).split())
+        (old,), said = problem["renamed"], text.split()
+        new = said[2] if len(said) > 2 else ""
+        fresh = new in NAMES and new not in problem["words"]
+        return Grade(fresh and said == self.answer({**problem, "renamed": {old: new}}).split())
