@@ -77,7 +77,7 @@ full: $(VENV)/installed results
 results: $(VENV)/installed
 	$(BIN)/decoders bench tasks -n 100 $(SHORT:%=-t %) -o bench/results/nano-tasks.json
 	$(BIN)/decoders bench tasks -n 20 $(PAGES_OF_TEXT:%=-t %) -d left_to_right -d threshold:tau=0.9 \
-		-o bench/results/nano-ledger.json
+		-o bench/results/nano-pages.json
 	$(BIN)/decoders bench tasks -n 40 -d left_to_right -d threshold:tau=0.5 -d threshold:tau=0.9 -d llada:steps=8 -d llada \
 		-d ancestral:temperature=0.0 -d dawn -d s2d2 -d factor:f=1.0 $(SHORT:%=-t %) -o bench/results/nano-spread.json
 	$(BIN)/decoders bench step-time --clock cpu -o bench/results/step-time.json

@@ -211,7 +211,7 @@ def checked(path: str, spec: str) -> str:
 
 
 def tasks_section() -> str:
-    return "\n\n".join(recorded(name, load_cells, task_table) for name in ("nano-tasks.json", "nano-ledger.json"))
+    return "\n\n".join(recorded(name, load_cells, task_table) for name in ("nano-tasks.json", "nano-pages.json"))
 
 
 def spread_section() -> str:

@@ -23,7 +23,8 @@ from decoders_bench.nano.mixes import LATER
 )
 @click.option(
     "--mix", type=click.Choice(list(LATER)),
-    help="with --start, the tasks: at first lists, then texts of a page (the default); or mostly the hardest of those",
+    help="with --start, the tasks: lists, then texts of a page (pages, the default); mostly what a model of those has "
+    "not learnt (unlearnt); mostly edits and brackets (places)",
 )
 @click.option("--latent", is_flag=True, help="the model of latents, nano-latent, with its rounder")
 @workers_option

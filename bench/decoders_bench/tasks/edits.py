@@ -24,7 +24,7 @@ def place_of(i: int) -> str:
 class Edit(Task):
     """` Ada > Zoe ; a : pens Oslo 12 baker ; b : ...`. `puts` has the new word of each place; a name in three or four
     places becomes any name that the text does not contain, which `renamed` gives. Hard texts take 130 to 158 tokens;
-    their prompts, up to 207."""
+    their prompts, up to 199."""
 
     name = "edit"
     length = {"easy": 64, "hard": 160}
