@@ -526,6 +526,21 @@ def test_an_interrupt_says_how_to_go_on(tmp_path, monkeypatch):
     assert len(load(tmp_path / "run").rows) == 8
 
 
+@pytest.mark.parametrize(("model", "takes", "sampled"), [
+    ("nano", "ancestral:temperature=0.0", "ddim"),
+    ("nano-latent", "ddim", "ancestral"),
+])  # fmt: skip
+def test_the_full_grid_has_the_decoders_that_suit_the_model(model, takes, sampled):
+    """Samplers of latents have no temperature of 0, and are not refused for that."""
+    from decoders_bench.quality.cli import able
+
+    found, skipped = able(model)
+    assert takes in found
+    assert not [x for x in found if x.partition(":")[0] == sampled]
+    assert not [x for x in skipped if "temperature" in x]
+    assert [x for x in skipped if x.startswith(f"without {sampled}: ") and "latents" in x]
+
+
 def test_the_default_grid_has_eight_decoders_and_a_run_of_its_own_name():
     from decoders_bench.quality.cli import EIGHT, FACTORS, NANO, STEPS, THRESHOLDS, default_directory, listed
 

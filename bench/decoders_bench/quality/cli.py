@@ -244,7 +244,8 @@ def able(model: str) -> tuple[list[str], list[str]]:
             if entry.problem:
                 raise UsageError(entry.problem)
             temperature = options(load("strategies", entry.name)).get("temperature")
-            spec = f"{entry.name}:temperature=0.0" if temperature and temperature.default else entry.name
+            sampled = temperature and temperature.default and not temperature.min
+            spec = f"{entry.name}:temperature=0.0" if sampled else entry.name
             Generator(loaded(model), spec)("a", length=4, max_steps=1)
         except UsageError as e:
             skipped.append(f"without {entry.name}: {e}")
