@@ -15,6 +15,7 @@ from decoders.models.families import FAMILIES, Family
 from decoders.registry import Entry, entries, spelled, summary_of
 from decoders.tree import DISTRIBUTION
 from decoders_bench.accuracy.tables import load_cells, spread_table, task_table
+from decoders_bench.areas.tables import reading as reading_of
 from decoders_bench.areas.tables import section as areas_of
 from decoders_bench.caches.tables import (
     cache_summary,
@@ -30,6 +31,7 @@ from decoders_bench.exactness.tables import exactness_table, load_exactness
 from decoders_bench.gpu import tables as gpu
 from decoders_bench.latents.tables import latents_tables, load_latents
 from decoders_bench.modes.tables import load_modes, mode_pairs, mode_reading, mode_tables, mode_verdicts
+from decoders_bench.quality.claims import claims_table
 from decoders_bench.quality.rows import load as load_quality
 from decoders_bench.quality.settings import unified_run
 from decoders_bench.quality.shelf import ranges, shelf_against
@@ -115,6 +117,11 @@ def best_section(name: str) -> str:
     return areas_of(RESULTS / "best" / f"{name}.json", tested=name == "test")
 
 
+def best_reading(name: str) -> str:
+    """The same in sentences."""
+    return reading_of(RESULTS / "best" / f"{name}.json")
+
+
 def tried_section() -> str:
     """The variants of our own decoder that were tried on the validation split, a point each."""
     found = json.loads((RESULTS / "best" / "tried.json").read_text())
@@ -135,6 +142,11 @@ def choosing_section() -> str:
     """Every strategy at its defaults compared with a threshold at its own."""
     run = load_quality(RESULTS / "shelf")
     return f"{measured_with(run.info['environment'])}. {shelf_against(points(run.rows))}"
+
+
+def claims_section() -> str:
+    """What papers claim for their strategies, and what the same run says."""
+    return claims_table(points(load_quality(RESULTS / "shelf").rows))
 
 
 def recorded(name: str, load: Callable[[Path], Rows], table: Callable[[Rows], str], nano: bool = True) -> str:
@@ -240,11 +252,11 @@ def calibration_section() -> str:
 
 
 def quantised_section() -> str:
-    return recorded("quantised.json", load_quantised, quantised_table, nano=False)
+    return recorded("quantised.json", load_quantised, quantised_table)
 
 
 def cache_time_section() -> str:
-    return recorded("cache-time.json", load_cache_times, cache_time_table, nano=False)
+    return recorded("cache-time.json", load_cache_times, cache_time_table)
 
 
 def modes_section() -> str:

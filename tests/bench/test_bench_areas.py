@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from decoders import UsageError
 from decoders_bench.areas.measure import RESAMPLES, areas, measured, pairs, resampled, save, shared
-from decoders_bench.areas.tables import section
+from decoders_bench.areas.tables import reading, section
 from decoders_bench.cli import bench
 from decoders_bench.common.results import weights
 from decoders_bench.quality.rows import Row, Run
@@ -107,6 +107,25 @@ def test_runs_are_compared_on_what_all_were_asked_and_held_out_rungs_apart(tmp_p
     text = section(path)
     assert "a processor of tests; test split, 2 wording(s), 60 problems of 2 rungs, 120 questions a point." in text
     assert "held out rungs (ours more, 95 %)" in text
+
+
+def test_the_reading_names_the_largest_other_area_where_it_is_larger_and_the_most_accurate_settings(tmp_path):
+    ahead = [replace(r, nfe=1) if r.rung == "hard" else r for r in rows("other", 1, 0.95, 5)]
+    path = tmp_path / "found.json"
+    save(path, measured([run(tmp_path, OURS + SLOWER + ahead)], "mine", {"chain/easy"}))
+    found = json.loads(path.read_text())
+    area = {(x["rungs"], x["curve"]): x["aup"] for x in found["areas"]}
+    wide, held, larger, accurate = reading(path).splitlines()
+    assert wide.startswith(f"- Over all rungs the area of `mine` is {area['all', 'mine']:.0f}. The largest of another ")
+    assert f"that of `other`, {area['all', 'other']:.0f} (ours more by -" in wide
+    assert wide.endswith("Of 2 differences 1 have an interval above 0.")
+    assert held.startswith(f"- Over held out rungs the area of `mine` is {area['held out', 'mine']:.0f}.")
+    hard = f"chain/hard (`other`, {area['chain/hard', 'other']:.0f} against {area['chain/hard', 'mine']:.0f})"
+    assert larger == f"- Another decoder has a larger area on {hard}."
+    assert accurate.startswith("- The most accurate setting of ours is `mine:x=1` with ")
+    assert "of all others, `other:x=1` with " in accurate
+    save(path, measured([run(tmp_path, OURS + SLOWER)], "mine", set()))
+    assert "- Another decoder has a larger area on no rung." in reading(path)
 
 
 def test_wrong_runs_and_names_are_one_line(tmp_path):

@@ -11,6 +11,9 @@ from decoders_bench.common.attested import marked
 from decoders_bench.common.results import markdown, measured_with, percent
 from decoders_bench.quality.rows import grouped
 
+WIDE = ("all", "held out")
+"""Areas over more than one rung."""
+
 
 def section(path: Path, tested: bool = True) -> str:
     """The tables of a file that `save` wrote; `tested`: with the comparisons of points."""
@@ -33,15 +36,52 @@ def section(path: Path, tested: bool = True) -> str:
     return "\n\n".join(parts)
 
 
+def reading(path: Path) -> str:
+    """What the tables say, in sentences: the areas, the rungs on which another decoder has a larger one, and the most
+    accurate settings."""
+    found = json.loads(path.read_text())
+    own, ours = [Area(**x) for x in found["areas"]], found["ours"]
+    mine = {x.rungs: x for x in own if x.curve == ours}
+    lines = []
+    for rungs in (w for w in WIDE if w in mine):
+        others = [x for x in own if x.rungs == rungs and x.curve != ours]
+        largest, above = max(others, key=lambda x: x.aup), sum(x.low > 0 for x in others)
+        lines.append(
+            f"- Over {rungs} rungs the area of `{ours}` is {mine[rungs].aup:.0f}. The largest of another decoder is "
+            f"that of `{largest.curve}`, {largest.aup:.0f} (ours more by {more(largest)}). Of {len(others)} "
+            f"differences {above} have an interval above 0."
+        )
+    rivals = {r: max((x for x in own if x.rungs == r and x.curve != ours), key=lambda x: x.aup) for r in found["rungs"]}
+    larger = [
+        f"{r} (`{x.curve}`, {x.aup:.0f} against {mine[r].aup:.0f})"
+        for r, x in rivals.items() if round(x.aup) > round(mine[r].aup)
+    ]  # fmt: skip
+    lines.append(f"- Another decoder has a larger area on {', '.join(larger) or 'no rung'}.")
+    spots = [Spot(**x) for x in found["points"]]
+    first, second = (
+        max((x for x in spots if (x.curve == ours) is wanted), key=lambda x: (share(x), -x.nfe))
+        for wanted in (True, False)
+    )
+    lines.append(
+        f"- The most accurate setting of ours is `{first.decoder}` with {percent(share(first))} % in {first.nfe:.1f} "
+        f"forwards; of all others, `{second.decoder}` with {percent(share(second))} % in {second.nfe:.1f}."
+    )
+    return "\n".join(lines)
+
+
+def more(x: Area) -> str:
+    return f"{x.more:+.0f}, {x.low:+.0f} to {x.high:+.0f}"
+
+
 def area_table(own: Sequence[Area], ours: str, rungs: Sequence[str]) -> str:
     """A row for each curve: the areas over all and over held-out rungs with the advantage of ours, and the area over
     each rung."""
     by = {(x.curve, x.rungs): x for x in own}
     names = sorted({x.curve for x in own}, key=lambda c: (-by[c, "all"].aup, c))
-    wide = [w for w in ("all", "held out") if (ours, w) in by]
+    wide = [w for w in WIDE if (ours, w) in by]
 
     def told(x: Area) -> str:
-        return f"**{x.aup:.0f}**" if x.curve == ours else f"{x.aup:.0f} ({x.more:+.0f}, {x.low:+.0f} to {x.high:+.0f})"
+        return f"**{x.aup:.0f}**" if x.curve == ours else f"{x.aup:.0f} ({more(x)})"
 
     body = [[marked(c, "`"), *(told(by[c, w]) for w in wide), *(f"{by[c, r].aup:.0f}" for r in rungs)] for c in names]
     return markdown(["AUP", *(f"{w} rungs (ours more, 95 %)" for w in wide), *rungs], body)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from decoders_bench.common.results import markdown
+from decoders_bench.common.results import markdown, measured_with
 from decoders_bench.constraints.measure import Overhead, Validity
 
 
@@ -31,4 +31,4 @@ def overhead_table(rows: Sequence[Overhead]) -> str:
 def constraints_section(path: Path) -> str:
     found = json.loads(path.read_text())
     validity, overhead = [Validity(**row) for row in found["validity"]], [Overhead(**row) for row in found["overhead"]]
-    return f"{found['hardware']}\n\n{validity_table(validity)}\n\n{overhead_table(overhead)}"
+    return f"{measured_with(found)}\n\n{validity_table(validity)}\n\n{overhead_table(overhead)}"

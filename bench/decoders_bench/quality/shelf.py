@@ -24,13 +24,16 @@ def against(own: Sequence[Point], baseline: str = BASELINE) -> list[tuple[Point,
 
 
 def verdict(p: Point, base: Point, c: Comparison, p_value: float) -> str:
-    """The verdict in words: first the accuracy, if it differs significantly at 5 %, then the forward passes, if they
-    differ by more than a twentieth."""
+    """The verdict in words: first the accuracy, if it differs significantly at 5 %, then the forward passes."""
     shown = "more accurate" if c.difference > 0 else "less accurate"
     right = "no difference in accuracy shown" if p_value >= 0.05 else shown
+    return f"{right}, {forwards(p, base)}"
+
+
+def forwards(p: Point, base: Point) -> str:
+    """Whether a point takes more or fewer forward passes than another, if they differ by more than a twentieth."""
     ratio = p.summary.nfe / base.summary.nfe
-    forwards = "fewer forwards" if ratio < 0.95 else "more forwards" if ratio > 1.05 else "about as many forwards"
-    return f"{right}, {forwards}"
+    return "fewer forwards" if ratio < 0.95 else "more forwards" if ratio > 1.05 else "about as many forwards"
 
 
 def shelf_against(own: Sequence[Point], baseline: str = BASELINE) -> str:

@@ -1,0 +1,55 @@
+"""The table of what papers claim and what was measured."""
+
+from __future__ import annotations
+
+import pytest
+
+from decoders.registry import entries
+from decoders_bench.docs import RESULTS
+from decoders_bench.quality import claims
+from decoders_bench.quality.claims import CLAIMS, Claim, best, claims_table
+from decoders_bench.quality.rows import load
+from decoders_bench.quality.summary import points
+from support.plain_rows import row
+
+
+def rows(decoder, right, nfe):
+    return [row(decoder=decoder, curve=decoder, item=i, right=i < right, nfe=nfe) for i in range(40)]
+
+
+def test_every_claim_is_about_a_strategy_that_the_recorded_run_has():
+    known = {e.name for e in entries("strategies")}
+    named = {x for c in CLAIMS for x in (*c.strategies, c.rival)}
+    assert named <= known
+    run = {r.decoder.partition(":")[0] for r in load(RESULTS / "shelf").rows}
+    assert named <= run
+    assert len([x for c in CLAIMS for x in c.strategies]) == len({x for c in CLAIMS for x in c.strategies})
+
+
+def test_a_claim_is_held_against_its_own_rival(monkeypatch):
+    monkeypatch.setattr(claims, "CLAIMS", (
+        Claim(("klass",), "faster and more accurate", "llada"), Claim(("pard",), "more accurate", "threshold"),
+    ))  # fmt: skip
+    measured = [
+        *rows("llada:steps=none", 20, 8), *rows("klass:tau=0.6", 40, 4), *rows("threshold:tau=0.9", 40, 2),
+        *rows("pard:tau=0.5", 10, 2), *rows("pard:tau=0.9", 12, 2),
+    ]  # fmt: skip
+    _, _, klass, pard = claims_table(points(measured)).splitlines()
+    assert klass.startswith("| `klass:tau=0.6` | faster and more accurate | `llada:steps=none` | more accurate, fewer ")
+    assert klass.endswith("| 0.50 |")
+    assert pard.startswith("| `pard:tau=0.9` (abstract only) | more accurate | `threshold:tau=0.9` | less accurate, ab")
+    assert pard.endswith("| 1.00 |")
+
+
+def test_a_claim_of_the_same_tokens_counts_the_equal_texts(monkeypatch):
+    monkeypatch.setattr(claims, "CLAIMS", (Claim(("coupled",), "the same tokens", "left_to_right", same=True),))
+    slow = [row(decoder="left_to_right", item=i, nfe=8) for i in range(5)]
+    fast = [row(decoder="coupled", item=i, nfe=4, output="1" if i else "2") for i in range(5)]
+    *_, line = claims_table(points([*slow, *fast])).splitlines()
+    assert "| `coupled` | the same tokens | `left_to_right` | the same text in 4 of 5, fewer forwards | " in line
+
+
+@pytest.mark.parametrize(("first", "second", "due"), [((30, 4), (20, 2), "first"), ((20, 4), (20, 2), "second")])
+def test_the_best_setting_is_the_most_accurate_and_then_the_fastest(first, second, due):
+    own = points([*rows("t2m:first", *first), *rows("t2m:second", *second), *rows("threshold", 40, 1)])
+    assert best(own, "t2m").decoder == f"t2m:{due}"
