@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PAGES := @docs/pages.txt # the pages with generated parts
 SHORT := chain answer_first extract sudoku list shuffle ledger/easy table/easy nest/easy edit/easy records/easy cycle/easy program/easy
+NINE := left_to_right threshold:tau=0.5 threshold:tau=0.9 llada:steps=8 llada ancestral:temperature=0.0 dawn s2d2 factor:f=1.0
 PAGES_OF_TEXT := ledger/hard table/hard nest/hard edit/hard records/hard cycle/hard program/hard
 
 .PHONY: demo test slow lint docs site clean results smoke full gpu vllm plugins transformers real
@@ -78,15 +79,15 @@ results: $(VENV)/installed
 	$(BIN)/decoders bench tasks -n 100 $(SHORT:%=-t %) -o bench/results/nano-tasks.json
 	$(BIN)/decoders bench tasks -n 20 $(PAGES_OF_TEXT:%=-t %) -d left_to_right -d threshold:tau=0.9 \
 		-o bench/results/nano-pages.json
-	$(BIN)/decoders bench tasks -n 40 -d left_to_right -d threshold:tau=0.5 -d threshold:tau=0.9 -d llada:steps=8 -d llada \
-		-d ancestral:temperature=0.0 -d dawn -d s2d2 -d factor:f=1.0 $(SHORT:%=-t %) -o bench/results/nano-spread.json
+	$(BIN)/decoders bench tasks -n 40 $(NINE:%=-d %) $(SHORT:%=-t %) -o bench/results/nano-spread.json
+	$(BIN)/decoders bench tasks -n 20 $(NINE:%=-d %) $(PAGES_OF_TEXT:%=-t %) -o bench/results/nano-pages-spread.json
 	$(BIN)/decoders bench step-time --clock cpu -o bench/results/step-time.json
 	$(BIN)/decoders bench step-time --scaling -d threshold --dtype float32 --clock cpu -o bench/results/step-scaling.json
 	$(BIN)/decoders bench row-time --clock cpu -o bench/results/row-time.json
 	$(BIN)/decoders bench caches --clock cpu -o bench/results/caches.json
 	$(BIN)/decoders bench calibrate-entropycache -o bench/results/caches-calibration.json
 	$(BIN)/decoders bench cache-time --clock cpu -o bench/results/cache-time.json
-	$(BIN)/decoders bench modes -n 25 -o bench/results/modes.json
+	$(BIN)/decoders bench modes -n 25 $(SHORT:%=-t %) -o bench/results/modes.json
 	$(BIN)/decoders bench modes -n 300 -t chain/hard -o bench/results/modes-scratchpad.json
 	$(BIN)/decoders bench latents -o bench/results/latents.json
 	$(BIN)/decoders bench quantised -n 25 -o bench/results/quantised.json

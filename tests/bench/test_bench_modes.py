@@ -12,15 +12,15 @@ from decoders.cli import main
 from decoders_bench.common.statistics import difference
 from decoders_bench.modes.measure import BLOCKS, DECODERS, HYBRIDS, Decoded, LeftToRightNano, Trial, run, run_all
 from decoders_bench.modes.tables import (
+    WORDS,
     best_threshold,
     mode_pairs,
     mode_reading,
     mode_tables,
     mode_verdicts,
     paired,
-    rival,
-    verdict,
 )
+from decoders_bench.quality.matched import BETTER, EVEN, OUTSIDE, WIDE, WORSE
 from decoders_bench.tasks import TASKS
 
 
@@ -100,32 +100,6 @@ def test_the_best_threshold_may_lose_one_answer():
     assert best_threshold([tried("s2d2", [True] * 20, 1)]) is None
 
 
-def test_no_result_has_a_say_in_what_it_is_held_against():
-    """Eight thresholds that guess: the most right one beats a guess that it is not chosen on as often as not."""
-    draw = Random(0)
-    guess = lambda spec: tried(spec, [draw.random() < 0.5 for _ in range(40)], 4)
-    gains, picked = [], []
-    for _ in range(200):
-        mine, thresholds = guess("s2d2"), [guess(f"threshold:tau=0.{i}") for i in range(1, 9)]
-        other = rival(mine, thresholds)
-        assert other is not None
-        gains.append(sum(other.right) - sum(mine.right))
-        picked.append(max(sum(t.right) for t in thresholds) - sum(mine.right))
-    assert abs(sum(gains) / 200) < 3 * (20 / 200) ** 0.5  # each has variance 10
-    assert sum(picked) / 200 > 4  # what its own result would have chosen
-
-
-def test_a_rival_of_two_halves_says_so():
-    first, second = [True, False] * 10, [False, True] * 10
-    made = rival(
-        tried("s2d2", first, 9), [tried("threshold:tau=0.7", first, 4), tried("threshold:tau=0.8", second, 5)]
-    )
-    assert made is not None
-    assert made.trial.decoder == "threshold:tau=0.8 or threshold:tau=0.7"
-    assert made.right == [False] * 20
-    assert made.nfe == [5, 4] * 10
-
-
 def test_the_tables_say_whether_the_aims_are_reached():
     n = 300
     base = [tried("left_to_right", [True] * n, 40), tried("threshold:tau=0.9", [True] * n, 8)]
@@ -144,7 +118,7 @@ def test_the_tables_say_whether_the_aims_are_reached():
     ) in text
     slip = [False, False] + [True] * (n - 2)
     text = mode_reading([*base, tried("s2d2", slip, 2, verified=1), tried("hybrid:mode=frontier,w=4", slip, 12)])
-    assert "no self-speculation is as accurate. The aim, 1.3 times fewer forwards, is not reached" in text
+    assert "has as many right answers, so none is chosen. The aim, 1.3 times fewer forwards, is not reached" in text
     assert (
         "not shown to be within 1 point. The aim, twice as few forwards at that accuracy, is not reached." in text
     )
@@ -161,13 +135,42 @@ def test_the_command():
     assert "| `threshold` | **100** (21-100)" in done.stdout
 
 
+def told(thresholds, mine):
+    """The verdict on a decoder in the table."""
+    *_, line = mode_verdicts([*thresholds, mine]).splitlines()
+    _, block, decoder, *cells, _ = (x.strip() for x in line.split("|"))
+    assert (block, decoder) == ("8", f"`{mine.trial.decoder}`")
+    (word,) = [word for word, cell in zip(WORDS, cells, strict=True) if cell]
+    assert "chain/hard" in cells
+    return word
+
+
 def test_a_verdict_is_of_equal_forwards_and_beyond_chance():
     n = 40
     thresholds = [tried("threshold:tau=0.7", [True] * 20 + [False] * 20, 4), tried("threshold:tau=0.95", [True] * n, 9)]
     right, half, wrong = [True] * n, [True] * 20 + [False] * 20, [False] * n
-    assert verdict(tried("s2d2", right, 5), thresholds) == "better"
-    assert verdict(tried("s2d2", half, 5), thresholds) == "no difference shown"
-    assert verdict(tried("s2d2", wrong, 5), thresholds) == "worse"
-    assert verdict(tried("s2d2", half, 12), thresholds) == "worse"  # now the other threshold may be taken
-    assert verdict(tried("s2d2", wrong, 3), thresholds) == "fewer forwards than any threshold"
-    assert "| 8 | `s2d2` | chain/hard |  |  |  |" in mode_verdicts([*thresholds, tried("s2d2", right, 5)])
+    assert told(thresholds, tried("s2d2", wrong, 5)) == WORSE
+    assert told(thresholds, tried("s2d2", half, 12)) == WORSE  # now the other threshold may be taken
+    assert told(thresholds, tried("s2d2", wrong, 3)) == OUTSIDE
+    even = [tried("threshold:tau=0.7", half, 4), tried("threshold:tau=0.95", half, 9)]
+    assert told(even, tried("s2d2", half, 5)) == EVEN
+    assert told(even, tried("s2d2", right, 5)) == BETTER
+
+
+def test_a_threshold_in_disguise_is_not_better_than_a_coarse_grid():
+    """Between two settings that are far apart, a third one of the same curve wins against the cheaper one alone."""
+    n, draw = 300, Random(0)
+    hard = [draw.random() for _ in range(n)]
+    setting = lambda spec, tau, nfe: tried(spec, [x < tau for x in hard], nfe)
+    coarse = [setting("threshold:tau=0.7", 0.7, 4), setting("threshold:tau=0.95", 0.99, 8)]
+    assert told(coarse, setting("s2d2:route=never", 0.9, 6)) == WIDE
+
+
+def test_decoders_that_guess_are_rarely_told_apart():
+    """Four thresholds and a decoder that are right on half of the items by chance: at most one in twenty is called
+    better or worse; 18 of 200 would be beyond chance."""
+    draw = Random(0)
+    guess = lambda spec, nfe: tried(spec, [draw.random() < 0.5 for _ in range(40)], nfe)
+    thresholds = lambda: [guess(f"threshold:tau=0.{i}", i) for i in (5, 7, 8, 9)]
+    called = [told(thresholds(), guess("s2d2", draw.choice([6, 8]))) for _ in range(200)]
+    assert sum(word in {BETTER, WORSE} for word in called) < 18

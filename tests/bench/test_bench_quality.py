@@ -28,7 +28,7 @@ from decoders_bench.quality.runner import decode, jobs_of, key, measure
 from decoders_bench.quality.summary import (
     points,
 )  # fmt: skip
-from decoders_bench.tasks import task_of
+from decoders_bench.tasks import GENERATED, chosen, task_of
 from support.deadly_jobs import always_dies, dies_once
 
 ROOT = Path(__file__).parents[2]
@@ -524,6 +524,13 @@ def test_an_interrupt_says_how_to_go_on(tmp_path, monkeypatch):
     assert len(load(tmp_path / "run").rows) == 2
     assert quality(*args).exit_code == 0
     assert len(load(tmp_path / "run").rows) == 8
+
+
+def test_the_full_grid_has_every_task_that_needs_no_file():
+    from decoders_bench.quality.cli import NANO, REST
+
+    assert len({*NANO, *REST}) == len(NANO) + len(REST)
+    assert set(chosen((*NANO, *REST))) == set(chosen(tuple(GENERATED)))
 
 
 @pytest.mark.parametrize(("model", "takes", "sampled"), [

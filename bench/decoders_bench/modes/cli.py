@@ -19,7 +19,7 @@ from decoders_bench.common.options import (
 
 @click.command("modes")
 @decoders_option(told="all of the comparison")
-@tasks_option(told="all but ledger/hard")
+@tasks_option(told="chain, answer_first, extract, sudoku, list, shuffle, ledger/easy")
 @click.option(
     "--block", "blocks", multiple=True, type=click.Choice(["4", "8", "16", "full"]),
     help="repeat for more  [default: all]",

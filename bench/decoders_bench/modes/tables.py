@@ -7,10 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
 from decoders_bench.common.attested import marked
 from decoders_bench.common.results import markdown, percent, rows_of
 from decoders_bench.common.statistics import difference, disagreements, mcnemar, wilson
 from decoders_bench.modes.measure import Decoded, Trial
+from decoders_bench.quality.matched import BETTER, EVEN, OUTSIDE, WIDE, WORSE, Sweep, Word, sample, verdicts
+from decoders_bench.quality.rows import grouped
 
 T = TypeVar("T")
 SCRATCHPAD = ("chain", "hard")
@@ -132,45 +136,31 @@ def mode_pairs(rows: Sequence[Decoded]) -> str:
     )
 
 
-def rival(r: Decoded, thresholds: Sequence[Decoded]) -> Decoded | None:
-    """The most accurate threshold that takes no more forward passes, chosen on the half of the items on which it is not
-    compared; None if all take more."""
-
-    def pick(rows: Sequence[Decoded]) -> Decoded | None:
-        mine = next(x for x in rows if x.trial == r.trial)
-        fast = [t for t in rows if is_threshold(t) and mean(t.nfe) <= mean(mine.nfe)]
-        return max(fast, key=lambda t: sum(t.right), default=None)
-
-    return crossed([r, *thresholds], pick)
-
-
-def verdict(r: Decoded, thresholds: Sequence[Decoded]) -> str:
-    """Whether a decoder is better than the best threshold with no more forward passes, by McNemar's test at 5 %."""
-    other = rival(r, thresholds)
-    if other is None:
-        return "fewer forwards than any threshold"
-    lost, won = disagreements(other.right, r.right)
-    if mcnemar(lost, won) >= 0.05:
-        return "no difference shown"
-    return "better" if won > lost else "worse"
+WORDS = (BETTER, WORSE, EVEN, WIDE, OUTSIDE)
 
 
 def mode_verdicts(rows: Sequence[Decoded]) -> str:
-    """The tasks on which each of the other decoders beats the best threshold at equal forward passes, and those on
-    which it does not."""
-    verdicts = ("better", "worse", "fewer forwards than any threshold", "no difference shown")
-    body = []
-    for block, decoder in dict.fromkeys((r.trial.block, r.trial.decoder) for r in rows):
-        if decoder.startswith("threshold"):  # a baseline is not compared with itself
+    """The tasks on which each of the other decoders is better than the thresholds at equal forward passes, and those on
+    which it is not, by the test of all verdicts (`quality.matched`): on each task, all decoders of a block size hold at
+    once."""
+    where: dict[tuple[int | None, str], dict[Word, list[str]]] = {}
+    for (block, task, rung), own in grouped(rows, lambda r: (r.trial.block, r.trial.task, r.trial.rung)).items():
+        thresholds, others = [r for r in own if is_threshold(r)], [r for r in own if not is_threshold(r)]
+        if not thresholds:
             continue
-        where: dict[str, list[str]] = {v: [] for v in verdicts}
-        for r in (r for r in rows if (r.trial.block, r.trial.decoder) == (block, decoder)):
-            place = (block, r.trial.task, r.trial.rung)
-            own = [t for t in rows if is_threshold(t) and (t.trial.block, t.trial.task, t.trial.rung) == place]
-            if own:
-                where[verdict(r, own)].append(f"{r.trial.task}/{r.trial.rung}")
-        body.append([size(block), f"`{decoder}`", *(", ".join(where[v]) for v in verdicts)])
-    return markdown(["block", "decoder", *verdicts], body)
+        base, over = sweep(thresholds), sample([rung] * len(own[0].right))
+        for r, found in zip(others, verdicts([(sweep([r]), base) for r in others], over), strict=True):
+            words = where.setdefault((block, r.trial.decoder), {word: [] for word in WORDS})
+            words[found.word].append(f"{task}/{rung}")
+    body = [
+        [size(block), f"`{decoder}`", *(", ".join(words[w]) for w in WORDS)]
+        for (block, decoder), words in where.items()
+    ]
+    return markdown(["block", "decoder", *WORDS], body)
+
+
+def sweep(rows: Sequence[Decoded]) -> Sweep:
+    return Sweep(np.array([r.right for r in rows], float), np.array([r.nfe for r in rows], float))
 
 
 def as_right(rows: Sequence[Decoded]) -> Decoded | None:
@@ -192,7 +182,8 @@ def mode_reading(rows: Sequence[Decoded]) -> str:
             continue
         fewest = crossed(here, as_right)
         reached = fewest is not None and mean(best.nfe) / mean(fewest.nfe) >= 1.3
-        said = "no self-speculation is as accurate" if fewest is None else (
+        none = "on one half of the items no self-speculation has as many right answers, so none is chosen"
+        said = none if fewest is None else (
             f"of the self-speculations with the same accuracy, `{fewest.trial.decoder}` takes the fewest, "
             f"{mean(fewest.nfe):.1f}, which is {mean(fewest.nfe) / mean(best.nfe):.2f} times as many, and is right on "
             f"{percent(mean(fewest.right))} % where the threshold is right on {percent(mean(best.right))} %"

@@ -29,7 +29,8 @@ EIGHT = (
 NANO = ("chain", "answer_first", "sudoku", "list", "shuffle", "ledger/easy")
 """Without extract, which nano solves with every decoder, and without ledger/hard, whose 296 positions would take most
 of the time."""
-REST = ("extract", "ledger/hard", "copy", "reverse", "sort", "replace")
+PAGES = ("table", "nest", "edit", "records", "cycle", "program")
+REST = ("extract", "ledger/hard", *PAGES, "copy", "reverse", "sort", "replace")
 STEPS, THRESHOLDS, FACTORS = "4,8,16,32", "0.5,0.7,0.9,0.97", "0.5,1.0,2.0,4.0"
 FULL_STEPS, FULL_THRESHOLDS = "2,4,8,16,24,32,48", "0.3,0.5,0.6,0.7,0.8,0.9,0.95,0.99"
 ITEMS, FULL_ITEMS, FULL_SEEDS = 50, 100, 3
