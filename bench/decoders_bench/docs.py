@@ -227,8 +227,7 @@ def tasks_section() -> str:
 
 
 def spread_section() -> str:
-    names = "nano-spread.json", "nano-pages-spread.json"
-    return "\n\n".join(recorded(name, load_cells, spread_table) for name in names)
+    return recorded("nano-spread.json", load_cells, spread_table)
 
 
 def timing_section() -> str:

@@ -529,8 +529,10 @@ def test_an_interrupt_says_how_to_go_on(tmp_path, monkeypatch):
 def test_the_full_grid_has_every_task_that_needs_no_file():
     from decoders_bench.quality.cli import NANO, REST
 
-    assert len({*NANO, *REST}) == len(NANO) + len(REST)
-    assert set(chosen((*NANO, *REST))) == set(chosen(tuple(GENERATED)))
+    names = [*NANO, *REST]
+    assert len(set(names)) == len(names)
+    made = chosen([x for x in names if x.partition("/")[0] in GENERATED])
+    assert set(made) == set(chosen(tuple(GENERATED)))
 
 
 @pytest.mark.parametrize(("model", "takes", "sampled"), [
