@@ -45,13 +45,13 @@ def decided(s: State) -> dict[int, int]:
 ANY = (0, 0.0)
 """What is not asked there."""
 FIRST = [(0, 0.99), (1, 0.6), (2, 0.5), (3, 0.4)]
-"""One sure token, and three drafts."""
+"""One sure token, and three drafts; with `keep=0` they stand while they stay the likeliest."""
 
 
 def test_the_next_forward_shows_the_drafts_beside_the_canvas_one_more_each_time():
-    s = stepped("persistent_drafts:ahead=2", window(4), FIRST)
+    s = stepped("persistent_drafts:ahead=2,keep=0", window(4), FIRST)
     assert decided(s) == {0: 0}
-    q = get("persistent_drafts:ahead=2").query(s)
+    q = get("persistent_drafts:ahead=2,keep=0").query(s)
     assert q.tokens[0].tolist() == [0, MASK, MASK, MASK]
     assert q.beside.tokens[0].tolist() == [[0, 1, MASK, MASK], [0, 1, 2, MASK]]
     assert q.beside.want[0].tolist() == [[False, False, True, True], [False, False, False, True]]
@@ -74,21 +74,28 @@ def test_the_next_forward_shows_the_drafts_beside_the_canvas_one_more_each_time(
     ],
 )  # fmt: skip
 def test_a_draft_stands_while_it_stays_the_likeliest_beside_those_before_it(own, one, two, expected):
-    s = stepped("persistent_drafts:ahead=2", window(4), FIRST)
-    assert decided(stepped("persistent_drafts:ahead=2", s, own, one, two)) == expected
+    s = stepped("persistent_drafts:ahead=2,keep=0", window(4), FIRST)
+    assert decided(stepped("persistent_drafts:ahead=2,keep=0", s, own, one, two)) == expected
 
 
 def test_a_draft_must_keep_the_probability_asked_for():
-    own, one = [(0, 0), (1, 0.5), (2, 0.4), (3, 0.3)], [(0, 0), (0, 0), (2, 0.4), (3, 0.6)]
+    """Draft 1 stands with 0.5 while another prediction, 3, is surer."""
+    own, one = [(0, 0), (1, 0.5), (2, 0.4), (3, 0.6)], [(0, 0), (0, 0), (2, 0.4), (3, 0.7)]
     found = {}
     for keep in (0.0, 0.45, 0.55):
         spec = f"persistent_drafts:ahead=1,keep={keep}"
         found[keep] = decided(stepped(spec, stepped(spec, window(4), FIRST), own, one))
-    assert found == {0.0: {0: 0, 1: 1, 3: 3}, 0.45: {0: 0, 1: 1, 3: 3}, 0.55: {0: 0, 1: 1}}
+    assert found == {0.0: {0: 0, 1: 1, 3: 3}, 0.45: {0: 0, 1: 1, 3: 3}, 0.55: {0: 0, 3: 3}}
+
+
+def test_a_draft_that_the_rule_decides_anyway_stands_with_any_probability():
+    own, one = [(0, 0), (1, 0.5), (2, 0.4), (3, 0.3)], [(0, 0), (0, 0), (2, 0.4), (3, 0.6)]
+    spec = "persistent_drafts:ahead=1,keep=1.0"
+    assert decided(stepped(spec, stepped(spec, window(4), FIRST), own, one)) == {0: 0, 1: 1, 3: 3}
 
 
 def test_right_of_a_stop_token_nothing_is_drafted_and_what_is_unsure_waits():
-    spec, rest = "persistent_drafts:ahead=1", (3, 0.6)
+    spec, rest = "persistent_drafts:ahead=1,keep=0", (3, 0.6)
     s = stepped(spec, window(4, stop_ids=(2,)), [(1, 0.5), (1, 0.4), (2, 0.99), rest])
     assert decided(s) == {2: 2}
     assert s.memo.rank[0].tolist() == [0, 1, 1, 1]  # `rest` is surer, and no draft
