@@ -80,7 +80,6 @@ results: $(VENV)/installed
 	$(BIN)/decoders bench tasks -n 20 $(PAGES_OF_TEXT:%=-t %) -d left_to_right -d threshold:tau=0.9 \
 		-o bench/results/nano-pages.json
 	$(BIN)/decoders bench tasks -n 40 $(NINE:%=-d %) $(SHORT:%=-t %) -o bench/results/nano-spread.json
-	$(BIN)/decoders bench tasks -n 20 $(NINE:%=-d %) $(PAGES_OF_TEXT:%=-t %) -o bench/results/nano-pages-spread.json
 	$(BIN)/decoders bench step-time --clock cpu -o bench/results/step-time.json
 	$(BIN)/decoders bench step-time --scaling -d threshold --dtype float32 --clock cpu -o bench/results/step-scaling.json
 	$(BIN)/decoders bench row-time --clock cpu -o bench/results/row-time.json
