@@ -100,6 +100,30 @@ def test_the_best_threshold_may_lose_one_answer():
     assert best_threshold([tried("s2d2", [True] * 20, 1)]) is None
 
 
+def test_no_result_has_a_say_in_what_it_is_held_against():
+    """Eight thresholds that guess: the most right one beats a guess that it is not chosen on as often as not."""
+    draw = Random(0)
+    guess = lambda spec: tried(spec, [draw.random() < 0.5 for _ in range(40)], 4)
+    gains, picked = [], []
+    for _ in range(200):
+        mine, thresholds = guess("s2d2"), [guess(f"threshold:tau=0.{i}") for i in range(1, 9)]
+        other = best_threshold([mine, *thresholds])
+        assert other is not None
+        gains.append(sum(other.right) - sum(mine.right))
+        picked.append(max(sum(t.right) for t in thresholds) - sum(mine.right))
+    assert abs(sum(gains) / 200) < 3 * (20 / 200) ** 0.5  # each has variance 10
+    assert sum(picked) / 200 > 4  # what its own result would have chosen
+
+
+def test_a_threshold_of_two_halves_says_so():
+    first, second = [True, False] * 10, [False, True] * 10
+    made = best_threshold([tried("threshold:tau=0.7", first, 4), tried("threshold:tau=0.8", second, 5)])
+    assert made is not None
+    assert made.trial.decoder == "threshold:tau=0.8 or threshold:tau=0.7"
+    assert made.right == [False] * 20
+    assert made.nfe == [5, 4] * 10
+
+
 def test_the_tables_say_whether_the_aims_are_reached():
     n = 300
     base = [tried("left_to_right", [True] * n, 40), tried("threshold:tau=0.9", [True] * n, 8)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from decoders_bench.common.attested import marked
 from decoders_bench.common.results import markdown
+from decoders_bench.quality.settings import known
 from decoders_bench.quality.shelf import forwards, verdict
 from decoders_bench.quality.summary import Point, adjusted, compare
 
@@ -66,5 +67,5 @@ def equal(mine: Point, rival: Point) -> str:
 
 def best(own: Sequence[Point], name: str) -> Point:
     """The most accurate setting of a strategy; of equal ones that with the fewest forwards."""
-    mine = [p for p in own if p.decoder.partition(":")[0] == name]
+    mine = [p for p in own if known(p.decoder).name == name]
     return min(mine, key=lambda p: (-p.summary.accuracy, p.summary.nfe))
