@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,6 +40,7 @@ from decoders_bench.quality.summary import curves, points
 from decoders_bench.quality.tables import curve_table, place_table, point_table, verdict_text
 from decoders_bench.quality.verdicts import against
 from decoders_bench.quantised.tables import load_quantised, quantised_table
+from decoders_bench.report.gather import Gathered, gather
 from decoders_bench.step_time.rows import load_rows, rows_table
 from decoders_bench.step_time.tables import load_timings, timing_table
 from decoders_bench.versus import tables as twins
@@ -100,16 +102,27 @@ def quality_section() -> str:
     return "\n\n".join([head, point_table(own), curve_table(same, own), *verdicts, place_table(run.rows)])
 
 
+@cache
+def shelf() -> Gathered:
+    """Every strategy at its defaults, on the same items: a run over texts of up to 90 tokens, and one over pages of up
+    to 290, with fewer items."""
+    return gather([RESULTS / "shelf"])
+
+
+def shelf_head() -> str:
+    """How the shelf was measured: a line, unless its runs differ."""
+    return "; ".join(dict.fromkeys(measured_with(run.info["environment"]) for run in shelf().runs))
+
+
 def shelf_section() -> str:
-    """Every strategy at its defaults, on the same items."""
-    run = load_quality(RESULTS / "shelf")
-    own = sorted(points(run.rows), key=lambda p: (-p.summary.accuracy, p.summary.nfe))
-    return "\n\n".join([measured_with(run.info["environment"]), point_table(own), place_table(run.rows)])
+    """Every setting of the shelf, over all rungs and on each."""
+    own = sorted(points(shelf().rows), key=lambda p: (-p.summary.accuracy, p.summary.nfe))
+    return "\n\n".join([shelf_head(), point_table(own), place_table(shelf().rows)])
 
 
 def range_section() -> str:
     """How much the decoders differ on each rung."""
-    return ranges(load_quality(RESULTS / "shelf").rows)
+    return ranges(shelf().rows)
 
 
 def best_section(name: str) -> str:
@@ -140,13 +153,12 @@ def tried_section() -> str:
 
 def choosing_section() -> str:
     """Every strategy at its defaults compared with a threshold at its own."""
-    run = load_quality(RESULTS / "shelf")
-    return f"{measured_with(run.info['environment'])}. {shelf_against(points(run.rows))}"
+    return f"{shelf_head()}. {shelf_against(points(shelf().rows))}"
 
 
 def claims_section() -> str:
     """What papers claim for their strategies, and what the same run says."""
-    return claims_table(points(load_quality(RESULTS / "shelf").rows))
+    return claims_table(points(shelf().rows))
 
 
 def recorded(name: str, load: Callable[[Path], Rows], table: Callable[[Rows], str], nano: bool = True) -> str:

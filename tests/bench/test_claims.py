@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from decoders.registry import entries
-from decoders_bench.docs import RESULTS
+from decoders_bench.common.results import weights
+from decoders_bench.docs import shelf
 from decoders_bench.quality import claims
 from decoders_bench.quality.claims import CLAIMS, Claim, best, claims_table
-from decoders_bench.quality.rows import load
 from decoders_bench.quality.summary import points
 from support.plain_rows import row
 
@@ -21,9 +21,17 @@ def test_every_claim_is_about_a_strategy_that_the_recorded_run_has():
     known = {e.name for e in entries("strategies")}
     named = {x for c in CLAIMS for x in (*c.strategies, c.rival)}
     assert named <= known
-    run = {r.decoder.partition(":")[0] for r in load(RESULTS / "shelf").rows}
+    run = {r.decoder.partition(":")[0] for r in shelf().rows}
     assert named <= run
     assert len([x for c in CLAIMS for x in c.strategies]) == len({x for c in CLAIMS for x in c.strategies})
+
+
+def test_every_setting_of_the_shelf_has_the_same_items_of_all_rungs_with_the_present_weights():
+    asked = [{r.question for r in p.rows} for p in points(shelf().rows)]
+    assert all(own == asked[0] for own in asked)
+    assert len({question[:2] for question in asked[0]}) == 26
+    assert len(asked[0]) >= 400
+    assert {run.info["environment"]["nano"] for run in shelf().runs} == {weights()}
 
 
 def test_a_claim_is_held_against_its_own_rival(monkeypatch):

@@ -99,6 +99,13 @@ def test_a_page_has_rule_source_options_replay_and_curve():
     assert set(re.findall(r"\((wino-\w+\.svg)\)", page)) == {"wino-replay.svg", "wino-curve.svg"}
 
 
+def test_a_strategy_of_the_grid_is_shown_with_all_of_its_settings():
+    head, picture = Site().curve("llada")
+    assert "steps-against-quality" in head
+    marked = [c.get("class") for c in ElementTree.fromstring(picture).iter(f"{SVG}circle")]
+    assert marked.count("dot") == marked.count("basedot") == 4
+
+
 def test_a_strategy_that_no_embedded_model_runs_has_a_page_without_a_picture():
     [entry] = [e for e in built_in() if e.name == "ddim"]
     assert set(dict(Site().page(entry))) == {"ddim.md"}

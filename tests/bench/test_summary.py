@@ -213,6 +213,6 @@ def test_the_range_of_a_rung_is_that_of_its_decoders():
     own = [x for name, n in shares.items() for x in rows(name, n, "easy")] + rows("a", 4, "hard") + rows("b", 4, "hard")
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in ranges(own).splitlines()[2:]]
     assert lines == [
-        ["t/easy", "0.0", "25.0", "50.0", "75.0", "100.0", "1 of 5"],
-        ["t/hard", "100.0", "100.0", "100.0", "100.0", "100.0", "2 of 2"],
+        ["t/easy", "4", "0.0", "25.0", "50.0", "75.0", "100.0", "1 of 5"],
+        ["t/hard", "4", "100.0", "100.0", "100.0", "100.0", "100.0", "2 of 2"],
     ]

@@ -63,12 +63,13 @@ def shelf_against(own: Sequence[Point], baseline: str = BASELINE) -> str:
 
 
 def ranges(rows: Iterable[Row]) -> str:
-    """How much decoders differ on each rung: the minimum, quartiles and maximum of their accuracies, and the number of
-    decoders that are always right."""
+    """How much decoders differ on each rung: the number of items that each decoder has, the minimum, quartiles and
+    maximum of their accuracies, and the number of decoders that are always right."""
     body = []
     for rung, own in grouped(rows, lambda r: f"{r.task}/{r.rung}").items():
-        right = sorted(mean(r.right for r in mine) for mine in grouped(own, lambda r: r.decoder).values())
+        decoders = grouped(own, lambda r: r.decoder).values()
+        right = sorted(mean(r.right for r in mine) for mine in decoders)
         marks = right[0], *quantiles(right, n=4, method="inclusive"), right[-1]
         always = f"{sum(x == 1 for x in right)} of {len(right)}"
-        body.append([rung, *map(percent, marks), always])
-    return markdown(["rung", "least", "quartile", "median", "quartile", "most", "always right"], body)
+        body.append([rung, str(max(map(len, decoders))), *map(percent, marks), always])
+    return markdown(["rung", "items", "least", "quartile", "median", "quartile", "most", "always right"], body)

@@ -12,7 +12,7 @@ from decoders.models.loaded import Loaded
 from decoders.registry import Entry, entries, spelled
 from decoders.tree import DISTRIBUTION
 from decoders_bench.common.results import markdown, measured_with
-from decoders_bench.docs import RESULTS
+from decoders_bench.docs import RESULTS, shelf, shelf_head
 from decoders_bench.quality.rows import load as load_rows
 from decoders_bench.quality.summary import Point, points
 from decoders_bench.site.chart import chart, marks
@@ -38,10 +38,15 @@ class Site:
         return {name: load(name) for name in MODELS}
 
     @cached_property
-    def measured(self) -> dict[str, list[Point]]:
-        """The points of the runs in the repository, by a line that describes how they were measured."""
-        runs = [load_rows(RESULTS / name) for name in ("quality", "shelf")]
-        return {f"{measured_with(run.info['environment'])}": points(run.rows) for run in runs}
+    def measured(self) -> list[tuple[str, list[Point]]]:
+        """The points of the runs in the repository, each after a line that says where the run is described and how it
+        was measured. The run with several settings of a decoder comes first."""
+        grid = load_rows(RESULTS / "quality")
+        return [
+            (f"[the grid](../benchmarks.md#steps-against-quality): {measured_with(grid.info['environment'])}",
+             points(grid.rows)),
+            (f"[the whole shelf](../benchmarks.md#the-whole-shelf): {shelf_head()}", points(shelf().rows)),
+        ]  # fmt: skip
 
     def replayed(self, name: str) -> tuple[str, str] | None:
         """The model on which a strategy ran, and the picture; None if no embedded model supports it."""
@@ -55,7 +60,7 @@ class Site:
 
     def curve(self, name: str) -> tuple[str, str] | None:
         """A line that describes how a strategy was measured, and its chart; None if it was not measured."""
-        for head, own in self.measured.items():
+        for head, own in self.measured:
             mine, base = marks(own, name), marks(own, BASELINE)
             if name != BASELINE and mine and base:
                 return head, chart(mine, base, name)
