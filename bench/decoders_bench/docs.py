@@ -32,9 +32,11 @@ from decoders_bench.exactness.tables import exactness_table, load_exactness
 from decoders_bench.gpu import tables as gpu
 from decoders_bench.latents.tables import latents_tables, load_latents
 from decoders_bench.modes.tables import load_modes, mode_pairs, mode_reading, mode_tables, mode_verdicts
-from decoders_bench.quality.claims import claims_table
+from decoders_bench.quality.blocks import blocks_table
+from decoders_bench.quality.claims import claims_table, held
 from decoders_bench.quality.rows import load as load_quality
 from decoders_bench.quality.settings import unified_run
+from decoders_bench.quality.shelf import against as against_baseline
 from decoders_bench.quality.shelf import ranges, shelf_against
 from decoders_bench.quality.summary import curves, points
 from decoders_bench.quality.tables import curve_table, place_table, point_table, verdict_text
@@ -125,6 +127,13 @@ def range_section() -> str:
     return ranges(shelf().rows)
 
 
+def blocks_section() -> str:
+    """Thresholds on the texts of a page, over the whole canvas and in blocks."""
+    run = load_quality(RESULTS / "blocks")
+    own = points(run.rows)
+    return "\n\n".join([measured_with(run.info["environment"]), blocks_table(own), place_table(run.rows)])
+
+
 def best_section(name: str) -> str:
     """Our own decoder compared with others: `test` or `shelf`, from the files of `decoders bench areas`."""
     return areas_of(RESULTS / "best" / f"{name}.json", tested=name == "test")
@@ -153,12 +162,14 @@ def tried_section() -> str:
 
 def choosing_section() -> str:
     """Every strategy at its defaults compared with a threshold at its own."""
-    return f"{shelf_head()}. {shelf_against(points(shelf().rows))}"
+    own = points(shelf().rows)
+    return f"{shelf_head()}. {shelf_against(own, beside=[c for *_, c in held(own)])}"
 
 
 def claims_section() -> str:
     """What papers claim for their strategies, and what the same run says."""
-    return claims_table(points(shelf().rows))
+    own = points(shelf().rows)
+    return claims_table(own, beside=[c for _, c in against_baseline(own)])
 
 
 def recorded(name: str, load: Callable[[Path], Rows], table: Callable[[Rows], str], nano: bool = True) -> str:

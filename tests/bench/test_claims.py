@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from decoders.registry import entries
 from decoders_bench.common.results import weights
-from decoders_bench.docs import shelf
+from decoders_bench.docs import choosing_section, claims_section, shelf
 from decoders_bench.quality import claims
-from decoders_bench.quality.claims import CLAIMS, Claim, best, claims_table
+from decoders_bench.quality.claims import CLAIMS, Claim, best, claims_table, held
+from decoders_bench.quality.shelf import BASELINE
 from decoders_bench.quality.summary import points
 from support.plain_rows import row
 
@@ -61,3 +64,24 @@ def test_a_claim_of_the_same_tokens_counts_the_equal_texts(monkeypatch):
 def test_the_best_setting_is_the_most_accurate_and_then_the_fastest(short, long, due):
     own = points([*rows("t2m:block_steps=4", *short), *rows("t2m:block_steps=8", *long), *rows("threshold", 40, 1)])
     assert best(own, "t2m").decoder == f"t2m:block_steps={due}"
+
+
+def test_a_pair_of_two_tables_has_one_verdict():
+    own = points(shelf().rows)
+    text = {line.split(" | ")[0]: line for line in choosing_section().splitlines() if line.startswith("| `")}
+    here = [line.split(" | ") for line in claims_section().splitlines() if line.startswith("| `")]
+    both = [(name, said) for name, _, rival, said, *_ in here if rival == f"`{BASELINE}`"]
+    assert len(both) >= 8
+    assert all(text[name].endswith(f" | {said} |") for name, said in both)
+    assert len(held(own)) == len(here)
+
+
+def test_comparisons_beside_a_table_make_its_verdicts_stricter(monkeypatch):
+    monkeypatch.setattr(claims, "CLAIMS", (Claim(("klass",), "more accurate", "llada"),))
+    own = points([*rows("llada", 20, 8), *rows("klass", 26, 4)])
+    [(*_, c)] = held(own)
+    assert 0.005 < c.p < 0.05
+    assert "more accurate, fewer" in claims_table(own)
+    others = [replace(c, gains=(float(i),)) for i in range(10)]
+    assert "no difference in accuracy shown, fewer" in claims_table(own, beside=others)
+    assert "more accurate, fewer" in claims_table(own, beside=[c] * 10)

@@ -9,7 +9,7 @@ from decoders_bench.common.attested import marked
 from decoders_bench.common.results import markdown
 from decoders_bench.quality.settings import known
 from decoders_bench.quality.shelf import forwards, verdict
-from decoders_bench.quality.summary import Point, adjusted, compare
+from decoders_bench.quality.summary import Comparison, Point, adjusted, compare
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,20 @@ CLAIMS = (
 )  # fmt: skip
 
 
-def claims_table(own: Sequence[Point]) -> str:
-    """A row for each claimed strategy: its claim, and its most accurate setting compared with the rival's on the same
-    items, where all rows share Holm's correction."""
+def held(own: Sequence[Point]) -> list[tuple[Claim, Point, Point, Comparison]]:
+    """Each claim about a strategy with the most accurate settings of it and of the rival, compared on the same
+    items."""
     pairs = [(claim, best(own, name), best(own, claim.rival)) for claim in CLAIMS for name in claim.strategies]
-    compared = [compare(rival.rows, mine.rows) for _, mine, rival in pairs]
+    return [(claim, mine, rival, compare(rival.rows, mine.rows)) for claim, mine, rival in pairs]
+
+
+def claims_table(own: Sequence[Point], beside: Sequence[Comparison] = ()) -> str:
+    """A row for each claimed strategy: its claim, and how it compares with the rival. The rows share Holm's correction
+    with other comparisons that are shown `beside` them, so that a pair has one verdict in all tables."""
+    found = held(own)
+    p_values = adjusted([*(c for *_, c in found), *beside])
     body = []
-    for (claim, mine, rival), c, p_value in zip(pairs, compared, adjusted(compared), strict=True):
+    for (claim, mine, rival, c), p_value in zip(found, p_values, strict=False):
         here = f"{equal(mine, rival)}, {forwards(mine, rival)}" if claim.same else verdict(mine, rival, c, p_value)
         points = f"{100 * c.difference:+.0f} ({100 * c.low:+.0f} to {100 * c.high:+.0f})"
         ratio = f"{mine.summary.nfe / rival.summary.nfe:.2f}"

@@ -14,13 +14,11 @@ from decoders_bench.quality.tables import percent
 BASELINE = "threshold:tau=0.9"
 
 
-def against(own: Sequence[Point], baseline: str = BASELINE) -> list[tuple[Point, Comparison, float]]:
-    """Every other point with its comparison with the baseline on the same items and its p-value, adjusted by Holm's
-    method; the most accurate point first."""
+def against(own: Sequence[Point], baseline: str = BASELINE) -> list[tuple[Point, Comparison]]:
+    """Every other point with its comparison with the baseline on the same items; the most accurate point first."""
     (base,) = [p for p in own if p.decoder == baseline]
     others = sorted((p for p in own if p is not base), key=lambda p: (-p.summary.accuracy, p.summary.nfe))
-    compared = [compare(base.rows, p.rows) for p in others]
-    return list(zip(others, compared, adjusted(compared), strict=True))
+    return [(p, compare(base.rows, p.rows)) for p in others]
 
 
 def verdict(p: Point, base: Point, c: Comparison, p_value: float) -> str:
@@ -36,15 +34,19 @@ def forwards(p: Point, base: Point) -> str:
     return "fewer forwards" if ratio < 0.95 else "more forwards" if ratio > 1.05 else "about as many forwards"
 
 
-def shelf_against(own: Sequence[Point], baseline: str = BASELINE) -> str:
+def shelf_against(own: Sequence[Point], beside: Sequence[Comparison] = (), baseline: str = BASELINE) -> str:
+    """The table of all points against the baseline. Its p-values are adjusted by Holm's method, together with those of
+    other comparisons that are shown `beside` it, so that a pair has one verdict in all tables."""
     (base,) = [p for p in own if p.decoder == baseline]
+    found = against(own, baseline)
+    p_values = adjusted([*(c for _, c in found), *beside])
     body = [
         [
             marked(p.decoder, "`"), percent(p.summary.accuracy),
             f"{100 * c.difference:+.0f} ({100 * c.low:+.0f} to {100 * c.high:+.0f})", f"{p.summary.nfe:.1f}",
             f"{p.summary.nfe / base.summary.nfe:.2f}", f"{p.summary.positions:.0f}", verdict(p, base, c, p_value),
         ]
-        for p, c, p_value in against(own, baseline)
+        for (p, c), p_value in zip(found, p_values, strict=False)
     ]
     head = (
         f"`{base.decoder}` itself: {percent(base.summary.accuracy)} % right in {base.summary.nfe:.1f} forwards, "
