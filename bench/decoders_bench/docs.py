@@ -36,8 +36,7 @@ from decoders_bench.quality.blocks import blocks_table
 from decoders_bench.quality.claims import claims_table, held
 from decoders_bench.quality.rows import load as load_quality
 from decoders_bench.quality.settings import unified_run
-from decoders_bench.quality.shelf import against as against_baseline
-from decoders_bench.quality.shelf import ranges, shelf_against
+from decoders_bench.quality.shelf import compared, ranges, shelf_against
 from decoders_bench.quality.summary import curves, points
 from decoders_bench.quality.tables import curve_table, place_table, point_table, verdict_text
 from decoders_bench.quality.verdicts import against
@@ -169,7 +168,7 @@ def choosing_section() -> str:
 def claims_section() -> str:
     """What papers claim for their strategies, and what the same run says."""
     own = points(shelf().rows)
-    return claims_table(own, beside=[c for _, c in against_baseline(own)])
+    return claims_table(own, beside=[c for _, c in compared(own)])
 
 
 def recorded(name: str, load: Callable[[Path], Rows], table: Callable[[Rows], str], nano: bool = True) -> str:

@@ -10,6 +10,7 @@ from decoders_bench.common.results import markdown
 from decoders_bench.quality.settings import known
 from decoders_bench.quality.shelf import forwards, verdict
 from decoders_bench.quality.summary import Comparison, Point, adjusted, compare
+from decoders_bench.quality.tables import in_points
 
 
 @dataclass(frozen=True)
@@ -53,15 +54,14 @@ def held(own: Sequence[Point]) -> list[tuple[Claim, Point, Point, Comparison]]:
 
 def claims_table(own: Sequence[Point], beside: Sequence[Comparison] = ()) -> str:
     """A row for each claimed strategy: its claim, and how it compares with the rival. The rows share Holm's correction
-    with other comparisons that are shown `beside` them, so that a pair has one verdict in all tables."""
+    with the comparisons `beside` them."""
     found = held(own)
-    p_values = adjusted([*(c for *_, c in found), *beside])
+    p_values = adjusted([c for *_, c in found], beside)
     body = []
-    for (claim, mine, rival, c), p_value in zip(found, p_values, strict=False):
+    for (claim, mine, rival, c), p_value in zip(found, p_values, strict=True):
         here = f"{equal(mine, rival)}, {forwards(mine, rival)}" if claim.same else verdict(mine, rival, c, p_value)
-        points = f"{100 * c.difference:+.0f} ({100 * c.low:+.0f} to {100 * c.high:+.0f})"
         ratio = f"{mine.summary.nfe / rival.summary.nfe:.2f}"
-        body.append([marked(mine.decoder, "`"), claim.claimed, f"`{rival.decoder}`", here, points, ratio])
+        body.append([marked(mine.decoder, "`"), claim.claimed, f"`{rival.decoder}`", here, in_points(c), ratio])
     return markdown(["decoder", "claim", "compared with", "here", "points", "forwards, relative"], body)
 
 

@@ -9,12 +9,12 @@ from decoders_bench.common.attested import marked
 from decoders_bench.common.results import markdown
 from decoders_bench.quality.rows import Row, grouped
 from decoders_bench.quality.summary import Comparison, Point, adjusted, compare
-from decoders_bench.quality.tables import percent
+from decoders_bench.quality.tables import in_points, percent
 
 BASELINE = "threshold:tau=0.9"
 
 
-def against(own: Sequence[Point], baseline: str = BASELINE) -> list[tuple[Point, Comparison]]:
+def compared(own: Sequence[Point], baseline: str = BASELINE) -> list[tuple[Point, Comparison]]:
     """Every other point with its comparison with the baseline on the same items; the most accurate point first."""
     (base,) = [p for p in own if p.decoder == baseline]
     others = sorted((p for p in own if p is not base), key=lambda p: (-p.summary.accuracy, p.summary.nfe))
@@ -35,18 +35,17 @@ def forwards(p: Point, base: Point) -> str:
 
 
 def shelf_against(own: Sequence[Point], beside: Sequence[Comparison] = (), baseline: str = BASELINE) -> str:
-    """The table of all points against the baseline. Its p-values are adjusted by Holm's method, together with those of
-    other comparisons that are shown `beside` it, so that a pair has one verdict in all tables."""
+    """The table of all points against the baseline. The rows share Holm's correction with the comparisons `beside`
+    them."""
     (base,) = [p for p in own if p.decoder == baseline]
-    found = against(own, baseline)
-    p_values = adjusted([*(c for _, c in found), *beside])
+    found = compared(own, baseline)
+    p_values = adjusted([c for _, c in found], beside)
     body = [
         [
-            marked(p.decoder, "`"), percent(p.summary.accuracy),
-            f"{100 * c.difference:+.0f} ({100 * c.low:+.0f} to {100 * c.high:+.0f})", f"{p.summary.nfe:.1f}",
+            marked(p.decoder, "`"), percent(p.summary.accuracy), in_points(c), f"{p.summary.nfe:.1f}",
             f"{p.summary.nfe / base.summary.nfe:.2f}", f"{p.summary.positions:.0f}", verdict(p, base, c, p_value),
         ]
-        for (p, c), p_value in zip(found, p_values, strict=False)
+        for (p, c), p_value in zip(found, p_values, strict=True)
     ]
     head = (
         f"`{base.decoder}` itself: {percent(base.summary.accuracy)} % right in {base.summary.nfe:.1f} forwards, "

@@ -245,9 +245,11 @@ def compare(a: Iterable[Row], b: Iterable[Row]) -> Comparison:
     )  # fmt: skip
 
 
-def adjusted(found: Sequence[Comparison]) -> list[float]:
-    """The p-values of several comparisons, adjusted with `holm`; comparisons with identical results count once."""
-    once = list(dict.fromkeys(found))
+def adjusted(found: Sequence[Comparison], beside: Sequence[Comparison] = ()) -> list[float]:
+    """The p-values of several comparisons, adjusted with `holm`; comparisons with identical results count once. Those
+    `beside` them, such as the rows of another table, share the correction: a pair then has one verdict in both
+    tables."""
+    once = list(dict.fromkeys([*found, *beside]))
     at = dict(zip(once, holm([c.p for c in once]), strict=True))
     return [at[c] for c in found]
 

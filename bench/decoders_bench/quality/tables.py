@@ -9,7 +9,18 @@ from typing import Any
 from decoders_bench.common.attested import marked
 from decoders_bench.common.results import markdown
 from decoders_bench.quality.rows import Row, Run, Setting, grouped
-from decoders_bench.quality.summary import Curve, Point, cells, comparable, curves, pareto, points, ranked, summarise
+from decoders_bench.quality.summary import (
+    Comparison,
+    Curve,
+    Point,
+    cells,
+    comparable,
+    curves,
+    pareto,
+    points,
+    ranked,
+    summarise,
+)
 from decoders_bench.quality.verdicts import Against, Line, against, turned
 from decoders_bench.quality.verdicts import cells as verdict_cells
 from decoders_bench.quality.wordings import representatives, sentences
@@ -18,6 +29,11 @@ from decoders_bench.quality.wordings import representatives, sentences
 def percent(x: float) -> str:
     """A share in percent, formatted as in all outputs of a run."""
     return f"{100 * x:.1f}"
+
+
+def in_points(c: Comparison) -> str:
+    """A difference in accuracy with its interval, in points."""
+    return f"{100 * c.difference:+.0f} ({100 * c.low:+.0f} to {100 * c.high:+.0f})"
 
 
 def named(p: Point | Curve, own: Sequence[Point]) -> str:
